@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from msgspec.structs import replace
 from stories import RELEASED, estimate, judged, own_project, refused
+from tests.house.source_tree import ROOT
 from years import lived, ticket, watch, watched_only
 
 from headway.core.evidence import Finding
@@ -194,3 +198,11 @@ def test_discovered_slices_and_fairness_gaps_have_tables() -> None:
         text in page for text in ("carrier=EV &amp; hour 18-20", "Discovered slice: excess in Brier", "Gap in the true")
     )
     assert "seats missing" not in page and "1 more slice has fewer than 1,000 rows or 20 groups" in page
+
+
+def test_the_picture_of_the_readme_is_taken_from_a_page(page: str, tmp_path: Path) -> None:
+    report, picture = tmp_path / "report.html", tmp_path / "frontier.svg"
+    report.write_text(page, encoding="utf-8")
+    subprocess.run([sys.executable, ROOT / "tools/picture.py", report, picture], check=True)
+    svg = ElementTree.parse(picture).getroot()
+    assert svg.tag == "{http://www.w3.org/2000/svg}svg" and "released" in svg.attrib["aria-label"]
