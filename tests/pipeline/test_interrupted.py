@@ -24,6 +24,8 @@ from tests.pipeline import projects
 from tests.storage.stem import ROOT, Moments, Stem, kills, left_aside, stem
 
 from headway.cli import main as cli
+from headway.cli.demo.replay import server
+from headway.core.errors import StoreError
 from headway.core.record import digest_of
 from headway.monitoring import rollout as control
 from headway.registry.project import open_project
@@ -218,6 +220,15 @@ def test_the_server_of_the_demo_ends_silently_with_its_parent(terminal, tmp_path
         pass
     assert demo.children()
     assert demo.interrupt() == 0 and demo.output.splitlines()[-1] == "interrupted", demo.output
+
+
+@pytest.mark.slow
+def test_the_demo_names_the_log_of_a_server_that_does_not_start(tmp_path, capfd):
+    rollouts.project(tmp_path)
+    with pytest.raises(StoreError, match="the server did not start") as error, server(tmp_path, "flights@live"):
+        pass
+    assert error.value.hint == f"see the end of {tmp_path / 'server.log'}" and capfd.readouterr() == ("", "")
+    assert "flights" in (tmp_path / "server.log").read_text()
 
 
 @pytest.mark.long

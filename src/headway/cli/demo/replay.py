@@ -24,6 +24,7 @@ from headway.reporting.report_data import Replay
 from headway.serving.client import Client
 
 TOLERANCE = 1e-9
+SERVER_LOG = "server.log"
 
 
 class _Announcement(msgspec.Struct):
@@ -34,6 +35,7 @@ class _Announcement(msgspec.Struct):
 def server(folder: Path, reference: str) -> Iterator[str]:
     """Run a server process on a free loopback port, yield its address, and stop it at the end.
 
+    Its log is appended to `server.log` in the folder of the project, so that it does not mix with the caller's output.
     Ctrl-C, which a terminal sends to both processes, is handled by the parent, which stops the server cleanly.
     """
     options = ["--project", str(folder), "--port", "0", "--json"]
@@ -41,9 +43,10 @@ def server(folder: Path, reference: str) -> Iterator[str]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with ExitStack() as ended:
         with _without_interrupts():
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+            with (folder / SERVER_LOG).open("ab") as log:
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
             ended.callback(_stop, process)
-        yield _address(process)
+        yield _address(process, folder / SERVER_LOG)
 
 
 def replay(address: str, name: str, table: pl.DataFrame, comparison: Comparison) -> Replay:
@@ -127,11 +130,11 @@ def _stop(process: subprocess.Popen[str]) -> None:
             process.stdout.close()
 
 
-def _address(process: subprocess.Popen[str]) -> str:
+def _address(process: subprocess.Popen[str], log: Path) -> str:
     """Return the address that the server announces; raise StoreError if it did not start."""
     line = process.stdout.readline() if process.stdout else ""
     try:
         return msgspec.json.decode(line, type=_Announcement).addresses[0]
     except msgspec.DecodeError as error:
         where = line.strip() or "it printed no line"
-        raise StoreError("the server did not start", where=where, hint="see its message above") from error
+        raise StoreError("the server did not start", where=where, hint=f"see the end of {log}") from error

@@ -19,7 +19,7 @@ from rich.console import Console, RenderableType
 from headway import pipeline
 from headway.api.as_called import native_calls
 from headway.cli.demo import flights
-from headway.cli.demo.replay import replay, server
+from headway.cli.demo.replay import SERVER_LOG, replay, server
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, HeadwayError
 from headway.core.evidence import Evidence, Finding
@@ -78,6 +78,7 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         wrong = judge_wrong_times(project, search_result.baseline, data["test"])
         reporter.show(terminal.render_rules(wrong.judged.verdict, groups="days"))
     with reporter.stage("Serve the release in a separate process, and replay September over HTTP"):
+        reporter.show(f"the server's log: {(folder / SERVER_LOG).resolve()}")
         replayed = replay_september(project, search_result, data["live"])
         reporter.show(terminal.render_replay(replayed))
     with reporter.stage("Give a new release a share of October's traffic, and break its feed"):
