@@ -28,12 +28,12 @@ test: .venv/.installed-dev  ## the tests that need Python and pip alone, with fu
 test-fast: .venv/.installed-dev  ## the fast tests (about 40 seconds)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services"
 
-test-services: .venv/.installed-dev  ## the tests that need a browser, curl, npm or a database; install them first (10 minutes)
+test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (10 minutes)
 	tools/system services
 	$(MAKE) $(npm)
 	$(bin)/pytest $(workers) -m "services and not long"
 
-test-all: .venv/.installed-dev  ## every test, the long ones too, with the coverage of the whole package
+test-all: .venv/.installed-services  ## every test, the long ones too, with the coverage of the whole package
 	tools/system services
 	$(MAKE) $(npm)
 	$(bin)/pytest $(workers) --hypothesis-profile=thorough --cov --cov-report=

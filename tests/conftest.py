@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from tests.storage.seaweed import Seaweed, server
 
 from headway.evaluation.machine_load import LoadMeter
 
@@ -44,6 +46,23 @@ def quiet_machine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LoadMeter, "busy", lambda _self, _baseline_ns=(): None)
         yield
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[Seaweed]:
+    """A SeaweedFS server for all tests of this process that are marked `services`."""
+    with server() as started:
+        yield started
+
+
+@pytest.fixture
+def s3(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address `s3://BUCKET/PREFIX` of a new bucket, with the variables that reach its server."""
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"headway-{secrets.token_hex(6)}"
+    seaweed.create_bucket(bucket)
+    return f"s3://{bucket}/team"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,4 +1,4 @@
-"""Write constraints.txt: an exact version of everything that `headway[dev]` needs, for each Python given.
+"""Write constraints.txt: an exact version of everything that `headway[dev,services]` needs, for each Python given.
 
 usage: python tools/constraints.py python3.11 python3.12 python3.13 python3.14
 The first Python decides. The others take its versions where they can, and get lines of their own where they cannot.
@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "constraints.txt"
 # What builds headway and the packages that come as sources is pinned as well.
-WANTED = [".[dev]", "setuptools", "wheel"]
-HEAD = "# Exact versions of all that `headway[dev]` needs, for Python {}. Written by `make constraints`.\n"
+WANTED = [".[dev,services]", "setuptools", "wheel"]
+HEAD = "# Exact versions of all that `headway[dev,services]` needs, for Python {}. Written by `make constraints`.\n"
 
 Pins = dict[str, str]
 

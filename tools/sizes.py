@@ -1,8 +1,8 @@
 """Print the size on disk of each extra: one fresh environment each, in megabytes of its site-packages.
 
 usage: python tools/sizes.py [EXTRA ...]
-Without names: the base install and every extra but demo, test, docs and dev; `lab,sklearn` measures two together. pip
-itself is not counted, bytecode is.
+Without names: the base install and every extra but demo, test, docs, dev and services; `lab,sklearn` measures two
+together. pip itself is not counted, bytecode is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOT_SHOWN = {"demo", "test", "docs", "dev"}
+NOT_SHOWN = {"demo", "test", "docs", "dev", "services"}
 MEGABYTE = 1e6
 PIP = [sys.executable, "-m", "pip", "--no-input"]
 

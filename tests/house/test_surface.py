@@ -153,7 +153,7 @@ def test_every_data_file_of_the_package_is_packaged() -> None:
 def test_every_development_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *requirements_of("dev", extras)]
+    wanted = [*project["dependencies"], *requirements_of("dev", extras), *requirements_of("services", extras)]
     here = {re.split(r"[^\w-]", line)[0] for line in wanted if "== 'darwin'" not in line}
     pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert here - set(pinned) == set()
