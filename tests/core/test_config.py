@@ -239,3 +239,42 @@ def test_the_former_switch_of_the_prediction_log_is_accepted_with_a_warning(tmp_
     (tmp_path / "headway.toml").write_text("")
     with pytest.warns(RenamedWarning):
         assert load(tmp_path, environment={"HEADWAY_SERVE_LOG": "false"}).serve.log_mode == "off"
+
+
+@pytest.mark.parametrize(
+    ("role", "address", "secret", "hint"),
+    [
+        ("state", "postgresql://ada:t0ps3cret@db.example/flights", "t0ps3cret", "PGPASSWORD"),
+        ("state", "postgresql://ada@db.example/flights?password=t0ps3cret", "t0ps3cret", "~/.pgpass"),
+        ("blobs", "s3://models/flights?secret_access_key=t0ps3cret", "t0ps3cret", "AWS_SECRET_ACCESS_KEY"),
+        ("logs", "s3://key:t0ps3cret@models/flights", "t0ps3cret", "AWS_SECRET_ACCESS_KEY"),
+        ("feed", "redis://:t0ps3cret@cache.example:6379/0", "t0ps3cret", "HEADWAY_STORE_FEED_PASSWORD_FILE"),
+    ],
+)
+def test_the_address_of_a_store_with_a_password_is_refused_wherever_it_is_set(
+    project: Path, role: str, address: str, secret: str, hint: str
+) -> None:
+    ways: dict[str, tuple[Mapping[str, str], dict[str, str]]] = {
+        "headway.toml:2": (EMPTY, {}),
+        f"environment store.{role}": ({f"HEADWAY_STORE_{role.upper()}": address}, {}),
+        f"flag store.{role}": (EMPTY, {f"store.{role}": address}),
+    }
+    for where, (environment, flags) in ways.items():
+        write(project, f'[store]\n{role} = "{address}"\n' if where.startswith("headway.toml") else "")
+        with pytest.raises(ConfigError, match="holds a password") as caught:
+            load(project, environment=environment, flags=flags)
+        assert secret not in str(caught.value)
+        assert caught.value.where.endswith(where)
+        assert hint in caught.value.hint
+
+
+def test_the_password_of_the_feed_is_no_setting(project: Path) -> None:
+    environment = {"HEADWAY_STORE_FEED_PASSWORD": "s", "HEADWAY_STORE_FEED": "redis://cache.example:6379/0"}
+    assert load(project, environment=environment).store.feed == "redis://cache.example:6379/0"
+
+
+def test_addresses_without_a_password_are_taken_as_they_are(project: Path) -> None:
+    addresses = {"state": "postgresql://ada@[::1]:5432/f?sslmode=require", "logs": "s3://logs/a@b"}
+    flags = {f"store.{role}": address for role, address in addresses.items()}
+    store = load(project, environment=EMPTY, flags=flags).store
+    assert (store.state, store.blobs, store.logs, store.feed) == (addresses["state"], "", addresses["logs"], "")

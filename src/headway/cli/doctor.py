@@ -26,9 +26,9 @@ from headway.core import config as configuration
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
-from headway.core.plugins import load_state
 from headway.core.threads import read_text, this_machine
 from headway.registry.sign import load_publisher, load_trusted
+from headway.storage.addresses import open_state
 
 # A command needs the libraries of what it calls, which are diagnosed there.
 NOT_DIAGNOSED = ("command",)
@@ -233,7 +233,7 @@ def _state(config: Config) -> Diagnosis:
         with tempfile.TemporaryDirectory(prefix=".headway-doctor-", dir=there) as name:
             (Path(name) / "a").write_bytes(b"")
             os.link(Path(name) / "a", Path(name) / "b")
-        updates = _count_updates(config.state)
+        updates = _count_updates(config)
     except OSError as error:
         hint = f"chmod u+w {there}; or [project] state on a disk of this machine"
         return Diagnosis(what="state", health="broken", message=f"{there}: {error.strerror or error}", hint=hint)
@@ -244,10 +244,10 @@ def _state(config: Config) -> Diagnosis:
     return Diagnosis(what="state", health="note" if free < MIN_FREE else "well", message=message)
 
 
-def _count_updates(state: Path) -> str:
-    if not (state / "state.sqlite").exists():
+def _count_updates(config: Config) -> str:
+    if not config.store.state and not (config.state / "state.sqlite").exists():
         return "empty"
-    opened = load_state("sqlite")(state)
+    opened = open_state(config)
     try:
         return f"{len(opened.updates())} pointer updates"
     finally:

@@ -36,16 +36,21 @@ from headway.core.sections import (
     ServeSection,
     SloSection,
     SplitSection,
+    StoreSection,
     TrustSection,
+    without_password,
 )
 
 FILE = "headway.toml"
+SECRET_VARIABLES = ("HEADWAY_STORE_FEED_PASSWORD", "HEADWAY_STORE_FEED_PASSWORD_FILE")
+"""Variables with secrets, which have no setting: a secret is never written in a file or a flag."""
 
 
 class Config(Record, frozen=True, kw_only=True):
     """All sections of headway.toml; relative paths start at `folder`, the folder of the file."""
 
     project: ProjectSection = ProjectSection()
+    store: StoreSection = StoreSection()
     data: DataSection = DataSection()
     personal: PersonalSection = PersonalSection()
     provenance: ProvenanceSection = ProvenanceSection()
@@ -102,9 +107,26 @@ def resolve(
                 values.setdefault(section, {})[name] = value
                 origin[f"{section}.{name}"] = source
     try:
-        return msgspec.convert({**values, "folder": str(folder)}, Config, strict=False), origin
+        config = msgspec.convert({**values, "folder": str(folder)}, Config, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid_value(_with_key(str(error), values), origin, file) from error
+    for role in StoreSection.secrets:
+        setting = f"store.{role}"
+        source = origin.get(setting, "file")
+        where = file_and_line(file, setting) if source == "file" else f"{source} {setting}"
+        expect_no_password(getattr(config.store, role), role, where=where)
+    return config, origin
+
+
+def expect_no_password(address: str, role: str, *, where: str) -> None:
+    """Raise ConfigError if the address of a store holds a password; the hint names where it belongs."""
+    if without_password(address) != address:
+        raise ConfigError(
+            f"the address of the store for {role} holds a password, which others would read: "
+            f"{without_password(address)}",
+            where=where,
+            hint=f"remove it from the address; it is read from {StoreSection.secrets[role]}",
+        )
 
 
 def sources(
@@ -292,6 +314,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], s
     """Return `HEADWAY_SECTION_FIELD` of known sections; other HEADWAY_ variables are not settings."""
     found = {}
     for key, text in environment.items():
+        if key in SECRET_VARIABLES:
+            continue
         parts = key.lower().split("_", 2)
         if len(parts) == 3 and parts[0] == "headway" and parts[1] in SECTIONS:
             found[parts[1], parts[2]] = text

@@ -166,8 +166,8 @@ class Decider(Protocol):
 class Blobs(Protocol):
     """Content-addressed bytes: they come out unchanged, or not at all."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the blobs of a folder, which is created by the first `put`."""
+    def __init__(self, address: Path | str) -> None:
+        """Open the blobs in a folder, which is created by the first `put`, or at a URL of the plug-in's scheme."""
         ...
 
     def put(self, content: bytes) -> str:
@@ -193,8 +193,11 @@ class State(Protocol):
     An update that lost a race is reported to the caller. Saved records never change and keep their order.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open the state in a folder, created if absent; raises StoreError with a hint if a newer headway wrote it."""
+    def __init__(self, address: Path | str) -> None:
+        """Open the state in a folder, created if absent, or at a URL of the plug-in's scheme.
+
+        Raises StoreError with a hint if a newer headway wrote it.
+        """
         ...
 
     def append(self, signed: Signed) -> bool:

@@ -19,6 +19,32 @@ class ProjectSection(Record, frozen=True, kw_only=True):
     state: Annotated[str, about("Folder of releases, records and logs, relative to the project.")] = ".headway"
 
 
+class StoreSection(Record, frozen=True, kw_only=True):
+    """Addresses of the stores, for projects that several machines share; a password is refused in an address."""
+
+    secrets: ClassVar[Mapping[str, str]] = {
+        "state": "PGPASSWORD, PGPASSFILE or ~/.pgpass",
+        "blobs": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a file of AWS credentials",
+        "logs": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a file of AWS credentials",
+        "feed": "HEADWAY_STORE_FEED_PASSWORD, or HEADWAY_STORE_FEED_PASSWORD_FILE",
+    }
+
+    state: Annotated[
+        str,
+        about("Pointers and records: postgresql://USER@HOST/DATABASE; empty: SQLite in the folder of [project] state."),
+    ] = ""
+    blobs: Annotated[
+        str, about("Models and releases: s3://BUCKET/PREFIX; empty: files in the folder of [project] state.")
+    ] = ""
+    logs: Annotated[
+        str, about("Prediction log and labels: s3://BUCKET/PREFIX; empty: files in the folder of [project] state.")
+    ] = ""
+    feed: Annotated[
+        str,
+        about("Change feed, online features and rate limits, all rebuildable: redis://HOST:PORT/DB; empty: none."),
+    ] = ""
+
+
 class DataSection(Record, frozen=True, kw_only=True):
     """Source of the data, and the role of each column."""
 
@@ -533,4 +559,4 @@ def without_password(text: str) -> str:
     'postgresql://ada:***@db.example/flights?password=***'
     """
     text = re.sub(r"(://[^:@]*):.*@", r"\1:***@", text, flags=re.DOTALL)
-    return re.sub(r"(?i)(password=)[^&\s]+", r"\1***", text)
+    return re.sub(r"(?i)((?:password|secret\w*)=)[^&\s]+", r"\1***", text)

@@ -15,7 +15,6 @@ from headway.core import record
 from headway.core.config import Config
 from headway.core.contracts import State
 from headway.core.errors import ConfigError, Refused, StoreError
-from headway.core.plugins import load_state
 from headway.core.record import Record, digest_of
 from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
@@ -23,6 +22,7 @@ from headway.registry import chain
 from headway.registry.bundle import Bundle, open_bundle, save_bundle, sign_release
 from headway.registry.chain import ChainEntry, Checkpoint, LastSeen
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
+from headway.storage.addresses import open_state
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
@@ -72,7 +72,7 @@ class ModelRegistry:
                 )
         return cls(
             folder=config.state / "releases",
-            state=load_state("sqlite")(config.state),
+            state=open_state(config),
             trusted_keys=trusted_keys,
             publisher_key=publisher_key,
         )

@@ -10,10 +10,10 @@ from headway.core.config import Config
 from headway.core.contracts import Blobs, State
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence
-from headway.core.plugins import load_blobs, load_state
 from headway.core.record import StoredRecord, StoredRecordType, kind_of, read, write
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
+from headway.storage.addresses import open_blobs
 
 LIVE_POINTER = "live"
 
@@ -53,12 +53,8 @@ def open_project(folder: Path = Path("."), *, flags: dict[str, str] | None = Non
 
 def project_of(config: Config) -> Project:
     """Open the project of a configuration; its stores are created if absent."""
-    return Project(
-        config=config,
-        blobs=load_blobs("files")(config.state / "blobs"),
-        state=load_state("sqlite")(config.state),
-        registry=ModelRegistry.from_config(config),
-    )
+    registry = ModelRegistry.from_config(config)
+    return Project(config=config, blobs=open_blobs(config), state=registry.state, registry=registry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from headway.core.config import Config
 from headway.core.contracts import State
 from headway.core.errors import DataError
 from headway.core.labeling import Correction
-from headway.core.plugins import load_state
 from headway.core.record import read, write
 from headway.core.variant import NUMBERS
 from headway.data.read import read_table
 from headway.data.roles import add_derived_group, apply_roles
+from headway.storage.addresses import open_state
 
 KIND = "correction"
 _BETWEEN, _ABSENT = "\x1f", "\x00"
@@ -68,9 +68,9 @@ def load_corrections(config: Config, state: State | None = None) -> list[Correct
     """Load all corrections of a project, oldest first."""
     if state is not None:
         return [read(Correction, content) for content in state.records(KIND, name=config.project.name)]
-    if not config.state.is_dir():
+    if not config.store.state and not config.state.is_dir():
         return []
-    opened = load_state("sqlite")(config.state)
+    opened = open_state(config)
     try:
         return load_corrections(config, opened)
     finally:

@@ -15,9 +15,9 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{2})([0-9a-f]{62})")
 class Files:
     """`<folder>/sha256/ab/cdef...`: files are written atomically, and hashed again on every read."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        atomic.sweep(folder)
+    def __init__(self, address: Path | str) -> None:
+        self._folder = Path(address)
+        atomic.sweep(self._folder)
 
     def put(self, content: bytes) -> str:
         """Store bytes and return their digest; a damaged file is written again."""

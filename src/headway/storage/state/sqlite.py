@@ -65,7 +65,8 @@ class Sqlite:
     `BUSY_TIMEOUT_S` for another process, then raises StoreError.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, address: Path | str) -> None:
+        folder = Path(address)
         self._path = folder / FILE
         self._lock = threading.RLock()
         atomic.sweep(folder)

@@ -1,0 +1,54 @@
+"""Open the stores of a project, each at its address in [store]; an empty address is a folder of the project.
+
+A plug-in that opens addresses declares their form, such as `ADDRESS = "postgresql://USER@HOST/DATABASE"`, and is named
+as their scheme.
+"""
+
+from __future__ import annotations
+
+from headway.core import plugins
+from headway.core.config import Config, expect_no_password
+from headway.core.contracts import Blobs, State
+from headway.core.errors import ConfigError
+
+
+def open_state(config: Config) -> State:
+    """Open the pointers and records of a project; raises ConfigError for an address that no plug-in opens."""
+    address = config.store.state
+    if not address:
+        return plugins.load_state("sqlite")(config.state)
+    return plugins.load_state(plugin_of("state", address, role="state"))(address)
+
+
+def open_blobs(config: Config) -> Blobs:
+    """Open the blobs of a project; raises ConfigError for an address that no plug-in opens."""
+    address = config.store.blobs
+    if not address:
+        return plugins.load_blobs("files")(config.state / "blobs")
+    return plugins.load_blobs(plugin_of("blobs", address, role="blobs"))(address)
+
+
+def plugin_of(kind: str, address: str, *, role: str) -> str:
+    """Return the name of the plug-in that opens the address of a role (a setting of [store]).
+
+    Raises ConfigError, which lists the known forms, for an unknown scheme, and for an address with a password.
+    """
+    expect_no_password(address, role, where=f"[store] {role}")
+    forms = known_addresses(kind)
+    scheme, separator, _ = address.partition("://")
+    if separator and scheme in forms:
+        return scheme
+    what = f"no store for {role} is known by the scheme {scheme!r}" if separator else f"{address!r} is not an address"
+    raise ConfigError(
+        what,
+        where=f"[store] {role}",
+        hint=f"one of: {', '.join(forms.values())}, or leave it empty for the folder of [project] state"
+        if forms
+        else "leave it empty: the folder of [project] state",
+    )
+
+
+def known_addresses(kind: str) -> dict[str, str]:
+    """Return the form of the addresses that the plug-ins of a kind open, by their scheme."""
+    forms = {name: plugins.declaration(kind, name, "ADDRESS", "") for name in plugins.names(kind)}
+    return {name: form for name, form in forms.items() if form}
