@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headway.core.errors import EngineError
-from headway.core.threads import cores, this_machine, threads_of
+from headway.core.threads import cores, memory_limit, this_machine, threads_of
 
 MANY = 16
 
@@ -56,6 +56,25 @@ GROUP = "sys/fs/cgroup/apps/scoring/cpu.max"
 def test_cores_are_no_more_than_the_least_quota_of_the_groups_above(root, files, expected):
     write(root, files)
     assert cores(root) == expected
+
+
+OWN = "proc/self/cgroup"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"sys/fs/cgroup/memory.max": "max\n"}, None),
+        ({"sys/fs/cgroup/memory.max": "268435456\n"}, 2**28),
+        ({OWN: "0::/a/b\n", "sys/fs/cgroup/a/memory.max": "100\n", "sys/fs/cgroup/a/b/memory.max": "200\n"}, 100),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ({OWN: "4:memory:/docker/a\n", "sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes": "300\n"}, 300),
+    ],
+)
+def test_memory_is_no_more_than_the_least_limit_of_the_groups_above(root, files, expected):
+    write(root, files)
+    assert memory_limit(root) == expected
 
 
 def test_where_the_system_knows_no_affinity_the_machine_is_counted(root, monkeypatch):

@@ -79,6 +79,7 @@ def loaded(**fields: object) -> LoadedModel:
 
 def project(folder: Path, *releases: Release) -> Config:
     """Create a project with keys, whose releases are published and live."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n[serve]\nport = 0\n')
     settings = config.load(folder, environment={})
     init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
@@ -92,12 +93,13 @@ def project(folder: Path, *releases: Release) -> Config:
     return settings
 
 
-def started(folder: Path, *references: str, first: str = "") -> subprocess.Popen[str]:
-    """Start a server process; `first` is Python code that it runs before."""
+def started(folder: Path, *references: str, first: str = "", more: str = "") -> subprocess.Popen[str]:
+    """Start a server process; `first` is Python code that it runs before, `more` are further arguments of `serve`."""
     code = (
         f"{first}import sys; from pathlib import Path; from headway.core.config import load; "
         "from headway.serving.process import serve; "
-        "serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda listening: print(listening, flush=True))"
+        "serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda listening: print(listening, flush=True)"
+        f", {more})"
     )
     path = os.pathsep.join([str(TESTS / "outside"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(

@@ -14,8 +14,9 @@ from running import MIXED, body_of, project, release, request, started, with_ope
 
 from headway.core.errors import ConfigError
 from headway.core.release import SelfTest
+from headway.core.sections import ServeSection
 from headway.serving.client import Client
-from headway.serving.process import serve
+from headway.serving.process import serve, within_memory
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +101,67 @@ def test_each_name_has_one_release(tmp_path, references):
 def test_an_unknown_pointer_is_an_error_before_the_server_listens(tmp_path):
     project(tmp_path)
     assert "StoreError: no pointer flights@canary" in refused(tmp_path, "flights@canary")
+
+
+MIB = 1 << 20
+FEW = {"max_bodies_mb": 32, "log_buffer_mb": 4, "label_queue_mb": 4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit_mib", "workers", "buffers"),
+    [
+        ({}, None, 8, (16, 128, 16)),
+        ({}, 8192, 8, (16, 128, 16)),
+        ({}, 256, 2, (6, 51, 6)),
+        ({"workers": 4}, 256, 4, (3, 25, 3)),
+        ({}, 64, 1, (3, 25, 3)),
+        ({"workers": 8, **FEW}, 64, 8, (1, 3, 1)),
+        ({"workers": 2, **FEW}, 256, 2, (4, 32, 4)),
+    ],
+)
+def test_workers_and_buffers_stay_within_the_memory_limit_of_a_container(settings, limit_mib, workers, buffers):
+    limit = limit_mib and limit_mib * MIB
+    fitted = within_memory(ServeSection(**settings), limit, cores=8)
+    assert fitted.workers == workers
+    assert (fitted.log_buffer_mb, fitted.max_bodies_mb, fitted.label_queue_mb) == buffers
+
+
+def test_a_server_in_a_small_container_says_what_it_reduced(tmp_path):
+    project(tmp_path / "project")
+    limits = {"cpu.max": "150000 100000\n", "memory.max": f"{96 * MIB}\n"}
+    for name, text in limits.items():
+        file = tmp_path / "root/sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    process = started(tmp_path / "project", "flights@live", more=f"root=Path({str(tmp_path / 'root')!r})")
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=20)[1]
+    assert line.startswith("listening") and process.returncode == 0
+    assert "the memory limit is 96 MiB: workers 1, and for each log_buffer_mb 4" in error
+
+
+def test_a_stopping_server_answers_for_the_delay_while_it_is_not_ready(tmp_path):
+    project(tmp_path)
+    set_in(tmp_path, "shutdown_delay_s = 1.0")
+    process = started(tmp_path, "flights@live")
+    port = int(process.stdout.readline().split()[2].rpartition(":")[2])
+    process.send_signal(signal.SIGTERM)
+    ready = 200
+    while ready == 200:
+        ready = status_of(port, "/v2/health/ready")
+    assert ready == 503 and status_of(port, "/v2/models/flights/infer", body_of([1.0, 2.0, 3.0])) == 200
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def status_of(port: int, path: str, body: bytes | None = None) -> int:
+    """Return the status of a response on a new connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("POST" if body else "GET", path, body)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def test_a_used_address_is_an_error_with_a_hint(tmp_path):

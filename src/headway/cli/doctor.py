@@ -26,7 +26,7 @@ from headway.core import config as configuration
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
-from headway.core.threads import read_text, this_machine
+from headway.core.threads import memory_limit, read_text, this_machine
 from headway.registry.sign import load_publisher, load_trusted
 from headway.storage.addresses import open_state
 
@@ -141,11 +141,7 @@ def _memory(root: Path) -> Diagnosis:
         name: int(size) * 1024
         for name, size in re.findall(r"^(\w+):\s+(\d+) kB", read_text(root / "proc/meminfo"), re.M)
     }
-    limits = [
-        read_text(root / "sys/fs/cgroup" / name).strip() for name in ("memory.max", "memory/memory.limit_in_bytes")
-    ]
-    limit = next((int(limit) for limit in limits if limit.isdigit()), None)
-    total = sizes.get("MemTotal", 0)
+    limit, total = memory_limit(root), sizes.get("MemTotal", 0)
     if not total:
         return Diagnosis(what="memory", health="note", message="not known on this system")
     message = f"{total / GIB:.1f} GiB, {sizes.get('MemAvailable', 0) / GIB:.1f} GiB free"

@@ -452,8 +452,23 @@ class ServeSection(Record, frozen=True, kw_only=True):
     grpc_port: Annotated[int, about("TCP port of gRPC; 0: any free port, -1: no gRPC.")] = -1
     workers: Annotated[
         int,
-        Meta(description="Worker processes; 0: one per core, or fewer under a CPU quota of the container.", ge=0),
+        Meta(
+            description="Worker processes; 0: one per core, or fewer under a CPU or memory limit of the container.",
+            ge=0,
+        ),
     ] = 0
+    shutdown_delay_s: Annotated[
+        float,
+        Meta(
+            description="Time for which a stopping server still answers while it is not ready any more, seconds; under "
+            "Kubernetes, longer than load balancers take to notice.",
+            ge=0,
+        ),
+    ] = 0.0
+    drain_s: Annotated[
+        float,
+        Meta(description="Time after which requests that a stopping server still answers are aborted, seconds.", ge=0),
+    ] = 10.0
     max_body_bytes: Annotated[int, about("Maximum request body, bytes.")] = 8_388_608
     max_name_bytes: Annotated[
         int, Meta(description="Maximum length of a key, an id or a name in a request, bytes.", ge=1)

@@ -1,4 +1,4 @@
-"""This machine, the cores that a process may use, and the setting `threads` of engines."""
+"""This machine, the cores and the memory that a process may use, and the setting `threads` of engines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from headway.core.errors import EngineError
 from headway.core.evidence import Machine
 from headway.core.record import Settings
+
+_NO_LIMIT = 1 << 60  # version 1 writes a number of this size for none
 
 
 def threads_of(settings: Settings, *, engine: str, default: int) -> int:
@@ -62,18 +64,25 @@ def cores(root: Path = Path("/")) -> int:
     A library that counts the cores of the machine starts more threads than a quota lets run.
     """
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for folder in _groups(root) if (quota := _quota(folder)) is not None]
+    quotas = [quota for folder in _groups(root, "cpu") if (quota := _quota(folder)) is not None]
     return max(1, min([ours, *(int(quota) for quota in quotas)]))
 
 
-def _groups(root: Path) -> Iterator[Path]:
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return the memory that this process's container, or a group above it, may use, bytes; None without a limit."""
+    files = ("memory.max", "memory.limit_in_bytes")
+    texts = (read_text(folder / file).strip() for folder in _groups(root, "memory") for file in files)
+    return min((int(text) for text in texts if text.isdigit() and int(text) < _NO_LIMIT), default=None)
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of this process's control groups (versions 2 and 1): its own, its parents, the container's."""
-    yield from (root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu")
+    yield from (root / "sys/fs/cgroup", root / "sys/fs/cgroup" / controller)
     for line in read_text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if number == "0" or "cpu" in controllers.split(","):
-            top = root / "sys/fs/cgroup" / ("" if number == "0" else "cpu")
+        if number == "0" or controller in controllers.split(","):
+            top = root / "sys/fs/cgroup" / ("" if number == "0" else controller)
             own = PurePosixPath(path.strip("/"))
             yield from (top / folder for folder in (own, *own.parents))
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.threads import cores
+from headway.core.sections import ServeSection
+from headway.core.threads import cores, memory_limit
 from headway.serving.http.listener import bind_sockets, close_sockets, socket_address
 from headway.serving.telemetry.logs import log_to_stderr
 from headway.serving.workers.supervisor import Supervisor
+
+_MIB = 1 << 20
+_SERVER_MIB, _WORKER_MIB = 64, 32  # without buffers and models: measured 60 and 12, rounded up
+_BUFFERS_SHARE = 0.5  # of a memory limit; models and requests in progress have the rest
+_BUFFERS = ("log_buffer_mb", "max_bodies_mb", "label_queue_mb")
+_log = logging.getLogger(__name__)
 
 
 class Listening(NamedTuple):
@@ -28,7 +37,34 @@ class Listening(NamedTuple):
         return f"listening on {' and '.join(self.addresses)} serving {self.releases}"
 
 
-def serve(config: Config, references: Sequence[str], *, announce: Callable[[Listening], object]) -> signal.Signals:
+def within_memory(settings: ServeSection, limit_bytes: int | None, *, cores: int) -> ServeSection:
+    """Return the settings of a server in a container: the number of workers, and buffers within the memory limit.
+
+    `workers = 0` starts no more workers than there is memory for. The buffers of all workers together have at most half
+    of the memory; larger ones are reduced in proportion, which is logged.
+    """
+    workers = settings.workers or cores
+    if limit_bytes is None:
+        return replace(settings, workers=workers)
+    limit = limit_bytes / _MIB
+    if not settings.workers:
+        workers = max(1, min(workers, int((limit * (1 - _BUFFERS_SHARE) - _SERVER_MIB) / _WORKER_MIB)))
+    sizes = {name: getattr(settings, name) for name in _BUFFERS}
+    part = limit * _BUFFERS_SHARE / workers / sum(sizes.values())
+    fitted = {name: max(1, int(size * min(part, 1))) for name, size in sizes.items()}
+    if workers < (settings.workers or cores) or fitted != sizes:
+        described = ", ".join(f"{name} {size}" for name, size in fitted.items())
+        _log.warning("the memory limit is %.0f MiB: workers %d, and for each %s", limit, workers, described)
+    return replace(settings, workers=workers, **fitted)
+
+
+def serve(
+    config: Config,
+    references: Sequence[str],
+    *,
+    announce: Callable[[Listening], object],
+    root: Path = Path("/"),
+) -> signal.Signals:
     """Serve releases until SIGTERM or SIGINT, then answer what is in flight.
 
     It forks, so call it in the main thread of a process that has no other thread.
@@ -41,6 +77,8 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[List
         Releases as `name@pointer`, which is followed when it moves, or as `name@DIGEST`, which stays.
     announce
         Called once, when all workers listen.
+    root
+        Root of the system's files, which tell the limits of the container.
 
     Returns
     -------
@@ -57,8 +95,15 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[List
     names = {reference.partition("@")[0] for reference in references}
     if len(names) < len(references) or not names:
         raise ConfigError(f"a server serves one release of each name, got: {', '.join(references) or 'none'}")
+    with log_to_stderr(config.serve.log_format):
+        settings = within_memory(config.serve, memory_limit(root), cores=cores(root))
+        return _serve(replace(config, serve=settings), references, announce)
+
+
+def _serve(config: Config, references: Sequence[str], announce: Callable[[Listening], object]) -> signal.Signals:
+    """Bind the sockets, and run the supervisor."""
     settings = config.serve
-    bound = bind_sockets(settings.host, settings.port, workers=settings.workers or cores())
+    bound = bind_sockets(settings.host, settings.port, workers=settings.workers)
     addresses = [socket_address(bound[0], "https" if settings.tls_certificate else "http")]
     reserved: list[socket.socket] = []
     if settings.grpc_port >= 0:  # reserves the port: gRPC opens its own sockets in each worker
@@ -68,10 +113,9 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[List
     gc.collect()
     gc.freeze()  # the memory of this process is shared by all workers until one of them writes to it
     try:
-        with log_to_stderr(settings.log_format):
-            return Supervisor(config, references, bound).run(
-                lambda releases: announce(Listening(tuple(addresses), releases))
-            )
+        return Supervisor(config, references, bound).run(
+            lambda releases: announce(Listening(tuple(addresses), releases))
+        )
     finally:
         gc.unfreeze()
         close_sockets([*reserved, *(opened for own in bound for opened in own)])

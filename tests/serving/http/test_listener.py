@@ -29,6 +29,18 @@ def test_a_draining_server_is_not_ready_and_closes():
         drained.result(60)
 
 
+def test_a_server_that_leaves_still_answers_new_connections_and_closes_each():
+    with serving(loaded()) as server, Peer(server) as kept:
+        assert "Connection" not in kept.send_bytes(INFER).read_answer().headers
+        server.within(server.listener.begin_shutdown)
+        with Peer(server) as new, Peer(server) as probe:
+            for peer in (kept, new):
+                answer = peer.send_bytes(INFER).read_answer()
+                assert (answer.values, answer.headers["Connection"]) == ([3.0], "close")
+                assert peer.closed()
+            assert probe.send_bytes(READY).read_answer().status == 503
+
+
 def test_pipelined_requests_are_answered_before_shutdown():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.send_bytes(INFER * 50 + INFER[:-1])

@@ -230,7 +230,7 @@ class Listener:
 
     @property
     def draining(self) -> bool:
-        """True once no more connections are accepted."""
+        """True once the server shuts down, whether or not it still accepts connections."""
         return self._state.draining
 
     def overload(self, limit: str, reason: str) -> None:
@@ -250,11 +250,15 @@ class Listener:
             for bound in sockets
         ]
 
+    def begin_shutdown(self) -> None:
+        """Report that the server is not ready, and close each connection after its next response."""
+        self._state.draining = True
+
     async def drain(self, within_s: float) -> None:
         """Accept no more connections, answer what is in flight, and close; abort what takes longer than `within_s`."""
         for server in self._servers:
             server.close()
-        self._state.draining = True
+        self.begin_shutdown()
         await asyncio.sleep(0)  # one iteration of the loop: requests that have arrived are read first
         for connection in tuple(self._state.connections):
             connection.drain()

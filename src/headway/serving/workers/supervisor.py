@@ -43,7 +43,7 @@ from headway.serving.workers.worker import WorkerConfig
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _EARLY_S = 10.0
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.1, 10.0
-_SHUTDOWN_S = worker.DRAIN_S + 5.0
+_SPARE_S = 5.0  # for a worker to end, beyond the time that its requests may take
 _log = logging.getLogger(__name__)
 
 
@@ -275,13 +275,13 @@ class Supervisor:
         worker.run_worker(settings, channel)
 
     def _stop(self) -> None:
-        """Accept no more connections, let the workers answer what is in flight, and flush the log to disk."""
-        self._stopping = True
+        """Let the workers answer what is in flight, then flush the log to disk."""
+        self._stopping, settings = True, self._config.serve
         close_sockets([opened for bound in self._bound for opened in bound])
         for slot in self._workers:
             if slot.child:
                 slot.child.channel.send(Shutdown())
-        ends = monotonic() + _SHUTDOWN_S
+        ends = monotonic() + settings.shutdown_delay_s + settings.drain_s + _SPARE_S
         while children := [slot.child for slot in self._workers if slot.child]:
             if self._failed or len(self._signals) > 1 or monotonic() > ends:
                 for child in children:

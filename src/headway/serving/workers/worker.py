@@ -45,7 +45,6 @@ from headway.storage import traffic
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
-DRAIN_S = 10.0
 _OWN_FILES = 512
 
 
@@ -161,9 +160,11 @@ async def _serve(
         commands.start(repository.load_here)
         channel.send(WorkerReady())
         await stopping.wait()
-        drains = [listener.drain(DRAIN_S)]
+        listener.begin_shutdown()
+        await asyncio.sleep(config.shutdown_delay_s)
+        drains = [listener.drain(config.drain_s)]
         if grpc_server is not None:
-            drains.append(asyncio.to_thread(grpc_server.close, DRAIN_S))
+            drains.append(asyncio.to_thread(grpc_server.close, config.drain_s))
         await asyncio.gather(*drains)
         repository.close()
 
