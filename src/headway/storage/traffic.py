@@ -59,9 +59,23 @@ def lost_folder(state: Path, name: str) -> Path:
     return state / "log" / name / LOST
 
 
+def save_lost_span(
+    state: Path, name: str, digest: str, *, rows: int, since_us: int, until_us: int, segment: str = ""
+) -> None:
+    """Save a span of time in which the log of a release lost rows, as a segment of that name."""
+    values = {"since_us": since_us, "until_us": until_us, "rows": rows}
+    columns: dict[str, segments.Column] = {key: np.array([value], np.int64) for key, value in values.items()}
+    segments.save(lost_folder(state, name), columns | {"release": [digest]}, name=segment)
+
+
 def aside_folder(state: Path, name: str) -> Path:
     """Return the folder of batches that could not be written as segments, as the records of the ring buffer."""
     return state / "log" / name / ASIDE
+
+
+def span_of_aside(path: Path) -> Path:
+    """Return the segment with the span of time of a batch that was put aside in a file."""
+    return path.parent.with_name(LOST) / f"{path.name}{segments.SUFFIX}"
 
 
 def aside_files(state: Path) -> list[Path]:

@@ -88,7 +88,7 @@ class LogBuffers:
     """Shared memory of the prediction log: a ring per worker, the wake-up pipe, the pass, and what was lost.
 
     Create it before forking. `state` has a row per worker and one for the log writer. `lost` has rows, begin and end
-    of the spans of time in which a process lost rows of a release, and `saved` the number of rows whose span is on
+    of the spans of time in which a worker lost rows of a release, and `saved` the number of rows whose span is on
     disk.
     """
 
@@ -97,12 +97,12 @@ class LogBuffers:
         self.wakeup = WakeupPipe()
         self.current_pass = SharedTable(1, 4 + workers).row(0)
         self.state = SharedTable(workers + 1, _STATE_CELLS)
-        self.lost = NamedCounters(workers + 1, 3)
-        self.saved = NamedCounters(workers + 1, 1)
+        self.lost = NamedCounters(workers, 3)
+        self.saved = NamedCounters(workers, 1)
         self.owner = os.getpid()
 
-    def lose(self, number: int, source: LogSource | LoadedModel, *, rows: int, since_us: int, until_us: int) -> None:
-        """Record a span of time in which a process lost rows of a release; further releases than fit have none."""
+    def lose(self, number: int, source: LoadedModel, *, rows: int, since_us: int, until_us: int) -> None:
+        """Record a span of time in which a worker lost rows of a release; further releases than fit have none."""
         name = f"{source.name}@{source.digest}"
         with suppress(IndexError):
             span, saved = self.lost.of(number, name), self.saved.of(number, name)

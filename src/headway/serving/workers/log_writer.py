@@ -210,18 +210,23 @@ class LogWriter:
                     raise _DiskError(str(error)) from error
             else:
                 return
+        rows, times = sum(source_of(record)[1] for record in records), [time_of(record) for record in records]
+        span = {"rows": rows, "since_us": min(times), "until_us": max(times)}
         try:
+            name = traffic.span_of_aside(aside).name
+            traffic.save_lost_span(self._state, source.name, source.digest, **span, segment=name)
             atomic.fill(aside, lambda file: file.writelines(map(_framed, records)), temporary=aside.parent.parent)
         except StoreError as failure:
             raise _DiskError(str(failure)) from failure
-        rows, times = sum(source_of(record)[1] for record in records), [time_of(record) for record in records]
         self._lost[source.name] += rows
         self._aside[source.name] += rows
-        number = len(self._rings)
-        self._buffers.lose(number, source, rows=rows, since_us=min(times), until_us=max(times))
         why = "two processes ended while they wrote it" if is_fatal else "its segment could not be written"
         words = (f"{rows:,}", source.name, aside, why)
-        _log.error("a batch of %s rows of the log of %s is put aside in %s: %s", *words, exc_info=error)
+        _log.error(
+            "a batch of %s rows of the log of %s is put aside in %s: %s; try: headway log import",
+            *words,
+            exc_info=error,
+        )
 
     def _save_lost_spans(self) -> None:
         """Write the spans in which rows were lost, for those who judge by the log; raises _DiskError."""
@@ -230,10 +235,9 @@ class LogWriter:
             rows, since_us, until_us = span.tolist()
             if rows > saved[0]:
                 model, _, digest = name.partition("@")
-                values = {"since_us": since_us, "until_us": until_us, "rows": rows - int(saved[0])}
-                columns: dict[str, Column] = {key: np.array([value], np.int64) for key, value in values.items()}
+                lost = {"rows": rows - int(saved[0]), "since_us": since_us, "until_us": until_us}
                 try:
-                    segments.save(traffic.lost_folder(self._state, model), columns | {"release": [digest]})
+                    traffic.save_lost_span(self._state, model, digest, **lost)
                 except StoreError as error:
                     raise _DiskError(str(error)) from error
                 saved[0] = rows
