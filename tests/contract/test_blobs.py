@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.storage.small_s3 import small_s3
 
 from headway.core.contracts import Blobs
 from headway.core.errors import StoreError
-from headway.core.plugins import load_blobs, names
+from headway.core.plugins import load_blobs, names, own
 from headway.core.record import digest_of
 
 
-@pytest.fixture(params=names("blobs"))
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return load_blobs(request.param)(tmp_path)
+@pytest.fixture(params=["files", "small s3", pytest.param("seaweed", marks=pytest.mark.services)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Blobs]:
+    """Return what opens the same store again and again: each call is another client."""
+    if request.param == "files":
+        return lambda: load_blobs("files")(tmp_path)
+    address = request.getfixturevalue("s3" if request.param == "seaweed" else "small_address")
+    return lambda: load_blobs("s3")(address)
+
+
+@pytest.fixture
+def small_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a bucket of our own small server, with the variables that reach it."""
+    with small_s3() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield "s3://bucket/team"
+
+
+@pytest.fixture
+def blobs(backend: Callable[[], Blobs]) -> Blobs:
+    return backend()
+
+
+def test_every_plugin_for_blobs_is_tested_here() -> None:
+    assert set(names("blobs")) >= {"files", "s3"} >= set(own("blobs"))
 
 
 @pytest.mark.slow
@@ -42,3 +66,21 @@ def test_a_digest_that_was_never_put_is_named(blobs: Blobs) -> None:
 def test_a_malformed_digest_is_refused(blobs: Blobs, digest: str) -> None:
     with pytest.raises(StoreError, match="is not a digest"):
         blobs.get(digest)
+
+
+@pytest.mark.slow
+def test_what_one_client_stored_every_other_reads_at_once(backend: Callable[[], Blobs]) -> None:
+    clients = [backend() for _ in range(3)]
+    for number in range(20):
+        digest = clients[number % 3].put(b"content %d" % number)
+        assert [client.get(digest) for client in clients] == [b"content %d" % number] * 3
+
+
+def test_all_digests_are_listed_in_order(blobs: Blobs) -> None:
+    expected = sorted(blobs.put(b"content %d" % number) for number in range(30))
+    assert list(blobs.digests()) == expected
+
+
+def test_large_bytes_are_stored_whole(blobs: Blobs) -> None:
+    content = bytes(range(256)) * (5 << 12)
+    assert blobs.get(blobs.put(content)) == content

@@ -7,7 +7,7 @@ One contract test per kind runs over every installed plug-in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +164,12 @@ class Decider(Protocol):
 
 
 class Blobs(Protocol):
-    """Content-addressed bytes: they come out unchanged, or not at all."""
+    """Content-addressed bytes: they come out unchanged, or not at all.
+
+    A plug-in for a server may have more methods: `require_usable(state)` raises StoreError if the server does not do
+    what blobs need, and remembers in the folder that it was asked. One with `save_release`, `load_release` and
+    `releases` shares releases as well (`SharedReleases`).
+    """
 
     def __init__(self, address: Path | str) -> None:
         """Open the blobs in a folder, which is created by the first `put`, or at a URL of the plug-in's scheme."""
@@ -176,6 +181,27 @@ class Blobs(Protocol):
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of a digest; raises StoreError if they are absent or damaged."""
+        ...
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digests of all blobs, in their order."""
+        ...
+
+
+@runtime_checkable
+class SharedReleases(Protocol):
+    """Releases that several machines share; nothing that comes from it has been verified."""
+
+    def save_release(self, name: str, digest: str, contents: Mapping[str, bytes]) -> None:
+        """Save the files of a release under its name and digest; saving it again replaces what differs."""
+        ...
+
+    def load_release(self, name: str, digest: str) -> dict[str, bytes] | None:
+        """Return the files of a release; None if there is none."""
+        ...
+
+    def releases(self, name: str) -> list[str]:
+        """Return the digests of all releases of a name, sorted."""
         ...
 
 

@@ -21,11 +21,18 @@ def open_state(config: Config) -> State:
 
 
 def open_blobs(config: Config) -> Blobs:
-    """Open the blobs of a project; raises ConfigError for an address that no plug-in opens."""
+    """Open the blobs of a project.
+
+    Raises ConfigError for an address that no plug-in opens, and StoreError if its server does not do what blobs need;
+    a folder of the project remembers that it was asked.
+    """
     address = config.store.blobs
     if not address:
         return plugins.load_blobs("files")(config.state / "blobs")
-    return plugins.load_blobs(plugin_of("blobs", address, role="blobs"))(address)
+    blobs = plugins.load_blobs(plugin_of("blobs", address, role="blobs"))(address)
+    if hasattr(blobs, "require_usable"):
+        blobs.require_usable(config.state)
+    return blobs
 
 
 def plugin_of(kind: str, address: str, *, role: str) -> str:

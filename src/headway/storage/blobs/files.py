@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from headway.core.errors import StoreError
@@ -38,6 +39,11 @@ class Files:
         if met != digest:
             raise StoreError(f"blob {digest} was altered: its bytes are now {met}", where=str(path), hint=_HINT)
         return content
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digests of all blobs, in their order."""
+        for path in sorted(self._folder.glob("sha256/??/*")):
+            yield f"sha256:{path.parent.name}{path.name}"
 
     def _path(self, digest: str) -> Path:
         parts = _DIGEST.fullmatch(digest)
