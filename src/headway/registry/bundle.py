@@ -70,6 +70,16 @@ def sign_release(release: Release, files: Mapping[str, bytes], publisher: Publis
     return SignedRelease(MappingProxyType(contents), digest_of(signed.content))
 
 
+def received_release(contents: Mapping[str, bytes], digest: str) -> SignedRelease:
+    """Return the files of a release that another machine saved, to be written to a folder and verified there.
+
+    Raises Refused for a name that is not that of a plain file.
+    """
+    for name in contents.keys() - {RELEASE, SEAL}:
+        _expect_plain(name)
+    return SignedRelease(MappingProxyType({RELEASE: b"", **contents}), digest)
+
+
 def save_bundle(folder: Path, sealed: SignedRelease) -> None:
     """Write the folder of a release atomically; saving the same release again repairs files that differ.
 

@@ -13,16 +13,16 @@ from msgspec.structs import replace
 
 from headway.core import record
 from headway.core.config import Config
-from headway.core.contracts import State
+from headway.core.contracts import SharedReleases, State
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.record import Record, digest_of
 from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
 from headway.registry import chain
-from headway.registry.bundle import Bundle, open_bundle, save_bundle, sign_release
+from headway.registry.bundle import Bundle, open_bundle, received_release, save_bundle, sign_release
 from headway.registry.chain import ChainEntry, Checkpoint, LastSeen
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
-from headway.storage.addresses import open_state
+from headway.storage.addresses import open_releases, open_state
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
@@ -50,13 +50,15 @@ def now() -> datetime:
 class ModelRegistry:
     """Releases in a folder and pointer updates in a state, trusted as far as trusted keys signed them.
 
-    Only `publish`, `point` and `withdraw` read the publisher's private key.
+    Releases that machines share are fetched into the folder when they are first needed, and verified there. Only
+    `publish`, `point` and `withdraw` read the publisher's private key.
     """
 
     folder: Path
     state: State
     trusted_keys: Path
     publisher_key: Path
+    shared: SharedReleases | None = None
     clock: Callable[[], datetime] = now
 
     @classmethod
@@ -75,6 +77,7 @@ class ModelRegistry:
             state=open_state(config),
             trusted_keys=trusted_keys,
             publisher_key=publisher_key,
+            shared=open_releases(config),
         )
 
     def publish(self, release: Release, files: Mapping[str, bytes]) -> str:
@@ -84,6 +87,8 @@ class ModelRegistry:
         """
         sealed = sign_release(release, files, load_publisher(self.publisher_key))
         save_bundle(self._folder(release.name, sealed.digest), sealed)
+        if self.shared:
+            self.shared.save_release(release.name, sealed.digest, sealed.contents)
         return sealed.digest
 
     def point(
@@ -291,15 +296,30 @@ class ModelRegistry:
     def _open(self, name: str, digest: str) -> Bundle:
         """Open the release of that name and digest, verified; raises Refused if its folder holds another."""
         folder = self._folder(name, digest)
-        bundle = open_bundle(folder, self._trusted())
+        if not folder.is_dir():
+            self._fetch(name, digest)
+        try:
+            bundle = open_bundle(folder, self._trusted())
+        except Refused:
+            if not self._fetch(name, digest):  # another machine may have signed it again, with another key
+                raise
+            bundle = open_bundle(folder, self._trusted())
         if (bundle.release.name, bundle.digest) != (name, digest):
             met = f"{bundle.release.name} {bundle.digest}"
             raise Refused(f"the folder of {name} {digest} holds {met}", where=str(folder), hint=COPY_HINT)
         return bundle
 
+    def _fetch(self, name: str, digest: str) -> bool:
+        """Write a shared release to its folder; return False if there is none."""
+        contents = self.shared.load_release(name, digest) if self.shared else None
+        if contents is not None:
+            save_bundle(self._folder(name, digest), received_release(contents, digest))
+        return contents is not None
+
     def _find(self, name: str, prefix: str) -> str:
         """Return the digest of the one release of a name that begins with `prefix`."""
-        there = sorted(path.name for path in (self.folder / name).glob("[0-9a-f]*"))
+        shared = [digest.removeprefix("sha256:") for digest in self.shared.releases(name)] if self.shared else []
+        there = sorted({*shared, *(path.name for path in (self.folder / name).glob("[0-9a-f]*"))})
         found = [entry for entry in there if entry.startswith(prefix)]
         if len(found) != 1:
             raise StoreError(

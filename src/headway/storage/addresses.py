@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from headway.core import plugins
 from headway.core.config import Config, expect_no_password
-from headway.core.contracts import Blobs, State
+from headway.core.contracts import Blobs, SharedReleases, State
 from headway.core.errors import ConfigError
 
 
@@ -33,6 +33,12 @@ def open_blobs(config: Config) -> Blobs:
     if hasattr(blobs, "require_usable"):
         blobs.require_usable(config.state)
     return blobs
+
+
+def open_releases(config: Config) -> SharedReleases | None:
+    """Open the releases that machines share at the address of the blobs; None if they lie in the project's folder."""
+    blobs = open_blobs(config) if config.store.blobs else None
+    return blobs if isinstance(blobs, SharedReleases) else None
 
 
 def plugin_of(kind: str, address: str, *, role: str) -> str:
