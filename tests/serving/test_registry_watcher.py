@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,15 +20,18 @@ from running import started
 from tests.monitoring import rollouts
 from tests.serving.plain_client import ask
 
-from headway.core.errors import Refused
+from headway.core.errors import Refused, StoreUnavailable
 from headway.core.record import write
 from headway.core.release import FeatureView
 from headway.core.rollout import Plan, RolloutStage
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
+from headway.registry.bundle import Bundle
+from headway.registry.model_registry import ModelRegistry
 from headway.serving.loading import load_model, version_of
-from headway.serving.registry_watcher import RegistryWatcher
+from headway.serving.registry_watcher import RETRY_POLLS, RegistryWatcher
 from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.store_health import StoreHealth
 from headway.storage import traffic
 
 
@@ -182,6 +187,65 @@ def test_an_unreadable_state_changes_nothing(followed, caplog):
     followed.project.registry.state.close()
     assert followed.poll() is None and followed.refused == {"flights@live": True}
     assert "cannot be read" in caplog.text
+
+
+class AwayRegistry(ModelRegistry):
+    """A registry whose releases or state can be away."""
+
+    away: ClassVar[str] = ""
+
+    def _open(self, name: str, digest: str) -> Bundle:
+        if self.away == "blobs":
+            raise StoreUnavailable("no answer", role="blobs")
+        return super()._open(name, digest)
+
+
+@pytest.fixture
+def remote(followed, monkeypatch):
+    """A watcher whose stores are on other machines; the test sets which one is away."""
+    fields = {field.name: getattr(followed.project.registry, field.name) for field in dataclasses.fields(ModelRegistry)}
+    followed.watcher._register = AwayRegistry(**fields)
+    followed.away = {}
+    followed.watcher._health = StoreHealth(followed.away)
+    followed.set_away = lambda role: monkeypatch.setattr(AwayRegistry, "away", role)
+    return followed
+
+
+@pytest.mark.slow
+def test_a_release_that_cannot_be_read_now_is_loaded_once_its_store_is_back(remote):
+    remote.set_away("blobs")
+    second = rollouts.live(remote.project, rollouts.release(made_at="2"))
+    assert remote.poll() is None and remote.poll() is None
+    assert remote.away == {"state": False, "blobs": True} and not remote.refused.get("flights@live")
+    remote.set_away("")
+    splits = [remote.poll() for _ in range(RETRY_POLLS)]
+    assert [split.live.digest for split in splits if split] == [second]
+    assert remote.away == {"state": False, "blobs": False}
+
+
+def test_a_state_that_goes_away_within_a_poll_is_read_again_completely(remote, monkeypatch):
+    reads = remote.watcher._read_state
+
+    def lost(address: str, known: object) -> None:
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(remote.watcher, "_read_state", lost)
+    assert remote.poll() is None and remote.away == {"state": True} and remote.refused == {}
+    monkeypatch.setattr(remote.watcher, "_read_state", reads)
+    assert remote.poll() is None and remote.away["state"] is False
+    assert remote.refused == {"flights@live": False}
+
+
+@pytest.mark.slow
+def test_a_hint_makes_the_watcher_poll_at_once(followed):
+    polled = threading.Semaphore(0)
+    followed.watcher._poll_s = 3600.0
+    followed.watcher.poll = polled.release
+    followed.watcher.start({})
+    followed.watcher.wake()
+    assert polled.acquire(timeout=10)
+    followed.watcher.close()
+    assert not polled.acquire(blocking=False)
 
 
 @pytest.mark.slow

@@ -271,6 +271,43 @@ class State(Protocol):
         ...
 
 
+class Feed(Protocol):
+    """What servers tell one another between two reads of the store. All of it may be lost, and nothing is trusted.
+
+    A method that does not reach the feed raises StoreUnavailable, and the next call tries again.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Take the address of a feed, and connect with the first call."""
+        ...
+
+    def announce(self) -> None:
+        """Hint to all who wait that a pointer has moved."""
+        ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a hint, at most so long; return True if there was one, or one may have been missed.
+
+        One may have been missed before the first call, and while the feed could not be reached.
+        """
+        ...
+
+    def spend(self, spent_ns: Mapping[str, int]) -> Mapping[str, int]:
+        """Add what requests of each key have spent of its rate limit, in nanoseconds, over all servers.
+
+        Returns for each the nanoseconds until it has its full burst again.
+        """
+        ...
+
+    def add(self, name: str, numbers: Sequence[int], *, keep_s: int) -> Sequence[int]:
+        """Add to the numbers of a name over all servers, and return the sums; they expire `keep_s` after the last."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceColumn:
     """A slice column: `codes` int64 of shape (n,) index into `values`."""

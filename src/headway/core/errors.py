@@ -8,6 +8,7 @@ HeadwayError
   EngineError       a model cannot be opened or converted
   StoreError        state on disk cannot be read or written
     PointerMoved    another process updated the pointer first
+    StoreUnavailable  a store on another machine does not answer at present
   Refused           a signature, digest or pointer failed verification: nothing was loaded
   NotApplicable     a plug-in cannot judge this subject; a report says so, it never reads as passed
 """
@@ -56,6 +57,14 @@ class StoreError(HeadwayError):
 
 class PointerMoved(StoreError):
     """Another process updated the pointer after the caller read it."""
+
+
+class StoreUnavailable(StoreError):
+    """A store on another machine does not answer at present; `role` is its setting in [store]."""
+
+    def __init__(self, what: str, *, role: str = "state", where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.role = role
 
 
 class Refused(HeadwayError):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # the contracts bring libraries that `headway --help` does wi
     from collections.abc import Mapping
 
     from headway.core.batch import Format
-    from headway.core.contracts import Blobs, Engine, State
+    from headway.core.contracts import Blobs, Engine, Feed, State
 
 FORMER_KINDS = {"metric": "probe"}
 """Kinds whose entry points an older package may still declare under another name."""
@@ -229,6 +229,12 @@ def load_state(name: str) -> type[State]:
     """Return the class of a state store, which opens a folder or an address."""
     state: type[State] = load("state", name)
     return state
+
+
+def load_feed(name: str) -> type[Feed]:
+    """Return the class of a change feed, which opens an address; raises PluginError if its library is absent."""
+    feed: type[Feed] = load("feed", name)
+    return feed
 
 
 def load(kind: str, name: str) -> Any:

@@ -31,6 +31,7 @@ from headway.storage import atomic
 
 _CHAIN_HINT = "restore the state from a backup; until then trust no pointer of this store"
 _SEEN_HINT = "restore the store from a newer backup; only if you began a new store yourself, delete this file"
+_SERVED_HINT = "start the server again when the state in [store] can be reached"
 CHECKPOINT_EVERY = 256
 _CHECKPOINT = "checkpoint"
 
@@ -307,6 +308,39 @@ def save_last_seen(file: Path, address: str, seen: LastSeen) -> None:
         known = load_last_seen(file)
         if address not in known or known[address].number < seen.number:
             atomic.write(file, canonical({**known, address: seen}))
+
+
+def save_served(folder: Path, entry: ChainEntry) -> None:
+    """Save a verified update as the one that this server follows, unless it is saved already."""
+    content, path = msgspec.json.encode(entry.signed), _served_file(folder, entry.address)
+    if not path.is_file() or path.read_bytes() != content:
+        atomic.write(path, content)
+
+
+def load_served(folder: Path, address: str, trusted: Trusted, seen: LastSeen | None) -> PointerUpdate:
+    """Return the update of a pointer that this server followed last.
+
+    Raises StoreError if there is none or it cannot be read, Refused if it does not verify, belongs to another pointer,
+    points to no release, or is not the last one that was seen on this machine.
+    """
+    path = _served_file(folder, address)
+    try:
+        signed = msgspec.json.decode(path.read_bytes(), type=Signed)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise StoreError(
+            f"no update of {address} was saved here before the state was away", where=str(path), hint=_SERVED_HINT
+        ) from error
+    verify(signed, trusted, subject=f"the saved update of {address}", where=str(path))
+    move = record.read(PointerUpdate, signed.content)
+    if f"{move.name}@{move.pointer}" != address or not move.release:
+        raise Refused(f"the saved update does not point {address} at a release", where=str(path), hint=_SERVED_HINT)
+    if seen is None or (seen.number, seen.digest) != (move.number, digest_of(signed.content)):
+        raise Refused(f"the saved update of {address} is not the last one seen", where=str(path), hint=_SERVED_HINT)
+    return move
+
+
+def _served_file(folder: Path, address: str) -> Path:
+    return folder / f"{address}.json"
 
 
 @contextmanager

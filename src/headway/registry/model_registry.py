@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from msgspec.structs import replace
 
 from headway.core import record
 from headway.core.config import Config
-from headway.core.contracts import SharedReleases, State
-from headway.core.errors import ConfigError, Refused, StoreError
+from headway.core.contracts import Feed, SharedReleases, State
+from headway.core.errors import ConfigError, Refused, StoreError, StoreUnavailable
 from headway.core.record import Record, digest_of
 from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
@@ -22,7 +24,7 @@ from headway.registry import chain
 from headway.registry.bundle import Bundle, open_bundle, received_release, save_bundle, sign_release
 from headway.registry.chain import ChainEntry, Checkpoint, LastSeen
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
-from headway.storage.addresses import open_releases, open_state
+from headway.storage.addresses import LateState, open_feed, open_releases, open_state
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
@@ -51,7 +53,9 @@ class ModelRegistry:
     """Releases in a folder and pointer updates in a state, trusted as far as trusted keys signed them.
 
     Releases that machines share are fetched into the folder when they are first needed, and verified there. Only
-    `publish`, `point` and `withdraw` read the publisher's private key.
+    `publish`, `point` and `withdraw` read the publisher's private key. A new update is announced in the feed, if there
+    is one. A server saves the last verified update of each pointer in the folder `served`, for a start while the state
+    is away.
     """
 
     folder: Path
@@ -59,10 +63,12 @@ class ModelRegistry:
     trusted_keys: Path
     publisher_key: Path
     shared: SharedReleases | None = None
+    feed: Feed | None = None
+    served: Path | None = None
     clock: Callable[[], datetime] = now
 
     @classmethod
-    def from_config(cls, config: Config) -> ModelRegistry:
+    def from_config(cls, config: Config, *, state: State | None = None) -> ModelRegistry:
         """Return the registry of a project; raises ConfigError if its keys lie inside the store that they protect."""
         trusted_keys, publisher_key = config.path(config.trust.trusted_keys), config.path(config.trust.publisher_key)
         for field, path in (("trusted_keys", trusted_keys), ("publisher_key", publisher_key)):
@@ -74,11 +80,20 @@ class ModelRegistry:
                 )
         return cls(
             folder=config.state / "releases",
-            state=open_state(config),
+            state=state or open_state(config),
             trusted_keys=trusted_keys,
             publisher_key=publisher_key,
             shared=open_releases(config),
+            feed=open_feed(config),
         )
+
+    @classmethod
+    def of_server(cls, config: Config) -> ModelRegistry:
+        """Return the registry of a server, which opens a state on another machine with the first use."""
+        if not config.store.state:
+            return cls.from_config(config)
+        state = cast("State", LateState(config))
+        return replace_fields(cls.from_config(config, state=state), served=config.state / "served")
 
     def publish(self, release: Release, files: Mapping[str, bytes]) -> str:
         """Sign a release with its files and save it; return its digest.
@@ -183,7 +198,20 @@ class ModelRegistry:
         last.verify(self._trusted())
         seen = chain.LastSeen(number=last.move.number, digest=last.digest)
         chain.save_last_seen(self._seen_file, address, seen)
+        if self.served:
+            chain.save_served(self.served, last)
         return last.move
+
+    def resolve_served(self, address: str) -> Bundle:
+        """Return the release at a pointer as this server knew it last, without the state, every byte verified.
+
+        Raises StoreError if this server never knew it, and Refused if it does not verify or is older than what this
+        machine has seen.
+        """
+        name, _ = _parse(address)
+        seen = chain.load_last_seen(self._seen_file).get(address)
+        move = chain.load_served(self.served or Path(), address, self._trusted(), seen)
+        return self._open(name, move.release)
 
     def history(self, name: str = "", pointer: str = "") -> tuple[PointerUpdate, ...]:
         """Return the updates of all pointers, or of a name, or of one pointer, oldest first, after verifying the chain.
@@ -291,6 +319,9 @@ class ModelRegistry:
         chain.save_last_seen(self._seen_file, f"{move.name}@{move.pointer}", seen)
         trusted = self._trusted()
         chain.sign_checkpoint(self.state, chain.own_checkpoint(self._checkpoint_file, trusted), trusted, publisher)
+        if self.feed:
+            with suppress(StoreUnavailable):  # a hint only: servers poll as well
+                self.feed.announce()
         return move
 
     def _open(self, name: str, digest: str) -> Bundle:

@@ -78,7 +78,7 @@ def serve(
     announce
         Called once, when all workers listen.
     root
-        Root of the system's files, which tell the limits of the container.
+        Root of the system's files, which hold the limits of the container.
 
     Returns
     -------

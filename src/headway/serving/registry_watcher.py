@@ -1,7 +1,8 @@
 """Watch the registry: a thread detects when a pointer moves, loads the release that it points to, and switches over.
 
-It reads little, often: the bytes of the last update of each pointer, and of the rollout. Only a verified release is
-served; after an update that does not verify, the previous release stays.
+It reads little, often: the end of the chain, and if that has moved, the last update of each pointer; and the rollout.
+Only a verified release is served; after an update that does not verify, or while a store is away, the previous release
+stays.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from headway.core.contracts import State
-from headway.core.errors import HeadwayError, Refused
+from headway.core.contracts import Signed
+from headway.core.errors import HeadwayError, Refused, StoreUnavailable
 from headway.core.record import read
 from headway.core.release import PointerUpdate, TrafficAssignment
 from headway.core.rollout import Rollout
@@ -23,10 +24,12 @@ from headway.registry.model_registry import ModelRegistry
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.logs import Throttle
 
 LIVE, CANARY = "live", "canary"
-POLL_S = 0.1
+POLL_S, REMOTE_POLL_S, FED_POLL_S = 0.1, 0.25, 0.5
+"""Between two polls: of a state on this machine, of one on another, and of that with a change feed."""
 RETRY_POLLS = 50
 _LIMITS = RequestLimits()
 _log = logging.getLogger(__name__)
@@ -45,7 +48,8 @@ class RegistryWatcher:
     """Keeps the traffic splits of a server in line with the pointers.
 
     `on_change` is called from the thread of the watcher with each new split. `refused` holds for each pointer whether
-    its last update was refused.
+    its last update was refused; `health` notes stores that are away. It polls every `poll_s` seconds, and at once
+    after `wake`.
     """
 
     def __init__(
@@ -55,19 +59,26 @@ class RegistryWatcher:
         online: Path,
         on_change: Callable[[TrafficSplit], None],
         refused: MutableMapping[str, bool],
+        health: StoreHealth | None = None,
+        poll_s: float = POLL_S,
         limits: RequestLimits = _LIMITS,
     ) -> None:
         self._register = register
         self._online = online
         self._on_change = on_change
         self._refused = refused
+        self._health = health or StoreHealth({})
+        self._poll_s = poll_s
         self._limits = limits
+        self._end: Signed | None = None
         self._polled: dict[str, PointerState] = {}
+        self._waiting = False  # a release could not be loaded because a store was away
         self._splits: dict[str, TrafficSplit] = {}
         self._loaded: dict[str, LoadedModel] = {}
         self._polls = 0
         self._lock = threading.Lock()  # held while polling, and while the watched pointers change
         self._stopping = threading.Event()
+        self._woken = threading.Event()
         self._throttle = Throttle()
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
@@ -102,7 +113,12 @@ class RegistryWatcher:
     def close(self) -> None:
         """End the thread."""
         self._stopping.set()
+        self._woken.set()
         self._thread.join()
+
+    def wake(self) -> None:
+        """Poll now; any thread may call it."""
+        self._woken.set()
 
     def poll(self) -> None:
         """Check every pointer once, and switch over if one has moved."""
@@ -111,33 +127,50 @@ class RegistryWatcher:
             self._poll()
 
     def _poll(self) -> None:
-        retry = self._polls % RETRY_POLLS == 0 and any(self._refused.values())
+        complete = self._polls % RETRY_POLLS == 0
+        retry = complete and (any(self._refused.values()) or self._waiting)
+        try:
+            end = self._register.state.last()
+            self._health.found("state")
+        except StoreUnavailable as error:
+            self._health.lost(error)
+            return
+        except HeadwayError:  # it is damaged, which each pointer reports
+            end, complete = None, True
+        complete = complete or end != self._end
+        self._end, self._waiting = end, self._waiting and not retry
         for address, split in tuple(self._splits.items()):
             try:
-                state = self._read_state(address)
+                state = self._read_state(address, None if complete else self._polled.get(address))
                 if state != self._polled.get(address) or retry:
                     self._polled[address] = state
                     self._update(address, split, state)
+            except StoreUnavailable as error:
+                self._health.lost(error)
+                self._end = None
             except Exception as error:  # noqa: BLE001 - the state store, whose content anyone may have changed
                 self._refuse(address, error)
 
     def _run(self) -> None:
         """Poll until closed; after any failure the next poll is made."""
         with ThreadPoolExecutor(1, thread_name_prefix="registry-poll") as pool:
-            while not self._stopping.wait(POLL_S):
+            while True:
+                self._woken.wait(self._poll_s)
+                self._woken.clear()
+                if self._stopping.is_set():
+                    return
                 error = pool.submit(self.poll).exception()
                 if error is not None and self._throttle.count("poll"):
                     _log.error("polling the registry failed", exc_info=error)
 
-    def _read_state(self, address: str) -> PointerState:
+    def _read_state(self, address: str, known: PointerState | None) -> PointerState:
+        """Read what is polled of a pointer; `known` is what is known of it, if the chain has not moved since."""
         name, _, pointer = address.partition("@")
-        state: State = self._register.state
-        last = state.last(name, pointer)
-        if pointer != LIVE:
-            return PointerState(last.content if last else None)
-        canary = state.last(name, CANARY)
-        rollout = state.latest("rollout", name=name)
-        return PointerState(last.content if last else None, canary.content if canary else None, rollout)
+        state = self._register.state
+        if known is None:
+            last, canary = state.last(name, pointer), state.last(name, CANARY) if pointer == LIVE else None
+            known = PointerState(last.content if last else None, canary.content if canary else None)
+        return known._replace(rollout=state.latest("rollout", name=name)) if pointer == LIVE else known
 
     def _update(self, address: str, split: TrafficSplit, state: PointerState) -> None:
         """Load the releases that the pointers point to, and replace the split if any of them is new.
@@ -161,10 +194,16 @@ class RegistryWatcher:
         """Return what a pointer points to; None if it does not verify, which is logged once."""
         try:
             found = load()
+        except StoreUnavailable as error:
+            self._health.lost(error)
+            self._waiting = True
+            return None
         except Exception as error:  # noqa: BLE001 - whatever it is, the previous release stays and the alarm rises
             self._refuse(address, error)
             return None
         self._refused[address] = False
+        if self._health.is_away("blobs"):
+            self._health.found("blobs")
         return found
 
     def _assigned_canary(self, address: str) -> tuple[LoadedModel, TrafficAssignment]:

@@ -6,10 +6,16 @@ as their scheme.
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 from headway.core import plugins
 from headway.core.config import Config, expect_no_password
-from headway.core.contracts import Blobs, SharedReleases, State
+from headway.core.contracts import Blobs, Feed, SharedReleases, State
 from headway.core.errors import ConfigError
+
+_FOLDER = "the folder of [project] state"
+_DEFAULTS = {"state": _FOLDER, "blobs": _FOLDER, "logs": _FOLDER, "feed": "no feed"}
 
 
 def open_state(config: Config) -> State:
@@ -41,6 +47,33 @@ def open_releases(config: Config) -> SharedReleases | None:
     return blobs if isinstance(blobs, SharedReleases) else None
 
 
+def open_feed(config: Config) -> Feed | None:
+    """Open the change feed of a project; None without an address. It connects with its first call."""
+    address = config.store.feed
+    return plugins.load_feed(plugin_of("feed", address, role="feed"))(address) if address else None
+
+
+class LateState:
+    """A state on another machine that is opened by its first use, and again by the next one if that fails."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._opened: State | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Open the state, and return its method."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = open_state(self._config)
+        return getattr(self._opened, name)
+
+    def close(self) -> None:
+        """Close the state if it was opened."""
+        if self._opened is not None:
+            self._opened.close()
+
+
 def plugin_of(kind: str, address: str, *, role: str) -> str:
     """Return the name of the plug-in that opens the address of a role (a setting of [store]).
 
@@ -55,9 +88,9 @@ def plugin_of(kind: str, address: str, *, role: str) -> str:
     raise ConfigError(
         what,
         where=f"[store] {role}",
-        hint=f"one of: {', '.join(forms.values())}, or leave it empty for the folder of [project] state"
+        hint=f"one of: {', '.join(forms.values())}, or leave it empty for {_DEFAULTS[role]}"
         if forms
-        else "leave it empty: the folder of [project] state",
+        else f"leave it empty: {_DEFAULTS[role]}",
     )
 
 

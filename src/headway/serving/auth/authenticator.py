@@ -9,6 +9,10 @@ Rate limits hold over all workers of a server. They are the virtual scheduling f
 full burst again; the latest of these times is the state of the key. No lock is needed, the entry of a dead worker still
 counts, and a key that has been silent has its full burst. Two workers that accept a request of one key within the same
 microsecond count it once.
+
+With a change feed, the limits hold over all servers of a project: ten times a second each worker adds what its callers
+have spent to the state of their keys in the feed, and writes the state over all servers to one more row. In between a
+server only knows its own callers. While the feed is away, the limits hold for each server.
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -33,7 +38,7 @@ from headway.serving.protocol.errors import RequestError
 from headway.serving.workers.shared_memory import SharedDocument, SharedTable
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Ints
+    from headway.core.contracts import Feed, Ints
 
 RELOAD_NS = 250_000_000
 _MAX_CACHED = 4096
@@ -59,12 +64,13 @@ def rate_limit(per_s: float, burst: int) -> RateLimit:
     return RateLimit(interval_ns, interval_ns * ((burst or max(1, int(min(per_s, 1e9)))) - 1))
 
 
-def shared_rate_limits(workers: int) -> Ints:
+def shared_rate_limits(workers: int, *, fed: bool = False) -> Ints:
     """Return the shared state of the limits, int64 [workers, keys]; column 0 is for callers without a key.
 
-    The last columns are for the subjects of access tokens.
+    The last columns are for the subjects of access tokens. With a feed, as many rows more hold the state over all
+    servers.
     """
-    return SharedTable(workers, MAX_KEYS + 1 + _TOKEN_COLUMNS).table
+    return SharedTable(workers * (2 if fed else 1), MAX_KEYS + 1 + _TOKEN_COLUMNS).table
 
 
 class RateLimiter:
@@ -73,6 +79,11 @@ class RateLimiter:
     def __init__(self, full_ns: Ints, *, worker: int = 0) -> None:
         self._full_ns = [memoryview(row) for row in full_ns]  # an item is read faster than of an array
         self._own = self._full_ns[worker]
+        self._names: dict[int, str] = {}
+
+    def set_names(self, names: Iterable[str]) -> None:
+        """Take the names of the keys, in the order of their columns from 1."""
+        self._names = {0: "", **dict(enumerate(names, 1))}
 
     def wait_ns(self, column: int, limit: RateLimit, *, now_ns: int) -> int:
         """Count a request and return 0, or return the time until one is allowed.
@@ -85,6 +96,41 @@ class RateLimiter:
             return early
         self._own[column] = begins + limit.interval_ns
         return 0
+
+
+class SharedRateLimiter(RateLimiter):
+    """A limiter whose keys share their state with those of the same name on other servers."""
+
+    def __init__(self, full_ns: Ints, *, worker: int = 0) -> None:
+        super().__init__(full_ns, worker=worker)
+        self._of_fleet = memoryview(full_ns[len(full_ns) // 2 + worker])
+        self._spent: deque[tuple[int, int]] = deque()  # column and interval of each request since the last exchange
+        self._limited: set[int] = set()  # columns without their full burst
+
+    def wait_ns(self, column: int, limit: RateLimit, *, now_ns: int) -> int:
+        """Count a request and return 0, or return the time until one is allowed."""
+        waits = super().wait_ns(column, limit, now_ns=now_ns)
+        if not waits:
+            self._spent.append((column, limit.interval_ns))
+        return waits
+
+    def exchange(self, feed: Feed) -> None:
+        """Add what was spent here to the state in the feed, and take over that state; on any thread.
+
+        Raises StoreUnavailable if the feed does not answer; what was spent then counts here only.
+        """
+        spent = dict.fromkeys(self._limited, 0)
+        for _ in range(len(self._spent)):
+            column, interval_ns = self._spent.popleft()
+            spent[column] = spent.get(column, 0) + interval_ns
+        if not spent:
+            return
+        columns = {self._names.get(column, f"#{column}"): column for column in spent}
+        left_ns = feed.spend({name: spent[column] for name, column in columns.items()})
+        now_ns = time.monotonic_ns()
+        for name, column in columns.items():
+            self._of_fleet[column] = now_ns + left_ns[name]
+        self._limited = {column for name, column in columns.items() if left_ns[name]}
 
 
 class NotAuthorized(RequestError):
@@ -247,6 +293,7 @@ class Authenticator:
         }
         self._anonymous = Caller("", free, 0, limit(0.0, 0))
         self._callers = callers
+        self._limiter.set_names(keys)
         self._cached = {b"": self._anonymous}
 
     def _limit(self, per_s: float, burst: int) -> RateLimit:

@@ -33,6 +33,7 @@ from headway.serving.protocol.schemas import (
     ServerReady,
 )
 from headway.serving.repository import ModelRepository, find_model, load_error, model_config, model_statistics
+from headway.serving.store_health import describe_away
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -336,7 +337,8 @@ class Routes:
 
     def _ready(self, request: Request, match: RouteMatch) -> None:
         ready = not self._draining()
-        request.reply(200 if ready else 503, encode(ServerReady(ready)))
+        detail = describe_away(self._plane.metrics.away.any_row())
+        request.reply(200 if ready else 503, encode(ServerReady(ready, detail)))
 
     def _openapi(self, request: Request, match: RouteMatch) -> None:
         request.reply(200, openapi_document())

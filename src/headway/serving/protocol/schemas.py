@@ -30,10 +30,11 @@ class ServerLive(msgspec.Struct):
     live: bool
 
 
-class ServerReady(msgspec.Struct):
-    """Readiness of the server."""
+class ServerReady(msgspec.Struct, omit_defaults=True):
+    """Readiness of the server; `detail` says which stores are away, if any, and what that means."""
 
     ready: bool
+    detail: str = ""
 
 
 class ModelReady(msgspec.Struct):

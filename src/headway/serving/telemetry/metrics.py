@@ -48,6 +48,7 @@ _HELP_CANARY = "Requests on which the canary failed and the live release answere
 _REFUSED = "headway_pointer_refused"
 _OUTSIDE = "headway_outside_values_total"
 _RESTARTS = "headway_restarts_total"
+_STORE = "headway_store_up"
 _OVERLOADS = "headway_overload_refused_total"
 _US = 1000
 _TRITON, _MLSERVER = "nv_inference_", "model_infer_"
@@ -191,6 +192,7 @@ class SharedMetrics:
         self.refused = NamedCounters(rows, 1, max_names=2 * models)
         self.outside = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.overloads = NamedCounters(rows, 1, max_names=8)
+        self.away = NamedCounters(rows, 1, max_names=8)
         self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
 
 
@@ -205,6 +207,7 @@ class Metrics:
         self.dropped, self.canary_errors = CounterMap(memory.dropped, row), CounterMap(memory.canary_errors, row)
         self.lost, self.aside = CounterMap(memory.lost, row), CounterMap(memory.aside, row)
         self.refused = FlagMap(memory.refused, row)
+        self.away = FlagMap(memory.away, row)  # by role of [store]
         self._outside = CounterMap(memory.outside, row)
         self.overloads = CounterMap(memory.overloads, row)
         self.log_lines: Callable[[], Iterable[str]] = tuple  # the state of the prediction log
@@ -292,6 +295,8 @@ class Metrics:
             "1 if a pointer moved to a release that does not verify, and the previous release stays live.",
         )
         yield from (f'{_REFUSED}{{pointer="{at}"}} {int(now)}' for at, now in self.refused.any_row().items())
+        yield from _family(_STORE, "gauge", "1 if the store of a role of [store] answered last, 0 while it is away.")
+        yield from (f'{_STORE}{{role="{role}"}} {int(not away)}' for role, away in self.away.any_row().items())
         yield from _family(_OVERLOADS, "counter", "Connections and requests refused, by the limit that was reached.")
         for limit in OVERLOADS:
             yield f'{_OVERLOADS}{{limit="{limit}"}} {self.overloads.total().get(limit, 0)}'

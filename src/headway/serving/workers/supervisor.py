@@ -143,7 +143,7 @@ class Supervisor:
         self._config = config
         self._bound = bound
         self._memory = SharedMetrics(workers, models=len(references))
-        self._rate_limits = shared_rate_limits(workers)
+        self._rate_limits = shared_rate_limits(workers, fed=bool(config.store.feed))
         self._issuer_keys = shared_keys()
         self._counters = self._memory.fleet.row(0)
         has_log = config.serve.log_mode != "off"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from headway.core.config import Config
-from headway.core.errors import HeadwayError
+from headway.core.errors import HeadwayError, StoreUnavailable
+from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
-from headway.serving.auth.authenticator import RateLimiter, create_authenticator
+from headway.serving.auth.authenticator import RateLimiter, SharedRateLimiter, create_authenticator
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.feed_listener import FeedListener
 from headway.serving.grpc.transport import ServerContext, open_grpc
 from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.labels import LabelCollector
@@ -24,9 +27,10 @@ from headway.serving.http.listener import Listener, allow_files, tls_from_config
 from headway.serving.http.routes import BodyDecoder, Routes
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
-from headway.serving.registry_watcher import RegistryWatcher
+from headway.serving.registry_watcher import FED_POLL_S, POLL_S, REMOTE_POLL_S, RegistryWatcher
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.metrics import Metrics, SharedMetrics, gauges, track_objectives
 from headway.serving.telemetry.prediction_log import LogBuffers, PredictionLog
 from headway.serving.telemetry.tracing import trace_requests
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
 _OWN_FILES = 512
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,7 @@ def run_worker(settings: WorkerConfig, channel: Channel) -> None:
     """Serve until a shutdown message, or until the supervisor is gone; report an error that prevents the start."""
     allow_files(settings.config.serve.max_connections + _OWN_FILES)
     try:
-        register = ModelRegistry.from_config(settings.config)
+        register = ModelRegistry.of_server(settings.config)
         with closing(register.state), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             models = _load_models(settings, register)
             gc.collect()
@@ -89,9 +94,19 @@ def _load_models(settings: WorkerConfig, register: ModelRegistry) -> dict[str, L
     }
     limits = RequestLimits.of(settings.config.serve)
     return {
-        address: load_model(register.resolve(reference), online, limits=limits)
+        address: load_model(_resolve(register, address, reference), online, limits=limits)
         for address, reference in references.items()
     }
+
+
+def _resolve(register: ModelRegistry, address: str, reference: str) -> Bundle:
+    """Return the release to serve; while the state is away, the one that this server followed last."""
+    try:
+        return register.resolve(reference)
+    except StoreUnavailable as error:
+        bundle = register.resolve_served(address)
+        _log.error("%s: starts with release %s, which was verified here last: %s", address, bundle.digest, error.what)
+        return bundle
 
 
 async def _serve(
@@ -100,7 +115,9 @@ async def _serve(
     loop, stopping, config = asyncio.get_running_loop(), asyncio.Event(), settings.config.serve
     soon, plane = loop.call_soon_threadsafe, _data_plane(settings, models)
     commands = CommandClient(channel, shut_down=stopping.set)
-    limiter = RateLimiter(settings.rate_limits, worker=settings.number)
+    health = StoreHealth(plane.metrics.away)
+    feed = register.feed
+    limiter = (SharedRateLimiter if feed else RateLimiter)(settings.rate_limits, worker=settings.number)
     authenticator = create_authenticator(settings.config, limiter, settings.issuer_keys)
     with ExitStack() as stack:
         stack.callback(plane.close)
@@ -113,8 +130,11 @@ async def _serve(
             overload=lambda limit, reason: listener.overload(limit, reason),
         )
         labels = stack.enter_context(closing(collector))
-        watcher = stack.enter_context(_watching(settings, channel, register, plane))
+        watcher = stack.enter_context(_watching(settings, channel, register, plane, health))
         watcher.start(models)
+        if feed is not None:
+            exchanges = [limiter.exchange] if isinstance(limiter, SharedRateLimiter) else []
+            stack.enter_context(closing(FeedListener(feed, wake=watcher.wake, health=health, exchanges=exchanges)))
         for address, model in models.items():
             channel.send(ModelLoaded(address, model.digest))
         watcher.poll()  # a pointer may have moved since
@@ -181,7 +201,7 @@ def _data_plane(settings: WorkerConfig, models: Mapping[str, LoadedModel]) -> Da
 
 @contextmanager
 def _watching(
-    settings: WorkerConfig, channel: Channel, register: ModelRegistry, plane: DataPlane
+    settings: WorkerConfig, channel: Channel, register: ModelRegistry, plane: DataPlane, health: StoreHealth
 ) -> Iterator[RegistryWatcher]:
     """Watch the registry; each new split is set on the loop, so that all of a release changes at once."""
     loop, addresses = asyncio.get_running_loop(), {address.partition("@")[0]: address for address in settings.deployed}
@@ -190,12 +210,15 @@ def _watching(
         loop.call_soon_threadsafe(plane.set_split, split)
         channel.send(ModelLoaded(addresses[split.live.name], split.live.digest))
 
-    online = traffic.online_folder(settings.config.state)
+    online, store = traffic.online_folder(settings.config.state), settings.config.store
+    poll_s = POLL_S if not store.state else FED_POLL_S if store.feed else REMOTE_POLL_S
     watcher = RegistryWatcher(
         register,
         online=online,
         on_change=set_split,
         refused=plane.metrics.refused,
+        health=health,
+        poll_s=poll_s,
         limits=RequestLimits.of(settings.config.serve),
     )
     try:

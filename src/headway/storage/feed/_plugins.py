@@ -1,0 +1,3 @@
+"""Change feeds between servers, one file each."""
+
+KIND = "feed"

@@ -1,0 +1,7 @@
+"""The same in Redis or Valkey over TLS."""
+
+from headway.storage.feed.redis import Redis
+
+ADDRESS = "rediss://HOST:PORT/DB"
+
+plugin = Redis

@@ -1,0 +1,63 @@
+"""A Redis or Valkey server of its own for the tests, on a free port of this machine; it can be stopped and started."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PASSWORD = "s3cr@t"
+_PATIENCE_S = 20.0
+
+
+def program() -> str:
+    """Return the path of the server; the test fails without it, since it needs a real one."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    assert found, "no Redis on this machine\n  try: apt-get install redis-server"
+    return found
+
+
+class RedisServer:
+    """A server in memory that knows one password."""
+
+    def __init__(self, folder: str, port: int) -> None:
+        self.address = f"redis://127.0.0.1:{port}/0"
+        self._port = port
+        self._command = [program(), "--port", str(port), "--bind", "127.0.0.1", "--requirepass", PASSWORD]
+        self._command += ["--save", "", "--appendonly", "no", "--dir", folder]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        ends = time.monotonic() + _PATIENCE_S
+        while True:
+            assert self._process.poll() is None and time.monotonic() < ends, "the server did not start"
+            try:
+                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+            except OSError:
+                continue
+            return
+
+    def stop(self) -> None:
+        """Kill it; what it held is gone."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    """Run a server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="headway-redis-") as folder:
+        server = RedisServer(folder, port)
+        try:
+            yield server
+        finally:
+            server.stop()
