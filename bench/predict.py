@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from harness import Row, command_line, parse, report, shown
-from headway.batch.predict import BATCH_ROWS
+from headway.batch.scorer import BATCH_ROWS
 from headway.core.contracts import Engine
 from headway.core.plugins import load_engine
 from serving.models import FEATURES, by_graph, project, rows_of

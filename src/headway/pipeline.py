@@ -18,7 +18,7 @@ from msgspec.structs import replace as replaced
 
 from headway.batch import predict as scoring
 from headway.batch.journal import Receipt
-from headway.batch.predict import Progress
+from headway.batch.scorer import Progress
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData

@@ -27,7 +27,7 @@ from tests.batch.scoring import (
 
 from headway.batch.arrow_messages import MalformedMessage, _root, check_messages
 from headway.batch.columns import INFINITE
-from headway.batch.journal import load_receipt
+from headway.batch.journal import OutputFiles, load_receipt
 from headway.batch.predict import predict
 from headway.core.batch import ScoringOptions
 from headway.core.errors import DataError, StoreError
@@ -152,7 +152,7 @@ def test_the_value_of_a_refused_row_is_safe_as_well_and_the_option_is_part_of_th
     settings, out = scoring_project(tmp_path, signature=NUMBERS), tmp_path / "scores.csv"
     receipt = predict(settings, LIVE, tmp_path / "rows.csv", out, spreadsheet_safe=True)
     assert [value for _, _, value, _ in refused_rows(out)] == ["'=1+1", "'-x"]
-    assert load_receipt(out, receipt.terms) == receipt and receipt.terms.spreadsheet_safe
+    assert load_receipt(OutputFiles.of(out), receipt.terms) == receipt and receipt.terms.spreadsheet_safe
     with pytest.raises(StoreError, match="spreadsheet_safe is False, was True"):
         predict(settings, LIVE, tmp_path / "rows.csv", out)
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from tests.batch.scoring import LIVE, number_table, scoring_project, write_table
 
-from headway.batch.predict import Progress
+from headway.batch.scorer import Progress
 from headway.cli import main as cli
 from headway.cli.commands.predict import name_crash, only_python_writes_errors
 
@@ -83,7 +83,7 @@ def test_text_is_made_safe_for_spreadsheets(rows):
 CRASH = """
 import os, sys
 from pathlib import Path
-from headway.batch.predict import Progress
+from headway.batch.scorer import Progress
 from headway.cli.commands.predict import name_crash
 with name_crash(Path("rows.parquet")) as report:
     report(Progress(rows=65536, refused=0, share=0.5, run_rows=65536, seconds=1.0))

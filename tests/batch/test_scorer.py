@@ -8,7 +8,7 @@ from headway_echo import Echo
 from msgspec.structs import replace
 from tests.registry.releases import release
 
-from headway.batch.predict import Scorer
+from headway.batch.scorer import Scorer
 from headway.core.batch import Chunk
 from headway.core.errors import EngineError
 from headway.core.variant import Field, Signature

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from headway.batch.journal import Receipt, Terms
-from headway.batch.predict import Progress
+from headway.batch.scorer import Progress
 from headway.cli.commands import predict as command
 
 HALF = Progress(rows=600_000, refused=0, share=0.5, run_rows=400_000, seconds=4.0)

@@ -8,9 +8,12 @@ import hashlib
 import io
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 
@@ -20,11 +23,12 @@ import headway
 from headway.core import record
 from headway.core.batch import Refusal, ScoringOptions
 from headway.core.errors import DataError, StoreError
-from headway.core.record import Record, StoredRecord, digest_of
+from headway.core.record import Record, StoredRecord, canonical, digest_of
 from headway.registry.bundle import Bundle
 from headway.storage import atomic
 
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
+_LOCK_POLL_S = 0.05
 
 
 class Terms(StoredRecord, frozen=True, kw_only=True):
@@ -51,8 +55,11 @@ class Terms(StoredRecord, frozen=True, kw_only=True):
         return [f"{field} is {getattr(self, field)!r}, was {getattr(other, field)!r}" for field in fields]
 
 
-def describe_terms(bundle: Bundle, path: Path, options: ScoringOptions) -> Terms:
-    """Return the terms of scoring a file as it is now; raise DataError if the file is missing."""
+def describe_terms(bundle: Bundle, path: Path, options: ScoringOptions, *, file: str = "") -> Terms:
+    """Return the terms of scoring a file as it is now; raise DataError if the file is missing.
+
+    `file` is the name that they show, by default that of the file.
+    """
     try:
         if not path.is_file():
             raise DataError(f"no file '{path.name}'", where=str(path), hint="a parquet, csv or Arrow file on disk")
@@ -60,12 +67,21 @@ def describe_terms(bundle: Bundle, path: Path, options: ScoringOptions) -> Terms
         samples = _samples(path, found.st_size)
     except OSError as error:
         raise DataError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+    return terms_of(
+        bundle, options, file=file or path.name, size_bytes=found.st_size, changed_ns=found.st_mtime_ns, samples=samples
+    )
+
+
+def terms_of(
+    bundle: Bundle, options: ScoringOptions, *, file: str, size_bytes: int, changed_ns: int, samples: str
+) -> Terms:
+    """Return the terms of scoring a source that is described by its name, size, time and samples."""
     return Terms(
         name=bundle.release.name,
         release=bundle.digest,
-        file=path.name,
-        size_bytes=found.st_size,
-        changed_ns=found.st_mtime_ns,
+        file=file,
+        size_bytes=size_bytes,
+        changed_ns=changed_ns,
         samples=samples,
         keep=options.keep,
         missing=options.missing,
@@ -103,17 +119,49 @@ class Part(Record, frozen=True, kw_only=True):
     reasons: str = ""
 
 
+class FileResult(Record, frozen=True, kw_only=True):
+    """Output of one file of a folder; `samples` identifies what was read as in Terms, `digest` what was written."""
+
+    file: str
+    size_bytes: int
+    samples: str
+    rows: int
+    refused: int
+    digest: str
+
+
 class Receipt(StoredRecord, frozen=True, kw_only=True):
-    """Result of a finished run; `digest` is that of the output, `columns` counts refusals by column."""
+    """Result of a finished run; `digest` is that of the output, `columns` counts refusals by column.
+
+    `files` are the results of a folder, in order of name; the digest is then that of their names and digests.
+    """
 
     terms: Terms
     rows: int
     refused: int
     columns: dict[str, int]
     digest: str
+    files: tuple[FileResult, ...] = ()
 
 
-def load_receipt(out: Path, terms: Terms) -> Receipt | None:
+@dataclass(frozen=True, slots=True)
+class OutputFiles:
+    """Output file, and the path whose name begins those of its journal, receipt and list of refused rows."""
+
+    out: Path
+    base: Path
+
+    @classmethod
+    def of(cls, out: Path) -> OutputFiles:
+        """Return an output file with its journal next to it."""
+        return cls(out, out)
+
+    def sibling(self, suffix: str) -> Path:
+        """Return the file or folder with that suffix."""
+        return _sibling(self.base, suffix)
+
+
+def load_receipt(files: OutputFiles, terms: Terms) -> Receipt | None:
     """Return the receipt of a finished output; None if there is none.
 
     Raises
@@ -121,52 +169,81 @@ def load_receipt(out: Path, terms: Terms) -> Receipt | None:
     StoreError
         If the output is that of another run, or was changed after it was written.
     """
-    file = _sibling(out, ".receipt.json")
-    if not (file.is_file() and out.is_file()):
+    out, file = files.out, files.sibling(".receipt.json")
+    if not (file.is_file() and out.exists()):
         return None
     receipt = record.read(Receipt, file.read_bytes())
-    hint = f"rm {quote(str(out))} {quote(str(file))}, or choose another output file"
+    hint = f"rm {'-r ' if out.is_dir() else ''}{quote(str(out))} {quote(str(file))}, or choose another output file"
     if receipt.terms != terms:
         raise StoreError(
             f"'{out.name}' is the output of another run: {_format_differences(terms, receipt.terms)}", hint=hint
         )
-    if receipt.digest != _digest(out):
+    if receipt.digest != (_folder_digest(out, receipt) if out.is_dir() else _digest(out)):
         raise StoreError(f"'{out.name}' was changed after it was written", where=str(out), hint=hint)
-    shutil.rmtree(_sibling(out, ".parts"), ignore_errors=True)
+    shutil.rmtree(files.sibling(".parts"), ignore_errors=True)
     return receipt
 
 
 @contextmanager
-def open_scoring_journal(out: Path, terms: Terms) -> Iterator[Journal]:
-    """Open the journal of an output, new or resumed, and lock it.
+def open_scoring_journal(files: OutputFiles, terms: Terms, *, wait_s: float = 0.0) -> Iterator[Journal]:
+    """Open the journal of an output, new or resumed, and lock it; another process that has it is waited for.
 
     Raises
     ------
     StoreError
         If it was started with other terms, another process has it, or `out` exists already.
     """
-    folder = _sibling(out, ".parts")
+    with _locked_folder(files, terms, wait_s) as folder:
+        yield Journal(files, folder, terms)
+
+
+@contextmanager
+def open_folder_journal(out: Path, terms: Terms, names: Sequence[str]) -> Iterator[FolderJournal]:
+    """Open the journal of an output folder with files of these names, new or resumed, and lock it.
+
+    Raises
+    ------
+    StoreError
+        As `open_scoring_journal`.
+    """
+    with _locked_folder(OutputFiles.of(out), terms, 0.0) as folder:
+        yield FolderJournal(out, folder, terms, names)
+
+
+@contextmanager
+def _locked_folder(files: OutputFiles, terms: Terms, wait_s: float) -> Iterator[Path]:
+    folder, name = files.sibling(".parts"), files.out.name
     try:
         atomic.make_folder(folder)
         lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise StoreError(f"cannot write next to '{out.name}': {error.strerror}", where=str(folder)) from error
+        raise StoreError(f"cannot write next to '{name}': {error.strerror}", where=str(folder)) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _check_terms(folder, out, terms)
-        yield Journal(out, folder, terms)
+        _lock(lock, wait_s)
+        _check_terms(folder, files, terms)
+        yield folder
     except BlockingIOError as error:
-        raise StoreError(f"another process is writing '{out.name}'", where=str(folder)) from error
+        raise StoreError(f"another process is writing '{name}'", where=str(folder)) from error
     finally:
         os.close(lock)
+
+
+def _lock(descriptor: int, wait_s: float) -> None:
+    """Lock a folder; raise BlockingIOError if another process still has it after `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        with suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOCK_POLL_S)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Journal:
     """Finished parts of one output; only one thread adds to them."""
 
-    def __init__(self, out: Path, folder: Path, terms: Terms) -> None:
+    def __init__(self, files: OutputFiles, folder: Path, terms: Terms) -> None:
         self.parts: list[Part] = []
-        self._out, self._folder, self._terms = out, folder, terms
+        self._files, self._out, self._folder, self._terms = files, files.out, folder, terms
         for part in _lines(folder / _LINES):
             if not self._is_whole(len(self.parts), part):
                 break
@@ -216,15 +293,14 @@ class Journal:
             join([self._part(number) for number in numbers], joined)
             receipt = self._receipt(_digest(joined))
             if self._out.exists() and _digest(self._out) != receipt.digest:
-                raise StoreError(
-                    f"'{self._out.name}' was created during the run", where=str(self._out), hint="move it away"
-                )
+                raise _created_during_run(self._out)
             if receipt.refused:
-                _move(self._refusals(), _sibling(self._out, ".refused.csv"))
+                _move(self._refusals(), self._files.sibling(".refused.csv"))
+            atomic.make_folder(self._out.parent)
             _move(joined, self._out)
         except OSError as error:
             raise StoreError(f"cannot write '{self._out.name}': {error.strerror}", where=str(self._out)) from error
-        atomic.write(_sibling(self._out, ".receipt.json"), record.write(receipt))
+        atomic.write(self._files.sibling(".receipt.json"), record.write(receipt))
         shutil.rmtree(self._folder, ignore_errors=True)
         return receipt
 
@@ -256,9 +332,97 @@ class Journal:
         return False
 
 
-def _check_terms(folder: Path, out: Path, terms: Terms) -> None:
+class FolderJournal:
+    """Finished files of one output folder; each has a journal of its own while it is scored."""
+
+    def __init__(self, out: Path, folder: Path, terms: Terms, names: Sequence[str]) -> None:
+        self._out, self._folder, self._terms, self._names = out, folder, terms, names
+        self._outputs = folder / "files"
+        if not out.exists():
+            return
+        done = all(self.files(name).sibling(".receipt.json").is_file() for name in names)
+        if self._outputs.exists() or not done:
+            raise _created_during_run(out)
+        self._outputs = out  # the run ended between the rename and its receipt
+
+    def files(self, name: str) -> OutputFiles:
+        """Return the output of a file, and where its journal lies."""
+        return OutputFiles(self._outputs / name, self._folder / "journals" / name)
+
+    def finish(self, receipts: Sequence[Receipt]) -> Receipt:
+        """Let the output folder appear, and write its receipt from those of its files, in their order."""
+        receipt = _folder_receipt(self._terms, self._names, receipts)
+        try:
+            if receipt.refused:
+                _move(self._refusals(), _sibling(self._out, ".refused.csv"))
+            if self._outputs != self._out:
+                if self._out.exists():
+                    raise _created_during_run(self._out)
+                self._outputs.rename(self._out)
+                atomic.sync(self._out.parent)
+        except OSError as error:
+            raise StoreError(f"cannot write '{self._out.name}': {error.strerror}", where=str(self._out)) from error
+        atomic.write(_sibling(self._out, ".receipt.json"), record.write(receipt))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return receipt
+
+    def _refusals(self) -> Path:
+        """Write one list of the refused rows of all files."""
+        joined = self._folder / "refused.csv"
+        with joined.open("w", newline="", encoding="utf-8") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(("file", *_REFUSED))
+            for name in self._names:
+                lines.writerows((name, *row) for row in self._refused_rows(name))
+        return joined
+
+    def _refused_rows(self, name: str) -> Iterator[list[str]]:
+        refused = self.files(name).sibling(".refused.csv")
+        if refused.is_file():
+            with refused.open(newline="", encoding="utf-8") as file:
+                yield from islice(csv.reader(file), 1, None)
+
+
+def _folder_receipt(terms: Terms, names: Sequence[str], receipts: Sequence[Receipt]) -> Receipt:
+    results = tuple(
+        FileResult(
+            file=name,
+            size_bytes=one.terms.size_bytes,
+            samples=one.terms.samples,
+            rows=one.rows,
+            refused=one.refused,
+            digest=one.digest,
+        )
+        for name, one in zip(names, receipts, strict=True)
+    )
+    return Receipt(
+        terms=terms,
+        rows=sum(one.rows for one in receipts),
+        refused=sum(one.refused for one in receipts),
+        columns=dict(sum((Counter(one.columns) for one in receipts), Counter[str]())),
+        digest=_joint_digest({result.file: result.digest for result in results}),
+        files=results,
+    )
+
+
+def _folder_digest(out: Path, receipt: Receipt) -> str:
+    """Return the joint digest of the files in an output folder; empty if one is missing."""
+    with suppress(OSError):
+        return _joint_digest({result.file: _digest(out / result.file) for result in receipt.files})
+    return ""
+
+
+def _joint_digest(digests: Mapping[str, str]) -> str:
+    return digest_of(canonical(digests))
+
+
+def _created_during_run(out: Path) -> StoreError:
+    return StoreError(f"'{out.name}' was created during the run", where=str(out), hint="move it away")
+
+
+def _check_terms(folder: Path, files: OutputFiles, terms: Terms) -> None:
     """Write the terms of a new run, or raise StoreError if the run was started with others or cannot start here."""
-    file = folder / _TERMS
+    file, out = folder / _TERMS, files.out
     if file.is_file():
         before = record.read(Terms, file.read_bytes())
         if before != terms:
@@ -269,7 +433,7 @@ def _check_terms(folder: Path, out: Path, terms: Terms) -> None:
                 f" or rm -r {quote(str(folder))} to start again",
             )
         return
-    for path in (out, _sibling(out, ".refused.csv")):
+    for path in (out, files.sibling(".refused.csv")):
         if path.exists():
             raise StoreError(f"a file '{path.name}' exists already", where=str(path), hint="give another name")
     if any(not path.name.startswith(".") for path in folder.iterdir()):

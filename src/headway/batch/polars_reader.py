@@ -30,21 +30,26 @@ class PolarsScan:
     def __init__(self, frame: pl.LazyFrame, options: ScoringOptions, path: Path) -> None:
         self._where = str(path)
         try:
+            frame = frame.with_columns(_partition_columns(options, self._where))
             schema = frame.collect_schema()
             check_columns(schema.names(), options, self._where)
             for field in options.signature.inputs:
                 _expect_type(field, schema[field.name], self._where)
             self._frame, self._options = frame.select(options.names), options
             self.passthrough = passthrough_columns(self._frame.slice(0, 0).collect(), options, self._where)
-            self._length = int(frame.select(pl.len()).collect().item())
+            self.length = int(frame.select(pl.len()).collect().item())
         except _FAILURES as error:
             raise _unreadable(error, self._where) from error
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
         rows = columns.chunk_rows(len(self._options.signature.inputs))
-        for begin in range(start, self._length, _CHUNKS_PER_READ * rows):
-            yield from self._cut(self._read(begin, min(_CHUNKS_PER_READ * rows, self._length - begin)), begin, rows)
+        for begin in range(start, self.length, _CHUNKS_PER_READ * rows):
+            yield from self._cut(self._read(begin, min(_CHUNKS_PER_READ * rows, self.length - begin)), begin, rows)
+
+    def read(self, start: int, rows: int) -> Chunk:
+        """Read rows from row `start` on as one chunk."""
+        return self._chunk(self._read(start, rows), start)
 
     def _read(self, start: int, rows: int) -> pl.DataFrame:
         try:
@@ -53,7 +58,7 @@ class PolarsScan:
             raise _unreadable(error, f"{self._where}, from row {self._find_unreadable(start, rows):,} on") from error
         if len(frame) != rows:
             raise DataError(
-                f"the file says that it has {self._length:,} rows, and ends after {start + len(frame):,}",
+                f"the file says that it has {self.length:,} rows, and ends after {start + len(frame):,}",
                 where=self._where,
                 hint="is the file complete?",
             )
@@ -88,9 +93,26 @@ class PolarsScan:
             rows=matrix(frame, self._options.signature),
             passthrough=held,
             position=end,
-            share=end / self._length,
+            share=end / self.length,
             refusals=refusals,
         )
+
+
+def _partition_columns(options: ScoringOptions, where: str) -> list[pl.Expr]:
+    """Return a column for each Hive partition that the model reads; raise DataError if one should be a number."""
+    kinds = {field.name: field.datatype for field in options.signature.inputs}
+    found = []
+    for name, text in options.partitions.items():
+        if name not in kinds:
+            continue
+        number = parse_number(text) if text is not None and kinds[name] != BYTES else None
+        if text is not None and kinds[name] != BYTES and number is None:
+            raise DataError(
+                f"the partition {name}={text} is not a number", where=where, hint="the model reads numbers there"
+            )
+        literal = pl.lit(text, dtype=pl.String) if kinds[name] == BYTES else pl.lit(number, dtype=pl.Float64)
+        found.append(literal.alias(name))
+    return found
 
 
 def scan_arrow(path: Path) -> pl.LazyFrame:

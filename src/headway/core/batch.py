@@ -68,7 +68,8 @@ class ScoringOptions:
     """Columns to read from a file: those of a signature, and those to `keep`; a string in `missing` counts as null.
 
     With `spreadsheet_safe`, formulas in the strings that are kept are escaped. `views` maps each column that a server
-    would look up to its feature view: a file must hold it.
+    would look up to its feature view: a file must hold it. `partitions` are the columns whose one value is in the path
+    of the file, as Hive writes it (None for null).
     """
 
     signature: Signature
@@ -76,6 +77,7 @@ class ScoringOptions:
     missing: tuple[str, ...] = ()
     spreadsheet_safe: bool = False
     views: Mapping[str, str] = field(default_factory=dict)
+    partitions: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

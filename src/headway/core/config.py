@@ -21,6 +21,7 @@ from headway.core.record import Record
 from headway.core.renamed import current_form, warn_renamed
 from headway.core.sections import (
     AttackSection,
+    ComputeSection,
     CostSection,
     DataSection,
     EvaluateSection,
@@ -51,6 +52,7 @@ class Config(Record, frozen=True, kw_only=True):
 
     project: ProjectSection = ProjectSection()
     store: StoreSection = StoreSection()
+    compute: ComputeSection = ComputeSection()
     data: DataSection = DataSection()
     personal: PersonalSection = PersonalSection()
     provenance: ProvenanceSection = ProvenanceSection()

@@ -45,6 +45,19 @@ class StoreSection(Record, frozen=True, kw_only=True):
     ] = ""
 
 
+class ComputeSection(Record, frozen=True, kw_only=True):
+    """Where work that can be shared runs."""
+
+    ray: Annotated[
+        str,
+        Meta(
+            description="Ray, over which `headway predict` shares the files of a folder: auto (the cluster of "
+            "RAY_ADDRESS, else a Ray of its own on this machine) or ray://HOST:PORT; empty: this process alone.",
+            pattern="^(|auto|ray://[^@/]+:[0-9]+)$",
+        ),
+    ] = ""
+
+
 class DataSection(Record, frozen=True, kw_only=True):
     """Source of the data, and the role of each column."""
 

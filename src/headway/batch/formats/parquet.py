@@ -19,21 +19,29 @@ class Parquet:
 
     def scan(self, path: Path, options: ScoringOptions) -> PolarsScan:
         """Open a parquet file."""
-        return PolarsScan(pl.scan_parquet(path, glob=False), options, path)
+        return PolarsScan(pl.scan_parquet(path, glob=False, hive_partitioning=False), options, path)
 
     def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
         """Encode one part as an uncompressed parquet file; the joined file is compressed."""
-        content = io.BytesIO()
-        _frame(columns_).write_parquet(content, compression="uncompressed", statistics=False)
-        return content.getvalue()
+        return _encoded(_frame(columns_))
+
+    def encode_rows(self, out: Path, start: int, rows: int) -> bytes:
+        """Encode rows of a written file, as `encode` does: equal bytes mean that they are equal to the bit."""
+        return _encoded(pl.scan_parquet(out, glob=False, hive_partitioning=False).slice(start, rows).collect())
 
     def join(
         self, parts: Sequence[Path], out: Path, empty: Mapping[str, ArrowColumn], about: Mapping[str, str]
     ) -> None:
         """Write one parquet file from the parts, one row group at a time."""
-        frame = pl.scan_parquet(list(parts)) if parts else _frame(empty).lazy()
+        frame = pl.scan_parquet(list(parts), hive_partitioning=False) if parts else _frame(empty).lazy()
         rows = columns.chunk_rows(1)
         frame.sink_parquet(out, compression="snappy", row_group_size=rows, maintain_order=True, metadata=dict(about))
+
+
+def _encoded(frame: pl.DataFrame) -> bytes:
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="uncompressed", statistics=False)
+    return content.getvalue()
 
 
 def _frame(columns_: Mapping[str, ArrowColumn]) -> pl.DataFrame:

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
 from headway.batch.journal import Receipt
-from headway.batch.predict import Progress, predict
+from headway.batch.predict import predict
+from headway.batch.scorer import Progress
 from headway.cli.exit_codes import FAIL, PASS
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
@@ -71,9 +72,9 @@ def plugin(
     reference
         NAME@POINTER or NAME@DIGEST.
     source
-        A .parquet, .csv or .arrow file with every column that the model reads.
+        A .parquet, .csv or .arrow file with every column that the model reads, or a folder of .parquet files.
     out
-        Output in row order: .parquet, .csv or .arrow.
+        Output in row order: .parquet, .csv or .arrow; for a folder, a folder of the same files.
     keep
         Columns of the file to copy into the output, such as a key.
     spreadsheet_safe
