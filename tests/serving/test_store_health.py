@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
 from running import ask, loaded, serving
 
-from headway.core.errors import StoreUnavailable
-from headway.serving.store_health import StoreHealth, describe_away
+from headway.core.errors import StoreError, StoreUnavailable
+from headway.serving.store_health import StoreHealth, StoreProbe, describe_away
 
 
 def test_each_change_is_logged_once_with_what_it_means(caplog):
@@ -27,6 +33,30 @@ def test_all_stores_that_are_away_are_described():
     assert describe_away({"state": False, "blobs": False}) == ""
     described = describe_away({"state": True, "blobs": False, "logs": True})
     assert "store for state is away" in described and "; the store for logs is away" in described
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("no answer", role="blobs"), StoreError("403")])
+def test_a_probe_shows_an_outage_before_the_store_is_needed(error):
+    away: dict[str, bool] = {}
+    failing = threading.Event()
+
+    def ask() -> None:
+        if failing.is_set():
+            raise error
+
+    with closing(StoreProbe("blobs", ask, health=StoreHealth(away), every_s=0.001)):
+        until(lambda: away == {"blobs": False})
+        failing.set()
+        until(lambda: away == {"blobs": True})
+        failing.clear()
+        until(lambda: away == {"blobs": False})
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait until a condition is true."""
+    ends = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < ends, "it never came"
 
 
 def test_a_server_is_ready_while_a_store_is_away_and_says_so():

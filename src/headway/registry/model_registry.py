@@ -29,6 +29,7 @@ from headway.storage.addresses import LateState, open_feed, open_releases, open_
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
+_DIGEST_DIGITS = 64
 _MAX_ADVANCE = 4 * chain.CHECKPOINT_EVERY
 
 
@@ -349,6 +350,8 @@ class ModelRegistry:
 
     def _find(self, name: str, prefix: str) -> str:
         """Return the digest of the one release of a name that begins with `prefix`."""
+        if len(prefix) == _DIGEST_DIGITS and (self.folder / name / prefix).is_dir():
+            return f"sha256:{prefix}"
         shared = [digest.removeprefix("sha256:") for digest in self.shared.releases(name)] if self.shared else []
         there = sorted({*shared, *(path.name for path in (self.folder / name).glob("[0-9a-f]*"))})
         found = [entry for entry in there if entry.startswith(prefix)]

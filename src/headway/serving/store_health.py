@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping
+import threading
+from collections.abc import Callable, Mapping, MutableMapping
 
-from headway.core.errors import StoreUnavailable
+from headway.core.errors import StoreError, StoreUnavailable
 
 CONSEQUENCES = {
     "state": "the releases that were verified last are served, and no pointer is followed",
@@ -13,6 +14,7 @@ CONSEQUENCES = {
     "logs": "the prediction log and labels stay on this machine, and are sent later",
     "feed": "pointers are polled, and rate limits count the requests to this server alone",
 }
+PROBE_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +39,33 @@ class StoreHealth:
         if self._away.get(role):
             _log.warning("the store for %s is back", role)
         self._away[role] = False
+
+
+class StoreProbe:
+    """A thread that asks a store for something every few seconds, so that an outage shows before it is needed."""
+
+    def __init__(self, role: str, ask: Callable[[], object], *, health: StoreHealth, every_s: float = PROBE_S) -> None:
+        self._role = role
+        self._ask = ask
+        self._health = health
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        threading.Thread(target=self._run, name=f"{role}-probe", daemon=True).start()
+
+    def close(self) -> None:
+        """End the thread after its last question, for which nobody waits."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._ask()
+                self._health.found(self._role)
+            except StoreUnavailable as error:
+                self._health.lost(error)
+            except StoreError as error:
+                self._health.lost(StoreUnavailable(error.what, role=self._role, where=error.where, hint=error.hint))
+            self._stopping.wait(self._every_s)
 
 
 def describe_away(away: Mapping[str, bool]) -> str:

@@ -26,7 +26,7 @@ import botocore.exceptions
 import msgspec
 from botocore.config import Config as ClientConfig
 
-from headway.core.errors import ConfigError, StoreError
+from headway.core.errors import ConfigError, StoreError, StoreUnavailable
 from headway.storage import atomic
 
 CHECKED = "checked_stores.json"
@@ -39,6 +39,7 @@ _BROKEN = (
     botocore.exceptions.ReadTimeoutError,
     botocore.exceptions.ResponseStreamingError,
 )
+_BUSY = ("500", "502", "503", "504")
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
@@ -240,18 +241,21 @@ class Bucket:
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
-        """Raise StoreError for an error of the library."""
+        """Raise StoreError for an error of the library, StoreUnavailable if the server does not answer at present."""
         try:
             yield
         except botocore.exceptions.ClientError as error:
             what = f"the S3 server answered {_status(error)} ({_code(error)})"
             hint = _HINTS.get(_code(error)) or _HINTS.get(_status(error), _AWAY)
+            if _status(error) in _BUSY:
+                raise StoreUnavailable(what, role="blobs", where=self._where(key), hint=hint) from None
             raise StoreError(what, where=self._where(key), hint=hint) from None
         except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError):
             raise StoreError("no credentials for S3", where=self._where(key), hint=_CREDENTIALS) from None
         except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
             what = f"the S3 server does not answer ({type(error).__name__})"
-            raise StoreError(what, where=f"{self._where(key)} at {self.server}", hint=_AWAY) from None
+            where = f"{self._where(key)} at {self.server}"
+            raise StoreUnavailable(what, role="blobs", where=where, hint=_AWAY) from None
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             what = f"S3 cannot be used ({type(error).__name__})"
             raise StoreError(what, where=self._where(key), hint=_CREDENTIALS) from None

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -30,7 +31,7 @@ from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.registry_watcher import FED_POLL_S, POLL_S, REMOTE_POLL_S, RegistryWatcher
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
-from headway.serving.store_health import StoreHealth
+from headway.serving.store_health import StoreHealth, StoreProbe
 from headway.serving.telemetry.metrics import Metrics, SharedMetrics, gauges, track_objectives
 from headway.serving.telemetry.prediction_log import LogBuffers, PredictionLog
 from headway.serving.telemetry.tracing import trace_requests
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
 _OWN_FILES = 512
+_NO_RELEASE = "sha256:" + 64 * "0"
 _log = logging.getLogger(__name__)
 
 
@@ -132,6 +134,9 @@ async def _serve(
         labels = stack.enter_context(closing(collector))
         watcher = stack.enter_context(_watching(settings, channel, register, plane, health))
         watcher.start(models)
+        if register.shared:
+            ask = partial(register.shared.load_release, "probe", _NO_RELEASE)
+            stack.enter_context(closing(StoreProbe("blobs", ask, health=health)))
         if feed is not None:
             exchanges = [limiter.exchange] if isinstance(limiter, SharedRateLimiter) else []
             stack.enter_context(closing(FeedListener(feed, wake=watcher.wake, health=health, exchanges=exchanges)))
