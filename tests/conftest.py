@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from tests.storage import postgres
 from tests.storage.seaweed import Seaweed, server
 
 from headway.evaluation.machine_load import LoadMeter
@@ -63,6 +64,20 @@ def s3(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"headway-{secrets.token_hex(6)}"
     seaweed.create_bucket(bucket)
     return f"s3://{bucket}/team"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    """A PostgreSQL server for all tests of this process that are marked `services`."""
+    with postgres.server() as started:
+        yield started
+
+
+@pytest.fixture
+def postgresql(postgres_server: postgres.Postgres, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address `postgresql://USER@HOST/DATABASE` of a new database, with its password in the environment."""
+    monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
+    return postgres_server.create_database()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

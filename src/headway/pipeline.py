@@ -93,6 +93,7 @@ from headway.serving.temporary_server import temporary_server
 Data = Mapping[str, Dataset]
 Callback = Callable[[str], object]
 TEST = "test"
+WATCH_WAIT_S = 600.0
 MeasureCalls = Callable[[SearchResult], Sequence[Measurement | NotApplicable]]
 QUIET_TIMEOUT_S, KINDS_OF_CALLS = 600, 2
 SPEED = ("latency", "cost")
@@ -521,7 +522,8 @@ def watch(
     """Monitor each period since the live release was evaluated.
 
     Each period is judged once; later calls return the saved answer. The false-alarm budget of the year is spent only on
-    new periods. A ticket is opened where the policy asks for one. Data that were never checked are reported (D057).
+    new periods. A ticket is opened where the policy asks for one. Data that were never checked are reported (D057). One
+    process at a time does this, on all machines that share the state; another one waits for it, `WATCH_WAIT_S` at most.
 
     Parameters
     ----------
@@ -533,20 +535,24 @@ def watch(
         Whether rows come from the project's table or from the prediction log.
     """
     deployed, dataset = _open_monitored(project, source, callback)
-    reports, now = project.records(MonitoringReport), datetime.now(UTC).replace(tzinfo=None)
-    ticket, found = pending_ticket(project, deployed), []
-    context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(reports), source=source)
-    for window in monitoring_windows(
-        deployed, dataset, project.config, now=now, until=until, every=every, source=source
-    ):
-        seen = monitor.monitor_window(context, window, pending=ticket)
-        ticket = seen.report.ticket or ticket
-        for record in (seen.evidence, seen.report.ticket, seen.report) if seen.is_new else (seen.report.ticket,):
-            if record is not None:
+    with project.lease("watch", wait_s=WATCH_WAIT_S) as lease:
+        reports, now = project.records(MonitoringReport), datetime.now(UTC).replace(tzinfo=None)
+        ticket, found = pending_ticket(project, deployed), []
+        context = monitor.MonitoringContext(
+            deployed=deployed, config=project.config, budget=Budget(reports), source=source
+        )
+        for window in monitoring_windows(
+            deployed, dataset, project.config, now=now, until=until, every=every, source=source
+        ):
+            seen = monitor.monitor_window(context, window, pending=ticket)
+            ticket = seen.report.ticket or ticket
+            lease.expect_held()
+            made = (seen.evidence, seen.report.ticket, seen.report) if seen.is_new else (seen.report.ticket,)
+            for record in filter(None, made):
                 project.save(record)
-        if seen.is_new:
-            reports.append(seen.report)
-        found.append(seen.report)
+            if seen.is_new:
+                reports.append(seen.report)
+            found.append(seen.report)
     return found
 
 

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from headway.core.contracts import Signed, State
-from headway.core.errors import PointerMoved, StoreError
+from headway.core.errors import LeaseHeld, PointerMoved, StoreError
 from headway.core.plugins import load_state, names
 from headway.core.record import digest_of, write
 from headway.core.release import PointerUpdate
+from headway.storage.addresses import known_addresses
+
+Open = Callable[[], State]
+SHARED = known_addresses("state")
 
 
-@pytest.fixture(params=names("state"))
-def kind(request: pytest.FixtureRequest) -> type[State]:
-    return load_state(request.param)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.services] * (name in SHARED)) for name in names("state")])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens one and the same store with each call."""
+    address = request.getfixturevalue(request.param) if request.param in SHARED else tmp_path
+    return lambda: load_state(request.param)(address)
 
 
 @pytest.fixture
-def state(kind: type[State], tmp_path: Path) -> Iterator[State]:
-    opened = kind(tmp_path)
+def state(store: Open) -> Iterator[State]:
+    opened = store()
     yield opened
     opened.close()
 
@@ -72,36 +85,66 @@ def test_bytes_that_are_not_an_update_are_refused(state: State) -> None:
         state.append(Signed(content=b"{}", signature=b""))
 
 
+WRITERS = 32
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(10, marks=pytest.mark.slow), pytest.param(200, marks=[pytest.mark.long])]
+)
+def test_of_many_writers_exactly_one_wins_each_round_and_the_others_are_told_who(store: Open, rounds: int) -> None:
+    with closing(store()) as state, ThreadPoolExecutor(WRITERS) as pool:
+        writers = [store() for _ in range(WRITERS)]
+        previous = None
+        for number in range(1, rounds + 1):
+            moves = [move(number, previous, release=f"sha256:{who}") for who in range(WRITERS)]
+            results = list(pool.map(_append, writers, moves, [threading.Barrier(WRITERS)] * WRITERS))
+            (winner,) = [index for index, result in enumerate(results) if result == "won"]
+            others = results[:winner] + results[winner + 1 :]
+            assert others == [f"flights@live is at sha256:{winner} by update {number}"] * (WRITERS - 1)
+            previous = moves[winner]
+            assert (state.last("flights", "live"), len(state.updates())) == (previous, number)
+        for writer in writers:
+            writer.close()
+
+
+def _append(state: State, signed: Signed, gate: threading.Barrier) -> str:
+    gate.wait()
+    try:
+        return "won" if state.append(signed) else "lost"
+    except PointerMoved as error:
+        return error.what.partition(" (")[0]
+
+
+def test_what_one_wrote_others_read_at_once(store: Open) -> None:
+    with closing(store()) as writer, closing(store()) as reader:
+        first = move(1, None)
+        assert writer.append(first)
+        assert (reader.last(), reader.updates()) == (first, [first])
+        for content in (b"one", b"two"):
+            writer.save("rollout", content, name="flights")
+            assert reader.latest("rollout", name="flights") == content
+        assert [reader.count_evaluation("flights", "d"), writer.count_evaluation("flights", "d")] == [1, 2]
+
+
 @pytest.mark.slow
-def test_of_two_simultaneous_updates_one_wins_and_one_is_refused(kind: type[State], tmp_path: Path) -> None:
-    previous = None
-    for number in range(1, 21):
-        answers = _race(kind, tmp_path, [move(number, previous, release=f"sha256:{who}") for who in "ab"])
-        assert sorted(answers) == ["refused", "won"]
-        with_end = kind(tmp_path)
-        previous = with_end.last()
-        with_end.close()
+def test_records_saved_at_the_same_time_never_change_their_order(store: Open) -> None:
+    with closing(store()) as state, ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(_save_some, store, writer) for writer in range(4)]
+        seen: list[bytes] = []
+        while len(seen) < 4 * 25:
+            now = state.records("rollout")
+            assert now[: len(seen)] == seen
+            assert all(job.exception() is None for job in jobs if job.done())
+            seen = now
+    for writer in range(4):
+        own = [content for content in seen if content.startswith(b"%d " % writer)]
+        assert own == [b"%d %d" % (writer, number) for number in range(25)]
 
 
-def _race(kind: type[State], folder: Path, moves: list[Signed]) -> list[str]:
-    """Return the result of each update that threads, each with its own store, append at the same time."""
-    gate, answers = threading.Barrier(len(moves)), []
-
-    def run(signed: Signed) -> None:
-        state = kind(folder)
-        gate.wait()
-        try:
-            answers.append("won" if state.append(signed) else "lost")
-        except PointerMoved:
-            answers.append("refused")
-        state.close()
-
-    threads = [threading.Thread(target=run, args=(item,)) for item in moves]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
+def _save_some(store: Open, writer: int) -> None:
+    with closing(store()) as state:
+        for number in range(25):
+            state.save("rollout", b"%d %d" % (writer, number), name="flights")
 
 
 def test_records_are_saved_once_by_kind_and_name_in_order(state: State) -> None:
@@ -124,14 +167,14 @@ def test_every_evaluation_of_the_test_set_is_counted_by_name_and_dataset(state: 
     assert state.test_evaluations("flights", "sha256:a") == 3
 
 
-def test_saved_records_are_there_after_reopening(kind: type[State], tmp_path: Path) -> None:
-    state = kind(tmp_path)
+def test_saved_records_are_there_after_reopening(store: Open) -> None:
+    state = store()
     state.append(move(1, None))
     state.save("verdict", b"pass", name="flights")
     state.count_evaluation("flights", "sha256:a")
     state.close()
     state.close()
-    again = kind(tmp_path)
+    again = store()
     assert again.updates() == [move(1, None)]
     assert again.records("verdict") == [b"pass"]
     assert again.test_evaluations("flights", "sha256:a") == 1
@@ -139,22 +182,16 @@ def test_saved_records_are_there_after_reopening(kind: type[State], tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_many_that_open_a_new_state_at_once_all_can(kind: type[State], tmp_path: Path) -> None:
-    for number in range(10):
-        folder, gate, counts = tmp_path / str(number), threading.Barrier(4), []
-        threads = [threading.Thread(target=_open_and_count, args=(kind, folder, gate, counts)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(counts) == [1, 2, 3, 4]
+def test_many_that_open_a_new_state_at_once_all_can(store: Open) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(_open_and_count, [store] * 8, [threading.Barrier(8)] * 8))
+    assert sorted(counts) == list(range(1, 9))
 
 
-def _open_and_count(kind: type[State], folder: Path, gate: threading.Barrier, counts: list[int]) -> None:
+def _open_and_count(store: Open, gate: threading.Barrier) -> int:
     gate.wait()
-    state = kind(folder)
-    counts.append(state.count_evaluation("flights", "sha256:a"))
-    state.close()
+    with closing(store()) as state:
+        return state.count_evaluation("flights", "sha256:a")
 
 
 def test_the_latest_record_is_the_one_saved_last(state: State) -> None:
@@ -164,3 +201,78 @@ def test_the_latest_record_is_the_one_saved_last(state: State) -> None:
     state.save("rollout", b"other", name="hotels")
     state.save("verdict", b"kind", name="flights")
     assert state.latest("rollout", name="flights") == b"two"
+
+
+def test_all_records_are_read_in_parts_in_their_order(state: State) -> None:
+    saved = [("evidence", "flights", b"one"), ("verdict", "flights", b"two"), ("evidence", "", b"three")]
+    for kind, name, content in saved:
+        state.save(kind, content, name=name)
+    first = state.all_records(limit=2)
+    assert [record[1:] for record in first] == saved[:2]
+    assert [record[1:] for record in state.all_records(after=first[-1].place)] == saved[2:]
+    assert state.all_records(after=state.all_records()[-1].place) == []
+
+
+def test_all_evaluations_are_counted_by_name_and_dataset(state: State) -> None:
+    assert state.all_evaluations() == {}
+    for name, dataset in (("flights", "a"), ("flights", "a"), ("hotels", "a")):
+        state.count_evaluation(name, dataset)
+    assert state.all_evaluations() == {("flights", "a"): 2, ("hotels", "a"): 1}
+
+
+def test_a_lease_is_held_by_one_at_a_time_who_is_named(store: Open) -> None:
+    one, other = store(), store()
+    with one.lease("flights.watch") as lease:
+        holder = rf"flights\.watch is already being done by process {os.getpid()} of {socket.gethostname()}"
+        for state in (one, other):
+            with pytest.raises(LeaseHeld, match=holder), state.lease("flights.watch"):
+                pass
+        with other.lease("flights.retrain"), other.lease("../hotels.watch"):
+            lease.expect_held()
+    with other.lease("flights.watch"):
+        pass
+    one.close()
+    other.close()
+
+
+def test_a_lease_ends_with_the_work_that_failed(state: State) -> None:
+    with pytest.raises(ValueError, match="failed"), state.lease("flights.watch"):
+        raise ValueError("failed")
+    with state.lease("flights.watch"):
+        pass
+
+
+HOLDER = """
+import sys, time
+from headway.core.plugins import load_state
+with load_state(sys.argv[1])(sys.argv[2]).lease("flights.watch"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_the_lease_of_a_killed_process_is_free(request: pytest.FixtureRequest, store: Open, tmp_path: Path) -> None:
+    name = request.node.callspec.params["store"]
+    address = request.getfixturevalue(name) if name in SHARED else tmp_path
+    with (
+        closing(store()) as state,
+        subprocess.Popen([sys.executable, "-c", HOLDER, name, str(address)], stdout=subprocess.PIPE) as holder,
+    ):
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(LeaseHeld, match=f"process {holder.pid}"), state.lease("flights.watch"):
+            pass
+        holder.kill()
+        holder.wait()
+        deadline = time.monotonic() + 30
+        while not _is_free(state, "flights.watch"):
+            assert time.monotonic() < deadline
+
+
+def _is_free(state: State, name: str) -> bool:
+    try:
+        with state.lease(name):
+            return True
+    except LeaseHeld:
+        return False

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 import polars as pl
-import psycopg
 import pytest
-from tests.data.postgres import USER, server
+from tests.storage.postgres import USER, server
 
 from headway.core.config import Config
 from headway.core.errors import DataError
@@ -31,10 +30,10 @@ COLUMNS = "number, fare, wind, late, carrier, at, seen, day, gate"
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with server() as address:
-        with psycopg.connect(f"postgresql://{USER}:s3cr%40t@{address}/postgres", autocommit=True) as connection:
+    with server() as postgres:
+        with postgres.connect() as connection:
             connection.execute(TABLE.encode())
-        yield address
+        yield postgres.address
 
 
 def config(address: str, query: str, password: str = ":s3cr%40t", **data: object) -> Config:

@@ -13,6 +13,7 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["t
 
 # Library -> where in src/headway it may be imported: a folder, a file, or "" for everywhere.
 ALLOWED = {
+    "alembic": ("storage/state/_migrations.py", "storage/state/migrations/"),
     "altair": ("reporting/",),
     "catboost": ("engines/catboost.py",),
     "cryptography": ("registry/sign.py",),
@@ -78,10 +79,11 @@ ALLOWED = {
         "monitoring/",
         "optimization/training.py",
     ),
-    "psycopg": ("data/sources/postgresql.py",),
+    "psycopg": ("data/sources/postgresql.py", "storage/state/postgresql.py"),
     "rich": ("cli/", "reporting/", "api/"),
     "sklearn": ("engines/sklearn.py", "engines/estimators/", "optimization/transforms/family.py"),
     "skops": ("engines/estimators/skops_file.py",),
+    "sqlalchemy": ("storage/state/",),
     "threadpoolctl": ("engines/sklearn.py",),
     "torch": ("engines/torch.py",),
     "uvloop": ("serving/",),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from headway.core.evidence import Finding
 from headway.core.record import Settings
@@ -213,6 +213,23 @@ class Signed:
     signature: bytes
 
 
+class SavedRecord(NamedTuple):
+    """A record with its index in the order of saving, from 1."""
+
+    place: int
+    kind: str
+    name: str
+    content: bytes
+
+
+class Lease(Protocol):
+    """The right to do a piece of work that one process at a time does."""
+
+    def expect_held(self) -> None:
+        """Raise LeaseLost if the lease ended, so that another process may have taken it."""
+        ...
+
+
 class State(Protocol):
     """Mutable state: pointer updates in one chain, records as bytes, and the number of evaluations of `test`.
 
@@ -264,6 +281,21 @@ class State(Protocol):
 
     def test_evaluations(self, name: str, dataset: str) -> int:
         """Return how often the `test` period of a dataset was evaluated for a name."""
+        ...
+
+    def all_records(self, *, after: int = 0, limit: int = 1000) -> list[SavedRecord]:
+        """Return the records of every kind and name in the order of saving, at most `limit` after the index `after`."""
+        ...
+
+    def all_evaluations(self) -> dict[tuple[str, str], int]:
+        """Return the number of evaluations by name and dataset."""
+        ...
+
+    def lease(self, name: str) -> AbstractContextManager[Lease]:
+        """Hold the lease of a name, until the context or its process ends.
+
+        Raises LeaseHeld, which names the holder, if another context holds it, on this or another machine.
+        """
         ...
 
     def close(self) -> None:

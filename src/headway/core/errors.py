@@ -9,6 +9,8 @@ HeadwayError
   StoreError        state on disk cannot be read or written
     PointerMoved    another process updated the pointer first
     StoreUnavailable  a store on another machine does not answer at present
+    LeaseHeld       another process does the same work
+    LeaseLost       the lease of this process ended before its work
   Refused           a signature, digest or pointer failed verification: nothing was loaded
   NotApplicable     a plug-in cannot judge this subject; a report says so, it never reads as passed
 """
@@ -65,6 +67,14 @@ class StoreUnavailable(StoreError):
     def __init__(self, what: str, *, role: str = "state", where: str = "", hint: str = "") -> None:
         super().__init__(what, where=where, hint=hint)
         self.role = role
+
+
+class LeaseHeld(StoreError):
+    """Another process holds the lease, and does the same work."""
+
+
+class LeaseLost(StoreError):
+    """The lease of this process ended, so that another process may do the same work."""
 
 
 class Refused(HeadwayError):

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from headway.core.calibrator import Calibrator
+from headway.core.errors import PointerMoved
 from headway.core.evidence import Evidence
 from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.variant import ThresholdRule, Variant
@@ -122,3 +123,14 @@ class PointerUpdate(StoredRecord, frozen=True, kw_only=True):
     verdict: str = ""
     answer: str = ""
     assignment: TrafficAssignment | None = None
+
+    def expect_after(self, last: PointerUpdate | None) -> None:
+        """Raise PointerMoved unless this update follows the last one of its pointer."""
+        if self.number == (last.number if last else 0) + 1:
+            return
+        current = f"is at {last.release} by update {last.number} ({last.who}: {last.why})" if last else "was never set"
+        raise PointerMoved(
+            f"{self.name}@{self.pointer} {current}, so update {self.number} does not follow",
+            where=last.at if last else "",
+            hint="check headway history, then repeat the update if it is still right",
+        )

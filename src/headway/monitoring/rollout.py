@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats
 from headway.core.config import Config
+from headway.core.contracts import Lease
 from headway.core.errors import HeadwayError, PointerMoved, Refused
 from headway.core.evidence import Evidence
 from headway.core.record import read
@@ -459,11 +460,26 @@ def follow_rollout(
     """Step the rollout every `PERIOD_S` seconds until it ends, and report each change by `callback`.
 
     Unless `patient`, return while it runs once no request has come for `[rollout] quiet_s`. Raises Refused if no
-    rollout is running.
+    rollout is running, and LeaseHeld if another process follows it.
     """
     controller = RolloutController(project, require_running_rollout(project), clock=clock)
+    with project.lease("rollout") as lease:
+        return _follow(controller, lease, callback=callback, wait=wait, clock=clock, patient=patient)
+
+
+def _follow(
+    controller: RolloutController,
+    lease: Lease,
+    *,
+    callback: Callback,
+    wait: Callable[[float], object],
+    clock: Callable[[], datetime],
+    patient: bool,
+) -> Rollout:
+    project = controller.project
     reporter, idle = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)
     while True:
+        lease.expect_held()
         try:
             decision = controller.step()
         except Refused:

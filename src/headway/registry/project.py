@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from headway.core import config as configuration
 from headway.core.config import Config
-from headway.core.contracts import Blobs, State
-from headway.core.errors import HeadwayError
+from headway.core.contracts import Blobs, Lease, State
+from headway.core.errors import HeadwayError, LeaseHeld
 from headway.core.evidence import Evidence
 from headway.core.record import StoredRecord, StoredRecordType, kind_of, read, write
 from headway.registry.bundle import Bundle
@@ -16,6 +19,7 @@ from headway.registry.model_registry import ModelRegistry
 from headway.storage.addresses import open_blobs
 
 LIVE_POINTER = "live"
+LEASE_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,25 @@ class Project:
     def records(self, kind: type[StoredRecordType], *, digest: str = "") -> list[StoredRecordType]:
         """Return the saved records of a class, oldest first; with `digest`, the one of that digest."""
         return [read(kind, content) for content in self.state.records(kind_of(kind), name=self.name, digest=digest)]
+
+    @contextmanager
+    def lease(self, work: str, *, wait_s: float = 0.0) -> Iterator[Lease]:
+        """Hold the lease of a piece of work (`watch`) on this project, which one process at a time does.
+
+        Raises LeaseHeld, which names the holder, if another process still does the work after `wait_s`.
+        """
+        with ExitStack() as stack:
+            yield self._take_lease(stack, f"{work} of {self.name}", wait_s=wait_s)
+
+    def _take_lease(self, stack: ExitStack, name: str, *, wait_s: float) -> Lease:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return stack.enter_context(self.state.lease(name))
+            except LeaseHeld:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(LEASE_POLL_S)
 
     def latest(self, kind: type[StoredRecordType]) -> StoredRecordType | None:
         """Return the record of a class that was saved last, or None."""

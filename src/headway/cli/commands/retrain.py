@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from getpass import getuser
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.text import Text
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, OF_ANSWER, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
+from headway.core.contracts import Lease
 from headway.core.errors import ConfigError
 from headway.core.monitoring import Ticket
 from headway.core.training import Promotion, PromotionStatus
@@ -84,7 +86,8 @@ def plugin(
     if promotion.running_rollout(opened):
         outcome = _continue(opened, at_once=through == "live", follow=follow, who=who, why=why)
     else:
-        outcome = _start(opened, recalibrate=recalibrate, until=until, who=who, why=why)
+        with nullcontext() if opened.config.retrain.mode == "suggest" else opened.lease("retrain") as lease:
+            outcome = _start(opened, lease, recalibrate=recalibrate, until=until, who=who, why=why)
         verdict = outcome.retraining.search_result.winner.verdict if outcome.retraining else None
         if outcome.retraining and verdict:
             judged = [Text(outcome.retraining.message), render_rules(verdict)]
@@ -106,24 +109,27 @@ def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: s
     return pipeline.follow_promotion(project, callback=print_status) if follow else promotion.check_promotion(project)
 
 
-def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: str, why: str) -> Promotion:
-    """Retrain as the ticket asks, or recalibrate; in mode `auto` also start the promotion."""
-    auto = project.config.retrain.mode == "auto"
+def _start(
+    project: Project, lease: Lease | None, *, recalibrate: bool, until: datetime | None, who: str, why: str
+) -> Promotion:
+    """Retrain as the ticket asks, or recalibrate; in mode `auto`, which holds a lease, also start the promotion."""
     if recalibrate:
         result = pipeline.recalibrate(project, until=until, callback=print_status)
-        if not auto:
+        if lease is None:
             command = "headway retrain --recalibrate --mode auto"
             return Promotion(status="suggested", message="", next_command=command, retraining=result)
+        lease.expect_held()
         return pipeline.promote(project, result, who=who, why=why)
     ticket = pipeline.open_ticket(project)
     if ticket is None:
         message = "no open ticket asks for a retraining; headway watch opens tickets"
         return Promotion(status="no proposal", message=message)
-    if not auto:
+    if lease is None:
         message = _suggestion(project, ticket)
         return Promotion(status="suggested", message=message, next_command="headway retrain --mode auto", ticket=ticket)
     print_status(ticket.why)
     result = pipeline.retrain(project, until=until, callback=print_status)
+    lease.expect_held()
     return pipeline.promote(project, result, who=who, why=why)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import sqlite3
 import threading
 import weakref
@@ -10,14 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from headway.core.contracts import Signed
-from headway.core.errors import PointerMoved, StoreError
+from headway.core.contracts import Lease, SavedRecord, Signed
+from headway.core.errors import LeaseHeld, StoreError
 from headway.core.record import digest_of, read
 from headway.core.release import PointerUpdate
 from headway.storage import atomic
 
 FILE = "state.sqlite"
+LEASES = "leases"
 BUSY_TIMEOUT_S = 10.0
 
 
@@ -92,7 +96,7 @@ class Sqlite:
         move = read(PointerUpdate, signed.content)
         with self._transaction():
             last = self.last(move.name, move.pointer)
-            _expect_next(move, last)
+            move.expect_after(read(PointerUpdate, last.content) if last else None)
             end = self.last()
             if move.previous != (digest_of(end.content) if end else ""):
                 return False
@@ -146,6 +150,37 @@ class Sqlite:
         """Return how often the `test` period of a dataset was evaluated for a name."""
         rows = self._rows("SELECT count FROM looks WHERE name = ? AND dataset = ?", (name, dataset))
         return int(rows[0][0]) if rows else 0
+
+    def all_records(self, *, after: int = 0, limit: int = 1000) -> list[SavedRecord]:
+        """Return records of every kind and name, oldest first; see `State.all_records`."""
+        query = "SELECT place, kind, name, content FROM records WHERE place > ? ORDER BY place LIMIT ?"
+        rows = self._rows(query, (after, limit))
+        return [SavedRecord(place, kind, name, self._blob(content)) for place, kind, name, content in rows]
+
+    def all_evaluations(self) -> dict[tuple[str, str], int]:
+        """Return the number of evaluations by name and dataset."""
+        return {(name, dataset): count for name, dataset, count in self._rows("SELECT name, dataset, count FROM looks")}
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[Lease]:
+        """Hold the lease of a name by the lock of a file, which the system releases; see `State.lease`."""
+        path = self._path.parent / LEASES / quote(name, safe="")
+        with self._translate_errors():
+            atomic.make_folder(path.parent)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.read(descriptor, 300).decode(errors="replace")
+                raise LeaseHeld(
+                    f"{name} is already being done by {holder}", where=str(path), hint="wait until that process ends"
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} of {socket.gethostname()}".encode())
+            yield _FileLease()
+        finally:
+            os.close(descriptor)
 
     def _signed(self, name: str, pointer: str, order: str, *, since: int = 1) -> list[Signed]:
         where, values = _where(name=name, pointer=pointer)
@@ -206,6 +241,13 @@ class Sqlite:
             ) from error
 
 
+class _FileLease:
+    """A lease that lasts until it is closed."""
+
+    def expect_held(self) -> None:
+        """Do nothing: the lock of a file is never lost."""
+
+
 def _create(path: Path) -> None:
     """Create an empty file in WAL mode elsewhere first: SQLite fails if two processes switch a file to WAL at once."""
     atomic.make_folder(path.parent)
@@ -215,20 +257,6 @@ def _create(path: Path) -> None:
         with suppress(FileExistsError):
             os.link(new / FILE, path)
     atomic.sync(path.parent)
-
-
-def _expect_next(move: PointerUpdate, last: Signed | None) -> None:
-    """Raise PointerMoved unless the update follows the last one of its pointer."""
-    now = read(PointerUpdate, last.content) if last else None
-    if move.number == (now.number if now else 0) + 1:
-        return
-    address = f"{move.name}@{move.pointer}"
-    current = f"is at {now.release} by update {now.number} ({now.who}: {now.why})" if now else "was never set"
-    raise PointerMoved(
-        f"{address} {current}, so update {move.number} does not follow",
-        where=now.at if now else "",
-        hint="check headway history, then repeat the update if it is still right",
-    )
 
 
 def _where(**columns: str) -> tuple[str, tuple[object, ...]]:
