@@ -55,6 +55,7 @@ QUICK = [
     ("serve", "ours", "grpc"),
     ("predict",),
     ("trust", "floors"),
+    ("scale", "predict"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
@@ -69,6 +70,7 @@ LONG = [
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
     ("trust", "speed"),
     ("never_worse",),
+    *(("scale", part) for part in ("killed_worker", "killed_driver")),
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
 NEEDS_PEERS = {("data", "personal"), *(("serve", part) for part in SERVE_WITH_PEERS)}
@@ -151,7 +153,7 @@ def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
 
 def test_the_cases_name_every_part_of_the_scripts() -> None:
     covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
-    for script in ("data", "evidence", "loop", "trust"):
+    for script in ("data", "evidence", "loop", "scale", "trust"):
         source = (BENCH / f"{script}.py").read_text("utf-8")
         parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)
         assert parts and {(script, part) for part in parts} <= covered
