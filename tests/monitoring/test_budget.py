@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from headway.core.monitoring import MonitoringAnswer, MonitoringReport
 from headway.monitoring.budget import FDR_LEVEL, WEALTH, Budget, lord_level, period_of_report
+from headway.registry.project import open_project
 
 PLAIN = MonitoringReport(
     name="flights",
@@ -45,6 +46,24 @@ def test_the_level_falls_with_each_acceptance_and_rises_after_a_rejection():
     assert quiet == sorted(quiet, reverse=True)
     assert lord_level([False, False, True], 0.03) > 2 * quiet[3]
     assert lord_level([True] * 60, 0.03) < FDR_LEVEL
+
+
+def test_machines_that_share_a_state_share_the_budget_and_test_no_period_twice(tmp_path):
+    toml = f'[project]\nname = "flights"\nstate = "{tmp_path / "shared"}"\n'
+    opened = []
+    for machine in ("ada", "bob"):
+        (tmp_path / machine).mkdir()
+        (tmp_path / machine / "headway.toml").write_text(toml)
+        opened.append(open_project(tmp_path / machine))
+    ada, bob = opened
+    for number in range(3):
+        ada.save(month(number))
+    next_period, alone = period_of_report(month(3)), Budget([])
+    levels = [Budget(machine.records(MonitoringReport)).level("drift", next_period) for machine in opened]
+    assert levels[0] == levels[1] < alone.level("drift", next_period) / 5
+    assert Budget(bob.records(MonitoringReport)).last(period_of_report(month(2))) == month(2)
+    for machine in opened:
+        machine.state.close()
 
 
 def test_the_first_rejection_earns_the_rate_less_the_wealth():

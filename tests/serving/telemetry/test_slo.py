@@ -8,7 +8,14 @@ import re
 import pytest
 
 from headway.core.sections import SloSection
-from headway.serving.telemetry.metrics import SAMPLE_S, ErrorBudget, Metrics, RequestCounts, track_objectives
+from headway.serving.telemetry.metrics import (
+    SAMPLE_S,
+    ErrorBudget,
+    FleetCounts,
+    Metrics,
+    RequestCounts,
+    track_objectives,
+)
 
 SLO = SloSection(p99_ms=5, availability=0.999)
 
@@ -117,3 +124,64 @@ def test_the_metrics_of_a_server_include_its_error_budgets():
         return metrics.text({}).decode()
 
     assert 'headway_slo_burn{objective="latency",window="5m"} 0' in asyncio.run(lines())
+
+
+class Sums:
+    """A feed that sums, and can lose everything."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, list[int]] = {}
+
+    def add(self, name: str, numbers: list[int], *, keep_s: int) -> list[int]:
+        assert keep_s > 21_600, "the longest window is 6 h"
+        known = self.sums.setdefault(name, [0] * len(numbers))
+        known[:] = [old + new for old, new in zip(known, numbers, strict=True)]
+        return list(known)
+
+
+class CountingServer:
+    """A server with two workers, of which the first adds the counts of both."""
+
+    def __init__(self, feed: Sums) -> None:
+        self.served, self.feed = RequestCounts(100, 1, 1), feed
+        self.workers = [FleetCounts("flights", lambda: self.served, adds=adds) for adds in (True, False)]
+
+    def exchange(self) -> list[RequestCounts]:
+        for worker in self.workers:
+            worker._due_s = 0.0
+            worker.exchange(self.feed)
+            worker.exchange(self.feed)
+        return [worker.total for worker in self.workers]
+
+
+def test_the_counts_of_all_servers_are_known_to_every_worker_and_none_is_added_twice():
+    feed = Sums()
+    first, second = CountingServer(feed), CountingServer(feed)
+    assert first.exchange() == second.exchange() == [RequestCounts(), RequestCounts()]
+    first.served, second.served = RequestCounts(110, 3, 1), RequestCounts(105, 1, 2)
+    first.exchange()
+    assert second.exchange() == first.exchange() == [RequestCounts(15, 2, 1)] * 2
+
+
+def test_counts_go_on_if_the_feed_has_lost_them():
+    feed = Sums()
+    server = CountingServer(feed)
+    server.exchange()
+    server.served = RequestCounts(200, 1, 1)
+    assert server.exchange() == [RequestCounts(100, 0, 0)] * 2
+    feed.sums.clear()
+    server.served = RequestCounts(207, 1, 1)
+    assert server.exchange() == [RequestCounts(107, 0, 0)] * 2
+
+
+def test_the_burn_rate_of_all_servers_is_shown_next_to_that_of_this_one():
+    async def shown() -> list[str]:
+        metrics = Metrics()
+        fleet = FleetCounts("flights", RequestCounts, adds=True)
+        track_objectives(SLO, metrics, asyncio.get_running_loop(), fleet)
+        fleet.total = RequestCounts(100, 50, 0)
+        return list(metrics.extra_lines())
+
+    lines = asyncio.run(shown())
+    assert 'headway_slo_burn{objective="latency",window="1h"} 0' in lines
+    assert 'headway_fleet_slo_burn{objective="latency",window="1h"} 50' in lines

@@ -8,6 +8,7 @@ its period. The windows are those of the multi-window alerts in chapter 5 of Goo
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from headway.core.sections import SloSection
 from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Ints
+    from headway.core.contracts import Feed, Ints
 
 _EDGES_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _EDGES_NS = np.array(_EDGES_S) * 1e9
@@ -35,6 +36,7 @@ ALIVE, WORKERS, LOGS = 0, 1, 2  # ready workers; restarted workers and log write
 
 WINDOWS_S = {"5m": 300, "30m": 1800, "1h": 3600, "6h": 21_600}
 SAMPLE_S = 15.0
+_EXCHANGE_S, _KEEP_S = 5.0, 86_400
 _SLOW_SHARE = 0.01  # the share that a 99th percentile allows
 _LATENCY = "headway_request_seconds"
 _DROPPED = "headway_log_dropped_rows_total"
@@ -359,9 +361,12 @@ class MetricSample(NamedTuple):
 
 
 class ErrorBudget:
-    """Samples the request counts every 15 s, and keeps them for the longest window."""
+    """Samples the request counts every 15 s, and keeps them for the longest window; `prefix` names its metrics."""
 
-    def __init__(self, slo: SloSection, count: Callable[[], RequestCounts], *, now_s: float) -> None:
+    def __init__(
+        self, slo: SloSection, count: Callable[[], RequestCounts], *, now_s: float, prefix: str = "headway_slo"
+    ) -> None:
+        self._prefix = prefix
         self._allowed = {"latency": _SLOW_SHARE, "availability": 1 - slo.availability}
         self._count = count
         self._samples = [MetricSample(now_s, count())]
@@ -379,24 +384,24 @@ class ErrorBudget:
 
     def lines(self, now_s: float) -> Iterator[str]:
         """Yield the Prometheus text: requests and bad requests of each objective, and the burn rates."""
-        served = self._count()
+        served, prefix = self._count(), self._prefix
         families = (
-            ("headway_slo_requests_total", "counter", "Requests that an objective counts.", _counted(served)),
+            (f"{prefix}_requests_total", "counter", "Requests that an objective counts.", _counted(served)),
             (
-                "headway_slo_bad_total",
+                f"{prefix}_bad_total",
                 "counter",
                 "Requests that miss an objective: slow ones, or 5xx and refused ones.",
                 _bad(served),
             ),
-            ("headway_slo_allowed", "gauge", "Share of requests that may miss an objective.", self._allowed),
+            (f"{prefix}_allowed", "gauge", "Share of requests that may miss an objective.", self._allowed),
         )
         for name, kind, message, values in families:
             yield from _family(name, kind, message)
             yield from (f'{name}{{objective="{objective}"}} {value:.12g}' for objective, value in values.items())
-        yield from _family("headway_slo_burn", "gauge", "Burn rate of the error budget in a window.")
+        yield from _family(f"{prefix}_burn", "gauge", "Burn rate of the error budget in a window.")
         for window, seconds in WINDOWS_S.items():
             for objective, burn in self._burns(served, self._samples[self._first_index(now_s, seconds)].counts):
-                yield f'headway_slo_burn{{objective="{objective}",window="{window}"}} {burn:.6g}'
+                yield f'{prefix}_burn{{objective="{objective}",window="{window}"}} {burn:.6g}'
 
     def _first_index(self, now_s: float, seconds: float) -> int:
         """Return the index of the last sample before a window, or of the first sample."""
@@ -411,11 +416,45 @@ class ErrorBudget:
             yield objective, share / allowed if share and allowed else (float("inf") if share else 0.0)
 
 
-def track_objectives(slo: SloSection, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
-    """Add the objectives to the metrics, as long as the loop runs."""
-    budget = ErrorBudget(slo, lambda: metrics.request_counts(slo.p99_ms), now_s=loop.time())
-    budget.start(loop)
-    metrics.extra_lines = lambda: budget.lines(loop.time())
+class FleetCounts:
+    """Request counts over all servers of a project: `exchange` adds those of this server to the feed, reads the sum.
+
+    Each worker reads the sum, and the one that `adds` adds what the server has counted since its last exchange. The sum
+    in the feed may be lost: it then begins again, and this one goes on.
+    """
+
+    def __init__(self, project: str, count: Callable[[], RequestCounts], *, adds: bool) -> None:
+        self._name = f"slo:{project}"
+        self._count = count
+        self._adds = adds
+        self._added = count()
+        self._in_feed: Sequence[int] | None = None
+        self._due_s = 0.0
+        self.total = RequestCounts()
+
+    def exchange(self, feed: Feed) -> None:
+        """Exchange the counts if they are due; raises StoreUnavailable, and then adds them the next time."""
+        if time.monotonic() < self._due_s:
+            return
+        now = self._count() if self._adds else self._added
+        sums = feed.add(self._name, [new - old for new, old in zip(now, self._added, strict=True)], keep_s=_KEEP_S)
+        self._added, before, self._in_feed = now, self._in_feed, sums
+        if before is not None:
+            more = (new - old if new >= old else new for new, old in zip(sums, before, strict=True))
+            self.total = RequestCounts(*(old + new for old, new in zip(self.total, more, strict=True)))
+        self._due_s = time.monotonic() + _EXCHANGE_S
+
+
+def track_objectives(
+    slo: SloSection, metrics: Metrics, loop: asyncio.AbstractEventLoop, fleet: FleetCounts | None = None
+) -> None:
+    """Add the objectives of this server to the metrics, and those of all servers, as long as the loop runs."""
+    budgets = [ErrorBudget(slo, lambda: metrics.request_counts(slo.p99_ms), now_s=loop.time())]
+    if fleet is not None:
+        budgets.append(ErrorBudget(slo, lambda: fleet.total, now_s=loop.time(), prefix="headway_fleet_slo"))
+    for budget in budgets:
+        budget.start(loop)
+    metrics.extra_lines = lambda: (line for budget in budgets for line in budget.lines(loop.time()))
 
 
 def _counted(served: RequestCounts) -> dict[str, int]:

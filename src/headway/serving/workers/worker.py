@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from headway.serving.registry_watcher import FED_POLL_S, POLL_S, REMOTE_POLL_S, 
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
 from headway.serving.store_health import StoreHealth, StoreProbe
-from headway.serving.telemetry.metrics import Metrics, SharedMetrics, gauges, track_objectives
+from headway.serving.telemetry.metrics import FleetCounts, Metrics, SharedMetrics, gauges, track_objectives
 from headway.serving.telemetry.prediction_log import LogBuffers, PredictionLog
 from headway.serving.telemetry.tracing import trace_requests
 from headway.serving.workers.channel import (
@@ -48,7 +48,7 @@ from headway.serving.workers.shared_memory import SharedDocument
 from headway.storage import traffic
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Ints
+    from headway.core.contracts import Feed, Ints
 
 _OWN_FILES = 512
 _NO_RELEASE = "sha256:" + 64 * "0"
@@ -118,8 +118,12 @@ async def _serve(
     soon, plane = loop.call_soon_threadsafe, _data_plane(settings, models)
     commands = CommandClient(channel, shut_down=stopping.set)
     health = StoreHealth(plane.metrics.away)
-    feed = register.feed
-    limiter = (SharedRateLimiter if feed else RateLimiter)(settings.rate_limits, worker=settings.number)
+    feed, limiter, fleet = register.feed, RateLimiter(settings.rate_limits, worker=settings.number), None
+    exchanges: list[Callable[[Feed], None]] = []
+    if feed is not None:
+        limiter = shared = SharedRateLimiter(settings.rate_limits, worker=settings.number)
+        fleet = _fleet_counts(settings, plane.metrics)
+        exchanges = [shared.exchange, fleet.exchange]
     authenticator = create_authenticator(settings.config, limiter, settings.issuer_keys)
     with ExitStack() as stack:
         stack.callback(plane.close)
@@ -138,7 +142,6 @@ async def _serve(
             ask = partial(register.shared.load_release, "probe", _NO_RELEASE)
             stack.enter_context(closing(StoreProbe("blobs", ask, health=health)))
         if feed is not None:
-            exchanges = [limiter.exchange] if isinstance(limiter, SharedRateLimiter) else []
             stack.enter_context(closing(FeedListener(feed, wake=watcher.wake, health=health, exchanges=exchanges)))
         for address, model in models.items():
             channel.send(ModelLoaded(address, model.digest))
@@ -179,7 +182,7 @@ async def _serve(
             overload=listener.overload,
             tls=tls,
         )
-        track_objectives(settings.config.slo, plane.metrics, loop)
+        track_objectives(settings.config.slo, plane.metrics, loop, fleet)
         await listener.open(settings.sockets)
         grpc_server = open_grpc(context, config.host, config.grpc_port) if config.grpc_port >= 0 else None
         commands.start(repository.load_here)
@@ -192,6 +195,12 @@ async def _serve(
             drains.append(asyncio.to_thread(grpc_server.close, config.drain_s))
         await asyncio.gather(*drains)
         repository.close()
+
+
+def _fleet_counts(settings: WorkerConfig, metrics: Metrics) -> FleetCounts:
+    config = settings.config
+    count = partial(metrics.request_counts, config.slo.p99_ms)
+    return FleetCounts(config.project.name, count, adds=settings.number == 0)
 
 
 def _data_plane(settings: WorkerConfig, models: Mapping[str, LoadedModel]) -> DataPlane:
