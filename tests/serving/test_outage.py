@@ -29,12 +29,13 @@ class Server:
         self.process = process
         line = process.stdout.readline()
         assert line, process.communicate()[1]
-        self._port = int(line.split()[2].rpartition(":")[2])
+        self.port = int(line.split()[2].rpartition(":")[2])
 
-    def ask(self, path: str, body: object = None) -> tuple[int, str]:
+    def ask(self, path: str, body: object = None, *, key: str = "") -> tuple[int, str]:
         """Return status and body of a response on a new connection."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
-        connection.request("GET" if body is None else "POST", path, body and json.dumps(body))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        connection.request("GET" if body is None else "POST", path, body and json.dumps(body), headers)
         response = connection.getresponse()
         answer = response.status, response.read().decode()
         connection.close()
