@@ -490,7 +490,7 @@ def serve(config: Config, references: Sequence[str], *, callback: Callback = lam
 def predict(
     config: Config,
     reference: str,
-    source: Path,
+    source: Path | str,
     out: Path,
     *,
     keep: Sequence[str] = (),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
@@ -24,10 +24,11 @@ from headway.batch.scorer import Callback, Progress, Scorer, batch_bounds, expec
 from headway.core import record
 from headway.core.batch import ScoringOptions
 from headway.core.errors import ConfigError, DataError, Refused
-from headway.core.plugins import load_format, names
+from headway.core.plugins import load_format, load_sibling, names
 from headway.core.record import canonical, digest_of
 from headway.core.release import Release
 from headway.registry.bundle import Bundle, open_release
+from headway.storage import addresses
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _SUFFIX = "parquet"
@@ -37,24 +38,29 @@ _LOCK_WAIT_S = 60.0  # a worker that was lost may write for a while yet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A file of a folder: its path in the folder, size and time, and the values of its Hive partitions."""
+    """A file of a folder: its path in the folder, size and time, and the values of its Hive partitions.
+
+    An object on S3 has an address in place of a path, and the tag of its content in place of a time.
+    """
 
     name: str
-    path: Path
+    path: Path | str
     size_bytes: int
-    changed_ns: int
     partitions: Mapping[str, str | None]
+    changed_ns: int = 0
+    tag: str = ""
 
 
-def list_files(source: Path) -> list[SourceFile]:
-    """List the parquet files of a folder by name; raise DataError if there are none or their partitions differ.
+def list_files(source: Path | str) -> list[SourceFile]:
+    """List the parquet files of a folder, or of `s3://BUCKET/PREFIX`, by name.
 
-    Files and folders whose name begins with `.` or `_` are left out, as other tools do.
+    Files and folders whose name begins with `.` or `_` are left out, as other tools do. Raises DataError if there are
+    no files, or their partitions differ.
     """
-    paths = sorted(source.rglob(f"*.{_SUFFIX}"), key=lambda path: path.relative_to(source).as_posix())
-    files = [_source_file(source, path) for path in paths if _is_data(path.relative_to(source)) and path.is_file()]
+    found = _objects(source) if isinstance(source, str) else _paths(source)
+    files = sorted((file for file in found if _is_data(file.name)), key=lambda file: file.name)
     if not files:
-        raise DataError(f"no .{_SUFFIX} file in '{source.name}'", where=str(source), hint="a folder of parquet files")
+        raise DataError(f"no .{_SUFFIX} file in '{_name(source)}'", where=str(source), hint="a folder of parquet files")
     first = files[0]
     for file in files:
         if list(file.partitions) != list(first.partitions):
@@ -66,8 +72,31 @@ def list_files(source: Path) -> list[SourceFile]:
     return files
 
 
-def _is_data(path: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in path.parts)
+def _name(source: Path | str) -> str:
+    return source if isinstance(source, str) else source.name
+
+
+def _bucket(address: str) -> Any:
+    return load_sibling(addresses.__name__, "s3", reads=f"'{address}'").Bucket(address)
+
+
+def _objects(address: str) -> Iterator[SourceFile]:
+    for found in _bucket(address).objects():
+        yield SourceFile(
+            name=found.key,
+            path=f"{address.rstrip('/')}/{found.key}",
+            size_bytes=found.size_bytes,
+            tag=found.etag,
+            partitions=parse_partitions(found.key.split("/")[:-1]),
+        )
+
+
+def _paths(source: Path) -> Iterator[SourceFile]:
+    return (_source_file(source, path) for path in source.rglob(f"*.{_SUFFIX}") if path.is_file())
+
+
+def _is_data(name: str) -> bool:
+    return name.endswith(f".{_SUFFIX}") and not any(part.startswith((".", "_")) for part in name.split("/"))
 
 
 def _listed(file: SourceFile) -> str:
@@ -148,8 +177,21 @@ class FileTask:
     threads: int
 
     def describe(self, bundle: Bundle) -> Terms:
-        """Return the terms of the file as it is now."""
-        return describe_terms(bundle, self.file.path, self.options, file=self.file.name)
+        """Return the terms of the file as it is now; raise DataError if it is gone."""
+        if isinstance(self.file.path, Path):
+            return describe_terms(bundle, self.file.path, self.options, file=self.file.name)
+        root = self.file.path.removesuffix(f"/{self.file.name}")
+        found = _bucket(root).head(self.file.name)
+        if found is None:
+            raise DataError(f"no object '{self.file.name}'", where=self.file.path)
+        return terms_of(
+            bundle,
+            self.options,
+            file=self.file.name,
+            size_bytes=found.size_bytes,
+            changed_ns=0,
+            samples=f"etag:{found.etag}",
+        )
 
 
 def score_task(release: ReleaseBytes, task: FileTask) -> Receipt:
@@ -169,7 +211,7 @@ def _score(bundle: Bundle, scorer: Scorer, task: FileTask, *, callback: Callback
     done = journal.load_receipt(task.files, terms)
     if done is not None:
         return done
-    format = load_format(_SUFFIX)
+    format: Any = load_format(_SUFFIX)
     return score_file(
         scorer,
         format.scan(task.file.path, task.options),
@@ -187,7 +229,7 @@ def _score(bundle: Bundle, scorer: Scorer, task: FileTask, *, callback: Callback
 
 def score_folder(
     bundle: Bundle,
-    source: Path,
+    source: Path | str,
     out: Path,
     *,
     options: ScoringOptions,
@@ -202,7 +244,7 @@ def score_folder(
     bundle
         Verified release.
     source, out
-        Folders to read and to write.
+        Folder or `s3://BUCKET/PREFIX` to read, and folder to write.
     options
         Columns to read and to keep; a Hive partition is kept by the path of its file.
     threads
@@ -252,12 +294,12 @@ def _task(file: SourceFile, folder: FolderJournal, options: ScoringOptions, thre
     )
 
 
-def _folder_terms(bundle: Bundle, source: Path, files: Sequence[SourceFile], options: ScoringOptions) -> Terms:
-    listed = [(file.name, file.size_bytes, file.changed_ns) for file in files]
+def _folder_terms(bundle: Bundle, source: Path | str, files: Sequence[SourceFile], options: ScoringOptions) -> Terms:
+    listed = [(file.name, file.size_bytes, file.changed_ns, file.tag) for file in files]
     return terms_of(
         bundle,
         options,
-        file=source.name,
+        file=_name(source),
         size_bytes=sum(file.size_bytes for file in files),
         changed_ns=max(file.changed_ns for file in files),
         samples=digest_of(canonical(listed)),
@@ -311,7 +353,8 @@ def _score_by(
     waiting = [index for index in range(len(tasks)) if index not in receipts]
     if waiting:
         first = tasks[waiting[0]]  # a column that is missing is reported before Ray is started
-        load_format(_SUFFIX).scan(first.file.path, first.options)
+        format: Any = load_format(_SUFFIX)
+        format.scan(first.file.path, first.options)
         with compute() as workers:
             results = workers.map(score_task, ReleaseBytes.of(bundle), [tasks[index] for index in waiting])
             for number, receipt in results:

@@ -27,7 +27,7 @@ _TIME_TYPES = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 class PolarsScan:
     """Lazily read file; a slice decodes only what it holds."""
 
-    def __init__(self, frame: pl.LazyFrame, options: ScoringOptions, path: Path) -> None:
+    def __init__(self, frame: pl.LazyFrame, options: ScoringOptions, path: Path | str) -> None:
         self._where = str(path)
         try:
             frame = frame.with_columns(_partition_columns(options, self._where))

@@ -25,7 +25,7 @@ _INPUT_ALIASES = {"arrows": "arrow", "ipc": "arrow", "feather": "arrow"}
 def predict(
     config: Config,
     reference: str,
-    source: Path,
+    source: Path | str,
     out: Path,
     *,
     keep: Sequence[str] = (),
@@ -46,7 +46,7 @@ def predict(
     reference
         Release that scores: NAME@POINTER or NAME@DIGEST.
     source, out
-        Files, or folders, to read and to write.
+        Files, or folders, to read and to write; a string is an address such as `s3://BUCKET/PREFIX`.
     keep
         Columns of the source to copy into the output.
     spreadsheet_safe
@@ -66,7 +66,7 @@ def predict(
     bundle = _bundle(config, reference)
     options = _scoring_options(bundle.release, config, keep, spreadsheet_safe)
     workers = _workers(bundle.release, threads)
-    if source.is_dir():
+    if isinstance(source, str) or source.is_dir():
         ray = config.compute.ray
         open_workers = partial(compute.open_ray, ray) if ray else None
         return score_folder(

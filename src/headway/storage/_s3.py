@@ -76,6 +76,11 @@ class Bucket:
         url = urlsplit(str(self._client.meta.endpoint_url))
         return f"{url.scheme}://{url.hostname}{f':{url.port}' if url.port else ''}"
 
+    @property
+    def region(self) -> str:
+        """The region that requests are signed for."""
+        return str(self._client.meta.region_name)
+
     def create(self, key: str, content: bytes, *, metadata: Mapping[str, str] | None = None) -> bool:
         """Create an object; return False, and change nothing, if one with this key exists.
 

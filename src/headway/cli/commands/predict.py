@@ -51,7 +51,7 @@ Report = Callable[[Progress], object]
 
 def plugin(
     reference: str,
-    source: Path,
+    source: str,
     out: Path,
     *,
     keep: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
@@ -72,7 +72,8 @@ def plugin(
     reference
         NAME@POINTER or NAME@DIGEST.
     source
-        A .parquet, .csv or .arrow file with every column that the model reads, or a folder of .parquet files.
+        A .parquet, .csv or .arrow file with every column that the model reads, or a folder or
+        s3://BUCKET/PREFIX of .parquet files.
     out
         Output in row order: .parquet, .csv or .arrow; for a folder, a folder of the same files.
     keep
@@ -94,7 +95,7 @@ def plugin(
         receipt = predict(
             config.load(project),
             reference,
-            source,
+            source if source.startswith("s3://") else Path(source),
             out,
             keep=keep,
             spreadsheet_safe=spreadsheet_safe,
@@ -106,7 +107,7 @@ def plugin(
 
 
 @contextmanager
-def name_crash(source: Path) -> Iterator[Report]:
+def name_crash(source: Path | str) -> Iterator[Report]:
     """Print the file and the row at which this process died: some malformed files make polars abort it.
 
     A small process waits for the end; it prints nothing if the run ends by itself, even with an error.
