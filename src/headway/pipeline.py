@@ -157,7 +157,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     config = project.config
     training.require_model(config)
     if config.model.file:
-        return import_model(project, importing.open_model_file(config.path(config.model.file), trust=trust), data)
+        return import_model(project, importing.open_model_file(training.model_path(config), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["validation"])
     model = training.train_model(config, data["train"], project.blobs, features=features, curve=curve.begin)

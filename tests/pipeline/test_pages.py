@@ -25,7 +25,9 @@ from tests.pipeline.receiver import lineage_receiver
 
 pytestmark = pytest.mark.services  # the pages use curl
 TUTORIAL = "docs/tutorial.md"
-OTHERS = [page for page in pages_with("bash", "console", "sh") if page != TUTORIAL]
+ELSEWHERE = ("docs/mlflow.md",)
+"""Pages that run in a test of their own, against the server that they need."""
+OTHERS = [page for page in pages_with("bash", "console", "sh") if page not in (TUTORIAL, *ELSEWHERE)]
 # To save time, only the long test of the tutorial searches all variants.
 FEW = {"HEADWAY_OPTIMIZE_TRANSFORMS": '["onnx"]'}
 AT_MOST_S = "180"
@@ -76,7 +78,7 @@ def commands(block: Block) -> Iterator[str]:
         yield block.text
 
 
-def run(page: str, folder: Path, **variables: str) -> Path:
+def run(page: str, folder: Path, *, at_most_s: str = AT_MOST_S, **variables: str) -> Path:
     """Run a page in a folder with these environment variables.
 
     Return the folder with the output of its console commands.
@@ -92,7 +94,7 @@ def run(page: str, folder: Path, **variables: str) -> Path:
     path = os.pathsep.join([str(programs), str(installed), os.environ["PATH"]])
     port = free_port()
     ended = subprocess.run(
-        ["timeout", AT_MOST_S, "bash", "-c", (BEGIN + "\n".join(steps)).replace("8080", port)],
+        ["timeout", at_most_s, "bash", "-c", (BEGIN + "\n".join(steps)).replace("8080", port)],
         cwd=folder,
         env={
             **os.environ,

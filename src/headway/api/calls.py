@@ -54,7 +54,8 @@ def optimize(
     Parameters
     ----------
     model : estimator, booster, str or Path
-        A fitted model (scikit-learn, LightGBM, XGBoost, CatBoost), or the path of a model file.
+        A fitted model (scikit-learn, LightGBM, XGBoost, CatBoost), the path of a model file, or an address in MLflow:
+        ``"models:/name@alias"``, ``"models:/name/3"``, ``"runs:/id/model"``.
     X : array-like of shape (n, d)
         Rows that the model was not trained on: a polars, pandas or Arrow table, a NumPy array or a SciPy sparse matrix.
     y : array-like of shape (n,)

@@ -30,6 +30,7 @@ from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
+from headway.optimization.importers.huggingface import open_text_model, reads_texts
 from headway.optimization.importers.models import import_fitted_model, open_model_file
 from headway.registry.default_policy import default_rules
 from headway.registry.project import Project, project_of
@@ -103,7 +104,10 @@ def create_project(
     """
     expect_rows_and_labels(rows, labels)
     library = library_of(rows)
-    native = None if isinstance(model, str | Path | Model) else split_custom_code(model)
+    native = _custom_part(model)
+    columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
+    if native and isinstance(model, str | Path):
+        rows, columns = _split_roles(rows, columns)
     if native:
         model, rows = native.model, native.rows(rows)
     imported = open_model(model, trust=trust)
@@ -112,7 +116,6 @@ def create_project(
     y = to_series(labels, "target")
     _expect_known(y)
     target = encode_labels(y, imported.classes)
-    columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
     data = DataSection(
         **fields,
@@ -152,6 +155,25 @@ def create_project(
     if folder is None:
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
     return found
+
+
+def _custom_part(model: Any) -> CustomModel | None:
+    """Return a model's own Python with the model behind it, such as the tokenizer of a snapshot; None without."""
+    if isinstance(model, str | Path):
+        return open_text_model(Path(model)) if reads_texts(Path(model)) else None
+    return None if isinstance(model, Model) else split_custom_code(model)
+
+
+def _split_roles(rows: Any, columns: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return a table without the columns that are named for a role, and the roles with their values."""
+    if not hasattr(rows, "columns"):
+        return rows, dict(columns)
+    table = to_polars(rows)
+    found = {
+        role: _named_column(table, values, role) if isinstance(values, str) else values
+        for role, values in columns.items()
+    }
+    return table.drop(*{values for values in columns.values() if isinstance(values, str)}), found
 
 
 def _expect_known(labels: pl.Series) -> None:

@@ -27,11 +27,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredColumn:
+    """A column that a registry declares for a model: FP64 is a number, BYTES a string, and empty is any type."""
+
+    name: str
+    datatype: str = ""
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A model file in a folder of a registry, the columns declared for it, and the folder of its own code, if any.
+
+    `runs_code` is True if opening it can run code, though its suffix does not show that.
+    """
+
+    path: Path
+    suffix: str
+    columns: tuple[DeclaredColumn, ...] = ()
+    code: str = ""
+    runs_code: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """The bytes of a model file, and the suffix of its name (`.json`)."""
+    """The bytes of a model file, the suffix of its name (`.json`), and the columns that a registry declares for it."""
 
     content: bytes
     suffix: str
+    columns: tuple[DeclaredColumn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +86,8 @@ class ImportedModel:
         What a person should know about the file, such as a newer version of the library that wrote it (E008).
     threads
         Number of threads that the model's own setting asks for (`n_jobs`, `nthread`); 0 if it has none.
+    columns
+        Columns that a registry declares for it.
     """
 
     content: bytes
@@ -76,6 +102,7 @@ class ImportedModel:
     outputs: int = 0
     threads: int = 0
     findings: tuple[Finding, ...] = ()
+    columns: tuple[DeclaredColumn, ...] = ()
 
 
 NEWER_LIBRARY = "E008"

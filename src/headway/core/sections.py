@@ -159,7 +159,13 @@ class ModelSection(Record, frozen=True, kw_only=True):
     }
 
     train: Annotated[str, about("module:function that takes the training table and returns a fitted model.")] = ""
-    file: Annotated[str, about("Model file instead of a training function: .txt (LightGBM) or .onnx.")] = ""
+    file: Annotated[
+        str,
+        about(
+            "Model file instead of a training function: .txt (LightGBM), .onnx and others, the folder of an MLflow "
+            "model, or an address in MLflow (models:/name@alias)."
+        ),
+    ] = ""
     import_timeout_s: Annotated[
         float,
         Meta(

@@ -125,10 +125,12 @@ class Sklearn:
 
     @classmethod
     def opened(cls, file: ModelFile) -> object:
-        """Load a pickle or joblib file. This runs the code in it, so call it only for a trusted file.
+        """Load a pickle or joblib file, or skops with any types: runs code in it, so call it only for a trusted file.
 
         Raises EngineError, with both versions, if another version of scikit-learn wrote it.
         """
+        if file.suffix in cls.files:
+            return skops_file.read_trusted(file.content)
         made_by, model = _pickled_version(file.content), None
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")

@@ -25,6 +25,7 @@ from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.context import CheckContext
 from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.split import labeled_rows, time_span
+from headway.optimization.importers.mlflow import is_address
 from headway.optimization.importers.models import import_baseline
 
 
@@ -80,6 +81,11 @@ def train_model(
     if _is_balanced(config, balanced):
         fit, frame, outcomes = _balance(config, fit, frame, outcomes)
     return import_baseline(fit(frame, outcomes), rows, blobs, signature=signature)
+
+
+def model_path(config: Config) -> Path:
+    """Return where the project's model file lies: a path in its folder, or an address in MLflow."""
+    return Path(config.model.file) if is_address(config.model.file) else config.path(config.model.file)
 
 
 def recipe_digest(config: Config) -> str:

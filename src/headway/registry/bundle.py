@@ -34,18 +34,24 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified release: its record, the bytes of its files, its digest, and the key that signed it."""
+    """A verified release: its record, the bytes of its files, its digest, the key that signed it, and its signature."""
 
     release: Release
     files: Mapping[str, bytes]
     digest: str
     key: str
+    signed: Signed = Signed(content=b"", signature=b"")  # noqa: RUF009 - frozen
 
     @property
     def model(self) -> bytes:
         """The bytes of the variant's artifact."""
         wanted = self.release.variant.artifact.digest
         return next(self.files[name] for name, digest in self.release.files.items() if digest == wanted)
+
+    @property
+    def contents(self) -> Mapping[str, bytes]:
+        """The bytes of every file of its folder, with its record and its signature."""
+        return {**self.files, RELEASE: self.signed.content, SEAL: self.signed.signature}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ def open_bundle(folder: Path, trusted: Trusted) -> Bundle:
     _expect_listed(there, release, folder)
     files = {name: _verified(folder / name, digest) for name, digest in release.files.items()}
     _expect_complete(release, files)
-    return Bundle(release, MappingProxyType(files), digest_of(signed.content), key)
+    return Bundle(release, MappingProxyType(files), digest_of(signed.content), key, signed)
 
 
 def _expect_complete(release: Release, files: Mapping[str, bytes]) -> None:

@@ -23,6 +23,7 @@ from headway.core.errors import ConfigError
 from headway.core.search_result import SearchResult
 from headway.core.sections import DataSection, without_password
 from headway.data.read import read_table
+from headway.optimization.importers.models import default_name
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result, print_status
 from headway.reporting.text.formatting import parse_duration
@@ -55,7 +56,8 @@ def plugin(
     Parameters
     ----------
     model
-        A file with a fitted model, judged on --data; default: the project's own model.
+        A file with a fitted model, or an address in MLflow (models:/name@alias, models:/name/3, runs:/id/model),
+        judged on --data; default: the project's own model.
     data
         Labelled rows for a model file: a file, or a database URL together with --query.
     query
@@ -112,7 +114,7 @@ def plugin(
             time=time or None,
             budget=budget or None,
             wait_quiet=wait_quiet,
-            name=model.stem,
+            name=default_name(model),
             trust=trust,
             callback=on_progress,
         )

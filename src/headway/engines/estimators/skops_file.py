@@ -141,6 +141,15 @@ def read_skops(content: bytes) -> SkopsModel:
     return SkopsModel(model=model, columns=columns, made_by=sklearn_version(warned))
 
 
+def read_trusted(content: bytes) -> object:
+    """Return the model of a skops file with whatever types it names, which can run their code."""
+    try:
+        model: object = skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+    except (UntrustedTypesFoundException, *_FAILURES) as error:
+        raise EngineError(f"these bytes are not a valid skops file: {error}") from error
+    return model
+
+
 def sklearn_version(warned: Iterable[warnings.WarningMessage]) -> str:
     """Return the scikit-learn version that wrote a model, from the warnings of opening it.
 

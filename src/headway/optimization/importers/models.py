@@ -27,17 +27,17 @@ import numpy as np
 
 from headway.core import plugins
 from headway.core.arrays import Floats
-from headway.core.contracts import Blobs, Engine, ImportedModel, ModelFile
+from headway.core.contracts import Blobs, DeclaredColumn, Engine, ImportedModel, ModelFile, SourceFile
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.evidence import Finding
 from headway.core.record import Settings, digest_of
 from headway.core.sections import ModelSection
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.data.matrix import dataset_signature, matrix
+from headway.data.matrix import STRING_DTYPES, dataset_signature, matrix
 from headway.data.refusals import with_refusals
 from headway.engines.formats.external_data import external_files
-from headway.optimization.importers import trial
+from headway.optimization.importers import huggingface, mlflow, trial
 
 UNSAFE_SUFFIXES = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), "sklearn"),
@@ -66,7 +66,8 @@ def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedM
     Parameters
     ----------
     path
-        Model file.
+        Model file; the folder of an MLflow model or of a snapshot of the Hugging Face Hub; or an address in MLflow
+        (`models:/name@alias`, `runs:/id/model`).
     trust
         Whether to open a file that can run code.
 
@@ -77,20 +78,54 @@ def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedM
     Refused
         If the file can run code and `trust` is false.
     """
+    shown = str(path)
+    if mlflow.is_address(path):
+        with tempfile.TemporaryDirectory(prefix="headway-") as folder:
+            source = mlflow.find_model(mlflow.download(shown, Path(folder)), shown=shown)
+            return _open_source(source, trust=trust, shown=shown)
+    if path.is_dir():
+        return _open_source(_find_in_folder(path), trust=trust, shown=shown)
+    return _open_source(SourceFile(path=path, suffix=path.suffix.lower()), trust=trust, shown=shown)
+
+
+def _find_in_folder(folder: Path) -> SourceFile:
+    """Return the model file of a folder that a registry wrote."""
+    if mlflow.is_folder(folder):
+        return mlflow.find_model(folder, shown=str(folder))
+    if huggingface.reads_texts(folder):
+        raise EngineError(
+            "the model of this snapshot reads texts, and a table holds their tokens here",
+            where=str(folder),
+            hint="hw.optimize(folder, texts, labels) keeps the tokenizer in Python",
+        )
+    if huggingface.is_snapshot(folder):
+        return huggingface.find_model(folder)
+    raise EngineError(
+        "the folder holds neither an MLmodel file nor config.json",
+        where=str(folder),
+        hint="pass the model file itself, the folder of an MLflow model, or a snapshot of the Hugging Face Hub",
+    )
+
+
+def _open_source(source: SourceFile, *, trust: bool, shown: str) -> ModelFile | ImportedModel:
     try:
-        file = ModelFile(content=path.read_bytes(), suffix=path.suffix.lower())
+        file = ModelFile(content=source.path.read_bytes(), suffix=source.suffix, columns=source.columns)
     except OSError as error:
-        raise EngineError(f"cannot read the model file: {error.strerror}", where=str(path)) from error
-    opener = unsafe_opener(file)
-    if not opener:
-        return replace(file, content=_embedded(file.content, path)) if file.suffix == ".onnx" else file
+        raise EngineError(f"cannot read the model file: {error.strerror}", where=shown) from error
+    if not (source.runs_code or unsafe_opener(file)):
+        return replace(file, content=_embedded(file.content, source.path)) if file.suffix == ".onnx" else file
     if not trust:
         raise Refused(
             f"a {file.suffix or 'nameless'} file can run code when it is opened",
-            where=str(path),
-            hint=f"headway optimize {path} --trust, if you trust its author; in Python: trust=True",
+            where=shown,
+            hint=f"headway optimize {shown} --trust, if you trust its author; in Python: trust=True",
         )
-    return _import_in_subprocess(path)
+    return replace(_import_in_subprocess(source), columns=source.columns)
+
+
+def default_name(model: Path) -> str:
+    """Return the name of a model that is given by its file, folder or address."""
+    return mlflow.model_name(str(model)) if mlflow.is_address(model) else model.stem
 
 
 def _embedded(content: bytes, path: Path) -> bytes:
@@ -123,12 +158,14 @@ def unsafe_opener(file: ModelFile) -> str:
     return UNSAFE_SUFFIXES.get(file.suffix, "sklearn" if is_pickle else "")
 
 
-def _import_in_subprocess(path: Path) -> ImportedModel:
-    """Import a trusted file in a subprocess, by `importers.unpickle`."""
+def _import_in_subprocess(source: SourceFile) -> ImportedModel:
+    """Import a trusted file in a subprocess, by `importers.unpickle`, which finds the code that came with the file."""
+    path = source.path
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
         answer = Path(folder) / "model"
         command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(path), str(answer)]
-        run = subprocess.run(command, env=_environment(), check=False, capture_output=True, text=True)
+        environment = _environment(*filter(None, [source.code]))
+        run = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         if run.returncode:
             raise EngineError(
                 f"opening the file ended Python with {_describe_exit(run.returncode)}",
@@ -180,9 +217,9 @@ def _try_import(name: str, file: ModelFile, limits: ImportLimits) -> None:
     _tried.add(key)
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of a subprocess that finds the same classes as this process."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
+def _environment(*folders: str) -> dict[str, str]:
+    """Return the environment of a subprocess that finds the same classes as this process, and those of `folders`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in (*sys.path, *folders))}
 
 
 def _describe_exit(code: int) -> str:
@@ -213,6 +250,7 @@ def import_baseline(
         If the dataset lacks columns that the model reads.
     """
     imported = import_fitted_model(model)
+    _check_declared(imported.columns, dataset)
     if imported.variant is not None:
         blobs.put(imported.content)
         _check_columns(imported.variant.signature.names, dataset)
@@ -301,7 +339,7 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
             if program is not None and (file := program(model)) is not None:
                 _try_import(name, file, limits or ImportLimits())
             imported = engine.import_model(model)
-            return replace(imported, engine=imported.engine or name)
+            return _with_declared(replace(imported, engine=imported.engine or name), model)
         except (NotApplicable, PluginError) as reason:
             refusals.append(f"{name}: {reason.what}")
             hints += [reason.hint] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
@@ -310,6 +348,15 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
         where="; ".join(refusals),
         hint=" or ".join([*hints, conversion_hint(model)]),
     )
+
+
+def _with_declared(imported: ImportedModel, model: object) -> ImportedModel:
+    """Add the columns that a registry declares for a file; they name those of a model that does not name its own."""
+    if not isinstance(model, ModelFile) or not model.columns:
+        return imported
+    declared = tuple(column.name for column in model.columns)
+    is_unnamed = not imported.names and imported.width in (0, len(declared))
+    return replace(imported, columns=model.columns, names=declared if is_unnamed else imported.names)
 
 
 def _sort_engines(model: object) -> list[str]:
@@ -360,6 +407,31 @@ def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...
     return tuple(fields)
 
 
+def _check_declared(columns: tuple[DeclaredColumn, ...], dataset: Dataset) -> None:
+    """Raise DataError, which names the columns, where the table is not what a model's signature declares."""
+    table = dataset.table
+    missing = [column.name for column in columns if column.is_required and column.name not in table.columns]
+    if missing:
+        raise DataError(
+            f"the model's signature declares columns that the table lacks: {', '.join(missing)}",
+            where=f"{dataset.name} has: {', '.join(table.columns)}",
+            hint="pass the table that the model was trained on, or rename its columns",
+        )
+    kinds = {"FP64": "a number", "BYTES": "a string"}
+    other = [
+        f"{column.name} is {table[column.name].dtype}, the signature declares {kinds[column.datatype]}"
+        for column in columns
+        if column.datatype and column.name in table.columns
+        if (column.datatype == "BYTES") != (table[column.name].dtype in STRING_DTYPES)
+    ]
+    if other:
+        raise DataError(
+            f"the table has other types than the model's signature: {', '.join(other)}",
+            where=dataset.name,
+            hint="cast the columns, as before the model was trained",
+        )
+
+
 def _check_columns(names: tuple[str, ...], dataset: Dataset) -> None:
     missing = [name for name in names if name not in dataset.table.columns]
     if missing:
@@ -393,7 +465,7 @@ _BY_LIBRARY = {
     "jax": _JAX,
     "jaxlib": _JAX,
     "keras": _KERAS,
-    "mlflow": "load it with its own flavour (mlflow.sklearn.load_model), and import that model",
+    "mlflow": "pass its address or folder: headway optimize models:/NAME@ALIAS",
     "pyspark": "onnxmltools.convert_sparkml(model, 'model', [('features', FloatTensorType([None, d]))])",
     "statsmodels": "put model.params into the coef_ and intercept_ of a LinearRegression or LogisticRegression of "
     "scikit-learn, and import that model",

@@ -47,7 +47,7 @@ def _unpickle(file: ModelFile) -> UnpickleResult:
 
 
 def _import_file(file: ModelFile) -> ImportedModel:
-    engine = plugins.load_engine(unsafe_opener(file))
+    engine = plugins.load_engine(unsafe_opener(file) or "sklearn")
     if not hasattr(engine, "opened"):
         raise EngineError(f"no engine opens a {file.suffix} file")
     return import_fitted_model(engine.opened(file))
