@@ -52,6 +52,7 @@ from headway.registry.rollout import (
     traffic_assignment,
     update_tracking,
 )
+from headway.storage.addresses import log_root
 
 BY = "rollout"
 START_HINT = "headway rollout start"
@@ -354,8 +355,10 @@ class PairedTraffic:
         self._rollout = rollout
         self._slow_us = config.slo.p99_ms * 1000
         self._releases = (live, release)
-        self._new = StageRequests(config.state, rollout)
-        self._labels = LabelReader(config.state, rollout.name)
+        self._config = config
+        root = log_root(config, rollout.name)
+        self._new = StageRequests(root, rollout)
+        self._labels = LabelReader(root, rollout.name)
         self._known = pl.DataFrame(schema={"key": pl.String, "label": pl.Float64})
         self._waiting = pl.DataFrame(schema=_WAITING)
 
@@ -366,6 +369,7 @@ class PairedTraffic:
 
     def read(self) -> Iterator[Traffic]:
         """Yield the new traffic: requests in the order of their answers, then those whose labels have arrived."""
+        log_root(self._config, self._rollout.name)
         table = self._new.read()
         if self._rollout.share and not table.is_empty():
             table = table.filter(pl.col("key") != "")  # live answers all of them, so they are not randomized
@@ -503,7 +507,7 @@ def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
 
     `at` is a time with its zone.
     """
-    last = last_request_at(project.config.state, rollout.name, rollout.live)
+    last = last_request_at(log_root(project.config, rollout.name), rollout.name, rollout.live)
     if last and at - last < timedelta(seconds=project.config.rollout.quiet_s):
         return ""
     what = f"the last request to live was at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "live has had no request yet"

@@ -26,6 +26,7 @@ from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.performance_estimation import LabeledScores
 from headway.monitoring.prediction_log import LabelReader, LostSpans, at_one_rate, outside, read_predictions
 from headway.registry.project import Project
+from headway.storage.addresses import log_root
 
 _DELAY = re.compile(r"(\d+)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -284,7 +285,7 @@ def logged_requests(project: Project) -> pl.DataFrame | None:
     if project.state.last(project.name, "live") is None:
         return None
     bundle = project.registry.resolve(f"{project.name}@live")
-    logged = at_one_rate(read_predictions(project.config.state, project.name, [bundle.digest]))
+    logged = at_one_rate(read_predictions(log_root(project.config, project.name), project.name, [bundle.digest]))
     features = [_request_column(field) for field in bundle.release.variant.signature.inputs]
     when = pl.col("at_us").cast(pl.Datetime("us")).alias(ASKED_AT)
     return None if logged.is_empty() else logged.select(*features, when)

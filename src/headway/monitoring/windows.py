@@ -24,6 +24,7 @@ from headway.monitoring.scored_rows import (
     score_rows,
     window_name,
 )
+from headway.storage.addresses import log_root
 
 Span = tuple[datetime, datetime]
 MAX_PERIODS_BEFORE = 24
@@ -145,8 +146,10 @@ def monitoring_windows(
         )
     delay = parse_delay(config.data.label_delay)
     of_log = source == "log"
-    logged = logged_rows(config.state, deployed) if of_log else None
-    lost = LostSpans(config.state, deployed.release.name, [deployed.digest]).read() if of_log else []
+    name = deployed.release.name
+    root = log_root(config, name) if of_log else config.state
+    logged = logged_rows(root, deployed) if of_log else None
+    lost = LostSpans(root, name, [deployed.digest]).read() if of_log else []
     base = _scored(deployed, dataset, logged, delay)
     rows = base if logged is None else logged
     until = until or (now if of_log else max(now, end_time(rows) + delay))

@@ -333,7 +333,10 @@ class ModelRegistry:
         try:
             bundle = open_bundle(folder, self._trusted())
         except Refused:
-            if not self._fetch(name, digest):  # another machine may have signed it again, with another key
+            fetched = False
+            with suppress(StoreUnavailable):
+                fetched = self._fetch(name, digest)  # another machine may have signed it again, with another key
+            if not fetched:
                 raise
             bundle = open_bundle(folder, self._trusted())
         if (bundle.release.name, bundle.digest) != (name, digest):

@@ -59,9 +59,10 @@ class Bucket:
     there completely or not at all. Several threads and forked processes may use one bucket.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = _READ_S) -> None:
+    def __init__(self, address: str, *, role: str = "blobs", timeout_s: float = _READ_S) -> None:
         self.address = address.rstrip("/")
         self._name, self._prefix = _parts(address)
+        self._role = role
         self._timeout_s = timeout_s
 
     @property
@@ -84,7 +85,7 @@ class Bucket:
     def create(self, key: str, content: bytes, *, metadata: Mapping[str, str] | None = None) -> bool:
         """Create an object; return False, and change nothing, if one with this key exists.
 
-        If an answer was lost and the request repeated, the object itself tells whether this call created it.
+        If an answer was lost and the request repeated, a mark of the object shows whether this call created it.
         """
         writer = secrets.token_hex(8)
         marks = {**(metadata or {}), _WRITER: writer}
@@ -253,14 +254,14 @@ class Bucket:
             what = f"the S3 server answered {_status(error)} ({_code(error)})"
             hint = _HINTS.get(_code(error)) or _HINTS.get(_status(error), _AWAY)
             if _status(error) in _BUSY:
-                raise StoreUnavailable(what, role="blobs", where=self._where(key), hint=hint) from None
+                raise StoreUnavailable(what, role=self._role, where=self._where(key), hint=hint) from None
             raise StoreError(what, where=self._where(key), hint=hint) from None
         except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError):
             raise StoreError("no credentials for S3", where=self._where(key), hint=_CREDENTIALS) from None
         except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
             what = f"the S3 server does not answer ({type(error).__name__})"
             where = f"{self._where(key)} at {self.server}"
-            raise StoreUnavailable(what, role="blobs", where=where, hint=_AWAY) from None
+            raise StoreUnavailable(what, role=self._role, where=where, hint=_AWAY) from None
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             what = f"S3 cannot be used ({type(error).__name__})"
             raise StoreError(what, where=self._where(key), hint=_CREDENTIALS) from None

@@ -7,12 +7,16 @@ as their scheme.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from headway.core import plugins
 from headway.core.config import Config, expect_no_password
 from headway.core.contracts import Blobs, Feed, SharedReleases, State
 from headway.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headway.storage._shared_logs import SharedLogs
 
 _FOLDER = "the folder of [project] state"
 _DEFAULTS = {"state": _FOLDER, "blobs": _FOLDER, "logs": _FOLDER, "feed": "no feed"}
@@ -72,6 +76,31 @@ class LateState:
         """Close the state if it was opened."""
         if self._opened is not None:
             self._opened.close()
+
+
+def open_logs(config: Config) -> SharedLogs | None:
+    """Open log and labels that machines share; None if they lie in the project's folder.
+
+    Raises ConfigError for an address that is not one of S3, and StoreError as `open_blobs` does.
+    """
+    address = config.store.logs
+    if not address:
+        return None
+    plugin_of("blobs", address, role="logs")
+    logs: SharedLogs = plugins.load_sibling(__name__, "shared_logs", reads="[store] logs").SharedLogs(
+        address, config.state
+    )
+    logs.require_usable()
+    return logs
+
+
+def log_root(config: Config, *names: str) -> Path:
+    """Return the folder in which log and labels of some names, or of all, are found, up to date.
+
+    It is the state folder, or the cache of what machines share.
+    """
+    logs = open_logs(config)
+    return config.state if logs is None else logs.refresh(*names)
 
 
 def plugin_of(kind: str, address: str, *, role: str) -> str:

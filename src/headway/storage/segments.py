@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     Column = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int8] | Sequence[str | None]
 
 SUFFIX = ".arrow"
-_SMALL_BYTES, _MERGED_BYTES, _MIN_MERGED = 1 << 20, 8 << 20, 8
+MIN_MERGED = 8
+_SMALL_BYTES, _MERGED_BYTES = 1 << 20, 8 << 20
 _TYPES = {"float64": nanoarrow.float64(), "int64": nanoarrow.int64(), "int8": nanoarrow.int8()}
 _numbers = itertools.count()
 
@@ -64,11 +65,11 @@ def merge(folder: Path, *, before_ns: int, span_ns: int, part: str) -> int:
     removed once it is on disk; if that is interrupted, both have the same rows. Segments that cannot be read stay.
     """
     old = [path for path in segments(folder) if written_ns(path) < before_ns]
-    groups = _groups([(path, path.stat().st_size) for path in old], span_ns)
-    return sum(_merge_files(folder, paths, part) for paths in groups if len(paths) >= _MIN_MERGED)
+    found = groups([(path, path.stat().st_size) for path in old], span_ns)
+    return sum(_merge_files(folder, paths, part) for paths in found if len(paths) >= MIN_MERGED)
 
 
-def _groups(files: Sequence[tuple[Path, int]], span_ns: int) -> Iterator[list[Path]]:
+def groups(files: Sequence[tuple[Path, int]], span_ns: int) -> Iterator[list[Path]]:
     """Yield neighboring small files of one span of time, in groups of at most `_MERGED_BYTES`."""
     group, total, span = list[Path](), 0, -1
     for path, size in files:
@@ -90,7 +91,7 @@ def _merge_files(folder: Path, paths: Sequence[Path], part: str) -> int:
             loaded[path] = load(path)
     kinds = {path: _kind(table, part) for path, table in loaded.items()}
     tables = {path: table for path, table in loaded.items() if kinds[path] == kinds[[*loaded][-1]]}
-    if len(tables) < _MIN_MERGED:
+    if len(tables) < MIN_MERGED:
         return 0
     known = {int(number) for table in tables.values() for number in np.unique(np.asarray(table.get(part, [])))}
     parts = [

@@ -32,6 +32,8 @@ ALONE = -1
 MERGED = "segment"
 LOST, ASIDE = "lost", "aside"
 LOCK = "segments.lock"
+CACHE = "cache"
+"""Folder of the copies of segments that machines share."""
 _DIGITS = 12
 QUARANTINE = "quarantine"
 """Folder of the rows that failed a contract: one file per check, `quarantine/PROJECT/NAME.parquet` in the store."""
@@ -94,9 +96,10 @@ def online_folder(state: Path) -> Path:
 
 
 def all_segments(state: Path) -> Iterator[Path]:
-    """Return every segment of log and labels of all names, in the order of their paths."""
+    """Return every segment of log and labels of all names, in the order of their paths; unfinished ones are none."""
     for kind in ("log", "labels"):
-        yield from sorted((state / kind).rglob(f"*{segments.SUFFIX}"))
+        found = sorted((state / kind).rglob(f"*{segments.SUFFIX}"))
+        yield from (path for path in found if not path.parent.name.startswith("."))
 
 
 def segment_folders(state: Path) -> list[Path]:

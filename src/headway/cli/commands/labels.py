@@ -23,6 +23,7 @@ from headway.monitoring.prediction_log import read_label_file, unlogged_keys
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text import formatting
+from headway.storage.addresses import log_root, open_logs
 from headway.storage.traffic import save_labels
 
 Action = Literal["add", "suspects", "correct", "agree", "delay", "next"]
@@ -94,8 +95,10 @@ def _add(settings: config.Config, file: Path, who: str, *, json: bool) -> int:
     """Store labels and name the keys that no logged request has; fail if none has one."""
     name, labels = settings.project.name, read_label_file(file, settings.data)
     keys = [label.key for label in labels]
-    unknown = unlogged_keys(settings.state, name, keys)
+    unknown = unlogged_keys(log_root(settings, name), name, keys)
     count = save_labels(settings.state, name, labels, who=who)
+    if logs := open_logs(settings):
+        logs.ship()
     lines = [f"{name}: stored {count:,} labels"]
     if unknown is None:
         lines += [
@@ -154,7 +157,7 @@ def _correct(project: Project, *, row: int, to: str, who: str, why: str) -> tupl
 
 
 def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list[str]]:
-    table = read_annotations(file) if file else stored_annotations(project.config.state, project.name)
+    table = read_annotations(file) if file else stored_annotations(log_root(project.config, project.name), project.name)
     result = measure_agreement(table, name=project.name, source=str(file or "stored labels"), level=level)
     project.save(result)
     first = result.measurements[0]

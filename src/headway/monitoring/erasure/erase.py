@@ -14,12 +14,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 import polars as pl
@@ -37,6 +38,10 @@ from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_d
 from headway.registry.project import Project
 from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
 from headway.storage import atomic, segments, traffic
+from headway.storage.addresses import open_blobs, open_logs
+
+if TYPE_CHECKING:
+    from headway.storage._shared_logs import SharedLogs
 
 _DOMAIN = "headway forget\0"  # part of the hash in stored proofs
 _SLACK_S = 1.0
@@ -63,17 +68,22 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     _require_one_criterion(request)
     publisher, secret = load_publisher(project.registry.publisher_key), load_hash_key(project.config)
     target, header = _target_of(request, secret)
-    state = project.config.state
-    with open_erasure_journal(state, header) as journal, traffic.rewriting(state, wait=True):
+    state, logs = project.config.state, open_logs(project.config)
+    shared = logs.rewriting(wait=True) if logs else nullcontext()
+    with open_erasure_journal(state, header) as journal, traffic.rewriting(state, wait=True), shared as renew:
         if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
             journal.begin(header)
-        _erase_files(project, target, journal)
-        if target.keys:
-            wait(2 * project.config.serve.log_flush_s + _SLACK_S)
+        for passes in range(2 if target.keys else 1):
+            if passes:
+                wait(2 * project.config.serve.log_flush_s + _SLACK_S)
             _erase_files(project, target, journal)
+            if logs and renew:
+                _erase_objects(logs, target, journal, renew)
         resumed = replace(journal.header, older_than=header.older_than)
         erasure = _erasure_record(project, request, resumed, _erased_by_location(project, journal, secret))
-        erasure = replace(erasure, residuals=find_residuals(project.config.state, target.keys) if target.keys else ())
+        if target.keys:
+            found = find_residuals(project.config.state, target.keys)
+            erasure = replace(erasure, residuals=(*found, *_residuals_of_shared_blobs(project, target.keys)))
         save_proof(project, erasure, publisher)
         journal.end()
     return erasure
@@ -122,6 +132,20 @@ def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJourna
         files.erase_rows(state, file, target)
 
 
+def _erase_objects(logs: SharedLogs, target: ErasureTarget, journal: ErasureJournal, renew: Callable[[], None]) -> None:
+    """Do the same with the segments that machines share, and delete the old versions of what was ever replaced."""
+    cache = logs.refresh()
+    for file in files.affected_files(cache, target):
+        journal.note(file)
+        if files.is_expired(cache / file.path, target):
+            logs.delete(file.path)
+        else:
+            logs.rewrite(file.path, by=partial(files.erase_rows, cache, file, target))
+        renew()
+    logs.refresh()
+    logs.delete_old_versions()
+
+
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
     """Summarize what was erased by location.
 
@@ -132,12 +156,18 @@ def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashK
     for location, group in groupby(ordered, key=lambda file: file.location):
         files = list(group)
         was = "".join(f"{file.path} {file.before}\n" for file in files)
-        now = "".join(f"{file.path} {file_digest(project.config.state / file.path)}\n" for file in files)
+        now = "".join(f"{file.path} {file_digest(_path_of(file, project.config.state))}\n" for file in files)
         rows = sum(file.rows for file in files)
         found.append(
             Erased(location=location, rows=rows, files=len(files), before=secret.hash(was), after=secret.hash(now))
         )
     return tuple(found)
+
+
+def _path_of(file: AffectedFile, state: Path) -> Path:
+    """Return the path of a file in the state folder, or of its copy there if machines share it."""
+    path = state / file.path
+    return path if path.exists() else state / traffic.CACHE / file.path
 
 
 def _erasure_record(
@@ -155,8 +185,12 @@ def _erasure_record(
         begun_at=header.begun_at,
         done_at=datetime.now(UTC).isoformat(),
         erased=erased,
-        message=(*_model_notes(project), *BEYOND_REACH) if request.key else BEYOND_REACH,
+        message=(*(_model_notes(project) if request.key else ()), *BEYOND_REACH, *_notes_of_shared_logs(project)),
     )
+
+
+def _notes_of_shared_logs(project: Project) -> tuple[str, ...]:
+    return ("not reached: segments that another machine has not shipped yet",) if project.config.store.logs else ()
 
 
 def _model_notes(project: Project) -> tuple[str, ...]:
@@ -314,6 +348,15 @@ def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Residual, ...]:
     files = [path for path in sorted(state.rglob("*")) if path.is_file() and not _is_database_file(state, path)]
     found = [residual for path in files if (residual := _residual_of_file(state, path, keys))]
     return tuple(_merge_residuals([*found, *_residuals_of_database(state, keys)]))
+
+
+def _residuals_of_shared_blobs(project: Project, keys: Sequence[str]) -> tuple[Residual, ...]:
+    """Search the blobs that machines share for the keys; those in the state folder are searched with it."""
+    if not project.config.store.blobs:
+        return ()
+    blobs, names = open_blobs(project.config), [key.encode("utf-8", "replace") for key in keys]
+    times = sum(content.count(name) for content in map(blobs.get, blobs.digests()) for name in names)
+    return (Residual(location="blobs", times=times, why=WHY["blobs"]),) if times else ()
 
 
 def _is_database_file(state: Path, path: Path) -> bool:

@@ -15,6 +15,7 @@ from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answe
 from headway.monitoring.scored_rows import day_numbers, parse_delay
 from headway.registry.project import Project
 from headway.storage import traffic
+from headway.storage.addresses import log_root
 
 SHARES = (0.5, 0.9, 0.99)
 METHOD = "Kaplan and Meier (1958): a request without a label is censored at its age"
@@ -25,7 +26,7 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
     if project.state.last(project.name, "live") is None:
         return None
     digest = project.registry.resolve(f"{project.name}@live").digest
-    answered = answered_requests(project.config.state, project.name, digest)
+    answered = answered_requests(log_root(project.config, project.name), project.name, digest)
     if answered.is_empty():
         return None
     first = answered.group_by("key").agg(pl.col("at_us").min()).sort("at_us", "key")
@@ -79,6 +80,7 @@ def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: fl
 
 def _first_label_times(project: Project) -> pl.DataFrame:
     """Return when the first label of each key arrived."""
-    tables = SegmentReader(traffic.labels_folder(project.config.state, project.name), [*LABEL_SCHEMA]).read()
+    folder = traffic.labels_folder(log_root(project.config, project.name), project.name)
+    tables = SegmentReader(folder, [*LABEL_SCHEMA]).read()
     labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
     return labels.group_by("key").agg(labeled_us=pl.col("at_us").min())

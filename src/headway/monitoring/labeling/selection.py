@@ -20,6 +20,7 @@ from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
 from headway.monitoring.prediction_log import LabelReader, answered_requests
 from headway.monitoring.scored_rows import day_numbers
 from headway.registry.project import Project
+from headway.storage.addresses import log_root
 
 POOL_FACTOR = 5
 """Size of the pool of least certain rows, as a multiple of the requested rows."""
@@ -61,10 +62,11 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
 
 def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
     """Return the first row of each answered request without a label, the latest ones."""
-    answered = answered_requests(project.config.state, project.name, digest)
+    root = log_root(project.config, project.name)
+    answered = answered_requests(root, project.name, digest)
     if answered.is_empty():
         return answered
-    known = LabelReader(project.config.state, project.name).read().select("key")
+    known = LabelReader(root, project.name).read().select("key")
     first = answered.unique("key", keep="first", maintain_order=True)
     return first.join(known, on="key", how="anti", maintain_order="left").tail(MAX_REQUESTS)
 

@@ -43,8 +43,8 @@ _RECORD_BYTES, _FLUSH_BYTES = 1 << 20, 4 << 20
 _FEW_CELLS = 4096  # copying them costs less than a view of them
 _RATES = ((0.25, 1.0), (0.5, 1 / 4), (0.75, 1 / 16), (math.inf, 1 / 64))
 """Rate of sampling while the ring is filled by less than a share of its capacity."""
-LOSING, FAILING, DISK_BYTES, SEGMENTS, FREE_BYTES = range(5)
-_STATE_CELLS = 5
+LOSING, FAILING, DISK_BYTES, SEGMENTS, FREE_BYTES, UNSHIPPED = range(6)
+_STATE_CELLS = 6
 _Record = tuple[bytes, bytes | memoryview, bytes]
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
@@ -122,6 +122,7 @@ class LogBuffers:
         yield "headway_log_lag_seconds", "Age of the oldest row that waits for the log writer.", self._lag_s()
         yield "headway_log_disk_bytes", "Size of the prediction log and labels on disk.", writer[DISK_BYTES]
         yield "headway_log_segments", "Segments of the prediction log and labels.", writer[SEGMENTS]
+        yield "headway_log_unshipped_segments", "Segments that wait for the shared store.", writer[UNSHIPPED]
         yield "headway_log_disk_free_bytes", "Free space on the disk of the log.", writer[FREE_BYTES]
 
     def _lag_s(self) -> float:

@@ -23,6 +23,7 @@ from headway.core.errors import EngineError
 from headway.serving.auth.authenticator import shared_rate_limits
 from headway.serving.auth.tokens import shared_keys
 from headway.serving.http.listener import close_sockets
+from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
 from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.serving.workers import worker
@@ -37,8 +38,10 @@ from headway.serving.workers.channel import (
     StartupFailed,
     WorkerReady,
 )
+from headway.serving.workers.log_shipper import shipping
 from headway.serving.workers.log_writer import LogWriter, run_log_writer
 from headway.serving.workers.worker import WorkerConfig
+from headway.storage.addresses import open_logs
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _EARLY_S = 10.0
@@ -147,8 +150,11 @@ class Supervisor:
         self._issuer_keys = shared_keys()
         self._counters = self._memory.fleet.row(0)
         has_log = config.serve.log_mode != "off"
+        if has_log:
+            open_logs(config)  # refuses a store that cannot keep the log, before anything is served
         self._buffers = LogBuffers(workers, config.serve.log_buffer_mb << 20) if has_log else None
         own = Metrics(self._memory, workers)
+        self._health = StoreHealth(own.away)
         self._log_writer = LogWriter(config, self._buffers, lost=own.lost, aside=own.aside) if self._buffers else None
         self._deployed: dict[str, str | None] = dict.fromkeys(references)
         self._workers = [_Slot(number) for number in range(workers)]
@@ -258,7 +264,8 @@ class Supervisor:
         if number is None:
             assert buffers
             assert self._log_writer
-            run_log_writer(self._log_writer, buffers.wakeup, flush_s=config.serve.log_flush_s)
+            with shipping(config, buffers, self._health):
+                run_log_writer(self._log_writer, buffers.wakeup, flush_s=config.serve.log_flush_s)
             return
         if buffers:
             buffers.wakeup.keep_writer()

@@ -69,7 +69,7 @@ class S3:
             self._bucket.put(key, listed)
 
     def load_release(self, name: str, digest: str) -> dict[str, bytes] | None:
-        """Return the files of a release, which nobody has verified yet; None if there is none."""
+        """Return the files of a release, not verified; None if there is none."""
         key = _release_key(name, digest)
         listed = self._bucket.get(key)
         if listed is None:

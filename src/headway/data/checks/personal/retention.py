@@ -11,6 +11,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.storage import segments, traffic
+from headway.storage.addresses import open_logs
 
 CODES = ("D053",)
 DAY_S = 86_400
@@ -25,7 +26,9 @@ def plugin(context: CheckContext) -> list[Finding]:
         If data is stored and no limit is declared.
     """
     state, limit_text = context.config.state, context.config.personal.retention
-    written = {path: segments.written_ns(path) for path in traffic.all_segments(state)}
+    logs = open_logs(context.config)
+    paths = traffic.all_segments(state) if logs is None else logs.paths()
+    written = {path: segments.written_ns(path) for path in paths}
     written |= {path: path.stat().st_mtime_ns for path in traffic.quarantine_files(state)}
     if not written:
         return []
