@@ -18,6 +18,7 @@ ALLOWED = {
     "catboost": ("engines/catboost.py",),
     "cryptography": ("registry/sign.py",),
     "cyclopts": ("cli/",),
+    "cyclonedx": ("deployment/_sbom.py",),
     "google": ("serving/grpc/_server.py",),
     "grpc": ("serving/grpc/_server.py",),
     "httptools": ("serving/",),
@@ -64,7 +65,8 @@ ALLOWED = {
     "openlineage": ("registry/provenance/_openlineage.py",),
     "openvino": ("engines/openvino.py", "optimization/transforms/_nncf.py"),
     "pandas": ("engines/sklearn.py",),
-    "packaging": ("cli/doctor.py", "cli/loading.py"),
+    "packageurl": ("deployment/_sbom.py",),
+    "packaging": ("cli/doctor.py", "cli/loading.py", "deployment/python_packages.py"),
     "polars": (
         "batch/polars_reader.py",
         "batch/formats/parquet.py",
@@ -89,7 +91,7 @@ ALLOWED = {
     "uvloop": ("serving/",),
     "vl_convert": ("reporting/",),
     "xgboost": ("engines/xgboost.py",),
-    "yaml": ("data/_dvc_yaml.py",),
+    "yaml": ("data/_dvc_yaml.py", "deployment/_yaml.py"),
 }
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "cli/main.py")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as changed
-from releases import BACK, FILES, passed, release
+from releases import BACK, FILES, passed, register, release
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, Refused, StoreError
@@ -94,6 +94,18 @@ def test_only_pass_moves_a_pointer(ours: ModelRegistry, two: tuple[str, str], an
 def test_publishing_again_changes_nothing(ours: ModelRegistry, two: tuple[str, str]) -> None:
     assert ours.publish(release(made_at="May"), FILES) == two[0]
     assert len(list((ours.folder / "flights").iterdir())) == 2
+
+
+def test_a_release_folder_from_elsewhere_is_added_after_every_byte_is_verified(
+    tmp_path: Path, ours: ModelRegistry, two: tuple[str, str]
+) -> None:
+    source = ours.folder / "flights" / two[0].removeprefix("sha256:")
+    other = register(tmp_path, store="other")
+    assert other.add(source).digest == other.add(source).digest == two[0]
+    assert other.resolve(f"flights@{two[0]}").files == ours.resolve(f"flights@{two[0]}").files
+    (source / "notes.txt").write_bytes(b"edited")
+    with pytest.raises(Refused, match=r"notes\.txt was changed"):
+        register(tmp_path, store="third").add(source)
 
 
 def test_a_release_is_found_by_the_first_digits_of_its_digest(ours: ModelRegistry, two: tuple[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -64,6 +65,27 @@ def test_a_release_is_served_at_the_announced_address(tmp_path):
     line, found = served(tmp_path, "flights@live", client=ask)
     assert line.startswith("listening on http://127.0.0.1:") and " serving flights@live sha256:" in line
     assert found == 3.0
+
+
+def test_a_release_folder_is_served_and_copied_into_the_store(tmp_path):
+    project(tmp_path)
+    (release_folder,) = tmp_path.glob(".headway/releases/flights/*")
+    folder = shutil.copytree(release_folder, tmp_path / "models")
+    shutil.rmtree(tmp_path / ".headway")
+
+    def ask(address: str) -> float:
+        with Client(address) as client:
+            return client.infer("flights", COLUMNS)[0, 0]
+
+    line, found = served(tmp_path, str(folder), client=ask)
+    assert f" serving flights@sha256:{release_folder.name} sha256:{release_folder.name}" in line and found == 3.0
+    assert release_folder.is_dir()
+
+
+def test_a_release_folder_that_was_changed_is_refused(tmp_path):
+    project(tmp_path)
+    model_file(tmp_path).write_bytes(b"ecHo")
+    assert "model.echo was changed" in refused(tmp_path, str(model_file(tmp_path).parent))
 
 
 def test_several_releases_are_served(tmp_path):

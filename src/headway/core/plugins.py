@@ -45,6 +45,8 @@ _PACKAGES = {
     "google": "protobuf",
     "openlineage": "openlineage-python",
     "yaml": "pyyaml",
+    "cyclonedx": "cyclonedx-python-lib",
+    "packageurl": "packageurl-python",
     "opentelemetry": "opentelemetry-exporter-otlp-proto-http",
 }
 

@@ -21,7 +21,14 @@ from headway.core.record import Record, digest_of
 from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
 from headway.registry import chain
-from headway.registry.bundle import Bundle, open_bundle, received_release, save_bundle, sign_release
+from headway.registry.bundle import (
+    Bundle,
+    SignedRelease,
+    open_bundle,
+    received_release,
+    save_bundle,
+    sign_release,
+)
 from headway.registry.chain import ChainEntry, Checkpoint, LastSeen
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
 from headway.storage.addresses import LateState, open_feed, open_releases, open_state
@@ -106,6 +113,12 @@ class ModelRegistry:
         if self.shared:
             self.shared.save_release(release.name, sealed.digest, sealed.contents)
         return sealed.digest
+
+    def add(self, folder: Path) -> Bundle:
+        """Copy the release in a folder, such as one of an image, to this machine, every byte verified."""
+        bundle = open_bundle(folder, self._trusted())
+        save_bundle(self._folder(bundle.release.name, bundle.digest), SignedRelease(bundle.contents, bundle.digest))
+        return bundle
 
     def point(
         self,

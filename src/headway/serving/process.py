@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.sections import ServeSection
 from headway.core.threads import cores, memory_limit
+from headway.registry.model_registry import ModelRegistry
 from headway.serving.http.listener import bind_sockets, close_sockets, socket_address
 from headway.serving.telemetry.logs import log_to_stderr
 from headway.serving.workers.supervisor import Supervisor
@@ -74,7 +76,8 @@ def serve(
     config
         The configuration of the project.
     references
-        Releases as `name@pointer`, which is followed when it moves, or as `name@DIGEST`, which stays.
+        Releases as `name@pointer`, which is followed when it moves, as `name@DIGEST`, which stays, or as the path of a
+        release folder, which is copied into the store.
     announce
         Called once, when all workers listen.
     root
@@ -92,6 +95,7 @@ def serve(
     Refused
         If a release does not verify or fails its self-test; the server then does not listen.
     """
+    references = _with_folders_added(config, references)
     names = {reference.partition("@")[0] for reference in references}
     if len(names) < len(references) or not names:
         raise ConfigError(f"a server serves one release of each name, got: {', '.join(references) or 'none'}")
@@ -119,3 +123,14 @@ def _serve(config: Config, references: Sequence[str], announce: Callable[[Listen
     finally:
         gc.unfreeze()
         close_sockets([*reserved, *(opened for own in bound for opened in own)])
+
+
+def _with_folders_added(config: Config, references: Sequence[str]) -> Sequence[str]:
+    """Copy the releases that are given as folders into the store; return all references by name."""
+    if not any("/" in reference for reference in references):
+        return references
+    registry = ModelRegistry.from_config(config)
+    with closing(registry.state):
+        added = {path: registry.add(Path(path)) for path in references if "/" in path}
+    names = {path: f"{bundle.release.name}@{bundle.digest}" for path, bundle in added.items()}
+    return [names.get(reference, reference) for reference in references]

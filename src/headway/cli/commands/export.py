@@ -1,4 +1,4 @@
-"""Export releases with their evidence to another tool: MLflow."""
+"""Export releases: a container image, manifests of Kubernetes or KServe, or runs and model versions of MLflow."""
 
 from __future__ import annotations
 
@@ -6,36 +6,171 @@ from pathlib import Path
 from typing import Literal
 
 from headway.cli.main import AsJson, ProjectFolder
-from headway.deployment import mlflow
+from headway.core import config
+from headway.core.config import Config
+from headway.core.errors import ConfigError
+from headway.core.plugins import load_sibling
+from headway.deployment import image as images
+from headway.deployment import kserve, kubernetes, mlflow
+from headway.deployment.python_packages import find_packages
+from headway.registry.bundle import Bundle
+from headway.registry.model_registry import ModelRegistry
 from headway.registry.project import open_project
+from headway.registry.sign import load_trusted
 from headway.reporting.console import print_result
+from headway.storage import atomic
 
-Form = Literal["mlflow"]
+Form = Literal["oci", "kubernetes", "kserve", "mlflow"]
 
 
 def plugin(
-    form: Form,  # noqa: ARG001 - one form so far
+    form: Form,
     to: str = "",
     *,
+    release: str = "",
+    base: str = "",
+    extra: tuple[str, ...] = (),
+    image: str = "",
+    name: str = "",
+    namespace: str = "default",
+    replicas: int = 2,
+    max_replicas: int = 10,
+    cpu: str = "1",
+    memory: str = "512Mi",
+    requests_per_s: int = 1000,
+    keys_secret: str = "",
+    without_keys: bool = False,
+    monitoring_namespace: str = "monitoring",
+    watch_image: str = "",
+    watch_schedule: str = "0 3 * * *",
+    canary: str = "",
+    canary_percent: int = 10,
     experiment: str = mlflow.EXPERIMENT,
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Export the releases that pointers name to MLflow: runs with evidence, model versions, and aliases.
+    """Write a verified release as a container image, without a daemon, or manifests that run such an image.
 
-    An alias of each pointer (live, canary) follows it. A release that was exported before is not exported again.
+    The image holds the packages of this environment, the release, the trusted public keys and the settings of the
+    server. It runs as an ordinary user with a read-only root, and holds no private key and no API key.
+
+    Or export the releases that pointers name to MLflow: runs with evidence, model versions, and aliases. An alias of
+    each pointer (live, canary) follows it. A release that was exported before is not exported again.
+
+    Example: headway export oci image --base base@sha256:... --project headway-demo
+    Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo
+    Example: headway export kserve service.yaml --image registry.example/flights@sha256:... --project headway-demo
 
     Example: headway export mlflow https://mlflow.example --project headway-demo
 
     Parameters
     ----------
     form
-        mlflow.
+        oci (an image, in a layout of the Open Container Initiative), kubernetes, kserve (manifests), or mlflow.
     to
-        Address of the tracking server, without a password; default: MLFLOW_TRACKING_URI.
+        For oci: new folder of the layout. For kubernetes and kserve: file of the manifests, which is replaced. For
+        mlflow: address of the tracking server, without a password; default: MLFLOW_TRACKING_URI.
+    release
+        NAME@POINTER or NAME@DIGEST; default: the project's name at live.
+    base
+        For oci: base image with this version of Python, FOLDER@sha256:... of an OCI layout.
+    extra
+        For oci, repeat for several: an extra of headway that the image holds as well, such as lab.
+    image
+        For kubernetes and kserve: the image of the release, as the cluster pulls it, best by its digest.
+    name
+        Name of all objects; default: the name of the release.
+    namespace
+        Namespace of all objects.
+    replicas
+        Least number of pods.
+    max_replicas
+        Largest number of pods.
+    cpu
+        Cores of a pod: 2 or 500m. The server starts as many workers.
+    memory
+        Memory of a pod: 512Mi.
+    requests_per_s
+        For kubernetes: requests per second and pod above which pods are added.
+    keys_secret
+        Secret with the file keys.toml; default: NAME-keys.
+    without_keys
+        Accept requests without an API key; use only behind an authenticating proxy.
+    monitoring_namespace
+        For kubernetes: namespace of Prometheus, which may read the metrics.
+    watch_image
+        For kubernetes: image with the extra lab, for a CronJob that runs `headway watch`.
+    watch_schedule
+        For kubernetes: its schedule, as cron writes it.
+    canary
+        For kserve: image of another release, which gets a part of the traffic.
+    canary_percent
+        For kserve: percentage of the traffic that it gets.
     experiment
-        Experiment of the runs.
+        For mlflow: experiment of the runs.
     """
+    if form == "mlflow":
+        _export_to_mlflow(project, to, experiment=experiment, json=json)
+        return
+    if not to:
+        raise ConfigError("nothing says where to write", where="TO", hint=f"headway export {form} NAME")
+    settings = config.load(project)
+    registry = ModelRegistry.from_config(settings)
+    bundle = registry.resolve(release or f"{settings.project.name}@live")
+    if form == "oci":
+        _write_image(bundle, settings, registry, to=Path(to), base=base, extras=extra, json=json)
+        return
+    called = name or bundle.release.name
+    workload = kubernetes.Workload(
+        name=called,
+        image=image,
+        release=bundle.digest,
+        namespace=namespace,
+        replicas=replicas,
+        max_replicas=max_replicas,
+        cpu=cpu,
+        memory=memory,
+        requests_per_s=requests_per_s,
+        keys_secret="" if without_keys else keys_secret or f"{called}-keys",
+        monitoring_namespace=monitoring_namespace,
+        watch_image=watch_image,
+        watch_schedule=watch_schedule,
+        store=settings.store,
+        drain_s=settings.serve.drain_s,
+    )
+    if form == "kserve":
+        documents = kserve.manifests(workload, canary=canary, canary_percent=canary_percent)
+    else:
+        documents = kubernetes.manifests(workload, settings)
+    to_yaml = load_sibling(kubernetes.__name__, "yaml", reads="a manifest").to_yaml
+    atomic.write(Path(to), to_yaml(documents).encode())
+    kinds = [document["kind"] for document in documents]
+    notes = list(_notes(workload))
+    text = "\n".join([f"{to} has {', '.join(kinds)}", *notes, f"next: kubectl apply -f {to}"])
+    print_result({"file": to, "kinds": kinds, "release": bundle.digest, "notes": notes}, text, json=json)
+
+
+def _write_image(
+    bundle: Bundle,
+    settings: Config,
+    registry: ModelRegistry,
+    *,
+    to: Path,
+    base: str,
+    extras: tuple[str, ...],
+    json: bool,
+) -> None:
+    trusted = load_trusted(registry.trusted_keys)
+    written = images.write_image(bundle, settings, trusted, base=base, layout=to, packages=find_packages(extras))
+    text = (
+        f"{to} is the image {written.digest}\n"
+        f"release {written.release}, {written.packages} Python packages, {written.size_bytes / 1e6:.0f} MB compressed\n"
+        f"next: skopeo copy oci:{to} docker://REGISTRY/{bundle.release.name}"
+    )
+    print_result(written._asdict(), text, json=json)
+
+
+def _export_to_mlflow(project: Path, to: str, *, experiment: str, json: bool) -> None:
     versions = mlflow.export(open_project(project), to=to, experiment=experiment)
     lines = [
         f"{version.model} version {version.version}{'' if version.is_new else ' (was there)'}: {version.release[:19]}, "
@@ -48,3 +183,13 @@ def plugin(
         for alias in version.aliases[:1]
     ]
     print_result(versions, "\n".join(lines) or "no pointer names a release; aliases were removed", json=json)
+
+
+def _notes(workload: kubernetes.Workload) -> list[str]:
+    """Return what the cluster must have, and what is off."""
+    notes = []
+    if workload.keys_secret:
+        notes.append(f"needs: kubectl create secret generic {workload.keys_secret} --from-file=keys.toml")
+    if workload.store.logs == "":
+        notes.append("the prediction log is off: [store] logs names no place that outlives a pod")
+    return notes

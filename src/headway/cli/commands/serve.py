@@ -15,11 +15,13 @@ def plugin(*references: str, project: ProjectFolder = Path("."), port: int | Non
     """Serve releases until SIGTERM or Ctrl-C; refused (exit 1) if one does not verify.
 
     Example: headway serve flight-delays@live --project headway-demo --port 8080
+    Example: headway serve /mnt/models --project server
 
     Parameters
     ----------
     references
-        Releases, NAME@POINTER or NAME@DIGEST; default: the project's name at live.
+        Releases, NAME@POINTER or NAME@DIGEST, or the path of a release folder, with a `/`, which is copied into the
+        store; default: the project's name at live.
     port
         TCP port in place of [serve] port; 0 takes a free one.
     json

@@ -1,0 +1,387 @@
+"""Manifests of a server under Kubernetes: Deployment, Service, scaling, disruption, network, metrics, and a CronJob.
+
+They follow the restricted profile of the Pod Security Standards. The pods of a Deployment run the image of one release;
+another release is another image, which replaces them one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from headway.core.config import Config
+from headway.core.errors import ConfigError
+from headway.core.record import Record
+from headway.core.sections import StoreSection, without_password
+from headway.deployment.image import KEYS, PORT, RELEASE_LABEL, STATE, USER
+
+Json = dict[str, Any]
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?")  # 52 characters: the names of a CronJob's jobs add 11
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_IMAGE = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+    r"|[a-z0-9]+([._-]+[a-z0-9]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+_CPU = re.compile(r"[1-9]\d{0,5}m|[1-9]\d{0,3}(\.\d{1,3})?|0\.\d{1,3}")
+_MEMORY = re.compile(r"[1-9]\d{0,6}(Mi|Gi)")
+_CRON = re.compile(r"([\d*,/-]+ ){4}[\d*,/-]+|@(hourly|daily|midnight|weekly|monthly)")
+_FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "name": (_NAME, "small letters, digits and -, from a letter to a letter or digit, at most 52"),
+    "namespace": (_NAMESPACE, "small letters, digits and -, at most 63"),
+    "image": (_IMAGE, "REGISTRY/NAME@sha256:..., or REGISTRY/NAME:TAG"),
+    "canary": (_IMAGE, "REGISTRY/NAME@sha256:..., or REGISTRY/NAME:TAG"),
+    "watch_image": (_IMAGE, "REGISTRY/NAME@sha256:..., or REGISTRY/NAME:TAG"),
+    "watch_schedule": (_CRON, "five fields of cron, such as '0 3 * * *'"),
+    "cpu": (_CPU, "cores, such as 2 or 500m"),
+    "memory": (_MEMORY, "such as 512Mi or 2Gi"),
+    "keys_secret": (_NAMESPACE, "name of a Secret: small letters, digits and -"),
+    "monitoring_namespace": (_NAMESPACE, "small letters, digits and -, at most 63"),
+}
+PRE_STOP_S, SHUTDOWN_DELAY_S, _SPARE_S = 2, 5, 8
+_METRIC = "headway_requests"
+"""Requests per second, as prometheus-adapter names the rate of headway_requests_total."""
+
+
+class Workload(Record, frozen=True, kw_only=True):
+    """What the manifests of one server are made from; every text is checked when it is made.
+
+    Parameters
+    ----------
+    name
+        Name of all objects.
+    image
+        Image of the release, as the cluster pulls it.
+    release
+        Digest of the release, for an annotation.
+    replicas, max_replicas
+        Least and most pods.
+    requests_per_s
+        Requests per second and pod above which pods are added.
+    keys_secret
+        Secret with the file keys.toml; empty: requests need no key.
+    monitoring_namespace
+        Namespace of Prometheus, which may read the metrics.
+    watch_image, watch_schedule
+        Image with the extra lab, in which `headway watch` runs by a schedule; empty: no CronJob.
+    """
+
+    name: str
+    image: str
+    release: str
+    namespace: str = "default"
+    replicas: int = 2
+    max_replicas: int = 10
+    cpu: str = "1"
+    memory: str = "512Mi"
+    requests_per_s: int = 1000
+    keys_secret: str = ""
+    monitoring_namespace: str = "monitoring"
+    watch_image: str = ""
+    watch_schedule: str = "0 3 * * *"
+    store: StoreSection = StoreSection()
+    drain_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for field, (_, hint) in _FORMS.items():
+            text = getattr(self, field, "")
+            if text:
+                expect_form(field, text)
+            elif field in ("name", "image", "namespace"):
+                raise ConfigError("the value is empty", where=_flag(field), hint=hint)
+        for field in ("replicas", "requests_per_s"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{getattr(self, field)} is less than 1", where=_flag(field), hint="1 or more")
+        if self.max_replicas < self.replicas:
+            raise ConfigError(
+                f"{self.max_replicas} is less than --replicas {self.replicas}",
+                where="--max-replicas",
+                hint=f"{self.replicas} or more",
+            )
+
+    @property
+    def labels(self) -> Json:
+        """Labels by which the pods are found."""
+        return {"app.kubernetes.io/name": "headway", "app.kubernetes.io/instance": self.name}
+
+
+def expect_form(field: str, text: str) -> None:
+    """Raise ConfigError unless a text has the form of its field, so that it cannot be read as anything else."""
+    form, hint = _FORMS[field]
+    if not form.fullmatch(text):
+        near = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+        better = f"{_flag(field)} {near}" if form in (_NAME, _NAMESPACE) and form.fullmatch(near) else hint
+        raise ConfigError(f"{text!r} cannot be used in a manifest", where=_flag(field), hint=better)
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def manifests(workload: Workload, config: Config) -> list[Json]:
+    """Return all objects of a server, in the order in which they are applied.
+
+    Parameters
+    ----------
+    config
+        The project, whose `headway.toml` the CronJob reads.
+
+    Raises
+    ------
+    ConfigError
+        If the CronJob is wanted, but the log is not shared, or `headway.toml` holds a password.
+    """
+    made = [
+        deployment(workload),
+        service(workload),
+        autoscaler(workload),
+        disruption_budget(workload),
+        network_policy(workload),
+        service_monitor(workload),
+    ]
+    return [*made, *(_watch(workload, config) if workload.watch_image else ())]
+
+
+def _object(workload: Workload, kind: str, version: str, spec: Json, *, suffix: str = "") -> Json:
+    metadata = {
+        "name": f"{workload.name}{suffix}",
+        "namespace": workload.namespace,
+        "labels": {**workload.labels, "app.kubernetes.io/managed-by": "headway"},
+    }
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def deployment(workload: Workload) -> Json:
+    """Return the Deployment, whose pods are replaced one by one, each once the next is ready."""
+    template = {
+        "metadata": {"labels": workload.labels, "annotations": {RELEASE_LABEL: workload.release}},
+        "spec": {
+            **pod_security(),
+            "terminationGracePeriodSeconds": PRE_STOP_S + SHUTDOWN_DELAY_S + round(workload.drain_s) + _SPARE_S,
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": workload.labels},
+                }
+            ],
+            "containers": [server_container(workload)],
+            "volumes": volumes(workload),
+        },
+    }
+    spec = {
+        "selector": {"matchLabels": workload.labels},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "template": template,
+    }
+    return _object(workload, "Deployment", "apps/v1", spec)
+
+
+def pod_security() -> Json:
+    """Return what every pod has: no token of the cluster, no variables named after services, an ordinary user."""
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def server_container(workload: Workload) -> Json:
+    """Return the container of the server, with probes and an orderly stop."""
+    return {
+        "name": "server",
+        "image": workload.image,
+        "env": environment(workload),
+        **_store_secret(workload),
+        "ports": [{"name": "http", "containerPort": PORT}],
+        **probes(),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
+        **limits(workload),
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE},
+            *(
+                [{"name": "keys", "mountPath": KEYS.rpartition("/")[0], "readOnly": True}]
+                if workload.keys_secret
+                else ()
+            ),
+        ],
+    }
+
+
+def environment(workload: Workload) -> list[Json]:
+    """Return the settings that the cluster decides; without a place for the log that outlives a pod, it is off."""
+    values = {
+        "HEADWAY_SERVE_SHUTDOWN_DELAY_S": str(SHUTDOWN_DELAY_S),
+        **({} if workload.keys_secret else {"HEADWAY_SERVE_WITHOUT_KEYS": "true"}),
+        **({} if workload.store.logs else {"HEADWAY_SERVE_LOG_MODE": "off"}),
+    }
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _store_secret(workload: Workload) -> Json:
+    """Return the Secret with the passwords of [store], as variables of the environment."""
+    if workload.store == StoreSection():
+        return {}
+    return {"envFrom": [{"secretRef": {"name": f"{workload.name}-store"}}]}
+
+
+def probes() -> Json:
+    """Return the probes: started and ready once the releases are verified and loaded, alive while it answers."""
+    ready, live = ({"path": f"/v2/health/{name}", "port": "http"} for name in ("ready", "live"))
+    return {
+        "startupProbe": {"httpGet": ready, "periodSeconds": 1, "failureThreshold": 60},
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "failureThreshold": 1},
+        "livenessProbe": {"httpGet": live, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+    }
+
+
+def limits(workload: Workload) -> Json:
+    """Return the resources of a container, from which the server takes its number of workers, and its rights."""
+    size = {"cpu": workload.cpu, "memory": workload.memory}
+    return {
+        "resources": {"requests": size, "limits": size},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def volumes(workload: Workload) -> list[Json]:
+    """Return the volumes of a server: the only folder that it writes to, and its API keys."""
+    keys = {"name": "keys", "secret": {"secretName": workload.keys_secret}}
+    return [{"name": "state", "emptyDir": {}}, *([keys] if workload.keys_secret else ())]
+
+
+def service(workload: Workload) -> Json:
+    """Return the Service, at port 80."""
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return _object(workload, "Service", "v1", {"selector": workload.labels, "ports": ports})
+
+
+def autoscaler(workload: Workload) -> Json:
+    """Return the HorizontalPodAutoscaler, on the server's own count of requests, and on CPU time."""
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload.name},
+        "minReplicas": workload.replicas,
+        "maxReplicas": workload.max_replicas,
+        "metrics": [
+            {
+                "type": "Pods",
+                "pods": {
+                    "metric": {"name": _METRIC},
+                    "target": {"type": "AverageValue", "averageValue": str(workload.requests_per_s)},
+                },
+            },
+            {
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}},
+            },
+        ],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
+    }
+    return _object(workload, "HorizontalPodAutoscaler", "autoscaling/v2", spec)
+
+
+def disruption_budget(workload: Workload) -> Json:
+    """Return the PodDisruptionBudget: a node that is drained takes one pod at a time."""
+    selector = {"matchLabels": workload.labels}
+    spec = {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+    return _object(workload, "PodDisruptionBudget", "policy/v1", spec)
+
+
+def network_policy(workload: Workload) -> Json:
+    """Return the NetworkPolicy: requests from the namespace and from Prometheus, and to names and stores only."""
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": workload.monitoring_namespace}}}
+    dns = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+    stores = [{"protocol": "TCP", "port": port} for port in _store_ports(workload.store)]
+    spec = {
+        "podSelector": {"matchLabels": workload.labels},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": [{"podSelector": {}}, prometheus], "ports": [{"protocol": "TCP", "port": "http"}]}],
+        "egress": [dns, *([{"ports": stores}] if stores else ())],
+    }
+    return _object(workload, "NetworkPolicy", "networking.k8s.io/v1", spec)
+
+
+def _store_ports(store: StoreSection) -> list[int]:
+    usual = {"postgresql": 5432, "s3": 443, "redis": 6379, "rediss": 6379}
+    addresses = [urlsplit(address) for address in (store.state, store.blobs, store.logs, store.feed) if address]
+    return sorted({address.port or usual.get(address.scheme, 443) for address in addresses})
+
+
+def service_monitor(workload: Workload) -> Json:
+    """Return the ServiceMonitor, by which Prometheus finds the metrics."""
+    spec = {
+        "selector": {"matchLabels": workload.labels},
+        "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+    }
+    return _object(workload, "ServiceMonitor", "monitoring.coreos.com/v1", spec)
+
+
+_PROJECT = "/etc/headway-project"
+_FILES = ("headway.toml", "trusted_keys.txt", "contract.toml")
+
+
+def _watch(workload: Workload, config: Config) -> Iterator[Json]:
+    """Yield the CronJob that watches the live release by the shared log, and the ConfigMap of its project."""
+    if not (workload.store.logs and workload.store.state):
+        raise ConfigError(
+            "a CronJob cannot watch a log that each pod keeps for itself",
+            where="--watch-image",
+            hint="set state and logs in [store] of headway.toml",
+        )
+    files = {name: config.path(name).read_text("utf-8") for name in _FILES if config.path(name).is_file()}
+    for name, text in files.items():
+        if without_password(text) != text:
+            raise ConfigError(
+                "a ConfigMap is no place for a password",
+                where=name,
+                hint="the environment, or a file outside the project",
+            )
+    project = _object(workload, "ConfigMap", "v1", {}, suffix="-project")
+    del project["spec"]
+    project["data"] = files
+    yield project
+    container = {
+        "name": "watch",
+        "image": workload.watch_image,
+        "args": ["watch", "--source", "log", "--every", "1d", "--project", _PROJECT],
+        **_store_secret(workload),
+        **limits(workload),
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE},
+            {"name": "project", "mountPath": _PROJECT, "readOnly": True},
+        ],
+    }
+    pod = {
+        **pod_security(),
+        "restartPolicy": "Never",
+        "containers": [{**container, "env": [{"name": "HEADWAY_PROJECT_STATE", "value": STATE}]}],
+        "volumes": [
+            {"name": "state", "emptyDir": {}},
+            {"name": "project", "configMap": {"name": f"{workload.name}-project"}},
+        ],
+    }
+    job = {
+        "backoffLimit": 0,
+        "template": {"metadata": {"labels": {"app.kubernetes.io/name": "headway-watch"}}, "spec": pod},
+    }
+    spec = {
+        "schedule": workload.watch_schedule,
+        "concurrencyPolicy": "Forbid",
+        "failedJobsHistoryLimit": 3,
+        "successfulJobsHistoryLimit": 3,
+        "jobTemplate": {"spec": job},
+    }
+    yield _object(workload, "CronJob", "batch/v1", spec, suffix="-watch")

@@ -1,0 +1,269 @@
+"""A release as an image: the same bytes each time, an ordinary user, no secret, and a bill of materials."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from tests.deployment import layouts
+from tests.serving.running import project, release
+
+from headway.core import config
+from headway.core.errors import ConfigError, Refused
+from headway.core.record import digest_of
+from headway.deployment import image, oci
+from headway.registry.bundle import open_bundle
+from headway.registry.model_registry import ModelRegistry
+from headway.registry.sign import load_trusted
+
+pytestmark = pytest.mark.slow
+
+
+def write(folder: Path, base: str, to: Path) -> image.WrittenImage:
+    """Write the image of the live release of a project."""
+    settings = config.load(folder, environment={})
+    registry = ModelRegistry.from_config(settings)
+    bundle = registry.resolve("flights@live")
+    registry.state.close()
+    trusted = load_trusted(registry.trusted_keys)
+    return image.write_image(bundle, settings, trusted, base=base, layout=to, packages=layouts.small_packages())
+
+
+@pytest.fixture
+def written(tmp_path):
+    """An image in `image`, of a project with settings that only this machine understands."""
+    home = tmp_path / "project"
+    home.mkdir()
+    project(home, release(name="flights"))
+    with (home / "headway.toml").open("a") as file:
+        file.write('tls_certificate = "server.pem"\nlog_mode = "sample"\ntrusted_origins = ["https://ml.example"]\n')
+        file.write("[slo]\np99_ms = 20.0\n[data]\nsource = 'postgresql://ann:secret@db/flights'\n")
+    return write(home, layouts.base_layout(tmp_path / "base"), tmp_path / "image")
+
+
+def test_the_same_input_gives_the_same_digest(tmp_path, written):
+    again = write(tmp_path / "project", f"{tmp_path / 'base'}@{written_base(tmp_path)}", tmp_path / "again")
+    assert again == written
+    names = {file.name for file in (tmp_path / "image/blobs/sha256").iterdir()}
+    assert names == {file.name for file in (tmp_path / "again/blobs/sha256").iterdir()}
+    assert (tmp_path / "image/index.json").read_bytes() == (tmp_path / "again/index.json").read_bytes()
+
+
+def written_base(folder: Path) -> str:
+    return json.loads((folder / "base/index.json").read_bytes())["manifests"][0]["digest"]
+
+
+def test_every_blob_has_the_digest_and_the_size_that_name_it(tmp_path, written):
+    layout = tmp_path / "image"
+    manifest = layouts.manifest_of(layout)
+    for entry in (*manifest["layers"], manifest["config"]):
+        content = layouts.blob(layout, entry["digest"])
+        assert digest_of(content) == entry["digest"] and len(content) == entry["size"]
+    assert len(layouts.config_of(layout)["rootfs"]["diff_ids"]) == len(manifest["layers"]) == 3
+    assert written.size_bytes == sum(file.stat().st_size for file in (layout / "blobs/sha256").iterdir())
+    assert (layout / "oci-layout").read_bytes() == b'{"imageLayoutVersion":"1.0.0"}'
+
+
+def test_the_release_in_the_image_verifies_with_the_keys_in_the_image(tmp_path, written):
+    root = layouts.extracted(tmp_path / "image", tmp_path / "root", layer=2)
+    bundle = open_bundle(root / "models", load_trusted(root / "opt/headway/project/trusted_keys.txt"))
+    assert (bundle.digest, bundle.model) == (written.release, b"echo")
+
+
+def test_the_server_is_an_ordinary_user_who_writes_in_one_folder(tmp_path, written):
+    run = layouts.config_of(tmp_path / "image")["config"]
+    assert run["User"] == "65532:65532" and run["Volumes"] == {"/var/lib/headway": {}}
+    assert run["Entrypoint"] == [layouts.PYTHON, "-m", "headway.cli"]
+    assert run["Cmd"] == ["serve", "/models", "--project", "/opt/headway/project"]
+    owned = {
+        name
+        for layer in (1, 2)
+        for name, member in layouts.members(tmp_path / "image", layer=layer).items()
+        if member.uid
+    }
+    assert owned == {"var/lib/headway"}
+    assert not any(member.mode & 0o022 for member in layouts.members(tmp_path / "image", layer=2).values())
+
+
+def test_the_image_holds_no_private_key_and_no_password(tmp_path, written):
+    for layer in (1, 2):
+        root = layouts.extracted(tmp_path / "image", tmp_path / f"root{layer}", layer=layer)
+        for file in root.rglob("*"):
+            if file.is_file():
+                assert b"PRIVATE KEY" not in file.read_bytes() and b"secret@" not in file.read_bytes(), file
+
+
+def test_settings_of_the_server_are_those_of_the_project_without_its_machine(tmp_path, written):
+    root = layouts.extracted(tmp_path / "image", tmp_path / "root", layer=2)
+    settings = config.load(root / "opt/headway/project", environment={})
+    assert (settings.serve.host, settings.serve.port, settings.serve.tls_certificate) == ("0.0.0.0", 8080, "")
+    assert (settings.serve.log_mode, settings.serve.trusted_origins) == ("sample", ("https://ml.example",))
+    assert settings.serve.keys == "/etc/headway/keys.toml" and str(settings.state) == "/var/lib/headway"
+    assert settings.slo.p99_ms == 20.0 and settings.data.source == ""
+
+
+def test_labels_name_the_release_the_evidence_and_the_base(tmp_path, written):
+    named = layouts.config_of(tmp_path / "image")["config"]["Labels"]
+    assert named == layouts.manifest_of(tmp_path / "image")["annotations"]
+    assert named["headway.release"] == written.release and named["headway.evidence"] == ""
+    assert named["org.opencontainers.image.base.digest"] == written_base(tmp_path)
+
+
+def test_the_bill_of_materials_lists_the_release_and_all_packages(tmp_path, written):
+    root = layouts.extracted(tmp_path / "image", tmp_path / "root", layer=2)
+    text = (root / "opt/headway/sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    sbom = json.loads(text)
+    model = sbom["metadata"]["component"]
+    assert (model["type"], model["name"], model["version"]) == ("machine-learning-model", "flights", written.release)
+    versions = {package.name: package.version for package in layouts.small_packages()}
+    assert {entry["purl"] for entry in sbom["components"]} == {
+        f"pkg:pypi/mdurl@{versions['mdurl']}",
+        f"pkg:pypi/packaging@{versions['packaging']}",
+        "pkg:deb/debian/libc6@2.41-12",
+    }
+
+
+def test_settings_of_the_base_that_the_image_does_not_replace_stay(tmp_path):
+    project(tmp_path)
+    base = layouts.base_layout(tmp_path / "base", run={"User": "root", "Shell": ["/bin/sh"]})
+    write(tmp_path, base, tmp_path / "image")
+    run = layouts.config_of(tmp_path / "image")["config"]
+    assert run["Shell"] == ["/bin/sh"] and run["User"] == "65532:65532"
+
+
+def test_an_existing_folder_is_not_replaced(tmp_path):
+    project(tmp_path)
+    (tmp_path / "image").mkdir()
+    with pytest.raises(ConfigError, match="the folder of the image exists") as error:
+        write(tmp_path, layouts.base_layout(tmp_path / "base"), tmp_path / "image")
+    assert error.value.hint == "name a new folder"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"/usr/bin/python3.9": b"", layouts.RUNTIME: b""}, "the base image has python3.9, and the packages"),
+        ({layouts.RUNTIME: b""}, "the base image has no Python, and the packages"),
+        ({layouts.PYTHON: b""}, "the base image has no libstdc++.so.6"),
+    ],
+)
+def test_a_base_without_the_interpreter_or_its_libraries_is_an_error(tmp_path, files, message):
+    project(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        write(tmp_path, layouts.base_layout(tmp_path / "base", files=files), tmp_path / "image")
+    assert "take a base image with" in error.value.hint and not (tmp_path / "image").exists()
+
+
+def change_blob(layout: Path) -> tuple[type[Exception], str]:
+    (layout / "blobs/sha256" / layouts.manifest_of(layout)["layers"][0]["digest"].removeprefix("sha256:")).write_bytes(
+        b"x"
+    )
+    return Refused, "was changed"
+
+
+def no_index(layout: Path) -> tuple[type[Exception], str]:
+    (layout / "index.json").unlink()
+    return ConfigError, "index.json cannot be read: No such file or directory"
+
+
+def broken_index(layout: Path) -> tuple[type[Exception], str]:
+    (layout / "index.json").write_text("[")
+    return ConfigError, "the layout holds a file that is not a JSON object"
+
+
+def empty_index(layout: Path) -> tuple[type[Exception], str]:
+    (layout / "index.json").write_text("{}")
+    return ConfigError, "the image has no list 'manifests'"
+
+
+def another_image(layout: Path) -> tuple[type[Exception], str]:
+    (layout / "index.json").write_text('{"manifests": []}')
+    return ConfigError, "the layout has no image sha256:"
+
+
+@pytest.mark.parametrize("harm", [change_blob, no_index, broken_index, empty_index, another_image])
+def test_a_damaged_base_is_an_error_that_says_how_to_copy_one(tmp_path, harm):
+    project(tmp_path)
+    base = layouts.base_layout(tmp_path / "base")
+    kind, message = harm(tmp_path / "base")
+    with pytest.raises(kind, match=re.escape(message)) as error:
+        write(tmp_path, base, tmp_path / "image")
+    assert "skopeo copy docker://IMAGE oci:FOLDER" in error.value.hint
+
+
+def manifest_reference(layout: Path, **changes: object) -> str:
+    """Replace the manifest of a base by one with other fields; return its reference."""
+    content = json.dumps({**layouts.manifest_of(layout), **changes}).encode()
+    return in_index(layout, content)
+
+
+def in_index(layout: Path, content: bytes) -> str:
+    """Make a blob the only image of a layout; return its reference."""
+    digest = digest_of(content)
+    (layout / "blobs/sha256" / digest.removeprefix("sha256:")).write_bytes(content)
+    (layout / "index.json").write_text(json.dumps({"manifests": [{"digest": digest}]}))
+    return f"{layout}@{digest}"
+
+
+def test_an_image_in_the_form_of_docker_is_an_error(tmp_path):
+    layouts.base_layout(tmp_path / "base")
+    layers = layouts.manifest_of(tmp_path / "base")["layers"]
+    docker = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    reference = manifest_reference(tmp_path / "base", layers=[{**layers[0], "mediaType": docker}])
+    with pytest.raises(ConfigError, match=f"has the type '{docker}'"):
+        oci.open_base(reference)
+
+
+@pytest.mark.parametrize("changes", [{"config": {}}, {"config": None}, {"layers": None}])
+def test_a_manifest_without_its_parts_is_an_error(tmp_path, changes):
+    layouts.base_layout(tmp_path / "base")
+    with pytest.raises(ConfigError, match="the image has no "):
+        oci.open_base(manifest_reference(tmp_path / "base", **changes))
+
+
+def test_a_digest_that_leaves_the_layout_is_refused(tmp_path):
+    layouts.base_layout(tmp_path / "base")
+    reference = manifest_reference(tmp_path / "base", config={"digest": "../../index.json"})
+    with pytest.raises(Refused, match="is not a digest of an image"):
+        oci.open_base(reference)
+
+
+def test_an_image_for_another_processor_is_an_error(tmp_path):
+    layouts.base_layout(tmp_path / "base")
+    content = json.dumps({**layouts.config_of(tmp_path / "base"), "architecture": "s390x"}).encode()
+    in_index(tmp_path / "base", content)
+    reference = manifest_reference_of(tmp_path / "base", content)
+    with pytest.raises(ConfigError, match="the base image is for linux/s390x, this machine linux/"):
+        oci.open_base(reference)
+
+
+def manifest_reference_of(layout: Path, configuration: bytes) -> str:
+    return in_index(layout, json.dumps({"layers": [], "config": {"digest": digest_of(configuration)}}).encode())
+
+
+def test_of_an_index_of_platforms_that_of_this_machine_is_taken(tmp_path):
+    digest = layouts.base_layout(tmp_path / "base").rpartition("@")[2]
+    here = {"os": "linux", "architecture": oci.architecture()}
+    entries = [
+        {"digest": "sha256:0", "platform": {"os": "linux", "architecture": "s390x"}},
+        {"digest": digest, "platform": here},
+    ]
+    assert oci.open_base(in_index(tmp_path / "base", json.dumps({"manifests": entries}).encode())).digest == digest
+    with pytest.raises(ConfigError, match=f"the base image has no form for linux/{oci.architecture()}"):
+        oci.open_base(in_index(tmp_path / "base", json.dumps({"manifests": entries[:1]}).encode()))
+
+
+@pytest.mark.parametrize("reference", ["", "base", "base@latest", "@sha256:12", "base@sha256:12"])
+def test_a_base_is_named_by_its_digest(reference):
+    with pytest.raises(ConfigError, match="names no base image by its digest"):
+        oci.open_base(reference)
+
+
+def test_an_architecture_has_its_name_in_images():
+    assert oci.architecture() == {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
