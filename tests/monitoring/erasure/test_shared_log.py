@@ -93,6 +93,19 @@ def test_a_key_is_erased_from_the_log_on_s3_with_all_old_versions(bucket: Versio
     assert "not reached: segments that another machine has not shipped yet" in erasure.message
 
 
+def test_a_key_in_a_blob_on_s3_is_reported_as_it_stays_there(bucket: Versioned, world: World) -> None:
+    folder = world.state.parent
+    with (folder / "headway.toml").open("a") as file:
+        file.write(f'[store]\nblobs = "{bucket.address}"\n')
+    world.project.state.close()
+    world.project = project = open_project(folder)
+    project.blobs.put(b"a model of other rows")
+    project.blobs.put(f"a model that knows {SECRET}".encode())
+    erasure = erase(project, ErasureRequest(key=SECRET, who="ann"), wait=lambda _: None)
+    stays = [(residual.location, residual.times) for residual in erasure.residuals if residual.location == "blobs"]
+    assert stays == [("blobs", 1)]
+
+
 def test_old_segments_are_erased_on_s3(bucket: Versioned, world: World) -> None:
     folder = world.state.parent
     with (folder / "headway.toml").open("a") as file:
