@@ -56,6 +56,7 @@ QUICK = [
     ("predict",),
     ("trust", "floors"),
     ("scale", "predict"),
+    ("stores", "pointer_cas", "pointer_kills", "pointer_reads"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
@@ -153,7 +154,7 @@ def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
 
 def test_the_cases_name_every_part_of_the_scripts() -> None:
     covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
-    for script in ("data", "evidence", "loop", "scale", "trust"):
+    for script in ("data", "evidence", "loop", "scale", "stores", "trust"):
         source = (BENCH / f"{script}.py").read_text("utf-8")
         parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)
         assert parts and {(script, part) for part in parts} <= covered

@@ -15,6 +15,8 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["t
 ALLOWED = {
     "alembic": ("storage/state/_migrations.py", "storage/state/migrations/"),
     "altair": ("reporting/",),
+    "boto3": ("storage/_s3.py",),
+    "botocore": ("storage/_s3.py",),
     "catboost": ("engines/catboost.py",),
     "cryptography": ("registry/sign.py",),
     "cyclopts": ("cli/",),
@@ -56,6 +58,7 @@ ALLOWED = {
     ),
     "onnx": (
         "optimization/forest_onnx.py",
+        "optimization/importers/_huggingface.py",
         "optimization/transforms/",
         "optimization/quantization/",
         "optimization/lowering/",
@@ -81,17 +84,22 @@ ALLOWED = {
         "monitoring/",
         "optimization/training.py",
     ),
+    "mlflow": ("deployment/_mlflow.py", "optimization/importers/_mlflow.py"),
     "psycopg": ("data/sources/postgresql.py", "storage/state/postgresql.py"),
+    "ray": ("batch/_ray.py",),
+    "redis": ("storage/feed/redis.py",),
     "rich": ("cli/", "reporting/", "api/"),
+    "safetensors": ("optimization/importers/_huggingface.py",),
     "sklearn": ("engines/sklearn.py", "engines/estimators/", "optimization/transforms/family.py"),
     "skops": ("engines/estimators/skops_file.py",),
     "sqlalchemy": ("storage/state/",),
     "threadpoolctl": ("engines/sklearn.py",),
+    "tokenizers": ("optimization/importers/_huggingface.py",),
     "torch": ("engines/torch.py",),
     "uvloop": ("serving/",),
     "vl_convert": ("reporting/",),
     "xgboost": ("engines/xgboost.py",),
-    "yaml": ("data/_dvc_yaml.py", "deployment/_yaml.py"),
+    "yaml": ("data/_dvc_yaml.py", "deployment/_yaml.py", "optimization/importers/_mlmodel.py"),
 }
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "cli/main.py")

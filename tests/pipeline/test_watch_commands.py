@@ -7,7 +7,9 @@ import json
 import pytest
 from tests.pipeline import watched
 
+from headway import pipeline
 from headway.cli import main as cli
+from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
 AT_ONCE = watched.RETRAIN + 'through = "live"\n'
@@ -33,6 +35,20 @@ def test_without_a_ticket_retrain_does_nothing_and_without_a_window_watch_is_und
     assert (code, "no open ticket asks for a retraining" in out) == (cli.PASS, True)
     code, out, _ = run("watch", "--project", folder, "--until", "2013-04-05")
     assert (code, "no window with at least 20 groups (such as days) has begun" in out) == (cli.UNDECIDED, True)
+
+
+def test_watch_and_retrain_are_done_by_one_process_at_a_time(run, folder, monkeypatch):
+    opened = open_project(folder)
+    monkeypatch.setattr(pipeline, "WATCH_WAIT_S", 0.0)
+    with opened.lease("watch"), opened.lease("retrain"):
+        for words in (("watch",), ("retrain", "--mode", "auto")):
+            code, out, err = run(*words, "--project", folder)
+            assert code == cli.USAGE and not out
+            assert (
+                f"{words[0]} of small is already being done by process" in err and "wait until that process ends" in err
+            )
+        assert run("retrain", "--project", folder)[0] == cli.PASS
+    opened.state.close()
 
 
 def test_retrain_after_watch_starts_a_canary_that_an_operator_may_skip(run, folder):

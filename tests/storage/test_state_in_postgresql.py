@@ -339,6 +339,33 @@ def test_off_this_machine_the_name_of_the_server_is_verified_by_default(
 
 
 @pytest.mark.parametrize(
+    ("address", "environment", "verified"),
+    [
+        ("postgresql://ada@db.example/f", {}, True),
+        ("postgresql://ada@10.0.0.7/f", {}, True),
+        ("postgresql:///f?host=db1.example:5432&host=db2.example:5432", {}, True),
+        ("postgresql:///f?service=team", {}, True),
+        ("postgresql:///f", {"PGHOST": "db.example"}, True),
+        ("postgresql:///f", {"PGSERVICE": "team"}, True),
+        ("postgresql:///f", {}, False),
+        ("postgresql://ada@localhost:5433/f", {"PGHOST": "db.example"}, False),
+        ("postgresql://ada@[::1]/f", {}, False),
+        ("postgresql:///f?host=/run/postgresql", {}, False),
+        ("postgresql:///f?host=localhost:5432&host=127.0.0.1:5433", {}, False),
+    ],
+)
+def test_the_server_is_verified_unless_every_host_is_this_machine(
+    monkeypatch: pytest.MonkeyPatch, address: str, environment: dict[str, str], verified: bool
+) -> None:
+    for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSSLMODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = module._connection_settings(module._parse(address))
+    assert settings.get("sslmode") == ("verify-full" if verified else None)
+
+
+@pytest.mark.parametrize(
     ("address", "what"),
     [("postgresql://ada@db.example", "names no database"), ("postgresql://ada@db.example:port/f", "not an address")],
 )

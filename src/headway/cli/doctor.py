@@ -245,7 +245,8 @@ def _count_updates(config: Config) -> str:
         return "empty"
     opened = open_state(config)
     try:
-        return f"{len(opened.updates())} pointer updates"
+        where = f" at {config.store.state}" if config.store.state else ""
+        return f"{len(opened.updates())} pointer updates{where}"
     finally:
         opened.close()
 

@@ -310,7 +310,7 @@ class State(Protocol):
         """Return how often the `test` period of a dataset was evaluated for a name."""
         ...
 
-    def all_records(self, *, after: int = 0, limit: int = 1000) -> list[SavedRecord]:
+    def all_records(self, *, after: int = 0, limit: int = 100) -> list[SavedRecord]:
         """Return the records of every kind and name in the order of saving, at most `limit` after the index `after`."""
         ...
 

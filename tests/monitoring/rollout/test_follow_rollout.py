@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.serving.flushed_log import FlushedLog
 
-from headway.core.errors import Refused
+from headway.core.errors import LeaseHeld, Refused
 from headway.core.rollout import Plan, RolloutStage
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout, idle_message
@@ -123,6 +123,13 @@ def test_pointers_that_cannot_be_moved_do_not_end_the_rollout(served):
 
 def test_without_a_rollout_there_is_nothing_to_follow(served):
     with pytest.raises(Refused, match="no rollout of flights is running"):
+        follow_rollout(served.project, callback=print)
+
+
+def test_a_rollout_is_followed_by_one_process_at_a_time(served):
+    served.start()
+    held = pytest.raises(LeaseHeld, match="rollout of flights is already being done by process")
+    with served.project.lease("rollout"), held:
         follow_rollout(served.project, callback=print)
 
 

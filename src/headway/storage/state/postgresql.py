@@ -167,7 +167,7 @@ class Postgresql:
         """Return how often the `test` period of a dataset was evaluated for a name."""
         return int(self._rows(_count(name, dataset))[0][0])
 
-    def all_records(self, *, after: int = 0, limit: int = 1000) -> list[SavedRecord]:
+    def all_records(self, *, after: int = 0, limit: int = 100) -> list[SavedRecord]:
         """Return records of every kind and name, oldest first; see `State.all_records`."""
         columns = RECORDS.c
         query = sa.select(columns.place, columns.kind, columns.name, columns.content).where(columns.place > after)
@@ -192,7 +192,7 @@ class Postgresql:
                     hint="wait until that process ends",
                 )
             try:
-                yield _SessionLease(db, name)
+                yield _SessionLease(db, name, key)
             finally:
                 with suppress(sa.exc.SQLAlchemyError):  # a lost connection has released it
                     db.execute(sa.select(sa.func.pg_advisory_unlock(_LEASES, key)))
@@ -209,11 +209,7 @@ class Postgresql:
 
     def _holder(self, key: int) -> str:
         """Return the client that holds a lease, as it named itself."""
-        query = sa.text(
-            "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
-            " AND classid = :kind AND objid = :key AND granted"
-        )
-        rows = self._rows(query.bindparams(kind=_LEASES, key=key % 2**32))
+        rows = self._rows(_holder_of(key))
         return str(rows[0][0]) if rows else "a process that has just ended"
 
     def _format(self) -> str:
@@ -268,7 +264,9 @@ class Postgresql:
         if isinstance(error, pg.LockNotAvailable | pg.QueryCanceled):
             hint = "wait for the other process and try again"
         elif isinstance(error, pg.InsufficientPrivilege):
-            hint = "grant this user CREATE on the schema, or let the owner open the state first: headway store check"
+            hint = (
+                "grant this user CREATE on the schema for the first start, and SELECT and INSERT on the headway_ tables"
+            )
         elif isinstance(error, pg.ReadOnlySqlTransaction):
             hint = "name the primary server in [store] state, not a standby"
         elif lost or (isinstance(error, pg.OperationalError) and error.sqlstate is None):
@@ -280,19 +278,31 @@ class Postgresql:
 class _SessionLease:
     """A lease that ends with the connection that took it."""
 
-    def __init__(self, db: sa.Connection, name: str) -> None:
+    def __init__(self, db: sa.Connection, name: str, key: int) -> None:
         self._db = db
         self._name = name
+        self._key = key
 
     def expect_held(self) -> None:
         """Raise LeaseLost if the connection was lost, and the lease with it."""
-        try:
-            self._db.execute(sa.select(1))
-        except sa.exc.SQLAlchemyError as error:
-            raise LeaseLost(
-                f"the lease of {self._name} ended with its connection, so that another process may do the same",
-                hint="run the command again",
-            ) from error
+        with suppress(sa.exc.SQLAlchemyError):
+            if self._db.execute(_holder_of(self._key, own=True)).first():
+                return
+        raise LeaseLost(
+            f"the lease of {self._name} ended with its connection, so that another process may do the same",
+            hint="run the command again",
+        )
+
+
+_HOLDER = sa.text(
+    "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
+    " AND classid = :kind AND objid = :key AND granted AND (NOT :own OR pid = pg_backend_pid())"
+)
+
+
+def _holder_of(key: int, *, own: bool = False) -> sa.TextClause:
+    """Return the query for the client that holds a lease; with `own`, only if it is this session."""
+    return _HOLDER.bindparams(kind=_LEASES, key=key % 2**32, own=own)
 
 
 def _parse(address: str) -> sa.URL:
@@ -316,17 +326,27 @@ def _connection_settings(url: sa.URL) -> dict[str, object]:
         "keepalives_count": 3,
         "tcp_user_timeout": STATEMENT_TIMEOUT_S * 1000,
     }
-    if "PGSSLMODE" not in os.environ and not _is_loopback(url.host or os.environ.get("PGHOST", "")):
+    if "PGSSLMODE" not in os.environ and not all(map(_is_loopback, _hosts(url))):
         settings["sslmode"] = "verify-full"
     return {name: value for name, value in settings.items() if name not in url.query}
 
 
+def _hosts(url: sa.URL) -> list[str]:
+    """Return the hosts that libpq may connect to; a service in its file may be anywhere."""
+    queried = [url.query[name] for name in ("host", "hostaddr", "service") if name in url.query]
+    named = [url.host or "", *(host for value in queried for host in ([value] if isinstance(value, str) else value))]
+    if any(named):
+        return named
+    return [os.environ.get(name, "") for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE")]
+
+
 def _is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: no host and a path are sockets in a folder."""
-    if host in {"", "localhost"} or host.startswith("/"):
+    """Return whether a host, with or without a port, is this machine: no host and a path are sockets in a folder."""
+    name = host.partition(":")[0] if host.count(":") == 1 else host
+    if name in {"", "localhost"} or name.startswith("/"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
 

@@ -151,7 +151,7 @@ class Sqlite:
         rows = self._rows("SELECT count FROM looks WHERE name = ? AND dataset = ?", (name, dataset))
         return int(rows[0][0]) if rows else 0
 
-    def all_records(self, *, after: int = 0, limit: int = 1000) -> list[SavedRecord]:
+    def all_records(self, *, after: int = 0, limit: int = 100) -> list[SavedRecord]:
         """Return records of every kind and name, oldest first; see `State.all_records`."""
         query = "SELECT place, kind, name, content FROM records WHERE place > ? ORDER BY place LIMIT ?"
         rows = self._rows(query, (after, limit))
