@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,29 @@ def test_all_digests_are_listed_in_order(blobs: Blobs) -> None:
 def test_large_bytes_are_stored_whole(blobs: Blobs) -> None:
     content = bytes(range(256)) * (5 << 12)
     assert blobs.get(blobs.put(content)) == content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.long)])
+def test_of_32_writers_that_create_a_blob_at_once_exactly_one_wins_each_round(
+    backend: Callable[[], Blobs], rounds: int
+) -> None:
+    """Five rounds run side by side: SeaweedFS makes the writers of one key wait a second for each other."""
+    clients = [backend() for _ in range(32)]
+    with ThreadPoolExecutor(5) as pool:
+        assert list(pool.map(lambda number: race(clients, b"content %d" % number), range(rounds))) == [1] * rounds
+    assert len(list(clients[0].digests())) == rounds
+
+
+def race(clients: list[Blobs], content: bytes) -> int:
+    """Return how many of the clients, who begin at the same time, created the blob; all of them read it then."""
+    gate = threading.Barrier(len(clients))
+
+    def create(client: Blobs) -> bool:
+        gate.wait()
+        won = client.create(content)
+        assert client.get(digest_of(content)) == content
+        return won
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return sum(pool.map(create, clients))

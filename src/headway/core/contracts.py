@@ -206,6 +206,10 @@ class Blobs(Protocol):
         """Store bytes and return their digest; storing them again changes nothing."""
         ...
 
+    def create(self, content: bytes) -> bool:
+        """Store bytes that are absent; return True for exactly one of all calls, the one that stored them."""
+        ...
+
     def get(self, digest: str) -> bytes:
         """Return the bytes of a digest; raises StoreError if they are absent or damaged."""
         ...

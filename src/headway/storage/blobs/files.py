@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from headway.core.errors import StoreError
@@ -24,9 +26,27 @@ class Files:
         """Store bytes and return their digest; a damaged file is written again."""
         digest = digest_of(content)
         path = self._path(digest)
-        if not path.is_file() or digest_of(path.read_bytes()) != digest:
+        if not self.create(content) and digest_of(path.read_bytes()) != digest:
             atomic.write(path, content, temporary=self._folder)
         return digest
+
+    def create(self, content: bytes) -> bool:
+        """Store bytes that are absent; return True for exactly one of all calls, the one that stored them."""
+        path = self._path(digest_of(content))
+        created = False
+        if path.exists():
+            return created
+        try:
+            atomic.make_folder(path.parent)
+            with atomic.aside(self._folder) as new:
+                atomic.create(new / path.name, content)
+                with suppress(FileExistsError):  # another writer was first
+                    os.link(new / path.name, path)
+                    created = True
+                atomic.sync(path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot write {path.name!r}: {error.strerror}", where=str(path)) from error
+        return created
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of a digest; raises StoreError if they are absent or damaged."""

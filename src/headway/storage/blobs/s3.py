@@ -36,13 +36,13 @@ class S3:
         """Store bytes and return their digest; a damaged object is written again."""
         digest = digest_of(content)
         key = _key(digest)
-        if not (
-            self._is_stored(key, content, digest)
-            or self._bucket.create(key, content)
-            or self._is_stored(key, content, digest)
-        ):
+        if not (self._is_stored(key, content, digest) or self.create(content) or self._is_stored(key, content, digest)):
             self._bucket.put(key, content)
         return digest
+
+    def create(self, content: bytes) -> bool:
+        """Store bytes that are absent; return True for exactly one of all calls, the one that stored them."""
+        return self._bucket.create(_key(digest_of(content)), content)
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of a digest; raises StoreError if they are absent or damaged."""
