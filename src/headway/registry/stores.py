@@ -262,7 +262,7 @@ def _copy_state(old: State, new: State, trusted: Trusted, *, callback: Callable[
         _expect(new.append(signed), "another process writes to the target")
     callback(f"{len(updates):,} pointer updates")
     records = 0
-    for saved in _all_records(old):
+    for saved in all_records(old):
         new.save(saved.kind, saved.content, name=saved.name)
         records += 1
         if records % REPORT_EVERY == 0:
@@ -274,13 +274,14 @@ def _copy_state(old: State, new: State, trusted: Trusted, *, callback: Callable[
     is_same = (
         old.updates() == updates == new.updates()
         and old.all_evaluations() == evaluations == new.all_evaluations()
-        and all(_is_same_record(one, other) for one, other in zip_longest(_all_records(old), _all_records(new)))
+        and all(_is_same_record(one, other) for one, other in zip_longest(all_records(old), all_records(new)))
     )
     _expect(is_same, "the target differs from the source: end what writes to either, and run it again")
     return {"updates": len(updates), "records": records, "evaluations": sum(evaluations.values())}
 
 
-def _all_records(state: State) -> Iterator[SavedRecord]:
+def all_records(state: State) -> Iterator[SavedRecord]:
+    """Yield the records of every kind and name, in the order of saving."""
     after = 0
     while saved := state.all_records(after=after):
         yield from saved

@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from headway.monitoring.erasure import files
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
 from headway.registry.project import Project
 from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
+from headway.registry.stores import all_records
 from headway.storage import atomic, segments, traffic
 from headway.storage.addresses import open_blobs, open_logs
 
@@ -83,7 +84,8 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
         erasure = _erasure_record(project, request, resumed, _erased_by_location(project, journal, secret))
         if target.keys:
             found = find_residuals(project.config.state, target.keys)
-            erasure = replace(erasure, residuals=(*found, *_residuals_of_shared_blobs(project, target.keys)))
+            found = (*found, *_residuals_of_shared_blobs(project, target.keys))
+            erasure = replace(erasure, residuals=(*found, *_residuals_of_shared_state(project, target.keys)))
         save_proof(project, erasure, publisher)
         journal.end()
     return erasure
@@ -357,6 +359,19 @@ def _residuals_of_shared_blobs(project: Project, keys: Sequence[str]) -> tuple[R
     blobs, names = open_blobs(project.config), [key.encode("utf-8", "replace") for key in keys]
     times = sum(content.count(name) for content in map(blobs.get, blobs.digests()) for name in names)
     return (Residual(location="blobs", times=times, why=WHY["blobs"]),) if times else ()
+
+
+def _residuals_of_shared_state(project: Project, keys: Sequence[str]) -> tuple[Residual, ...]:
+    """Search the pointers and records that machines share for the keys; SQLite's file is searched with its folder."""
+    if not project.config.store.state:
+        return ()
+    times = alone = 0
+    records = (saved.content for saved in all_records(project.state))
+    for content in chain(records, (signed.content for signed in project.state.updates())):
+        times += files.count_in(content, keys)
+        alone += files.count_in(content, keys, alone=True)
+    why = WHY[DATABASE] if alone else PART_OF_WORD
+    return (Residual(location="database", times=times, why=why, is_other=not alone),) if times else ()
 
 
 def _is_database_file(state: Path, path: Path) -> bool:

@@ -116,10 +116,14 @@ def count_occurrences(path: Path, keys: Sequence[str], *, alone: bool = False) -
     """Count the occurrences of the bytes of these keys in a file; `alone` excludes those within a longer word."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found = [_count(content, key.encode("utf-8", "replace"), alone=alone) for key in keys]
+            return count_in(content, keys, alone=alone)
     except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
         return 0
-    return sum(found)
+
+
+def count_in(content: bytes | mmap.mmap, keys: Sequence[str], *, alone: bool = False) -> int:
+    """Count the occurrences of these keys in bytes as `count_occurrences` does."""
+    return sum(_count(content, key.encode("utf-8", "replace"), alone=alone) for key in keys)
 
 
 def count_in_table(path: Path, keys: Sequence[str]) -> int:
@@ -140,7 +144,7 @@ def file_digest(path: Path) -> str:
         return ""
 
 
-def _count(content: mmap.mmap, key: bytes, *, alone: bool) -> int:
+def _count(content: bytes | mmap.mmap, key: bytes, *, alone: bool) -> int:
     count, start = 0, content.find(key)
     while start >= 0:
         neighbors = content[max(start - 1, 0) : start] + content[start + len(key) : start + len(key) + 1]
