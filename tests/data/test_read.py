@@ -101,7 +101,7 @@ def test_an_invalid_source_is_refused(tmp_path, source, query, message):
 
 
 def test_an_unknown_database_is_named_with_the_known_ones(tmp_path):
-    with pytest.raises(PluginError, match="no source named 'mysql'\n  at: known: postgresql, sqlite"):
+    with pytest.raises(PluginError, match="no source named 'mysql'\n  at: known: duckdb, postgresql, sqlite"):
         read(tmp_path, "mysql://ada:secret@db/flights", query="SELECT 1")
 
 

@@ -85,6 +85,7 @@ ALLOWED = {
         "optimization/training.py",
     ),
     "mlflow": ("deployment/_mlflow.py", "optimization/importers/_mlflow.py"),
+    "duckdb": ("data/sources/duckdb.py",),
     "psycopg": ("data/sources/postgresql.py", "storage/state/postgresql.py"),
     "ray": ("batch/_ray.py",),
     "redis": ("storage/feed/redis.py",),

@@ -14,7 +14,6 @@ from pathlib import Path
 from random import SystemRandom
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote
 
 import headway
 from headway.batch import journal
@@ -22,7 +21,7 @@ from headway.batch.compute import Compute
 from headway.batch.journal import FolderJournal, OutputFiles, Receipt, Terms, describe_terms, terms_of
 from headway.batch.scorer import Callback, Progress, Scorer, batch_bounds, expect_unchanged, score_chunk, score_file
 from headway.core import record
-from headway.core.batch import ScoringOptions
+from headway.core.batch import ScoringOptions, is_data_file, parse_partitions
 from headway.core.errors import ConfigError, DataError, Refused
 from headway.core.plugins import load_format, load_sibling, names
 from headway.core.record import canonical, digest_of
@@ -30,7 +29,6 @@ from headway.core.release import Release
 from headway.registry.bundle import Bundle, open_release
 from headway.storage import addresses
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"
 _SUFFIX = "parquet"
 _MAX_SAMPLES = 32
 _LOCK_WAIT_S = 60.0  # a worker that was lost may write for a while yet
@@ -58,7 +56,7 @@ def list_files(source: Path | str) -> list[SourceFile]:
     no files, or their partitions differ.
     """
     found = _objects(source) if isinstance(source, str) else _paths(source)
-    files = sorted((file for file in found if _is_data(file.name)), key=lambda file: file.name)
+    files = sorted((file for file in found if is_data_file(file.name, f".{_SUFFIX}")), key=lambda file: file.name)
     if not files:
         raise DataError(f"no .{_SUFFIX} file in '{_name(source)}'", where=str(source), hint="a folder of parquet files")
     first = files[0]
@@ -95,10 +93,6 @@ def _paths(source: Path) -> Iterator[SourceFile]:
     return (_source_file(source, path) for path in source.rglob(f"*.{_SUFFIX}") if path.is_file())
 
 
-def _is_data(name: str) -> bool:
-    return name.endswith(f".{_SUFFIX}") and not any(part.startswith((".", "_")) for part in name.split("/"))
-
-
 def _listed(file: SourceFile) -> str:
     return ", ".join(file.partitions) or "none"
 
@@ -116,16 +110,6 @@ def _source_file(source: Path, path: Path) -> SourceFile:
         changed_ns=found.st_mtime_ns,
         partitions=parse_partitions(name.parts[:-1]),
     )
-
-
-def parse_partitions(folders: Sequence[str]) -> dict[str, str | None]:
-    """Return the values of Hive partitions by column.
-
-    >>> parse_partitions(["year=2024", "carrier=A%2FB", "note=__HIVE_DEFAULT_PARTITION__", "other"])
-    {'year': '2024', 'carrier': 'A/B', 'note': None}
-    """
-    pairs = (folder.split("=", 1) for folder in folders if "=" in folder)
-    return {unquote(name): None if value == _NULL else unquote(value) for name, value in pairs}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

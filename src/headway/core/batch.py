@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
 
 from headway.core.variant import Signature
 
@@ -83,6 +84,28 @@ class ScoringOptions:
     def names(self) -> tuple[str, ...]:
         """Names of the columns, each once."""
         return tuple(dict.fromkeys((*self.signature.names, *self.keep)))
+
+
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+def parse_partitions(folders: Sequence[str]) -> dict[str, str | None]:
+    """Return the values of Hive partitions by column.
+
+    >>> parse_partitions(["year=2024", "carrier=A%2FB", "note=__HIVE_DEFAULT_PARTITION__", "other"])
+    {'year': '2024', 'carrier': 'A/B', 'note': None}
+    """
+    pairs = (folder.split("=", 1) for folder in folders if "=" in folder)
+    return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, value in pairs}
+
+
+def is_data_file(name: str, suffix: str) -> bool:
+    """Return whether a path in a folder names data: no part of it begins with `.` or `_`, as other tools have it.
+
+    >>> is_data_file("year=2024/a.parquet", ".parquet"), is_data_file("_temporary/a.parquet", ".parquet")
+    (True, False)
+    """
+    return name.endswith(suffix) and not any(part.startswith((".", "_")) for part in name.split("/"))
 
 
 class Scan(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -122,15 +122,24 @@ def _numbers(column: pl.Series) -> pl.Series:
 Rows = Sequence[tuple[Any, ...]]
 
 
+FETCH_ROWS = 50_000
+"""Rows of a database that are fetched together: as Python objects they take ten times the memory of a table."""
+
+
 def table_from_rows(names: Sequence[str], rows: Rows, *, where: str) -> pl.DataFrame:
-    """Build a table from the rows of a database driver.
+    """Build a table from the rows of a database driver, as `table_from_batches` does."""
+    return table_from_batches(names, [rows], where=where)
+
+
+def table_from_batches(names: Sequence[str], batches: Iterable[Rows], *, where: str) -> pl.DataFrame:
+    """Build a table from batches of rows of a database driver, with one batch in memory beside the table.
 
     Parameters
     ----------
     names : sequence of str
         Column names.
-    rows : sequence of tuple
-        A value per name.
+    batches : iterable of sequence of tuple
+        Rows with a value per name.
     where : str
         The query, for error messages.
 
@@ -142,32 +151,51 @@ def table_from_rows(names: Sequence[str], rows: Rows, *, where: str) -> pl.DataF
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise DataError(f"the query gives two columns '{twice[0]}'", where=where, hint=f"SELECT ... AS {twice[0]}_2")
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return pl.DataFrame([_column(name, values, where) for name, values in zip(names, columns, strict=True)])
+    parts, n_rows = list[pl.DataFrame](), 0
+    kinds: list[list[type]] = [[] for _ in names]
+    for rows in batches:
+        columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        described = zip(names, columns, kinds, strict=True)
+        parts.append(pl.DataFrame([_column(name, values, known, n_rows, where) for name, values, known in described]))
+        n_rows += len(rows)
+    return pl.concat(_same_scale(parts), how="vertical_relaxed") if len(parts) > 1 else parts[0]
 
 
-def _column(name: str, values: Sequence[Any], where: str) -> pl.Series:
-    kinds = {type(value) for value in values} - {type(None)}
-    if kinds == {int, float}:
+def _same_scale(parts: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Return the tables with decimals of one scale, the largest of each column."""
+    scales = dict[str, int]()
+    for part in parts:
+        for name, dtype in part.schema.items():
+            if isinstance(dtype, pl.Decimal):
+                scales[name] = max(scales.get(name, 0), dtype.scale)
+    wanted = {name: pl.Decimal(38, scale) for name, scale in scales.items()}
+    return [part.cast({name: wanted[name] for name in part.columns if name in wanted}) for part in parts]
+
+
+def _column(name: str, values: Sequence[Any], known: list[type], n_before: int, where: str) -> pl.Series:
+    """Return the values of a batch; `known` are the types before it, and gets those of the batch."""
+    found = {type(value) for value in values} - {type(None)}
+    first = known or [type(item) for item in values if item is not None][:1]
+    known[:] = [*first, *(kind for kind in found if kind not in first)]
+    if {*known} == {int, float}:
         return pl.Series(name, values, dtype=pl.Float64, strict=False)
-    if len(kinds) > 1:
-        row, value = next((row, item) for row, item in enumerate(values, 1) if _differs(item, values))
+    if len(known) > 1:
+        row, value = next((row, item) for row, item in enumerate(values, n_before + 1) if _differs(item, first[0]))
         raise DataError(
-            f"column '{name}' holds {' and '.join(sorted(kind.__name__ for kind in kinds))}",
+            f"column '{name}' holds {' and '.join(sorted(kind.__name__ for kind in known))}",
             where=f"{value!r} in row {row} of {where}",
             hint=f"CAST({name} AS ...) in [data] query",
         )
     column = pl.Series(name, values)
     if column.dtype == pl.Object:
         raise DataError(
-            f"column '{name}' holds {next(iter(kinds)).__name__}, which a table cannot hold",
+            f"column '{name}' holds {known[0].__name__}, which a table cannot hold",
             where=where,
             hint=f"CAST({name} AS text) in [data] query",
         )
     return column
 
 
-def _differs(value: object, values: Sequence[Any]) -> bool:
+def _differs(value: object, kind: type) -> bool:
     """Return True if a value has another type than the first one."""
-    first = next(item for item in values if item is not None)
-    return value is not None and type(value) is not type(first)
+    return value is not None and type(value) is not kind

@@ -11,13 +11,15 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from headway.core.batch import is_data_file, parse_partitions
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, HeadwayError
-from headway.core.plugins import load_object
+from headway.core.plugins import load_object, load_sibling
 from headway.core.sections import DataSection
 from headway.data.context import load_source
 from headway.data.dvc import POINTER, not_fetched_error, resolve_pointer, unfetched_files
 from headway.data.parsing import parse_dates, replace_missing
+from headway.storage import addresses
 
 
 def read_csv(path: Path) -> pl.DataFrame:
@@ -147,6 +149,8 @@ def resolve_path(path: Path) -> Path:
 
 def _read_source(config: Config, section: DataSection) -> pl.DataFrame:
     path = resolve_path(config.path(section.source))
+    if section.source.startswith("s3://"):
+        return _read_objects(section)
     if "://" in section.source:
         return _read_database(section, Path(config.folder))
     if section.query:
@@ -168,20 +172,79 @@ def _read_files(path: Path) -> pl.DataFrame:
     found = _list_files(path)
     if not found:
         raise DataError(f"no file '{path.name}'", where=str(path), hint=f"files that end with {', '.join(_READERS)}")
-    tables = [read_file(file_) for file_ in found]
-    for file, table in zip(found, tables, strict=True):
-        if table.schema != tables[0].schema:
+    folder = path if path.is_dir() else path.parent
+    return _concat({file.relative_to(folder).as_posix(): read_file(file) for file in found}, str(folder))
+
+
+def _read_objects(section: DataSection) -> pl.DataFrame:
+    """Concatenate the parquet objects below `s3://BUCKET/PREFIX`, in order of name."""
+    if section.query:
+        raise ConfigError("a query is for a database", where="[data] source", hint="remove query")
+    address = section.source.rstrip("/")
+    bucket = load_sibling(addresses.__name__, "s3", reads=f"'{address}'").Bucket(address)
+    keys = sorted(found.key for found in bucket.objects() if is_data_file(found.key, ".parquet"))
+    if not keys:
+        raise DataError(f"no .parquet object below '{address}'", hint="s3://BUCKET/PREFIX of parquet objects")
+    tables = {}
+    for key in keys:
+        try:
+            frame = pl.scan_parquet(
+                f"{address}/{key}", glob=False, hive_partitioning=False, storage_options=bucket.read_options
+            )
+            tables[key] = frame.collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(
-                f"'{file.name}' has other columns than '{found[0].name}': {_schema_difference(table, tables[0])}",
-                where=str(found[0].parent),
+                f"cannot read '{key}': {error}", where=f"{address}/{key}", hint="is it a parquet file?"
+            ) from error
+    return _concat(tables, address)
+
+
+def _concat(tables: dict[str, pl.DataFrame], where: str) -> pl.DataFrame:
+    """Concatenate tables by name, with a column for each Hive partition in their names."""
+    tables = _with_partitions(tables, where)
+    (first_name, first), *others = tables.items()
+    for name, table in others:
+        if table.schema != first.schema:
+            raise DataError(
+                f"'{name}' has other columns than '{first_name}': {_schema_difference(table, first)}",
+                where=where,
                 hint="write both with the same columns and types",
             )
-    return pl.concat(tables)
+    return pl.concat(tables.values())
+
+
+def _with_partitions(tables: dict[str, pl.DataFrame], where: str) -> dict[str, pl.DataFrame]:
+    """Add the Hive partitions of each name as columns: integers if all values are, else strings."""
+    values = {name: parse_partitions(name.split("/")[:-1]) for name in tables}
+    names = list(next(iter(values.values())))
+    for file, found in values.items():
+        if list(found) != names:
+            raise DataError(
+                f"'{file}' has the partitions {', '.join(found) or 'none'}, '{next(iter(values))}' has "
+                f"{', '.join(names) or 'none'}",
+                where=where,
+                hint="one layout for all files, such as year=2024/month=1/part.parquet",
+            )
+    kinds = {name: _partition_type([found[name] for found in values.values()]) for name in names}
+    return {
+        file: table.with_columns(
+            pl.lit(values[file][name], dtype=pl.String).cast(kinds[name]).alias(name) for name in names
+        )
+        for file, table in tables.items()
+    }
+
+
+def _partition_type(values: Sequence[str | None]) -> type[pl.DataType]:
+    is_number = all(value is None or re.fullmatch(r"0|-?[1-9]\d{0,17}", value) for value in values)
+    return pl.Int64 if is_number else pl.String
 
 
 def _list_files(path: Path) -> list[Path]:
-    folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
-    return sorted(file for file in folder.glob(pattern) if file.suffix in _READERS)
+    """Return the files of a folder and of the Hive partitions in it, or those of a pattern."""
+    if not path.is_dir():
+        return sorted(file for file in path.parent.glob(path.name) if file.suffix in _READERS)
+    found = (file for file in path.rglob("*") if file.suffix in _READERS)
+    return sorted(file for file in found if all("=" in name for name in file.relative_to(path).parts[:-1]))
 
 
 def _schema_difference(table: pl.DataFrame, first: pl.DataFrame) -> str:

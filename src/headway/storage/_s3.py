@@ -78,9 +78,11 @@ class Bucket:
         return f"{url.scheme}://{url.hostname}{f':{url.port}' if url.port else ''}"
 
     @property
-    def region(self) -> str:
-        """The region that requests are signed for."""
-        return str(self._client.meta.region_name)
+    def read_options(self) -> dict[str, str]:
+        """Server and region for polars, which reads objects by their address with the credentials that boto3 finds."""
+        plain = self.server.startswith("http://")
+        region = str(self._client.meta.region_name)
+        return {"aws_endpoint_url": self.server, "aws_region": region, "aws_allow_http": str(plain).lower()}
 
     def create(self, key: str, content: bytes, *, metadata: Mapping[str, str] | None = None) -> bool:
         """Create an object; return False, and change nothing, if one with this key exists.

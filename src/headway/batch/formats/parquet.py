@@ -21,7 +21,9 @@ class Parquet:
 
     def scan(self, path: Path | str, options: ScoringOptions) -> PolarsScan:
         """Open a parquet file, or an object on S3 by its address."""
-        storage = s3_options(path) if isinstance(path, str) else None
+        storage = None
+        if isinstance(path, str):
+            storage = load_sibling(addresses.__name__, "s3", reads=f"'{path}'").Bucket(path).read_options
         frame = pl.scan_parquet(path, glob=False, hive_partitioning=False, storage_options=storage)
         return PolarsScan(frame, options, path)
 
@@ -40,16 +42,6 @@ class Parquet:
         frame = pl.scan_parquet(list(parts), hive_partitioning=False) if parts else _frame(empty).lazy()
         rows = columns.chunk_rows(1)
         frame.sink_parquet(out, compression="snappy", row_group_size=rows, maintain_order=True, metadata=dict(about))
-
-
-def s3_options(address: str) -> dict[str, str]:
-    """Return the server and region of an address for polars, which takes the credentials that boto3 finds."""
-    bucket = load_sibling(addresses.__name__, "s3", reads=f"'{address}'").Bucket(address)
-    return {
-        "aws_endpoint_url": bucket.server,
-        "aws_region": bucket.region,
-        "aws_allow_http": "true" if bucket.server.startswith("http://") else "false",
-    }
 
 
 def _encoded(frame: pl.DataFrame) -> bytes:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 import psycopg
 
 from headway.core.errors import DataError
-from headway.data.parsing import table_from_rows
+from headway.data.parsing import FETCH_ROWS, table_from_batches
 
 CONNECT_S = 10
+_SELECTS = re.compile(r"\s*(select|with|values|table)\b", re.IGNORECASE)
 
 
 def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:  # noqa: ARG001 - a server has no folder
@@ -29,8 +33,11 @@ def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:  # noqa: ARG0
 
 
 def _answer(connection: psycopg.Connection[tuple[object, ...]], query: str) -> pl.DataFrame:
-    with connection.cursor() as cursor:
+    """Fetch the result in batches, by a cursor of the server where the query can have one: it holds the result then."""
+    with connection.cursor(name="headway") if _SELECTS.match(query) else connection.cursor() as cursor:
         cursor.execute(query.encode())
         if cursor.description is None:
             raise DataError("the query gives no table", where=query, hint='query = "SELECT ... FROM ..."')
-        return table_from_rows([column.name for column in cursor.description], cursor.fetchall(), where=query)
+        batches = iter(partial(cursor.fetchmany, FETCH_ROWS), [])
+        names = [column.name for column in cursor.description]
+        return table_from_batches(names, chain([cursor.fetchmany(FETCH_ROWS)], batches), where=query)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
 import polars as pl
 
 from headway.core.errors import DataError
-from headway.data.parsing import parse_dates, table_from_rows
+from headway.data.parsing import FETCH_ROWS, parse_dates, table_from_batches
 
 SCHEME = "sqlite:///"
 
@@ -36,4 +38,5 @@ def _answer(database: sqlite3.Connection, query: str) -> pl.DataFrame:
     if cursor.description is None:
         raise DataError("the query gives no table", where=query, hint='query = "SELECT ... FROM ..."')
     names = [column[0] for column in cursor.description]
-    return parse_dates(table_from_rows(names, cursor.fetchall(), where=query))
+    batches = iter(partial(cursor.fetchmany, FETCH_ROWS), [])
+    return parse_dates(table_from_batches(names, chain([cursor.fetchmany(FETCH_ROWS)], batches), where=query))

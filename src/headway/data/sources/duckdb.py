@@ -1,0 +1,37 @@
+"""Query a DuckDB file, `duckdb:///FILE`, opened read-only, or files by `duckdb://`, such as parquet in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from headway.core.errors import DataError
+
+SCHEME = "duckdb://"
+
+
+def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:
+    """Return the result of a query; DuckDB reads, filters and aggregates within its own memory limit.
+
+    `duckdb:////data/x.db` is absolute, `duckdb:///x.db` relative to `folder`, as are the files that a query names.
+    """
+    if url != SCHEME and not url.startswith(f"{SCHEME}/"):
+        raise DataError(f"'{url}' names no file", hint="duckdb:///FILE, with three slashes, or duckdb:// for none")
+    name = url.removeprefix(f"{SCHEME}/") if url != SCHEME else ""
+    path = folder / name
+    if name and not path.is_file():
+        raise DataError(
+            f"no file '{path.name}'", where=str(path), hint="correct the path: --data, or [data] source in headway.toml"
+        )
+    settings = {"file_search_path": str(folder.resolve()), "autoinstall_known_extensions": False}
+    try:
+        with duckdb.connect(str(path) if name else ":memory:", read_only=bool(name), config=settings) as database:
+            statements = database.extract_statements(query)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                raise DataError("the query is not one SELECT", where=query, hint='query = "SELECT ... FROM ..."')
+            return pl.DataFrame(database.sql(query))
+    except duckdb.Error as error:
+        message = str(error).partition("\n")[0]
+        raise DataError(f"DuckDB refuses the query: {message}", where=f"{url}: {query}", hint="[data] query") from error
