@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from store_rows import pointers
+from store_rows import blobs, pointers
 
 PARTS: dict[str, Callable[[], Result]] = {
     "pointer_cas": pointers.winners,
     "pointer_kills": pointers.lost,
     "pointer_reads": pointers.reads,
+    "blob_creates": blobs.winners,
+    "blob_kills": blobs.lost,
 }
 
 if __name__ == "__main__":

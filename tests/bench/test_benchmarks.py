@@ -56,7 +56,7 @@ QUICK = [
     ("predict",),
     ("trust", "floors"),
     ("scale", "predict"),
-    ("stores", "pointer_cas", "pointer_kills", "pointer_reads"),
+    ("stores", "pointer_cas", "pointer_kills", "pointer_reads", "blob_creates", "blob_kills"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
