@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import product
-from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
+from client_environments import Environment, environment
 from running import MIXED, ask, loaded, serving
 from tests.house.pages import code_blocks
 from tests.house.source_tree import ROOT
@@ -31,29 +24,6 @@ CHECKS = (
     "response_schema_conformance",
     "unsupported_method",
 )
-
-
-class Environment:
-    """A virtual environment."""
-
-    def __init__(self, folder: Path, *packages: str) -> None:
-        self._folder = folder
-        python = shutil.which("python3.11") or sys.executable
-        subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
-        self.run("python", "-m", "pip", "install", "--quiet", "--no-compile", *packages)
-
-    def run(self, program: str, *words: str, **variables: str) -> None:
-        """Run an installed program; a failure shows its output."""
-        command, environ = [str(self._folder / "venv" / "bin" / program), *words], {**os.environ, **variables}
-        run = subprocess.run(command, cwd=self._folder, env=environ, check=False, capture_output=True, text=True)
-        assert run.returncode == 0, run.stdout + run.stderr
-
-
-@contextmanager
-def environment(*packages: str) -> Iterator[Environment]:
-    """Create an environment with these packages, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="headway-client-") as folder:
-        yield Environment(Path(folder), *packages)
 
 
 @contextmanager
@@ -118,14 +88,3 @@ def test_the_openapi_document_is_valid_and_describes_every_response(tmp_path):
         words = ("--max-examples", "60", "--seed", "1", "--phases", "examples,coverage,fuzzing")
         address = f"{server.address}/openapi.json"
         made.run("st", "--config-file", str(settings), "run", address, *words, "--checks", ",".join(CHECKS))
-
-
-@pytest.mark.long
-def test_tritons_load_generator_runs_to_its_end():
-    with environment("perf-analyzer==2.60.0") as made, models() as variables:
-        short = ("--measurement-interval", "300", "--stability-percentage", "999", "--max-trials", "3")
-        for name in ("flights", "mixed"):
-            (version,) = json.load(urlopen(f"{variables['HEADWAY_ADDRESS']}/v2/models/{name}"))["versions"]
-            for protocol, which in product(("http", "grpc"), ((), ("-x", version))):
-                address = variables["HEADWAY_ADDRESS" if protocol == "http" else "HEADWAY_GRPC"].partition("://")[2]
-                made.run("perf_analyzer", "-m", name, *which, "-i", protocol, "-u", address, *short)

@@ -37,6 +37,7 @@ def test_the_server_and_the_model_are_live_ready_and_described(client):
     assert client.get_server_metadata()["name"] == "headway"
     version = client.get_model_metadata("flights")["versions"][0]
     assert client.is_model_ready("flights", version) and client.get_model_metadata("flights", version)
+    assert client.get_model_metadata("flights")["outputs"][0]["shape"] == [-1, 1]
     assert client.get_model_config("mixed", "")["input"][1]["data_type"] == "TYPE_STRING"
 
 

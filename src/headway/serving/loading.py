@@ -116,7 +116,8 @@ def load_model(bundle: Bundle, online: Path = Path(), *, limits: RequestLimits =
     engine = open_release(bundle)
     features = OnlineFeatures(variant.signature, release.views, online)
     version = version_of(bundle.digest)
-    contract = release.contract
+    contract, answers = release.contract, release.self_test.answers
+    n_outputs = len(answers[0]) if answers else -1
     classes = variant.signature.classes if variant.task == "multiclass" else ()
     parameters: dict[str, Scalar] = {
         "release": bundle.digest,
@@ -132,7 +133,9 @@ def load_model(bundle: Bundle, online: Path = Path(), *, limits: RequestLimits =
         engine=engine,
         reader=RequestReader(features.request, ignored=features.columns, limits=limits),
         writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output, classes=classes),
-        metadata=describe_model(features.request, name=release.name, version=version, parameters=parameters),
+        metadata=describe_model(
+            features.request, name=release.name, version=version, parameters=parameters, n_outputs=n_outputs
+        ),
         columns=variant.signature.names,
         classes=classes,
         calibrate=calibration_function(release.calibrator),

@@ -255,7 +255,10 @@ def test_metadata_names_the_classes_of_a_classifier():
 
 
 def test_metadata_lists_the_columns_in_order():
-    metadata = msgspec.json.decode(describe_model(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
+    metadata = msgspec.json.decode(
+        describe_model(MIXED, name="m", version="v", parameters={"threshold": 0.5}, n_outputs=2)
+    )
+    assert metadata["outputs"][0]["shape"] == [-1, 2]
     assert [(tensor["name"], tensor["datatype"]) for tensor in metadata["inputs"]] == [
         ("size", "FP64"),
         ("carrier", "BYTES"),

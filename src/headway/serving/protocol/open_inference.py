@@ -514,11 +514,13 @@ def _violation_parameters(violations: Sequence[Violation]) -> bytes:
     return b',"parameters":%b' % _json(outside)
 
 
-def describe_model(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
+def describe_model(
+    signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar], n_outputs: int = -1
+) -> bytes:
     """Encode the metadata of a model: inputs in order, the output with its classes, and the release's parameters."""
     inputs = tuple(TensorMetadata(field.name, field.datatype, (-1, 1)) for field in signature.inputs)
     classes = OutputClasses(signature.classes) if signature.classes else None
-    output = TensorMetadata(signature.output, "FP64", (-1, -1), classes)
+    output = TensorMetadata(signature.output, "FP64", (-1, n_outputs), classes)
     return _json(ModelMetadata(name, (version,), "headway", inputs, (output,), dict(parameters)))
 
 
