@@ -500,7 +500,12 @@ class ServeSection(Record, frozen=True, kw_only=True):
         ),
     ] = 128
     max_connections: Annotated[
-        int, Meta(description="Maximum open connections of a worker; further ones get status 503.", ge=1)
+        int,
+        Meta(
+            description="Maximum open connections of a worker, over HTTP and over gRPC each; further ones get status 503, "
+            "and over gRPC are closed without being counted.",
+            ge=1,
+        ),
     ] = 4096
     max_batch_rows: Annotated[int, Meta(description="Maximum rows of a batch (one engine call).", ge=1)] = 1024
     max_queue_rows: Annotated[

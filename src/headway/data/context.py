@@ -84,11 +84,13 @@ class Check(Protocol):
 class Window:
     """Rows of one period: float64 of shape (n, d), missing as NaN, categories as ranks; `groups` int64 of shape (n,).
 
-    Rows of one group are dependent; groups are numbered in the order of time, such as days since some day.
+    Rows of one group are dependent; groups are numbered in the order of time, such as days since some day. `weights`
+    float64 of shape (n,) are the numbers of requests that the rows of a log that samples stand for, None for one each.
     """
 
     rows: Floats
     groups: Ints
+    weights: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Daily numbers of each feature: level, spread, missing share, category shares, and the share out of range.
 
+Rows of a log that samples count by the number of requests that each stands for.
+
 A feature is read by bins that the reference fixes. Its level and spread are those of normal scores (the normal quantile
 of a value's rank among the rows of the reference), so that heavy tails of rows do no harm.
 """
@@ -46,10 +48,15 @@ class DailySeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DailyValues:
-    """Daily numbers float64 [T, K], NaN where a day has no value, with day numbers int64 [T] and rows float64 [T]."""
+    """Daily numbers float64 [T, K], NaN where a day has no value, with day numbers int64 [T].
+
+    `rows` float64 [T] are the rows of a day; of a log that samples, Kish's effective number of them, while `sent` is
+    the number of requests that they stand for.
+    """
 
     days: Ints
     rows: Floats
+    sent: Floats
     values: Floats
 
     def __len__(self) -> int:
@@ -58,7 +65,12 @@ class DailyValues:
     def part(self, begin: int, end: int | None = None) -> DailyValues:
         """Return the days from one index to another."""
         here = slice(begin, end)
-        return DailyValues(days=self.days[here], rows=self.rows[here], values=self.values[here])
+        return DailyValues(days=self.days[here], rows=self.rows[here], sent=self.sent[here], values=self.values[here])
+
+    @property
+    def sampling_noise(self) -> Floats:
+        """How much larger the sampling of the log made the variance of each day's mean, in variances of a row [T]."""
+        return 1 / self.rows - 1 / self.sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +87,9 @@ class FeatureReader:
     scores: Floats
     category_series: Ints
 
-    def read(self, values: Floats, day: Ints, rows: Floats) -> Floats:
-        """Return the daily numbers [T, series] of values [n], whose days are numbered from 0."""
-        counts = tally(day * self.size + self.codes(values), len(rows) * self.size).reshape(-1, self.size)
+    def read(self, values: Floats, day: Ints, rows: Floats, weights: Floats | None = None) -> Floats:
+        """Return the daily numbers [T, series] of values [n], whose days are numbered from 0; `rows` [T] by weight."""
+        counts = tally(day * self.size + self.codes(values), len(rows) * self.size, weights).reshape(-1, self.size)
         return counts / rows[:, None] if len(self.category_series) else self._of_counts(counts, rows)
 
     @property
@@ -94,9 +106,11 @@ class FeatureReader:
             return self.category_series[ranks]
         return np.where(missing, self.size - 1, np.searchsorted(self.edges, values, side="right"))
 
-    def shares(self, values: Floats) -> Floats:
+    def shares(self, values: Floats, weights: Floats | None = None) -> Floats:
         """Return the share of each bin [size] in values [n]."""
-        return tally(self.codes(values), self.size) / max(len(values), 1)
+        counts = tally(self.codes(values), self.size, weights)
+        found: Floats = counts / max(counts.sum(), 1)
+        return found
 
     def _of_counts(self, counts: Floats, rows: Floats) -> Floats:
         present = rows - counts[:, -1]
@@ -127,11 +141,13 @@ def series_of(readers: Sequence[FeatureReader]) -> tuple[DailySeries, ...]:
 
 def daily_values(readers: Sequence[FeatureReader], window: Window) -> DailyValues:
     """Return the daily numbers of the days of a window that have rows enough."""
-    days, day, counts = np.unique(window.groups, return_inverse=True, return_counts=True)
-    rows = counts.astype(np.float64)
-    parts = [reader.read(window.rows[:, number], day, rows) for number, reader in enumerate(readers)]
-    keep = rows >= SMALL_DAY * np.median(rows) if len(rows) else np.zeros(0, np.bool_)
-    return DailyValues(days=days[keep], rows=rows[keep], values=np.column_stack(parts)[keep])
+    days, day = np.unique(window.groups, return_inverse=True)
+    weights = window.weights
+    sent = tally(day, len(days), weights)
+    rows = sent if weights is None else np.square(sent) / tally(day, len(days), np.square(weights))
+    parts = [reader.read(window.rows[:, number], day, sent, weights) for number, reader in enumerate(readers)]
+    keep = sent >= SMALL_DAY * np.median(sent) if len(sent) else np.zeros(0, np.bool_)
+    return DailyValues(days=days[keep], rows=rows[keep], sent=sent[keep], values=np.column_stack(parts)[keep])
 
 
 def joined(parts: Sequence[DailyValues]) -> DailyValues:
@@ -139,6 +155,7 @@ def joined(parts: Sequence[DailyValues]) -> DailyValues:
     return DailyValues(
         days=np.concatenate([part.days for part in parts]),
         rows=np.concatenate([part.rows for part in parts]),
+        sent=np.concatenate([part.sent for part in parts]),
         values=np.concatenate([part.values for part in parts]),
     )
 

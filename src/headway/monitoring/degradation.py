@@ -27,7 +27,7 @@ from headway.evaluation.statistics.intervals import (
     ratio_of_sums,
     t_interval,
 )
-from headway.evaluation.statistics.tables import bin_table, binary_answers, tally
+from headway.evaluation.statistics.tables import bin_table, binary_answers, tally, weighted
 from headway.registry.judge import Limit, compare_with_limit, judge
 
 AUC_CHANGE, CALIBRATION_ERROR, COST, BIAS = "roc_auc.change", "ece.split", "cost", "bias"
@@ -150,10 +150,11 @@ WITHOUT_DECIMALS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionCosts:
-    """Cost of the decision on each row, float64 [n], and its group, int64 [n] in order of time."""
+    """Cost of the decision on each row, float64 [n], its group, int64 [n] in order of time, and its weight."""
 
     costs: Floats
     groups: Ints
+    weights: Floats | None = None
 
 
 def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: Costs) -> Floats:
@@ -196,5 +197,5 @@ def format_amount(cost: float) -> str:
 
 def _mean_cost(priced: DecisionCosts) -> Estimate:
     numbers, codes = np.unique(priced.groups, return_inverse=True)
-    sums, rows = tally(codes, len(numbers), priced.costs), tally(codes, len(numbers))
+    sums, rows = (tally(codes, len(numbers), weighted(one, priced.weights)) for one in (priced.costs, None))
     return ratio_of_sums(sums[None], rows[None])[0]

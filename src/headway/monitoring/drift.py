@@ -12,9 +12,9 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field
-from headway.data.context import Windows
+from headway.data.context import Window, Windows
 from headway.evaluation.statistics.intervals import UNBOUNDED, Estimate, Sample, autocorrelation_factor, t_interval
-from headway.evaluation.statistics.tables import quantile_edges, tally
+from headway.evaluation.statistics.tables import quantile_edges, tally, weighted
 
 BINS = 40
 _SAMPLE = 16_384
@@ -71,6 +71,28 @@ def feature_values(windows: Windows, number: int) -> Floats:
     return np.concatenate([windows.before.rows[:, number], windows.after.rows[:, number]])
 
 
+def window_weights(windows: Windows) -> Floats | None:
+    """Return the weights of the rows of both windows, those before first -> float64 [n], None if all are 1."""
+    parts = (windows.before, windows.after)
+    if all(part.weights is None for part in parts):
+        return None
+    return np.concatenate([np.ones(len(part.rows)) if part.weights is None else part.weights for part in parts])
+
+
+def thinned(window: Window) -> Window:
+    """Return a window without weights, for methods that give each row of a group the same.
+
+    Rows are left out at random, always the same ones, so that those of a group have one rate.
+    """
+    if window.weights is None:
+        return window
+    codes, count = _dense_codes(window.groups)
+    largest = np.zeros(count)
+    np.maximum.at(largest, codes, window.weights)
+    kept = np.random.default_rng(0).random(len(codes)) < window.weights / largest[codes]
+    return Window(rows=window.rows[kept], groups=window.groups[kept])
+
+
 def make_bins(field: Field, values: Floats, *, max_bins: int = BINS) -> FeatureBins:
     """Return at most `max_bins` bins of equal mass over values [n] of both windows; for categories, one bin each."""
     if field.categories:
@@ -116,6 +138,7 @@ def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
 def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measurement]:
     """Yield one measurement for each feature, in the order of the signature."""
     before, n_before = _dense_codes(windows.before.groups[known])
+    weights = None if windows.before.weights is None else windows.before.weights[known]
     after, n_after = _dense_codes(windows.after.groups)
     sample = Sample(n_rows=len(before) + len(after), n_groups=n_before + n_after, bounds=UNBOUNDED)
     for number, field in enumerate(windows.signature.inputs):
@@ -123,9 +146,12 @@ def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measureme
         bins = make_bins(field, values, max_bins=RANK_BINS)
         codes, split = bins.codes(values), len(losses)
         cells = before * bins.size + codes[:split][known]
-        lost = tally(cells, n_before * bins.size, losses[known]).reshape(n_before, bins.size)
-        rows = tally(cells, n_before * bins.size).reshape(n_before, bins.size)
-        now = tally(after * bins.size + codes[split:], n_after * bins.size).reshape(n_after, bins.size)
+        lost, rows = (
+            tally(cells, n_before * bins.size, weighted(values, weights)).reshape(n_before, bins.size)
+            for values in (losses[known], None)
+        )
+        now = tally(after * bins.size + codes[split:], n_after * bins.size, windows.after.weights)
+        now = now.reshape(n_after, bins.size)
         yield replace(t_interval("drift.loss", _change(lost, rows, now), sample), slice=field.name)
 
 

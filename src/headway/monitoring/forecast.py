@@ -47,6 +47,10 @@ _SHIFTS = (0.5, 2.0)
 """Standard deviations of the shifts that the sequential form expects, in those of a day."""
 _SMALLEST = 1e-300
 _FLOOR_SHARE, _FLOOR_OTHER = 0.1, 0.05
+_ROW_VARIANCE = {"level": 1.0, "spread": 0.5}
+_SHARE_VARIANCE = 0.25
+"""Variance of a daily number by its independent rows, times their number: of a normal score, of the logarithm of its
+standard deviation, and of the angle of a share."""
 
 Span = tuple[int, int]
 
@@ -75,7 +79,8 @@ def forecast_forms(
             where=f"a reference of {MIN_GROUPS} days is needed",
             hint="evaluate the release on more days",
         )
-    fit = Forecast(reference, np.array([daily.is_share for daily in series]))
+    row_variance = np.array([_ROW_VARIANCE.get(daily.kind, _SHARE_VARIANCE) for daily in series])
+    fit = Forecast(reference, np.array([daily.is_share for daily in series]), row_variance)
     tested = np.array([daily.kind != "outside" for daily in series])
     features = np.array([daily.feature for daily in series])[tested]
     end = len(later)
@@ -113,8 +118,8 @@ def _combined(p: Floats, features: Ints) -> FormResult:
 class Forecast:
     """What the days of a reference say of normal days; numbers [K] that are shares are read as angles."""
 
-    def __init__(self, reference: DailyValues, is_share: Bools) -> None:
-        self.is_share, self.n_rows = is_share, float(reference.rows.sum())
+    def __init__(self, reference: DailyValues, is_share: Bools, row_variance: Floats) -> None:
+        self.is_share, self.row_variance, self.n_rows = is_share, row_variance, float(reference.rows.sum())
         self.counts = np.nan_to_num(reference.values * reference.rows[:, None]).sum(0)
         weekday = reference.days % WEEK
         self.has_weeks = bool(np.bincount(weekday, minlength=WEEK).min() >= MIN_EACH_WEEKDAY)
@@ -170,7 +175,7 @@ class Forecast:
         The cells of the grid are reweighted by how likely they make the later days without a shift.
         """
         t, _, variance = self._deviations(later, [(0, len(later))], MAX_DEVIATION)
-        t2, own = np.square(t[:, 0]), variance[:, 0, None]
+        t2, own = np.square(t[:, 0]), variance[:, 0]
         logs = np.log(self.weight + _SMALLEST) - 0.5 * np.log(own * self.variances)
         logs -= (self.dof + 1) / 2 * np.log1p(t2 / self.dof)
         weight = np.exp(logs - logs.max(0))
@@ -185,7 +190,10 @@ class Forecast:
     def _deviations(
         self, later: DailyValues, spans: Sequence[Span], max_deviation: float
     ) -> tuple[Floats, Floats, Floats]:
-        """Return |t| [G, S, K], the distance from the best forecast [S, K], and the forecast's variance [G, S]."""
+        """Return |t| [G, S, K], the distance from the best forecast [S, K], and the forecast's variance [G, S, K].
+
+        Later days vary as those of the reference, and by as many rows as a log that samples left out.
+        """
         begins, ends = np.array(spans).T
         length = (ends - begins)[:, None]
         weekday = later.days % WEEK
@@ -193,9 +201,12 @@ class Forecast:
         mean, mix = ((_sums(part)[ends] - _sums(part)[begins]) / length for part in (values, pattern))
         variance = np.einsum("sd,gde,se->gs", mix, self.covariances, mix)
         variance += np.stack([_mean_variance(later.days, rho, h, spans) for rho, h in _GRID])
-        error = np.sqrt(variance[:, :, None] * self.variances[:, None, :])
+        noise = _sums(later.sampling_noise)
+        of_sampling = (noise[ends] - noise[begins])[:, None] / np.square(length) * self.row_variance
+        whole = variance[:, :, None] + of_sampling / self.variances[:, None, :]
+        error = np.sqrt(whole * self.variances[:, None, :])
         t = np.abs(mean - np.einsum("sd,gdk->gsk", mix, self.coefficients)) / error
-        return t, np.abs(mean - mix @ self.best), variance
+        return t, np.abs(mean - mix @ self.best), whole
 
     def _farthest(self, spans: Sequence[Span]) -> Floats:
         """Return how far the mean of a stretch of that length went within the reference [S, K]."""

@@ -28,6 +28,7 @@ from headway.core.monitoring import Drift
 from headway.core.release import Contract
 from headway.data.context import Window, Windows, load_detector
 from headway.evaluation.statistics.intervals import exact_measurement
+from headway.evaluation.statistics.tables import tally
 from headway.monitoring.daily_values import daily_values, feature_readers, joined, series_of
 from headway.monitoring.drift import feature_values, make_bins
 from headway.monitoring.forecast import FormResult, forecast_forms
@@ -143,7 +144,7 @@ def _by_blocks(windows: Windows) -> Windows:
             continue
         blocks: Ints = begin + np.unique(window.groups, return_inverse=True)[1].astype(np.int64) // size
         begin = int(blocks.max()) + 1
-        parts.append(Window(rows=window.rows, groups=blocks))
+        parts.append(replace(window, groups=blocks))
     before, between, after = parts
     return replace(windows, before=before or windows.before, between=between, after=after or windows.after)
 
@@ -191,7 +192,11 @@ def _feature_finding(windows: Windows, number: int, of_all: Finding, p: float) -
     values = feature_values(windows, number)
     bins = make_bins(windows.signature.inputs[number], values)
     codes, split = bins.codes(values), len(windows.before.rows)
-    one, two = (np.bincount(part, minlength=bins.size) / len(part) for part in (codes[:split], codes[split:]))
+    counts = (
+        tally(part, bins.size, window.weights)
+        for part, window in ((codes[:split], windows.before), (codes[split:], windows.after))
+    )
+    one, two = (count / count.sum() for count in counts)
     largest = int(np.argmax(np.abs(one - two)))
     message = (
         f"{bins.field.name} changed (p {p:.3g} after correction for {len(windows.signature.inputs)} features): "

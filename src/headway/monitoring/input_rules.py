@@ -99,9 +99,9 @@ def _weekly(daily: DailyValues) -> DailyValues:
     """Return the means of each day and the six before it [T - 6, K], without the largest and the smallest of them."""
     if len(daily) < WEEK:
         return daily.part(0, 0)
-    rows = sliding_window_view(daily.rows, WEEK).sum(-1)
+    rows, sent = (sliding_window_view(part, WEEK).sum(-1) for part in (daily.rows, daily.sent))
     middle = np.sort(sliding_window_view(daily.values, WEEK, axis=0), axis=-1)[..., 1:-1].mean(-1)
-    return DailyValues(days=daily.days[WEEK - 1 :], rows=rows, values=middle)
+    return DailyValues(days=daily.days[WEEK - 1 :], rows=rows, sent=sent, values=middle)
 
 
 def _of_weeks(out: Bools, days: Bools) -> Bools:

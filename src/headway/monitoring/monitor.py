@@ -41,7 +41,7 @@ from headway.monitoring.degradation import (
     split_ece,
 )
 from headway.monitoring.deployed_release import DeployedRelease
-from headway.monitoring.drift import rank_drift_costs
+from headway.monitoring.drift import rank_drift_costs, thinned
 from headway.monitoring.input_drift import judge_inputs, overall_p
 from headway.monitoring.input_rules import IN_A_ROW, check_rows, check_volume
 from headway.monitoring.performance_estimation import estimate_performance, require_known_inputs
@@ -258,8 +258,11 @@ def _lost_finding(span: LostSpan) -> Finding:
 
 
 def _row_checks(context: MonitoringContext, window: MonitoringWindow, usual: float | None) -> list[Finding]:
-    """Check the rows and their number at once, where their drift cannot be judged."""
-    release, rows = context.deployed.release, window.current.rows
+    """Check the rows and their number at once, where their drift cannot be judged.
+
+    The limits are those of rows of equal weight, so a log that samples is thinned.
+    """
+    release, rows = context.deployed.release, thinned(window.current.detector_window()).rows
     found = check_rows(rows, window.judged.rows, release.contract, release.variant.signature)
     if context.source == "log" and window.over:
         n_sent = window.current.n_sent + sum(span.rows for span in window.lost)
@@ -316,7 +319,8 @@ def _estimated(deployed: DeployedRelease, window: MonitoringWindow, drift: Drift
     if past:
         before, now = past[-1].detector_window(), window.current.detector_window()
         require_known_inputs(before, now, deployed.release.variant.signature, drift=drift)
-    return estimate_performance([rows.labeled_scores() for rows in past], window.current.scores, window.current.groups)
+    rows = window.current
+    return estimate_performance([part.labeled_scores() for part in past], rows.scores, rows.groups, rows.weights)
 
 
 def _quality(deployed: DeployedRelease, rows: ScoredRows, period: str) -> Evidence:
@@ -335,14 +339,14 @@ def _cost(context: MonitoringContext, window: MonitoringWindow) -> Measurement:
     rows = window.current
     now, judged = (part.decision_costs(threshold=threshold, costs=costs) for part in (rows, window.judged))
     days = max((end_time(rows) - window.since) / timedelta(days=1), 1.0)
-    return expected_loss(now, judged, rows_a_month=len(rows) / days * MONTH_DAYS)
+    return expected_loss(now, judged, rows_a_month=rows.n_sent / days * MONTH_DAYS)
 
 
 def _usual_cost(context: MonitoringContext, window: MonitoringWindow) -> float:
     """Return what a month of rows of this period would cost at the rate of the judged period."""
     judged, rows = _costs(context, window.judged), window.current
     days = max((end_time(rows) - window.since) / timedelta(days=1), 1.0)
-    return float(np.nanmean(judged)) * len(rows) / days * MONTH_DAYS
+    return float(np.nanmean(judged)) * rows.n_sent / days * MONTH_DAYS
 
 
 def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:

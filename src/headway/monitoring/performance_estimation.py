@@ -27,6 +27,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from headway.evaluation.statistics.intervals import (
     student_quantile,
     t_interval,
 )
-from headway.evaluation.statistics.tables import auc, quantile_edges, tally
+from headway.evaluation.statistics.tables import auc, quantile_edges, tally, weighted
 from headway.monitoring.daily_values import feature_readers
 from headway.monitoring.input_rules import INPUT_BROKE
 
@@ -62,11 +63,23 @@ _RIDGE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledScores:
-    """Scores in [0, 1] and labels {0, 1}, float64 [n], of one period; `groups` int64 [n] in order of time."""
+    """Scores in [0, 1] and labels {0, 1}, float64 [n], of one period; `groups` int64 [n] in order of time.
+
+    `weights` float64 [n] are the numbers of requests that the rows of a log that samples stand for.
+    """
 
     scores: Floats
     labels: Floats
     groups: Ints
+    weights: Floats | None = None
+
+
+class _NewScores(NamedTuple):
+    """Scores of a period without labels, its number of groups, and the weights of its rows."""
+
+    scores: Floats
+    n_groups: int
+    weights: Floats | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +101,9 @@ class _Tables:
     labeled: tuple[Floats, Floats, Floats]
 
 
-def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, groups: Ints) -> list[Measurement]:
+def estimate_performance(
+    labeled: Sequence[LabeledScores], scores: Floats, groups: Ints, weights: Floats | None = None
+) -> list[Measurement]:
     """Estimate `roc_auc.estimated` and `brier.estimated` of a period without labels.
 
     The interval covers the metrics that the labels will give once they arrive.
@@ -101,6 +116,8 @@ def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, group
         Scores of the new period in [0, 1].
     groups : ndarray of shape (n,)
         Groups of the new period, int64.
+    weights : ndarray of shape (n,), optional
+        Number of requests that each row of a log that samples stands for.
 
     Raises
     ------
@@ -109,7 +126,7 @@ def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, group
     """
     if not labeled:
         raise NotApplicable("no labeled period to calibrate the scores on", hint="headway labels add")
-    roll = _estimate_from(labeled[-1], scores, len(np.unique(groups)))
+    roll = _estimate_from(labeled[-1], _NewScores(scores, len(np.unique(groups)), weights))
     variance = roll.variance + _between_period_variance(labeled)
     n_groups = len(np.unique(labeled[-1].groups))
     sample = Sample(n_rows=len(scores), n_groups=n_groups, bounds=SHARE)
@@ -147,7 +164,7 @@ def require_known_inputs(before: Window, now: Window, signature: Signature, *, d
             f"inputs are out of their range: {', '.join(broken)}", hint="label some rows of this period"
         )
     for number, reader in enumerate(feature_readers(before, signature)):
-        old, new = (reader.shares(part.rows[:, number]) for part in (before, now))
+        old, new = (reader.shares(part.rows[:, number], part.weights) for part in (before, now))
         unknown = float(np.maximum(new - MAX_RATIO * old, 0).sum())
         if unknown > MAX_UNKNOWN:
             raise NotApplicable(
@@ -163,7 +180,7 @@ def _between_period_variance(labeled: Sequence[LabeledScores]) -> Floats:
     surplus = [np.zeros(2)]
     for before, period in pairwise(labeled):
         try:
-            roll = _estimate_from(before, period.scores, len(np.unique(period.groups)))
+            roll = _estimate_from(before, _NewScores(period.scores, len(np.unique(period.groups)), period.weights))
         except NotApplicable:
             continue
         surplus.append(np.square(roll.values - _realised_metrics(period)) - roll.variance)
@@ -175,30 +192,44 @@ def _realised_metrics(period: LabeledScores) -> Floats:
     """Compute AUC and Brier score of a labeled period -> [2]."""
     edges = quantile_edges(period.scores, BINS)
     codes, size = np.searchsorted(edges, period.scores, side="right"), len(edges) + 1
-    positives = tally(codes, size, period.labels)
-    area = auc(positives, tally(codes, size) - positives)
-    return np.array([float(area), float(np.square(period.scores - period.labels).mean())])
+    positives = tally(codes, size, weighted(period.labels, period.weights))
+    area = auc(positives, tally(codes, size, period.weights) - positives)
+    errors = np.square(period.scores - period.labels)
+    return np.array([float(area), float(np.average(errors, weights=period.weights))])
 
 
-def _estimate_from(last: LabeledScores, scores: Floats, n_groups: int) -> _Estimate:
-    _require_usable(last, scores)
-    tables = _tables(last, scores)
+def _estimate_from(last: LabeledScores, new: _NewScores) -> _Estimate:
+    _require_usable(last, new)
+    tables = _tables(last, new)
     count = len(tables.positives)
     fitted = _fit(tables.positives.sum(0), tables.negatives.sum(0), tables.odds)
     without = _fit(tables.positives.sum(0) - tables.positives, tables.negatives.sum(0) - tables.negatives, tables.odds)
     _require_positive_slope(fitted[..., 1], without[..., 1])
     calibrator = _jackknife(_implied_metrics(without, tables.odds, tables.new))
-    to_come = _jackknife(_gaps(tables, fitted)) * count / n_groups
+    to_come = _jackknife(_gaps(tables, fitted)) * count / new.n_groups * _sampling_factor(last, new)
     return _Estimate(values=_implied_metrics(fitted, tables.odds, tables.new), variance=calibrator + to_come)
 
 
-def _require_usable(last: LabeledScores, scores: Floats) -> None:
+def _sampling_factor(last: LabeledScores, new: _NewScores) -> float:
+    """Bound how much more the labels of a group vary than in the last labeled period, because the log left rows out."""
+    if last.weights is None and new.weights is None:
+        return 1.0
+    rows = _effective_rows(last.scores, last.weights) / len(np.unique(last.groups))
+    return max(1.0, rows / (_effective_rows(new.scores, new.weights) / new.n_groups))
+
+
+def _effective_rows(scores: Floats, weights: Floats | None) -> float:
+    """Return Kish's effective sample size."""
+    return float(len(scores) if weights is None else np.square(weights.sum()) / np.square(weights).sum())
+
+
+def _require_usable(last: LabeledScores, new: _NewScores) -> None:
     count = len(np.unique(last.groups))
     if count < MIN_GROUPS:
         raise NotApplicable(f"{count} labeled groups are too few", where=f"at least {MIN_GROUPS}")
-    if not len(scores) or last.labels.min() == last.labels.max():
+    if not len(new.scores) or last.labels.min() == last.labels.max():
         raise NotApplicable("scores, and labels of both classes, are needed")
-    overlap = _overlap(last.scores, scores)
+    overlap = _overlap(last, new)
     if overlap < MIN_OVERLAP:
         raise NotApplicable(
             f"the scores are too far from the labeled ones, whose effective sample size is {overlap:.0%} of their "
@@ -208,25 +239,29 @@ def _require_usable(last: LabeledScores, scores: Floats) -> None:
         )
 
 
-def _overlap(before: Floats, now: Floats) -> float:
+def _overlap(before: LabeledScores, now: _NewScores) -> float:
     """Return Kish's effective share of the labeled rows, weighted to new scores: 1 / sum(new share^2 / old share)."""
-    edges = quantile_edges(before, OVERLAP_BINS)
-    size = len(edges) + 1
-    old, new = (tally(np.searchsorted(edges, part, side="right"), size) / len(part) for part in (before, now))
+    edges = quantile_edges(before.scores, OVERLAP_BINS)
+    counts = (
+        tally(np.searchsorted(edges, part.scores, side="right"), len(edges) + 1, part.weights) for part in (before, now)
+    )
+    old, new = (count / count.sum() for count in counts)
     return float(1 / np.sum(np.square(new) / old))
 
 
-def _tables(last: LabeledScores, scores: Floats) -> _Tables:
-    edges = quantile_edges(np.concatenate([last.scores, scores]), BINS)
+def _tables(last: LabeledScores, new: _NewScores) -> _Tables:
+    edges = quantile_edges(np.concatenate([last.scores, new.scores]), BINS)
     size = len(edges) + 1
     numbers, groups = np.unique(last.groups, return_inverse=True)
-    codes, new = (np.searchsorted(edges, part, side="right") for part in (last.scores, scores))
+    codes, codes_new = (np.searchsorted(edges, part.scores, side="right") for part in (last, new))
     cells = groups * size + codes
     rows, positives, sums, squares = (
-        tally(cells, len(numbers) * size, weights).reshape(-1, size)
-        for weights in (None, last.labels, last.scores, np.square(last.scores))
+        tally(cells, len(numbers) * size, weighted(values, last.weights)).reshape(-1, size)
+        for values in (None, last.labels, last.scores, np.square(last.scores))
     )
-    counts, sums_new, squares_new = (tally(new, size, weights) for weights in (None, scores, np.square(scores)))
+    counts, sums_new, squares_new = (
+        tally(codes_new, size, weighted(values, new.weights)) for values in (None, new.scores, np.square(new.scores))
+    )
     mean = (sums.sum(0) + sums_new) / np.maximum(rows.sum(0) + counts, 1)
     return _Tables(
         positives=positives,

@@ -113,8 +113,8 @@ def outside(spans: Sequence[LostSpan], at_us: Ints) -> Bools:
 def at_one_rate(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of a log that samples with equal rates within each day (UTC), that of its lowest.
 
-    Requests that were kept with a higher rate are thinned at random, always the same ones, so that statistics that give
-    each row the same weight are those of all requests.
+    Requests that were kept with a higher rate are thinned at random, always the same ones, for methods that give each
+    row the same weight.
     """
     if rows.is_empty() or rows["rate"].min() == 1:
         return rows
@@ -127,7 +127,9 @@ def at_one_rate(rows: pl.DataFrame) -> pl.DataFrame:
 class StageRequests:
     """Requests of a rollout's stage, each once: its key, and what both arms answered to its first row.
 
-    Requests in a span of time in which the log lost rows are left out; `n_lost` counts the lost rows.
+    Requests in a span of time in which the log lost rows are left out; `n_lost` counts the lost rows. Those of a log
+    that samples count once each, without a weight: it keeps a request for both arms or for none, and the sequential
+    test of a rollout holds for bounded differences of single requests.
     """
 
     def __init__(self, state: Path, rollout: Rollout) -> None:

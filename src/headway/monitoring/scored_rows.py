@@ -57,6 +57,8 @@ class ScoredRows:
         Groups numbered in order of time, int64.
     run : int
         Number of neighboring groups that are dependent: 7 if groups are days, else 1.
+    weights : ndarray of shape (n,) or None
+        Number of requests that each row of a log that samples stands for; None for one each.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ScoredRows:
     labeled_at: NDArray[np.datetime64]
     groups: Ints
     run: int
+    weights: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -75,7 +78,7 @@ class ScoredRows:
     @property
     def n_sent(self) -> int:
         """Estimated number of rows before sampling: that of the rows, unless they are of a log that samples."""
-        return round(float((1 / self.table[RATE]).sum())) if RATE in self.table.columns else len(self)
+        return len(self) if self.weights is None else round(float(self.weights.sum()))
 
     def between(self, since: datetime, until: datetime, *, name: str = "") -> ScoredRows:
         """Return the rows of [since, until)."""
@@ -95,12 +98,14 @@ class ScoredRows:
 
     def detector_window(self) -> Window:
         """Return the rows as a window of a detector."""
-        return Window(rows=self.rows, groups=self.groups)
+        return Window(rows=self.rows, groups=self.groups, weights=self.weights)
 
     def labeled_scores(self) -> LabeledScores:
         """Return the labeled rows for performance estimation."""
         labeled = self.labeled()
-        return LabeledScores(scores=labeled.scores, labels=labeled.labels, groups=labeled.groups)
+        return LabeledScores(
+            scores=labeled.scores, labels=labeled.labels, groups=labeled.groups, weights=labeled.weights
+        )
 
     def decision_costs(self, *, threshold: float, costs: Costs) -> DecisionCosts:
         """Return the cost of the decision on each labeled row."""
@@ -108,6 +113,7 @@ class ScoredRows:
         return DecisionCosts(
             costs=decision_costs(labeled.scores, labeled.labels, threshold=threshold, costs=costs),
             groups=labeled.groups,
+            weights=labeled.weights,
         )
 
     def subset(self, chosen: Bools, name: str = "") -> ScoredRows:
@@ -122,6 +128,7 @@ class ScoredRows:
             labeled_at=self.labeled_at[chosen],
             groups=self.groups[chosen],
             run=self.run,
+            weights=None if self.weights is None else self.weights[chosen],
         )
 
 
@@ -168,6 +175,7 @@ def release_comparison(deployed: DeployedRelease, answered: ScoredRows) -> Compa
         reference_scores=scores,
         groups=np.unique(labeled.groups, return_inverse=True)[1].astype(np.int64),
         slices={},
+        weights=labeled.weights,
         threshold=deployed.release.threshold,
     )
 
@@ -244,16 +252,16 @@ _LABELED_AT = "labeled_at_us"
 def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     """Return what callers got from the release, in order of time (UTC), from the prediction log; a day is a group.
 
-    Shadow answers and failed requests are left out, and so is the time in which the log lost rows. A log that samples
-    is thinned to one rate a day. A row without a label, or without a key, has none. Raises DataError if the log has no
-    answer of the release.
+    Shadow answers and failed requests are left out, and so is the time in which the log lost rows. Rows of a log that
+    samples are weighted by their rate. A row without a label, or without a key, has none. Raises DataError if the log
+    has no answer of the release.
     """
     name = deployed.release.name
     rows = read_predictions(state, name, [deployed.digest])
     if not rows.is_empty():
         spans = LostSpans(state, name, [deployed.digest]).read()
         rows = rows.filter(pl.Series(outside(spans, rows["at_us"].to_numpy())))
-        rows = at_one_rate(rows.filter((pl.col("answered") == 1) & (pl.col("status") == 0)))
+        rows = rows.filter((pl.col("answered") == 1) & (pl.col("status") == 0))
     if rows.is_empty():
         raise DataError(
             f"the log has no prediction of the live release of {name!r}",
@@ -274,13 +282,15 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
         labeled_at=labeled[_LABELED_AT].cast(pl.Datetime("us")).to_numpy(),
         groups=day_numbers(times),
         run=WEEK,
+        weights=None if rows[RATE].min() == 1 else (1 / labeled[RATE]).to_numpy(),
     )
 
 
 def logged_requests(project: Project) -> pl.DataFrame | None:
     """Return the requests to the live release: a column for each feature, with original categories, and the time (UTC).
 
-    None if there are none yet.
+    None if there are none yet. Checks of data give each row the same weight, so a log that samples is thinned to one
+    rate a day.
     """
     if project.state.last(project.name, "live") is None:
         return None

@@ -1,12 +1,12 @@
 """O001: The inputs of two periods differ by more than the groups within them do.
 
-Each feature is binned once and counted by group. The difference of a bin's share between the windows is divided by its
-standard error by group; the statistic of a feature is the root mean square over its bins. Groups are permuted between
-the windows in runs of neighbors that begin at a random phase, and the statistic is computed again (a studentized
-permutation test holds its level for windows of unequal size: Chung and Romano 2013). Features are scaled by their
-spread under permutation; the alarm statistic is the sum of squares above average, which is sensitive to one broken
-feature as well as to many small changes. The p-value of each feature is corrected by the maximum over features
-(Westfall and Young 1993).
+Each feature is binned once and counted by group, rows of a log that samples by their weights. The difference of a bin's
+share between the windows is divided by its standard error by group; the statistic of a feature is the root mean square
+over its bins. Groups are permuted between the windows in runs of neighbors that begin at a random phase, and the
+statistic is computed again (a studentized permutation test holds its level for windows of unequal size: Chung and
+Romano 2013). Features are scaled by their spread under permutation; the alarm statistic is the sum of squares above
+average, which is sensitive to one broken feature as well as to many small changes. The p-value of each feature is
+corrected by the maximum over features (Westfall and Young 1993).
 
 A small significance level needs more permutations; sampling stops early only far from an alarm, so that early stopping
 adds none. A pattern that repeats every `run` groups is removed first: a month with five Saturdays is not drift. In long
@@ -16,6 +16,7 @@ windows runs are lengthened as long as 8 of them remain, which leaves the least 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from math import comb
 
 import numpy as np
@@ -27,7 +28,8 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.monitoring import Drift
 from headway.data.context import Window, Windows
 from headway.evaluation.statistics.intervals import MIN_GROUPS, exact_measurement
-from headway.monitoring.drift import FeatureBins, feature_values, make_bins
+from headway.evaluation.statistics.tables import tally
+from headway.monitoring.drift import FeatureBins, feature_values, make_bins, window_weights
 
 CODES = ("O001",)
 MAX_PERMUTATIONS, BATCH, MIN_PERMUTATIONS = 19_999, 999, 499
@@ -40,13 +42,14 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BinCounts:
-    """Counts by block and bin [G, K], bins of a feature adjacent; rows by block [G].
+    """Counts by block and bin [G, K], bins of a feature adjacent; rows by block [G], and their squared weights [G].
 
     Index of each feature's first bin.
     """
 
     counts: Floats
     rows: Floats
+    squares: Floats
     begins: Ints
     bins: tuple[FeatureBins, ...]
 
@@ -123,18 +126,19 @@ def _count_bins(windows: Windows, blocks: PermutationBlocks) -> _BinCounts:
     fields = windows.signature.inputs
     for window in (windows.before, windows.after):
         _require_shape(window, len(fields))
-    parts, kinds = [], []
+    parts, kinds, weights = [], [], window_weights(windows)
     for number, field in enumerate(fields):
         values = feature_values(windows, number)
         bins = make_bins(field, values)
         cells = blocks.codes * bins.size
         cells += bins.codes(values)
-        parts.append(np.bincount(cells, minlength=blocks.count * bins.size).reshape(blocks.count, bins.size))
+        parts.append(tally(cells, blocks.count * bins.size, weights).reshape(blocks.count, bins.size))
         kinds.append(bins)
     begins = np.cumsum([0, *(bins.size for bins in kinds[:-1])])
     return _BinCounts(
-        counts=np.concatenate(parts, axis=1).astype(np.float64),
-        rows=np.bincount(blocks.codes, minlength=blocks.count).astype(np.float64),
+        counts=np.concatenate(parts, axis=1),
+        rows=tally(blocks.codes, blocks.count, weights),
+        squares=tally(blocks.codes, blocks.count, None if weights is None else np.square(weights)),
         begins=begins.astype(np.int64),
         bins=tuple(kinds),
     )
@@ -159,7 +163,7 @@ def _without_pattern(table: _BinCounts, blocks: PermutationBlocks) -> _BinCounts
     weeks, phases = (np.unique(part, return_inverse=True)[1] for part in np.divmod(blocks.numbers, blocks.pattern))
     beyond = counts - rows * (_totals(counts, weeks) / _totals(rows, weeks))[weeks]
     counts -= rows * (_totals(beyond, phases) / _totals(rows, phases))[phases]
-    return _BinCounts(counts=counts, rows=table.rows, begins=table.begins, bins=table.bins)
+    return replaced(table, counts=counts)
 
 
 def _totals(values: Floats, codes: Ints) -> Floats:
@@ -180,7 +184,9 @@ def _studentized(table: _BinCounts, dealt: Floats) -> Floats:
     one, var_one, n_one = _shares_and_variances(first, dealt.sum(1))
     two, var_two, n_two = _shares_and_variances(sums.sum(0) - first, (1 - dealt).sum(1))
     overall = table.counts.sum(0) / table.rows.sum()
-    min_value = np.maximum(overall * (1 - overall), _EPSILON) * (1 / n_one + 1 / n_two)
+    squares = dealt @ table.squares[:, None]
+    of_rows = squares / np.square(n_one) + (table.squares.sum() - squares) / np.square(n_two)
+    min_value = np.maximum(overall * (1 - overall), _EPSILON) * of_rows
     found: Floats = (one - two) / np.sqrt(np.maximum(var_one + var_two, min_value))
     return found
 

@@ -29,7 +29,7 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
     answered = answered_requests(log_root(project.config, project.name), project.name, digest)
     if answered.is_empty():
         return None
-    first = answered.group_by("key").agg(pl.col("at_us").min()).sort("at_us", "key")
+    first = answered.unique("key", keep="first").select("key", "at_us", weight=1 / pl.col("rate")).sort("at_us", "key")
     joined = first.join(_first_label_times(project), on="key", how="left", maintain_order="left")
     now = now_us or time.time_ns() // 1000
     labeled_us = joined["labeled_us"].fill_null(now).to_numpy()
@@ -40,27 +40,30 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
         n_requests=len(joined),
         n_labeled=int(known.sum()),
         declared_s=declared,
-        quantiles=tuple(_quantile(waited, known, share) for share in SHARES),
+        quantiles=tuple(_quantile(waited, known, joined["weight"].to_numpy(), share) for share in SHARES),
         late=_late_share(joined, waited, known, declared, now) if declared else None,
     )
 
 
-def kaplan_meier_quantile(waited: Floats, known: Bools, share: float) -> float:
+def kaplan_meier_quantile(waited: Floats, known: Bools, share: float, weights: Floats | None = None) -> float:
     """Return the delay by which a share of labels has arrived, by the Kaplan-Meier estimator; infinite if not reached.
+
+    Requests of a log that samples count by their weights.
 
     >>> kaplan_meier_quantile(np.array([1.0, 2.0, 3.0, 3.0]), np.array([True, True, True, False]), 0.5)
     2.0
     """
     order = np.lexsort((~known, waited))
-    at_risk = len(waited) - np.arange(len(waited))
-    survival = np.cumprod(np.where(known[order], 1 - 1 / at_risk, 1.0))
+    mass = np.ones(len(waited)) if weights is None else weights[order]
+    at_risk = np.cumsum(mass[::-1])[::-1]
+    survival = np.cumprod(np.where(known[order], 1 - mass / at_risk, 1.0))
     found = np.flatnonzero(1 - survival >= share - 1e-12)
     return float(waited[order][found[0]]) if len(found) else float("inf")
 
 
-def _quantile(waited: Floats, known: Bools, share: float) -> Measurement:
+def _quantile(waited: Floats, known: Bools, weights: Floats, share: float) -> Measurement:
     longest = float(np.finfo(np.float64).max)
-    value = min(kaplan_meier_quantile(waited, known, share), longest)
+    value = min(kaplan_meier_quantile(waited, known, share, weights), longest)
     return exact_measurement(f"labels.delay.p{share * 100:g}", value, n_rows=len(waited), method=METHOD)
 
 
@@ -72,8 +75,9 @@ def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: fl
         return None
     days = np.unique(day_numbers(asked_us[old].astype("datetime64[us]")), return_inverse=True)[1]
     late = ~(known & (waited <= declared))[old]
-    sums = np.array([np.bincount(days, late.astype(np.float64))])
-    (estimate,) = ratio_of_sums(sums, np.array([np.bincount(days)], dtype=np.float64))
+    weights = joined["weight"].to_numpy()[old]
+    sums = np.array([np.bincount(days, late * weights)])
+    (estimate,) = ratio_of_sums(sums, np.array([np.bincount(days, weights)]))
     sample = Sample(n_rows=int(old.sum()), n_groups=int(days.max()) + 1, bounds=SHARE)
     return t_interval("labels.late", estimate, sample)
 
