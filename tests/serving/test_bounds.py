@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from running import MIXED, NUMBERS, Peer, Running, ask, body_of, bundle, loaded, release, request, serving
 
 from headway.core.sections import ServeSection
+from headway.core.variant import Field, Signature
 from headway.data.contract.discovery import observed_contract
 from headway.serving.grpc._server import INFERENCE
 from headway.serving.grpc.transport import open_grpc
@@ -275,6 +276,22 @@ def test_no_request_in_the_form_of_mlflow_occupies_the_loop(case):
         expect_no_stall(running, run)
         rows = ask(running, "/invocations", json.dumps({"instances": [[1, 2, 6]] * 50_000}).encode())
         assert rows.json["predictions"] == [3.0] * 50_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "count"), [(3, 21_000), (400, 240)])
+def test_short_records_that_leave_out_values_do_not_occupy_the_loop(width, count):
+    names = [f"x{at}" for at in range(width)]
+    records = [dict.fromkeys(names, 2), *[{}] * count]
+    body = json.dumps({"dataframe_records": records}, separators=(",", ":")).encode()
+    assert len(body) < 65_536
+    with serving(loaded(signature=Signature(inputs=tuple(Field(name=name) for name in names)))) as running:
+
+        def run():
+            answer = ask(running, "/invocations", body)
+            assert answer.json["predictions"] == [2.0, *[None] * count]
+
+        expect_no_stall(running, run)
 
 
 @pytest.mark.slow

@@ -502,8 +502,8 @@ class ServeSection(Record, frozen=True, kw_only=True):
     max_connections: Annotated[
         int,
         Meta(
-            description="Maximum open connections of a worker, over HTTP and over gRPC each; further ones get status 503, "
-            "and over gRPC are closed without being counted.",
+            description="Maximum open connections of a worker, over HTTP and over gRPC each; further ones get status "
+            "503, and over gRPC are closed without being counted.",
             ge=1,
         ),
     ] = 4096

@@ -46,6 +46,7 @@ _read_load_request = msgspec.json.Decoder(LoadRequest).decode
 
 
 LARGE_BODY_BYTES = 65_536  # a larger body is decoded on a thread: the loop spends at most a few milliseconds on one
+_MANY_VALUES = 16_384  # as are more values of records, which may leave them out and so take few bytes
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -265,7 +266,8 @@ class Routes:
             return
         decode = partial(read_mlflow, models[0].reader, request.body)
         submit = partial(self._submit_mlflow, request, models[0], started_ns, self._caller.name)
-        if len(request.body) > LARGE_BODY_BYTES:
+        n_values = request.body.count(b"{") * len(models[0].columns)  # at least those of records, also of empty ones
+        if len(request.body) > LARGE_BODY_BYTES or n_values > _MANY_VALUES:
             self._decoder.run(request, decode, submit)
             return
         try:
