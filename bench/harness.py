@@ -66,8 +66,15 @@ def run_parts(description: str | None, parts: Mapping[str, Callable[[], Result]]
     for name in options.parts or parts:
         print(f"{name} ...", file=sys.stderr, flush=True)
         part_rows, part_short = parts[name]()
+        show_progress(part_rows)
         rows, short = [*rows, *part_rows], [*short, *part_short]
     report(rows, short, as_json=options.json)
+
+
+def show_progress(rows: Sequence[Row]) -> None:
+    """Print the rows of a part to stderr once they are measured, so that a later part that fails does not lose them."""
+    for row in rows:
+        print(f"  {row.name} {row.measured:.4g} {row.unit}: {row.against}", file=sys.stderr, flush=True)
 
 
 def report(rows: Sequence[Row], fell_short: Sequence[str] = (), *, as_json: bool) -> None:

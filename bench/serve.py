@@ -23,7 +23,7 @@ from statistics import median
 from urllib.request import Request, urlopen
 
 from cache import HERE, Absent
-from harness import Result, Row, command_line, parse, report, shown
+from harness import Result, Row, command_line, parse, report, show_progress, shown
 from serving import before, grpc_load
 from serving.load import LIMITED, Case, Load, Plan, Wrong, histogram, measure, quantile_ms
 from serving.models import (
@@ -549,6 +549,7 @@ def main() -> None:
                 part_rows, part_short = PARTS[name](bench)
             except FAILURES as reason:
                 part_rows, part_short = [], [f"{name}: {reason}"]
+            show_progress(part_rows)
             rows, short = [*rows, *part_rows], [*short, *part_short]
     report(rows, short, as_json=options.json)
 

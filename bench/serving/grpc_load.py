@@ -77,7 +77,7 @@ def run(address: str, request: bytes, *, key: str, callers: int, seconds: float)
 def by_perf_analyzer(port: int, model: str, *, key: str, core: int, seconds: float) -> GrpcLoad:
     """Load a server with Triton's perf_analyzer, 32 calls at a time of one row of one value an input.
 
-    Raises Absent if it cannot be installed, CalledProcessError if it fails.
+    Raises Absent if it cannot be installed, CalledProcessError if it fails, RuntimeError if it measured nothing.
     """
     program = environment("perf-analyzer", ("perf-analyzer==2.60.0",), python="python3.11").parent / "perf_analyzer"
     with tempfile.TemporaryDirectory() as name:
@@ -86,6 +86,8 @@ def by_perf_analyzer(port: int, model: str, *, key: str, core: int, seconds: flo
         command += ["-H", f"authorization:Bearer {key}", "--concurrency-range", "32", "-f", str(file)]
         command += ["--measurement-interval", str(int(seconds * 1000)), "--stability-percentage", "20"]
         subprocess.run([*command, "--max-trials", "4"], check=True, capture_output=True)
+        if not file.exists():
+            raise RuntimeError("perf_analyzer measured nothing: no trial of its four was stable")
         (found,) = csv.DictReader(file.read_text().splitlines())
     p50_ms, p99_ms = (float(found[f"p{share} latency"]) / 1e3 for share in (50, 99))
     per_s = float(found["Inferences/Second"])
