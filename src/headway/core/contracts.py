@@ -36,7 +36,7 @@ class DeclaredColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
+class ModelSource:
     """A model file in a folder of a registry, the columns declared for it, and the folder of its own code, if any.
 
     `runs_code` is True if opening it can run code, though its suffix does not show that.

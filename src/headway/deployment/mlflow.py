@@ -1,6 +1,6 @@
 """Export releases to MLflow: each as a run with its evidence and a registered version, pointers as aliases.
 
-The same release gives one version, however often it is exported. What a run holds is listed in `docs/how-to/mlflow.md`.
+The same release gives one version, however often it is exported. What a run holds is listed in `docs/mlflow.md`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from headway.core.arrays import Floats
-from headway.core.contracts import DeclaredColumn, ModelFile, SourceFile
+from headway.core.contracts import DeclaredColumn, ModelFile, ModelSource
 from headway.core.errors import DataError, EngineError, PluginError
 from headway.core.plugins import load_sibling
 from headway.optimization.importers.custom_python import CustomModel, PrefixedModel
@@ -42,7 +42,7 @@ def reads_texts(path: Path) -> bool:
     return is_snapshot(path) and (path / TOKENIZER).is_file()
 
 
-def find_model(folder: Path) -> SourceFile:
+def find_model(folder: Path) -> ModelSource:
     """Return the model file of a snapshot whose model reads a table.
 
     Raises EngineError, with a hint, if there is none that can be opened.
@@ -52,7 +52,7 @@ def find_model(folder: Path) -> SourceFile:
         return _sklearn_file(folder, config["sklearn"])
     graph = find_graph(folder)
     if graph is not None:
-        return SourceFile(path=graph, suffix=".onnx")
+        return ModelSource(path=graph, suffix=".onnx")
     raise _no_model(folder, config)
 
 
@@ -78,7 +78,7 @@ def find_graph(folder: Path) -> Path | None:
     return next((folder / name for name in GRAPHS if (folder / name).is_file()), None)
 
 
-def _sklearn_file(folder: Path, section: Mapping[str, Any]) -> SourceFile:
+def _sklearn_file(folder: Path, section: Mapping[str, Any]) -> ModelSource:
     """Return the file that skops names in `config.json`, with the columns that it lists."""
     model = section.get("model")
     name = str(model.get("file", "")) if isinstance(model, dict) else ""
@@ -89,7 +89,7 @@ def _sklearn_file(folder: Path, section: Mapping[str, Any]) -> SourceFile:
         )
     columns = section.get("columns")
     names = [str(column) for column in columns] if isinstance(columns, list) else []
-    return SourceFile(
+    return ModelSource(
         path=path, suffix=path.suffix.lower(), columns=tuple(DeclaredColumn(name=column) for column in names)
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from headway.core.contracts import DeclaredColumn, SourceFile
+from headway.core.contracts import DeclaredColumn, ModelSource
 from headway.core.errors import EngineError, PluginError
 from headway.core.plugins import load_sibling
 
@@ -86,7 +86,7 @@ def download(address: str, folder: Path) -> Path:
     return Path(_library("mlflow").download(address, folder))
 
 
-def find_model(folder: Path, *, shown: str) -> SourceFile:
+def find_model(folder: Path, *, shown: str) -> ModelSource:
     """Return the model file of the flavour that an engine imports, with the columns that its signature declares.
 
     Parameters
@@ -115,7 +115,7 @@ def find_model(folder: Path, *, shown: str) -> SourceFile:
     flavor = _FLAVORS[name]
     path = _inside(folder, flavors[name].get(flavor.key) or flavor.default, shown)
     code, suffix = flavors[name].get("code"), path.suffix.lower()
-    return SourceFile(
+    return ModelSource(
         path=path,
         suffix=_SUFFIXES.get(suffix, suffix),
         columns=declared_columns(header.get("signature"), shown),

@@ -27,7 +27,7 @@ import numpy as np
 
 from headway.core import plugins
 from headway.core.arrays import Floats
-from headway.core.contracts import Blobs, DeclaredColumn, Engine, ImportedModel, ModelFile, SourceFile
+from headway.core.contracts import Blobs, DeclaredColumn, Engine, ImportedModel, ModelFile, ModelSource
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.evidence import Finding
@@ -85,10 +85,10 @@ def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedM
             return _open_source(source, trust=trust, shown=shown)
     if path.is_dir():
         return _open_source(_find_in_folder(path), trust=trust, shown=shown)
-    return _open_source(SourceFile(path=path, suffix=path.suffix.lower()), trust=trust, shown=shown)
+    return _open_source(ModelSource(path=path, suffix=path.suffix.lower()), trust=trust, shown=shown)
 
 
-def _find_in_folder(folder: Path) -> SourceFile:
+def _find_in_folder(folder: Path) -> ModelSource:
     """Return the model file of a folder that a registry wrote."""
     if mlflow.is_folder(folder):
         return mlflow.find_model(folder, shown=str(folder))
@@ -107,7 +107,7 @@ def _find_in_folder(folder: Path) -> SourceFile:
     )
 
 
-def _open_source(source: SourceFile, *, trust: bool, shown: str) -> ModelFile | ImportedModel:
+def _open_source(source: ModelSource, *, trust: bool, shown: str) -> ModelFile | ImportedModel:
     try:
         file = ModelFile(content=source.path.read_bytes(), suffix=source.suffix, columns=source.columns)
     except OSError as error:
@@ -158,7 +158,7 @@ def unsafe_opener(file: ModelFile) -> str:
     return UNSAFE_SUFFIXES.get(file.suffix, "sklearn" if is_pickle else "")
 
 
-def _import_in_subprocess(source: SourceFile) -> ImportedModel:
+def _import_in_subprocess(source: ModelSource) -> ImportedModel:
     """Import a trusted file in a subprocess, by `importers.unpickle`, which finds the code that came with the file."""
     path = source.path
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
@@ -465,7 +465,8 @@ _BY_LIBRARY = {
     "jax": _JAX,
     "jaxlib": _JAX,
     "keras": _KERAS,
-    "mlflow": "pass its address or folder: headway optimize models:/NAME@ALIAS",
+    "mlflow": "load it with its own flavour (mlflow.sklearn.load_model), and import that model; or pass its address, "
+    "'models:/NAME@ALIAS'",
     "pyspark": "onnxmltools.convert_sparkml(model, 'model', [('features', FloatTensorType([None, d]))])",
     "statsmodels": "put model.params into the coef_ and intercept_ of a LinearRegression or LogisticRegression of "
     "scikit-learn, and import that model",
