@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import pytest
 from running import started
-from shared_stores import STORES, shared_project, switch
+from shared_stores import SECTION, STORES, shared_project, switch
 from tests.monitoring import rollouts
+from tests.storage.small_s3 import small_s3
 
 from headway.registry.model_registry import UpdateReason
 from headway.serving.loading import version_of
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 20.0
+REASON = UpdateReason(who="ann", why="a test", verdict=rollouts.release().verdict)
 
 
 class Server:
@@ -101,8 +104,7 @@ def test_a_server_whose_state_is_away_answers_says_so_and_follows_the_pointer_af
         assert 'headway_store_up{role="state"} 0' in server.ask("/metrics")[1]
         assert 'headway_pointer_refused{pointer="flights@live"} 0' in server.ask("/metrics")[1]
         switch(tmp_path / "database", away=False)
-        reason = UpdateReason(who="ann", why="a test", verdict=rollouts.release().verdict)
-        project.registry.point("flights@live", second, reason)
+        project.registry.point("flights@live", second, REASON)
         server.until(version_of(second))
         server.until_ready_with("")
         log = server.stop()
@@ -118,6 +120,32 @@ def test_a_server_whose_feed_is_away_still_follows_the_pointer(project, tmp_path
         server.until_ready_with("")
 
 
+def test_a_server_whose_releases_are_away_answers_and_loads_what_it_missed_after_their_return(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(STORES))
+    monkeypatch.setenv("PYTHONPATH", str(STORES))
+    monkeypatch.setenv("HEADWAY_SERVE_WORKERS", "1")
+    with small_s3() as s3:
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        project = shared_project(tmp_path, section=SECTION + 'blobs = "s3://bucket/flights"\n')
+        machine = tmp_path / "another"
+        machine.mkdir()
+        for name in ("headway.toml", "trusted_keys.txt"):
+            shutil.copy(tmp_path / name, machine)
+        with serving(machine) as server:
+            first = server.version()
+            server.until_ready_with("")
+            second = rollouts.publish(project, rollouts.release(made_at="2"))
+            s3.fault = lambda _: True
+            project.registry.point("flights@live", second, REASON)
+            server.until_ready_with("the store for blobs is away: only releases that are on this machine can be loaded")
+            assert server.version() == first
+            s3.fault = lambda _: False
+            server.until(version_of(second))
+            server.until_ready_with("")
+        project.state.close()
+
+
 def test_a_server_that_starts_without_its_state_serves_what_was_verified_last_and_catches_up(project, tmp_path):
     second = rollouts.live(project, rollouts.release(made_at="2"))
     with serving(tmp_path) as server:
@@ -129,8 +157,7 @@ def test_a_server_that_starts_without_its_state_serves_what_was_verified_last_an
         assert server.version() == version_of(second)
         server.until_ready_with("the store for state is away")
         switch(tmp_path / "database", away=False)
-        reason = UpdateReason(who="ann", why="a test", verdict=rollouts.release().verdict)
-        project.registry.point("flights@live", third, reason)
+        project.registry.point("flights@live", third, REASON)
         server.until(version_of(third))
         log = server.stop()
     assert f"starts with release {second}, which was verified here last: the database cannot be reached" in log

@@ -29,7 +29,7 @@ from headway.monitoring import rollout as control
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.serving.loading import load_model, version_of
-from headway.serving.registry_watcher import RETRY_POLLS, RegistryWatcher
+from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.routing.traffic_split import TrafficSplit
 from headway.serving.store_health import StoreHealth
 from headway.storage import traffic
@@ -218,7 +218,7 @@ def test_a_release_that_cannot_be_read_now_is_loaded_once_its_store_is_back(remo
     assert remote.poll() is None and remote.poll() is None
     assert remote.away == {"state": False, "blobs": True} and not remote.refused.get("flights@live")
     remote.set_away("")
-    splits = [remote.poll() for _ in range(RETRY_POLLS)]
+    splits = [remote.poll() for _ in range(remote.watcher._retry_polls)]
     assert [split.live.digest for split in splits if split] == [second]
     assert remote.away == {"state": False, "blobs": False}
 

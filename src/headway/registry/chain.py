@@ -311,10 +311,11 @@ def save_last_seen(file: Path, address: str, seen: LastSeen) -> None:
 
 
 def save_served(folder: Path, entry: ChainEntry) -> None:
-    """Save a verified update as the one that this server follows, unless it is saved already."""
+    """Save a verified update as the one that this server follows; where it cannot write, a start needs the state."""
     content, path = msgspec.json.encode(entry.signed), _served_file(folder, entry.address)
-    if not path.is_file() or path.read_bytes() != content:
-        atomic.write(path, content)
+    with suppress(StoreError, OSError):
+        if not path.is_file() or path.read_bytes() != content:
+            atomic.write(path, content)
 
 
 def load_served(folder: Path, address: str, trusted: Trusted, seen: LastSeen | None) -> PointerUpdate:

@@ -30,7 +30,7 @@ from headway.serving.telemetry.logs import Throttle
 LIVE, CANARY = "live", "canary"
 POLL_S, REMOTE_POLL_S, FED_POLL_S = 0.1, 0.25, 0.5
 """Between two polls: of a state on this machine, of one on another, and of that with a change feed."""
-RETRY_POLLS = 50
+RETRY_S = 5.0
 _LIMITS = RequestLimits()
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class RegistryWatcher:
         self._refused = refused
         self._health = health or StoreHealth({})
         self._poll_s = poll_s
+        self._retry_polls = max(1, round(RETRY_S / poll_s))
         self._limits = limits
         self._end: Signed | None = None
         self._polled: dict[str, PointerState] = {}
@@ -127,7 +128,7 @@ class RegistryWatcher:
             self._poll()
 
     def _poll(self) -> None:
-        complete = self._polls % RETRY_POLLS == 0
+        complete = self._polls % self._retry_polls == 0
         retry = complete and (any(self._refused.values()) or self._waiting)
         try:
             end = self._register.state.last()
