@@ -57,6 +57,7 @@ QUICK = [
     ("trust", "floors"),
     ("scale", "predict"),
     ("stores", "pointer_cas", "pointer_kills", "pointer_reads", "blob_creates", "blob_kills"),
+    ("stores", "pointer_seconds", "outage"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
