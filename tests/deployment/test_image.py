@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from msgspec.structs import replace
 from tests.deployment import layouts
 from tests.serving.running import project, release
 
@@ -127,6 +128,21 @@ def test_the_bill_of_materials_lists_the_release_and_all_packages(tmp_path, writ
         f"pkg:pypi/packaging@{versions['packaging']}",
         "pkg:deb/debian/libc6@2.41-12",
     }
+
+
+@pytest.mark.parametrize(
+    ("made_at", "created"),
+    [
+        ("", "1970-01-01T00:00:00+00:00"),
+        ("in May", "1970-01-01T00:00:00+00:00"),
+        ("2026-11-28", "2026-11-28T00:00:00+00:00"),
+        ("2026-11-28T01:02:03+01:00", "2026-11-28T01:02:03+01:00"),
+    ],
+)
+def test_the_time_of_an_image_is_one_that_registries_read(tmp_path, made_at, created):
+    project(tmp_path, replace(release(), made_at=made_at))
+    write(tmp_path, layouts.base_layout(tmp_path / "base"), tmp_path / "image")
+    assert layouts.config_of(tmp_path / "image")["created"] == created
 
 
 def test_settings_of_the_base_that_the_image_does_not_replace_stay(tmp_path):

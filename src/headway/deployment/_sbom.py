@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
@@ -47,7 +47,7 @@ def write_sbom(
     bom = Bom(
         components=components,
         serial_number=uuid.uuid5(uuid.NAMESPACE_URL, digest_of(f"{digest}\n{listed}".encode())),
-        metadata=BomMetaData(component=model, timestamp=_time(created)),
+        metadata=BomMetaData(component=model, timestamp=datetime.fromisoformat(created)),
     )
     bom.register_dependency(model, components)
     return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=1).encode()
@@ -62,9 +62,3 @@ def _python(package: InstalledPackage) -> Component:
 def _debian(name: str, version: str) -> Component:
     purl = PackageURL("deb", namespace="debian", name=name, version=version)
     return Component(name=name, version=version, purl=purl, bom_ref=str(purl))
-
-
-def _time(created: str) -> datetime:
-    """Return a time with its zone; UTC where the release says none."""
-    time = datetime.fromisoformat(created)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

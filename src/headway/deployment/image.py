@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from headway.core.config import SECTIONS, Config
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
 from headway.core.record import digest_of
+from headway.core.release import Release
 from headway.deployment import oci
 from headway.deployment.oci import LayerFile
 from headway.deployment.python_packages import InstalledPackage, stage
@@ -98,7 +100,7 @@ def write_image(
         raise ConfigError("the folder of the image exists", where=str(layout), hint="name a new folder")
     write_sbom = load_sibling(__name__, "sbom", reads="the bill of materials of an image").write_sbom
     below = _open_base(base)
-    release, created = bundle.release, bundle.release.made_at or _UNTIMED
+    release, created = bundle.release, _created(bundle.release)
     sbom = write_sbom(release, bundle.digest, packages=packages, system=below.system, created=created)
     files = {f"{MODEL}/{name}": LayerFile(content=content) for name, content in bundle.contents.items()}
     files |= {
@@ -127,13 +129,22 @@ def write_image(
     return WrittenImage(digest, size, bundle.digest, len(packages))
 
 
+def _created(release: Release) -> str:
+    """Return when a release was made, as RFC 3339 writes it: registries read nothing else."""
+    try:
+        time = datetime.fromisoformat(release.made_at or _UNTIMED)
+    except ValueError:
+        return _UNTIMED
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
+
+
 def labels(bundle: Bundle, *, base: str) -> dict[str, str]:
     """Return the labels of an image: its release, the evidence that this was released on, and its base image."""
     release = bundle.release
     evidence = ",".join(digest_of(record.write(evidence)) for evidence in release.evidence)
     return {
         "org.opencontainers.image.title": release.name,
-        "org.opencontainers.image.created": release.made_at or _UNTIMED,
+        "org.opencontainers.image.created": _created(release),
         "org.opencontainers.image.base.digest": base,
         RELEASE_LABEL: bundle.digest,
         EVIDENCE_LABEL: evidence,
