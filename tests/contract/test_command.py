@@ -14,7 +14,11 @@ COMMANDS = plugins.names("command")
 # They ask for no project, or make one; `doctor` says that there is none.
 WITHOUT_PROJECT = {"completion", "demo", "doctor", "init", "plugins"}
 # Words that a command cannot do without.
-ASKED = {"verify": ("m@live",), "predict": ("m@live", "rows.csv", "scores.csv")}
+ASKED = {
+    "verify": ("m@live",),
+    "predict": ("m@live", "rows.csv", "scores.csv"),
+    "export": ("kubernetes", "server.yaml"),
+}
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
