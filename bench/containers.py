@@ -28,7 +28,7 @@ def expect_programs() -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody uses."""
+    """Return a TCP port of loopback that is free."""
     with closing(socket.create_server(("127.0.0.1", 0))) as bound:
         return int(bound.getsockname()[1])
 

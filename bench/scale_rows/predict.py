@@ -87,7 +87,7 @@ def timed(folder: Path, small: Path, rows: Path, ray: str) -> tuple[float, float
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a run: Ray must start anew, with a CPU for each worker."""
+    """Return the environment of a run: Ray must start again, with a CPU for each worker."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
 
 

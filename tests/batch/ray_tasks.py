@@ -15,4 +15,4 @@ def probe(shared: str, task: int) -> tuple[int, bytes, bytes, int]:
 
 
 def fail(shared: str, task: int) -> None:
-    raise DataError(f"row {task} is wrong", where=shared, hint="mend it")
+    raise DataError(f"row {task} is wrong", where=shared, hint="correct it")

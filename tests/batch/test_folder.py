@@ -32,7 +32,7 @@ MANY = 200_000  # rows of a file: 4 parts
 
 
 class Threads:
-    """Workers that are threads of this process, and change what they wrote if told so."""
+    """Workers that are threads of this process, and change what they wrote if a test asks for it."""
 
     def __init__(self, after: Callable[[FileTask], object]) -> None:
         self._after = after

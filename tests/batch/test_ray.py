@@ -134,7 +134,7 @@ def test_a_killed_worker_changes_nothing(on_ray, tmp_path):
 def test_an_error_in_a_worker_is_raised_here_with_its_hint(workers):
     with pytest.raises(DataError, match="row 3 is wrong") as raised:
         list(workers.map(fail, "rows.parquet", [3]))
-    assert (raised.value.where, raised.value.hint) == ("rows.parquet", "mend it")
+    assert (raised.value.where, raised.value.hint) == ("rows.parquet", "correct it")
 
 
 def test_a_ray_of_ours_is_closed_to_others(workers):

@@ -91,7 +91,7 @@ WRITERS = 32
 @pytest.mark.parametrize(
     "rounds", [pytest.param(10, marks=pytest.mark.slow), pytest.param(200, marks=[pytest.mark.long])]
 )
-def test_of_many_writers_exactly_one_wins_each_round_and_the_others_are_told_who(store: Open, rounds: int) -> None:
+def test_of_many_writers_exactly_one_wins_each_round_and_the_others_read_who(store: Open, rounds: int) -> None:
     with closing(store()) as state, ThreadPoolExecutor(WRITERS) as pool:
         writers = [store() for _ in range(WRITERS)]
         previous = None
@@ -209,8 +209,8 @@ def test_all_records_are_read_in_parts_in_their_order(state: State) -> None:
         state.save(kind, content, name=name)
     first = state.all_records(limit=2)
     assert [record[1:] for record in first] == saved[:2]
-    assert [record[1:] for record in state.all_records(after=first[-1].place)] == saved[2:]
-    assert state.all_records(after=state.all_records()[-1].place) == []
+    assert [record[1:] for record in state.all_records(after=first[-1].position)] == saved[2:]
+    assert state.all_records(after=state.all_records()[-1].position) == []
 
 
 def test_all_evaluations_are_counted_by_name_and_dataset(state: State) -> None:

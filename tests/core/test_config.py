@@ -268,7 +268,7 @@ def test_the_address_of_a_store_with_a_password_is_refused_wherever_it_is_set(
         assert hint in caught.value.hint
 
 
-def test_the_password_of_the_feed_is_no_setting(project: Path) -> None:
+def test_the_password_of_the_feed_is_not_a_setting(project: Path) -> None:
     environment = {"HEADWAY_STORE_FEED_PASSWORD": "s", "HEADWAY_STORE_FEED": "redis://cache.example:6379/0"}
     assert load(project, environment=environment).store.feed == "redis://cache.example:6379/0"
 

@@ -72,7 +72,7 @@ OWN = "proc/self/cgroup"
         ({OWN: "4:memory:/docker/a\n", "sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes": "300\n"}, 300),
     ],
 )
-def test_memory_is_no_more_than_the_least_limit_of_the_groups_above(root, files, expected):
+def test_memory_is_at_most_the_least_limit_of_the_groups_above(root, files, expected):
     write(root, files)
     assert memory_limit(root) == expected
 

@@ -24,7 +24,7 @@ def read(value: object, kind: str, path: str) -> object:
         return value
     fields = {name: attribute for attribute, name in model.attribute_map.items()}
     if unknown := sorted(value.keys() - fields.keys()):
-        sys.exit(f"{path}.{unknown[0]} is no field of {kind}, which has {', '.join(sorted(fields))}")
+        sys.exit(f"{path}.{unknown[0]} is not a field of {kind}, which has {', '.join(sorted(fields))}")
     kinds = {name: model.openapi_types[fields[name]] for name in value}
     return model(**{fields[name]: read(item, kinds[name], f"{path}.{name}") for name, item in value.items()})
 

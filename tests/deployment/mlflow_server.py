@@ -20,8 +20,8 @@ _START_S = 150.0
 
 def program() -> str:
     """Return the path of `mlflow`; the test fails without it, since it needs a real server."""
-    beside = Path(sys.executable).with_name("mlflow")
-    found = str(beside) if beside.exists() else shutil.which("mlflow")
+    installed = Path(sys.executable).with_name("mlflow")
+    found = str(installed) if installed.exists() else shutil.which("mlflow")
     assert found, "no MLflow on this machine\n  try: tools/venv services, or pip install mlflow"
     return found
 

@@ -144,7 +144,7 @@ def test_a_cron_job_without_a_shared_log_is_an_error():
 def test_a_password_does_not_get_into_a_config_map(tmp_path):
     (tmp_path / "headway.toml").write_text('[data]\nsource = "postgresql://ann:secret@db/flights"\n')
     settings = config.load(tmp_path, environment={})
-    with pytest.raises(ConfigError, match="a ConfigMap is no place for a password"):
+    with pytest.raises(ConfigError, match="a ConfigMap must not hold a password"):
         kubernetes.manifests(workload(watch_image=IMAGE, store=SHARED), settings)
 
 

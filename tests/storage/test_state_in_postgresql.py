@@ -287,7 +287,7 @@ def test_a_migration_that_fails_changes_nothing(postgresql: str, postgres_server
         assert state.append(FIRST)
 
 
-def test_a_user_who_may_not_create_tables_is_told_what_to_grant(
+def test_a_user_who_may_not_create_tables_reads_what_to_grant(
     postgresql: str, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with postgres_server.connect() as other:

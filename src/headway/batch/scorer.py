@@ -61,8 +61,8 @@ def score_file(
 ) -> Receipt:
     """Score the rest of an opened file by the release of a digest, and return the receipt.
 
-    `describe` returns the terms anew: DataError if the file changed while it was read. `wait_s` is how long to wait for
-    another process that writes the same output.
+    `describe` returns the terms again: DataError if the file changed while it was read. `wait_s` is how long to wait
+    for another process that writes the same output.
     """
     empty, metadata = scorer.empty(scan.passthrough), _output_metadata(scorer.release, digest)
     with journal.open_scoring_journal(files, terms, wait_s=wait_s) as parts_journal:

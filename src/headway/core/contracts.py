@@ -247,7 +247,7 @@ class Signed:
 class SavedRecord(NamedTuple):
     """A record with its index in the order of saving, from 1."""
 
-    place: int
+    position: int
     kind: str
     name: str
     content: bytes
@@ -335,7 +335,7 @@ class State(Protocol):
 
 
 class Feed(Protocol):
-    """What servers tell one another between two reads of the store. All of it may be lost, and nothing is trusted.
+    """Messages between servers, between two reads of the store. All of it may be lost, and nothing is trusted.
 
     A method that does not reach the feed raises StoreUnavailable, and the next call tries again.
     """

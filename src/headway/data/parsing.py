@@ -132,7 +132,7 @@ def table_from_rows(names: Sequence[str], rows: Rows, *, where: str) -> pl.DataF
 
 
 def table_from_batches(names: Sequence[str], batches: Iterable[Rows], *, where: str) -> pl.DataFrame:
-    """Build a table from batches of rows of a database driver, with one batch in memory beside the table.
+    """Build a table from batches of rows of a database driver, with one batch in memory in addition to the table.
 
     Parameters
     ----------

@@ -345,7 +345,7 @@ def _watch(workload: Workload, config: Config) -> Iterator[Json]:
     for name, text in files.items():
         if without_password(text) != text:
             raise ConfigError(
-                "a ConfigMap is no place for a password",
+                "a ConfigMap must not hold a password",
                 where=name,
                 hint="the environment, or a file outside the project",
             )

@@ -147,11 +147,11 @@ def metrics(evidence: Sequence[Evidence]) -> Iterator[tuple[str, float]]:
 
     Characters that MLflow does not allow in a name become `_`; a name that is taken already gets a number.
     """
-    taken: dict[str, int] = {}
+    used: dict[str, int] = {}
     for period, measured in ((record.period, measured) for record in evidence for measured in record.measurements):
         parts = (part.replace("/", "_") for part in (period, measured.name, measured.slice) if part)
         name = re.sub(r"[^\w\-. /]", "_", "/".join(parts), flags=re.ASCII)[:MAX_NAME]
-        taken[name] = number = taken.get(name, 0) + 1
+        used[name] = number = used.get(name, 0) + 1
         name = name if number == 1 else f"{name}_{number}"
         values = {"": measured.value, ".low": measured.low, ".high": measured.high}
         yield from ((f"{name}{end}", float(value)) for end, value in values.items() if math.isfinite(value))

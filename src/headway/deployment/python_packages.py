@@ -97,7 +97,7 @@ def stage(packages: Sequence[InstalledPackage], folder: Path, *, path_in_image: 
     """Copy the files of packages to a folder and compile them there; return all files by path below it.
 
     The compiled code says nothing of this machine: it names its source by its path in the image, and is not checked
-    against the time of the source, because nobody can change either in a read-only image.
+    against the time of the source, because neither can change in a read-only image.
     """
     for package in packages:
         for path, file in package.files.items():

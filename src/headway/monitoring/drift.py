@@ -89,8 +89,8 @@ def thinned(window: Window) -> Window:
     codes, count = _dense_codes(window.groups)
     largest = np.zeros(count)
     np.maximum.at(largest, codes, window.weights)
-    kept = np.random.default_rng(0).random(len(codes)) < window.weights / largest[codes]
-    return Window(rows=window.rows[kept], groups=window.groups[kept])
+    sampled = np.random.default_rng(0).random(len(codes)) < window.weights / largest[codes]
+    return Window(rows=window.rows[sampled], groups=window.groups[sampled])
 
 
 def make_bins(field: Field, values: Floats, *, max_bins: int = BINS) -> FeatureBins:

@@ -203,10 +203,10 @@ class Forecast:
         variance += np.stack([_mean_variance(later.days, rho, h, spans) for rho, h in _GRID])
         noise = _sums(later.sampling_noise)
         of_sampling = (noise[ends] - noise[begins])[:, None] / np.square(length) * self.row_variance
-        whole = variance[:, :, None] + of_sampling / self.variances[:, None, :]
-        error = np.sqrt(whole * self.variances[:, None, :])
+        total = variance[:, :, None] + of_sampling / self.variances[:, None, :]
+        error = np.sqrt(total * self.variances[:, None, :])
         t = np.abs(mean - np.einsum("sd,gdk->gsk", mix, self.coefficients)) / error
-        return t, np.abs(mean - mix @ self.best), whole
+        return t, np.abs(mean - mix @ self.best), total
 
     def _farthest(self, spans: Sequence[Span]) -> Floats:
         """Return how far the mean of a stretch of that length went within the reference [S, K]."""

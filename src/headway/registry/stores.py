@@ -201,7 +201,7 @@ def migrate_store(
 ) -> StoreMigration:
     """Copy what both addresses can hold from one to the other, with signatures and chain as they are.
 
-    Run it again after an interruption: what is there already is kept. Nothing may write to either meanwhile.
+    Run it again after an interruption: what is there already is kept. Nothing may write to either during the copy.
 
     Raises
     ------
@@ -285,7 +285,7 @@ def all_records(state: State) -> Iterator[SavedRecord]:
     after = 0
     while saved := state.all_records(after=after):
         yield from saved
-        after = saved[-1].place
+        after = saved[-1].position
 
 
 def _is_same_record(one: SavedRecord | None, other: SavedRecord | None) -> bool:

@@ -53,7 +53,7 @@ class StoreProbe:
         threading.Thread(target=self._run, name=f"{role}-probe", daemon=True).start()
 
     def close(self) -> None:
-        """End the thread after its last question, for which nobody waits."""
+        """End the thread after its last request, without waiting for it."""
         self._stopping.set()
 
     def _run(self) -> None:

@@ -124,14 +124,14 @@ class SharedLogs:
         0 while another machine rewrites segments.
         """
         replaced = 0
-        with self.rewriting(wait=False) as renew:
-            if renew is None:
+        with self.rewriting(wait=False) as renew_lock:
+            if renew_lock is None:
                 return replaced
             listed = [item for item in self._listed(KINDS) if segments.written_ns(Path(item[0])) < before_ns]
             for _, of_folder in groupby(listed, key=lambda item: PurePosixPath(item[0]).parent):
                 for group in segments.groups([(Path(key), found.size_bytes) for key, found in of_folder], span_ns):
                     replaced += self._merge_group([path.as_posix() for path in group], part=part)
-                    renew()
+                    renew_lock()
         return replaced
 
     @contextmanager
@@ -176,11 +176,11 @@ class SharedLogs:
                     (folder / PurePosixPath(key).name).write_bytes(content)
             there = {path.name for path in folder.iterdir()}
             segments.merge(folder, before_ns=time.time_ns(), span_ns=1 << 63, part=part)
-            left = {path.name for path in folder.iterdir()}
+            remaining = {path.name for path in folder.iterdir()}
             parent = PurePosixPath(keys[0]).parent
-            for new in sorted(left - there):
+            for new in sorted(remaining - there):
                 self._bucket.put(f"{parent}/{new}", (folder / new).read_bytes())
-        replaced = [f"{parent}/{old}" for old in sorted(there - left)]
+        replaced = [f"{parent}/{old}" for old in sorted(there - remaining)]
         self.delete(*replaced)
         return len(replaced)
 

@@ -167,7 +167,7 @@ class TestWithTheLibraries:
         with pytest.raises(EngineError, match="cannot be read"):
             open_text_model(folder)
 
-    def test_a_graph_that_is_no_classifier_is_refused(self, tmp_path):
+    def test_a_graph_that_is_not_a_classifier_is_refused(self, tmp_path):
         folder = snapshots.write(tmp_path / "snapshot")
         nodes = [onnx.helper.make_node("Identity", ["rows"], ["scores"])]
         content = graph(nodes, [("rows", DOUBLE, [None, 3])], [("scores", DOUBLE, [None, 3])])

@@ -202,7 +202,7 @@ def test_a_folder_without_a_header_is_an_error(tmp_path):
         open_model_file(tmp_path)
 
 
-def test_an_address_is_told_from_a_path_and_gives_a_name():
+def test_an_address_is_distinguished_from_a_path_and_gives_a_name():
     assert [mlflow.is_address(text) for text in ("models:/a/3", "runs:/5f/model", "models/a.txt", "models:")] == [
         *(True, True),
         *(False, False),

@@ -71,15 +71,15 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     target, header = _target_of(request, secret)
     state, logs = project.config.state, open_logs(project.config)
     shared = logs.rewriting(wait=True) if logs else nullcontext()
-    with open_erasure_journal(state, header) as journal, traffic.rewriting(state, wait=True), shared as renew:
+    with open_erasure_journal(state, header) as journal, traffic.rewriting(state, wait=True), shared as renew_lock:
         if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
             journal.begin(header)
         for passes in range(2 if target.keys else 1):
             if passes:
                 wait(2 * project.config.serve.log_flush_s + _SLACK_S)
             _erase_files(project, target, journal)
-            if logs and renew:
-                _erase_objects(logs, target, journal, renew)
+            if logs and renew_lock:
+                _erase_objects(logs, target, journal, renew_lock)
         resumed = replace(journal.header, older_than=header.older_than)
         erasure = _erasure_record(project, request, resumed, _erased_by_location(project, journal, secret))
         if target.keys:
@@ -134,7 +134,9 @@ def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJourna
         files.erase_rows(state, file, target)
 
 
-def _erase_objects(logs: SharedLogs, target: ErasureTarget, journal: ErasureJournal, renew: Callable[[], None]) -> None:
+def _erase_objects(
+    logs: SharedLogs, target: ErasureTarget, journal: ErasureJournal, renew_lock: Callable[[], None]
+) -> None:
     """Do the same with the segments that machines share, and delete the old versions of what was ever replaced."""
     cache = logs.refresh()
     for file in files.affected_files(cache, target):
@@ -143,7 +145,7 @@ def _erase_objects(logs: SharedLogs, target: ErasureTarget, journal: ErasureJour
             logs.delete(file.path)
         else:
             logs.rewrite(file.path, by=partial(files.erase_rows, cache, file, target))
-        renew()
+        renew_lock()
     logs.refresh()
     logs.delete_old_versions()
 

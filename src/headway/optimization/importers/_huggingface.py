@@ -170,7 +170,7 @@ class _Writer:
         extra = sorted(name for name in set(self.tensors) - self._read if not name.endswith("position_ids"))
         if extra:
             raise EngineError(
-                f"the weights hold {extra[0]!r}, which is no part of this architecture",
+                f"the weights hold {extra[0]!r}, which this architecture does not have",
                 where=self._where,
                 hint="optimum-cli export onnx --model FOLDER --task text-classification OUTPUT",
             )

@@ -78,8 +78,10 @@ class Redis:
         """Add what was spent to each key; see `Feed.spend`."""
         names = list(spent_ns)
         with self._errors():
-            left = self._spend(keys=[_LIMIT + name for name in names], args=[spent_ns[name] // 1000 for name in names])
-        return {name: int(left_us) * 1000 for name, left_us in zip(names, left, strict=True)}
+            remaining = self._spend(
+                keys=[_LIMIT + name for name in names], args=[spent_ns[name] // 1000 for name in names]
+            )
+        return {name: int(left_us) * 1000 for name, left_us in zip(names, remaining, strict=True)}
 
     def add(self, name: str, numbers: Sequence[int], *, keep_s: int) -> list[int]:
         """Add to the numbers of a name, and return the sums; see `Feed.add`."""

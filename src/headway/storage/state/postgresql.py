@@ -183,9 +183,9 @@ class Postgresql:
     def lease(self, name: str) -> Iterator[Lease]:
         """Hold the lease of a name by a lock of the database session; see `State.lease`."""
         key = zlib.crc32(name.encode()) - 2**31
-        db, taken = self._try_lock(key)
+        db, acquired = self._try_lock(key)
         with db:
-            if not taken:
+            if not acquired:
                 raise LeaseHeld(
                     f"{name} is already being done by {self._holder(key)}",
                     where=self._where,
@@ -202,9 +202,9 @@ class Postgresql:
         for attempt in range(1, ATTEMPTS + 1):
             with self._errors(lost=attempt < ATTEMPTS), ExitStack() as stack:
                 db = stack.enter_context(self._reading.connect())
-                taken = bool(db.execute(sa.select(sa.func.pg_try_advisory_lock(_LEASES, key))).scalar_one())
+                acquired = bool(db.execute(sa.select(sa.func.pg_try_advisory_lock(_LEASES, key))).scalar_one())
                 stack.pop_all()
-                return db, taken
+                return db, acquired
         raise AssertionError("unreachable")
 
     def _holder(self, key: int) -> str:
@@ -317,7 +317,7 @@ def _parse(address: str) -> sa.URL:
 
 
 def _connection_settings(url: sa.URL) -> dict[str, object]:
-    """Return what libpq is told beyond the address: limits, and TLS with a verified name off this machine."""
+    """Return the settings of libpq beyond the address: limits, and TLS with a verified name off this machine."""
     settings: dict[str, object] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": f"process {os.getpid()} of {socket.gethostname()}",
@@ -352,7 +352,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _limit_times(connection: Any, record: object) -> None:  # noqa: ARG001 - the form of the event
-    """Limit statements and locks, so that a client that hangs holds nobody up for long."""
+    """Limit statements and locks, so that a client that hangs does not block others for long."""
     connection.autocommit, before = True, connection.autocommit
     connection.execute(
         f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'; SET lock_timeout = '{LOCK_TIMEOUT_S}s';"
