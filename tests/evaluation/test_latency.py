@@ -12,6 +12,7 @@ from msgspec.structs import replace as replaced
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation import benchmark
 from headway.evaluation.benchmark import (
     AS_CALLED,
     RERUN,
@@ -206,6 +207,12 @@ def test_the_cpu_time_of_a_call_is_a_figure_only_on_one_thread(threads, measured
     assert (
         "cost.cpu_s.as_called.speedup" in {seen.name for seen in found if isinstance(seen, Measurement)}
     ) is measured
+
+
+def test_a_process_that_waited_for_a_core_still_times_one_call_a_round(make_subject, monkeypatch):
+    monkeypatch.setattr(benchmark, "_LONGEST", 0)
+    subject = replace(make_subject(count=20), model=Slow(60), reference=Slow(240))
+    assert all(isinstance(found, Measurement | NotApplicable) for found in plugin(subject))
 
 
 def test_no_rows_cannot_be_timed(make_subject):

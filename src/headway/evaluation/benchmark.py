@@ -508,13 +508,13 @@ def _loop_ns() -> float:
 
 
 def _times_ns(predict: Callable[[Any], object], inputs: Sequence[Any], calls: int) -> list[int]:
-    """Time each call, ns; stop early if the calls take ten times as long as planned.
+    """Time each call, ns, and one at least; stop early if the calls take ten times as long as planned.
 
     A model whose threads wait for busy cores then costs seconds and not minutes.
     """
     times: list[int] = []
     began = perf_counter_ns()
-    while len(times) < calls and perf_counter_ns() - began < _LONGEST * ROUND_NS:
+    while not times or (len(times) < calls and perf_counter_ns() - began < _LONGEST * ROUND_NS):
         rows = inputs[len(times) % len(inputs)]
         before = perf_counter_ns()
         predict(rows)
