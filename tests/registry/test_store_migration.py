@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from releases import BACK, FILES, passed, register, release
+from tests.house.pages import code_blocks
 
 from headway.cli.doctor import diagnose_project
 from headway.core.config import load
@@ -21,6 +22,7 @@ from headway.storage.state.sqlite import Sqlite
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 RECORDS, MOVES = 400, 30
+DATABASE, BUCKET = "postgresql://headway@db.example/headway", "s3://models/flights"
 PROJECT = """
 [project]
 name = "flights"
@@ -74,6 +76,17 @@ def test_a_migration_to_postgresql_that_is_killed_again_and_again_ends_with_all_
         assert target.updates() == filled.state.updates()
         assert target.all_evaluations() == filled.state.all_evaluations()
         assert target.records("rollout") == filled.state.records("rollout")
+
+
+def test_the_commands_of_the_page_move_a_store(filled: ModelRegistry, postgresql: str, s3: str, tmp_path: Path) -> None:
+    (commands,) = code_blocks("docs/stores.md", "sh")
+    for written, used in ((".headway", "store"), (DATABASE, postgresql), (BUCKET, s3)):
+        assert written in commands
+        commands = commands.replace(written, used)
+    for line in commands.splitlines():
+        words = [sys.executable, "-m", "headway.cli", *line.split()[1:]]
+        run = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
 
 
 def _wait_for_records(target: Postgresql, count: int, run: subprocess.Popen[bytes]) -> None:
