@@ -135,8 +135,8 @@ class Postgresql:
         digest = digest_of(content)
 
         def work(db: sa.Connection, *, again: bool) -> str:  # noqa: ARG001 - saving again changes nothing anyway
-            place = sa.select(sa.func.coalesce(sa.func.max(RECORDS.c.place), 0) + 1).scalar_subquery()
-            row = {"place": place, "kind": kind, "name": name, "digest": digest, "content": content}
+            following = sa.select(sa.func.coalesce(sa.func.max(RECORDS.c.place), 0) + 1).scalar_subquery()
+            row = {"place": following, "kind": kind, "name": name, "digest": digest, "content": content}
             db.execute(insert(RECORDS).values(row).on_conflict_do_nothing(index_elements=["kind", "name", "digest"]))
             return digest
 

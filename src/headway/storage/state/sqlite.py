@@ -155,7 +155,7 @@ class Sqlite:
         """Return records of every kind and name, oldest first; see `State.all_records`."""
         query = "SELECT place, kind, name, content FROM records WHERE place > ? ORDER BY place LIMIT ?"
         rows = self._rows(query, (after, limit))
-        return [SavedRecord(place, kind, name, self._blob(content)) for place, kind, name, content in rows]
+        return [SavedRecord(position, kind, name, self._blob(content)) for position, kind, name, content in rows]
 
     def all_evaluations(self) -> dict[tuple[str, str], int]:
         """Return the number of evaluations by name and dataset."""
