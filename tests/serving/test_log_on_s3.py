@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import shutil
 import threading
 import time
@@ -63,11 +64,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def metric(port: int, name: str) -> float:
+    """Return a value of the server's metrics; NaN for one that nothing was counted for yet."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
-    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+    return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)), math.nan)
 
 
 @pytest.mark.services
