@@ -16,6 +16,7 @@ from headway.core import config
 from headway.core.errors import ConfigError, StoreError
 from headway.core.record import FormerValues, Record, StoredRecord, about, read, write
 from headway.core.renamed import RenamedWarning, current_form, renamed_arguments
+from headway.core.sections import StoreSection
 
 
 class Part(Record, frozen=True, kw_only=True):
@@ -126,7 +127,11 @@ class Section(Record, frozen=True, kw_only=True):
 def with_section(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A configuration with an additional section, some settings of which were renamed."""
     kind = msgspec.defstruct(
-        "Config", [("section", Section, Section()), ("folder", str, ".")], bases=(Record,), frozen=True, kw_only=True
+        "Config",
+        [("section", Section, Section()), ("store", StoreSection, StoreSection()), ("folder", str, ".")],
+        bases=(Record,),
+        frozen=True,
+        kw_only=True,
     )
     monkeypatch.setattr(config, "Config", kind)
     monkeypatch.setattr(config, "SECTIONS", {"section": Section})
