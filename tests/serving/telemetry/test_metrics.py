@@ -37,7 +37,7 @@ def test_each_family_is_named_once_with_its_type():
     metrics.errors[404] += 2
     lines = lines_of(metrics, a="1", b="2")
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(types) == len(set(types)) == 29
+    assert len(types) == len(set(types)) == 30
     assert 'headway_release_info{model="b",version="2"} 1' in lines and 'headway_errors_total{code="404"} 2' in lines
 
 
