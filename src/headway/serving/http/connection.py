@@ -41,7 +41,7 @@ _BODY_AND_UPGRADE = frozenset({b"content-length", b"upgrade"})
 _NOT_CACHED = frozenset({b"expect", b"upgrade", _TRACEPARENT})  # they have state, or never occur twice
 _END = b"\r\n\r\n"
 _KEEP, _CLOSE = _END, b"\r\nConnection: close\r\n\r\n"
-_PIECE_BYTES, _BODY_PIECE_BYTES = 8_192, 65_536
+_PIECE_BYTES, _BODY_PIECE_BYTES = 4_096, 65_536
 _TURN_S = 0.003
 _CACHED_HEAD_BYTES = 2_048
 _CACHED_HEADS = 1_024
@@ -346,6 +346,8 @@ class Connection(asyncio.Protocol):
             if start == size:
                 return
         piece = start
+        if size - start > _PIECE_BYTES:
+            self._check_turn()  # the first piece counts, too
         while piece < size:
             if self._paused:
                 self._rest = data[piece:]
