@@ -108,8 +108,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         marks = {key[11:]: value for key, value in self.headers.items() if key.lower().startswith("x-amz-meta-")}
         with self.server.lock:
-            there = self.server.objects.get(self._name, [Stored(None)])[-1].content is not None
-            if there and self.headers["If-None-Match"] == "*" and self.server.conditional:
+            last = self.server.objects.get(self._name, [Stored(None)])[-1]
+            there, wanted = last.content is not None, self.headers["If-Match"]
+            exists = there and self.headers["If-None-Match"] == "*"
+            changed = wanted is not None and not (there and wanted.strip('"') == last.etag)
+            if (exists or changed) and self.server.conditional:
                 self.fail(412, "PreconditionFailed")
                 return
             stored = Stored(content, marks)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -14,7 +16,7 @@ from tests.storage.small_s3 import SmallS3, Stored, small_s3
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
 from headway.core.sections import StoreSection
-from headway.storage import _shared_logs, segments, traffic
+from headway.storage import _s3, _shared_logs, segments, traffic
 from headway.storage._shared_logs import SharedLogs
 from headway.storage.addresses import log_root, open_logs
 
@@ -192,6 +194,22 @@ def test_one_machine_rewrites_at_a_time(small: SmallS3, tmp_path: Path, monkeypa
         monkeypatch.setattr(_shared_logs, "_STALE_S", -1.0)
         with ours.rewriting(wait=True) as renew:
             assert renew, "a lock that is too old was left by a machine that ended"
+
+
+def test_one_of_many_machines_takes_over_the_lock_of_one_that_ended(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = SharedLogs(address, tmp_path / "ended")
+    others = [SharedLogs(address, tmp_path / f"{number}") for number in range(8)]
+    with pytest.raises(StoreError, match="another machine took over"), ended.rewriting(wait=False) as renew:
+        monkeypatch.setattr(_shared_logs, "_STALE_S", -1.0)
+        found = ended._bucket.etag_and_age_s(_shared_logs._REWRITING)
+        monkeypatch.setattr(_s3.Bucket, "etag_and_age_s", lambda *_: found)  # all look before the first acts
+        with ThreadPoolExecutor(len(others)) as pool:
+            taken = list(pool.map(lambda logs: logs._lock(secrets.token_bytes(8)), others))
+        assert taken.count(True) == 1
+        renew()
+    assert ended._bucket.get(_shared_logs._REWRITING), "the lock of the other machine stays"
 
 
 def test_old_segments_are_deleted(address: str, tmp_path: Path) -> None:

@@ -85,17 +85,25 @@ class Bucket:
         return {"aws_endpoint_url": self.server, "aws_region": region, "aws_allow_http": str(plain).lower()}
 
     def create(self, key: str, content: bytes, *, metadata: Mapping[str, str] | None = None) -> bool:
-        """Create an object; return False, and change nothing, if one with this key exists.
+        """Create an object; return False, and change nothing, if one with this key exists."""
+        return self._put_if(key, content, metadata, IfNoneMatch="*")
 
-        If an answer was lost and the request repeated, a mark of the object shows whether this call created it.
+    def replace(self, key: str, content: bytes, *, etag: str) -> bool:
+        """Replace an object; return False, and change nothing, unless it still has this tag."""
+        return self._put_if(key, content, None, IfMatch=f'"{etag}"')
+
+    def _put_if(self, key: str, content: bytes, metadata: Mapping[str, str] | None, **condition: str) -> bool:
+        """Write an object if a condition holds.
+
+        If an answer was lost and the request repeated, a mark of the object shows whether this call wrote it.
         """
         writer = secrets.token_hex(8)
         marks = {**(metadata or {}), _WRITER: writer}
         with self._errors(key):
             try:
-                self._put(key, content, marks, IfNoneMatch="*")
+                self._put(key, content, marks, **condition)
             except botocore.exceptions.ClientError as error:
-                if _code(error) not in ("PreconditionFailed", "412"):
+                if _code(error) not in ("PreconditionFailed", "412", *_ABSENT):
                     raise
                 repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
                 return bool(repeated) and (self.metadata(key) or {}).get(_WRITER) == writer
@@ -126,14 +134,14 @@ class Bucket:
         answer = self._head(key)
         return None if answer is None else dict(answer["Metadata"])
 
-    def age_s(self, key: str) -> float | None:
-        """Return the age of an object by the clock of the server; None if there is none."""
+    def etag_and_age_s(self, key: str) -> tuple[str, float] | None:
+        """Return the tag of an object, and its age by the clock of the server; None if there is none."""
         answer = self._head(key)
         if answer is None:
             return None
         stated = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         now = datetime.strptime(stated, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC) if stated else datetime.now(UTC)
-        return float((now - answer["LastModified"]).total_seconds())
+        return answer["ETag"].strip('"'), (now - answer["LastModified"]).total_seconds()
 
     def objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose keys begin with a prefix, in the order of their keys."""

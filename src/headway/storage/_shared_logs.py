@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import re
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -139,29 +140,40 @@ class SharedLogs:
         """Lock the segments for a machine that rewrites them; yields a function that renews the lock.
 
         Yields None if another machine has the lock and `wait` is false, and raises StoreError if that does not free it
-        for two minutes. A lock that was not renewed for 15 minutes was left by a machine that ended.
+        for two minutes. A lock that was not renewed for 15 minutes was left by a machine that ended: one machine takes
+        it over, and if the former holder goes on after all, it fails when it renews.
         """
+        token = secrets.token_bytes(8)
         ends = time.monotonic() + (_WAIT_S if wait else 0.0)
-        while not self._lock():
+        while not self._lock(token):
             if not wait:
                 yield None
                 return
             if time.monotonic() > ends:
                 raise StoreError("another machine rewrites the log", where=self.address, hint="try again later")
             time.sleep(_PAUSE_S)
-        try:
-            yield lambda: self._bucket.put(_REWRITING, b"")
-        finally:
-            self._bucket.delete(_REWRITING)
 
-    def _lock(self) -> bool:
-        if self._bucket.create(_REWRITING, b""):
+        def renew() -> None:
+            found, content = self._bucket.head(_REWRITING), token + secrets.token_bytes(8)  # another tag each time
+            if not (found and self._holds(token) and self._bucket.replace(_REWRITING, content, etag=found.etag)):
+                raise StoreError("another machine took over the rewriting", where=self.address, hint="try again later")
+
+        try:
+            yield renew
+        finally:
+            if self._holds(token):
+                self._bucket.delete(_REWRITING)
+
+    def _lock(self, token: bytes) -> bool:
+        if self._bucket.create(_REWRITING, token):
             return True
-        age_s = self._bucket.age_s(_REWRITING)
-        if age_s is None or age_s <= _STALE_S:
+        found = self._bucket.etag_and_age_s(_REWRITING)
+        if found is None or found[1] <= _STALE_S:
             return False
-        self._bucket.delete(_REWRITING)
-        return self._bucket.create(_REWRITING, b"")
+        return self._bucket.replace(_REWRITING, token, etag=found[0])
+
+    def _holds(self, token: bytes) -> bool:
+        return (self._bucket.get(_REWRITING) or b"").startswith(token)
 
     def _merge_group(self, keys: Sequence[str], *, part: str) -> int:
         """Merge the segments of a group, which are complete and unchanged; return how many are replaced."""

@@ -1,4 +1,4 @@
-"""The same in Redis or Valkey over TLS."""
+"""Change feed, counters and rate limits of servers in Redis or Valkey over TLS."""
 
 from headway.storage.feed.redis import Redis
 
