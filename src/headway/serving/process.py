@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ _MIB = 1 << 20
 _SERVER_MIB, _WORKER_MIB = 64, 32  # without buffers and models: measured 60 and 12, rounded up
 _BUFFERS_SHARE = 0.5  # of a memory limit; models and requests in progress have the rest
 _BUFFERS = ("log_buffer_mb", "max_bodies_mb", "label_queue_mb")
+_MMAP_THRESHOLD = -3  # in malloc.h
 _log = logging.getLogger(__name__)
 
 
@@ -114,6 +116,7 @@ def _serve(config: Config, references: Sequence[str], announce: Callable[[Listen
         (reserved,) = bind_sockets(settings.host, settings.grpc_port, workers=1, setting="grpc_port")
         addresses.append(socket_address(reserved, "grpc"))
         config = replace(config, serve=replace(settings, grpc_port=reserved[0].getsockname()[1]))
+    return_freed_memory()
     gc.collect()
     gc.freeze()  # the memory of this process is shared by all workers until one of them writes to it
     try:
@@ -123,6 +126,16 @@ def _serve(config: Config, references: Sequence[str], announce: Callable[[Listen
     finally:
         gc.unfreeze()
         close_sockets([*reserved, *(opened for own in bound for opened in own)])
+
+
+def return_freed_memory() -> None:
+    """Have glibc return blocks of a MiB or more to the system once they are freed, in this process and its children.
+
+    By itself it raises its threshold to the largest block that was freed, up to 32 MiB, and a worker keeps the memory
+    of the largest bodies that it has read (`M_MMAP_THRESHOLD` in mallopt(3)).
+    """
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _MIB)
 
 
 def _with_folders_added(config: Config, references: Sequence[str]) -> Sequence[str]:
