@@ -1,4 +1,4 @@
-"""Rows of pointers and records: SQLite in a folder, and PostgreSQL."""
+"""Rows of pointers and records: SQLite, files in a folder, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from harness import Result, Row
@@ -27,7 +26,7 @@ KILLS, WRITES_BEFORE_KILL = 200, 5
 READS, WARM_UP, UPDATES = 5000, 200, 1000
 TINY = {"WRITERS": 4, "ROUNDS": 2, "KILLS": 2, "READS": 20, "WARM_UP": 2, "UPDATES": 5}
 READ_MS_LIMIT = 2.0
-BACKENDS = ("sqlite", "postgresql")
+BACKENDS = ("sqlite", "file", "postgresql")
 
 
 def update(number: int, previous: str, *, release: str = "sha256:r") -> Signed:
@@ -210,9 +209,9 @@ def _times_ms(read: Callable[[], object]) -> list[float]:
 @contextmanager
 def _address(backend: str) -> Iterator[tuple[str, Any]]:
     """Yield the address of an empty store, and its server, if it has one."""
-    if backend == "sqlite":
+    if backend != "postgresql":
         with tempfile.TemporaryDirectory() as folder:
-            yield str(Path(folder)), None
+            yield f"file://{folder}/state" if backend == "file" else folder, None
     else:
         with servers.postgresql() as server:
             yield server.create_database(), server

@@ -135,10 +135,10 @@ def pointer_seconds() -> Result:
     """Move a pointer back and forth under four servers, on each state, with and without Redis."""
     rows = []
     with servers.postgresql() as database, servers.redis() as feed:
-        for name, with_feed in itertools.product(("sqlite", "postgresql"), (False, True)):
-            address = database.create_database() if name == "postgresql" else ""
-            stores = {"state": address, "feed": feed.address if with_feed else ""}
+        for name, with_feed in itertools.product(("sqlite", "file", "postgresql"), (False, True)):
             with tempfile.TemporaryDirectory() as folder:
+                address = database.create_database() if name == "postgresql" else f"file://{folder}/shared"
+                stores = {"state": "" if name == "sqlite" else address, "feed": feed.address if with_feed else ""}
                 seconds = _moved(Path(folder), stores)
             p99 = float(np.quantile(seconds, 0.99))
             rows.append(

@@ -23,14 +23,30 @@ from headway.core.release import PointerUpdate
 from headway.storage.addresses import known_addresses
 
 Open = Callable[[], State]
-SHARED = known_addresses("state")
+ON_SERVERS = set(known_addresses("state")) - {"file"}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.services] * (name in SHARED)) for name in names("state")])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.services] * (name in ON_SERVERS)) for name in names("state")]
+)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a plug-in."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> str:
+    """The address of a new store."""
+    if backend in ON_SERVERS:
+        return str(request.getfixturevalue(backend))
+    return f"file://{tmp_path}/state" if backend == "file" else str(tmp_path)
+
+
+@pytest.fixture
+def store(backend: str, address: str) -> Open:
     """Opens one and the same store with each call."""
-    address = request.getfixturevalue(request.param) if request.param in SHARED else tmp_path
-    return lambda: load_state(request.param)(address)
+    return lambda: load_state(backend)(address)
 
 
 @pytest.fixture
@@ -252,12 +268,10 @@ with load_state(sys.argv[1])(sys.argv[2]).lease("flights.watch"):
 
 
 @pytest.mark.slow
-def test_the_lease_of_a_killed_process_is_free(request: pytest.FixtureRequest, store: Open, tmp_path: Path) -> None:
-    name = request.node.callspec.params["store"]
-    address = request.getfixturevalue(name) if name in SHARED else tmp_path
+def test_the_lease_of_a_killed_process_is_free(backend: str, address: str, store: Open) -> None:
     with (
         closing(store()) as state,
-        subprocess.Popen([sys.executable, "-c", HOLDER, name, str(address)], stdout=subprocess.PIPE) as holder,
+        subprocess.Popen([sys.executable, "-c", HOLDER, backend, address], stdout=subprocess.PIPE) as holder,
     ):
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
@@ -276,3 +290,38 @@ def _is_free(state: State, name: str) -> bool:
             return True
     except LeaseHeld:
         return False
+
+
+APPENDER = """
+import sys
+from headway.core.contracts import Signed
+from headway.core.plugins import load_state
+from headway.core.record import digest_of, write
+from headway.core.release import PointerUpdate
+state, previous = load_state(sys.argv[1])(sys.argv[2]), ""
+for number in range(1, 100_000):
+    move = PointerUpdate(
+        name="f", pointer="live", number=number, release="r", previous=previous, at="t", who="a", why="b"
+    )
+    assert state.append(Signed(content=write(move), signature=b"s"))
+    state.save("rollout", b"%d" % number, name="f")
+    previous = digest_of(write(move))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answers", [1, 30])
+def test_a_process_killed_while_it_writes_keeps_every_acknowledged_update_and_record(
+    backend: str, address: str, store: Open, answers: int
+) -> None:
+    command = [sys.executable, "-c", APPENDER, backend, address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        answered = [int(process.stdout.readline()) for _ in range(answers)]
+        process.kill()
+        answered += [int(line) for line in process.stdout.read().splitlines()]
+    with closing(store()) as state:
+        assert len(state.updates()) in {answered[-1], answered[-1] + 1}
+        assert len(state.records("rollout")) in {answered[-1], answered[-1] + 1}
+        assert state.count_evaluation("f", "sha256:a") == 1

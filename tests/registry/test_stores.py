@@ -288,10 +288,11 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("scheme", ["table", "file"])
 def test_each_address_takes_what_it_can_hold_and_gives_it_back(
-    config: Config, filled: ModelRegistry, tmp_path: Path
+    config: Config, filled: ModelRegistry, tmp_path: Path, scheme: str
 ) -> None:
-    table, shared = f"table://{tmp_path}/table", f"shared://{tmp_path}/shared"
+    table, shared = f"{scheme}://{tmp_path}/table", f"shared://{tmp_path}/shared"
     done = migrate_store(config, str(config.state), table)
     assert (done.updates, done.records, done.blobs, done.releases) == (2, 3, 0, 0)
     done = migrate_store(config, str(config.state), shared)
@@ -316,9 +317,13 @@ def test_addresses_that_have_nothing_in_common_are_refused(
 
 
 @pytest.mark.usefixtures("outside")
-@pytest.mark.parametrize(("feed", "outcome"), [("hint://here", "passed"), ("hint://away", "failed")])
-def test_each_address_of_a_project_is_checked(config: Config, tmp_path: Path, feed: str, outcome: str) -> None:
-    store = StoreSection(state=f"table://{tmp_path}/table", blobs=f"shared://{tmp_path}/shared", feed=feed)
+@pytest.mark.parametrize(
+    ("scheme", "feed", "outcome"), [("table", "hint://here", "passed"), ("file", "hint://away", "failed")]
+)
+def test_each_address_of_a_project_is_checked(
+    config: Config, tmp_path: Path, scheme: str, feed: str, outcome: str
+) -> None:
+    store = StoreSection(state=f"{scheme}://{tmp_path}/table", blobs=f"shared://{tmp_path}/shared", feed=feed)
     found = {(check.role, check.check): check for check in check_stores(replace(config, store=store))}
     assert found["feed", "announce"].outcome == outcome
     assert {check.outcome for (role, _), check in found.items() if role != "feed"} == {"passed"}

@@ -8,7 +8,7 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.sections import StoreSection
-from headway.storage.addresses import known_addresses, open_blobs, open_state, plugin_of
+from headway.storage.addresses import is_in_store, known_addresses, open_blobs, open_state, plugin_of
 
 
 def config(folder: Path, *, state: str = "", blobs: str = "") -> Config:
@@ -64,3 +64,12 @@ def test_an_address_opens_the_plugin_that_is_named_as_its_scheme(
         plugin_of(kind, "other://x", role=kind)
     assert "made://NAME" in caught.value.hint
     assert plugins.declaration(kind, {"state": "sqlite", "blobs": "files"}[kind], "ADDRESS", "") == ""
+
+
+@pytest.mark.parametrize("address", ["", "file:///{folder}/shared%20state"])
+def test_a_file_in_a_folder_of_the_stores_is_found_there(tmp_path: Path, address: str) -> None:
+    ours = config(tmp_path, state=address.format(folder=str(tmp_path).removeprefix("/")))
+    (tmp_path / "link").symlink_to(tmp_path / "shared state")
+    inside = [tmp_path / ".headway/keys.toml", *[tmp_path / "link/keys.toml"] * bool(address)]
+    assert all(is_in_store(path, ours) for path in inside)
+    assert not is_in_store(tmp_path / "keys.toml", ours)

@@ -31,7 +31,10 @@ class StoreSection(Record, frozen=True, kw_only=True):
 
     state: Annotated[
         str,
-        about("Pointers and records: postgresql://USER@HOST/DATABASE; empty: SQLite in the folder of [project] state."),
+        about(
+            "Pointers and records: postgresql://USER@HOST/DATABASE, or file:///FOLDER that machines share; empty: "
+            "SQLite in the folder of [project] state."
+        ),
     ] = ""
     blobs: Annotated[
         str, about("Models and releases: s3://BUCKET/PREFIX; empty: files in the folder of [project] state.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from headway.core import plugins
 from headway.core.config import Config, expect_no_password
@@ -121,6 +122,24 @@ def plugin_of(kind: str, address: str, *, role: str) -> str:
         if forms
         else f"leave it empty: {_DEFAULTS[role]}",
     )
+
+
+def folder_of(address: str) -> Path:
+    """Return the folder of an address `file:///FOLDER`; raises ConfigError if it names none of this machine."""
+    parts = urlsplit(address)
+    folder = Path(unquote(parts.path))
+    if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or len(folder.parts) < 2 or parts.query:
+        raise ConfigError(
+            f"{address!r} is not the address of a folder", where="[store] state", hint="file:///FOLDER, a complete path"
+        )
+    return folder
+
+
+def is_in_store(path: Path, config: Config) -> bool:
+    """Return whether a file lies in a folder of the stores, which others may be able to write."""
+    address = config.store.state
+    folders = [config.state, *([folder_of(address)] if address.startswith("file:") else [])]
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
 def known_addresses(kind: str) -> dict[str, str]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import socket
 import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from headway.core.contracts import Lease, SavedRecord, Signed
-from headway.core.errors import LeaseHeld, StoreError
+from headway.core.errors import StoreError
 from headway.core.record import digest_of, read
 from headway.core.release import PointerUpdate
 from headway.storage import atomic
+from headway.storage.state import _leases
 
 FILE = "state.sqlite"
-LEASES = "leases"
 BUSY_TIMEOUT_S = 10.0
 
 
@@ -161,26 +158,9 @@ class Sqlite:
         """Return the number of evaluations by name and dataset."""
         return {(name, dataset): count for name, dataset, count in self._rows("SELECT name, dataset, count FROM looks")}
 
-    @contextmanager
-    def lease(self, name: str) -> Iterator[Lease]:
-        """Hold the lease of a name by the lock of a file, which the system releases; see `State.lease`."""
-        path = self._path.parent / LEASES / quote(name, safe="")
-        with self._translate_errors():
-            atomic.make_folder(path.parent)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.read(descriptor, 300).decode(errors="replace")
-                raise LeaseHeld(
-                    f"{name} is already being done by {holder}", where=str(path), hint="wait until that process ends"
-                ) from error
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} of {socket.gethostname()}".encode())
-            yield _FileLease()
-        finally:
-            os.close(descriptor)
+    def lease(self, name: str) -> AbstractContextManager[Lease]:
+        """Hold the lease of a name by the lock of a file; see `State.lease`."""
+        return _leases.file_lease(self._path.parent, name)
 
     def _signed(self, name: str, pointer: str, order: str, *, since: int = 1) -> list[Signed]:
         where, values = _where(name=name, pointer=pointer)
@@ -239,13 +219,6 @@ class Sqlite:
             raise StoreError(
                 f"the state cannot be read or written: {error}", where=str(self._path), hint=hint
             ) from error
-
-
-class _FileLease:
-    """A lease that lasts until it is closed."""
-
-    def expect_held(self) -> None:
-        """Do nothing: the lock of a file is never lost."""
 
 
 def _create(path: Path) -> None:
