@@ -534,8 +534,8 @@ def watch(
     source : {"table", "log"}
         Whether rows come from the project's table or from the prediction log.
     """
-    deployed, dataset = _open_monitored(project, source, callback)
     with project.lease("watch", wait_s=WATCH_WAIT_S) as lease:
+        deployed, dataset = _open_monitored(project, source, callback)  # after the wait: live may have moved
         reports, now = project.records(MonitoringReport), datetime.now(UTC).replace(tzinfo=None)
         ticket, found = pending_ticket(project, deployed), []
         context = monitor.MonitoringContext(

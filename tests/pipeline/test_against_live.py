@@ -10,7 +10,7 @@ from msgspec.structs import replace as replaced
 from tests.pipeline.projects import write
 
 from headway import pipeline
-from headway.core.errors import Refused
+from headway.core.errors import PointerMoved, Refused
 from headway.core.evidence import Evidence
 from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
@@ -71,6 +71,22 @@ def test_a_pass_that_was_not_compared_with_live_is_released_only_by_an_override(
     pipeline.release(project, result, who="ada", override="storm days")
     assert find_live(project, other.variant.digest) is None
     project.registry.roll_back("small@live", who="ada", why="back")
+
+
+@pytest.mark.slow
+def test_a_release_does_not_undo_one_that_came_in_between(released):
+    project, search, _, _ = released
+
+    class Busy:
+        """The blobs, which are read after the comparison with live; another person releases then."""
+
+        def get(self, digest):
+            pipeline.release(project, search, who="bob")
+            return project.blobs.get(digest)
+
+    with pytest.raises(PointerMoved, match=r"small@live is at sha256:\w+ by update \d+ \(bob: "):
+        pipeline.release(replace(project, blobs=Busy()), search, who="ada")
+    assert project.registry.head("small@live").who == "bob"
 
 
 @pytest.mark.slow

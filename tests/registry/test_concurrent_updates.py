@@ -42,6 +42,41 @@ def test_an_update_of_another_pointer_in_between_is_chained(ours: ModelRegistry,
     assert [move.pointer for move in ours.history()] == ["live", "live", "canary", "live"]
 
 
+def test_a_rollback_does_not_undo_an_update_that_came_after_it_read_the_history(
+    ours: ModelRegistry, two: tuple[str, str]
+) -> None:
+    class Busy:
+        """The state, in which the pointer is updated once its history was read."""
+
+        def __init__(self) -> None:
+            self.append, self.last, self.latest = ours.state.append, ours.state.last, ours.state.latest
+
+        def updates(self) -> object:
+            self.updates, found = ours.state.updates, ours.state.updates()
+            ours.point("flights@live", two[0], passed())
+            return found
+
+    with pytest.raises(PointerMoved, match=r"by update 3 \(ann: faster\)"):
+        replace(ours, state=Busy()).roll_back("flights@live", who="bob", why="slow")
+    assert len(ours.history()) == 3
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_update_that_rests_on_another_pointer_is_rejected_if_that_one_moved(
+    ours: ModelRegistry, two: tuple[str, str], moved: bool
+) -> None:
+    canary = "flights@canary"
+    for release in two:
+        ours.point(canary, release, passed())
+    if moved:
+        ours.withdraw(canary, who="bob", why="no")
+        with pytest.raises(PointerMoved, match=r"flights@canary is at no release by update 3 \(bob: no\)"):
+            ours.point("flights@live", two[0], BACK, unmoved={canary: 2})
+    else:
+        ours.point("flights@live", two[0], BACK, unmoved={canary: 2, "flights@shadow": 0})
+    assert (ours.head("flights@live").release == two[1]) is moved
+
+
 def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, racer.__file__, *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -168,7 +168,11 @@ class RolloutController:
             return datetime.fromisoformat(self._advance(found, who).at)
         if found.decision.action == "promote":
             self._promote(found, who)
-        self.project.registry.withdraw(f"{self.rollout.name}@canary", who=who, why=found.decision.message)
+        canary = found.canary
+        if canary is None or canary.release == self.rollout.release:  # otherwise it is that of another rollout
+            self.project.registry.withdraw(
+                self._canary, who=who, why=found.decision.message, after=canary.number if canary else None
+            )
         return self.clock()
 
     def _advance(self, found: RolloutCheck, who: str) -> PointerUpdate:
@@ -177,7 +181,7 @@ class RolloutController:
         if canary and canary.assignment and canary.assignment.stage >= stage:
             return canary
         return self.project.registry.point(
-            f"{rollout.name}@canary",
+            self._canary,
             rollout.release,
             UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict),
             after=canary.number if canary else 0,
@@ -185,11 +189,16 @@ class RolloutController:
         )
 
     def _promote(self, found: RolloutCheck, who: str) -> None:
-        rollout, live = self.rollout, found.live
+        """Make the release live, unless the canary has moved since the check, such as by a person's rollback."""
+        rollout, live, canary = self.rollout, found.live, found.canary
         if live is None or live.release != rollout.release:
             reason = UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict)
-            after = live.number if live else 0
-            self.project.registry.point(f"{rollout.name}@live", rollout.release, reason, after=after)
+            after, unmoved = live.number if live else 0, {self._canary: canary.number if canary else 0}
+            self.project.registry.point(f"{rollout.name}@live", rollout.release, reason, after=after, unmoved=unmoved)
+
+    @property
+    def _canary(self) -> str:
+        return f"{self.rollout.name}@canary"
 
     def _unfinished(self, live: PointerUpdate | None, canary: PointerUpdate | None) -> Decision | None:
         """Return the decision that only the pointers show, not the record: a half-done step or another live release."""
@@ -235,13 +244,26 @@ def require_running_rollout(project: Project) -> Rollout:
 def start_rollout(project: Project, release: str, *, plan: Plan | None = None, who: str, why: str = "") -> Rollout:
     """Start the rollout of a published release (its digest) against the live one, by `[rollout]` or another plan.
 
-    Raises Refused if a rollout is running, nothing or this release is live, or its verdict is not pass.
+    Raises Refused if a rollout is running, nothing or this release is live, or its verdict is not pass. One process at
+    a time starts or follows a rollout; another one waits for it, `START_WAIT_S` at most.
     """
-    name, register = project.name, project.registry
-    last = latest_rollout(project)
-    live, canary = _heads(project)
+    _expect_none_runs(project)
+    with project.lease("rollout", wait_s=START_WAIT_S):
+        return _start(project, release, plan=plan, who=who, why=why)
+
+
+def _expect_none_runs(project: Project) -> tuple[PointerUpdate | None, PointerUpdate | None]:
+    """Return where live and canary stand; raises Refused if a rollout is running."""
+    last, (live, canary) = latest_rollout(project), _heads(project)
     if last and last.status == "running" and _matches_pointers(last, live, canary):
-        raise Refused(f"a rollout of {name} is running: {last.release} at {last.current.name}", hint="headway rollout")
+        what = f"a rollout of {project.name} is running: {last.release} at {last.current.name}"
+        raise Refused(what, hint="headway rollout")
+    return live, canary
+
+
+def _start(project: Project, release: str, *, plan: Plan | None, who: str, why: str) -> Rollout:
+    name, register = project.name, project.registry
+    live, canary = _expect_none_runs(project)
     if live is None or live.release in ("", release):
         what = "nothing is" if live is None or not live.release else "this release is already"
         raise Refused(f"{what} live, so there is nothing to compare with", hint="headway release")
@@ -301,12 +323,22 @@ def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
 def roll_back(project: Project, *, who: str, why: str) -> PointerUpdate:
     """Roll back the running rollout, or move live to its previous release if none runs; needs no verdict.
 
-    Raises Refused if the canary was withdrawn already, StoreError if live had no other release.
+    If the release of the rollout goes live at the same time, live is moved back as well. Raises Refused if the canary
+    was withdrawn already, StoreError if live had no other release.
     """
+    name, register = project.name, project.registry
     last = latest_rollout(project)
     if last is None or last.status != "running":
-        return project.registry.roll_back(f"{project.name}@live", who=who, why=why)
-    move = project.registry.withdraw(f"{project.name}@canary", who=who, why=why)
+        return register.roll_back(f"{name}@live", who=who, why=why)
+    live = register.last_update(f"{name}@live")
+    went_live = live is not None and live.release == last.release
+    unmoved = {f"{name}@live": live.number if live else 0}
+    try:
+        move = register.withdraw(f"{name}@canary", who=who, why=why, unmoved={} if went_live else unmoved)
+        if went_live:
+            move = register.roll_back(f"{name}@live", who=who, why=why)
+    except PointerMoved:  # the rollout moved on at the same time: look again
+        return roll_back(project, who=who, why=why)
     decision = _decision_without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
     project.save(decision.verdict)
     project.save(apply_decision(last, decision, at=utc_now()))
@@ -449,7 +481,7 @@ def _decisions(table: pl.DataFrame, arm: str, release: Release) -> Floats:
     return np.full(len(table), np.nan)
 
 
-PERIOD_S = 1.0
+PERIOD_S, START_WAIT_S = 1.0, 30.0
 Callback = Callable[[str], object]
 
 

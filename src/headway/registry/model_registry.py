@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from headway.core import record
 from headway.core.config import Config
 from headway.core.contracts import Feed, SharedReleases, State
-from headway.core.errors import ConfigError, Refused, StoreError, StoreUnavailable
+from headway.core.errors import ConfigError, PointerMoved, Refused, StoreError, StoreUnavailable
 from headway.core.record import Record, digest_of
 from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
@@ -31,13 +32,14 @@ from headway.registry.bundle import (
 )
 from headway.registry.chain import ChainEntry, Checkpoint, LastSeen
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
-from headway.storage.addresses import LateState, open_feed, open_releases, open_state
+from headway.storage.addresses import LateState, is_in_store, open_feed, open_releases, open_state
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 _DIGEST_DIGITS = 64
 _MAX_ADVANCE = 4 * chain.CHECKPOINT_EVERY
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class UpdateReason(Record, frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ class ModelRegistry:
         """Return the registry of a project; raises ConfigError if its keys lie inside the store that they protect."""
         trusted_keys, publisher_key = config.path(config.trust.trusted_keys), config.path(config.trust.publisher_key)
         for field, path in (("trusted_keys", trusted_keys), ("publisher_key", publisher_key)):
-            if path.resolve().is_relative_to(config.state.resolve()):
+            if is_in_store(path, config):
                 raise ConfigError(
                     f"[trust] {field} lies in the store, so that one person could change both",
                     where=str(path),
@@ -127,6 +129,7 @@ class ModelRegistry:
         reason: UpdateReason,
         *,
         after: int | None = None,
+        unmoved: Mapping[str, int] = _NOTHING,
         assignment: TrafficAssignment | None = None,
     ) -> PointerUpdate:
         """Point `name@pointer` at a release (its digest), signed and numbered; return the update.
@@ -135,13 +138,16 @@ class ModelRegistry:
         ----------
         after : int, optional
             Number of the last update that the caller saw, 0 for none; by default the last one.
+        unmoved : mapping of str to int
+            The same for other pointers that the decision rests on, by their address.
         assignment : TrafficAssignment, optional
             Share of keys, for a canary.
 
         Raises
         ------
         PointerMoved
-            If another update came first; the message names the current release of the pointer.
+            If another update came first, of this pointer or of one that had to be unmoved; the message names the
+            current release of that pointer.
         Refused
             If the release does not verify, if its verdict is not pass, or if the verdict is missing and the pointer
             never had this release.
@@ -151,30 +157,37 @@ class ModelRegistry:
         _expect_reason(reason, release, () if reason.verdict else self._releases(address))
         if after is None:
             after = last.move.number if last else 0
-        return self._move(address, release, reason, number=after + 1, assignment=assignment)
+        return self._move(address, release, reason, number=after + 1, unmoved=unmoved, assignment=assignment)
 
-    def withdraw(self, address: str, *, who: str, why: str) -> PointerUpdate | None:
+    def withdraw(
+        self, address: str, *, who: str, why: str, after: int | None = None, unmoved: Mapping[str, int] = _NOTHING
+    ) -> PointerUpdate | None:
         """Withdraw a pointer, so that it points at no release, by a signed and numbered update.
 
-        None if it already does.
-
-        No verdict is needed: taking a release out of traffic is always allowed.
+        None if it already does. No verdict is needed: taking a release out of traffic is always allowed. `after` and
+        `unmoved` are as in `point`, which says when PointerMoved is raised.
         """
         last = chain.last(self._links(address), address)
         if last is None or not last.move.release:
             return None
-        return self._move(address, "", UpdateReason(who=who, why=why), number=last.move.number + 1)
+        after = last.move.number if after is None else after
+        return self._move(address, "", UpdateReason(who=who, why=why), number=after + 1, unmoved=unmoved)
 
     def roll_back(self, address: str, *, who: str, why: str) -> PointerUpdate:
         """Point at the release before the current one; calling it twice returns to the current one.
 
-        Raises StoreError if the pointer had no other release.
+        Raises StoreError if the pointer had no other release, and PointerMoved if it is updated at the same time.
         """
         had = self._releases(address)
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
         if before is None:
             raise StoreError(f"{address} had no other release to go back to", hint="headway history")
-        return self.point(address, before, UpdateReason(who=who, why=why))
+        return self.point(address, before, UpdateReason(who=who, why=why), after=len(had))
+
+    def last_update(self, address: str) -> PointerUpdate | None:
+        """Return the last update of a pointer, or None; nothing is verified: it is for `after` and `unmoved` only."""
+        last = self.state.last(*_parse(address))
+        return record.read(PointerUpdate, last.content) if last else None
 
     def _move(
         self,
@@ -183,6 +196,7 @@ class ModelRegistry:
         reason: UpdateReason,
         *,
         number: int,
+        unmoved: Mapping[str, int],
         assignment: TrafficAssignment | None = None,
     ) -> PointerUpdate:
         name, pointer = _parse(address)
@@ -199,7 +213,7 @@ class ModelRegistry:
             answer=_answer(reason.verdict) if reason.verdict else "",
             assignment=assignment,
         )
-        return self._append(move, load_publisher(self.publisher_key))
+        return self._append(move, load_publisher(self.publisher_key), unmoved)
 
     def head(self, address: str) -> PointerUpdate | None:
         """Return the last update of a pointer, or None.
@@ -321,11 +335,16 @@ class ModelRegistry:
         links = self._links_after(chain.START, address, chain.load_last_seen(self._seen_file))
         return [entry.move.release for entry in links if entry.address == address]
 
-    def _append(self, move: PointerUpdate, publisher: Publisher) -> PointerUpdate:
-        """Append an update to the chain, again if another pointer was updated in between; then save it as seen."""
+    def _append(self, move: PointerUpdate, publisher: Publisher, unmoved: Mapping[str, int]) -> PointerUpdate:
+        """Append an update to the chain, again if another pointer was updated in between; then save it as seen.
+
+        The end of the chain is read before the pointers that must be unmoved, so nothing comes between them and it.
+        """
         appended = False
         while not appended:
             end = self.state.last()
+            for address, number in unmoved.items():
+                self._expect_unmoved(address, number)
             move = replace(move, previous=digest_of(end.content) if end else "")
             signed = publisher.sign(record.write(move))
             appended = self.state.append(signed)
@@ -337,6 +356,15 @@ class ModelRegistry:
             with suppress(StoreUnavailable):  # a hint only: servers poll as well
                 self.feed.announce()
         return move
+
+    def _expect_unmoved(self, address: str, number: int) -> None:
+        last = self.last_update(address)
+        if last and last.number != number:
+            current = f"is at {last.release or 'no release'} by update {last.number} ({last.who}: {last.why})"
+            raise PointerMoved(
+                f"{address} {current}, which came in between",
+                hint="check headway history, then repeat the command if it is still right",
+            )
 
     def _open(self, name: str, digest: str) -> Bundle:
         """Open the release of that name and digest, verified; raises Refused if its folder holds another."""

@@ -29,9 +29,12 @@ def release_winner(
 ) -> PublishedRelease:
     """Publish the winner of a search and point `live` at it.
 
-    Raises Refused if its verdict is not pass, or if it was not compared with the release that is live. `override` is
-    the reason of a person who releases it nevertheless; it is signed together with the judge's own answers.
+    Raises Refused if its verdict is not pass, or if it was not compared with the release that is live, and PointerMoved
+    if another process moves `live` at the same time. `override` is the reason of a person who releases it nevertheless;
+    it is signed together with the judge's own answers.
     """
+    live = f"{project.name}@live"
+    before = project.registry.last_update(live)
     if override and search.winner.verdict.answer != "pass":
         verdict = override_verdict(search.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
         project.save(verdict)
@@ -42,7 +45,8 @@ def release_winner(
     reason = UpdateReason(
         who=who, why=why or (f"override: {override}" if override else _why(search)), verdict=search.winner.verdict
     )
-    return PublishedRelease(move=project.registry.point(f"{project.name}@live", digest, reason), key_setup=key_setup)
+    move = project.registry.point(live, digest, reason, after=before.number if before else 0)
+    return PublishedRelease(move=move, key_setup=key_setup)
 
 
 def publish(project: Project, search: SearchResult, *, who: str) -> tuple[str, KeySetup]:

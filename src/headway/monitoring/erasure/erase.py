@@ -63,7 +63,8 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     """Erase the rows, scan the whole store for the key, and save a signed record of both.
 
     A key is searched as it is and as the hash that `[personal] hash` makes of it. The function waits until servers have
-    flushed their log buffers. Raises ConfigError without a publisher key, and StoreError while another erasure is not
+    flushed their log buffers. One process at a time erases, on all machines that share the records, because each proof
+    names the one before it. Raises ConfigError without a publisher key, and StoreError while another erasure is not
     done.
     """
     _require_one_criterion(request)
@@ -71,7 +72,12 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     target, header = _target_of(request, secret)
     state, logs = project.config.state, open_logs(project.config)
     shared = logs.rewriting(wait=True) if logs else nullcontext()
-    with open_erasure_journal(state, header) as journal, traffic.rewriting(state, wait=True), shared as renew_lock:
+    with (
+        project.lease("erase") as lease,
+        open_erasure_journal(state, header) as journal,
+        traffic.rewriting(state, wait=True),
+        shared as renew_lock,
+    ):
         if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
             journal.begin(header)
         for passes in range(2 if target.keys else 1):
@@ -86,6 +92,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
             found = find_residuals(project.config.state, target.keys)
             found = (*found, *_residuals_of_shared_blobs(project, target.keys))
             erasure = replace(erasure, residuals=(*found, *_residuals_of_shared_state(project, target.keys)))
+        lease.expect_held()
         save_proof(project, erasure, publisher)
         journal.end()
     return erasure

@@ -1,0 +1,145 @@
+"""Rollouts that two processes start, roll back and promote at the same time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.monitoring import rollouts
+
+from headway.core.rollout import Plan, RolloutStage
+from headway.monitoring import rollout as control
+from headway.registry.model_registry import UpdateReason
+
+ROUNDS = 5
+AT_ONCE = Plan(stages=(RolloutStage(share=0.0),))
+
+
+@contextmanager
+def process(code: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", code, str(folder)]
+    made = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield made
+    finally:
+        made.kill()
+        made.communicate()
+
+
+STEP = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from headway.core.errors import Refused
+from headway.monitoring import rollout as control
+from headway.registry.project import open_project
+
+def clock():
+    print("measured", flush=True)
+    sys.stdin.readline()
+    return datetime.now(UTC)
+
+project = open_project(Path(sys.argv[1]))
+try:
+    print(control.RolloutController(project, control.latest_rollout(project), clock=clock).step().action)
+except Refused as error:
+    print(error.what)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_person_rolled_back_is_not_promoted_by_a_process_that_had_measured_it_before(served, tmp_path):
+    served.start(AT_ONCE)
+    served.serve(3000)
+    with process(STEP, tmp_path) as follower:
+        assert follower.stdout.readline() == "measured\n"
+        assert control.roll_back(served.project, who="bob", why="callers complain").release == ""
+        assert follower.communicate()[0].splitlines()[-1] == "no rollout of flights is running"
+    assert served.moves() == [("live", "first"), ("canary", "second"), ("canary", "nothing")]
+    assert control.latest_rollout(served.project).status == "rolled back"
+
+
+@pytest.mark.slow
+def test_a_process_that_measured_harm_does_not_withdraw_the_next_rollout(served, tmp_path):
+    served.start(AT_ONCE)
+    served.serve(300, release=0.2)
+    with process(STEP, tmp_path) as follower:
+        assert follower.stdout.readline() == "measured\n"
+        control.roll_back(served.project, who="bob", why="callers complain")
+        served.start(AT_ONCE)
+        assert follower.communicate()[0].splitlines()[-1] == "stay"
+    assert served.moves()[-1] == ("canary", "second")
+    assert control.latest_rollout(served.project).status == "running"
+
+
+def test_a_rollback_reaches_live_if_the_release_went_live_at_the_same_time(served):
+    served.start(AT_ONCE)
+    served.project.registry.point("flights@live", served.second, UpdateReason(who="rollout", why="met", verdict=PASSED))
+    move = control.roll_back(served.project, who="bob", why="callers complain")
+    assert (move.pointer, move.release) == ("live", served.first)
+    assert served.moves()[-2:] == [("canary", "nothing"), ("live", "first")]
+    assert control.latest_rollout(served.project).status == "rolled back"
+
+
+PASSED = rollouts.release().verdict
+
+
+def test_a_rollback_that_meets_a_promotion_looks_again(served, monkeypatch):
+    served.start(AT_ONCE)
+    registry = type(served.project.registry)
+    withdraw = registry.withdraw
+
+    def late(self, address, **settings):
+        monkeypatch.undo()
+        reason = UpdateReason(who="rollout", why="met", verdict=PASSED)
+        served.project.registry.point("flights@live", served.second, reason)
+        return withdraw(self, address, **settings)
+
+    monkeypatch.setattr(registry, "withdraw", late)
+    assert control.roll_back(served.project, who="bob", why="callers complain").release == served.first
+    assert served.moves()[-2:] == [("canary", "nothing"), ("live", "first")]
+
+
+START = """
+import sys
+from pathlib import Path
+from headway.core.errors import Refused
+from headway.monitoring import rollout as control
+from headway.registry.project import open_project
+
+project = open_project(Path(sys.argv[1]))
+print("ready", flush=True)
+for line in sys.stdin:
+    try:
+        print("started", control.start_rollout(project, line.strip(), who="ann").release, flush=True)
+    except Refused as error:
+        print("refused", error.what, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["", "file", pytest.param("postgresql", marks=pytest.mark.services)])
+def test_of_two_rollouts_that_start_at_once_one_starts_and_its_release_is_the_canary(request, tmp_path, state):
+    addresses = {"": "", "file": f"file://{tmp_path}/state"}
+    address = addresses[state] if state in addresses else request.getfixturevalue(state)
+    project = rollouts.project(tmp_path, toml=f'{rollouts.TOML}[store]\nstate = "{address}"\n')
+    rollouts.live(project, rollouts.release(made_at="1"))
+    releases = [rollouts.publish(project, rollouts.release(made_at=made_at)) for made_at in "23"]
+    with ExitStack() as stack:
+        starters = [stack.enter_context(process(START, tmp_path)) for _ in releases]
+        assert [starter.stdout.readline() for starter in starters] == ["ready\n"] * 2
+        for _ in range(ROUNDS):
+            for starter, release in zip(starters, releases, strict=True):
+                starter.stdin.write(f"{release}\n")
+                starter.stdin.flush()
+            refused, started = sorted(starter.stdout.readline() for starter in starters)
+            running = control.latest_rollout(project)
+            assert (started, running.status) == (f"started {running.release}\n", "running")
+            assert refused.startswith(f"refused a rollout of flights is running: {running.release}")
+            assert project.registry.head("flights@canary").release == running.release
+            control.roll_back(project, who="bob", why="the next round")
+    project.state.close()
