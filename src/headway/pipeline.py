@@ -559,11 +559,11 @@ def watch(
 def _open_monitored(project: Project, source: RowSource, callback: Callback) -> tuple[DeployedRelease, Dataset | None]:
     """Open what is monitored, with the project's table unless only the log is read."""
     if project.config.model.scores:
-        dataset = open_assessed_dataset(project, callback)
+        dataset = open_assessed_dataset(project, callback, sampled=True)
         return open_scores(project, dataset), dataset
     deployed = open_deployed_release(project, for_log=source == "log")
     is_known = source == "table" or deployed.training.dataset
-    return deployed, open_assessed_dataset(project, callback) if is_known else None
+    return deployed, open_assessed_dataset(project, callback, sampled=True) if is_known else None
 
 
 def open_ticket(project: Project) -> Ticket | None:

@@ -36,7 +36,7 @@ ALLOWED = {
     ),
     "msgspec": ("",),
     "names": ("data/checks/personal/_names.py",),
-    "nanoarrow": ("batch/", "data/provenance/fingerprint.py", "storage/segments.py"),
+    "nanoarrow": ("batch/", "data/provenance/fingerprint.py", "data/sources/duckdb.py", "storage/segments.py"),
     "nncf": ("optimization/transforms/_nncf.py",),
     "numpy": (
         "batch/",

@@ -169,3 +169,31 @@ def test_lineage_links_the_data_to_the_live_release(run, folder):
     assert {field["name"] for field in train["inputs"][0]["facets"]["schema"]["fields"]} == set(table().columns)
     assert search["inputs"][0] == train["outputs"][0] and live["inputs"][0] == search["outputs"][0]
     assert live["job"]["name"] == "small.release.live" and live["outputs"][0]["name"] == "small.live"
+
+
+def test_a_check_of_a_large_folder_states_which_rows_were_sampled(run, folder):
+    rows = folder / "rows"
+    for number in range(4):
+        (rows / f"part={number}").mkdir(parents=True)
+        table()[number * 1_800 : (number + 1) * 1_800].write_parquet(rows / f"part={number}/rows.parquet")
+    text = (folder / "headway.toml").read_text()
+    (folder / "headway.toml").write_text(text.replace('source = "table.parquet"', 'source = "rows"\nmax_rows = 6_500'))
+    sampled = "of 7,200 rows all were counted and 6,480 sampled: 108 of 120 groups, each whole"
+
+    _, out, _ = run("check", "--project", folder, "--report", folder / "check.html")
+    assert sampled in out and "7,200 rows, by" in out and sampled[1:] in (folder / "check.html").read_text()
+    _, out, err = run("check", "--project", folder, "--json")
+    assert "no change since" in err
+    assert json.loads(out)["sampled"]["n_groups_sampled"] == 108
+    _, out, _ = run("check", "--project", folder, "--format", "markdown")
+    assert sampled in out
+
+
+def test_versions_of_large_folders_are_those_of_their_tables(run, folder, monkeypatch):
+    table().write_parquet(folder / "rows.parquet")
+    (folder / "rows").mkdir()
+    for number in range(2):
+        table()[number::2].write_parquet(folder / f"rows/{number}.parquet")
+    monkeypatch.setattr("headway.data.scan.MAX_VALUES", 10_000)
+    code, out, _ = run("data", "diff", folder / "rows", folder / "rows.parquet")
+    assert (code, out) == (cli.PASS, "rows and rows.parquet hold the same 7,200 rows\n")

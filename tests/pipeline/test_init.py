@@ -151,3 +151,18 @@ def test_an_end_of_input_confirms_nothing(monkeypatch):
 
     monkeypatch.setattr("builtins.input", ended)
     assert ask({"status": "D003: 'status' is late"}) == []
+
+
+def test_roles_of_a_large_folder_are_proposed_from_whole_entities(run, tmp_path, monkeypatch):
+    rows = table().drop("day", "at").with_row_index("row").with_columns(customer_id=pl.col("row") % 900)
+    (tmp_path / "rows").mkdir()
+    for part in range(2):
+        rows.gather_every(2, part).write_parquet(tmp_path / f"rows/{part}.parquet")
+    monkeypatch.setattr("headway.data.scan.MAX_VALUES", 2_000 * rows.width)
+    code, _, err = run("init", tmp_path / "new", "--from", tmp_path / "rows", "--target", "late")
+    assert code == cli.PASS and "of 7,200 rows all were counted and " in err and "of 900 groups, each whole" in err
+    assert config.load(tmp_path / "new").data.groups == "customer_id"
+    (tmp_path / "few").mkdir()
+    rows.drop("customer_id").write_parquet(tmp_path / "few/a.parquet")
+    _, _, err = run("init", tmp_path / "other", "--from", tmp_path / "few", "--target", "late")
+    assert err.strip().endswith("sampled at random")

@@ -204,3 +204,13 @@ def test_two_weeks_are_judged_although_too_few_runs_of_days_could_be_permuted(st
 
     assert all(week.drift is not None and not week.drift.alarm for week in weeks)
     assert all("no drift of the inputs is shown" in week.message for week in weeks)
+
+
+def test_a_table_larger_than_memory_is_watched_by_whole_days(stable):
+    (whole,) = pipeline.watch(stable)
+    settings = replace(stable.config, data=replace(stable.config.data, max_rows=6_500))
+    april, *_ = pipeline.watch(changed(stable, config=settings), every="30d")
+
+    assert april.sampled.drawn == "groups" and april.sampled.n_rows == 7_200
+    assert april.message.endswith("rows all were counted and 6,480 sampled: 108 of 120 groups, each whole.")
+    assert april.n_rows < whole.n_rows and april.n_rows % 60 == 0

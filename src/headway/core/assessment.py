@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from headway.core.config import Config
+from headway.core.dataset import SampledRows
 from headway.core.evidence import RENAMED_CHECKS, Finding, Measurement
 from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.renamed import current_form
@@ -86,6 +87,7 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     `why` are findings on the changes that opened this one; the first has none. `columns` gives the type of each column,
     `settings` the settings that the checks depend on, `until` the last time of a row. `sample` is the digest of a few
     values of each column by group, with which later data are compared; only the run that opened the number has one.
+    `sampled` states which rows of a table larger than memory were looked at; None if all were.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"looked": "check_runs", "stretches": "time_buckets"}
@@ -110,6 +112,7 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     why: tuple[Finding, ...] = ()
     tested: DriftTest = DriftTest()
     sample: str = ""
+    sampled: SampledRows | None = None
 
     def count(self, severity: str) -> int:
         """Return how many findings have a severity; checks that could not judge are counted by `unjudged`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from headway.core.provenance import TrackedData
 from headway.core.record import Record
@@ -42,12 +42,50 @@ class Roles(Record, frozen=True, kw_only=True):
         )
 
 
+class SampledRows(Record, frozen=True, kw_only=True):
+    """Rows of a table larger than memory that were looked at; all of its rows were counted.
+
+    Attributes
+    ----------
+    n_rows, n_sampled : int
+        Rows of the table, and of the sample.
+    drawn : str
+        What was drawn at random, each whole: groups, queries, or single rows.
+    n_groups, n_groups_sampled : int
+        Groups of the table and of the sample; 0 if no groups are declared.
+    n_groups_exact : bool
+        Whether the groups were counted, and not estimated by a sketch.
+    until : str
+        Time of the last row of the table, ISO 8601; empty if rows have no time.
+    """
+
+    n_rows: int
+    n_sampled: int
+    drawn: Literal["groups", "queries", "rows"]
+    n_groups: int = 0
+    n_groups_sampled: int = 0
+    n_groups_exact: bool = True
+    until: str = ""
+
+    def __str__(self) -> str:
+        """Return one sentence: which rows were counted, and which sampled."""
+        counted = f"of {self.n_rows:,} rows all were counted and {self.n_sampled:,} sampled"
+        about = "" if self.n_groups_exact else "about "
+        if self.drawn == "groups":
+            return f"{counted}: {self.n_groups_sampled:,} of {about}{self.n_groups:,} groups, each whole"
+        if self.drawn == "queries":
+            return f"{counted}: whole queries at random"
+        groups = f", from {self.n_groups_sampled:,} of {about}{self.n_groups:,} groups" if self.n_groups else ""
+        return f"{counted} at random{groups}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """A polars table with its roles; `digest` is that of its content, `provenance` its origin.
 
     `tracked` is what DVC records of the files that it was read from. `blanks` are the strings that were read as missing
-    values of numeric columns: by column, how often each occurs.
+    values of numeric columns: by column, how often each occurs. Of a table larger than memory, `table` holds the
+    `sampled` rows, and the digest is that of all rows; `all_rows` has them if a step needs them.
     """
 
     name: str
@@ -57,6 +95,8 @@ class Dataset:
     provenance: dict[str, str] = field(default_factory=dict)
     tracked: tuple[TrackedData, ...] = ()
     blanks: dict[str, dict[str, int]] = field(default_factory=dict)
+    sampled: SampledRows | None = None
+    all_rows: polars.LazyFrame | None = None
 
     @property
     def features(self) -> list[str]:

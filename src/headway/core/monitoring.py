@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from headway.core.dataset import SampledRows
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.verdict import RuleResult
@@ -92,7 +93,8 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     log, and the spans of time in which that happened are not judged. `quality`, `change` (since the evaluation) and
     `cost` per month need labels, `estimated` needs none. `unknown` gives the reason for each part that could not be
     judged. `rule_results` are those of `[[policy.watch]]`. `bias` are the gaps of sensitive groups. `recovered_from` is
-    the last degraded period before, if what it showed is shown no more.
+    the last degraded period before, if what it showed is shown no more. `sampled` states which rows of a table larger
+    than memory were looked at; then `n_rows` and `n_labeled` are those of the sample.
 
     Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown;
     `unknown`, if the period has not ended, the log lost more than 5 % of its rows, the inputs could not be judged, the
@@ -143,6 +145,7 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     n_lost: int = 0
     bias: tuple[BiasChange, ...] = ()
     recovered_from: str = ""
+    sampled: SampledRows | None = None
 
     def reply(self, question: Question) -> MonitoringAnswer | None:
         """Return the answer to a question, or None if it was not tested."""

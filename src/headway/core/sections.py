@@ -76,6 +76,14 @@ class DataSection(Record, frozen=True, kw_only=True):
     ] = ""
     query: Annotated[str, about("SQL query that returns the table, for a database source.")] = ""
     missing: Annotated[tuple[str, ...], about("Strings that mean a missing value, such as NA.")] = ()
+    max_rows: Annotated[
+        int,
+        Meta(
+            description="Rows that `headway check` and `watch` hold in memory: all rows of a larger table are counted, "
+            "and this many sampled, in whole groups; 0: 100 million values, such as 5 million rows of 20 columns.",
+            ge=0,
+        ),
+    ] = 0
     contract: Annotated[
         str, about("File of the data contract: types, ranges and categories of the columns; optional.")
     ] = "contract.toml"

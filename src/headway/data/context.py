@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from headway.core import plugins
 from headway.core.config import Config
@@ -30,6 +30,20 @@ class Source(Protocol):
         Raises DataError with a hint if the database cannot be opened or rejects the query; the caller hides the
         password of the URL.
         """
+        ...
+
+
+@runtime_checkable
+class BatchSource(Source, Protocol):
+    """A source that yields its rows in batches, so that a result larger than memory can be checked.
+
+    `strings_hold_dates` means that the call parses the string columns of dates, and the batches do not.
+    """
+
+    strings_hold_dates: bool
+
+    def batches(self, url: str, query: str, *, folder: Path) -> Iterator[polars.DataFrame]:
+        """Yield the rows that the call returns, in batches whose columns may differ in the size of their types."""
         ...
 
 

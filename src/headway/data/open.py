@@ -13,17 +13,18 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.provenance import TrackedData
 from headway.data.dvc import tracked_files
 from headway.data.labels.corrections import apply_corrections, load_corrections
-from headway.data.parsing import parse_number_texts
+from headway.data.parsing import parse_number_texts, replace_missing
 from headway.data.personal.policy import apply_personal_policy
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.read import read_table, resolve_path, source_files, unfetched_source_files
 from headway.data.roles import add_derived_group, apply_roles, check_roles, parse_roles
 
 
-def open_dataset(config: Config) -> Dataset:
+def open_dataset(config: Config, *, rows: pl.DataFrame | None = None) -> Dataset:
     """Open the dataset that `[data]` declares.
 
     Its roles are checked against its columns, `[personal]` is applied and labels are corrected.
+    `rows` is the table of the source if it was read already.
 
     Raises
     ------
@@ -31,7 +32,7 @@ def open_dataset(config: Config) -> Dataset:
         If the source is missing or not a table, lacks a declared column, or a column does not fit its role.
     """
     roles = parse_roles(config.data)
-    raw = read_table(config)
+    raw = read_table(config) if rows is None else replace_missing(rows, config.data.missing)
     table, blanks = _as_numbers(add_derived_group(raw, config.data), roles, config)
     check_roles(table, roles, name=config.data.name)
     table, roles, done = apply_personal_policy(table, roles, config)
@@ -42,7 +43,7 @@ def open_dataset(config: Config) -> Dataset:
     return replace(
         opened,
         provenance={**opened.provenance, **query, **personal, **corrections},
-        tracked=_tracked_by_dvc(config),
+        tracked=tracked_by_dvc(config),
         blanks={name: counts for name, counts in blanks.items() if name in opened.features},
     )
 
@@ -70,7 +71,7 @@ def make_dataset(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
     return Dataset(name=name, table=table, roles=roles, digest=table_digest(table), provenance={"source": name})
 
 
-def _tracked_by_dvc(config: Config) -> tuple[TrackedData, ...]:
+def tracked_by_dvc(config: Config) -> tuple[TrackedData, ...]:
     """Return the DVC record of the source folder as a whole if there is one, else of each file."""
     folder, files = Path(config.folder), source_files(config)
     if not files:

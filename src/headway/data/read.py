@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import polars as pl
@@ -20,6 +21,8 @@ from headway.data.context import load_source
 from headway.data.dvc import POINTER, not_fetched_error, resolve_pointer, unfetched_files
 from headway.data.parsing import parse_dates, replace_missing
 from headway.storage import addresses
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 def read_csv(path: Path) -> pl.DataFrame:
@@ -39,11 +42,12 @@ def read_csv(path: Path) -> pl.DataFrame:
         ) from error
     except pl.exceptions.PolarsError as error:
         raise _csv_error(path, str(error).partition("\n")[0]) from error
-    _check_header(table.columns, path)
+    check_header(table.columns, path)
     return parse_dates(table)
 
 
-def _check_header(names: list[str], path: Path) -> None:
+def check_header(names: list[str], path: Path) -> None:
+    """Raise DataError if a name occurs twice, or fields are not separated by commas."""
     twice = [name for name in names if re.search(r"_duplicated_\d+$", name)]
     if twice:
         name = twice[0].rpartition("_duplicated_")[0]
@@ -130,7 +134,7 @@ def source_files(config: Config) -> list[Path]:
     """Return the files of `[data] source`, sorted by name; none for a database or function."""
     path = resolve_path(config.path(config.data.source))
     if path.is_dir() or "*" in path.name:
-        return _list_files(path)
+        return list_files(path)
     return [path] if path.suffix in _READERS else []
 
 
@@ -169,15 +173,16 @@ def _read_source(config: Config, section: DataSection) -> pl.DataFrame:
 
 def _read_files(path: Path) -> pl.DataFrame:
     """Concatenate the files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name."""
-    found = _list_files(path)
+    found = list_files(path)
     if not found:
         raise DataError(f"no file '{path.name}'", where=str(path), hint=f"files that end with {', '.join(_READERS)}")
     folder = path if path.is_dir() else path.parent
-    return _concat({file.relative_to(folder).as_posix(): read_file(file) for file in found}, str(folder))
+    tables = {file.relative_to(folder).as_posix(): read_file(file) for file in found}
+    return pl.concat(same_columns(tables, str(folder)).values())
 
 
-def _read_objects(section: DataSection) -> pl.DataFrame:
-    """Concatenate the parquet objects below `s3://BUCKET/PREFIX`, in order of name."""
+def scan_objects(section: DataSection) -> dict[str, pl.LazyFrame]:
+    """Return the parquet objects below `s3://BUCKET/PREFIX` by their key, in order of name."""
     if section.query:
         raise ConfigError("a query is for a database", where="[data] source", hint="remove query")
     address = section.source.rstrip("/")
@@ -185,35 +190,46 @@ def _read_objects(section: DataSection) -> pl.DataFrame:
     keys = sorted(found.key for found in bucket.objects() if is_data_file(found.key, ".parquet"))
     if not keys:
         raise DataError(f"no .parquet object below '{address}'", hint="s3://BUCKET/PREFIX of parquet objects")
-    tables = {}
-    for key in keys:
-        try:
-            frame = pl.scan_parquet(
-                f"{address}/{key}", glob=False, hive_partitioning=False, storage_options=bucket.read_options
-            )
-            tables[key] = frame.collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(
-                f"cannot read '{key}': {error}", where=f"{address}/{key}", hint="is it a parquet file?"
-            ) from error
-    return _concat(tables, address)
+    return {
+        key: pl.scan_parquet(
+            f"{address}/{key}", glob=False, hive_partitioning=False, storage_options=bucket.read_options
+        )
+        for key in keys
+    }
 
 
-def _concat(tables: dict[str, pl.DataFrame], where: str) -> pl.DataFrame:
-    """Concatenate tables by name, with a column for each Hive partition in their names."""
+def collect(frame: pl.LazyFrame, name: str, where: str) -> pl.DataFrame:
+    """Read a part of a table; raise DataError, which names it, if it cannot be read."""
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(
+            f"cannot read '{name}': {error}", where=f"{where}/{name}", hint="is it a parquet or Arrow file?"
+        ) from error
+
+
+def _read_objects(section: DataSection) -> pl.DataFrame:
+    """Concatenate the parquet objects below `s3://BUCKET/PREFIX`, in order of name."""
+    address = section.source.rstrip("/")
+    tables = {key: collect(frame, key, address) for key, frame in scan_objects(section).items()}
+    return pl.concat(same_columns(tables, address).values())
+
+
+def same_columns(tables: Mapping[str, Frame], where: str) -> dict[str, Frame]:
+    """Return tables by name, with a column for each Hive partition in their names."""
     tables = _with_partitions(tables, where)
-    (first_name, first), *others = tables.items()
-    for name, table in others:
-        if table.schema != first.schema:
+    (first_name, first), *others = ((name, table.collect_schema()) for name, table in tables.items())
+    for name, schema in others:
+        if schema != first:
             raise DataError(
-                f"'{name}' has other columns than '{first_name}': {_schema_difference(table, first)}",
+                f"'{name}' has other columns than '{first_name}': {_schema_difference(schema, first)}",
                 where=where,
                 hint="write both with the same columns and types",
             )
-    return pl.concat(tables.values())
+    return tables
 
 
-def _with_partitions(tables: dict[str, pl.DataFrame], where: str) -> dict[str, pl.DataFrame]:
+def _with_partitions(tables: Mapping[str, Frame], where: str) -> dict[str, Frame]:
     """Add the Hive partitions of each name as columns: integers if all values are, else strings."""
     values = {name: parse_partitions(name.split("/")[:-1]) for name in tables}
     names = list(next(iter(values.values())))
@@ -239,7 +255,7 @@ def _partition_type(values: Sequence[str | None]) -> type[pl.DataType]:
     return pl.Int64 if is_number else pl.String
 
 
-def _list_files(path: Path) -> list[Path]:
+def list_files(path: Path) -> list[Path]:
     """Return the files of a folder and of the Hive partitions in it, or those of a pattern."""
     if not path.is_dir():
         return sorted(file for file in path.parent.glob(path.name) if file.suffix in _READERS)
@@ -247,26 +263,35 @@ def _list_files(path: Path) -> list[Path]:
     return sorted(file for file in found if all("=" in name for name in file.relative_to(path).parts[:-1]))
 
 
-def _schema_difference(table: pl.DataFrame, first: pl.DataFrame) -> str:
+def _schema_difference(schema: pl.Schema, first: pl.Schema) -> str:
     """Describe the first column that differs between two tables."""
-    names = list(dict.fromkeys([*table.columns, *first.columns]))
-    name = next(
-        (column for column in names if table.schema.get(column) != first.schema.get(column)), "in another order"
-    )
-    return f"{name} ({table.schema.get(name, 'absent')}, not {first.schema.get(name, 'absent')})"
+    names = list(dict.fromkeys([*schema, *first]))
+    name = next((column for column in names if schema.get(column) != first.get(column)), "in another order")
+    return f"{name} ({schema.get(name, 'absent')}, not {first.get(name, 'absent')})"
 
 
 def _read_database(section: DataSection, folder: Path) -> pl.DataFrame:
-    scheme = section.source.partition(":")[0]
+    scheme = database_scheme(section)
+    with hide_passwords(section.source):
+        return load_source(scheme)(section.source, section.query, folder=folder)
+
+
+def database_scheme(section: DataSection) -> str:
+    """Return the scheme of a database; raise ConfigError if it has no query."""
     if not section.query:
         hint = 'query = "SELECT ... FROM ..."'
         raise ConfigError("a database needs a query", where=f"[data] source = '{section.name}'", hint=hint)
-    secrets = _secrets(section.source)
+    return section.source.partition(":")[0]
+
+
+@contextmanager
+def hide_passwords(url: str) -> Iterator[None]:
+    """Hide the passwords of a URL in the errors that are raised within."""
+    secrets = _secrets(url)
     try:
-        return load_source(scheme)(section.source, section.query, folder=folder)
+        yield
     except HeadwayError as error:
-        hidden = (_redact(text, secrets) for text in (error.what, error.where, error.hint))
-        what, where, hint = hidden
+        what, where, hint = (_redact(text, secrets) for text in (error.what, error.where, error.hint))
         raise type(error)(what, where=where, hint=hint) from None
 
 

@@ -121,28 +121,36 @@ def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
             )
 
 
-def apply_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
+def apply_roles(table: pl.DataFrame, section: DataSection, *, is_part: bool = False) -> pl.DataFrame:
     """Convert the time column to times and the target to numbers; other columns stay unchanged.
 
     A binary target is 1 where it equals `positive`, else 0. A multiclass target is the index in `classes`.
     Without these settings the target must be numeric.
+    Of a table that `is_part` of a larger one, the positive class may be absent.
 
     Raises
     ------
     DataError
         If a time or target is invalid, or a row has no time or group.
     """
-    table = table.with_columns(encode_target(table[section.target], section))
+    table = table.with_columns(encode_target(table[section.target], section, is_part=is_part))
     if section.time:
         table = table.with_columns(_parse_time(table[section.time]))
     for role, name in (("time", section.time), ("group", section.groups), ("query", section.query_id)):
         if name and table[name].null_count():
-            raise DataError(
-                f"{table[name].null_count():,} of {len(table):,} rows have no {role} '{name}'",
-                where=f"row {_first_row(table[name].is_null())}",
-                hint=f"add the {role} of each row, or remove those rows from the source",
+            raise missing_role_error(
+                role, name, table[name].null_count(), len(table), _first_row(table[name].is_null())
             )
     return table
+
+
+def missing_role_error(role: str, name: str, n_missing: int, n_rows: int, first_row: int) -> DataError:
+    """Return the error of rows without a time, group or query; `first_row` is the number of the first, from 1."""
+    return DataError(
+        f"{n_missing:,} of {n_rows:,} rows have no {role} '{name}'",
+        where=f"row {first_row}",
+        hint=f"add the {role} of each row, or remove those rows from the source",
+    )
 
 
 def _parse_time(column: pl.Series) -> pl.Series:
@@ -157,7 +165,7 @@ def _parse_time(column: pl.Series) -> pl.Series:
     )
 
 
-def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
+def encode_target(column: pl.Series, section: DataSection, *, is_part: bool = False) -> pl.Series:
     """Encode a target, or labels of it, as numbers; raise DataError for an invalid value."""
     if column.dtype.is_float():
         column = column.fill_nan(None)
@@ -170,7 +178,7 @@ def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
             f"a {section.task} target has no list of classes", where="[data] classes", hint="leave it out"
         )
     if section.positive:
-        return _encode_binary(column, section.positive)
+        return _encode_binary(column, section.positive, is_part=is_part)
     if section.classes:
         return _encode_classes(column, section.classes)
     if section.task == "embedding" and not column.dtype.is_numeric():
@@ -191,14 +199,14 @@ def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
     return column
 
 
-def _encode_binary(column: pl.Series, positive: str) -> pl.Series:
+def _encode_binary(column: pl.Series, positive: str, *, is_part: bool) -> pl.Series:
     """Return 1 for the positive class, 0 for other values, null where missing."""
     if column.dtype.is_numeric():
         column = column.cast(pl.Float64)
         found = column == float(positive) if _is_number(positive) else column != column
     else:
         found = column.cast(pl.String) == positive
-    if not found.any():
+    if not (is_part or found.any()):
         near = difflib.get_close_matches(positive, _distinct_values(column), 1)
         raise DataError(
             f"target '{column.name}' is never '{positive}'",

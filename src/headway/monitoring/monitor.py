@@ -149,6 +149,7 @@ def _measure_window(
         row_checks=tuple(_row_checks(context, window, usual)) if drift is None or _is_short(window) else (),
         n_rows_usual=usual,
         n_lost=sum(span.rows for span in window.lost),
+        sampled=window.sampled,
     )
     report = replace(report, answers=(inputs,) if inputs else ())
     return (_with_degradation_answer(context, window, report, now) if now else report), now
@@ -202,7 +203,8 @@ def _with_status(
     report = replace(report, ticket=ticket)
     is_open = pending is not None and pending.at <= report.at
     message = status.status_message(report, config.retrain, pending=is_open)
-    return replace(report, message=" ".join([message, *(f"{found.message}." for found in report.row_checks)]))
+    sampled = [f"{str(report.sampled).capitalize()}."] if report.sampled else []
+    return replace(report, message=" ".join([message, *(f"{found.message}." for found in report.row_checks), *sampled]))
 
 
 def _bias(context: MonitoringContext, window: MonitoringWindow) -> tuple[BiasChange, ...]:

@@ -59,6 +59,8 @@ class ScoredRows:
         Number of neighboring groups that are dependent: 7 if groups are days, else 1.
     weights : ndarray of shape (n,) or None
         Number of requests that each row of a log that samples stands for; None for one each.
+    each : float
+        Number of rows of the table that each row stands for: above 1 if the table is larger than memory and sampled.
     """
 
     name: str
@@ -71,14 +73,15 @@ class ScoredRows:
     groups: Ints
     run: int
     weights: Floats | None = None
+    each: float = 1.0
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
     def n_sent(self) -> int:
-        """Estimated number of rows before sampling: that of the rows, unless they are of a log that samples."""
-        return len(self) if self.weights is None else round(float(self.weights.sum()))
+        """Estimated number of rows before sampling: that of the rows, unless log or table are sampled."""
+        return round(len(self) * self.each) if self.weights is None else round(float(self.weights.sum()))
 
     def between(self, since: datetime, until: datetime, *, name: str = "") -> ScoredRows:
         """Return the rows of [since, until)."""
@@ -129,6 +132,7 @@ class ScoredRows:
             groups=self.groups[chosen],
             run=self.run,
             weights=None if self.weights is None else self.weights[chosen],
+            each=self.each,
         )
 
 
@@ -158,6 +162,7 @@ def score_rows(
         labeled_at=labeled_at,
         groups=_group_numbers(table, dataset.roles.groups),
         run=WEEK if days else 1,
+        each=dataset.sampled.n_rows / dataset.sampled.n_sampled if dataset.sampled else 1.0,
     )
 
 

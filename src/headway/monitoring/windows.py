@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from headway.core.config import Config
-from headway.core.dataset import Dataset
+from headway.core.dataset import Dataset, SampledRows
 from headway.core.errors import DataError
 from headway.core.monitoring import RowSource
 from headway.evaluation.statistics.intervals import MIN_GROUPS
@@ -60,6 +60,8 @@ class MonitoringWindow:
         Number of rows of earlier periods of the log that have ended, oldest first.
     lost : sequence of LostSpan
         Spans of the period in which the log lost rows.
+    sampled : SampledRows or None
+        Which rows of a table larger than memory are looked at.
     """
 
     name: str
@@ -75,6 +77,7 @@ class MonitoringWindow:
     n_trained: int
     n_before: tuple[int, ...] = ()
     lost: Sequence[LostSpan] = ()
+    sampled: SampledRows | None = None
 
     @property
     def current(self) -> ScoredRows:
@@ -97,7 +100,8 @@ class MonitoringWindow:
         """Number of labeled rows since the training began."""
         later = [self.rows] if self.rows is self.base else [self.base, self.rows]
         until = np.datetime64(self.until)
-        return self.n_trained + sum(int(((rows.times < until) & ~np.isnan(rows.labels)).sum()) for rows in later)
+        known = (float(((rows.times < until) & ~np.isnan(rows.labels)).sum()) * rows.each for rows in later)
+        return self.n_trained + sum(map(round, known))
 
     def period(self, release: str, source: RowSource) -> Period:
         """Return the period, as the budget identifies it."""
@@ -180,6 +184,7 @@ def monitoring_windows(
             due=stop + delay <= until,
             n_trained=deployed.training.n_rows,
             n_before=tuple(counts[-MAX_PERIODS_BEFORE:]),
+            sampled=dataset.sampled if dataset and not of_log else None,
             lost=[span for span in lost if span.since_us < _micros(stop) and span.until_us >= _micros(begin)],
         )
         if of_log and stop <= until and len(part):

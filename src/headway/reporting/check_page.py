@@ -38,7 +38,10 @@ def render_check_report(found: AssessmentResult, stored: Sequence[Assessment]) -
         "check.html",
         kind="data check",
         title=f"Data check of {now.name}",
-        lead=(f"Checked on {now.at[:16].replace('T', ' ')} UTC by {now.by}.",),
+        lead=(
+            f"Checked on {now.at[:16].replace('T', ' ')} UTC by {now.by}.",
+            *([f"{str(now.sampled).capitalize()}."] if now.sampled else []),
+        ),
         footing=_footing(now),
         replies=check_answers(found),
         now=now,

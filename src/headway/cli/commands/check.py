@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from headway import pipeline
 from headway.cli.exit_codes import PASS, of_findings
 from headway.cli.main import ProjectFolder
-from headway.data.open import open_dataset
+from headway.data.sampled import open_for_checks
 from headway.monitoring.assessment.history import assessment_history
 from headway.registry.project import open_project
 from headway.reporting.check_page import write_check_report
@@ -34,7 +34,8 @@ def plugin(
 
     Below the findings, each of the eight kinds of leakage is reported as found, undecided, clear or not applicable,
     with the reason. The result is stored as an assessment. Unchanged data belong to the last assessment; another
-    source, columns, distributions or settings start a new one.
+    source, columns, distributions or settings start a new one. Of a table with more than [data] max_rows rows, all are
+    counted and some sampled; the result states which.
 
     Example: headway check --project headway-demo --report check.html
     Example: headway check --project headway-demo --history
@@ -58,7 +59,8 @@ def plugin(
         stored = assessment_history(opened)
         print_result(stored, render_assessments(stored), json=json)
         return PASS
-    found = pipeline.assess(opened, open_dataset(opened.config), who=who or getuser())
+    with open_for_checks(opened.config) as dataset:
+        found = pipeline.assess(opened, dataset, who=who or getuser())
     write_reports(found, ["json"] if json else format, os.environ, CHECK)
     if found.same:
         print_status(describe_changes(found)[0])

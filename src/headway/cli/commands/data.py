@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from rich.console import Group, RenderableType
@@ -16,8 +17,10 @@ from headway.core.errors import ConfigError
 from headway.core.provenance import ColumnChange, Difference, Provenance
 from headway.data.open import open_dataset
 from headway.data.provenance.croissant import croissant_metadata
+from headway.data.provenance.streamed import StreamedVersion
 from headway.data.provenance.versions import DataVersion, compare_versions, make_version
 from headway.data.read import read_file, source_files
+from headway.data.scan import scan_path
 from headway.data.split import split_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance import origins
@@ -53,8 +56,8 @@ def plugin(
         list, diff (two versions), card (Croissant metadata, a file), lineage (OpenLineage events, one per line) or
         send (events that the receiver of [provenance] lineage_to, or of OPENLINEAGE_URL, does not have yet).
     versions
-        For diff, two of: a file, the first digits of a stored digest, or train, validation, test, live or all for the
-        data as it is now.
+        For diff, two of: a file or a folder of them, the first digits of a stored digest, or train, validation, test,
+        live or all for the data as it is now.
     out
         For card: the file to write; an existing file is replaced.
     project
@@ -148,8 +151,8 @@ def _column_row(column: ColumnChange) -> tuple[Cell, ...]:
 
 def _version(folder: Path, word: str) -> DataVersion:
     """Return the version that a word names: a file, a period of the data as it is now, or a stored digest."""
-    if Path(word).suffix or Path(word).is_file():
-        return make_version(read_file(Path(word)), name=Path(word).name)
+    if Path(word).suffix or Path(word).is_file() or (Path(word).is_dir() and word not in PERIODS):
+        return _file_version(Path(word))
     project = open_project(folder)
     if word not in PERIODS:
         return origins.find(project, word)
@@ -159,3 +162,16 @@ def _version(folder: Path, word: str) -> DataVersion:
     if word not in parts:
         raise ConfigError(f"the data has no period '{word}'", where=f"[split] has {', '.join(parts)}")
     return make_version(parts[word].table, name=f"{word} now")
+
+
+def _file_version(path: Path) -> DataVersion:
+    """Return the version of a file or of a folder of them, read in batches if its rows shall not be in memory."""
+    with TemporaryDirectory(prefix="headway-rows-", ignore_cleanup_errors=True) as name:
+        scan = scan_path(path, folder := Path(name))
+        if scan is None:
+            return make_version(read_file(path), name=path.name)
+        (folder / "digest").mkdir()
+        streamed = StreamedVersion(folder / "digest", n_rows=scan.n_rows)
+        for batch in scan.batches():
+            streamed.add(batch)
+        return streamed.version(name=path.name)

@@ -24,8 +24,8 @@ from headway.core.variant import DECIDES
 from headway.core.verdict import Rule
 from headway.data.parsing import parse_dates, parse_number_texts
 from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
-from headway.data.read import read_file
 from headway.data.roles import add_derived_group, toml_key
+from headway.data.sampled import read_sample
 from headway.registry.default_policy import default_rules
 from headway.registry.rollout import CHURN, NEW_MODEL_CHURN
 from headway.reporting.console import print_result, print_status
@@ -61,7 +61,7 @@ def plugin(
     folder
         Where the project is created.
     table
-        A parquet, csv or Arrow file. The roles of its columns are proposed, for you to correct.
+        A parquet, csv or Arrow file, or a folder of them. The roles of its columns are proposed, for you to correct.
     target
         The column of that file to predict.
     """
@@ -149,7 +149,10 @@ def write_project(
             )
         table, name, target = sample_deliveries(), SAMPLE, "late"
     else:
-        table, name = parse_dates(read_file(source)), os.path.relpath(source, folder)
+        table, sampled = read_sample(source)
+        if sampled:
+            print_status(f"{source}: {sampled}")
+        table, name = parse_dates(table), os.path.relpath(source, folder)
         table, _ = parse_number_texts(table, [column for column in table.columns if column != target])
     proposal = propose_settings(table, target)
     proposal = proposal.confirm(confirm(proposal.suspects)) if proposal.suspects else proposal

@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
@@ -30,6 +31,7 @@ from headway.data.open import open_dataset
 from headway.data.personal.policy import apply_personal_policy
 from headway.data.read import is_ipc_file, read_file, resolve_path
 from headway.data.roles import parse_roles
+from headway.data.sampled import open_for_checks
 from headway.data.split import split_dataset
 from headway.storage import atomic, segments, traffic
 
@@ -71,7 +73,8 @@ def contract_findings(context: CheckContext, code: str) -> list[Finding]:
     if contract is None:
         return []
     contract = without_rewritten_columns(contract, context.config, others=context.dataset.blanks)
-    result = validate_table(contract, context.dataset.table, codes=[code])
+    rows = context.dataset.all_rows
+    result = validate_table(contract, context.dataset.table if rows is None else rows, codes=[code])
     return to_findings(result, context.config.data.contract)
 
 
@@ -218,28 +221,29 @@ def check_contract(config: Config, file: Path | None = None, *, passed: Path | N
     if contract is None:
         hint = "headway contract discover"
         raise ConfigError(f"no {config.data.contract} here", where=str(config.folder), hint=hint)
-    table: Table
-    if file is None:
-        dataset = open_dataset(config)
-        contract, table, source = without_rewritten_columns(contract, config), dataset.table, dataset.name
-        content = dataset.digest
-    elif config.personal.drop or config.personal.hash:
-        table, _, _ = apply_personal_policy(scan_file(file, config).collect(), parse_roles(config.data), config)
-        contract, source, content = without_rewritten_columns(contract, config), str(file), _file_digest(file)
-    else:
-        table, source, content = scan_file(file, config), str(file), _file_digest(file)
-    result = validate_table(contract, table)
-    name = config.data.contract
-    return ContractReport(
-        source=source,
-        dataset=content,
-        n_rows=result.n_rows,
-        n_failing=result.n_failing,
-        n_rules=result.n_rules,
-        findings=(*to_findings(result, name), *uncovered_finding(result.uncovered, name)),
-        quarantine=_write_rows(failing_rows(result), quarantine_path(config, source)) if result.n_failing else "",
-        passed=_write_rows(passing_rows(result), passed) if passed else "",
-    )
+    with ExitStack() as stack:
+        table: Table
+        if file is None:
+            dataset = stack.enter_context(open_for_checks(config))
+            table = dataset.table if dataset.all_rows is None else dataset.all_rows
+            contract, source, content = without_rewritten_columns(contract, config), dataset.name, dataset.digest
+        elif config.personal.drop or config.personal.hash:
+            table, _, _ = apply_personal_policy(scan_file(file, config).collect(), parse_roles(config.data), config)
+            contract, source, content = without_rewritten_columns(contract, config), str(file), _file_digest(file)
+        else:
+            table, source, content = scan_file(file, config), str(file), _file_digest(file)
+        result = validate_table(contract, table)
+        name = config.data.contract
+        return ContractReport(
+            source=source,
+            dataset=content,
+            n_rows=result.n_rows,
+            n_failing=result.n_failing,
+            n_rules=result.n_rules,
+            findings=(*to_findings(result, name), *uncovered_finding(result.uncovered, name)),
+            quarantine=_write_rows(failing_rows(result), quarantine_path(config, source)) if result.n_failing else "",
+            passed=_write_rows(passing_rows(result), passed) if passed else "",
+        )
 
 
 def _file_digest(file: Path) -> str:

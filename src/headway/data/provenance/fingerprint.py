@@ -290,11 +290,21 @@ def table_digest(table: pl.DataFrame) -> str:
 def columns_digest(columns: Sequence[CanonicalColumn], n_rows: int) -> str:
     """Compute the digest of canonical columns."""
     order = canonical_order(columns, fingerprint_columns(columns, n_rows).rows)
-    content = hashlib.sha256(json.dumps(["headway digest", DIGEST_VERSION, n_rows, len(columns)]).encode())
+    content = hashlib.sha256(digest_head(n_rows, len(columns)))
     for column in columns:
         for part in _column_bytes(column, order):
             content.update(part)
     return f"sha256:{content.hexdigest()}"
+
+
+def digest_head(n_rows: int, n_columns: int) -> bytes:
+    """Return what the digest of a table begins with."""
+    return json.dumps(["headway digest", DIGEST_VERSION, n_rows, n_columns]).encode()
+
+
+def column_head(name: str, kind: str, n_words: int) -> bytes:
+    """Return what the digest of a column begins with; of a column without a value, `kind` is `missing`."""
+    return json.dumps([name, kind, n_words]).encode()
 
 
 def canonical_order(columns: Sequence[CanonicalColumn], rows: Words) -> Order:
@@ -319,14 +329,27 @@ def _sort_keys(column: CanonicalColumn, among: Order) -> list[pl.Series]:
 
 def _column_bytes(column: CanonicalColumn, order: Order) -> Iterator[bytes | memoryview]:
     """Yield the header of a column, then its cells in order; of text, all lengths and then all strings."""
-    words, missing = column.cells()
-    kind = "missing" if missing is not None and missing.all() else column.kind
-    if kind == "missing" or column.texts is None:
-        words = [word for index, word in enumerate(words) if index == 0 or word.any()]
-        yield json.dumps([column.name, kind, len(words)]).encode()
-        yield from (np.ascontiguousarray(word[order], dtype="<u8").data for word in words)
-        return
-    yield json.dumps([column.name, kind, 1]).encode()
+    words, texts = cells_in_order(column, order)
+    kind = "missing" if (words[0] == MISSING).all() else column.kind
+    words = [word for index, word in enumerate(words) if index == 0 or word.any()]
+    yield column_head(column.name, kind, len(words))
+    yield from (word.data for word in words)
+    yield texts
+
+
+def cells_in_order(column: CanonicalColumn, order: Order) -> tuple[list[Words], bytes]:
+    """Return the words of a column in an order, little endian, and no strings; of text, all lengths and all strings."""
+    if column.texts is None:
+        return [np.ascontiguousarray(word[order], dtype="<u8") for word in column.cells()[0]], b""
     texts = column.texts.gather(order)
-    yield np.ascontiguousarray(texts.str.len_bytes().cast(pl.Int64).fill_null(-1).to_numpy(), dtype="<i8").data
-    yield "".join(texts.drop_nulls().str.join("").to_list()).encode()
+    lengths = texts.str.len_bytes().cast(pl.Int64).fill_null(-1).to_numpy()
+    strings = "".join(texts.drop_nulls().str.join("").to_list()).encode()
+    return [np.ascontiguousarray(lengths, dtype="<i8").view("<u8")], strings
+
+
+def missing_cells(column: CanonicalColumn) -> int:
+    """Return how many cells of a column are missing."""
+    nulls = np.zeros(len(column.values), np.bool_) if column.nulls is None else column.nulls
+    if column.kind == "number" and column.values.dtype.kind == "f":
+        return int((nulls | np.isnan(column.values)).sum())
+    return int(nulls.sum())

@@ -42,7 +42,7 @@ def make_version(table: pl.DataFrame, *, name: str) -> DataVersion:
     columns = canonical_columns(table)
     found = fingerprint_columns(columns, len(table))
     sampled = np.argpartition(found.rows, SAMPLE)[:SAMPLE] if len(table) > SAMPLE else np.arange(len(table))
-    prints = {column.name: _column_print(column, found.columns[column.name], sampled) for column in columns}
+    prints = {column.name: column_print(column, found.columns[column.name], sampled) for column in columns}
     digest = columns_digest(columns, len(table))
     return DataVersion(name=name, digest=digest, columns=prints, rows=found.rows, table=table)
 
@@ -54,7 +54,7 @@ def row_fingerprints(version: DataVersion, names: list[str]) -> Words | None:
     return None if version.table is None else fingerprint_table(version.table.select(names)).rows
 
 
-def _column_print(column: CanonicalColumn, cells: str, sample: NDArray[np.intp]) -> ColumnPrint:
+def column_print(column: CanonicalColumn, cells: str, sample: NDArray[np.intp]) -> ColumnPrint:
     words, missing = column.cells()
     kind = "missing" if missing is not None and missing.all() else column.kind
     held = sample if missing is None else sample[~missing[sample]]

@@ -84,7 +84,7 @@ def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment
     """Run every check and describe the table; the number is 0 until it is known what changed."""
     dataset, config = context.dataset, project.config
     findings = checking.run_checks(context)
-    roles = dataset.roles
+    roles, sampled = dataset.roles, dataset.sampled
     return Assessment(
         name=project.name,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -93,15 +93,16 @@ def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment
         number=0,
         source=config.data.name,
         dataset=dataset.digest,
-        n_rows=len(dataset.table),
-        n_groups=dataset.table[roles.groups].n_unique() if roles.groups else 0,
-        until=last_time(dataset),
+        n_rows=len(dataset.table) if sampled is None else sampled.n_rows,
+        n_groups=sampled.n_groups if sampled else dataset.table[roles.groups].n_unique() if roles.groups else 0,
+        until=last_time(dataset) if sampled is None else sampled.until,
         columns={name: str(kind) for name, kind in dataset.table.schema.items()},
         settings=changes.check_settings(config),
         check_runs=tuple(_check_runs(findings)),
         findings=tuple(findings),
         time_buckets=time_buckets(dataset),
         parts=split_buckets(dataset, context.periods),
+        sampled=sampled,
     )
 
 

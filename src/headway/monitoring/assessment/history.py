@@ -15,6 +15,7 @@ from headway.core.record import digest_of, read
 from headway.core.threads import this_machine
 from headway.data.contract.check import ContractReport
 from headway.data.open import open_dataset
+from headway.data.sampled import open_sample
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.monitoring.assessment.changes import later_rows
 from headway.registry.project import Project
@@ -68,9 +69,12 @@ def _finding_key(finding: Finding) -> FindingKey:
 HINT = "headway check"
 
 
-def open_assessed_dataset(project: Project, callback: Callable[[str], object]) -> Dataset:
-    """Open the current data of a project, and warn by `callback` if no assessment covers them."""
-    dataset = open_dataset(project.config)
+def open_assessed_dataset(project: Project, callback: Callable[[str], object], *, sampled: bool = False) -> Dataset:
+    """Open the current data of a project, and warn by `callback` if no assessment covers them.
+
+    With `sampled`, a table larger than memory is sampled as `headway check` does.
+    """
+    dataset = open_sample(project.config) if sampled else open_dataset(project.config)
     if (found := unassessed_finding(last_assessment(project), dataset)) is not None:
         callback(f"{found.code} {found.severity}: {found.message}; try: {found.hint}")
     return dataset
@@ -88,9 +92,11 @@ def unassessed_finding(before: Assessment | None, dataset: Dataset) -> Finding |
     later = later_rows(dataset, before.until)
     if later is None:
         return _unassessed(f"the data are not those that were checked on {before.at[:10]}", None)
-    rows, share = len(later.table), len(later.table) / len(dataset.table)
+    share, about = len(later.table) / len(dataset.table), "about " if dataset.sampled else ""
+    n_rows = dataset.sampled.n_rows if dataset.sampled else len(dataset.table)
+    counted = f"{about}{round(share * n_rows):,} of {n_rows:,} rows ({share:.1%})"
     return _unassessed(
-        f"{rows:,} of {len(dataset.table):,} rows ({share:.1%}) are later than the last check, of {before.at[:10]}",
+        f"{counted} are later than the last check, of {before.at[:10]}",
         share,
     )
 

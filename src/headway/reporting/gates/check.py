@@ -72,18 +72,20 @@ def describe_changes(found: AssessmentResult) -> list[str]:
             f"no change since {now.at}: the data, the settings and all findings are those of assessment {now.number}"
         ]
     head = f"assessment {now.number} of {now.name}, {now.n_rows:,} rows, by {now.by}"
+    looked_at = [str(now.sampled)] if now.sampled else []
     if before is None:
-        return [f"{head}: the first"]
+        return [f"{head}: the first", *looked_at]
     if now.why:
         return [
             f"{head}, opened because:",
             *(f"  {finding.code} {finding.message}" for finding in now.why),
             *_finding_changes(before, now),
+            *looked_at,
         ]
     grown = now.n_rows - before.n_rows
     rows = f", {abs(grown):,} rows {'more' if grown > 0 else 'fewer'}" if grown else ""
     tested = [f"distributions: {now.tested.message}"] if now.tested.message else []
-    return [f"{head}: again, after {before.at}{rows}", *tested, *_finding_changes(before, now)]
+    return [f"{head}: again, after {before.at}{rows}", *tested, *_finding_changes(before, now), *looked_at]
 
 
 def render_assessments(stored: Sequence[Assessment]) -> RenderableType:
@@ -203,6 +205,7 @@ def check_json(found: AssessmentResult) -> str:
         "leakage": summarize_leakage(now.findings),
         "assessment": now.number,
         "at": now.at,
+        "sampled": now.sampled,
     }
     return f"{msgspec.json.encode(result).decode()}\n"
 
