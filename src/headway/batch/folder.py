@@ -252,7 +252,7 @@ def score_folder(
             f"'{out.name}' is the name of a file, the source is a folder", where=str(out), hint=f"{out.stem}/"
         )
     files = list_files(source)
-    terms = _folder_terms(bundle, source, files, options)
+    terms = folder_terms(bundle, source, files, options)
     done = journal.load_receipt(OutputFiles.of(out), terms)
     if done is not None:
         return done
@@ -264,7 +264,7 @@ def score_folder(
         else:
             receipts = _score_by(compute, bundle, tasks, callback)
             _recompute_samples(bundle, scorer, tasks, receipts)
-        expect_unchanged(terms, _folder_terms(bundle, source, list_files(source), options))
+        expect_unchanged(terms, folder_terms(bundle, source, list_files(source), options))
         return folder.finish(receipts)
 
 
@@ -278,7 +278,8 @@ def _task(file: SourceFile, folder: FolderJournal, options: ScoringOptions, thre
     )
 
 
-def _folder_terms(bundle: Bundle, source: Path | str, files: Sequence[SourceFile], options: ScoringOptions) -> Terms:
+def folder_terms(bundle: Bundle, source: Path | str, files: Sequence[SourceFile], options: ScoringOptions) -> Terms:
+    """Return the terms of scoring a folder with these files."""
     listed = [(file.name, file.size_bytes, file.changed_ns, file.tag) for file in files]
     return terms_of(
         bundle,

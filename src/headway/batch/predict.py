@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from headway.batch import compute, journal
-from headway.batch.folder import score_folder
-from headway.batch.journal import OutputFiles, Receipt, describe_terms
+from headway.batch.folder import folder_terms, list_files, score_folder
+from headway.batch.journal import OutputFiles, Receipt, Terms, describe_terms
+from headway.batch.objects import open_output
 from headway.batch.scorer import Callback, Scorer, score_file
 from headway.core.batch import Format, ScoringOptions
 from headway.core.config import Config
@@ -26,7 +27,7 @@ def predict(
     config: Config,
     reference: str,
     source: Path | str,
-    out: Path,
+    out: Path | str,
     *,
     keep: Sequence[str] = (),
     spreadsheet_safe: bool = False,
@@ -37,7 +38,7 @@ def predict(
 
     The release is verified, and answers its self-test, before a row is read. A refused row is null in
     the output, and listed in `OUT.refused.csv`. A folder of parquet files with Hive partitions becomes a folder of the
-    same files, which are shared over Ray if `[compute] ray` is set.
+    same files, which are shared over Ray if `[compute] ray` is set. Output on S3 is scored on disk first.
 
     Parameters
     ----------
@@ -66,11 +67,30 @@ def predict(
     bundle = _bundle(config, reference)
     options = _scoring_options(bundle.release, config, keep, spreadsheet_safe)
     workers = _workers(bundle.release, threads)
+    score = partial(_score, config, bundle, source, options=options, threads=workers, callback=callback)
+    if isinstance(out, Path):
+        return score(out)
+    _expect_apart(source, out)
+    with open_output(out, config.state) as output:
+        return output.fill(source_terms(bundle, source, options), score)
+
+
+def _score(
+    config: Config,
+    bundle: Bundle,
+    source: Path | str,
+    out: Path,
+    *,
+    options: ScoringOptions,
+    threads: int,
+    callback: Callback,
+) -> Receipt:
+    """Score a file, or a folder, into files on disk."""
     if isinstance(source, str) or source.is_dir():
         ray = config.compute.ray
         open_workers = partial(compute.open_ray, ray) if ray else None
         return score_folder(
-            bundle, source, out, options=options, threads=workers, compute=open_workers, callback=callback
+            bundle, source, out, options=options, threads=threads, compute=open_workers, callback=callback
         )
     files = OutputFiles.of(out)
     reader, writer = _format(source, _INPUT_ALIASES), _format(out, {})
@@ -86,10 +106,23 @@ def predict(
         describe=lambda: describe_terms(bundle, source, options),
         terms=terms,
         options=options,
-        threads=workers,
+        threads=threads,
         digest=bundle.digest,
         callback=callback,
     )
+
+
+def source_terms(bundle: Bundle, source: Path | str, options: ScoringOptions) -> Terms:
+    """Return the terms of scoring a source as it is now."""
+    if isinstance(source, str) or source.is_dir():
+        return folder_terms(bundle, source, list_files(source), options)
+    return describe_terms(bundle, source, options)
+
+
+def _expect_apart(source: Path | str, out: str) -> None:
+    """Raise ConfigError if the next run would read the output."""
+    if isinstance(source, str) and f"{out.rstrip('/')}/".startswith(f"{source.rstrip('/')}/"):
+        raise ConfigError(f"'{out}' is in the source '{source}'", hint="an output next to the source")
 
 
 def _bundle(config: Config, reference: str) -> Bundle:

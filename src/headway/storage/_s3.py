@@ -114,6 +114,16 @@ class Bucket:
         with self._errors(key):
             self._put(key, content, dict(metadata or {}))
 
+    def upload(self, key: str, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+        """Create or replace an object by a file of any size, sent in parts; it appears when all of them are there."""
+        with self._errors(key), path.open("rb") as file:
+            self._client.upload_fileobj(
+                file, self._name, self._prefix + key, ExtraArgs={"Metadata": dict(metadata or {})}
+            )
+        found = self.head(key)
+        if found is None or found.size_bytes != path.stat().st_size:
+            raise StoreError("an object is not the file that was stored", where=self._where(key), hint="store it again")
+
     def get(self, key: str) -> bytes | None:
         """Return the content of an object; None if there is none."""
         with self._errors(key):

@@ -52,7 +52,7 @@ Report = Callable[[Progress], object]
 def plugin(
     reference: str,
     source: str,
-    out: Path,
+    out: str,
     *,
     keep: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     spreadsheet_safe: bool = False,
@@ -75,7 +75,8 @@ def plugin(
         A .parquet, .csv or .arrow file with every column that the model reads, or a folder or
         s3://BUCKET/PREFIX of .parquet files.
     out
-        Output in row order: .parquet, .csv or .arrow; for a folder, a folder of the same files.
+        Output in row order: .parquet, .csv or .arrow; for a folder, a folder of the same files. Each may be
+        s3://BUCKET/NAME.
     keep
         Columns of the file to copy into the output, such as a key.
     spreadsheet_safe
@@ -96,7 +97,7 @@ def plugin(
             config.load(project),
             reference,
             source if source.startswith("s3://") else Path(source),
-            out,
+            out if out.startswith("s3://") else Path(out),
             keep=keep,
             spreadsheet_safe=spreadsheet_safe,
             threads=threads,
@@ -181,7 +182,7 @@ def in_lines(print_line: Callable[[str], object]) -> Report:
     return report
 
 
-def summarize(receipt: Receipt, out: Path) -> str:
+def summarize(receipt: Receipt, out: Path | str) -> str:
     """Return the result of a run: rows scored and rejected, and the release that scored them."""
     lines = [
         f"{receipt.rows:,} rows of {receipt.terms.file} scored by {receipt.terms.name} {receipt.terms.release}",
