@@ -211,7 +211,7 @@ def _address(backend: str) -> Iterator[tuple[str, Any]]:
     """Yield the address of an empty store, and its server, if it has one."""
     if backend != "postgresql":
         with tempfile.TemporaryDirectory() as folder:
-            yield f"file://{folder}/state" if backend == "file" else folder, None
+            yield f"file://{folder}" if backend == "file" else folder, None
     else:
         with servers.postgresql() as server:
             yield server.create_database(), server

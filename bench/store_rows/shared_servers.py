@@ -136,8 +136,8 @@ def pointer_seconds() -> Result:
     rows = []
     with servers.postgresql() as database, servers.redis() as feed:
         for name, with_feed in itertools.product(("sqlite", "file", "postgresql"), (False, True)):
-            with tempfile.TemporaryDirectory() as folder:
-                address = database.create_database() if name == "postgresql" else f"file://{folder}/shared"
+            with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as shared:
+                address = database.create_database() if name == "postgresql" else f"file://{shared}"
                 stores = {"state": "" if name == "sqlite" else address, "feed": feed.address if with_feed else ""}
                 seconds = _moved(Path(folder), stores)
             p99 = float(np.quantile(seconds, 0.99))

@@ -40,7 +40,7 @@ def address(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> str
     """The address of a new store."""
     if backend in ON_SERVERS:
         return str(request.getfixturevalue(backend))
-    return f"file://{tmp_path}/state" if backend == "file" else str(tmp_path)
+    return f"file://{tmp_path}" if backend == "file" else str(tmp_path)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ STATES = ["", pytest.param("file", marks=pytest.mark.long), pytest.param("postgr
 def test_of_two_that_watch_at_once_one_judges_and_the_other_reports_its_answer(request, released, tmp_path, state):
     folder = tmp_path / "project"
     shutil.copytree(released, folder)
+    (tmp_path / "state").mkdir()
     if state:
         address = f"file://{tmp_path}/state" if state == "file" else request.getfixturevalue(state)
         project = open_project(folder)

@@ -293,6 +293,7 @@ def test_each_address_takes_what_it_can_hold_and_gives_it_back(
     config: Config, filled: ModelRegistry, tmp_path: Path, scheme: str
 ) -> None:
     table, shared = f"{scheme}://{tmp_path}/table", f"shared://{tmp_path}/shared"
+    (tmp_path / "table").mkdir()
     done = migrate_store(config, str(config.state), table)
     assert (done.updates, done.records, done.blobs, done.releases) == (2, 3, 0, 0)
     done = migrate_store(config, str(config.state), shared)
@@ -323,6 +324,7 @@ def test_addresses_that_have_nothing_in_common_are_refused(
 def test_each_address_of_a_project_is_checked(
     config: Config, tmp_path: Path, scheme: str, feed: str, outcome: str
 ) -> None:
+    (tmp_path / "table").mkdir()
     store = StoreSection(state=f"{scheme}://{tmp_path}/table", blobs=f"shared://{tmp_path}/shared", feed=feed)
     found = {(check.role, check.check): check for check in check_stores(replace(config, store=store))}
     assert found["feed", "announce"].outcome == outcome

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.monitoring import rollouts
 from tests.serving.test_outage import Server, serving
-from tests.serving.workers.fleets import Callers
+from tests.serving.workers.fleets import Callers, until
 from tests.storage import postgres
 from tests.storage.redis_server import PASSWORD, RedisServer, redis_server
 
@@ -112,6 +112,22 @@ def test_the_rate_limit_of_a_key_holds_over_both_servers(project, tmp_path):
         assert [first(), second()] == [429, 429]
         ready = json.loads(servers[0].ask("/v2/health/ready")[1])
         assert ready == {"ready": True}
+
+
+def test_the_error_budget_counts_the_requests_of_both_servers(project, tmp_path):
+    with two_servers(tmp_path) as servers:
+        for server in servers:
+            server.until_ready_with("")
+            for _ in range(30):
+                server.version()
+        until(lambda: all(counted(server, "headway_fleet_slo") > counted(server, "headway_slo") for server in servers))
+
+
+def counted(server: Server, prefix: str) -> int:
+    """Return the requests that an objective counts, on this server or on all."""
+    name = f'{prefix}_requests_total{{objective="availability"}} '
+    (line,) = [line for line in server.ask("/metrics")[1].splitlines() if line.startswith(name)]
+    return int(float(line.removeprefix(name)))
 
 
 ROW = {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [1]} for name in "ab"]}

@@ -1,4 +1,4 @@
-"""Servers of two machines that share pointers, records and API keys in a folder of files."""
+"""Servers of two machines that share pointers, records and API keys by a state of files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 from tests.monitoring import rollouts
 from tests.serving.test_outage import PATIENCE_S, REASON, Server, serving
 
+from headway.core.config import load
 from headway.core.rollout import Plan, RolloutStage
 from headway.monitoring import rollout as control
 from headway.registry.rollout import assign_key
-from headway.serving.auth.keys import create_key, revoke_key
+from headway.serving.auth.keys import create_key, keys_file, revoke_key
+from headway.serving.auth.shared_keys import keys_of_all_servers
 from headway.serving.loading import version_of
 
 pytestmark = pytest.mark.slow
@@ -27,7 +29,7 @@ class Machines:
 
     def __init__(self, folder: Path) -> None:
         self.shared = folder / "shared"
-        self.shared.mkdir()
+        (self.shared / "state").mkdir(parents=True)
         self.folders = [folder / "one", folder / "other"]
         self.folders[0].mkdir()
         section = f'[store]\nstate = "file://{self.shared}/state"\n'
@@ -46,9 +48,7 @@ class Machines:
 @pytest.fixture
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
     monkeypatch.setenv("HEADWAY_SERVE_WORKERS", "1")
-    made = Machines(tmp_path)
-    monkeypatch.setenv("HEADWAY_SERVE_KEYS", str(made.shared / "keys.toml"))
-    return made
+    return Machines(tmp_path)
 
 
 def ask(server: Server, key: str = "", *, as_caller: str = "") -> tuple[int, str]:
@@ -90,11 +90,17 @@ def test_a_key_of_a_canary_is_answered_by_the_same_release_on_both_servers(machi
         assert set(expected) == {machines.first, machines.second}
 
 
-def test_an_api_key_in_a_file_that_machines_share_is_accepted_and_revoked_by_both_servers(machines: Machines) -> None:
-    file = machines.shared / "keys.toml"
+def test_an_api_key_that_one_machine_creates_or_revokes_holds_on_both_servers(machines: Machines) -> None:
+    one, other = (load(folder) for folder in machines.folders)
     with machines.serving() as servers:
-        key = create_key(file, "shop", ["predict"])
+        with keys_of_all_servers(one, change=True):
+            key = create_key(keys_file(one), "shop", ["predict"])
         until_all(servers, 401)
         until_all(servers, 200, as_caller=key)
-        revoke_key(file, "shop")
+        with keys_of_all_servers(other, change=True):
+            revoke_key(keys_file(other), "shop")
         until_all(servers, 401, as_caller=key)
+    with ExitStack() as stack:
+        (machines.shared / "state").rename(machines.shared / "away")
+        server = stack.enter_context(serving(machines.folders[0]))
+        assert ask(server, as_caller=key)[0] == 401, "what was fetched holds while the state is away"

@@ -34,6 +34,7 @@ SECOND = move(2, digest_of(FIRST.content))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
     return tmp_path / "state"
 
 
@@ -65,6 +66,7 @@ def test_an_address_without_a_folder_of_this_machine_is_refused(address: str) ->
 
 
 def test_a_folder_is_named_as_in_a_url(tmp_path: Path) -> None:
+    (tmp_path / "of a team").mkdir()
     NumberedFiles(f"file://localhost{tmp_path}/of%20a%20team").save("rollout", b"one", name="f")
     assert (tmp_path / "of a team/records/0000000001").is_file()
 
@@ -78,7 +80,7 @@ def test_a_folder_of_other_files_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_file_system_that_is_not_mounted_is_away_and_nothing_is_created(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="the folder of the state cannot be reached") as caught:
-        NumberedFiles(f"file://{tmp_path}/mnt/state")
+        NumberedFiles(f"file://{tmp_path}/state")
     assert "mount" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
@@ -134,6 +136,7 @@ def another_user() -> Iterator[None]:
 def test_a_user_who_may_only_read_can_read_and_is_told_what_is_missing_to_write() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        (folder / "state").mkdir()
         NumberedFiles(f"file://{folder}/state").append(FIRST)
         folder.chmod(0o755)
         paths = [folder / "state", *(folder / "state").rglob("*")]

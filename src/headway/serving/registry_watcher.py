@@ -49,7 +49,7 @@ class RegistryWatcher:
 
     `on_change` is called from the thread of the watcher with each new split. `refused` holds for each pointer whether
     its last update was refused; `health` notes stores that are away. It polls every `poll_s` seconds, and at once
-    after `wake`.
+    after `wake`. `on_poll` is called with each poll, and may raise StoreUnavailable.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class RegistryWatcher:
         health: StoreHealth | None = None,
         poll_s: float = POLL_S,
         limits: RequestLimits = _LIMITS,
+        on_poll: Callable[[], object] = lambda: None,
     ) -> None:
         self._register = register
         self._online = online
@@ -71,6 +72,7 @@ class RegistryWatcher:
         self._poll_s = poll_s
         self._retry_polls = max(1, round(RETRY_S / poll_s))
         self._limits = limits
+        self._on_poll = on_poll
         self._end: Signed | None = None
         self._polled: dict[str, PointerState] = {}
         self._waiting = False  # a release could not be loaded because a store was away
@@ -132,6 +134,7 @@ class RegistryWatcher:
         retry = complete and (any(self._refused.values()) or self._waiting)
         try:
             end = self._register.state.last()
+            self._on_poll()
             self._health.found("state")
         except StoreUnavailable as error:
             self._health.lost(error)

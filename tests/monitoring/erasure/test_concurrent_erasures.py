@@ -36,7 +36,8 @@ for _ in sys.stdin:
 def test_two_machines_that_erase_at_once_leave_one_chain_of_proofs(request, tmp_path, state):
     address = f"file://{tmp_path}/state" if state == "file" else request.getfixturevalue(state)
     first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
+    for folder in (first, tmp_path / "state"):
+        folder.mkdir()
     toml = f'{rollouts.TOML}[store]\nstate = "{address}"\n[personal]\nkey = "keys/personal.key"\n'
     project = rollouts.project(first, toml=toml)
     rollouts.live(project, rollouts.release())

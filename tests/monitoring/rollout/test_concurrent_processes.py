@@ -124,6 +124,7 @@ for line in sys.stdin:
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["", "file", pytest.param("postgresql", marks=pytest.mark.services)])
 def test_of_two_rollouts_that_start_at_once_one_starts_and_its_release_is_the_canary(request, tmp_path, state):
+    (tmp_path / "state").mkdir()
     addresses = {"": "", "file": f"file://{tmp_path}/state"}
     address = addresses[state] if state in addresses else request.getfixturevalue(state)
     project = rollouts.project(tmp_path, toml=f'{rollouts.TOML}[store]\nstate = "{address}"\n')

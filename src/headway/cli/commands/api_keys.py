@@ -9,6 +9,7 @@ from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.reporting.console import print_result
 from headway.serving.auth.keys import ApiKey, Scope, create_key, keys_file, read_keys, revoke_key
+from headway.serving.auth.shared_keys import keys_of_all_servers
 
 
 def plugin(
@@ -22,7 +23,10 @@ def plugin(
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """List, create or revoke API keys of a project's server; running servers pick a change up within a second.
+    """List, create or revoke API keys of a project's servers; running servers pick a change up within a second.
+
+    With [store] state the keys hold on all servers, by a list that the publisher key signs; without it, on those that
+    read this file.
 
     Example: headway api-keys new billing --scope predict --per-s 100 --project headway-demo
     Example: headway api-keys list --project headway-demo
@@ -42,15 +46,17 @@ def plugin(
     model
         For new, repeat for several: a model that the key is for; without it, all models.
     """
-    file = keys_file(config.load(project))
+    settings = config.load(project)
+    file = keys_file(settings)
     value: dict[str, Any]
-    if action == "new":
-        key = create_key(file, name, scope, per_s=per_s, burst=burst, models=model)
-        value, text = {"name": name, "key": key}, key
-    elif action == "revoke":
-        value, text = {"name": name, "revoked": revoke_key(file, name).revoked}, f"API key {name} is revoked"
-    else:
+    with keys_of_all_servers(settings, change=action != "list"):
+        if action == "new":
+            key = create_key(file, name, scope, per_s=per_s, burst=burst, models=model)
+            value, text = {"name": name, "key": key}, key
+        elif action == "revoke":
+            value, text = {"name": name, "revoked": revoke_key(file, name).revoked}, f"API key {name} is revoked"
         keys = read_keys(file)
+    if action == "list":
         width = max(map(len, keys), default=0)
         lines = [f"{key_name:{width}}  {_describe(key)}" for key_name, key in keys.items()]
         value, text = {"keys": keys}, "\n".join(lines) or "no API key exists\n  try: headway api-keys new NAME"

@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,6 +131,25 @@ def revoke_key(file: Path, name: str) -> ApiKey:
         keys[name] = msgspec.structs.replace(keys[name], revoked=keys[name].revoked or _now())
         _write(file, keys)
     return keys[name]
+
+
+def merge_keys(keys: Mapping[str, ApiKey], others: Mapping[str, ApiKey]) -> dict[str, ApiKey]:
+    """Return all keys: those of `others` that are new come last, and a key that either has revoked is revoked."""
+    merged = dict(keys)
+    for name, key in others.items():
+        known = merged.setdefault(name, key)
+        if key.revoked and known.sha256 == key.sha256 and not known.revoked:
+            merged[name] = key
+    return merged
+
+
+def add_keys(file: Path, others: Mapping[str, ApiKey]) -> None:
+    """Merge keys of other machines into the file; it is written only if that changes it."""
+    with _locked(file):
+        keys = read_keys(file)
+        merged = merge_keys(keys, others)
+        if merged != keys:
+            _write(file, merged)
 
 
 def digest(key: bytes) -> bytes:

@@ -7,7 +7,7 @@ import gc
 import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from headway.core.errors import HeadwayError, StoreUnavailable
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.serving.auth.authenticator import RateLimiter, SharedRateLimiter, create_authenticator
+from headway.serving.auth.shared_keys import SharedKeys
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.feed_listener import FeedListener
 from headway.serving.grpc.transport import ServerContext, open_grpc
@@ -124,6 +125,9 @@ async def _serve(
         limiter = shared = SharedRateLimiter(settings.rate_limits, worker=settings.number)
         fleet = _fleet_counts(settings, plane.metrics)
         exchanges = [shared.exchange, fleet.exchange]
+    follow_keys = SharedKeys(settings.config, register.state).follow if settings.config.store.state else _do_nothing
+    with suppress(StoreUnavailable):
+        follow_keys()
     authenticator = create_authenticator(settings.config, limiter, settings.issuer_keys)
     with ExitStack() as stack:
         stack.callback(plane.close)
@@ -136,7 +140,7 @@ async def _serve(
             overload=lambda limit, reason: listener.overload(limit, reason),
         )
         labels = stack.enter_context(closing(collector))
-        watcher = stack.enter_context(_watching(settings, channel, register, plane, health))
+        watcher = stack.enter_context(_watching(settings, channel, register, plane, health, on_poll=follow_keys))
         watcher.start(models)
         if register.shared:
             ask = partial(register.shared.load_release, "probe", _NO_RELEASE)
@@ -197,6 +201,10 @@ async def _serve(
         repository.close()
 
 
+def _do_nothing() -> None:
+    """Servers that share no state read the key file of their machine alone."""
+
+
 def _fleet_counts(settings: WorkerConfig, metrics: Metrics) -> FleetCounts:
     config = settings.config
     count = partial(metrics.request_counts, config.slo.p99_ms)
@@ -215,7 +223,13 @@ def _data_plane(settings: WorkerConfig, models: Mapping[str, LoadedModel]) -> Da
 
 @contextmanager
 def _watching(
-    settings: WorkerConfig, channel: Channel, register: ModelRegistry, plane: DataPlane, health: StoreHealth
+    settings: WorkerConfig,
+    channel: Channel,
+    register: ModelRegistry,
+    plane: DataPlane,
+    health: StoreHealth,
+    *,
+    on_poll: Callable[[], object],
 ) -> Iterator[RegistryWatcher]:
     """Watch the registry; each new split is set on the loop, so that all of a release changes at once."""
     loop, addresses = asyncio.get_running_loop(), {address.partition("@")[0]: address for address in settings.deployed}
@@ -234,6 +248,7 @@ def _watching(
         health=health,
         poll_s=poll_s,
         limits=RequestLimits.of(settings.config.serve),
+        on_poll=on_poll,
     )
     try:
         yield watcher

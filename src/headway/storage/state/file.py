@@ -156,20 +156,18 @@ class NumberedFiles:
             path.unlink(missing_ok=True)
 
     def _prepare(self) -> None:
-        """Create the folders, and last of all the format; its parent must be there, since it may be unmounted."""
-        self._folder.mkdir(exist_ok=True)
+        """Create what lies in the folder, last of all the format; a folder that is not there may be unmounted."""
         if strangers := sorted({path.name for path in self._folder.iterdir()} - _OWN):
             raise StoreError(
                 f"the folder of the state holds other files: {', '.join(strangers[:3])}",
                 where=str(self._folder),
-                hint="name a new folder in [store] state",
+                hint="name an empty folder in [store] state",
             )
         for name in (_UNFINISHED, _UPDATES, _RECORDS, _EVALUATIONS):
-            atomic.make_folder(self._folder / name)
+            (self._folder / name).mkdir(exist_ok=True)
         with self._written(b"%d\n" % FORMAT) as path, suppress(FileExistsError):
             os.link(path, self._folder / _FORMAT_FILE)
         atomic.sync(self._folder)
-        atomic.sync(self._folder.parent)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -181,7 +179,7 @@ class NumberedFiles:
                 raise StoreUnavailable(
                     f"the folder of the state cannot be reached: {reason}",
                     where=where,
-                    hint="create its parent folder, or mount its file system",
+                    hint="create the folder, or mount its file system",
                 ) from error
             hint = "give this user the right to read and write there"
             if error.errno in _FULL:
