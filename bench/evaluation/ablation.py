@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import process_time
 
@@ -13,7 +13,9 @@ import numpy as np
 from harness import Row, shown
 from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
+from headway.core.training import TrainingTask
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.workers import HERE
 from headway.evaluation.audits.ablation import SEEDS, plugin
 from headway.evaluation.context import AuditContext, Comparison
 from headway.storage.blobs.files import Files
@@ -119,8 +121,11 @@ def _equal_worlds() -> list[Row]:
 
 
 def _audited(model: _Trained | _Linear, judged: tuple[Floats, Floats], learn: Learn) -> Sequence[Measurement]:
+    def retrain(tasks: Sequence[TrainingTask], proceed: Callable[[], bool]) -> Iterator[tuple[int, _Trained | _Linear]]:
+        return HERE.map(lambda _, task: learn(task.features, task.seed), None, tasks, proceed=proceed)
+
     with tempfile.TemporaryDirectory() as folder:
-        context = AuditContext(blobs=Files(Path(folder)), budget_s=BUDGET_S, retrain=learn)
+        context = AuditContext(blobs=Files(Path(folder)), budget_s=BUDGET_S, retrain=retrain)
         return plugin(_subject(model, *judged), context)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,7 @@ import polars as pl
 from msgspec.structs import replace as replaced
 
 from headway.batch import predict as scoring
+from headway.batch.compute import open_workers
 from headway.batch.journal import Receipt
 from headway.batch.scorer import Progress
 from headway.core import plugins
@@ -37,7 +38,7 @@ from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
 from headway.data.split import labeled_rows, split_dataset
-from headway.evaluation.audit_context import build_audit_context, load_training_data
+from headway.evaluation.audit_context import build_audit_context, load_training_data, retraining_of, share_audits
 from headway.evaluation.benchmark import CALLS
 from headway.evaluation.comparison import (
     EvaluationSet,
@@ -46,15 +47,15 @@ from headway.evaluation.comparison import (
     library_decisions,
     open_variant,
     record_self_test,
-    screen_speed,
 )
-from headway.evaluation.context import AuditContext, Comparison
+from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.machine_load import wait_until_quiet
-from headway.evaluation.measure import Audits, measure, with_results
+from headway.evaluation.measure import Audits, measure, run_audits, with_results
 from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
+from headway.evaluation.variant_tasks import TIMED, VariantMeter
 from headway.monitoring import monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
@@ -96,7 +97,6 @@ TEST = "test"
 WATCH_WAIT_S = 600.0
 MeasureCalls = Callable[[SearchResult], Sequence[Measurement | NotApplicable]]
 QUIET_TIMEOUT_S, KINDS_OF_CALLS = 600, 2
-SPEED = ("latency", "cost")
 OF_WINNER = ("discovered", "floor")
 """Metrics computed only for the winner of a search, unless a rule needs them."""
 _TIMED_CALLS = 3
@@ -241,15 +241,23 @@ def optimize(
         budget=budget,
         answers=_answer_time(validation),
     )
-    screened = screen_candidates(
-        evaluated_baseline,
-        candidates.batches(),
-        config.objective,
-        measure_speed=lambda variant: _measure_speed(project, variant, validation),
-        evaluate=lambda variant: evaluate(project, variant, validation, metrics=metrics),
-        budget=budget,
-        callback=callback,
-    )
+    with open_workers(project.config, alone=True) as workers:
+        meter = VariantMeter(
+            baseline=baseline,
+            period=data["validation"],
+            evaluation_set=validation,
+            blobs=project.blobs,
+            workers=workers,
+        )
+        screened = screen_candidates(
+            evaluated_baseline,
+            candidates.batches(),
+            config.objective,
+            measure_speed=partial(_measured, project, meter),
+            evaluate=partial(_measured, project, meter, metrics=metrics),
+            budget=budget,
+            callback=callback,
+        )
     judged = [row for row in screened if not screened_out(row)]
     timed = {row.variant.digest for row in screened}
     untimed = [variant for variant in candidates.variants if variant.digest not in timed]
@@ -329,10 +337,10 @@ def evaluate(
     metrics : sequence of str
         Metrics to compute; all but those of speed if empty.
     """
-    names = metrics or [name for name in plugins.names("metric") if name not in SPEED]
+    names = metrics or [name for name in plugins.names("metric") if name not in TIMED]
     subject = compare_with_baseline(variant, evaluation_set, project.blobs, view=view)
     evidence = measure(subject, names, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)
-    return _judged(project, subject, evidence, evaluation_set)
+    return _judged(project, variant, evidence, evaluation_set, subject=subject)
 
 
 def evaluate_model(project: Project, model: object, rows: Dataset) -> EvaluatedVariant:
@@ -394,8 +402,9 @@ def audit_winner(
     project.state.count_evaluation(project.name, evaluation_set.dataset)
     served = partial(temporary_server, project.config, project.blobs, result.baseline.contract, result.self_test)
     context = replace(_audit_context(project, result, data), serve=served)
-    chosen = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
     subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
+    chosen = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
+    chosen = replace(chosen, results=_shared_audits(project, subject, chosen, data))
     evidence = measure(
         subject,
         plugins.names("metric"),
@@ -403,7 +412,7 @@ def audit_winner(
         period=evaluation_set.period,
         audits=chosen,
     )
-    found = replaced(result, winner=_judged(project, subject, evidence, evaluation_set))
+    found = replaced(result, winner=_judged(project, subject.variant, evidence, evaluation_set, subject=subject))
     project.save(found)
     return found
 
@@ -415,7 +424,7 @@ def test_policy(project: Project, result: SearchResult, data: Data) -> list[Poli
     """
     evaluation_set = _evaluation_set(project, result.baseline, data["validation"])
     subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
-    metrics = [name for name in _metrics(project) if name not in SPEED]
+    metrics = [name for name in _metrics(project) if name not in TIMED]
     policy = release_policy(project.config.policy, subject.variant.task, result.winner.evidence)
     return run_policy_tests(
         subject, policy, metrics=metrics, dataset=evaluation_set.dataset, period=evaluation_set.period
@@ -582,7 +591,14 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
     training.require_training_function(project.config)
     deployed = open_deployed_release(project)
     data = retraining.prepare_retraining(project, deployed, open_assessed_dataset(project, callback), until)
-    return retraining.retrain(project, deployed, data, ticket=pending_ticket(project, deployed), callback=callback)
+    return retraining.retrain(
+        project,
+        deployed,
+        data,
+        ticket=pending_ticket(project, deployed),
+        compute=partial(open_workers, project.config),
+        callback=callback,
+    )
 
 
 def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
@@ -685,20 +701,28 @@ def _copied_rows(baseline: Baseline, data: Data) -> list[Finding]:
 
 
 def _judged(
-    project: Project, subject: Comparison, evidence: Evidence, evaluation_set: EvaluationSet
+    project: Project,
+    variant: Variant,
+    evidence: Evidence,
+    evaluation_set: EvaluationSet,
+    *,
+    subject: Comparison | None = None,
 ) -> EvaluatedVariant:
     """Judge evidence by the policy, and record how often its rows were evaluated where that is counted.
 
-    On `test` the verdict is that on a release: with its floor, and against the release that is live.
+    On `test` the verdict is that on a release: with its floor, and against the release that is live, for which the
+    answers of the `subject` are compared.
     """
-    policy, task = project.config.policy, subject.variant.task
-    live = find_live(project, subject.variant.digest) if evidence.period == TEST else None
-    if live is not None:
+    policy, task = project.config.policy, variant.task
+    live = find_live(project, variant.digest) if evidence.period == TEST else None
+    if live is not None and subject is not None:
         evidence = compare_with_live(live, subject, evaluation_set.labeled, evidence)
     evaluations = project.state.test_evaluations(project.name, evidence.dataset)
     if evaluations:
         how = "evaluations of these rows so far, this one included"
-        counted = exact_measurement("test_evaluations", float(evaluations), n_rows=len(subject.labels), method=how)
+        counted = exact_measurement(
+            "test_evaluations", float(evaluations), n_rows=len(evaluation_set.labels), method=how
+        )
         evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
     if evidence.period == TEST:
         verdict = judging.judge_release(evidence, policy, task=task, live=live, test_evaluations=evaluations)
@@ -709,7 +733,7 @@ def _judged(
         verdict = judging.judge(evidence, rules, test_evaluations=evaluations)
     project.save(evidence)
     project.save(verdict)
-    return EvaluatedVariant(variant=subject.variant, evidence=evidence, verdict=verdict)
+    return EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
 
 
 def _seen_rows(project: Project, variant: Variant, periods: Sequence[pl.DataFrame]) -> list[Finding]:
@@ -755,6 +779,29 @@ def _baseline(project: Project, model: Variant, data: Data, *, findings: tuple[F
     return baseline
 
 
+def _shared_audits(
+    project: Project, subject: Comparison, audits: Audits, data: Data
+) -> dict[str, MetricResults | NotApplicable]:
+    """Run the audits that Ray shares, if it is set; it has ended when the others measure time."""
+    if not project.config.compute.ray:
+        return {}
+    shared, retraining = (
+        [name for name in audits.names if plugins.declaration("audit", name, literal, False)]
+        for literal in ("SHARED", "RETRAINS")
+    )
+    if audits.context.retrain is None:
+        retraining = []
+    if not (shared or retraining):
+        return {}
+    with open_workers(project.config) as workers:
+        found = share_audits(subject, shared, audits.context, workers)
+        if retraining:
+            retrain = retraining_of(project.config, data["train"], subject.variant.signature, workers)
+            context = replace(audits.context, retrain=retrain)
+            found |= run_audits(subject, replace(audits, names=retraining, context=context))
+    return found
+
+
 def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditContext:
     """Build the context of audits: how the model is trained, and what the transforms of the winner worked with."""
     baseline, signature = result.baseline, result.winner.variant.signature
@@ -794,12 +841,23 @@ def _labeled_data(evaluation_set: EvaluationSet) -> LabeledData:
     )
 
 
-def _measure_speed(project: Project, variant: Variant, evaluation_set: EvaluationSet) -> EvaluatedVariant:
-    """Measure the speed of a variant briefly, and judge it by the relative rules of the policy."""
-    evidence = screen_speed(variant, evaluation_set, project.blobs)
-    policy = release_policy(project.config.policy, variant.task, evidence)
-    verdict = judging.judge(evidence, judging.relative_policy(policy))
-    return EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
+def _measured(
+    project: Project,
+    meter: VariantMeter,
+    variants: Sequence[Variant],
+    proceed: Callable[[], bool],
+    *,
+    metrics: Sequence[str] = (),
+) -> Iterator[tuple[int, EvaluatedVariant]]:
+    """Measure variants and judge them; without metrics by their speed alone, and the relative rules of the policy."""
+    for number, evidence in meter.measure(variants, proceed, metrics=metrics):
+        variant = variants[number]
+        if metrics:
+            yield number, _judged(project, variant, evidence, meter.evaluation_set)
+            continue
+        policy = release_policy(project.config.policy, variant.task, evidence)
+        verdict = judging.judge(evidence, judging.relative_policy(policy))
+        yield number, EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
 
 
 def _metrics(project: Project) -> list[str]:

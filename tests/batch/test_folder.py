@@ -17,13 +17,14 @@ from tests.batch.scoring import LIVE, MIXED, number_table, scoring_project
 from tests.batch.test_resume import run
 
 from headway.batch import folder
-from headway.batch.compute import Workers, open_ray
+from headway.batch.compute import open_ray
 from headway.batch.folder import FileTask, ReleaseBytes, list_files, score_task
 from headway.batch.journal import Receipt
 from headway.batch.predict import predict
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
 from headway.core.sections import ComputeSection
+from headway.core.workers import Workers
 from headway.registry.model_registry import ModelRegistry
 
 pytestmark = pytest.mark.slow

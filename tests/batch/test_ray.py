@@ -19,11 +19,12 @@ from tests.batch.ray_tasks import fail, probe
 from tests.batch.scoring import LIVE, scoring_project
 from tests.batch.test_folder import files_of, write_parts
 
-from headway.batch.compute import Workers, open_ray
+from headway.batch.compute import open_ray
 from headway.batch.predict import predict
 from headway.core.config import Config
 from headway.core.errors import DataError
 from headway.core.sections import ComputeSection
+from headway.core.workers import Workers
 
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("default")]
 

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 from tests.contract.subjects import echo_comparison
+from tests.evaluation.audits.retraining import retrained_by
 
 from headway.core import plugins
 from headway.core.calibrator import Calibrator
@@ -38,7 +39,7 @@ def context(tmp_path, request) -> AuditContext:
         blobs=blobs,
         budget_s=1.0 if request.node.callspec.params.get("name") == "load" else 60.0,  # `load` uses its whole budget
         train=lambda: training_data,
-        retrain=lambda features, seed: echo(b"echo", {}),
+        retrain=retrained_by(lambda task: echo(b"echo", {})),
         calibrator=Calibrator(shift=0.3),
         serve=served,
     )

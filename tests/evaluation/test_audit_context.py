@@ -10,7 +10,9 @@ from tests.pipeline.projects import TRAIN, write
 from headway import pipeline
 from headway.core.errors import ConfigError
 from headway.core.sections import AttackSection
+from headway.core.training import TrainingTask
 from headway.core.variant import Field, Signature
+from headway.core.workers import always
 from headway.data.split import labeled_rows
 from headway.evaluation.audit_context import build_audit_context
 from headway.registry.project import open_project
@@ -32,7 +34,8 @@ def made(tmp_path_factory):
 
 def test_a_model_is_retrained_on_the_named_columns(made):
     context, _ = made
-    assert context.retrain(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
+    ((_, model),) = context.retrain([TrainingTask(features=("hour", "wind"), seed=1)], always)
+    assert model.predict(np.array([[20.0, 30.0]])).shape == (1, 1)
 
 
 def test_it_has_the_labeled_rows_of_train_and_the_months_of_the_evaluated_rows(made):
@@ -94,6 +97,8 @@ def test_a_model_without_a_seed_is_not_retrained(made, tmp_path):
 def test_the_model_is_retrained_with_balanced_classes_on_request(made):
     context, _ = made
     rows, labels = context.train().rows, context.train().labels
-    plain, balanced = (context.retrain_weighted(balance, 1).predict(rows)[:, 0] for balance in (False, True))
+    names = ("hour", "wind", "carrier")
+    tasks = [TrainingTask(features=names, seed=1, balanced=balanced) for balanced in (False, True)]
+    plain, balanced = (model.predict(rows)[:, 0] for _, model in context.retrain(tasks, always))
     assert plain.mean() == pytest.approx(labels.mean(), abs=0.01)
     assert sum(balanced[labels == item].mean() for item in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from tests.optimization.evaluated_variants import evaluated
 from headway.core.evidence import Measurement
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Step
+from headway.core.workers import HERE
 from headway.optimization import search
 from headway.optimization.screening import (
     EVALUATION,
@@ -34,6 +36,11 @@ def spread(judged, low, high):
     return replace(judged, evidence=replace(judged.evidence, measurements=(speed,)))
 
 
+def each(measure, variants, proceed):
+    """Measure variants one after the other, as this process does."""
+    return HERE.map(lambda _, variant: measure(variant), None, variants, proceed=proceed)
+
+
 class Screening:
     """A search with known speeds on a clock of its own, which records the variants that were evaluated, in order."""
 
@@ -52,8 +59,8 @@ class Screening:
             evaluated_baseline,
             [variants[:first_batch], variants[first_batch:]] if first_batch else [variants],
             "speed",
-            measure_speed=self._measure,
-            evaluate=self._evaluate,
+            measure_speed=partial(each, self._measure),
+            evaluate=partial(each, self._evaluate),
             budget=budget,
             callback=lambda _: None,
         )

@@ -7,15 +7,16 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from headway.batch.compute import Result, Shared, Task, Workers
 from headway.core.errors import DataError, HeadwayError, PluginError
-from headway.core.threads import cores
+from headway.core.threads import cores, this_machine
+from headway.core.workers import Result, Shared, Task, Workers, always
 
 _RETRIES = 3
 _ADDRESS = "127.0.0.1"
@@ -103,24 +104,77 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 class RayWorkers:
-    """Tasks on a connected Ray, each on one CPU."""
+    """Tasks on a connected Ray: each on one CPU, or each with a node to itself."""
 
     def map(
-        self, function: Callable[[Shared, Task], Result], shared: Shared, tasks: Sequence[Task]
+        self,
+        function: Callable[[Shared, Task], Result],
+        shared: Shared,
+        tasks: Iterable[Task],
+        *,
+        proceed: Callable[[], bool] = always,
+        alone: bool = False,
     ) -> Iterator[tuple[int, Result]]:
-        """Yield the number and the result of each task, in the order in which they end."""
+        """Yield the number and the result of each task, in the order in which they end.
+
+        More tasks are sent than there are CPUs, unless `proceed` may end them. A node on which the workers of a task
+        that runs alone died gets no other one; the task runs on the next node.
+        """
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(function)
-        sent, running, waiting = ray.put(shared), dict[Any, int](), iter(enumerate(tasks))
-        ahead = _AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        while True:
-            for number, task in waiting:
-                running[remote.remote(sent, task)] = number
-                if len(running) >= ahead:
-                    break
-            if not running:
-                return
+        free = _whole_nodes() if alone else [{}] * _slots(_AHEAD if proceed is always else 1)
+        sent, waiting, again = ray.put(shared), enumerate(tasks), list[tuple[int, Task]]()
+        running: dict[Any, tuple[int, Task, dict[str, Any]]] = {}
+
+        def start() -> None:
+            while free and (item := again.pop() if again else next(waiting, None) if proceed() else None):
+                options = free.pop()
+                running[remote.options(**options).remote(sent, item[1])] = (*item, options)
+
+        start()
+        while running:
             (done, *_), _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(done), _result(done)
+            number, task, options = running.pop(done)
+            try:
+                result = _result(done)
+            except _WorkersDied:
+                if not options or not (free or running):
+                    raise
+                again.append((number, task))
+            else:
+                free.append(options)
+                yield number, result
+            start()
+
+
+def _slots(for_each_cpu: int) -> int:
+    """Return how many tasks are sent at a time."""
+    return for_each_cpu * max(int(ray.cluster_resources().get("CPU", 1)), 1)
+
+
+def _whole_nodes() -> list[dict[str, Any]]:
+    """Return the options that give a task a whole node, for each node that is a machine of the kind of this one.
+
+    The task has all CPUs of the node, so that no other task of Ray runs there, and as many threads as a process here.
+    """
+    cpus = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}
+    pins = {name: NodeAffinitySchedulingStrategy(name, soft=False) for name, count in cpus.items() if count}
+    ask = ray.remote(num_cpus=0, max_retries=_RETRIES)(this_machine)
+    answers = {name: ask.options(scheduling_strategy=pin).remote() for name, pin in pins.items()}
+    own = this_machine()
+    same_kind = [name for name, answer in answers.items() if _result(answer) == own]
+    if not same_kind:
+        raise PluginError(
+            "no node of Ray is a machine like this one, so what it measures says nothing about this one",
+            where=f"{own.cpu}, {own.cores} cores, {own.system}, Python {own.python}",
+            hint='run headway on a node of the cluster, or measure on this machine alone: ray = ""',
+        )
+    threads = {name: os.environ.get(name, str(own.cores)) for name in _WORKER}
+    common = {"max_retries": _RETRIES, "runtime_env": {"env_vars": threads}}
+    return [{**common, "num_cpus": cpus[name], "scheduling_strategy": pins[name]} for name in same_kind]
+
+
+class _WorkersDied(DataError):
+    """The workers of a task died as often as it was tried."""
 
 
 def _result(done: Any) -> Any:
@@ -132,7 +186,7 @@ def _result(done: Any) -> Any:
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
-        raise DataError(
+        raise _WorkersDied(
             f"workers of Ray died {_RETRIES + 1} times on one task: {str(error).partition(chr(10))[0]}",
             hint="do they have enough memory, and is the file complete? The same command continues",
         ) from error

@@ -17,7 +17,6 @@ from typing import Any
 
 import headway
 from headway.batch import journal
-from headway.batch.compute import Compute
 from headway.batch.journal import FolderJournal, OutputFiles, Receipt, Terms, describe_terms, terms_of
 from headway.batch.scorer import Callback, Progress, Scorer, batch_bounds, expect_unchanged, score_chunk, score_file
 from headway.core import record
@@ -26,6 +25,7 @@ from headway.core.errors import ConfigError, DataError, Refused
 from headway.core.plugins import load_format, load_sibling, names
 from headway.core.record import canonical, digest_of
 from headway.core.release import Release
+from headway.core.workers import Compute
 from headway.registry.bundle import Bundle, open_release
 from headway.storage import addresses
 

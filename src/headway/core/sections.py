@@ -54,7 +54,7 @@ class ComputeSection(Record, frozen=True, kw_only=True):
     ray: Annotated[
         str,
         Meta(
-            description="Ray, over which `headway predict` shares the files of a folder: auto (the cluster of "
+            description="Ray, over which predict, evaluate, retrain and optimize share work: auto (the cluster of "
             "RAY_ADDRESS, else a Ray of its own on this machine) or ray://HOST:PORT; empty: this process alone.",
             pattern="^(|auto|ray://[^@/]+:[0-9]+)$",
         ),

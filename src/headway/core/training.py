@@ -39,6 +39,14 @@ class Training(StoredRecord, frozen=True, kw_only=True):
     seed: int | None = None
 
 
+class TrainingTask(Record, frozen=True, kw_only=True):
+    """One training: its columns, its seed, and whether classes are balanced (None: as `[model] class_weight` says)."""
+
+    features: tuple[str, ...]
+    seed: int | None = None
+    balanced: bool | None = None
+
+
 class Round(Record, frozen=True, kw_only=True):
     """One round: measures on held-out and on training rows, `seconds` after training began (None: not timed).
 

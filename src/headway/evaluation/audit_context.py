@@ -1,22 +1,29 @@
-"""Context of the audits: how to retrain the model, its training data, and the months of the evaluated rows."""
+"""Context of the audits: how to retrain the model, its training data, months of rows; and audits run by workers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from headway.core.config import Config
-from headway.core.contracts import Blobs, Engine, LabeledData
+from headway.core.contracts import Blobs, Engine, LabeledData, no_training_rows
 from headway.core.dataset import Dataset
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, NotApplicable
 from headway.core.sections import AttackSection
-from headway.core.variant import Signature
+from headway.core.training import TrainingTask
+from headway.core.variant import Signature, Variant
+from headway.core.workers import HERE, Workers
 from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
 from headway.data.split import labeled_rows
-from headway.evaluation.comparison import open_variant
-from headway.evaluation.context import AuditContext
-from headway.optimization.training import accepts_seed, train_model
+from headway.evaluation.comparison import open_variant, subsample, time_per_row
+from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain, load_audit
+from headway.optimization.training import TrainingInputs, accepts_seed, train_task
+from headway.storage.in_memory import InMemoryBlobs
 
 Data = Mapping[str, Dataset]
+_TIMED_ROWS = 1_250
 
 
 def build_audit_context(
@@ -30,25 +37,27 @@ def build_audit_context(
         If `[evaluate] together` or `[attack]` names a feature that the model does not read, or `[attack.bounds]` are
         empty, or given for a categorical or fixed feature.
     """
-
-    def retrain(features: Sequence[str], seed: int, *, balanced: bool | None = None) -> Engine:
-        model = train_model(config, data["train"], blobs, features=features, seed=seed, balanced=balanced)
-        return open_variant(model, blobs)
-
-    can_retrain = "train" in data and accepts_seed(config)
     return AuditContext(
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: load_training_data(data, signature),
-        retrain=retrain if can_retrain else None,
-        retrain_weighted=(lambda balanced, seed: retrain(signature.names, seed, balanced=balanced))
-        if can_retrain
-        else None,
+        retrain=retraining_of(config, data["train"], signature) if "train" in data and accepts_seed(config) else None,
         months=month_column(labeled_rows(judged)),
         feature_groups=_checked_groups(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
         attack=_checked_limits(config.attack, signature),
     )
+
+
+def retraining_of(config: Config, dataset: Dataset, signature: Signature, workers: Workers = HERE) -> Retrain:
+    """Return how the baseline is retrained on a dataset: the function of `[model] train`, by these workers."""
+
+    def retrain(tasks: Sequence[TrainingTask], proceed: Callable[[], bool]) -> Iterator[tuple[int, Engine]]:
+        inputs = TrainingInputs.of(config, dataset, signature.names)
+        for number, model in workers.map(train_task, inputs, tasks, proceed=proceed):
+            yield number, model.open()
+
+    return retrain
 
 
 def _checked_groups(together: Sequence[Sequence[str]], signature: Signature) -> Sequence[Sequence[str]]:
@@ -92,3 +101,68 @@ def load_training_data(data: Data, signature: Signature) -> LabeledData | None:
         return None
     rows = matrix(known.table, signature)
     return LabeledData(rows=rows, labels=target_values(known), groups=group_codes(known), weights=sample_weights(known))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AuditInputs:
+    """What a worker audits: a comparison whose models it opens from `contents`, their artifacts, and a context.
+
+    No store, no server and no way to retrain the model is in it.
+    """
+
+    subject: Comparison
+    baseline: Variant
+    contents: tuple[bytes, ...]
+    context: AuditContext
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the opened models."""
+        closed: Any = None
+        without = replace(self.subject, model=closed, reference=closed, floor=None, timed=None)
+        return {"subject": without, "baseline": self.baseline, "contents": self.contents, "context": self.context}
+
+    @cached_property
+    def opened(self) -> Comparison:
+        """The comparison with its models, opened once in a process."""
+        if self.subject.model is not None:
+            return self.subject
+        blobs = InMemoryBlobs()
+        for content in self.contents:
+            blobs.put(content)
+        model, reference = (open_variant(variant, blobs) for variant in (self.subject.variant, self.baseline))
+        return replace(self.subject, model=model, reference=reference)
+
+
+def audit_task(inputs: AuditInputs, name: str) -> MetricResults | NotApplicable:
+    """Run one audit, here or in a worker; return why it has no results if it has none."""
+    try:
+        return load_audit(name)(inputs.opened, inputs.context)
+    except NotApplicable as error:
+        return error
+
+
+def share_audits(
+    subject: Comparison, names: Sequence[str], context: AuditContext, workers: Workers
+) -> dict[str, MetricResults | NotApplicable]:
+    """Run audits that read rows and models alone, one a task of the workers; return the results by name.
+
+    The number of rows that they use depends on how long the models take, which is measured once, here.
+    """
+    baseline = context.baseline
+    if not names or baseline is None or not len(subject.rows):
+        return {}
+    inputs = AuditInputs(
+        subject=subject,
+        baseline=baseline,
+        contents=tuple(context.blobs.get(variant.artifact.digest) for variant in (subject.variant, baseline)),
+        context=replace(
+            context,
+            blobs=InMemoryBlobs(),
+            train=no_training_rows,
+            retrain=None,
+            transform_context=None,
+            serve=None,
+            row_s=time_per_row(subsample(subject, _TIMED_ROWS)),
+        ),
+    )
+    return {names[number]: found for number, found in workers.map(audit_task, inputs, names)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from headway.core import plugins
@@ -15,6 +16,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
 from headway.core.release import FeatureView
 from headway.core.sections import AttackSection, CostSection
+from headway.core.training import TrainingTask
 from headway.core.variant import Variant
 from headway.evaluation.benchmark import TimedBaseline
 from headway.optimization.context import TransformContext
@@ -139,6 +141,12 @@ class FloorRows:
         return self._reference
 
 
+Retrain = Callable[[Sequence[TrainingTask], Callable[[], bool]], Iterator[tuple[int, Engine]]]
+"""Retrains the baseline for each task, and yields the number of the task with the model, opened over its columns.
+
+The second argument is called before each training, and none begins after it returned False.
+"""
+
 MetricResults = Sequence[Measurement | NotApplicable]
 """Results of a metric or an audit; a NotApplicable gives the reason and a hint for what it could not measure."""
 
@@ -164,10 +172,7 @@ class AuditContext:
     Attributes
     ----------
     retrain
-        Retrains the baseline on the named columns with a seed, and returns it opened over those columns in their order;
-        None if that is not possible.
-    retrain_weighted
-        Retrains it with a seed on all columns, with balanced classes if the first argument is True.
+        Retrains the baseline; None if that is not possible.
     months
         Months of the rows, if rows have a time.
     feature_groups
@@ -182,13 +187,15 @@ class AuditContext:
         Starts a server of a variant; it gets `rate_per_s` requests per second.
     attack
         What an attacker may change in a row.
+    row_s
+        Seconds that both models take for a row, if they were measured before: an audit then sizes its work by them and
+        ends it, so that it does the same on another machine.
     """
 
     blobs: Blobs
     budget_s: float
     train: Callable[[], LabeledData | None] = no_training_rows
-    retrain: Callable[[Sequence[str], int], Engine] | None = None
-    retrain_weighted: Callable[[bool, int], Engine] | None = None
+    retrain: Retrain | None = None
     months: SliceColumn | None = None
     feature_groups: Sequence[Sequence[str]] = ()
     baseline: Variant | None = None
@@ -198,10 +205,20 @@ class AuditContext:
     serve: Serve | None = None
     rate_per_s: float = 200.0
     attack: AttackSection = field(default_factory=AttackSection)
+    row_s: float = 0.0
+
+    def until(self) -> float:
+        """Return when the budget of an audit that begins now ends, by the monotonic clock; infinite with `row_s`."""
+        return math.inf if self.row_s else monotonic() + self.budget_s
 
 
 class Audit(Protocol):
-    """A metric that takes long: computed for what is to be released, not for every variant of a search."""
+    """A metric that takes long: computed for what is to be released, not for every variant of a search.
+
+    Its module may declare two literals: RETRAINS = True if it calls `context.retrain`, and SHARED = True if it reads
+    the subject and, of the context, `months`, `feature_groups`, `attack` and its budget alone, and repeats exactly with
+    `row_s`: a worker may then run it.
+    """
 
     def __call__(self, subject: Comparison, context: AuditContext) -> MetricResults:
         """Return measurements, each with its interval or its count.

@@ -10,8 +10,8 @@ E006: the model is not shown to be better than a constant prediction on these ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -35,11 +35,12 @@ _PERFECT = {"roc_auc": 0.9995, "r2": 0.999999, "accuracy": 1.0, "ndcg10": 1.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audits:
-    """Names of audits, the context that they work in, and a callback for progress."""
+    """Names of audits, the context that they work in, a callback for progress, and the results of those that ran."""
 
     names: Sequence[str]
     context: AuditContext
     callback: Callable[[str], object] = lambda _: None
+    results: Mapping[str, MetricResults | NotApplicable] = field(default_factory=dict)
 
 
 def measure(
@@ -68,21 +69,35 @@ def measure(
     steps = [("metric", name, partial(load_metric(name), subject)) for name in metrics]
     if audits is not None:
         steps += [("audit", name, partial(load_audit(name), subject, audits.context)) for name in audits.names]
+    done = audits.results if audits is not None else {}
     measurements: list[Measurement] = []
     findings: list[Finding] = []
     for kind, name, ask in steps:
-        if audits is not None:
-            audits.callback(f"{kind} {name}")
-        try:
-            found = ask()
-        except NotApplicable as error:
-            findings.append(_not_run(kind, name, "did not run", error))
+        found = done[name] if kind == "audit" and name in done else _run(f"{kind} {name}", ask, audits)
+        if isinstance(found, NotApplicable):
+            findings.append(_not_run(kind, name, "did not run", found))
         else:
             measurements += (result for result in found if isinstance(result, Measurement))
             findings += _reasons(kind, name, found)
     findings += [*ablation_findings(measurements), *imbalance_findings(measurements)]
     findings += [*_model_findings(subject, measurements), *subject.findings]
     return build_evidence(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
+
+
+def run_audits(subject: Comparison, audits: Audits) -> dict[str, MetricResults | NotApplicable]:
+    """Run audits, and return the results of each by its name, or why it has none."""
+    return {
+        name: _run(f"audit {name}", partial(load_audit(name), subject, audits.context), audits) for name in audits.names
+    }
+
+
+def _run(step: str, ask: Callable[[], MetricResults], audits: Audits | None) -> MetricResults | NotApplicable:
+    if audits is not None:
+        audits.callback(step)
+    try:
+        return ask()
+    except NotApplicable as error:
+        return error
 
 
 def build_evidence(

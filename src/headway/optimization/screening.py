@@ -118,6 +118,12 @@ def cost_upper_bound(row: EvaluatedVariant, objective: str) -> float:
     return -found.low if found.unit in _MORE_IS_BETTER else found.high
 
 
+MeasureAll = Callable[[Sequence[Variant], Callable[[], bool]], Iterator[tuple[int, EvaluatedVariant]]]
+"""Measures variants, and yields the number of each with its result, in the order in which they end.
+
+The second argument is called before each variant, and none is begun after it returned False.
+"""
+
 SCREENED_OUT, LEFT_OUT = "V002", "V003"
 SPEED_METRICS = ("latency.one_row", "throughput.batch")
 """A variant that may be the fastest by one of these is evaluated in full: one form may suit rows, another batches."""
@@ -135,8 +141,8 @@ def screen_candidates(
     batches: Iterable[Sequence[Variant]],
     objective: str,
     *,
-    measure_speed: Callable[[Variant], EvaluatedVariant],
-    evaluate: Callable[[Variant], EvaluatedVariant],
+    measure_speed: MeasureAll,
+    evaluate: MeasureAll,
     budget: TimeBudget,
     callback: Callable[[str], object],
 ) -> list[EvaluatedVariant]:
@@ -237,7 +243,7 @@ def _is_far_faster(row: EvaluatedVariant, other: EvaluatedVariant, objective: st
 
 def _evaluate_waiting(
     waiting: list[EvaluatedVariant],
-    evaluate: Callable[[Variant], EvaluatedVariant],
+    evaluate: MeasureAll,
     budget: TimeBudget,
     callback: Callable[[str], object],
     *,
@@ -246,33 +252,49 @@ def _evaluate_waiting(
     """Evaluate the first one if it fits into the budget, and others while more than `until` seconds are left."""
     evaluated: dict[str, EvaluatedVariant] = {}
     first_s = _OF_BASELINE * budget.expected_s(EVALUATION)
-    while waiting and (
-        budget.remaining_s - budget.expected_s(EVALUATION) >= until if evaluated else budget.remaining_s >= first_s
-    ):
-        row = waiting.pop(0)
+
+    def proceed() -> bool:
+        left = budget.remaining_s
+        return left - budget.expected_s(EVALUATION) >= until if evaluated else left >= first_s
+
+    begun = list(waiting)
+    for number, row in _timed(evaluate([row.variant for row in begun], proceed), budget, EVALUATION):
+        waiting.remove(begun[number])
+        evaluated[row.variant.digest] = row
         callback(f"evaluated {row.variant.name}, {len(waiting)} more")
-        with budget.timed(EVALUATION):
-            evaluated[row.variant.digest] = evaluate(row.variant)
     return evaluated
 
 
 def _measure_batch(
     batch: Sequence[Variant],
     baseline: EvaluatedVariant,
-    measure_speed: Callable[[Variant], EvaluatedVariant],
+    measure_speed: MeasureAll,
     budget: TimeBudget,
     callback: Callable[[str], object],
 ) -> Iterator[EvaluatedVariant]:
     """Measure the speed of a batch, the most promising first, while that leaves time to evaluate the fastest."""
     until = max(budget.remaining_s * (1 - _SHARE), budget.expected_s(EVALUATION))
-    for number, variant in enumerate(sorted(batch, key=lambda row: _screening_order(row, baseline.variant)), 1):
-        if budget.remaining_s - budget.expected_s(SCREENING) < until:
-            break
-        if number % _REPORT_EVERY == 1:
-            callback(f"measured speed {number}/{len(batch)} {variant.name}")
-        with budget.timed(SCREENING):
-            row = measure_speed(variant)
+    order = sorted(batch, key=lambda row: _screening_order(row, baseline.variant))
+
+    def proceed() -> bool:
+        return budget.remaining_s - budget.expected_s(SCREENING) >= until
+
+    for count, (_, row) in enumerate(_timed(measure_speed(order, proceed), budget, SCREENING), 1):
+        if count % _REPORT_EVERY == 1:
+            callback(f"measured speed {count}/{len(batch)} {row.variant.name}")
         yield row
+
+
+def _timed(
+    results: Iterator[tuple[int, EvaluatedVariant]], budget: TimeBudget, step: str
+) -> Iterator[tuple[int, EvaluatedVariant]]:
+    """Yield results, and record how long each one took."""
+    while True:
+        with budget.timed(step):
+            found = next(results, None)
+        if found is None:
+            return
+        yield found
 
 
 def _is_promising(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], objective: str) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +17,13 @@ from msgspec.structs import replace
 from headway.core import plugins
 from headway.core.arrays import Floats, Ints
 from headway.core.config import Config
-from headway.core.contracts import Blobs
+from headway.core.contracts import Blobs, Engine
 from headway.core.dataset import Dataset
-from headway.core.errors import ConfigError, DataError
+from headway.core.errors import ConfigError, DataError, Refused
 from headway.core.record import digest_of
 from headway.core.search_result import Baseline
-from headway.core.training import Training
+from headway.core.sections import DataSection, ModelSection
+from headway.core.training import Training, TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.context import CheckContext
@@ -27,6 +31,7 @@ from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.split import labeled_rows, time_span
 from headway.optimization.importers.mlflow import is_address
 from headway.optimization.importers.models import import_baseline
+from headway.storage.in_memory import InMemoryBlobs
 
 
 def train_model(
@@ -73,6 +78,20 @@ def train_model(
     """
     rows = labeled_rows(dataset)
     _check_before_training(config, rows, features)
+    return _fit(config, rows, blobs, features=features, seed=seed, balanced=balanced, curve=curve)
+
+
+def _fit(
+    config: Config,
+    rows: Dataset,
+    blobs: Blobs,
+    *,
+    features: Sequence[str],
+    seed: int | None,
+    balanced: bool | None,
+    curve: Callable[[Signature], object] | None = None,
+) -> Variant:
+    """Train a model on labeled rows that were checked; parameters as in `train_model`."""
     signature = _select_inputs(dataset_signature(rows), features)
     fit = _training_function(config, seed)
     if curve and _accepts(config, "curve"):
@@ -81,6 +100,75 @@ def train_model(
     if _is_balanced(config, balanced):
         fit, frame, outcomes = _balance(config, fit, frame, outcomes)
     return import_baseline(fit(frame, outcomes), rows, blobs, signature=signature)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingInputs:
+    """What every training of a model works with, and all that a worker is given: no store, no key, no source of data.
+
+    Attributes
+    ----------
+    folder, model, data
+        Folder of the training function, and the settings that a training reads.
+    rows
+        Labeled rows, which were checked.
+    recipe
+        Digest of the training function.
+    """
+
+    folder: str
+    model: ModelSection
+    data: DataSection
+    rows: Dataset
+    recipe: str
+
+    @classmethod
+    def of(cls, config: Config, dataset: Dataset, features: Sequence[str]) -> TrainingInputs:
+        """Check the data as `train_model` does, and return what a training needs of them."""
+        rows = labeled_rows(dataset)
+        _check_before_training(config, rows, features)
+        return cls(
+            folder=str(Path(config.folder).absolute()),
+            model=ModelSection(train=config.model.train, class_weight=config.model.class_weight),
+            data=DataSection(task=config.data.task),
+            rows=replaced(rows, provenance={}, tracked=()),
+            recipe=recipe_digest(config),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A trained model with the bytes of its artifact, and how long the training took."""
+
+    variant: Variant
+    content: bytes
+    seconds: float = field(compare=False)
+
+    def open(self) -> Engine:
+        """Open the model with its engine."""
+        return plugins.load_engine(self.variant.engine)(self.content, self.variant.settings)
+
+    def save(self, blobs: Blobs) -> Variant:
+        """Store the artifact; raise Refused if it is not that of the variant."""
+        if blobs.put(self.content) != self.variant.artifact.digest:
+            raise Refused("the artifact of a trained model is not the one that it names")
+        return self.variant
+
+
+def train_task(inputs: TrainingInputs, task: TrainingTask) -> TrainedModel:
+    """Train one model, here or in a worker; raise Refused if the training function is another one there."""
+    config = Config(folder=inputs.folder, model=inputs.model, data=inputs.data)
+    if recipe_digest(config) != inputs.recipe:
+        raise Refused(
+            f"the training function of this worker is not that of the driver: {config.model.train}",
+            where=config.folder,
+            hint="the folder of the project is the same on every node",
+        )
+    blobs, began = InMemoryBlobs(), time.perf_counter()
+    variant = _fit(config, inputs.rows, blobs, features=task.features, seed=task.seed, balanced=task.balanced)
+    return TrainedModel(
+        variant=variant, content=blobs.get(variant.artifact.digest), seconds=time.perf_counter() - began
+    )
 
 
 def model_path(config: Config) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from msgspec.structs import replace as changed
+from tests.evaluation.audits.retraining import retrained_by
 
 from headway.core.variant import Field, Signature
 from headway.evaluation.audits import ablation
@@ -46,7 +47,7 @@ def subject(make_subject):
 @pytest.fixture
 def context(tmp_path):
     """Training finds the same weights for every seed, except for the mean of the columns it cannot read."""
-    return AuditContext(blobs=Files(tmp_path), budget_s=60, retrain=lambda names, seed: _Shifted(names))
+    return AuditContext(blobs=Files(tmp_path), budget_s=60, retrain=retrained_by(lambda task: _Shifted(task.features)))
 
 
 class _Shifted(Weighted):
@@ -91,19 +92,19 @@ def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, cont
     scores = model.predict(subject.rows)
     found = ablation.plugin(
         replace(subject, model=model, scores=scores, reference_scores=scores),
-        replace(context, retrain=lambda names, seed: model),
+        replace(context, retrain=retrained_by(lambda task: model)),
     )
     assert of(found, "ablation.masked.brier.drop")["idle"].value == 0
     assert set(of(found, "ablation.harmful")) == {"", "idle"}
 
 
 def test_a_difference_within_the_spread_of_seeds_is_not_decided(subject, context):
-    def learn(names, seed):
-        if "flipped" not in names and seed:
-            return Weighted([0.1] * len(names))  # as bad as the whole is good, but for the first seed
-        return _Shifted(names)
+    def learn(task):
+        if "flipped" not in task.features and task.seed:
+            return Weighted([0.1] * len(task.features))  # as bad as the whole is good, but for the first seed
+        return _Shifted(task.features)
 
-    found = ablation.plugin(subject, replace(context, retrain=learn))
+    found = ablation.plugin(subject, replace(context, retrain=retrained_by(learn)))
     assert set(of(found, "ablation.harmful")) == {""}
     assert "flipped" in of(found, "ablation.unsettled")
     assert of(found, "ablation.trainings")[""].value == 6 + 6 + 1  # six seeds, as it is they that leave it open

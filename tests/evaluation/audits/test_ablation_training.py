@@ -6,6 +6,7 @@ from time import monotonic
 
 import numpy as np
 import pytest
+from tests.evaluation.audits.retraining import retrained_by
 
 from headway.core.evidence import Measurement
 from headway.evaluation.audits.ablation import Trainer, describe_missing_data
@@ -43,12 +44,12 @@ def test_what_would_decide_names_the_missing_seeds_or_groups(se, of_seeds, messa
 def test_one_seed_that_makes_a_part_suspect_claims_nothing_when_the_time_is_used_up(make_subject):
     until = monotonic() + 0.2
 
-    def learn(names, seed):
-        while seed and monotonic() < until:
+    def learn(task):
+        while task.seed and monotonic() < until:
             pass
-        return Constant(0.9 if names else 0.25)
+        return Constant(0.9 if task.features else 0.25)
 
-    trainer = Trainer(subject=make_subject(count=30), learn=learn, alpha=ALPHA)
+    trainer = Trainer(subject=make_subject(count=30), learn=retrained_by(learn), alpha=ALPHA)
     harm = trainer.train_without({"score": np.array([0])}, until)
     assert harm.shown == [] and "one seed" in harm.open["score"]
     assert trainer.found["score"].se is None

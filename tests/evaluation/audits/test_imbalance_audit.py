@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from msgspec.structs import replace as changed
+from tests.evaluation.audits.retraining import retrained_by
 
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
@@ -56,7 +57,7 @@ def context(subject, tmp_path):
         blobs=Files(tmp_path),
         budget_s=60,
         train=lambda: training_data,
-        retrain_weighted=lambda even, seed: Says(0.5 if even else SHARE),
+        retrain=retrained_by(lambda task: Says(0.5 if task.balanced else SHARE)),
     )
 
 
@@ -122,5 +123,5 @@ def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, context
 
 
 def test_a_model_that_cannot_be_retrained_is_reported(subject, context):
-    rate, reason = imbalance.plugin(subject, replace(context, retrain_weighted=None))
+    rate, reason = imbalance.plugin(subject, replace(context, retrain=None))
     assert isinstance(reason, NotApplicable) and "cannot be retrained" in reason.what and rate.value < 0.1

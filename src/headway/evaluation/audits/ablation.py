@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -11,10 +12,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Engine
 from headway.core.evidence import Measurement
+from headway.core.training import TrainingTask
 from headway.evaluation.comparison import errors_of_answers, subsample
-from headway.evaluation.context import AuditContext, Comparison
+from headway.evaluation.context import AuditContext, Comparison, Retrain
 from headway.evaluation.statistics.claims import (
     ALPHA,
     MAX_GROUPS_RATIO,
@@ -28,6 +29,7 @@ from headway.evaluation.statistics.intervals import UNBOUNDED, exact_measurement
 from headway.evaluation.statistics.seeds import pool_measurements
 from headway.evaluation.statistics.subsets import mean_measurement
 
+RETRAINS = True
 DRAWS, MAX_ROWS = 3, 50_000
 USELESS = 0.01
 """A part is useless if the whole interval of the change of the error is below this share of the error."""
@@ -142,6 +144,10 @@ class HarmfulParts:
     open: dict[str, str]
 
 
+_WHOLE = ""
+"""Stands for the model with all features; a part has a name."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Trainer:
     """Retrains the model without a part, and with all features on the same seed (once for all parts).
@@ -150,20 +156,17 @@ class Trainer:
     """
 
     subject: Comparison
-    learn: Callable[[Sequence[str], int], Engine]
+    learn: Retrain
     alpha: float
     trained: int = 0
     found: dict[str, Measurement] = field(default_factory=dict)
-    _complete: dict[int, Floats] = field(default_factory=dict)
-    _seeds: dict[str, list[Measurement]] = field(default_factory=dict)
+    _answers: dict[tuple[str, int], Floats] = field(default_factory=dict)
+    _seeds: dict[str, list[Measurement]] = field(default_factory=lambda: defaultdict(list))
 
     def train_without(self, parts: Mapping[str, Columns], until: float) -> HarmfulParts:
         """Train without each part on one seed, suspects on three, and on six where the variance of seeds decides."""
-        late = {
-            part: "no time to retrain without it"
-            for part in parts
-            if not self._train_seeds(part, parts[part], 1, until)
-        }
+        self._train_seeds(parts, 1, until)
+        late = {part: "no time to retrain without it" for part in parts if not self._seeds[part]}
         self.found = {part: self._of_one(part) for part in parts if part not in late}
         suspects = [part for part in self.found if one_sided_bounds(self._seeds[part][0], ALPHA)[1] < 0]
         suspects.sort(key=lambda part: self._seeds[part][0].high)
@@ -171,8 +174,10 @@ class Trainer:
             shown=[], open=late | dict.fromkeys(suspects, "worse with it on one seed, no time for others")
         )
         for count in SEEDS:
-            for part in [suspect for suspect in suspects if suspect in harm.open and self._needs_seeds(suspect)]:
-                if self._train_seeds(part, parts[part], count, until):
+            undecided = [suspect for suspect in suspects if suspect in harm.open and self._needs_seeds(suspect)]
+            self._train_seeds({part: parts[part] for part in undecided}, count, until)
+            for part in undecided:
+                if len(self._seeds[part]) == count:
                     self._test(part, harm)
         return harm
 
@@ -180,12 +185,26 @@ class Trainer:
         """Check whether more seeds can decide: one seed was trained, or seeds dominate the variance."""
         return (self.found[part].dof or 0.0) < _MAX_DOF
 
-    def _train_seeds(self, part: str, columns: Columns, count: int, until: float) -> bool:
-        """Train without a part until `count` seeds are done; return True if they were done in time."""
-        seeds = self._seeds.setdefault(part, [])
-        while len(seeds) < count and monotonic() < until:
-            seeds.append(self._without(part, columns, len(seeds)))
-        return len(seeds) == count
+    def _train_seeds(self, parts: Mapping[str, Columns], count: int, until: float) -> None:
+        """Train with all features and without each part until `count` seeds of each are done, while there is time."""
+        every = np.arange(self.subject.rows.shape[1])
+        columns = {_WHOLE: every} | {part: np.setdiff1d(every, parts[part]) for part in parts}
+        wanted = [
+            (name, seed) for part in parts for seed in range(len(self._seeds[part]), count) for name in (_WHOLE, part)
+        ]
+        missing = [key for key in dict.fromkeys(wanted) if key not in self._answers]
+        if not missing:
+            return
+        names = self.subject.variant.signature.names
+        tasks = [
+            TrainingTask(features=tuple(names[index] for index in columns[name]), seed=seed) for name, seed in missing
+        ]
+        for number, model in self.learn(tasks, lambda: monotonic() < until):
+            self.trained += 1
+            self._answers[missing[number]] = model.predict(self.subject.rows[:, columns[missing[number][0]]])
+        for part in parts:
+            while (part, len(self._seeds[part])) in self._answers:
+                self._seeds[part].append(self._without(part, len(self._seeds[part])))
 
     def _test(self, part: str, harm: HarmfulParts) -> None:
         """Test a part for harm, and record what would decide if harm is not shown."""
@@ -198,21 +217,12 @@ class Trainer:
         of_groups = float(np.mean([(measurement.se or 0.0) ** 2 for measurement in self._seeds[part]]))
         harm.open[part] = describe_missing_data(replace(found, se=math.sqrt(of_groups)), self.alpha, of_seeds=of_seeds)
 
-    def _without(self, part: str, columns: Columns, seed: int) -> Measurement:
+    def _without(self, part: str, seed: int) -> Measurement:
         """Return the increase of the error without the part, for one seed."""
-        all_columns = np.arange(self.subject.rows.shape[1])
-        if seed not in self._complete:
-            self._complete[seed] = self._answers(all_columns, seed)
-        errors = errors_of_answers(
-            self.subject, self._answers(np.setdiff1d(all_columns, columns), seed), self._complete[seed]
-        )
+        answers = self._answers.pop((part, seed))
+        errors = errors_of_answers(self.subject, answers, self._answers[_WHOLE, seed])
         name = f"ablation.retrained.{errors.name}.drop"
         return replace(mean_measurement(name, errors.increase, errors.blocks, errors.bounds), slice=part)
-
-    def _answers(self, columns: Columns, seed: int) -> Floats:
-        names = self.subject.variant.signature.names
-        self.trained += 1
-        return self.learn([names[at] for at in columns], seed).predict(self.subject.rows[:, columns])
 
     def _of_one(self, part: str) -> Measurement:
         """Return the measurement of one seed without an interval: the variance between seeds is unknown."""

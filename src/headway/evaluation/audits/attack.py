@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from time import monotonic
 
 import numpy as np
 from msgspec.structs import replace as named
@@ -27,6 +26,7 @@ from headway.evaluation.statistics.percentiles import min_sample_size, percentil
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 from headway.evaluation.statistics.tables import Blocks, build_blocks
 
+SHARED = True
 MIN_ROWS = 125
 
 
@@ -48,7 +48,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     Slow models are attacked on fewer rows; if time runs out nothing is reported, so that no rule passes on a part of
     the rows.
     """
-    until = monotonic() + context.budget_s
+    until = context.until()
     if subject.variant.task not in ("binary", "multiclass"):
         raise NotApplicable(f"a {subject.variant.task} model makes no decisions")
     columns = attackable_columns(subject, context.attack)
@@ -69,7 +69,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
 def _rows(subject: Comparison, context: AuditContext) -> int:
     """Return the number of rows to attack: `[attack] rows`, halved down to 125 until both models fit the budget."""
     max_rows = context.attack.rows
-    a_row = time_per_row(subsample(subject, MIN_ROWS))
+    a_row = context.row_s or time_per_row(subsample(subject, MIN_ROWS))
     while max_rows > MIN_ROWS and max_rows * context.attack.queries * a_row > context.budget_s / 2:
         max_rows //= 2
     return max_rows

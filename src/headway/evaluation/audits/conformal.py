@@ -19,6 +19,7 @@ from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, exact_meas
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 from headway.evaluation.statistics.tables import Blocks, binary_answers, build_blocks, tally
 
+SHARED = True
 _FEWEST = 7
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from time import monotonic
 
 import numpy as np
@@ -12,8 +13,9 @@ from msgspec.structs import replace as changed
 from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.training import TrainingTask
 from headway.evaluation.calibration.apply import adjust_to_prior, estimate_prior
-from headway.evaluation.context import AuditContext, Comparison, MetricResults
+from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED, Sample, jackknife_interval
 from headway.evaluation.statistics.seeds import pool_measurements
 from headway.evaluation.statistics.subsets import mean_measurement
@@ -26,6 +28,7 @@ from headway.evaluation.statistics.tables import (
 )
 from headway.evaluation.threshold import decision_costs
 
+RETRAINS = True
 RARE, SEEDS, HALF = 0.1, 3, 0.5
 BASELINE = "baseline"
 WEIGHTS, CORRECTED, MOVED, PLAIN = "weights", "weights, corrected", "prior of the rows", "threshold 0.5"
@@ -66,22 +69,30 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     if not 0 < min(rate.value, 1 - rate.value) < RARE:
         return [rate]
     training_data = context.train()
-    if context.retrain_weighted is None or training_data is None:
+    if context.retrain is None or training_data is None:
         hint = "def train(rows, labels, *, seed=0)"
         return [rate, NotApplicable("the model cannot be retrained, so class weights were not evaluated", hint=hint)]
     learned = float(training_data.labels.mean())
     found: dict[tuple[str, str], list[Measurement]] = {}
-    for seed in range(SEEDS):
-        if seed and monotonic() >= until:
-            break
-        plain, balanced = (
-            context.retrain_weighted(balance, seed).predict(subject.rows)[:, 0] for balance in (False, True)
-        )
+    for plain, balanced in _retrained(context.retrain, subject, until):
         before = _Treated(name=BASELINE, scores=plain, threshold=subject.threshold)
         for treated in (before, *_treatments(before, balanced, learned)):
             for measured in _measured(answers, before, treated, subject.costs):
                 found.setdefault((measured.name, measured.slice), []).append(measured)
     return [rate, *(_over_seeds(same) for same in found.values())]
+
+
+def _retrained(retrain: Retrain, subject: Comparison, until: float) -> list[tuple[Floats, Floats]]:
+    """Return the scores (n,) of a model trained as it is and with balanced classes, by seed; the first is not timed."""
+    tasks = [
+        TrainingTask(features=subject.variant.signature.names, seed=seed, balanced=balanced)
+        for seed in range(SEEDS)
+        for balanced in (False, True)
+    ]
+    found, begun = dict[int, Floats](), count()
+    for number, model in retrain(tasks, lambda: next(begun) < 2 or monotonic() < until):
+        found[number] = model.predict(subject.rows)[:, 0]
+    return [(found[number], found[number + 1]) for number in range(0, len(tasks), 2) if number + 1 in found]
 
 
 def _treatments(before: _Treated, balanced: Floats, learned: float) -> Iterator[_Treated]:

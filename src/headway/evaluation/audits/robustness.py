@@ -22,6 +22,7 @@ from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_in
 from headway.evaluation.statistics.subsets import RowStatistic, mean_measurement, subset_mean, subset_minus_rest
 from headway.evaluation.statistics.tables import binary_answers, exact_auc, leave_one_out_auc, score_table
 
+SHARED = True
 MAX_ROWS, MIN_ROWS = 20_000, 1_250
 
 
@@ -37,7 +38,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     Slow models are evaluated on fewer rows. A kind is reported completely or not at all, so that no rule passes on a
     part.
     """
-    until = monotonic() + context.budget_s
+    until = context.until()
     months = _months(subject, context.months)
     some = _subsample_to_budget(subject, context)
     inputs = build_corruption_inputs(some, context)
@@ -67,7 +68,7 @@ def _subsample_to_budget(subject: Comparison, context: AuditContext) -> Comparis
     few = subsample(subject, MIN_ROWS)
     inputs = build_corruption_inputs(few, context)
     count = sum(1 for corruptors in KINDS.values() for _ in corruptors(inputs))
-    a_row = time_per_row(few)
+    a_row = context.row_s or time_per_row(few)
     max_rows = MAX_ROWS
     while max_rows > MIN_ROWS and count * max_rows * a_row > context.budget_s / 2:
         max_rows //= 2

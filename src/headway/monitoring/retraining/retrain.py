@@ -6,7 +6,7 @@ Each training and the outcome are saved as soon as they are done: a run that was
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,12 +21,13 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding
 from headway.core.monitoring import Ticket
-from headway.core.record import canonical, digest_of, read
+from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.sections import PolicySection
-from headway.core.training import Retraining, Training
+from headway.core.training import Retraining, Training, TrainingTask
 from headway.core.variant import Variant
 from headway.core.verdict import RELATIVE, EvaluatedVariant, Rule, Verdict
+from headway.core.workers import Compute, here
 from headway.data import matrix
 from headway.data.contract.discovery import observed_contract
 from headway.data.provenance.fingerprint import table_digest
@@ -39,7 +40,7 @@ from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.scored_rows import parse_delay, time_expression
 from headway.optimization import search
 from headway.optimization.context import TransformContext
-from headway.optimization.training import recipe_digest, train_model
+from headway.optimization.training import TrainingInputs, recipe_digest, train_task
 from headway.registry.judge import judge
 from headway.registry.project import Project
 from headway.registry.provenance import origins
@@ -112,12 +113,14 @@ def retrain(
     data: RetrainingData,
     *,
     ticket: Ticket | None = None,
+    compute: Callable[[], Compute] = here,
     callback: Callback = lambda _: None,
 ) -> Retraining:
     """Retrain the live release with the same steps, and judge it against live; no pointer moves.
 
-    The first seed is the one to release; the others show how much is chance. Raises DataError if a check of the data
-    says stop, ConfigError if more than one seed is configured and the training function takes none.
+    The first seed is the one to release; the others show how much is chance. `compute` opens the workers that train, if
+    there is anything to train. Raises DataError if a check of the data says stop, ConfigError if more than one seed is
+    configured and the training function takes none.
     """
     done = find_outcome(project, data.key)
     if done:
@@ -126,7 +129,7 @@ def retrain(
         callback(f"{finding.severity} {finding.code}: {finding.message}; {finding.hint}")
     began = time.perf_counter()
     origins.save_versions(project, {"train": data.rows, "test": data.holdout}, code=data.recipe)
-    trainings = _trainings(project, deployed, data, callback)
+    trainings = _trainings(project, deployed, data, compute, callback)
     callback("evaluate against live")
     result = _search_result(project, deployed, data, trainings)
     found = Retraining(
@@ -150,40 +153,45 @@ def find_outcome(project: Project, key: str) -> Retraining | None:
     return next((retraining for retraining in stored if retraining.key == key), None)
 
 
-def _trainings(project: Project, deployed: DeployedRelease, data: RetrainingData, callback: Callback) -> list[Training]:
-    seeds = project.config.retrain.seeds
-    seeds_or_none = list(range(seeds)) if seeds > 1 else [None]
-    found = []
-    for number, seed in enumerate(seeds_or_none, 1):
-        callback(f"train {number}/{len(seeds_or_none)} on {len(data.rows.table):,} rows")
-        found.append(_training(project, deployed, data, seed))
-    return found
+def _trainings(
+    project: Project,
+    deployed: DeployedRelease,
+    data: RetrainingData,
+    compute: Callable[[], Compute],
+    callback: Callback,
+) -> list[Training]:
+    """Return a training for each seed: the saved one if there is one, else a new one, which is saved."""
+    count, dataset = project.config.retrain.seeds, table_digest(data.rows.table)
+    seeds: list[int | None] = list(range(count)) if count > 1 else [None]
+    found: dict[int | None, Training] = {}
+    for stored in project.records(Training):
+        if (stored.dataset, stored.recipe) == (dataset, data.recipe):
+            found.setdefault(stored.seed, stored)
+    missing, names = [seed for seed in seeds if seed not in found], deployed.release.variant.signature.names
 
+    def tasks() -> Iterator[TrainingTask]:
+        for seed in missing:
+            callback(f"train {seeds.index(seed) + 1}/{len(seeds)} on {len(data.rows.table):,} rows")
+            yield TrainingTask(features=names, seed=seed)
 
-def _training(project: Project, deployed: DeployedRelease, data: RetrainingData, seed: int | None) -> Training:
-    """Train with a seed, or return the saved training if there is one."""
-    dataset = table_digest(data.rows.table)
-    for content in project.state.records("training", name=project.name):
-        stored = read(Training, content)
-        if (stored.dataset, stored.recipe, stored.seed) == (dataset, data.recipe, seed):
-            return stored
-    began = time.perf_counter()
-    names = deployed.release.variant.signature.names
-    model = train_model(project.config, data.rows, project.blobs, features=names, seed=seed)
-    made = Training(
-        dataset=dataset,
-        recipe=data.recipe,
-        model=model,
-        since=deployed.training.since,
-        until=data.until.isoformat(),
-        judged_since=data.until.isoformat(),
-        judged_until=data.end.isoformat(),
-        n_rows=len(data.rows.table),
-        seconds=time.perf_counter() - began,
-        seed=seed,
-    )
-    project.save(made)
-    return made
+    if missing:
+        inputs = TrainingInputs.of(project.config, data.rows, names)
+        with compute() as workers:
+            for number, trained in workers.map(train_task, inputs, tasks()):
+                found[missing[number]] = Training(
+                    dataset=dataset,
+                    recipe=data.recipe,
+                    model=trained.save(project.blobs),
+                    since=deployed.training.since,
+                    until=data.until.isoformat(),
+                    judged_since=data.until.isoformat(),
+                    judged_until=data.end.isoformat(),
+                    n_rows=len(data.rows.table),
+                    seconds=trained.seconds,
+                    seed=missing[number],
+                )
+                project.save(found[missing[number]])
+    return [found[seed] for seed in seeds]
 
 
 def _search_result(
