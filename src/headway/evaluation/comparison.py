@@ -119,8 +119,8 @@ def fastest_baseline(
     own = int(model.settings.get("threads", defaults.get("threads", 0)))
     engines: dict[int, Engine] = {own: opened}
     if "threads" in defaults:
-        every = cores() if own or cores() != os.cpu_count() else 0  # 0: the library counts the cores of the machine
-        for threads in {1, every} - {own}:
+        all_cores = cores() if own or cores() != os.cpu_count() else 0  # 0: the library counts the cores of the machine
+        for threads in {1, all_cores} - {own}:
             settings = {**model.settings, "threads": threads}
             engines[threads] = load_engine(model.engine)(blobs.get(model.artifact.digest), settings)
     one_row, batch = (

@@ -46,9 +46,9 @@ def plugin(
     registry = opened.registry
     found = (registry.live_at(f"{opened.name}@live", at),) if at else registry.history(opened.name)
     count = (0 if json else SHOWN) if last is None else max(last, 0)
-    every = [update for update in found if update]
-    updates, curve = every[-count:], None if at else curves.last_curve(opened)
-    earlier = len(every) - len(updates)
+    recorded = [update for update in found if update]
+    updates, curve = recorded[-count:], None if at else curves.last_curve(opened)
+    earlier = len(recorded) - len(updates)
     hidden = [f"{earlier:,} earlier updates are not shown: headway history --last 0"] if earlier else []
     learned = [f"Last training: {curves.describe_curve(curve)}"] if curve else []
     text = Group(*hidden, render_history(updates), *_data_lines(registry, updates), *learned)
