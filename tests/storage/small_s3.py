@@ -37,7 +37,7 @@ class SmallS3(ThreadingHTTPServer):
     """The server; `objects` maps `bucket/key` to its versions, the current one last."""
 
     daemon_threads = True
-    request_queue_size = 64
+    request_queue_size = 1024  # more than all clients of a test connect at once
 
     def __init__(self, *, conditional: bool, versioned: bool) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
