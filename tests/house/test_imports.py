@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from tests.house.source_tree import ROOT, Import, Source, fail_with, imports, sources
 
 LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
@@ -161,6 +165,21 @@ def late(source: Source) -> list[str]:
     ]
 
 
+def required(distribution: str, extras: frozenset[str]) -> set[str]:
+    """Return the names of all distributions that pip installs for a distribution with some extras."""
+    found, due = set(), [(distribution, extras)]
+    while due:
+        name, extras = due.pop()
+        found.add(name)
+        for line in importlib.metadata.requires(name) or []:
+            needed = Requirement(line)
+            own = canonicalize_name(needed.name), frozenset(needed.extras)
+            met = any(needed.marker.evaluate({"extra": extra}) for extra in extras or {""}) if needed.marker else True
+            if met and (own[0] not in found or own[1]):
+                due.append(own)
+    return found
+
+
 def source(path: str, text: str) -> Source:
     return Source(f"src/headway/{path}", text)
 
@@ -231,3 +250,12 @@ def test_a_misplaced_library_is_found(path: str, text: str, wrong: bool) -> None
 )
 def test_an_import_inside_a_function_is_found(path: str, text: str, wrong: bool) -> None:
     assert bool(late(source(path, text))) is wrong
+
+
+@pytest.mark.slow
+def test_what_all_tests_share_imports_only_what_the_extra_test_installs() -> None:
+    script = "import sys, tests.conftest; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    known = importlib.metadata.packages_distributions()
+    used = {canonicalize_name(owner) for library in run.stdout.split() for owner in known.get(library, ())}
+    assert used - required("headway", frozenset({"lab", "test"})) == set()
