@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import shutil
 import subprocess
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.house.source_tree import ROOT
-from tests.serving.running import project, release
+from tests.serving.running import loaded, project, release, serving
 
 from headway.cli.main import main
 from headway.core import config
@@ -97,6 +100,46 @@ def test_a_pod_has_time_to_leave_the_balancer_and_to_answer_what_it_began():
     assert pod["terminationGracePeriodSeconds"] > container["lifecycle"]["preStop"]["sleep"]["seconds"] + delay + 20
     assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
     assert container["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+
+
+def test_all_objects_lead_to_the_pods_of_the_server_and_to_their_port(tmp_path):
+    found = by_kind(watched(tmp_path))
+    pod, service = found["Deployment"]["spec"]["template"], found["Service"]
+    labels = pod["metadata"]["labels"]
+    (spread,) = pod["spec"]["topologySpreadConstraints"]
+    assert service["spec"]["selector"] == labels == spread["labelSelector"]["matchLabels"]
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        assert found[kind]["spec"]["selector"] == {"matchLabels": labels}, kind
+    assert found["NetworkPolicy"]["spec"]["podSelector"] == {"matchLabels": labels}
+    job = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    assert not labels.items() <= job.items()
+    (port,) = service["spec"]["ports"]
+    (container,) = pod["spec"]["containers"]
+    assert {entry["name"]: entry["containerPort"] for entry in container["ports"]} == {port["targetPort"]: 8080}
+    (ingress,) = found["NetworkPolicy"]["spec"]["ingress"]
+    assert ingress["ports"] == [{"protocol": "TCP", "port": port["targetPort"]}]
+    probes = [container[name]["httpGet"]["port"] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
+    assert set(probes) == {port["targetPort"]}
+    monitor = found["ServiceMonitor"]["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [port["name"]]
+    scaled = found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert scaled == {"apiVersion": "apps/v1", "kind": "Deployment", "name": found["Deployment"]["metadata"]["name"]}
+
+
+def test_the_autoscaler_counts_what_the_server_counts_from_its_first_second_on(tmp_path):
+    """prometheus-adapter calls the rate of a counter by its name without `_total`."""
+    found = by_kind(watched(tmp_path))
+    metrics = found["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    (name,) = [entry["pods"]["metric"]["name"] for entry in metrics if entry["type"] == "Pods"]
+    (endpoint,) = found["ServiceMonitor"]["spec"]["endpoints"]
+    with serving(loaded()) as server:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request("GET", endpoint["path"])
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+    assert f"# TYPE {name}_total counter" in lines
+    assert [line.rpartition(" ")[2] for line in lines if line.startswith(f"{name}_total{{")] == ["0"]
 
 
 def environment(documents: list[dict]) -> dict[str, str]:
@@ -211,27 +254,21 @@ def test_a_canary_that_cannot_be_is_an_error(image, percent, message):
         kserve.manifests(workload(), canary=image, canary_percent=percent)
 
 
+def export(folder: Path, form: str, *flags: str) -> tuple[int, Path]:
+    """Write manifests of a project by the command; return its exit code and their file."""
+    file = folder / "server.yaml"
+    with pytest.raises(SystemExit) as ended:
+        main(["export", form, str(file), "--image", IMAGE, "--project", str(folder), *flags])
+    return int(ended.value.code or 0), file
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("form", "kinds"), [("kubernetes", 6), ("kserve", 2)])
 def test_the_command_writes_the_manifests_and_says_what_they_need(tmp_path, capsys, form, kinds):
     project(tmp_path, release(name="flights"))
-    with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "export",
-                form,
-                str(tmp_path / "server.yaml"),
-                "--image",
-                IMAGE,
-                "--release",
-                "flights@live",
-                "--project",
-                str(tmp_path),
-            ]
-        )
+    code, file = export(tmp_path, form, "--release", "flights@live")
     out = capsys.readouterr().out
-    documents = list(yaml.safe_load_all((tmp_path / "server.yaml").read_text()))
-    assert ended.value.code == 0 and len(documents) == kinds
+    assert code == 0 and len(list(yaml.safe_load_all(file.read_text()))) == kinds
     assert "needs: kubectl create secret generic flights-keys --from-file=keys.toml" in out
     assert "the prediction log is off" in out and f"kubectl apply -f {tmp_path}" in out
 
@@ -239,50 +276,107 @@ def test_the_command_writes_the_manifests_and_says_what_they_need(tmp_path, caps
 @pytest.mark.slow
 def test_a_name_that_kubernetes_refuses_is_an_error_of_the_command(tmp_path, capsys):
     project(tmp_path, release(name="Flights_2"))
-    with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "export",
-                "kubernetes",
-                str(tmp_path / "a.yaml"),
-                "--image",
-                IMAGE,
-                "--release",
-                "Flights_2@live",
-                "--project",
-                str(tmp_path),
-            ]
-        )
-    assert ended.value.code == 2 and not (tmp_path / "a.yaml").exists()
+    code, file = export(tmp_path, "kubernetes", "--release", "Flights_2@live")
+    assert code == 2 and not file.exists()
     assert "'Flights_2' cannot be used in a manifest\n  at: --name\n  try: --name flights-2" in capsys.readouterr().err
 
 
-@pytest.mark.services
-@pytest.mark.parametrize("version", ["1.30", "latest"])
-def test_manifests_are_valid_by_the_schemas_of_kubernetes(tmp_path, version):
+VERSIONS = ["1.30", "latest"]
+
+
+def schema_errors(document: dict, version: str) -> list[str]:
+    """Return what the schema of Kubernetes refuses in an object, unknown fields too."""
     validate = services_package("kubernetes_validate")
-    for document in watched(tmp_path):
-        if document["kind"] != "ServiceMonitor":  # a resource of the Prometheus operator
-            validate.validate(document, validate.latest_version() if version == "latest" else version, strict=True)
+    try:
+        validate.validate(document, validate.latest_version() if version == "latest" else version, strict=True)
+    except validate.ValidationError as error:
+        return [error.message]
+    return []
 
 
 @pytest.mark.services
-def test_the_chart_has_no_findings_and_gives_the_same_objects_as_the_command():
-    helm = services_package("helm_python")
-    findings = helm.lint(str(CHART), values={"image": IMAGE})
-    assert not findings["errors"] and all(finding["severity"] <= INFO for finding in findings["messages"]), findings
-    values = {"image": IMAGE, "release": DIGEST, "storePorts": [443, 5432, 6380], "sharedLog": True, "drainSeconds": 10}
-    rendered = chart_documents(helm, values)
-    expected = kubernetes.manifests(workload(store=SHARED), config.Config())
-    assert rendered == {document["kind"]: document for document in expected}
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_that_is_written_is_valid_by_the_schemas_of_kubernetes(tmp_path, version):
+    project(tmp_path / "project", release(name="flights"))
+    files = [to_yaml(watched(tmp_path))]
+    for flags in ((), ("--without-keys",), ("--cpu", "500m", "--replicas", "1", "--namespace", "ml")):
+        code, file = export(tmp_path / "project", "kubernetes", "--release", "flights@live", *flags)
+        assert code == 0
+        files.append(file.read_text())
+    documents = [document for text in files for document in yaml.safe_load_all(text)]
+    assert {document["kind"] for document in documents} == by_kind(watched(tmp_path)).keys()
+    for document in documents:
+        if document["kind"] != "ServiceMonitor":  # of the Prometheus operator, see below
+            assert schema_errors(document, version) == [], document["kind"]
+
+
+def break_field(document: dict, path: str, value: object) -> dict:
+    """Return a copy of an object with another value at a path; None removes it."""
+    broken = copy.deepcopy(document)
+    *above, last = path.split(".")
+    inner = broken
+    for key in above:
+        inner = inner[int(key) if key.isdigit() else key]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return broken
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Deployment", "spec.selector", None),
+        ("Deployment", "spec.template.spec.automountToken", False),
+        ("Deployment", "spec.template.spec.containers.0.ports.0.containerPort", "http"),
+        ("HorizontalPodAutoscaler", "spec.minReplicas", "two"),
+        ("NetworkPolicy", "spec.ingress.0.ports", {"port": "http"}),
+        ("PodDisruptionBudget", "spec.maxUnavailables", 1),
+        ("Service", "spec.ports.0.port", None),
+    ],
+)
+def test_a_wrong_object_is_refused_by_the_schemas_of_kubernetes(tmp_path, version, kind, path, value):
+    assert schema_errors(break_field(by_kind(watched(tmp_path))[kind], path, value), version)
+
+
+@pytest.fixture
+def helm():
+    """The Helm SDK, which renders and checks charts as the command `helm` does."""
+    return services_package("helm_python")
+
+
+@pytest.mark.services
+def test_the_chart_has_no_findings_and_gives_the_same_objects_as_the_command(helm):
+    assert chart_findings(helm, CHART) == []
+    assert chart_documents(helm, CHART, SHARED_VALUES) == by_kind(
+        kubernetes.manifests(workload(store=SHARED), config.Config())
+    )
     open_to_all = kubernetes.manifests(workload(keys_secret="", release=""), config.Config())
-    assert chart_documents(helm, {"image": IMAGE, "withoutKeys": True}) == by_kind(open_to_all)
+    assert chart_documents(helm, CHART, {"image": IMAGE, "withoutKeys": True}) == by_kind(open_to_all)
 
 
-def chart_documents(helm, values: dict) -> dict[str, dict]:
-    """Render the chart as release `flights`; the manager of an object is headway, so that it compares."""
-    with helm.Chart.load(str(CHART)) as chart:
-        files = chart.render(values, name="flights", namespace="default")
+SHARED_VALUES = {
+    "image": IMAGE,
+    "release": DIGEST,
+    "storePorts": [443, 5432, 6380],
+    "sharedLog": True,
+    "drainSeconds": 10,
+}
+
+
+def chart_findings(helm, chart: Path) -> list[dict]:
+    """Return the errors and warnings of `helm lint`."""
+    findings = helm.lint(str(chart), values={"image": IMAGE})
+    return [*findings["errors"], *(finding for finding in findings["messages"] if finding["severity"] > INFO)]
+
+
+def chart_documents(helm, chart: Path, values: dict) -> dict[str, dict]:
+    """Render a chart as release `flights`; the manager of an object is headway, so that it compares."""
+    with helm.Chart.load(str(chart)) as opened:
+        files = opened.render(values, name="flights", namespace="default")
     documents = [document for text in files.values() for document in yaml.safe_load_all(text) if document]
     for document in documents:
         assert document["metadata"]["labels"].pop("app.kubernetes.io/managed-by") == "Helm"
@@ -290,25 +384,84 @@ def chart_documents(helm, values: dict) -> dict[str, dict]:
     return by_kind(documents)
 
 
-@pytest.mark.services
-def test_the_chart_needs_an_image():
-    helm = services_package("helm_python")
-    with helm.Chart.load(str(CHART)) as chart, pytest.raises(Exception, match="image"):
-        chart.render({}, name="flights", namespace="default")
+def changed_chart(folder: Path, file: str, old: str, new: str) -> Path:
+    """Return a copy of the chart with another text in a file."""
+    chart = Path(shutil.copytree(CHART, folder / "headway"))
+    text = (chart / file).read_text()
+    assert text.count(old) == 1
+    (chart / file).write_text(text.replace(old, new))
+    return chart
 
 
 @pytest.mark.services
-def test_manifests_of_kserve_are_read_by_its_own_models(tmp_path):
-    """KServe pins other versions of our libraries, so its models are read in an environment of its own."""
-    (tmp_path / "service.yaml").write_text(to_yaml(kserve.manifests(workload(), canary=IMAGE)))
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    python = str(tmp_path / "venv/bin/python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-input", "kserve==0.21.0"], check=True)
-    checked = subprocess.run(
-        [python, str(ROOT / "tests/deployment/kserve_models.py"), str(tmp_path / "service.yaml")],
-        check=False,
-        capture_output=True,
-        text=True,
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("templates/scaling.yaml", "{{ .Values.replicas }}", "{{ .Values.replicas }"),
+        ("templates/service.yaml", "  ports:\n", " ports:\n"),
+        ("values.yaml", "replicas: 2\nmax", "replicas: two\nmax"),
+        ("Chart.yaml", "apiVersion: v2", "apiVersion: v9"),
+    ],
+)
+def test_a_broken_chart_has_findings(helm, tmp_path, file, old, new):
+    assert chart_findings(helm, changed_chart(tmp_path, file, old, new))
+
+
+@pytest.mark.services
+def test_a_chart_with_another_object_differs_from_the_command(helm, tmp_path):
+    chart = changed_chart(tmp_path, "templates/scaling.yaml", "maxUnavailable: 1", "maxUnavailable: 2")
+    found = chart_documents(helm, chart, SHARED_VALUES)
+    expected = by_kind(kubernetes.manifests(workload(store=SHARED), config.Config()))
+    assert [kind for kind in expected if found[kind] != expected[kind]] == ["PodDisruptionBudget"]
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("values", [{}, {"image": IMAGE, "replicas": "two"}, {"image": IMAGE, "storePorts": ["x"]}])
+def test_the_chart_refuses_values_that_cannot_be(helm, values):
+    with helm.Chart.load(str(CHART)) as chart, pytest.raises(Exception, match=r"image|replicas|storePorts"):
+        chart.render(values, name="flights", namespace="default")
+
+
+@pytest.fixture(scope="module")
+def models_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python of an environment with KServe's models, which pin other versions of our libraries."""
+    folder = tmp_path_factory.mktemp("kserve")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = str(folder / "bin/python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-input", *MODELS], check=True)
+    return python
+
+
+MODELS = ("kserve==0.21.0",)
+
+
+def read_by_models(python: str, folder: Path, *files: list[dict]) -> list[str]:
+    """Return for each file of manifests the classes that read it, or what they do not know."""
+    for index, documents in enumerate(files):
+        (folder / f"{index}.yaml").write_text(to_yaml(documents))
+    paths = [str(folder / f"{index}.yaml") for index in range(len(files))]
+    command = [python, str(ROOT / "tests/deployment/kserve_models.py"), *paths]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+
+
+@pytest.mark.services
+def test_manifests_of_kserve_are_read_by_its_own_models_and_wrong_ones_are_not(tmp_path, models_python):
+    runtime, service = kserve.manifests(workload(), canary=IMAGE)
+    wrong = [
+        break_field(service, "spec.predictor.minReplica", 2),
+        break_field(service, "spec.predictor.minReplicas", "two"),
+        break_field(service, "spec.canaries", []),
+        break_field(runtime, "spec.containers.0.name", None),
+        break_field(runtime, "spec.containers.0.ports.0.containerPort", "8080"),
+    ]
+    found = read_by_models(
+        models_python, tmp_path, [runtime, service], kserve.manifests(workload()), *([each] for each in wrong)
     )
-    assert checked.returncode == 0, checked.stderr
-    assert checked.stdout == "V1alpha1ServingRuntime\nV1beta1InferenceService\n"
+    assert found[:2] == ["V1alpha1ServingRuntime V1beta1InferenceService"] * 2
+    where = [line.partition(": ")[0] for line in found[2:]]
+    assert where[:3] == [f"InferenceService.spec.{path}" for path in WRONG_FIELDS]
+    assert where[3:] == ["ServingRuntime.spec.containers[0]"] * 2
+    assert " name Field required" in found[-2] and " ports.0.containerPort Input should be a valid integer" in found[-1]
+
+
+WRONG_FIELDS = ("predictor.minReplica", "predictor.minReplicas", "canaries")

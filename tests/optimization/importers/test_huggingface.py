@@ -12,7 +12,9 @@ import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
 from tests.engines.graphs import DOUBLE, graph
+from tests.house.source_tree import ROOT
 from tests.optimization.importers import snapshots
+from tests.serving.client_environments import environment
 
 import headway as hw
 from headway.core.errors import DataError, EngineError, Refused
@@ -22,12 +24,13 @@ from headway.optimization.importers.models import import_fitted_model, open_mode
 
 TEXTS = ["where is my parcel", "money back please", "late " * 20, "", "Unknown WORDS back"]
 BOTH = ["BertForSequenceClassification", "DistilBertForSequenceClassification"]
+TRANSFORMERS = ("torch>=2.9", "transformers==5.23.0")
 needs_libraries = [pytest.mark.slow, pytest.mark.services]
 
 
-def answers(folder: Path) -> np.ndarray:
+def answers(folder: Path, texts: list[str] = TEXTS) -> np.ndarray:
     opened = open_text_model(folder)
-    return OnnxRuntime(opened.model.content, {}).predict(opened.rows(TEXTS))
+    return OnnxRuntime(opened.model.content, {}).predict(opened.rows(texts))
 
 
 def sklearn_snapshot(folder: Path, *, file: str = "model.skops") -> Path:
@@ -109,6 +112,26 @@ class TestWithTheLibraries:
         found = answers(snapshots.write(tmp_path / "snapshot", architecture))
         expected = snapshots.probabilities(TEXTS, distil=architecture.startswith("Distil"))
         assert np.abs(found - expected).max() < 1e-5
+
+    @pytest.mark.long
+    def test_snapshots_of_transformers_answer_as_transformers(self, tmp_path):
+        """The library, which brings torch, makes snapshots and answers texts in an environment of its own."""
+        with environment(*TRANSFORMERS) as around:
+            around.run("python", str(ROOT / "tests/optimization/importers/transformers_snapshots.py"), str(tmp_path))
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert len(names) == 6
+        for name in names:
+            reply = json.loads((tmp_path / name / "answers.json").read_text())
+            found, expected = answers(tmp_path / name, reply["texts"]), np.array(reply["answers"])
+            of_columns = expected[:, -found.shape[1] :]  # an engine answers the second of two classes alone
+            assert np.abs(found - of_columns).max() < 1e-5 < np.ptp(of_columns, axis=0).min(), name
+
+    def test_labels_that_do_not_exclude_each_other_are_probabilities_of_their_own(self, tmp_path):
+        folder = snapshots.write(tmp_path / "snapshot", problem_type="multi_label_classification")
+        of_classes = snapshots.probabilities(TEXTS)
+        odds = answers(folder) / (1 - answers(folder))
+        np.testing.assert_allclose(odds / odds.sum(1, keepdims=True), of_classes, atol=1e-5)
+        assert np.abs(answers(folder).sum(1) - 1).min() > 1e-3
 
     def test_an_exported_graph_is_cut_to_the_length_of_its_tokenizer(self, tmp_path):
         folder = snapshots.write(tmp_path / "snapshot")

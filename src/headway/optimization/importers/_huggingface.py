@@ -111,7 +111,7 @@ def fixed_graph(path: Path, length: int, *, multilabel: bool) -> tuple[bytes, tu
 
 
 def graph_of_weights(
-    path: Path, config: Mapping[str, Any], architecture: str, length: int
+    path: Path, config: Mapping[str, Any], architecture: str, length: int, *, multilabel: bool
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return the ONNX graph of a sequence classifier in safetensors for texts of one length, and its inputs.
 
@@ -136,7 +136,7 @@ def graph_of_weights(
     writer.expect_all_read()
     width = int(writer.tensors["classifier.bias"].shape[0])
     if width != 1:
-        score = writer.node("Softmax", score)
+        score = writer.node("Sigmoid" if multilabel else "Softmax", score)
     inputs = ("input_ids", "attention_mask")
     graph = helper.make_graph(
         [*writer.nodes, helper.make_node("Identity", [score], ["probabilities" if width != 1 else "score"])],

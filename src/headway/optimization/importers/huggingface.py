@@ -168,10 +168,12 @@ def open_text_model(folder: Path) -> CustomModel:
         raise PluginError(error.what, where=str(folder), hint=INSTALL) from error
     length = max_length(folder, config)
     tokenizer = library.open_tokenizer(folder / TOKENIZER, length)
+    multilabel = is_multilabel(config)
     if graph is None:
-        content, inputs = library.graph_of_weights(folder / WEIGHTS, config, architecture, length)
+        weights = folder / WEIGHTS
+        content, inputs = library.graph_of_weights(weights, config, architecture, length, multilabel=multilabel)
     else:
-        content, inputs = library.fixed_graph(graph, length, multilabel=is_multilabel(config))
+        content, inputs = library.fixed_graph(graph, length, multilabel=multilabel)
     step = TokenizerStep(tokenizer, length, inputs)
     return CustomModel(
         parts=(str(folder / TOKENIZER),),
