@@ -162,7 +162,7 @@ def _type(kind: Any) -> str:
 
 def _help(tokens: list[str]) -> str:
     out = io.StringIO()
-    application = app()
+    application = app(tokens)
     application.help_formatter = "plain"
     application.help_print(tokens, console=Console(file=out, width=110, color_system=None, force_terminal=False))
     return "\n".join(line.rstrip() for line in out.getvalue().strip().split("\n"))

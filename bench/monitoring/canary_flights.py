@@ -23,7 +23,8 @@ from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import open_variant
 from headway.optimization.context import TransformContext
 from headway.optimization.transforms.truncate import plugin as truncate
-from headway.registry.rollout import Traffic, assign_hashes, key_hashes
+from headway.registry.key_assignment import assign_hashes, key_hashes
+from headway.registry.rollout import Traffic
 
 TREES = 200
 

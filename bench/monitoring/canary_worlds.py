@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.core.arrays import Floats
-from headway.registry.rollout import Traffic, assign_hashes, key_hashes
+from headway.registry.key_assignment import assign_hashes, key_hashes
+from headway.registry.rollout import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,12 @@ def test_a_server_needs_no_more_than_the_base_install() -> None:
     assert set(loaded) & (lab | more) == set()
 
 
+@pytest.mark.slow
+def test_a_server_starts_without_the_judge_and_without_the_metadata_of_packages() -> None:
+    unneeded = {"headway.registry.judge", "headway.registry.rollout", "importlib.metadata", "statistics", "cyclopts"}
+    assert imported_modules("-c", "import headway.serving.process") & unneeded == set()
+
+
 def test_the_public_names_are_those_that_the_reference_lists() -> None:
     assert {*re.findall(r"^::: api\.calls\.(\w+)$", page("python"), re.MULTILINE), "__version__"} == set(
         headway.__all__

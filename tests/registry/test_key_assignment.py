@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.registry.rollout import assign_hashes, assign_key, key_hash, key_hashes
+from headway.registry.key_assignment import assign_hashes, assign_key, key_hash, key_hashes
 
 SHARES = st.floats(0, 1)
 NAMES = {

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Annotated
@@ -40,8 +40,11 @@ ProjectFolder = Annotated[Path, Parameter(help="Folder with headway.toml.")]
 AsJson = Annotated[bool, Parameter(help="Print one JSON object.")]
 
 
-def app() -> App:
-    """Return the application with every command, by name and help text; no command is imported yet."""
+def app(called: Collection[str] = ()) -> App:
+    """Return the application with every command, by name and help text; no command is imported yet.
+
+    The file of a command is only parsed, for its manual, if the command is among those that are called.
+    """
     application = App(
         name="headway",
         help=HELP,
@@ -50,9 +53,11 @@ def app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    for name, (line, manual) in plugins.manuals("command").items():
-        help = "\n\n".join((line, manual))
-        application.command(f"headway.cli.commands.{name}:plugin", name=command_name(name), help=help)
+    for name in plugins.own("command"):
+        typed, help = command_name(name), plugins.describe("command", name)
+        if typed in called:
+            help = f"{help}\n\n{plugins.manual('command', name)}"
+        application.command(f"headway.cli.commands.{name}:plugin", name=typed, help=help)
     return application
 
 
@@ -74,7 +79,7 @@ def _run(arguments: list[str]) -> int:
     arguments = _with_current_names(arguments, console)
     try:
         with InterruptGuard():
-            code = app()(arguments)
+            code = app(arguments)(arguments)
     except HeadwayError as error:
         console.print(str(error), style="red" if isinstance(error, Refused) else "", markup=False)
         return FAIL if isinstance(error, Refused) else USAGE

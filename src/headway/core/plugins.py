@@ -12,7 +12,6 @@ import difflib
 import functools
 import importlib
 import importlib.machinery
-import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -27,6 +26,7 @@ from headway.core.renamed import warn_renamed
 
 if TYPE_CHECKING:  # the contracts bring libraries that `headway --help` does without
     from collections.abc import Mapping
+    from importlib.metadata import EntryPoint, EntryPoints
 
     from headway.core.batch import Format
     from headway.core.contracts import Blobs, Engine, Feed, State
@@ -35,6 +35,7 @@ FORMER_KINDS = {"metric": "probe"}
 """Kinds whose entry points an older package may still declare under another name."""
 _DECLARED = re.compile(r'^KIND = "(\w+)"$', re.MULTILINE)
 _IN_FAMILIES = re.compile(r"^IN_FAMILIES = True$", re.MULTILINE)
+_DOCSTRING = re.compile(r'\A"""(.*?)(?:"""|\n)')
 # Libraries that are imported by another name than they are installed by.
 _PACKAGES = {
     "sklearn": "scikit-learn",
@@ -84,7 +85,7 @@ def names(kind: str) -> list[str]:
 
 def all_names() -> dict[str, list[str]]:
     """Return the plug-ins of every kind; reads the entry points of all packages once."""
-    points = importlib.metadata.entry_points()
+    points = _metadata().entry_points()
     return {kind: sorted({*own(kind), *(point.name for point in _outside(kind, points))}) for kind in _folders()}
 
 
@@ -105,19 +106,17 @@ def family(kind: str, name: str) -> str:
 
 
 def describe(kind: str, name: str) -> str:
-    """Return the first docstring line of a plug-in, read without importing it."""
-    return _first_line(_tree(kind, name))
+    """Return the first docstring line of a plug-in, read without importing it, and if possible without parsing it."""
+    path = _path(kind, name)
+    found = _DOCSTRING.match(path.read_text(encoding="utf-8"))
+    return found[1] if found else (ast.get_docstring(_parsed(path)) or "").partition("\n")[0]
 
 
 def manual(kind: str, name: str) -> str:
     """Return the docstring of a plug-in's object up to its parameters, read without importing it."""
-    return _manual(_tree(kind, name))
-
-
-def manuals(kind: str) -> dict[str, tuple[str, str]]:
-    """Return first line and manual of each of headway's own plug-ins of a kind, in one pass over its folder."""
-    trees = {name: _parsed(path) for name, path in own(kind).items()}
-    return {name: (_first_line(tree), _manual(tree)) for name, tree in sorted(trees.items())}
+    objects = (node for node in _tree(kind, name).body if getattr(node, "name", "") == "plugin")
+    docstrings = (ast.get_docstring(node) for node in objects if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return (next(docstrings, None) or "").partition("\nParameters\n")[0].strip()
 
 
 def declaration(kind: str, name: str, constant: str, default: Any = None) -> Any:
@@ -131,25 +130,19 @@ def declaration(kind: str, name: str, constant: str, default: Any = None) -> Any
     return default
 
 
-def _first_line(tree: ast.Module) -> str:
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
-
-
-def _manual(tree: ast.Module) -> str:
-    objects = (node for node in tree.body if getattr(node, "name", "") == "plugin")
-    docstrings = (ast.get_docstring(node) for node in objects if isinstance(node, ast.FunctionDef | ast.ClassDef))
-    return (next(docstrings, None) or "").partition("\nParameters\n")[0].strip()
-
-
 def _tree(kind: str, name: str) -> ast.Module:
+    return _parsed(_path(kind, name))
+
+
+def _path(kind: str, name: str) -> Path:
     path = _files(kind).get(name)
-    if path is None:
-        point = next((point for point in _outside(kind) if point.name == name), None)
-        spec = importlib.util.find_spec(point.module) if point else None
-        if spec is None or spec.origin is None:
-            raise _unknown(kind, name)
-        path = Path(spec.origin)
-    return _parsed(path)
+    if path is not None:
+        return path
+    point = next((point for point in _outside(kind) if point.name == name), None)
+    spec = importlib.util.find_spec(point.module) if point else None
+    if spec is None or spec.origin is None:
+        raise _unknown(kind, name)
+    return Path(spec.origin)
 
 
 @functools.lru_cache(maxsize=64)
@@ -274,12 +267,17 @@ def _files(kind: str) -> dict[str, Path]:
     return {path.stem: path for path in files if path.stem != "_plugins"}
 
 
-def _outside(kind: str, points: importlib.metadata.EntryPoints | None = None) -> list[importlib.metadata.EntryPoint]:
+def _metadata() -> Any:
+    """Import what reads the packages of the environment, which a server with headway's own plug-ins does without."""
+    return importlib.import_module("importlib.metadata")
+
+
+def _outside(kind: str, points: EntryPoints | None = None) -> list[EntryPoint]:
     """Return the entry points of other packages, or those of a kind among `points`.
 
     Those under the former name of a renamed kind count as well, with a warning.
     """
-    select = importlib.metadata.entry_points if points is None else points.select
+    select = _metadata().entry_points if points is None else points.select
     found = list(select(group=f"headway.{kind}"))
     if kind in FORMER_KINDS:
         for point in select(group=f"headway.{FORMER_KINDS[kind]}"):
@@ -304,7 +302,7 @@ def package_name(library: str) -> str:
 def install(library: str) -> str:
     """Return the pip command that installs a library: the extra of headway that names it, else the library itself."""
     package = package_name(library)
-    for requirement in importlib.metadata.requires("headway") or []:
+    for requirement in _metadata().requires("headway") or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
         if extra and re.split(r"[^\w-]", requirement)[0] == package:
             return f"pip install 'headway[{extra[1]}]'"

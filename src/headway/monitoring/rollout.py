@@ -31,16 +31,15 @@ from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
 from headway.evaluation.statistics.sequential import Keys
 from headway.monitoring.prediction_log import LabelReader, StageRequests, last_request_at
+from headway.registry.key_assignment import assign_hashes, key_hashes
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
 from headway.registry.rollout import (
     DECISION,
     Traffic,
     apply_decision,
-    assign_hashes,
     churn_limit,
     decide_rollout,
-    key_hashes,
     measure_stage,
     model_change,
     next_step,

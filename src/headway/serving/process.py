@@ -117,7 +117,6 @@ def _serve(config: Config, references: Sequence[str], announce: Callable[[Listen
         addresses.append(socket_address(reserved, "grpc"))
         config = replace(config, serve=replace(settings, grpc_port=reserved[0].getsockname()[1]))
     return_freed_memory()
-    gc.collect()
     gc.freeze()  # the memory of this process is shared by all workers until one of them writes to it
     try:
         return Supervisor(config, references, bound).run(

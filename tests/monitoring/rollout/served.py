@@ -11,7 +11,7 @@ from tests.serving.flushed_log import FlushedLog
 
 from headway.core.rollout import Plan
 from headway.monitoring import rollout as control
-from headway.registry.rollout import assign_key
+from headway.registry.key_assignment import assign_key
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogEntry
 

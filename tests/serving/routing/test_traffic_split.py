@@ -18,7 +18,7 @@ from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError, Refused, StoreError
 from headway.core.release import FeatureView
 from headway.features.online import OnlineTable
-from headway.registry.rollout import assign_key
+from headway.registry.key_assignment import assign_key
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import load_model
 from headway.serving.routing.traffic_split import TrafficSplit

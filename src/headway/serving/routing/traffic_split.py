@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from headway.registry.rollout import assign_key
+from headway.registry.key_assignment import assign_key
 from headway.serving.batching.executor import LIVE, Arm, Batch, BatchExecutor, BatchResult
 from headway.serving.loading import LoadedModel
 from headway.storage import traffic
