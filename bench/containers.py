@@ -133,6 +133,10 @@ class Podman:
         """Start what a file of manifests describes."""
         self("kube", "play", "--quiet", "--network", "host", str(manifest))
 
+    def run_of(self, image: str) -> dict:
+        """Return what a pulled image runs: `Entrypoint`, `Cmd`, `User` and so on."""
+        return json.loads(self("image", "inspect", "--format", "{{json .Config}}", image))
+
     def stop(self, container: str, *, within_s: int) -> int:
         """Send SIGTERM, wait until a container ends, and return its exit status; it is killed after `within_s`."""
         self("stop", "--time", str(within_s), container)

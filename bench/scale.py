@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from scale_rows import predict
+from scale_rows import images, predict
 
 PARTS: dict[str, Callable[[], Result]] = {
     "predict": predict.share,
     "killed_worker": predict.killed_worker,
     "killed_driver": predict.killed_driver,
+    "images": images.image_and_start,
 }
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ LONG = [
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
     ("trust", "speed"),
     ("never_worse",),
-    *(("scale", part) for part in ("killed_worker", "killed_driver")),
+    *(("scale", part) for part in ("killed_worker", "killed_driver", "images")),
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
 NEEDS_PEERS = {("data", "personal"), *(("serve", part) for part in SERVE_WITH_PEERS)}
