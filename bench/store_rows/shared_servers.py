@@ -2,7 +2,8 @@
 
 `pointer.seconds` is the time from the call that moves a pointer to the last of the servers' first answers by the new
 release. In the outage PostgreSQL, S3 and Redis are killed under load, and started again; `log.lost` counts answered
-requests that are not in the log afterwards, and `log.twice` those that are there more than once.
+requests that are not in the log afterwards, `log.twice` those that are there more than once, and `log.out_of_order` the
+segments that left a server for S3 before an earlier one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ from store_rows import servers
 
 NAME = "bench"
 SERVERS, MOVES, TREES, PATIENCE_S = 4, 100, 200, 20.0
-OUTAGE_S, AROUND_S, PAUSE_S = 60.0, 5.0, 0.01
+OUTAGE_S, AROUND_S, PAUSE_S, SAMPLE_S = 60.0, 5.0, 0.01, 0.02
+SHIPPED_WITHIN_S = 300.0
 TINY = {"SERVERS": 2, "MOVES": 2, "TREES": 5, "OUTAGE_S": 1.0, "AROUND_S": 0.5}
 
 
@@ -165,6 +167,48 @@ def _moved(folder: Path, stores: Mapping[str, str]) -> list[float]:
     return seconds
 
 
+class Shipping:
+    """Watches the segments that wait on the disks of servers, and counts those that leave before an earlier one."""
+
+    def __init__(self, machines: Sequence[Path]) -> None:
+        self._machines = machines
+        self._stopping = threading.Event()
+        self.waiting = dict.fromkeys(machines, 0)  # the most that waited at once
+        self.gone, self.out_of_order = 0, 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the watch."""
+        self._stopping.set()
+        self._thread.join()
+
+    def until_shipped(self, before_ns: int) -> None:
+        """Wait until the segments that were written before a time have left."""
+        ends = time.monotonic() + SHIPPED_WITHIN_S
+        while any(segments.written_ns(path) < before_ns for machine in self._machines for path in _waiting(machine)):
+            assert time.monotonic() < ends, "the segments of the outage were not shipped"
+            time.sleep(SAMPLE_S)
+
+    def _run(self) -> None:
+        known: dict[Path, set[Path]] = {machine: set() for machine in self._machines}
+        while not self._stopping.wait(SAMPLE_S):
+            for machine in self._machines:
+                now = _waiting(machine)
+                gone = known[machine] - now
+                first = min(now, key=segments.written_ns, default=None)
+                later = [path for path in gone if first and segments.written_ns(path) > segments.written_ns(first)]
+                if first and first.exists():  # otherwise it left while they were listed
+                    self.out_of_order += len(later)
+                self.gone += len(gone)
+                self.waiting[machine] = max(self.waiting[machine], len(now))
+                known[machine] = now
+
+
+def _waiting(machine: Path) -> set[Path]:
+    return set(traffic.all_segments(machine / ".headway"))
+
+
 def outage() -> Result:
     """Kill all stores under two servers with load, start them again, and move the pointer."""
     with (
@@ -176,7 +220,11 @@ def outage() -> Result:
         bucket.create_bucket("bench")
         stores = {"state": database.create_database(), "feed": feed.address}
         stores |= {"blobs": "s3://bench/releases", "logs": "s3://bench/logs"}
-        with fleet(Path(folder), stores, count=2) as (register, releases, callers):
+        machines = [Path(folder) / f"server-{number}" for number in range(2)]
+        with (
+            fleet(Path(folder), stores, count=2) as (register, releases, callers),
+            closing(Shipping(machines)) as shipping,
+        ):
             time.sleep(AROUND_S)
             before = sum(len(caller.answered) for caller in callers)
             database.kill()
@@ -187,12 +235,13 @@ def outage() -> Result:
             database.start()
             bucket.start()
             feed.start()
-            began = time.perf_counter()
+            returned_ns, began = time.time_ns(), time.perf_counter()
             point(register, NAME, releases[1])
             back = max(caller.first_answer_by(version_of(releases[1])) for caller in callers) - began
-            time.sleep(AROUND_S)
+            shipping.until_shipped(returned_ns)
+            shipped = (time.time_ns() - returned_ns) / 1e9
             failed = sum(caller.failed for caller in callers)
-        logged = _logged_keys(Path(folder), [Path(folder) / f"server-{number}" for number in range(2)])
+        logged = _logged_keys(Path(folder), machines)
     answered = {key for caller in callers for key in caller.answered}
     lost, twice = len(answered - logged.keys()), sum(count > 1 for count in logged.values())
     against = f"{within:,} answered in {OUTAGE_S:g} s without PostgreSQL, S3 and Redis; 2 servers"
@@ -200,6 +249,15 @@ def outage() -> Result:
         Row(name="serve.outage_failed", measured=failed, unit="", target="0", ok=failed == 0, against=against),
         Row(name="log.lost", measured=lost, unit="", target="0", ok=lost == 0, against=f"{len(answered):,} answered"),
         Row(name="log.twice", measured=twice, unit="", target="0", ok=twice == 0),
+        Row(
+            name="log.out_of_order",
+            measured=shipping.out_of_order,
+            unit="",
+            target="0",
+            ok=shipping.out_of_order == 0,
+            against=f"{shipping.gone:,} segments shipped; up to {sum(shipping.waiting.values()):,} waited at once",
+        ),
+        shown("log.shipped", shipped, "s", "from the return of S3 until the segments of the outage are there"),
         shown("serve.outage_back", back, "s", "from a move after their return to the last server's answer"),
     ], []
 
