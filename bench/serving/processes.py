@@ -113,6 +113,7 @@ def started(
     words = ["taskset", "-c", str(core), *(word.replace("{port}", str(port)) for word in command)]
     variables = {key: value.replace("{port}", str(port)) for key, value in (environment or {}).items()}
     around = {**os.environ, **ONE_THREAD, **variables, "PORT": str(port)}
+    around.pop("PYTHONDONTWRITEBYTECODE", None)  # installed servers have compiled modules, ours in a checkout as well
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             words, env=around, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, text=True

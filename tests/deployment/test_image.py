@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import marshal
 import platform
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,21 @@ def test_settings_of_the_server_are_those_of_the_project_without_its_machine(tmp
     assert (settings.serve.log_mode, settings.serve.trusted_origins) == ("sample", ("https://ml.example",))
     assert settings.serve.keys == "/etc/headway/keys.toml" and str(settings.state) == "/var/lib/headway"
     assert settings.slo.p99_ms == 20.0 and settings.data.source == ""
+
+
+def test_the_standard_library_of_the_base_is_compiled_because_a_server_could_not_write_its_own(tmp_path):
+    project(tmp_path)
+    library = Path(layouts.PYTHON).parent.parent / "lib" / Path(layouts.PYTHON).name
+    modules = {str(library / name): b"SIX = 6" for name in ("six.py", "inner/six.py", "test/six.py")}
+    others = {f"/usr/local{library.relative_to('/usr')}/six.py": b"SIX = 7", str(library / "six.txt"): b""}
+    runs = {layouts.PYTHON: b"", layouts.RUNTIME: b""}
+    write(tmp_path, layouts.base_layout(tmp_path / "base", files={**runs, **modules, **others}), tmp_path / "image")
+    root = layouts.extracted(tmp_path / "image", tmp_path / "root", layer=1)
+    found = sorted(file for file in root.rglob("*.pyc") if "/opt/" not in str(file))
+    inner = root / str(library)[1:]
+    assert found == [inner / path / f"__pycache__/six.{sys.implementation.cache_tag}.pyc" for path in ("", "inner")]
+    content = found[0].read_bytes()
+    assert content[4] == 1 and marshal.loads(content[16:]).co_filename == str(library / "six.py")
 
 
 def test_labels_name_the_release_the_evidence_and_the_base(tmp_path, written):

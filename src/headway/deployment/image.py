@@ -26,7 +26,7 @@ from headway.core.record import digest_of
 from headway.core.release import Release
 from headway.deployment import oci
 from headway.deployment.oci import LayerFile
-from headway.deployment.python_packages import InstalledPackage, stage
+from headway.deployment.python_packages import InstalledPackage, compile_sources, stage
 from headway.registry.bundle import Bundle
 from headway.registry.sign import Trusted
 from headway.storage import atomic
@@ -48,8 +48,10 @@ _OF_THIS_MACHINE = frozenset({"host", "port", "keys", "tls_certificate", "tls_ke
 _SECTIONS = ("store", "serve", "slo", "oidc")
 _READ = re.compile(
     r"usr/(?:local/)?bin/python3\.\d+|(?:usr/)?lib/(?:[^/]+/)?libstdc\+\+\.so\.6|var/lib/dpkg/status(?:\.d/[^/]+)?"
+    r"|usr/(?:local/)?lib/python3\.\d+/(?!(?:test|idlelib|tkinter|turtledemo|ensurepip|(?:site|dist)-packages)/).*\.py"
 )
-"""Files of a base image that say what it holds: interpreters, the C++ runtime of the packages, Debian's packages."""
+"""Files of a base image that say what it holds: interpreters, the C++ runtime of the packages, Debian's packages; and
+the modules of the standard library, of which the image has compiled code."""
 _UNTIMED = "1970-01-01T00:00:00+00:00"
 
 
@@ -64,10 +66,11 @@ class WrittenImage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
-    """What a base image brings: the image, its interpreter, and the versions of its Debian packages."""
+    """What a base image brings: the image, its interpreter with its modules, and the versions of Debian packages."""
 
     image: oci.BaseImage
     python: str
+    modules: dict[str, bytes]
     system: dict[str, str]
 
 
@@ -112,8 +115,10 @@ def write_image(
     atomic.make_folder(layout.parent)
     with atomic.aside(layout.parent) as aside, tempfile.TemporaryDirectory() as staging:
         new = aside / layout.name
-        staged = stage(packages, Path(staging), path_in_image=LIBRARIES)
+        staged = stage(packages, Path(staging, "packages"), path_in_image=LIBRARIES)
         libraries = {f"{LIBRARIES}/{path}": LayerFile(content=file) for path, file in staged.items()}
+        compiled = compile_sources(below.modules, Path(staging, "base"))
+        libraries |= {f"/{path}": LayerFile(content=file) for path, file in compiled.items()}
         layers = [oci.write_layer(new, libraries), oci.write_layer(new, files)]
         digest = oci.write_image(
             new,
@@ -197,7 +202,9 @@ def _open_base(reference: str) -> _Base:
     for path, content in found.items():
         if path.startswith("var/"):
             system |= _debian_packages(content.decode("utf-8", "replace"))
-    return _Base(image=image, python=f"/{python}", system=dict(sorted(system.items())))
+    library = f"{python.rpartition('/bin/')[0]}/lib/{wanted}/"
+    modules = {path: content for path, content in found.items() if path.startswith(library)}
+    return _Base(image=image, python=f"/{python}", modules=modules, system=dict(sorted(system.items())))
 
 
 def _debian_packages(status: str) -> dict[str, str]:

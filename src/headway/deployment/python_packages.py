@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -104,8 +104,27 @@ def stage(packages: Sequence[InstalledPackage], folder: Path, *, path_in_image: 
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+    _compile(folder, path_in_image)
+    return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def compile_sources(sources: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
+    """Compile the modules of a base image, by their paths in it, in a new folder; return the compiled files by path.
+
+    Few bases have compiled code that Python accepts: that of Debian is checked against times, which a layer of fixed
+    times changes, and the official images of Python have none.
+    """
+    for path, content in sources.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    _compile(folder, "/")
+    return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*.pyc"))}
+
+
+def _compile(folder: Path, path_in_image: str) -> None:
+    """Compile all modules of a folder for Python to take them as they are, without a look at the source."""
     compiling = [sys.executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     where = ["-s", str(folder), "-p", path_in_image, str(folder)]
     # Exit status 1: a package holds a file for another version of Python, which is not compiled and never imported.
     subprocess.run([*compiling, *where], check=False, capture_output=True)
-    return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
