@@ -1,4 +1,4 @@
-"""Two processes that watch the same period at the same time: one spends the false-alarm budget of the year."""
+"""Two processes that watch, or retrain, at the same time: one does it, and spends the budget of the year once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.pipeline import watched
 
 from headway import pipeline
 from headway.core.monitoring import MonitoringReport, Ticket
+from headway.core.training import Retraining, Training
 from headway.monitoring.budget import WEALTH, lord_level
 from headway.registry.project import open_project
 from headway.registry.stores import migrate_store
@@ -70,6 +71,24 @@ def test_of_two_that_watch_at_once_one_judges_and_the_other_reports_its_answer(r
     assert report.reply("degradation").level == lord_level([], WEALTH["degradation"])
     assert len(project.records(Ticket)) <= 1
     assert pipeline.watch(project)[0].answers == report.answers
+    project.state.close()
+
+
+@pytest.mark.long
+def test_of_two_that_retrain_at_once_one_trains_and_its_rollout_is_the_only_one(released, tmp_path):
+    folder = tmp_path / "project"
+    shutil.copytree(released, folder)
+    project = open_project(folder)
+    pipeline.watch(project)
+    assert pipeline.open_ticket(project)
+    command = [sys.executable, "-m", "headway.cli", "retrain", "--mode", "auto", "--project", str(folder)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    output = [process.communicate() for process in both]
+    judged = {retraining.key for retraining in project.records(Retraining)}
+    seeds = [training.seed for training in project.records(Training) if training.seed is not None]
+    assert len(judged) == 1, output
+    assert sorted(seeds) == [0, 1, 2], "each seed is trained once"
+    assert len(project.registry.history("small", "canary")) <= 1
     project.state.close()
 
 
