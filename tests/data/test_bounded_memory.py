@@ -22,12 +22,12 @@ time = "at"
 groups = "customer"
 max_rows = 50_000
 ignore = ["customer"]
-[project]
-state = "state-{source}"
 """
 RUN = """
 import sys
 from headway.cli.main import main
+from headway.data import scan
+scan.MAX_VALUES = 5_000_000
 try:
     main(sys.argv[1:])
 finally:
@@ -61,7 +61,7 @@ def run(*words: str) -> tuple[float, str]:
     done = subprocess.run(
         [sys.executable, "-c", RUN, *words], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
-    assert "peak" in done.stderr, done.stderr
+    assert done.stdout, done.stderr
     return int(done.stderr.rpartition("peak ")[2]) / 1024, done.stdout
 
 
@@ -71,8 +71,8 @@ def table_mb(files: int) -> float:
 
 @pytest.mark.long
 def test_memory_does_not_grow_with_the_table(tmp_path):
-    small, large = (write_folder(tmp_path / f"rows{files}", files) for files in (1, 24))
-    more_mb = table_mb(23)
+    small, large = (write_folder(tmp_path / f"rows{files}", files) for files in (2, 16))
+    more_mb = table_mb(14)
     scoring_project(tmp_path / "scored", signature=Signature(inputs=tuple(Field(name=f"x{i}") for i in range(WIDTH))))
     peaks = {}
     for folder in (small, large):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ def scan_path(path: Path, folder: Path, *, max_rows: int = 0) -> TableScan | Non
     path = resolve_path(path)
     with suppress(pl.exceptions.PolarsError, OSError, DataError):
         files = list_files(path) if path.is_dir() or "*" in path.name else [path]
-        if files and all(map(_is_readable_in_parts, files)):
+        if files and all(map(_is_readable_in_parts, files)) and not _is_small(files, max_rows):
             root = path if path.is_dir() else path.parent
             frames = {file.relative_to(root).as_posix(): _scan_file(file) for file in files}
             return _scan(frames, str(root), folder, max_rows)
@@ -109,7 +109,7 @@ def _scan(frames: Mapping[str, pl.LazyFrame], where: str, folder: Path, max_rows
     if sum(lengths) <= limit:
         return None
     parts = {
-        name: _from_csv(frame, folder / f"csv-{at}.parquet") if name.endswith(".csv") else frame
+        name: _from_csv(Path(where, name), folder / f"csv-{at}.parquet") if name.endswith(".csv") else frame
         for at, (name, frame) in enumerate(frames.items())
     }
     return TableScan(parts=same_columns(parts, where), lengths=lengths, where=where, max_rows=limit)
@@ -124,18 +124,27 @@ def _is_readable_in_parts(file: Path) -> bool:
     return is_arrow or file.suffix in (".parquet", ".csv")
 
 
+def _is_small(files: Sequence[Path], max_rows: int) -> bool:
+    """Return whether csv files are too short for that many rows; a row has a byte for each of its columns at least."""
+    if any(file.suffix != ".csv" for file in files):
+        return False
+    with files[0].open("rb") as first:
+        n_columns = first.readline().count(b",") + 1
+    return sum(file.stat().st_size for file in files) <= _limit(max_rows, n_columns) * n_columns
+
+
 def _scan_file(file: Path) -> pl.LazyFrame:
     if file.suffix == ".csv":
-        frame = pl.scan_csv(file, infer_schema_length=None, glob=False)
-        check_header(frame.collect_schema().names(), file)
-        return frame
+        return pl.scan_csv(file, infer_schema=False, glob=False)
     if file.suffix == ".parquet":
         return pl.scan_parquet(file, glob=False, hive_partitioning=False)
     return pl.scan_ipc(file, glob=False)
 
 
-def _from_csv(frame: pl.LazyFrame, path: Path) -> pl.LazyFrame:
+def _from_csv(file: Path, path: Path) -> pl.LazyFrame:
     """Write the rows of a csv file to parquet, of which any rows can be read; their dates are parsed."""
+    frame = pl.scan_csv(file, infer_schema_length=None, glob=False)
+    check_header(frame.collect_schema().names(), file)
     frame.sink_parquet(path, row_group_size=BATCH_VALUES // 128, engine="streaming")
     written = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     return written.with_columns(date_expressions(written))

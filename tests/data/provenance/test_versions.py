@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headway.core.provenance import ColumnChange
 from headway.data.provenance.versions import SAMPLE, DataVersion, compare_versions, make_version
@@ -48,6 +52,16 @@ def test_a_changed_cell_is_one_row_removed_and_one_added():
 def test_added_and_removed_rows_are_counted_with_repeats():
     found = compare_versions(stored(TABLE), stored(pl.concat([TABLE.tail(-10), TABLE.tail(5)])))
     assert (found.rows, found.rows_added, found.rows_removed) == ((3000, 2995), 5, 10)
+
+
+@given(st.lists(st.integers(0, 9), max_size=20), st.lists(st.integers(0, 9), max_size=20), st.integers(1, 5))
+def test_rows_are_counted_range_by_range(before: list[int], after: list[int], range_rows: int):
+    one, other = (pl.DataFrame({"n": pl.Series(values, dtype=pl.Int64)}) for values in (before, after))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headway.data.provenance.versions.RANGE_ROWS", range_rows)
+        found = compare_versions(make_version(one, name="a"), make_version(other, name="b"))
+    had, has = Counter(before), Counter(after)
+    assert (found.rows_removed, found.rows_added) == ((had - has).total(), (has - had).total())
 
 
 def test_shifted_values_are_reported_with_the_distance_due_to_chance():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -23,6 +25,7 @@ from headway.data.provenance.fingerprint import (
 SAMPLE = 20_000
 """Number of rows whose values are compared: those with the smallest fingerprints, so equal rows are sampled equally."""
 LEVELS, BUCKETS = 101, 64
+RANGE_ROWS = 1 << 18
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -132,7 +135,24 @@ def _ks_distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 def _added_and_removed(before: Words, after: Words) -> tuple[int, int]:
     """Count the rows that occur more often in one version than in the other."""
-    values, codes = np.unique(np.concatenate([before, after]), return_inverse=True)
-    had = np.bincount(codes[: len(before)], minlength=len(values))
-    has = np.bincount(codes[len(before) :], minlength=len(values))
-    return int(np.maximum(has - had, 0).sum()), int(np.maximum(had - has, 0).sum())
+    added = removed = 0
+    for one, other in _ranges(_in_order(before), _in_order(after)):
+        values, codes = np.unique(np.concatenate([one, other]), return_inverse=True)
+        had = np.bincount(codes[: len(one)], minlength=len(values))
+        has = np.bincount(codes[len(one) :], minlength=len(values))
+        added += int(np.maximum(has - had, 0).sum())
+        removed += int(np.maximum(had - has, 0).sum())
+    return added, removed
+
+
+def _in_order(rows: Words) -> Words:
+    """Return fingerprints in ascending order; those of a table that was read in batches are."""
+    return rows if bool((rows[1:] >= rows[:-1]).all()) else np.sort(rows)
+
+
+def _ranges(one: Words, other: Words) -> Iterator[tuple[Words, Words]]:
+    """Yield the parts of two ascending arrays that lie in the same ranges of values, so that few are held at a time."""
+    ends = np.unique(np.concatenate([one[::RANGE_ROWS], other[::RANGE_ROWS]]))
+    cuts = [[0, *np.searchsorted(rows, ends[1:]).tolist(), len(rows)] for rows in (one, other)]
+    for (start, end), (since, until) in zip(pairwise(cuts[0]), pairwise(cuts[1]), strict=True):
+        yield one[start:end], other[since:until]
