@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import secrets
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from tests.storage import postgres
 from tests.storage.seaweed import Seaweed, server
 
+from headway.evaluation import benchmark
 from headway.evaluation.machine_load import LoadMeter
 
 # Time is measured in bench/: a busy machine must not fail a test. `make test-all` draws more examples.
@@ -43,9 +46,12 @@ if not BUILT:
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_machine() -> Iterator[None]:
-    """Let every timing believe that the machine is quiet; other tests use its cores, and times are not tested."""
+    """Let every timing be short and believe in a quiet machine: other tests use its cores, and times are no claim."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LoadMeter, "busy", lambda _self, _baseline_ns=(): None)
+        patch.setattr(LoadMeter, "spin", lambda _self: None)
+        patch.setattr(benchmark, "ROUND_NS", benchmark.ROUND_NS // 6)
+        patch.setattr(benchmark, "PAIRS_NS", benchmark.PAIRS_NS // 6)
         yield
 
 
@@ -78,6 +84,19 @@ def postgresql(postgres_server: postgres.Postgres, monkeypatch: pytest.MonkeyPat
     """The address `postgresql://USER@HOST/DATABASE` of a new database, with its password in the environment."""
     monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
     return postgres_server.create_database()
+
+
+MARKS = re.compile(r"^pytestmark = (\[[^\]]*\]|.*)", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a file whose every test has a mark that `-m "not slow and not long"` leaves out."""
+    wanted = config.getoption("markexpr")
+    left_out = set(re.findall(r"\bnot (\w+)", wanted)) if " or " not in wanted else set()
+    if not left_out or collection_path.suffix != ".py":
+        return None
+    declared = MARKS.search(collection_path.read_text(encoding="utf-8"))
+    return True if declared and left_out & set(re.findall(r"mark\.(\w+)", declared[1])) else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -131,12 +131,17 @@ def raises(call, row) -> bool:
     return False
 
 
+@pytest.fixture(scope="module")
+def logistic():
+    model = fitted(LOGISTIC)
+    return model, optimized(model, transforms=["pipeline"], policy={"brier.drop": 0.01})
+
+
 @pytest.mark.parametrize(
     "row", [X[:1, :4], np.array([["a", "b", "c", "d", "e"]]), X[0]], ids=["columns", "strings", "one axis"]
 )
-def test_a_row_of_another_form_is_refused_as_the_model_does(row):
-    model = fitted(LOGISTIC)
-    best = optimized(model, transforms=["pipeline"], policy={"brier.drop": 0.01})
+def test_a_row_of_another_form_is_refused_as_the_model_does(logistic, row):
+    model, best = logistic
     with pytest.raises(ValueError):
         model.predict(row)
     with pytest.raises((DataError, ValueError)):

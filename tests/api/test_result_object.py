@@ -55,6 +55,16 @@ def best(model):
     return hw.optimize(model, X, Y, **OPTIONS)
 
 
+@pytest.fixture(scope="module")
+def refused(model):
+    return hw.optimize(model, X, Y, **OPTIONS | {"policy": {"brier": 1e-9}})
+
+
+@pytest.fixture(scope="module")
+def measured(model):
+    return hw.evaluate(model, X, Y)
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -153,8 +163,8 @@ def test_a_regression_is_scored_by_r2(home):
     assert np.isclose(best.score(X, y), model.score(X, y))
 
 
-def test_the_result_is_evaluated_and_compared_like_a_model(best, model):
-    assert hw.evaluate(best, X, Y)["roc_auc"].value == pytest.approx(hw.evaluate(model, X, Y)["roc_auc"].value)
+def test_the_result_is_evaluated_and_compared_like_a_model(best, model, measured):
+    assert hw.evaluate(best, X, Y)["roc_auc"].value == pytest.approx(measured["roc_auc"].value)
     assert hw.compare(model, best, X, Y)["roc_auc.drop"].value == pytest.approx(0.0)
 
 
@@ -235,14 +245,13 @@ def test_a_printed_result_fits_the_terminal(best, monkeypatch, columns, widest):
     assert max(map(len, str(best).splitlines())) <= widest
 
 
-def test_a_printed_result_names_the_next_call(best, model):
+def test_a_printed_result_names_the_next_call(best, refused):
     assert "next: best.report(" in str(best) and 'best.release(folder="my-project")' in " ".join(str(best).split())
-    refused = hw.optimize(model, X, Y, **OPTIONS | {"policy": {"brier": 1e-9}})
     assert "next: best.report(" in str(refused) and "best.release" not in str(refused)
 
 
-def test_an_evaluation_counts_the_rows_of_the_data_and_not_the_timed_calls(model):
-    assert str(hw.evaluate(model, X, Y)).startswith("measured on 400 rows:")
+def test_an_evaluation_counts_the_rows_of_the_data_and_not_the_timed_calls(measured):
+    assert str(measured).startswith("measured on 400 rows:")
 
 
 def test_a_notebook_shows_the_frontier_as_a_picture(best):
@@ -289,8 +298,7 @@ def test_a_result_of_a_folder_is_released_and_served_as_the_release_says(model, 
     assert report.n_rows == 2 and report.status == "unknown" and report.drift is None
 
 
-def test_a_refused_release_leaves_no_project_behind(model, home):
-    best = hw.optimize(model, X, Y, transforms=["pipeline"], policy={"brier": 0.0})
+def test_a_refused_release_leaves_no_project_behind(refused, home):
     with pytest.raises(Refused, match="nothing is released"):
-        best.release(folder=home / "kept")
+        refused.release(folder=home / "kept")
     assert not Path(home / "kept" / "headway.toml").exists()

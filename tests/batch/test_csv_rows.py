@@ -97,7 +97,7 @@ def test_each_row_is_read_or_refused(content, rows, keys, wrong, reader, tmp_pat
     assert (found, keys, refused) == (rows, keys, wrong)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(st.text(max_size=3), NUMBERS, TEXTS), min_size=1, max_size=8),
     ending=st.sampled_from(["\n", "\r\n"]),
@@ -108,7 +108,7 @@ def test_polars_reads_like_the_csv_module(rows, ending, tmp_path, monkeypatch):
     assert repr(slowly) == repr(quickly)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.text(alphabet=st.sampled_from(list('ab1.,"\r\n -')), max_size=60))
 def test_polars_reads_a_broken_file_like_the_csv_module(body, tmp_path, monkeypatch):
     content = b"key,size,carrier\nk,1,UA\n" + body.encode()

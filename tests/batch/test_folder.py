@@ -133,16 +133,23 @@ def test_rejected_rows_are_listed_with_their_file(tmp_path):
     assert pl.read_parquet(tmp_path / "out/month=2/a.parquet")["probability"].is_null().to_list() == [False, True]
 
 
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory) -> Path:
+    """Return a project with the rows of large files, and their output `whole`, of a run that was not disturbed."""
+    project = tmp_path_factory.mktemp("scored")
+    scoring_project(project)
+    assert run(project, write_parts(project / "rows", rows=MANY), project / "whole") == 0
+    return project
+
+
 @pytest.mark.parametrize("until", ["month=1/a.parquet.receipt.json", "month=1/b.parquet.parts/journal.jsonl"])
-def test_a_killed_run_resumes_with_the_same_result(until, tmp_path):
-    scoring_project(tmp_path)
-    rows, out = write_parts(tmp_path / "rows", rows=MANY), tmp_path / "out"
-    assert run(tmp_path, rows, tmp_path / "whole") == 0
+def test_a_killed_run_resumes_with_the_same_result(until, scored, tmp_path):
+    rows, out = scored / "rows", tmp_path / "out"
     journals = tmp_path / "out.parts/journals"
-    assert run(tmp_path, rows, out, until=lambda _: (journals / until).exists()) == -9
+    assert run(scored, rows, out, until=lambda _: (journals / until).exists()) == -9
     assert not out.exists()
-    assert run(tmp_path, rows, out) == 0
-    assert files_of(out) == files_of(tmp_path / "whole")
+    assert run(scored, rows, out) == 0
+    assert files_of(out) == files_of(scored / "whole")
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out", "out.receipt.json"]
 
 

@@ -217,8 +217,9 @@ def test_an_unreadable_file_is_rejected(tmp_path):
         score_file(scoring_project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv")
 
 
-def test_empty_lines_at_the_end_of_a_file_are_ignored(tmp_path):
-    (tmp_path / "rows.csv").write_bytes(b"a,b,c\n1,2,3\n" + b"\n" * (9 << 20))
+def test_empty_lines_at_the_end_of_a_file_are_ignored(tmp_path, monkeypatch):
+    monkeypatch.setattr("headway.batch.formats.csv._BLOCK_BYTES", 1 << 10)  # four blocks of them, and a part of one
+    (tmp_path / "rows.csv").write_bytes(b"a,b,c\n1,2,3\n" + b"\n" * (1 << 12))
     assert score_file(scoring_project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv").rows == 1
 
 

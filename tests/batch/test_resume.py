@@ -41,7 +41,7 @@ from headway.optimization.forest_onnx import forest_to_onnx
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-MANY = 1_500_000  # rows: 12 parts of parquet
+MANY = 1_000_000  # rows: 8 parts of parquet
 LONGEST_S = 300
 
 
@@ -62,7 +62,7 @@ def joining(out: Path) -> bool:
 STAGES: dict[str, Callable[[Path], bool]] = {
     "begun": begun,
     "one part": lambda out: lines(out) >= 1,
-    "seven parts": lambda out: lines(out) >= 7,
+    "five parts": lambda out: lines(out) >= 5,
     "joining": joining,
     "output moved": lambda out: out.exists(),
 }
@@ -117,7 +117,7 @@ def test_a_run_killed_repeatedly_equals_an_uninterrupted_run(suffix, tmp_path):
     assert ends[:3] == [-signal.SIGKILL] * 3
     assert run(tmp_path, source, out) == 1
     assert outcome(out) == outcome(tmp_path / f"clean{suffix}")
-    assert [row for row, *_ in refused_rows(out)] == [17, 400_017, 800_017, 1_200_017]
+    assert [row for row, *_ in refused_rows(out)] == [17, 400_017, 800_017]
     assert read_table(out)["row"].equals(pl.Series("row", range(MANY)))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.release import Contract, SelfTest
-from headway.evaluation.context import AuditContext, load_audit
+from headway.evaluation.audits import start
+from headway.evaluation.context import AuditContext, Comparison, MetricResults, load_audit
 from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 
@@ -26,10 +29,9 @@ pytestmark = pytest.mark.slow
 AUDITS = plugins.names("audit")
 
 
-@pytest.fixture
-def context(tmp_path, request) -> AuditContext:
+def context_in(folder: Path, *, budget_s: float = 60.0) -> AuditContext:
     """A context that can retrain: the model is echo whatever it is trained on; a calibrator follows it."""
-    blobs = Files(tmp_path)
+    blobs = Files(folder)
     blobs.put(b"echo")
     known = echo_comparison(groups=25)
     training_data = LabeledData(rows=known.rows, labels=known.labels, groups=known.groups)
@@ -37,7 +39,7 @@ def context(tmp_path, request) -> AuditContext:
     served = partial(temporary_server, Config(), blobs, Contract(), SelfTest(rows=((1.0,) * 3,), answers=((1.0,),)))
     return AuditContext(
         blobs=blobs,
-        budget_s=1.0 if request.node.callspec.params.get("name") == "load" else 60.0,  # `load` uses its whole budget
+        budget_s=budget_s,
         train=lambda: training_data,
         retrain=retrained_by(lambda task: echo(b"echo", {})),
         calibrator=Calibrator(shift=0.3),
@@ -45,17 +47,35 @@ def context(tmp_path, request) -> AuditContext:
     )
 
 
-@pytest.fixture
-def subject(context):
+def subject_in(context: AuditContext, *, task: str = "binary") -> Comparison:
     """Echo compared with itself, its artifact in the blobs of the context."""
-    found = echo_comparison(groups=25)
+    found = echo_comparison(groups=25, task=task)
     object.__setattr__(found.variant.artifact, "digest", context.blobs.put(b"echo"))
     return found
 
 
-@pytest.mark.parametrize("name", AUDITS)
-def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, subject, context):
+class Audited(NamedTuple):
+    """The results of an audit, and its subject before and after it."""
+
+    results: MetricResults
+    before: tuple[np.ndarray, ...]
+    after: tuple[np.ndarray, ...]
+
+
+@pytest.fixture(scope="module", params=AUDITS)
+def audited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Audited:
+    """Run each audit once for all tests."""
+    name = request.param
+    budget_s = 1.0 if name == "load" else 60.0  # `load` uses its whole budget
+    context = context_in(tmp_path_factory.mktemp(name), budget_s=budget_s)
+    subject = subject_in(context)
+    before = subject.rows.copy(), subject.scores.copy(), subject.labels.copy()
     results = load_audit(name)(subject, context)
+    return Audited(results, before, (subject.rows, subject.scores, subject.labels))
+
+
+def test_every_measurement_is_complete_and_its_interval_holds_its_value(audited):
+    results = audited.results
     found = [result for result in results if isinstance(result, Measurement)]
     assert found and all(reason.what for reason in results if isinstance(reason, NotApplicable))
     for measurement in found:
@@ -66,19 +86,17 @@ def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, su
     assert len({(measurement.name, measurement.slice) for measurement in found}) == len(found)
 
 
-@pytest.mark.parametrize("name", AUDITS)
-def test_the_subject_is_left_as_it_was(name, subject, context):
-    before = subject.rows.copy(), subject.scores.copy(), subject.labels.copy()
-    load_audit(name)(subject, context)
-    for was, is_now in zip(before, (subject.rows, subject.scores, subject.labels), strict=True):
+def test_the_subject_is_left_as_it_was(audited):
+    for was, is_now in zip(audited.before, audited.after, strict=True):
         np.testing.assert_array_equal(was, is_now)
 
 
 @pytest.mark.parametrize("name", AUDITS)
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking"])
-def test_another_task_is_measured_or_reported_as_not_applicable(name, task, context):
-    subject = echo_comparison(groups=25, task=task)
-    object.__setattr__(subject.variant.artifact, "digest", context.blobs.put(b"echo"))
+def test_another_task_is_measured_or_reported_as_not_applicable(name, task, tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "STARTS", 2)  # a process each; two give no interval, which is a reason
+    context = context_in(tmp_path)
+    subject = subject_in(context, task=task)
     try:
         assert load_audit(name)(subject, replace(context, serve=None))
     except NotApplicable as refusal:

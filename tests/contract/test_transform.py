@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -49,18 +52,16 @@ CHOOSE = {
 }
 
 
-@pytest.fixture
-def context(tmp_path, monkeypatch, request):
-    name = request.node.callspec.params.get("name")
-    monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)  # a booster of a test is too quick for it
-    monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
-    context = context_with(tmp_path, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(tmp_path)
+def context_of(name: str, folder: Path) -> TransformContext:
+    """Return a context in which a transform has something to offer."""
+    context = context_with(folder, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(folder)
     if name == "half":  # the mean of a row with a missing value is missing
         context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
     return dataclasses.replace(context, model_families=("forest", "logistic") if name == "family" else ())
 
 
-def made(name, context):
+def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Variant]]:
+    """Return a model, and the variants that a transform makes of it."""
     if name in CHOOSE:
         model = trained_on(context, LEARNED, trees=200)
     elif name == "pipeline":
@@ -72,46 +73,63 @@ def made(name, context):
     return model, load_transform(name)(model, context)
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_new_variant_has_one_step_more_of_its_own_name(name, context):
-    model, variants = made(name, context)
-    assert variants
-    for variant in variants:
-        assert variant.steps[:-1] == model.steps and variant.steps[-1].transform == name
-        assert (variant.signature, variant.task) == (model.signature, model.task)
+class Made(NamedTuple):
+    """A model, and the variants that a transform made of it, once for all tests."""
+
+    name: str
+    context: TransformContext
+    model: Variant
+    variants: Sequence[Variant]
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_new_variant_is_another_under_another_name(name, context):
-    model, variants = made(name, context)
-    assert len({model_.digest for model_ in (model, *variants)}) == len(variants) + 1
-    assert len({item.name for item in (model, *variants)}) == len(variants) + 1
+@pytest.fixture(scope="module", autouse=True)
+def any_cascade() -> Iterator[None]:
+    """Let a cascade be made of a booster that is too quick for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cascade, "MIN_COST_RATIO", 0.0)
+        patch.setattr(cascade, "MAX_DEFERRED", 1.0)
+        yield
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_new_variant_opens_and_answers_in_the_same_form(name, context):
-    model, variants = made(name, context)
-    rows = context.sample[:500]
-    expected = opened(model, context).predict(rows)
-    for variant in variants:
-        answers = opened(variant, context).predict(rows)
+@pytest.fixture(scope="module", params=TRANSFORMS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, any_cascade: None) -> Made:
+    context = context_of(request.param, tmp_path_factory.mktemp(request.param))
+    return Made(request.param, context, *apply(request.param, context))
+
+
+def test_each_new_variant_has_one_step_more_of_its_own_name(made):
+    assert made.variants
+    for variant in made.variants:
+        assert variant.steps[:-1] == made.model.steps and variant.steps[-1].transform == made.name
+        assert (variant.signature, variant.task) == (made.model.signature, made.model.task)
+
+
+def test_each_new_variant_is_another_under_another_name(made):
+    models = (made.model, *made.variants)
+    assert len({model.digest for model in models}) == len({model.name for model in models}) == len(models)
+
+
+def test_each_new_variant_opens_and_answers_in_the_same_form(made):
+    rows = made.context.sample[:500]
+    expected = opened(made.model, made.context).predict(rows)
+    for variant in made.variants:
+        answers = opened(variant, made.context).predict(rows)
         assert answers.shape == expected.shape and np.all(np.isfinite(answers))
         assert variant.artifact.format in plugins.load_engine(variant.engine).formats
-        assert len(context.read(variant)) == variant.artifact.size_bytes
+        assert len(made.context.read(variant)) == variant.artifact.size_bytes
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_the_same_variant_gives_the_same_variants_again(name, context):
-    assert made(name, context) == made(name, context)
+def test_the_same_variant_gives_the_same_variants_again(made):
+    assert apply(made.name, made.context) == (made.model, made.variants)
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_new_variants_come_back_from_disk_as_they_were(name, context):
-    assert all(read(Variant, write(variant)) == variant for variant in made(name, context)[1])
+def test_new_variants_come_back_from_disk_as_they_were(made):
+    assert all(read(Variant, write(variant)) == variant for variant in made.variants)
 
 
 @pytest.mark.parametrize("name", [name for name in TRANSFORMS if name not in ANY])
-def test_a_model_of_another_kind_does_not_apply(name, context):
+def test_a_model_of_another_kind_does_not_apply(name, tmp_path):
+    context = context_of(name, tmp_path)
     model = baseline_of(text(trees=20), context) if name == "half" else _echo(context)
     with pytest.raises(NotApplicable) as reason:
         load_transform(name)(model, context)
@@ -127,14 +145,14 @@ def test_each_declares_its_stage_whether_answers_stay_and_what_it_requires():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in TRANSFORMS if plugins.declaration("transform", name, "KEEPS_ANSWERS")]
+    "made", [name for name in TRANSFORMS if plugins.declaration("transform", name, "KEEPS_ANSWERS")], indirect=True
 )
-def test_a_transform_that_declares_unchanged_answers_keeps_them(name, context):
-    model, variants = made(name, context)
-    expected = opened(model, context).predict(context.sample[:500])
-    for variant in variants:
-        assert np.allclose(opened(variant, context).predict(context.sample[:500]), expected, rtol=0, atol=1e-6)
-        assert answer_changing_steps(variant) == answer_changing_steps(model)
+def test_a_transform_that_declares_unchanged_answers_keeps_them(made):
+    rows = made.context.sample[:500]
+    expected = opened(made.model, made.context).predict(rows)
+    for variant in made.variants:
+        assert np.allclose(opened(variant, made.context).predict(rows), expected, rtol=0, atol=1e-6)
+        assert answer_changing_steps(variant) == answer_changing_steps(made.model)
 
 
 def _echo(context):

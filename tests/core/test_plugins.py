@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def test_a_plugin_from_outside_is_listed_among_our_own() -> None:
 def test_a_plugin_from_outside_is_loaded_by_its_name() -> None:
     engine = plugins.load_engine("echo")
     assert engine(b"echo", {}).__class__.__name__ == "Echo"
+
+
+def test_a_package_that_is_installed_later_is_found_and_one_that_is_gone_is_not(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "no such folder")
+    assert "late" not in plugins.names("engine")
+    information = tmp_path / "late-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n", encoding="utf-8")
+    (information / "entry_points.txt").write_text("[headway.engine]\nlate = late_engine\n", encoding="utf-8")
+    assert "late" in plugins.names("engine")
+    shutil.rmtree(information)
+    assert "late" not in plugins.names("engine")
 
 
 def test_names_are_sorted_and_given_once() -> None:
@@ -163,8 +177,7 @@ def test_a_missing_file_of_headway_is_not_reported_as_a_missing_library():
 
 def test_a_plugin_under_the_old_name_of_its_kind_is_found_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("guest", "guest_plugin", "headway.probe")
-    groups = {"headway.probe": [point]}
-    monkeypatch.setattr(plugins.importlib.metadata, "entry_points", lambda group: groups.get(group, []))
+    monkeypatch.setattr(plugins, "_installed", lambda: importlib.metadata.EntryPoints([point]))
     with pytest.warns(RenamedWarning, match=r"'headway\.probe' was renamed to 'headway\.metric'"):
         assert "guest" in plugins.names("metric")
 

@@ -186,7 +186,7 @@ def test_the_first_rounds_equal_the_stage_and_keep_the_categories() -> None:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(
     categories=st.integers(2, 255),
     leaves=st.integers(2, 60),

@@ -128,7 +128,7 @@ PLACE = st.floats(0, 1, exclude_max=True)
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15 * settings().max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["binary", "multiclass"]),
     st.lists(st.tuples(PLACE, st.integers(0, 12), st.sampled_from(TOKENS)), min_size=1, max_size=3),

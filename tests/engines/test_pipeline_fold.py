@@ -200,7 +200,7 @@ def test_the_trees_of_the_last_step_can_be_truncated(name: str, context: Transfo
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings().max_examples // 5)
 @given(
     steps=st.sampled_from(FOLDED),
     name=st.sampled_from(sorted(MODELS)),

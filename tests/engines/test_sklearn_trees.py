@@ -214,7 +214,7 @@ def test_a_pipeline_has_the_rounds_of_its_last_step() -> None:
     assert Sklearn.rounds(Sklearn.import_model(pipeline).content) == 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(
     kind=st.sampled_from([RandomForestClassifier, ExtraTreesClassifier, GradientBoostingClassifier]),
     trees=st.integers(1, 6),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -56,21 +57,34 @@ SHAPES = {
 }
 
 
-def furthest(forest: Forest, rows: np.ndarray, level: str) -> float:
-    """The largest difference between the engine and the reference, relative where predictions exceed 1."""
-    expected, found = answers(forest, rows), Trees(compile_forest(forest), {"level": level}).predict(rows)
+def distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative where predictions exceed 1."""
     return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
 
 
-@pytest.mark.parametrize("level", HERE)
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_answers_are_those_of_the_forest_for_one_row_and_for_many(shape, level):
-    forest = made(shape, seed=1)
+def furthest(forest: Forest, rows: np.ndarray, level: str) -> float:
+    """The distance between the engine and the reference."""
+    return distance(Trees(compile_forest(forest), {"level": level}).predict(rows), answers(forest, rows))
+
+
+@functools.lru_cache(maxsize=1)  # the levels of a shape follow each other
+def compiled(name: str) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """The artifact of the forest of a shape, rows, and the answers of the reference to them."""
+    forest = made(SHAPES[name], seed=1)
     rows = rows_for(forest, 600)
-    assert max(furthest(forest, rows[:count], level) for count in (1, 7, 13, 40, 65, 200, 257, 600)) < 1e-6
+    return compile_forest(forest), rows, answers(forest, rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_answers_are_those_of_the_forest_for_one_row_and_for_many(shape, level):
+    content, rows, expected = compiled(shape)
+    engine = Trees(content, {"level": level})
+    counts = (1, 7, 13, 40, 65, 200, 257, 600)
+    assert max(distance(engine.predict(rows[:count]), expected[:count]) for count in counts) < 1e-6
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10_000),
     width=st.integers(1, 90),
@@ -143,11 +157,17 @@ def test_rows_in_column_major_memory_are_read_correctly():
     assert np.array_equal(engine.predict(np.asfortranarray(rows)), engine.predict(rows))
 
 
-@settings(max_examples=300, deadline=None)
+@functools.cache
+def whole(number: int) -> bytes:
+    """An artifact to tamper with: of one of three kinds of forests."""
+    shape = (Shape(categories=9), Shape(leaves=400), Shape(outputs=2, together=True))[number]
+    return compile_forest(made(shape, seed=4))
+
+
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_forest_that_was_tampered_with_is_refused_or_answers_and_never_ends_the_process(data):
-    shape = data.draw(st.sampled_from([Shape(categories=9), Shape(leaves=400), Shape(outputs=2, together=True)]))
-    content = bytearray(compile_forest(made(shape, seed=4)))
+    content = bytearray(whole(data.draw(st.integers(0, 2))))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(content) - 1))
         content[at] = data.draw(st.integers(0, 255))
@@ -159,12 +179,15 @@ def test_a_forest_that_was_tampered_with_is_refused_or_answers_and_never_ends_th
 
 
 def test_the_shapes_reach_the_kernel_forms_of_their_names():
-    longest = {
-        name: max(np.diff(read_forest(compile_forest(made(shape, seed=1)))[5])) for name, shape in SHAPES.items()
-    }
-    assert longest["more thresholds than the slim form numbers"] > 65_535
-    assert longest["more than 254 thresholds"] > 254 >= longest["256 leaves"]
-    assert len(read_forest(compile_forest(made(SHAPES["as many, with categories"], seed=1)))[11]) > 2**17
+    def forms(name: str) -> list[np.ndarray]:
+        return read_forest(compile_forest(made(SHAPES[name], seed=1)))
+
+    def longest(name: str) -> int:
+        return int(np.diff(forms(name)[5]).max())
+
+    assert longest("more thresholds than the slim form numbers") > 65_535
+    assert longest("more than 254 thresholds") > 254 >= longest("256 leaves")
+    assert len(forms("as many, with categories")[11]) > 2**17
 
 
 def test_an_artifact_keeps_its_arrays_without_a_copy():

@@ -12,6 +12,8 @@ from headway.core.errors import NotApplicable
 from headway.core.sections import CostSection
 from headway.evaluation.metrics.cost import plugin
 
+pytestmark = pytest.mark.usefixtures("whole_rounds")
+
 
 class Works:
     """Works for some time on a core in a number of threads, then waits without using one."""

@@ -10,7 +10,8 @@ from headway.evaluation.metrics.calibration import plugin as calibration
 from headway.evaluation.metrics.quality import plugin as quality
 from headway.evaluation.statistics.intervals import period_change
 
-RUNS = 2000
+# 500 runs show an interval that covers 90 % in 98 of 100 seeds, 2,000 one that covers 92 % in 95 of 100.
+FEW, RUNS = 500, 2000
 TRUTH_DAYS = 20_000
 PROMISED = (0.93, 0.97)
 
@@ -27,15 +28,18 @@ def share_covered(found, truth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "lean"), [(30, 0.0), pytest.param(62, 0.3, marks=pytest.mark.long)])
-def test_one_number_and_a_paired_loss_cover_their_truth(make_subject, count, lean):
+@pytest.mark.parametrize(
+    ("count", "lean", "n_runs"),
+    [(30, 0.0, FEW), *(pytest.param(*case, RUNS, marks=pytest.mark.long) for case in ((30, 0.0), (62, 0.3)))],
+)
+def test_one_number_and_a_paired_loss_cover_their_truth(make_subject, count, lean, n_runs):
     """`lean` 0.3 between neighbouring days gives the Brier score a lag-1 correlation of influence of about 0.15."""
     truth = {
         measurement.name: measurement.value
         for measurement in quality(make_subject(count=TRUTH_DAYS, seed=10**6, lean=lean))
     }
     runs = [
-        {item.name: item for item in quality(make_subject(count=count, seed=seed, lean=lean))} for seed in range(RUNS)
+        {item.name: item for item in quality(make_subject(count=count, seed=seed, lean=lean))} for seed in range(n_runs)
     ]
     lags = np.mean([run["brier.lag1"].value for run in runs])
     assert lags == pytest.approx(0.15 if lean else -1 / count, abs=0.02)
@@ -45,10 +49,11 @@ def test_one_number_and_a_paired_loss_cover_their_truth(make_subject, count, lea
 
 
 @pytest.mark.slow
-def test_the_calibration_error_of_a_miscalibrated_variant_covers_its_truth(make_subject):
-    """The kink of |gap| at 0 makes its interval somewhat wide, never narrow."""
+@pytest.mark.parametrize("n_runs", [300, pytest.param(RUNS // 2, marks=pytest.mark.long)])
+def test_the_calibration_error_of_a_miscalibrated_variant_covers_its_truth(make_subject, n_runs):
+    """The kink of |gap| at 0 makes its interval somewhat wide, never narrow; 300 runs show one that covers 88 %."""
     truth = calibration(make_subject(count=TRUTH_DAYS, harm=1.0, seed=10**6))[0].value
-    found = [calibration(make_subject(count=60, harm=1.0, seed=seed))[0] for seed in range(RUNS // 2)]
+    found = [calibration(make_subject(count=60, harm=1.0, seed=seed))[0] for seed in range(n_runs)]
     assert truth > 0.03
     assert PROMISED[0] <= share_covered(found, truth) < 0.99, share_covered(found, truth)
 

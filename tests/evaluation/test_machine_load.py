@@ -6,12 +6,13 @@ import pytest
 
 from headway.evaluation.machine_load import Clocks, LoadMeter, wait_until_quiet, waited_ns
 
-BUSY = LoadMeter.busy  # as it is before the tests declare every machine quiet
+BUSY, SPIN = LoadMeter.busy, LoadMeter.spin  # as they are before the tests declare every machine quiet
 
 
 @pytest.fixture(autouse=True)
 def real_meter(monkeypatch):
     monkeypatch.setattr(LoadMeter, "busy", BUSY)
+    monkeypatch.setattr(LoadMeter, "spin", SPIN)
 
 
 class FakeClocks:

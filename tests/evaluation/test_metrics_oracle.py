@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 from tests.evaluation.conftest import subject_from
@@ -61,7 +61,6 @@ def known(subject, scores):
     }
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, ties=st.booleans(), share=st.sampled_from([0.05, 0.5, 0.95]))
 def test_binary_measures_equal_scikit_learn(seed, ties, share):
     subject = of_two(seed, ties=ties, share=share)
@@ -120,7 +119,6 @@ def known_of_several(labels, scores, weights):
     }
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, ties=st.booleans(), there=st.integers(1, 5))
 def test_multiclass_measures_equal_scikit_learn(seed, ties, there):
     subject = of_several(seed, ties=ties, there=there)
@@ -150,7 +148,6 @@ def test_a_rare_class_that_is_never_named_costs_macro_f1_and_hardly_any_accuracy
     assert found["macro_f1"].value == pytest.approx((2 * 28 / 58 + 2 * 29 / 59.0 + 0) / 3, abs=0.02)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, ties=st.booleans())
 def test_regression_measures_equal_scikit_learn(seed, ties):
     rng, scores, _, weights = drawn(seed, ties=ties)

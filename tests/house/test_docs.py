@@ -80,7 +80,7 @@ def test_a_test_runs_the_block_or_checks_it(block: Block) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", pages_with("python"))
+@pytest.mark.parametrize("path", [path for path in pages_with("python") if path != "README.md"])  # api/test_families.py
 def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path) -> None:
     python = [block for block in blocks_of(path) if block.language == "python"]
     script = tmp_path / "page.py"
@@ -110,13 +110,6 @@ def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
 def test_every_link_to_a_file_resolves() -> None:
     links = ((path, link) for path in BY_HAND for link in LINK.findall(read(path)))
     fail_with(f"{path}: {link}" for path, link in links if not (ROOT / path).parent.joinpath(link).exists())
-
-
-@pytest.mark.slow
-def test_the_reference_is_up_to_date() -> None:
-    check = [sys.executable, "tools/reference.py", "--check"]
-    run = subprocess.run(check, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_no_page_of_the_reference_is_written_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

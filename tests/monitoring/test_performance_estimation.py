@@ -176,14 +176,16 @@ def test_without_a_labeled_period_or_scores_it_raises_not_applicable():
 
 
 @pytest.mark.slow
-def test_the_intervals_cover_the_true_metrics_in_about_95_of_100_simulations():
+@pytest.mark.parametrize(("n_runs", "least"), [(150, 0.91), pytest.param(300, 0.92, marks=pytest.mark.long)])
+def test_the_intervals_cover_the_true_metrics_in_about_95_of_100_simulations(n_runs, least):
+    """Of 150 runs, intervals that cover 85 of 100 would cover 91 in 2 of 100 seeds."""
     covered = np.zeros(2)
-    for seed in range(300):
+    for seed in range(n_runs):
         rng = np.random.default_rng(seed)
         last, now = month(rng), month(rng)
         found = estimate_performance([last], now.scores, now.groups)
         covered += [estimate.low <= real <= estimate.high for estimate, real in zip(found, truth(now), strict=True)]
-    assert (covered / 300 >= 0.92).all() and (covered / 300 <= 0.995).all()
+    assert (covered / n_runs >= least).all() and (covered / n_runs <= 0.995).all()
 
 
 INPUTS = Signature(

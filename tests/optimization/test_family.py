@@ -17,7 +17,7 @@ from headway.optimization.transforms.family import MODEL_FAMILIES, plugin
 
 pytestmark = pytest.mark.slow
 
-LEARNED = labeled_rows(seed=1)
+LEARNED = labeled_rows(1_000, seed=1)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import onnx
 import pandas as pd
 import pytest
 import xgboost
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -226,7 +226,6 @@ def test_a_forest_made_by_hand_is_added_in_order_from_its_base() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
 @given(
     depth=st.integers(1, 8),
     trees=st.integers(1, 25),

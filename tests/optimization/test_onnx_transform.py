@@ -199,7 +199,7 @@ def column(kind: str, random: np.random.Generator, count: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-@settings(max_examples=120)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     kinds=st.lists(COLUMN, min_size=1, max_size=6),
     objective=st.sampled_from(["binary", "multiclass", "regression", "poisson"]),

@@ -20,6 +20,7 @@ from tests.pipeline.serve_command import served
 
 from headway.cli import main as cli
 from headway.core import plugins
+from headway.evaluation.audits import start
 
 pytestmark = pytest.mark.slow
 Shown = tuple[int, str, str]
@@ -97,6 +98,7 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     """Return a function that runs a line as a shell does and returns the exit code, stdout and stderr."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(start, "STARTS", 2)  # processes that `evaluate` starts; eleven give an interval
 
     def _run(line: str) -> Shown:
         words = shlex.split(line)[1:]
@@ -150,8 +152,8 @@ def test_an_example_runs_with_the_expected_exit_code(released, run, line: str) -
     assert out
 
 
-ONCE = ("api-keys", "init", "optimize", "rollout")
-"""Commands that cannot be repeated, or not immediately."""
+ONCE = ("api-keys", "evaluate", "init", "optimize", "rollout")
+"""Commands that cannot be repeated, or not immediately; test_evaluate_command reads the JSON of `evaluate`."""
 
 
 def again() -> list[str]:

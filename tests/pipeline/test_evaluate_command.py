@@ -31,7 +31,7 @@ def test_a_rule_on_an_audit_measure_is_undecided_until_the_winner_is_evaluated(r
 def test_evaluate_counts_one_more_evaluation_of_the_test_set(run, searched):
     project, _, folder = searched
     before = pipeline.last_search(project).winner.verdict.test_evaluations
-    shown = json.loads(run("evaluate", "--project", folder, "--audit", "start", "--json")[1])
+    shown = json.loads(run("evaluate", "--project", folder, "--audit", "conformal", "--json")[1])
     counted = (
         measurement["value"]
         for measurement in shown["evidence"]["measurements"]

@@ -108,8 +108,8 @@ def run_again(retraining: RetrainingRun, folder: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_6_kills_in_two_modes_do_not_change_the_result(retraining, tmp_path):
-    run_again(retraining, tmp_path, 3)
+def test_4_kills_in_two_modes_do_not_change_the_result(retraining, tmp_path):
+    run_again(retraining, tmp_path, 2)
 
 
 @pytest.mark.long

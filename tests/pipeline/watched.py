@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 from tests.pipeline import projects
@@ -27,11 +30,24 @@ def write(folder: Path, *, retrain: str = RETRAIN, table: pl.DataFrame | None = 
 
 
 def released(folder: Path) -> Project:
-    """Return the project with a live release."""
-    project = open_project(folder)
+    """Return the project with a live release; projects of equal files share one search in a process."""
+    files = tuple((path.name, path.read_bytes()) for path in sorted(folder.iterdir()) if path.is_file())
+    for made in (".headway", "keys"):
+        shutil.copytree(Path(_searched(files).name, made), folder / made)
+    return open_project(folder)
+
+
+@functools.cache
+def _searched(files: tuple[tuple[str, bytes], ...]) -> TemporaryDirectory[str]:
+    """Search and release a project of these files in a folder of its own."""
+    folder = TemporaryDirectory()
+    for name, content in files:
+        Path(folder.name, name).write_bytes(content)
+    project = open_project(Path(folder.name))
     data = pipeline.periods(project)
     pipeline.release(project, pipeline.optimize(project, pipeline.train(project, data), data), who="ada")
-    return project
+    project.state.close()
+    return folder
 
 
 def shifted() -> pl.DataFrame:

@@ -143,19 +143,19 @@ def promoting() -> Iterator[Stem]:
 
 
 @pytest.mark.slow
-def test_killed_20_times_during_a_release_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys):
-    killed_releasing(releasing, tmp_path, 20)
+def test_killed_10_times_during_a_release_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys):
+    killed_releasing(releasing, tmp_path, 10)
     expect_verified(tmp_path, capsys)
 
 
 @pytest.mark.slow
-def test_killed_10_times_while_creating_store_and_keys_the_next_run_releases(releasing, tmp_path):
-    killed_creating(releasing, tmp_path, 10)
+def test_killed_5_times_while_creating_store_and_keys_the_next_run_releases(releasing, tmp_path):
+    killed_creating(releasing, tmp_path, 5)
 
 
 @pytest.mark.slow
-def test_killed_20_times_during_a_promotion_the_next_check_finishes_it(promoting, tmp_path, capsys):
-    killed_promoting(promoting, tmp_path, 20)
+def test_killed_10_times_during_a_promotion_the_next_check_finishes_it(promoting, tmp_path, capsys):
+    killed_promoting(promoting, tmp_path, 10)
     expect_verified(tmp_path, capsys)
 
 

@@ -27,6 +27,12 @@ from headway.reporting.text import formatting
 pytestmark = pytest.mark.slow
 
 SECTIONS = build_sections(examined())
+ODD = fact("threshold", 0.3)  # a measurement without a section
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render_report(examined(ODD))
 
 
 def conclusions(report: ReportData, name: str) -> str:
@@ -326,24 +332,20 @@ def test_a_component_without_measurements_is_undecided() -> None:
     assert section.conclusions == ("Undecided: quantise.",) and section.picture() is None
 
 
-def test_metrics_that_did_not_run_are_listed_and_do_not_count_as_passed() -> None:
+def test_metrics_that_did_not_run_are_listed_and_do_not_count_as_passed(page: str) -> None:
     report = examined()
     assert not_run_findings(report) == (SILENT,) and other_findings(report) == (BUSY,)
-    page = render_report(report)
     assert "Not measured</h2>" in page and "They do not count as passed." in page
     assert "audit &#39;load&#39; did not run" in page and "other processes used the cores" in page
-    assert "Not measured</h2>" not in render_report(flights())
+    assert "Not measured</h2>" not in render_report(ReportData(title="all was measured"))
 
 
-def test_measurements_without_a_section_are_in_the_table() -> None:
-    odd = fact("threshold", 0.3)
-    report = examined(odd)
-    assert other_measurements(report, SECTIONS) == (odd,)
-    assert "Decision threshold" in render_report(report)
+def test_measurements_without_a_section_are_in_the_table(page: str) -> None:
+    assert other_measurements(examined(ODD), SECTIONS) == (ODD,)
+    assert "Decision threshold" in page
 
 
-def test_every_section_has_a_link_at_the_top_of_the_page() -> None:
-    page = render_report(examined())
+def test_every_section_has_a_link_at_the_top_of_the_page(page: str) -> None:
     assert all(f'<a href="#about-{name}">' in page and f'<h2 id="about-{name}">' in page for name in SECTIONS)
 
 

@@ -302,7 +302,6 @@ def test_unreadable_keys_are_an_error_before_the_server_listens(tmp_path):
     assert "ConfigError" in error and "keys.toml" in error
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_the_memory_of_large_bodies_is_returned_once_they_are_freed():
     run = subprocess.run([sys.executable, "-c", FREED], check=True, capture_output=True, text=True)
     assert int(run.stdout) < 16

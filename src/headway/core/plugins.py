@@ -13,6 +13,7 @@ import functools
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import re
 import sys
 import types
@@ -84,9 +85,8 @@ def names(kind: str) -> list[str]:
 
 
 def all_names() -> dict[str, list[str]]:
-    """Return the plug-ins of every kind; reads the entry points of all packages once."""
-    points = _metadata().entry_points()
-    return {kind: sorted({*own(kind), *(point.name for point in _outside(kind, points))}) for kind in _folders()}
+    """Return the plug-ins of every kind."""
+    return {kind: names(kind) for kind in _folders()}
 
 
 def own(kind: str) -> dict[str, Path]:
@@ -272,18 +272,36 @@ def _metadata() -> Any:
     return importlib.import_module("importlib.metadata")
 
 
-def _outside(kind: str, points: EntryPoints | None = None) -> list[EntryPoint]:
-    """Return the entry points of other packages, or those of a kind among `points`.
+def _outside(kind: str) -> list[EntryPoint]:
+    """Return the entry points of other packages.
 
     Those under the former name of a renamed kind count as well, with a warning.
     """
-    select = _metadata().entry_points if points is None else points.select
-    found = list(select(group=f"headway.{kind}"))
+    installed = _installed()
+    found = list(installed.select(group=f"headway.{kind}"))
     if kind in FORMER_KINDS:
-        for point in select(group=f"headway.{FORMER_KINDS[kind]}"):
+        for point in installed.select(group=f"headway.{FORMER_KINDS[kind]}"):
             warn_renamed(f"entry point {point.name}", f"headway.{FORMER_KINDS[kind]}", f"headway.{kind}")
             found.append(point)
     return found
+
+
+def _installed() -> EntryPoints:
+    """Return the entry points of all packages; they are read again once a folder on the path was changed."""
+    return _entry_points(tuple((entry, _changed_ns(entry)) for entry in sys.path))
+
+
+@functools.lru_cache(maxsize=1)
+def _entry_points(_path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    found: EntryPoints = _metadata().entry_points()
+    return found
+
+
+def _changed_ns(entry: str) -> int:
+    try:
+        return os.stat(entry or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _unknown(kind: str, name: str) -> PluginError:

@@ -89,7 +89,7 @@ def time_model(
     *,
     baseline: TimedBaseline | None = None,
     rounds: int,
-    round_ns: int = ROUND_NS,
+    round_ns: int | None = None,
     limit_s: float = math.inf,
     attempts: int = 1,
     meter: Callable[[], LoadMeter] | None = None,
@@ -106,8 +106,8 @@ def time_model(
         The model to compare with.
     rounds : int
         Number of rounds; an interval needs 20.
-    round_ns : int
-        Time to fill with calls in each round, ns. The figure of a round is the median of its calls.
+    round_ns : int, optional
+        Time to fill with calls in each round, ns; 3 ms by default. The figure of a round is the median of its calls.
     limit_s : float
         Longest time for all rounds, s. A slow model has fewer rounds, at least four, so its intervals are wider, and
         fewer rows in a batch whose call would take more than a sixteenth of that time.
@@ -130,7 +130,7 @@ def time_model(
     kinds = {name: ((model, *_distinct(timed.get(name, ()))), found) for name, found in inputs.items()}
 
     def run(watch: LoadMeter) -> tuple[dict[str, _Timings], list[float]]:
-        found = _run_kinds(kinds, rounds, round_ns, limit_ns, watch)
+        found = _run_kinds(kinds, rounds, round_ns or ROUND_NS, limit_ns, watch)
         timings = found["one_row"]
         return found, _block_times(timings.reference_ns if timings.paired else timings.variant)
 
@@ -604,7 +604,10 @@ def _rerun_interval(name: str, rounds: Sequence[Floats] | Floats, n_rows: int) -
     length = max(count // BLOCKS, 1)
     starts = np.random.default_rng(0).integers(0, count, (_RESAMPLES, -(-count // length)))
     picked = ((starts[:, :, None] + np.arange(length)) % count).reshape(_RESAMPLES, -1)[:, :count]
-    medians = np.array([np.median(np.concatenate([rounds[index] for index in chosen])) for chosen in picked.tolist()])
+    if isinstance(rounds, np.ndarray):
+        medians = np.median(rounds[picked].reshape(_RESAMPLES, -1), axis=1)
+    else:
+        medians = np.array([np.median(np.concatenate([rounds[one] for one in chosen])) for chosen in picked.tolist()])
     se = math.sqrt(2 * float(medians.var()) + RERUN**2)
     value = float(np.median(np.concatenate(rounds)))
     return _from_log(name, Estimate(value=value, se=se, dof=count - 1, method=_RERUN_METHOD), n_rows)

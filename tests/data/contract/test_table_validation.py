@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
@@ -82,7 +82,6 @@ def violations_of(result) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60)
 @given(ROWS)
 def test_the_plan_matches_a_row_by_row_reference_in_memory_and_as_a_stream(rows):
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")

@@ -124,7 +124,7 @@ HOSTILE = (0, 1, -1, 2, 7, 255, 1000, 70_000, 2**31 - 1, -(2**31))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["SymmetricTree", "Lossguide"])
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from(HOSTILE)), min_size=1, max_size=2))
 def test_any_altered_number_is_rejected_or_harmless_and_silent(
     policy: str, capfd: pytest.CaptureFixture[str], changes: list[tuple[float, int]]

@@ -209,7 +209,7 @@ def spoil(model: Any, way: tuple[str | int, ...], value: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from(HOSTILE)), min_size=1, max_size=3))
 def test_any_number_that_was_altered_is_refused_or_harmless_and_silent(
     capfd: pytest.CaptureFixture[str], changes: list[tuple[float, int]]

@@ -19,7 +19,7 @@ from headway.evaluation.context import AuditContext
 from headway.optimization.transforms import trees
 from headway.storage.blobs.files import Files
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("whole_rounds")]
 
 
 class Mean:

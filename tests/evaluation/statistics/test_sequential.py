@@ -104,12 +104,19 @@ def test_a_mean_that_swings_is_safe_while_its_running_average_is_within_the_limi
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "form",
-    [PROPORTION, *(pytest.param(form, marks=pytest.mark.long) for form in (PAIRED_LOSS, unpaired_difference(0.2)))],
+    ("form", "n_runs"),
+    [
+        (PROPORTION, 120),
+        *(
+            pytest.param(form, 300, marks=pytest.mark.long)
+            for form in (PROPORTION, PAIRED_LOSS, unpaired_difference(0.2))
+        ),
+    ],
 )
-def test_the_truth_is_outside_the_bounds_at_any_time_in_at_most_ten_percent_of_runs(form):
+def test_the_truth_is_outside_the_bounds_at_any_time_in_at_most_ten_percent_of_runs(form, n_runs):
+    """Of 120 runs, bounds that miss in 20 of 100 would miss at most 12 in 1 of 100 seeds."""
     rng, outside = np.random.default_rng(3), 0
-    for _ in range(300):
+    for _ in range(n_runs):
         if form.share:
             observations, truth = two_sides(rng, 1500, share=0.2, live=0.3, release=0.4), 0.1
         elif form is PROPORTION:
@@ -117,26 +124,26 @@ def test_the_truth_is_outside_the_bounds_at_any_time_in_at_most_ten_percent_of_r
         else:
             observations, truth = seen(rng.normal(0.01, 0.1, 1500).clip(-1, 1)), 0.01
         outside += missed(followed(form, observations, step=50), truth)
-    assert outside / 300 <= 0.10
+    assert outside / n_runs <= 0.10
 
 
 @pytest.mark.slow
 def test_repeated_keys_are_not_counted_as_evidence():
     """Thirty equal requests per key: counted by key the level holds, counted by request it would not."""
     rng, by_key, by_request = np.random.default_rng(4), 0, 0
-    for _ in range(200):
+    for _ in range(100):
         keys = rng.integers(0, 60, 1800)
         values = (rng.random(60) < 0.3)[keys]
         by_key += missed(followed(PROPORTION, seen(values, keys=keys), step=100), 0.3)
         by_request += missed(followed(PROPORTION, seen(values), step=100), 0.3)
-    assert by_key / 200 <= 0.10
-    assert by_request / 200 > 0.3
+    assert by_key / 100 <= 0.10
+    assert by_request / 100 > 0.3
 
 
 @pytest.mark.slow
 def test_errors_that_rise_from_two_to_ten_percent_are_found_within_120_requests_of_the_release():
     rng, needed = np.random.default_rng(5), []
-    for _ in range(80):
+    for _ in range(40):
         observations = two_sides(rng, 8000, share=0.05, live=0.02, release=0.1)
         found = followed(unpaired_difference(0.05), observations, step=100, alpha=0.05 / 8)
         needed.append(
