@@ -40,7 +40,7 @@ INSIDE = f"""
 import json, os, time
 from pathlib import Path
 began = time.perf_counter()
-import headway.cli.commands.serve
+import headway.cli.server_command
 imports = time.perf_counter() - began
 tick_s, booted = 1 / os.sysconf("SC_CLK_TCK"), time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 stats = dict()

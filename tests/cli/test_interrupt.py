@@ -107,7 +107,7 @@ def test_the_guard_installs_no_handler_in_another_thread():
 
 
 def test_an_interrupted_command_prints_how_to_continue(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "app", lambda: lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(cli, "app", lambda _: lambda _: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit) as ended:
         cli.main(["optimize", "--project", "my flights"])
     assert ended.value.code == cli.INTERRUPTED

@@ -75,22 +75,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    arguments = _with_current_names(arguments, console)
+    arguments = _with_current_names(arguments, _console())
     try:
         with InterruptGuard():
             code = app(arguments)(arguments)
-    except HeadwayError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost frame: the user gets the full error
+        return report_error(error, arguments)
+    return code if isinstance(code, int) else PASS
+
+
+def report_error(error: Exception | KeyboardInterrupt, arguments: Sequence[str]) -> int:
+    """Print the error that ended a command on stderr, and return the exit code."""
+    console = _console()
+    if isinstance(error, HeadwayError):
         console.print(str(error), style="red" if isinstance(error, Refused) else "", markup=False)
         return FAIL if isinstance(error, Refused) else USAGE
-    except KeyboardInterrupt as interrupt:
+    if isinstance(error, KeyboardInterrupt):
         again = shlex.join(["headway", *arguments])
-        console.print(f"interrupted: {str(interrupt) or SAVED}\n  to continue: {again}", markup=False)
+        console.print(f"interrupted: {str(error) or SAVED}\n  to continue: {again}", markup=False)
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the outermost frame: the user gets the full error
-        console.print(_unexpected(error), markup=False)
-        return USAGE
-    return code if isinstance(code, int) else PASS
+    console.print(_unexpected(error), markup=False)
+    return USAGE
+
+
+def _console() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _with_current_names(arguments: list[str], console: Console) -> list[str]:

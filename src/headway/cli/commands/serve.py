@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 from headway.cli.main import ProjectFolder
+from headway.cli.server_command import serve
 from headway.core import config
 from headway.reporting.console import print_result
 from headway.serving import process
@@ -33,6 +33,4 @@ def plugin(*references: str, project: ProjectFolder = Path("."), port: int | Non
 
     flags = {} if port is None else {"serve.port": str(port)}
     settings = config.load(project, flags=flags)
-    received = process.serve(settings, references or (f"{settings.project.name}@live",), announce=announce)
-    if received is signal.SIGINT:
-        raise KeyboardInterrupt("requests in flight were answered, and the prediction log is on disk")
+    serve(settings, references or (f"{settings.project.name}@live",), announce=announce)
