@@ -48,6 +48,7 @@ def ratios(found):
     return {seen.slice: seen for seen in found if isinstance(seen, Measurement) and seen.name == AS_CALLED}
 
 
+@pytest.mark.slow
 def test_a_table_is_passed_as_rows_of_a_dataframe_and_as_arrays():
     own, replacement = Recorder(), Recorder()
     found = ratios(time_as_called(own, replacement, ROWS))
@@ -56,6 +57,7 @@ def test_a_table_is_passed_as_rows_of_a_dataframe_and_as_arrays():
     assert str(found["dataframe_row"].baseline) == "Recorder, predict_proba of a DataFrame row, threads=1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows, kinds",
     [
@@ -69,11 +71,13 @@ def test_rows_are_passed_in_the_form_that_the_user_has(rows, kinds):
     assert list(ratios(time_as_called(Recorder(), Recorder(), rows))) == kinds
 
 
+@pytest.mark.slow
 def test_a_kind_of_row_that_the_model_refuses_is_left_out():
     found = time_as_called(Recorder(refuses=(pd.DataFrame,)), Recorder(), ROWS)
     assert list(ratios(found)) == ["array_row"]
 
 
+@pytest.mark.slow
 def test_columns_that_the_model_does_not_read_are_left_out():
     own = Recorder()
     time_as_called(own, Recorder(), ROWS.assign(day=1), names=["a", "c"])

@@ -17,6 +17,7 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_key_is_printed_once_and_listed_by_name_until_it_is_revoked(tmp_path, capsys):
     (tmp_path / "headway.toml").touch()
     assert run(capsys, tmp_path) == "no API key exists\n  try: headway api-keys new NAME\n"

@@ -54,6 +54,7 @@ def test_stored_bytes_are_returned_unchanged_by_digest(blobs: Blobs, content: by
     assert blobs.get(digest) == content
 
 
+@pytest.mark.slow
 def test_putting_again_changes_nothing(blobs: Blobs) -> None:
     assert blobs.put(b"model") == blobs.put(b"model")
     assert blobs.get(digest_of(b"model")) == b"model"
@@ -78,6 +79,7 @@ def test_what_one_client_stored_every_other_reads_at_once(backend: Callable[[], 
         assert [client.get(digest) for client in clients] == [b"content %d" % number] * 3
 
 
+@pytest.mark.slow
 def test_all_digests_are_listed_in_order(blobs: Blobs) -> None:
     expected = sorted(blobs.put(b"content %d" % number) for number in range(30))
     assert list(blobs.digests()) == expected

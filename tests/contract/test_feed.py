@@ -22,6 +22,7 @@ WAIT_S = 10.0
 Open = Callable[[], Feed]
 
 
+@pytest.mark.slow
 def test_every_feed_is_opened_by_its_address():
     assert sorted(known_addresses("feed")) == sorted(plugins.own("feed"))
     assert open_feed(Config()) is None

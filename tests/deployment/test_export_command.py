@@ -25,6 +25,7 @@ def exported(tmp_path, capsys, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("base", "message"),
     [("", "'' names no base image by its digest"), ("base@sha256:" + "0" * 64, "index.json cannot be read")],

@@ -15,12 +15,14 @@ from headway.deployment.python_packages import find_packages, stage
 TAG = sys.implementation.cache_tag
 
 
+@pytest.mark.slow
 def test_an_image_holds_the_base_install_and_nothing_else():
     names = {package.name for package in find_packages()}
     assert {"headway", "numpy", "onnxruntime", "msgspec", "uvloop", "httptools", "cryptography"} <= names
     assert not names & {"polars", "scikit-learn", "pytest", "lightgbm"}
 
 
+@pytest.mark.slow
 def test_an_extra_adds_its_packages():
     added = {package.name for package in find_packages(["names"])} - {package.name for package in find_packages()}
     assert added == {"names"}
@@ -32,6 +34,7 @@ def test_an_absent_package_is_named_with_the_command_that_installs_it():
     assert error.value.hint == "pip install 'headway[openvino]'"
 
 
+@pytest.mark.slow
 def test_files_of_headway_are_those_that_run():
     (own,) = (package for package in find_packages() if package.name == "headway")
     assert "headway/serving/process.py" in own.files and "headway/py.typed" in own.files

@@ -35,6 +35,7 @@ def threads_of_a_call(engine):
     return set(seen)
 
 
+@pytest.mark.slow
 def test_a_small_call_has_one_thread_and_a_large_one_those_of_the_library(content, monkeypatch):
     with threadpool_limits(limits=2, user_api="openmp"):
         assert threads_of_a_call(Sklearn(content, {})) == {1}

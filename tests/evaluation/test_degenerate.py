@@ -94,6 +94,7 @@ def test_every_metric_measures_a_degenerate_case_or_says_why_not(case, task, fit
             assert math.isfinite(measurement.value), (name, measurement)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_one_answer_for_all_rows_is_a_finding(task):
     evidence = measure(constant_answers(comparison(task, true_model(task))), ["quality"], dataset_digest="", period="x")

@@ -166,6 +166,7 @@ def many(count: int, *, rows: int = 3_000, missing: int = 5) -> Comparison:
     return replace(subject, scores=scores, reference_scores=reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 77, 150])
 def test_the_area_of_many_classes_is_the_mean_over_those_that_occur(count):
     subject = many(count, missing=0 if count == 3 else 5)

@@ -19,6 +19,7 @@ def cost(threshold, labels, scores, false_positive, false_negative):
     return false_positive * (decided & (labels == 0)).sum() + false_negative * (~decided & (labels == 1)).sum()
 
 
+@pytest.mark.slow
 @given(scored, st.floats(0.1, 10), st.floats(0.1, 10))
 def test_no_other_threshold_costs_less_and_none_is_a_score(rows, false_positive, false_negative):
     scores, labels = np.array([s / 10 for s, _ in rows]), np.array([float(label) for _, label in rows])

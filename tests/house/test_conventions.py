@@ -39,6 +39,7 @@ def machine_paths(path: str, text: str) -> list[str]:
     return [f"{path}:{number}: {found[0]}" for number, line in lines if (found := ELSEWHERE.search(line))]
 
 
+@pytest.mark.slow
 def test_every_file_and_public_class_has_a_docstring() -> None:
     fail_with(line for source in sources("src") for line in undocumented(source))
 
@@ -48,6 +49,7 @@ def test_no_test_is_skipped_or_allowed_to_fail() -> None:
     fail_with(line for source in sources("tests") for line in skipping(source))
 
 
+@pytest.mark.slow
 def test_no_file_names_a_path_of_one_machine_or_a_registry() -> None:
     texts = {path: (ROOT / path).read_bytes().decode("utf-8", "replace") for path in tracked()}
     fail_with(line for path, text in texts.items() for line in machine_paths(path, text))

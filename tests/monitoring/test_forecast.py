@@ -52,6 +52,7 @@ def test_a_month_that_moved_has_a_p_value_below_the_level_of_any_month():
     assert int(np.argmin(found["period"].by_feature)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lean", [0.0, 0.7])
 def test_quiet_months_have_no_small_p_value(lean):
     for seed in range(5):

@@ -105,6 +105,7 @@ def test_drift_is_tested_at_the_level_of_the_budget():
     assert {finding.limit for finding in february.drift.findings if finding.code == "O001"} == {answer.level}
 
 
+@pytest.mark.slow
 def test_a_ticket_is_not_reported_for_a_period_before_it_was_opened():
     config = Config(retrain=RetrainSection(rows_grown=1.5))
     context = MonitoringContext(deployed=deployed(), config=config, budget=Budget([]))

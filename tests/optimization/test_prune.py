@@ -63,6 +63,7 @@ def context(tmp_path) -> TransformContext:
     return context_in(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_half_and_a_quarter_are_offered_and_opened_by_the_kernels(context):
     model = baseline_of(text(trees=20), context)
     variants = plugin(model, context)

@@ -39,6 +39,7 @@ def machine(folder: Path, name: str) -> ModelRegistry:
     )
 
 
+@pytest.mark.slow
 def test_a_release_of_one_machine_is_loaded_by_another(tmp_path: Path, small: SmallS3) -> None:
     first, second = machine(tmp_path, "first"), machine(tmp_path, "second")
     digest = first.publish(release(), FILES)
@@ -53,11 +54,13 @@ def test_a_release_of_one_machine_is_loaded_by_another(tmp_path: Path, small: Sm
     assert digest[7:23] in caught.value.where
 
 
+@pytest.mark.slow
 def test_a_release_that_was_not_shared_is_refused(tmp_path: Path, small: SmallS3) -> None:
     with pytest.raises(Refused, match="cannot be read"):
         machine(tmp_path, "first").point("flights@live", "sha256:" + "a" * 64, passed())
 
 
+@pytest.mark.slow
 def test_a_release_that_was_signed_again_by_another_machine_is_fetched_again(tmp_path: Path, small: SmallS3) -> None:
     first, second = machine(tmp_path, "first"), machine(tmp_path, "second")
     digest = first.publish(release(), FILES)
@@ -71,6 +74,7 @@ def test_a_release_that_was_signed_again_by_another_machine_is_fetched_again(tmp
     assert second.resolve(f"flights@{digest[7:17]}").files == FILES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../outside", "/etc/x", "sub/model.onnx", ".hidden"])
 def test_a_shared_release_cannot_write_outside_its_folder(tmp_path: Path, small: SmallS3, name: str) -> None:
     first, second = machine(tmp_path, "first"), machine(tmp_path, "second")
@@ -82,6 +86,7 @@ def test_a_shared_release_cannot_write_outside_its_folder(tmp_path: Path, small:
     assert not second.folder.exists()
 
 
+@pytest.mark.slow
 def test_a_changed_byte_of_a_shared_release_is_refused(tmp_path: Path, small: SmallS3) -> None:
     first, second = machine(tmp_path, "first"), machine(tmp_path, "second")
     digest = first.publish(release(), FILES)

@@ -115,6 +115,7 @@ def test_all_of_a_store_is_copied_to_a_folder_where_it_verifies(
     assert "2 pointer updates" in messages
 
 
+@pytest.mark.slow
 def test_a_migration_that_was_interrupted_goes_on_where_it_ended(
     config: Config, filled: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_record_that_another_process_added_to_the_target_is_found(
         migrate_store(config, str(tmp_path / "store"), str(tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_many_records_and_blobs_are_counted_while_they_are_copied(
     config: Config, filled: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +289,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("outside")
 @pytest.mark.parametrize("scheme", ["table", "file"])
 def test_each_address_takes_what_it_can_hold_and_gives_it_back(

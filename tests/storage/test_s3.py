@@ -200,6 +200,7 @@ def test_a_release_is_listed_once_all_of_its_files_are_there(small: SmallS3) -> 
         blobs.load_release("flights", "sha256:ab")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["small", pytest.param("seaweed", marks=pytest.mark.services)])
 def test_old_versions_are_deleted_by_name_in_a_bucket_that_keeps_them(
     server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

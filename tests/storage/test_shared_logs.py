@@ -51,6 +51,7 @@ def keys_in(root: Path) -> list[str | None]:
     return [key for path in traffic.all_segments(root) for key in segments.load(path)["key"] if key]
 
 
+@pytest.mark.slow
 def test_segments_are_shipped_in_order_and_read_back_on_another_machine(address: str, tmp_path: Path) -> None:
     first, second = SharedLogs(address, tmp_path / "first"), SharedLogs(address, tmp_path / "second")
     for number in (3, 1, 2):
@@ -72,6 +73,7 @@ def test_the_first_segments_are_there_before_later_ones(small: SmallS3, tmp_path
     assert ["0001-" in put for put in puts] == [True, False]
 
 
+@pytest.mark.slow
 def test_a_segment_that_was_shipped_before_an_interruption_is_there_once(small: SmallS3, tmp_path: Path) -> None:
     logs, path = SharedLogs(ADDRESS, tmp_path), segment(tmp_path, 1)
     content = path.read_bytes()
@@ -82,6 +84,7 @@ def test_a_segment_that_was_shipped_before_an_interruption_is_there_once(small: 
     assert keys_in(logs.refresh()) == ["key-1"]
 
 
+@pytest.mark.slow
 def test_an_outage_leaves_the_rest_to_be_shipped_later_in_order(small: SmallS3, tmp_path: Path) -> None:
     logs = SharedLogs(ADDRESS, tmp_path)
     for number in (1, 2, 3):
@@ -110,6 +113,7 @@ def test_what_is_incomplete_or_was_removed_before_is_not_shipped(small: SmallS3,
     assert [segments.written_ns(found) for found in logs.waiting()] == [2]
 
 
+@pytest.mark.slow
 def test_the_cache_follows_what_is_replaced_and_deleted(small: SmallS3, tmp_path: Path) -> None:
     ours, theirs = SharedLogs(ADDRESS, tmp_path / "ours"), SharedLogs(ADDRESS, tmp_path / "theirs")
     for number in (1, 2):
@@ -127,6 +131,7 @@ def test_the_cache_follows_what_is_replaced_and_deleted(small: SmallS3, tmp_path
     assert keys_in(theirs.refresh()) == ["rewritten"]
 
 
+@pytest.mark.slow
 def test_a_rewriting_that_was_interrupted_is_begun_again_from_the_object(small: SmallS3, tmp_path: Path) -> None:
     logs, path = SharedLogs(ADDRESS, tmp_path), segment(tmp_path, 1)
     logs.ship()
@@ -141,6 +146,7 @@ def test_a_rewriting_that_was_interrupted_is_begun_again_from_the_object(small: 
     assert keys_in(logs.refresh()) == ["key-1"]
 
 
+@pytest.mark.slow
 def test_objects_whose_keys_are_not_those_of_segments_are_not_copied(small: SmallS3, tmp_path: Path) -> None:
     for key in ("log/../../outside.arrow", "log/flights/a/1.txt", "labels/flights/.x.arrow", "log/x.arrow"):
         small.objects[f"bucket/team/{key}"] = [Stored(b"content")]
@@ -165,6 +171,7 @@ def test_a_log_that_changes_under_every_copy_is_an_error(small: SmallS3, tmp_pat
         logs.refresh()
 
 
+@pytest.mark.slow
 def test_small_segments_are_merged_and_their_rows_are_there_once(address: str, tmp_path: Path) -> None:
     logs = SharedLogs(address, tmp_path)
     for number in range(1, 13):
@@ -177,6 +184,7 @@ def test_small_segments_are_merged_and_their_rows_are_there_once(address: str, t
     assert logs.merge(before_ns=11, span_ns=100, part=traffic.MERGED) == 0
 
 
+@pytest.mark.slow
 def test_one_machine_rewrites_at_a_time(small: SmallS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = SharedLogs(ADDRESS, tmp_path / "ours"), SharedLogs(ADDRESS, tmp_path / "theirs")
     for number in range(1, 10):
@@ -196,6 +204,7 @@ def test_one_machine_rewrites_at_a_time(small: SmallS3, tmp_path: Path, monkeypa
             assert renew, "a lock that is too old was left by a machine that ended"
 
 
+@pytest.mark.slow
 def test_one_of_many_machines_takes_over_the_lock_of_one_that_ended(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +221,7 @@ def test_one_of_many_machines_takes_over_the_lock_of_one_that_ended(
     assert ended._bucket.get(_shared_logs._REWRITING), "the lock of the other machine stays"
 
 
+@pytest.mark.slow
 def test_old_segments_are_deleted(address: str, tmp_path: Path) -> None:
     logs = SharedLogs(address, tmp_path)
     for number in range(1, 6):
@@ -221,6 +231,7 @@ def test_old_segments_are_deleted(address: str, tmp_path: Path) -> None:
     assert [*map(segments.written_ns, logs.paths())] == [4, 5]
 
 
+@pytest.mark.slow
 def test_readers_of_a_project_use_the_store_of_its_logs(small: SmallS3, tmp_path: Path) -> None:
     config = Config(folder=str(tmp_path), store=StoreSection(logs=ADDRESS))
     segment(config.state, 1)
@@ -234,6 +245,7 @@ def test_readers_of_a_project_use_the_store_of_its_logs(small: SmallS3, tmp_path
         open_logs(Config(folder=str(tmp_path), store=StoreSection(logs="redis://cache.example/0")))
 
 
+@pytest.mark.slow
 def test_a_store_of_logs_that_ignores_conditional_writes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +256,7 @@ def test_a_store_of_logs_that_ignores_conditional_writes_is_refused(
             open_logs(Config(folder=str(tmp_path), store=StoreSection(logs=ADDRESS)))
 
 
+@pytest.mark.slow
 def test_a_forked_process_ships_by_a_client_of_its_own(small: SmallS3, tmp_path: Path) -> None:
     logs = SharedLogs(ADDRESS, tmp_path)
     segment(tmp_path, 1)

@@ -54,6 +54,7 @@ def test_added_and_removed_rows_are_counted_with_repeats():
     assert (found.rows, found.rows_added, found.rows_removed) == ((3000, 2995), 5, 10)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 9), max_size=20), st.lists(st.integers(0, 9), max_size=20), st.integers(1, 5))
 def test_rows_are_counted_range_by_range(before: list[int], after: list[int], range_rows: int):
     one, other = (pl.DataFrame({"n": pl.Series(values, dtype=pl.Int64)}) for values in (before, after))

@@ -31,6 +31,7 @@ def alternating(values):
     return np.concatenate([[ordered[-1 - i // 2] if i % 2 else ordered[i // 2]] for i in range(len(values))])
 
 
+@pytest.mark.slow
 @given(st.floats(0.5, 1 - 1e-6), st.integers(3, 1000))
 def test_the_student_quantile_is_that_of_scipy(p, dof):
     assert student_quantile(p, dof) == pytest.approx(stats.t.ppf(p, dof), rel=1e-7, abs=1e-9)

@@ -110,6 +110,7 @@ def test_without_onnx_the_error_names_the_install_command(tmp_path: Path, monkey
     assert error.value.hint == install("onnx")
 
 
+@pytest.mark.slow
 def test_a_graph_in_memory_whose_weights_are_not_is_refused(tmp_path: Path) -> None:
     model = onnx.load(saved(tmp_path), load_external_data=False)
     with pytest.raises(EngineError, match=r"the graph keeps its weights in another file: 'weights\.bin'"):
@@ -140,6 +141,7 @@ def test_the_process_itself_ends_a_graph_after_its_cpu_time(monkeypatch: pytest.
     assert limits[0] == (resource.RLIMIT_CPU, 3) and limits[1][1] > 100 << 20
 
 
+@pytest.mark.slow
 def test_a_graph_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     file = ModelFile(content=total(DOUBLE), suffix=".onnx")
     assert import_fitted_model(file).width == 3
@@ -154,6 +156,7 @@ def test_a_graph_that_ends_its_process_is_an_error(monkeypatch: pytest.MonkeyPat
         import_fitted_model(ModelFile(content=total() + b"\x08\x0a", suffix=".onnx"))
 
 
+@pytest.mark.slow
 def test_an_error_of_the_process_is_that_of_the_import() -> None:
     with pytest.raises(EngineError, match="these bytes are not a model that ONNX Runtime") as error:
         import_fitted_model(ModelFile(content=b"onnx?", suffix=".onnx"))

@@ -57,6 +57,7 @@ def test_a_file_outside_the_snapshot_or_a_pickle_is_not_opened(tmp_path):
         open_model_file(sklearn_snapshot(tmp_path, file="model.pkl"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.onnx", "onnx/model.onnx"])
 def test_a_graph_that_reads_a_table_is_opened(name, tmp_path):
     nodes = [onnx.helper.make_node("ReduceSum", ["rows", "axis"], ["scores"], keepdims=1)]

@@ -87,6 +87,7 @@ def test_models_of_xgboost_and_catboost_are_imported(tmp_path):
     assert imported_from(folder).engine == "catboost"
 
 
+@pytest.mark.slow
 def test_a_graph_takes_the_names_of_the_signature(tmp_path):
     nodes = [onnx.helper.make_node("ReduceSum", ["rows", "axis"], ["scores"], keepdims=1)]
     content = graph(nodes, [("rows", DOUBLE, [None, 3])], [("scores", DOUBLE, [None, 1])], {"axis": np.array([1])})

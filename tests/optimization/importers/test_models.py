@@ -282,6 +282,7 @@ TWO_HEADS = graph(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["regression", "binary", "ranking"])
 def test_a_model_of_several_outputs_is_refused_by_name_where_the_task_needs_one(task: str, tmp_path: Path) -> None:
     rows = numbers(np.array([0.0, 1.0] * 4), task)

@@ -28,6 +28,7 @@ def test_a_paragraph_reads_as_the_text_that_was_escaped(text: str) -> None:
     assert read(escape_markdown(text)) == one_line(text)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(MARKED, MARKED), min_size=1, max_size=3))
 def test_a_table_has_a_cell_a_text(rows: list[tuple[str, str]]) -> None:
     table = Table(

@@ -72,6 +72,7 @@ def request(number: int, *, rows: int = 32, caller: str = "a") -> RecordingCall:
     return RecordingCall(*[[float(number)] * 3] * rows, key=f"{caller}-{number}", caller=caller)
 
 
+@pytest.mark.slow
 def test_a_full_log_delays_answers_and_loses_no_row(tmp_path):
     served = Served(tmp_path)
     calls = served.fill()
@@ -129,6 +130,7 @@ def test_with_a_log_writer_that_is_gone_the_server_answers_on_after_5_s_and_coun
     assert again.replies == 1 and not served.plane.congested
 
 
+@pytest.mark.slow
 def test_a_canary_in_shadow_and_a_batch_on_a_thread_wait_as_well(tmp_path):
     gate = BlockingEngine()
     slow = dataclasses.replace(ECHO, digest="sha256:" + "b" * 64, engine=gate, latency=LatencyEstimator(5e9, 5e9))

@@ -158,6 +158,7 @@ def test_an_idle_connection_holds_no_body():
         assert connection._body == b"" and held(server) == 0
 
 
+@pytest.mark.slow
 def test_pipelined_requests_beyond_a_few_hundred_are_read_once_earlier_ones_are_answered(monkeypatch):
     monkeypatch.setattr(http_connection, "_TURN_S", 60.0)
     with serving(loaded()) as server, Peer(server) as peer:

@@ -180,6 +180,7 @@ def test_the_target_of_a_message_is_found() -> None:
         message_target("text")
 
 
+@pytest.mark.slow
 @given(st.sampled_from([*COMMON, *UNCOMMON]), st.data())
 @settings(max_examples=400, deadline=None)
 def test_a_mutated_message_is_read_as_the_library_reads_it_or_not_at_all(

@@ -316,6 +316,7 @@ def bodies(draw: st.DrawFn) -> tuple[str, str]:
     return name, "{" + ",".join(draw(st.permutations(members))) + "}"
 
 
+@pytest.mark.slow
 @given(bodies())
 @settings(max_examples=300, deadline=None)
 def test_a_request_of_any_form_is_read_or_rejected_as_without_the_extension(drawn: tuple[str, str]) -> None:
@@ -326,6 +327,7 @@ def test_a_request_of_any_form_is_read_or_rejected_as_without_the_extension(draw
 replacements = st.sampled_from(list(b'"[]{},:\\ 0-.eE1n\xff'))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(COMMON), st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_mutated_request_is_read_or_rejected_as_without_the_extension(

@@ -212,6 +212,7 @@ def test_the_nearest_column_name_is_suggested():
     assert error.value.hint == "nearest: carrier"
 
 
+@pytest.mark.slow
 @given(st.lists(finite, min_size=1, max_size=20), st.text())
 def test_answers_read_back_as_the_same_floats_and_id(values, id):
     body = ResponseWriter(name="flights", version="abc", output="p").write(id, values, len(values))

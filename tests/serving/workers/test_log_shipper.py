@@ -106,6 +106,7 @@ def test_while_the_store_is_away_segments_wait_and_are_shipped_later_in_order(
     assert [int(request.split("/")[-1][:20]) for request in small.requests] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_segment_of_a_pass_that_is_not_done_waits(tmp_path: Path, small: SmallS3, buffers: LogBuffers) -> None:
     ours = shipper(tmp_path, buffers, {})
     segment(tmp_path, 1)
@@ -118,6 +119,7 @@ def test_a_segment_of_a_pass_that_is_not_done_waits(tmp_path: Path, small: Small
     assert shipped(small) == [1, 2]
 
 
+@pytest.mark.slow
 def test_another_error_is_logged_and_shipping_goes_on(
     tmp_path: Path, small: SmallS3, buffers: LogBuffers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,6 +143,7 @@ def test_another_error_is_logged_and_shipping_goes_on(
     assert shipped(small) == [1]
 
 
+@pytest.mark.slow
 def test_old_segments_are_deleted_and_small_ones_merged_in_the_store(
     tmp_path: Path, small: SmallS3, buffers: LogBuffers
 ) -> None:

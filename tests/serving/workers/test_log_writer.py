@@ -138,6 +138,7 @@ def by_request(columns: Mapping[str, object]) -> dict[str, list[object]]:
     return {name: [column[index] for index in order.tolist()] for name, column in columns.items()}
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(kinds, st.integers(0, 3)), min_size=1, max_size=40))
 def test_records_that_are_decoded_together_give_the_rows_of_each(drawn):
     fields = {
@@ -501,6 +502,7 @@ def test_what_a_log_that_samples_has_no_space_for_is_lost(tmp_path):
     assert len(log.read_saved()) + log.lost["flights"] == 20 * 60 and log.lost
 
 
+@pytest.mark.slow
 def test_losses_of_more_releases_than_there_is_space_for_are_counted_without_their_span(tmp_path):
     log = Logging(tmp_path, size_bytes=8192, log_wait_s=0)
     for number in range(70):
@@ -508,6 +510,7 @@ def test_losses_of_more_releases_than_there_is_space_for_are_counted_without_the
     assert log.lost["flights"] == 200 * 70 and log.log_writer.write()
 
 
+@pytest.mark.slow
 def test_small_segments_are_merged_and_each_reader_gets_each_row_once(tmp_path):
     log = Logging(tmp_path)
     folder = traffic.log_folder(tmp_path, "flights", LOADED.digest)
@@ -566,6 +569,7 @@ def test_a_segment_that_cannot_be_read_and_one_with_other_columns_are_not_merged
     assert segments.merge(folder, before_ns=time.time_ns(), span_ns=1 << 62, part=traffic.MERGED) == 0
 
 
+@pytest.mark.slow
 def test_large_segments_are_left_alone_and_the_merged_ones_hold_one_span_of_time(tmp_path, monkeypatch):
     names = [f"{number:020}-1-0{segments.SUFFIX}" for number in range(40)]
     for name in names:

@@ -61,11 +61,13 @@ def structural(seed: int = 0) -> pl.DataFrame:
     return pl.DataFrame({**columns, "source": "s", "label": employed.astype(np.int64)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_values_under_which_the_outcome_cannot_occur_have_no_finding(seed):
     assert plugin(CheckContext(dataset=dataset(structural(seed)))) == []
 
 
+@pytest.mark.slow
 def test_a_trigger_among_such_values_is_still_found():
     found = plugin(CheckContext(dataset=dataset(triggered(structural(), 115, column="x"))))
     assert [finding.where for finding in found] == ["x=777.0"]

@@ -25,6 +25,7 @@ def test_ten_percent_of_flipped_labels_warn_with_share_and_interval():
     assert "60 groups" in finding.message
 
 
+@pytest.mark.slow
 def test_a_count_of_few_groups_has_a_range_too():
     dataset, _ = flipped()
     few = with_column(dataset, group=pl.Series(np.arange(len(dataset.table)) * 8 // len(dataset.table)))
