@@ -60,7 +60,7 @@ def messages(text: str) -> list[str]:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_server_says_the_same_and_ends_with_the_same_code(tmp_path, number, code):
     project(tmp_path)
-    said = {}
+    printed = {}
     for how in (PLAIN, FULL):
         with started(how, tmp_path) as process:
             assert process.stdout is not None and process.stderr is not None
@@ -69,11 +69,11 @@ def test_a_server_says_the_same_and_ends_with_the_same_code(tmp_path, number, co
             process.send_signal(number)
             text = process.stderr.read()
         assert process.returncode == code
-        said[how] = messages(text)
+        printed[how] = messages(text)
         if how == PLAIN and number is signal.SIGTERM:
             imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in text.splitlines()}
             assert "numpy" in imported and not imported & {"cyclopts", "rich"}
-    assert said[PLAIN] == said[FULL]
+    assert printed[PLAIN] == printed[FULL]
 
 
 @pytest.mark.slow
