@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,16 @@ def free_port() -> int:
     """Return a TCP port of loopback that is free."""
     with closing(socket.create_server(("127.0.0.1", 0))) as bound:
         return int(bound.getsockname()[1])
+
+
+def free_ports(count: int) -> int:
+    """Return the first of some neighboring TCP ports of loopback that are free."""
+    while True:
+        first = free_port()
+        with ExitStack() as stack, suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                stack.enter_context(closing(socket.create_server(("127.0.0.1", port))))
+            return first
 
 
 def status(port: int, path: str) -> int:
@@ -116,14 +126,14 @@ class Podman:
     """podman with its images and containers in a folder of its own, on the network of this machine."""
 
     def __init__(self, folder: Path) -> None:
-        self._command = (
+        self.command = (
             *("podman", "--root", f"{folder}/images", "--runroot", f"{folder}/run"),
             *("--runtime", "runc", "--cgroup-manager", "cgroupfs"),
         )
 
     def __call__(self, *words: str) -> str:
         """Run a command of podman, and return what it prints."""
-        return _run(*self._command, *words)
+        return _run(*self.command, *words)
 
     def pull(self, image: str) -> None:
         """Pull an image by its digest, which podman verifies."""

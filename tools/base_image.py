@@ -19,7 +19,7 @@ from headway.core.record import digest_of
 from headway.deployment import oci
 
 SUITE = "trixie"
-PACKAGES = "python3-minimal,libpython3-stdlib,libstdc++6,ca-certificates,media-types,tzdata"
+PACKAGES = "python3-minimal,libpython3-stdlib,libstdc++6,libgomp1,ca-certificates,media-types,tzdata"
 WITHOUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
 WITH = ("/usr/share/doc/*/copyright",)
 UNUSED = (

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -16,8 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
+from tests.house.pages import code_blocks
 from tests.house.source_tree import ROOT
+from tests.storage import postgres, seaweed
 
 from bench import containers
 from headway.core import config
@@ -28,9 +35,11 @@ from headway.core.verdict import Verdict
 from headway.deployment import image, kubernetes
 from headway.deployment._yaml import to_yaml
 from headway.deployment.python_packages import InstalledPackage, find_packages
-from headway.registry.model_registry import ModelRegistry
+from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.project import Project, open_project
 from headway.registry.sign import init_keys, load_trusted
 from headway.serving.auth.keys import create_key
+from headway.serving.loading import version_of
 
 pytestmark = pytest.mark.services
 ROW = (0.5, -1.0, 2.0)
@@ -81,6 +90,7 @@ class Cluster:
 
     podman: containers.Podman
     registry: containers.Registry
+    base: str
     images: dict[str, Pushed]
     key: str
     keys_file: bytes
@@ -135,7 +145,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         }
         for entry in images.values():
             podman.pull(entry.reference)
-        yield Cluster(podman, registry, images, key, (folder / "keys.toml").read_bytes(), folder)
+        yield Cluster(podman, registry, base, images, key, (folder / "keys.toml").read_bytes(), folder)
 
 
 def pushed(
@@ -228,6 +238,136 @@ def wait_until(done, *, within_s: float = 60.0) -> None:
     while not done():
         assert time.monotonic() < ends
         time.sleep(0.01)
+
+
+@pytest.fixture
+def reader(cluster, tmp_path: Path) -> Iterator[Reader]:
+    """Provide the folder of a reader with a live release, an earlier one, and servers of their own."""
+    with postgres.server() as database, seaweed.server() as bucket:
+        bucket.create_bucket("team")
+        environment = {
+            **os.environ,
+            **bucket.environment,
+            "HOME": str(tmp_path),
+            "PATH": os.pathsep.join([str(programs(cluster, tmp_path)), os.environ["PATH"]]),
+            "PGPASSWORD": postgres.PASSWORD,
+            "DATABASE": database.create_database(),
+            "BUCKET": "s3://team",
+            "REGISTRY": cluster.registry.host,
+            "BASE": cluster.base,
+            "HEADWAY_OPTIMIZE_TRANSFORMS": '["onnx"]',
+        }
+        run_in(tmp_path, "headway init deliveries && cd deliveries && headway optimize && headway release", environment)
+        (ask,) = [block for block in code_blocks("docs/tutorial.md", "bash") if block.startswith("cat > request.json")]
+        run_in(tmp_path / "deliveries", ask.partition("curl")[0], environment)
+        yield Reader(tmp_path / "deliveries", database, bucket, environment)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of a page: their project, their servers, and their environment."""
+
+    folder: Path
+    database: postgres.Postgres
+    bucket: seaweed.Seaweed
+    environment: Mapping[str, str]
+
+    def release_again(self) -> None:
+        """Release the live model once more, as another release."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOME", self.environment["HOME"])
+            registry = ModelRegistry.from_config(config.load(self.folder))
+            bundle = registry.resolve("deliveries@live")
+            digest = registry.publish(replace(bundle.release, made_at="later"), bundle.files)
+            reason = UpdateReason(who="a reader", why="another", verdict=bundle.release.verdict)
+            registry.point("deliveries@live", digest, reason)
+            registry.state.close()
+
+    def project(self) -> Project:
+        """Open the project at its shared stores."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("HOME", "PGPASSWORD", *self.bucket.environment):
+                patch.setenv(name, self.environment[name])
+            return open_project(self.folder)
+
+    def waiting_jobs(self) -> int:
+        """Return how many jobs in containers ask for a lease: each is process 1 of its container."""
+        query = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'process 1 of %' AND query LIKE '%advisory%'"
+        )
+        with self.database.connect() as connection:
+            return connection.execute(query.encode()).fetchone()[0]
+
+
+def programs(cluster: Cluster, folder: Path) -> Path:
+    """Write programs that find the test's registry, and keep pods and images where the test removes them."""
+    made = folder / "bin"
+    made.mkdir()
+    registries = folder / "registries.conf"
+    registries.write_text(f'[[registry]]\nlocation = "{cluster.registry.host}"\ninsecure = true\n')
+    installed = Path(sys.executable).parent
+    commands = {
+        "podman": shlex.join([shutil.which("podman"), *cluster.podman.command[1:]]),
+        "skopeo": shlex.join([shutil.which("skopeo"), "--insecure-policy", "--registries-conf", str(registries)]),
+        "headway": str(installed / "headway"),
+        "python": sys.executable,
+    }
+    for name, command in commands.items():
+        environment = f"CONTAINERS_REGISTRIES_CONF={registries} PODMAN_IGNORE_CGROUPSV1_WARNING=1"
+        (made / name).write_text(f'#!/bin/sh\nexec env {environment} {command} "$@"\n')
+        (made / name).chmod(0o755)
+    return made
+
+
+def run_in(folder: Path, commands: str, environment: Mapping[str, str]) -> str:
+    """Run shell commands, the first failure of which is an error; return what they print."""
+    script = ["timeout", "900", "bash", "-euo", "pipefail", "-c", commands]
+    ended = subprocess.run(script, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_the_page_on_teams_leads_to_two_servers_and_a_nightly_job(cluster, reader):
+    """Run the commands of the page, then two schedulers at once, of which one works at a time."""
+    declares, *blocks = code_blocks("docs/how-to/team.md", "sh")
+    assert set(re.findall(r"(\w+)=", declares)) <= reader.environment.keys()
+    reader.release_again()
+    first = containers.free_ports(2)
+    commands = "\n".join(blocks).replace("8080", str(first)).replace("8081", str(first + 1))
+    run_in(reader.folder, commands, reader.environment)
+    project = reader.project()
+    live = version_of(project.registry.resolve("deliveries@live").digest)
+    key = (reader.folder / "caller.key").read_text().strip()
+    request = (reader.folder / "request.json").read_text()
+    for port in (first, first + 1):
+        wait_until(lambda port=port: ask_version(port, key, request) == live, within_s=10)
+    log = {"Bucket": "team", "Prefix": "headway/log/deliveries/"}
+    wait_until(lambda: reader.bucket.client().list_objects_v2(**log)["KeyCount"] > 0)
+    assert "no open ticket" in cluster.podman("logs", "deliveries-retrain-retrain")
+
+    with project.lease("retrain"):
+        cluster.podman("pod", "start", "deliveries-retrain")
+        assert cluster.podman("wait", "deliveries-retrain-retrain") != "0"
+    said = run_in(reader.folder, "podman logs deliveries-retrain-retrain 2>&1", reader.environment)
+    assert "is already being done by process" in said
+    with project.lease("watch"):
+        cluster.podman("pod", "start", "deliveries-watch")
+        wait_until(lambda: reader.waiting_jobs() == 1)
+        state = cluster.podman("inspect", "--format", "{{.State.Status}}", "deliveries-watch-watch")
+        assert state == "running"
+    assert cluster.podman("wait", "deliveries-watch-watch") in ("0", "3")
+    project.state.close()
+
+
+def ask_version(port: int, key: str, request: str) -> str:
+    """Send a request, and return the version of the release that answered."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/v2/models/deliveries/infer", request, {"Authorization": f"Bearer {key}"})
+        return json.loads(connection.getresponse().read())["model_version"]
+    finally:
+        connection.close()
 
 
 def test_a_layer_that_was_changed_in_the_registry_is_not_fetched(cluster):

@@ -27,7 +27,10 @@ IMAGE = f"registry.example:5000/ml/flights@{DIGEST}"
 INFO = 1
 CHART = ROOT / "deploy/helm/headway"
 SHARED = StoreSection(
-    state="postgresql://ann@db.example/headway", logs="s3://logs/flights", feed="redis://r.example:6380/0"
+    state="postgresql://ann@db.example/headway",
+    blobs="s3://models/flights",
+    logs="s3://logs/flights",
+    feed="redis://r.example:6380/0",
 )
 
 
@@ -37,11 +40,17 @@ def workload(**fields: object) -> kubernetes.Workload:
     )
 
 
-def watched(tmp_path: Path, **fields: object) -> list[dict]:
-    """Return the manifests of a server with a CronJob, by the files of a project."""
-    (tmp_path / "headway.toml").write_text('[project]\nname = "flights"\n')
+def watched(tmp_path: Path, *, toml: str = "", **fields: object) -> list[dict]:
+    """Return the manifests of a server with CronJobs, by the files of a project."""
+    (tmp_path / "headway.toml").write_text(f'[project]\nname = "flights"\n{toml}')
     settings = config.load(tmp_path, environment={})
     return kubernetes.manifests(workload(watch_image=IMAGE, store=SHARED, **fields), settings)
+
+
+def job(documents: list[dict], work: str) -> dict:
+    """Return the pod of a CronJob."""
+    (found,) = [document for document in documents if document["metadata"]["name"] == f"flights-{work}"]
+    return found["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
 
 def by_kind(documents: list[dict]) -> dict[str, dict]:
@@ -70,11 +79,9 @@ def test_a_server_has_all_of_its_objects(tmp_path):
 
 
 def test_every_pod_follows_the_restricted_profile(tmp_path):
-    found = by_kind(watched(tmp_path))
-    pods = [
-        found["Deployment"]["spec"]["template"]["spec"],
-        found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"],
-    ]
+    documents = watched(tmp_path, toml='[retrain]\nmode = "auto"\n', retrain_schedule="0 4 * * *")
+    pods = [by_kind(documents)["Deployment"]["spec"]["template"]["spec"]]
+    pods += [job(documents, work) for work in ("watch", "retrain")]
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"] == {
             "type": "RuntimeDefault"
@@ -82,7 +89,7 @@ def test_every_pod_follows_the_restricted_profile(tmp_path):
         assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
         assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(pod)
         assert all("hostPath" not in volume for volume in pod["volumes"])
-        for container in pod["containers"]:
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -165,6 +172,9 @@ def test_requests_need_a_key_unless_the_caller_says_otherwise():
 def test_a_pod_reaches_only_names_and_its_stores():
     egress = by_kind(kubernetes.manifests(workload(store=SHARED), config.Config()))["NetworkPolicy"]["spec"]["egress"]
     assert [[port["port"] for port in rule["ports"]] for rule in egress] == [[53, 53], [443, 5432, 6380]]
+    elsewhere = workload(store=SHARED, s3_endpoint="http://s3.example:8333")
+    policy = by_kind(kubernetes.manifests(elsewhere, config.Config()))["NetworkPolicy"]
+    assert [port["port"] for port in policy["spec"]["egress"][1]["ports"]] == [5432, 6380, 8333]
     alone = by_kind(kubernetes.manifests(workload(), config.Config()))["NetworkPolicy"]["spec"]["egress"]
     assert len(alone) == 1
 
@@ -178,10 +188,65 @@ def test_a_cron_job_watches_the_shared_log_with_the_files_of_the_project(tmp_pat
     assert found["ConfigMap"]["data"] == {"headway.toml": '[project]\nname = "flights"\n'}
 
 
+def test_the_jobs_have_the_functions_the_keys_and_the_contract_of_the_project(tmp_path):
+    toml = (
+        '[trust]\ntrusted_keys = "keys/ours.txt"\n[model]\ntrain = "mine:train"\n'
+        '[data]\nsource = "s3://tables/flights"\ncontract = "rules/flights.toml"\n'
+    )
+    for name in ("keys/ours.txt", "mine.py", "rules/flights.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    documents = watched(tmp_path, toml=toml)
+    data = by_kind(documents)["ConfigMap"]["data"]
+    assert data.pop("headway.toml").endswith(toml)
+    assert data == {"trusted_keys.txt": "keys/ours.txt", "mine.py": "mine.py", "contract.toml": "rules/flights.toml"}
+    environment = {entry["name"]: entry["value"] for entry in job(documents, "watch")["containers"][0]["env"]}
+    (tmp_path / "pod").mkdir()
+    (tmp_path / "pod/headway.toml").write_text(f"{toml}[store]\nstate = 'postgresql://ann@db.example/headway'\n")
+    settings = config.load(tmp_path / "pod", environment=environment)
+    assert settings.path(settings.trust.trusted_keys) == tmp_path / "pod/trusted_keys.txt"
+    assert settings.data.contract == "contract.toml"
+    assert settings.trust.last_seen.startswith("/var/lib/headway/")  # the folder of the keys is read-only
+
+
+@pytest.mark.parametrize("mode", ["suggest", "auto"])
+def test_only_a_job_that_may_retrain_by_itself_has_the_key_of_the_publisher(tmp_path, mode):
+    documents = watched(tmp_path, toml=f'[retrain]\nmode = "{mode}"\n', retrain_schedule="0 4 * * *", job_memory="3Gi")
+    pod = job(documents, "retrain")
+    assert pod["containers"][0]["args"][0] == "retrain"
+    assert pod["containers"][0]["resources"]["limits"]["memory"] == "3Gi"
+    assert ("flights-publisher" in str(pod)) == (mode == "auto")
+    assert "flights-publisher" not in str(job(documents, "watch"))
+
+
+@pytest.mark.parametrize("source", ["table.parquet", "tables", "sqlite:///flights.db", "duckdb:///flights.duckdb"])
+def test_a_job_cannot_read_a_table_on_this_machine(tmp_path, source):
+    with pytest.raises(ConfigError, match=r"a pod cannot read '.*', a file of this machine") as error:
+        watched(tmp_path, toml=f'[data]\nsource = "{source}"\n')
+    assert error.value.hint.startswith("copy the table to where pods read it")
+
+
+@pytest.mark.parametrize("source", ["", "s3://tables/flights", "postgresql://ann@db/flights", "mine:load"])
+def test_a_job_reads_a_table_that_is_elsewhere(tmp_path, source):
+    assert job(watched(tmp_path, toml=f'[data]\nsource = "{source}"\n'), "watch")
+
+
+def test_an_address_above_another_one_is_no_password(tmp_path):
+    toml = '[store]\nblobs = "s3://models/flights"\nstate = "postgresql://ann@db.example/headway"\n'
+    assert by_kind(watched(tmp_path, toml=toml))["ConfigMap"]["data"]["headway.toml"].endswith(toml)
+
+
+def test_the_pods_follow_a_pointer_in_the_shared_store(tmp_path):
+    pod = by_kind(watched(tmp_path, follow="flights@live"))["Deployment"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"] == ["serve", "flights@live", "--project", "/opt/headway/project"]
+    fixed = by_kind(watched(tmp_path))["Deployment"]["spec"]["template"]["spec"]
+    assert "args" not in fixed["containers"][0]
+
+
 def test_a_cron_job_without_a_shared_log_is_an_error():
-    with pytest.raises(ConfigError, match="cannot watch a log that each pod keeps for itself") as error:
+    with pytest.raises(ConfigError, match="cannot watch what each pod keeps for itself") as error:
         kubernetes.manifests(workload(watch_image=IMAGE), config.Config())
-    assert error.value.hint == "set state and logs in [store] of headway.toml"
+    assert error.value.hint == "set state, blobs and logs in [store] of headway.toml"
 
 
 def test_a_password_does_not_get_into_a_config_map(tmp_path):
@@ -208,6 +273,10 @@ def test_a_password_does_not_get_into_a_config_map(tmp_path):
         ("memory", "512", "such as 512Mi"),
         ("keys_secret", "a b", "--keys-secret a-b"),
         ("watch_schedule", "daily", "five fields of cron"),
+        ("retrain_schedule", "daily", "five fields of cron"),
+        ("retrain_schedule", "0 4 * * *", "--watch-image IMAGE"),
+        ("job_memory", "2", "such as 512Mi"),
+        ("follow", "flights@live", "set state and blobs in [store]"),
         ("monitoring_namespace", "-", "small letters"),
         ("replicas", 0, "1 or more"),
         ("requests_per_s", 0, "1 or more"),
@@ -298,7 +367,8 @@ def schema_errors(document: dict, version: str) -> list[str]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_that_is_written_is_valid_by_the_schemas_of_kubernetes(tmp_path, version):
     project(tmp_path / "project", release(name="flights"))
-    files = [to_yaml(watched(tmp_path))]
+    toml = '[retrain]\nmode = "auto"\n'
+    files = [to_yaml(watched(tmp_path, toml=toml, retrain_schedule="0 4 * * *"))]
     for flags in ((), ("--without-keys",), ("--cpu", "500m", "--replicas", "1", "--namespace", "ml")):
         code, file = export(tmp_path / "project", "kubernetes", "--release", "flights@live", *flags)
         assert code == 0
@@ -354,6 +424,8 @@ def test_the_chart_has_no_findings_and_gives_the_same_objects_as_the_command(hel
     assert chart_documents(helm, CHART, SHARED_VALUES) == by_kind(
         kubernetes.manifests(workload(store=SHARED), config.Config())
     )
+    follows = by_kind(kubernetes.manifests(workload(store=SHARED, follow="flights@live"), config.Config()))
+    assert chart_documents(helm, CHART, {**SHARED_VALUES, "follow": "flights@live"}) == follows
     open_to_all = kubernetes.manifests(workload(keys_secret="", release=""), config.Config())
     assert chart_documents(helm, CHART, {"image": IMAGE, "withoutKeys": True}) == by_kind(open_to_all)
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from tests.deployment.layouts import small_packages
 
-from headway.core.errors import PluginError
+from headway.core.errors import ConfigError, PluginError
 from headway.deployment.python_packages import find_packages, stage
 
 TAG = sys.implementation.cache_tag
@@ -32,6 +32,12 @@ def test_an_absent_package_is_named_with_the_command_that_installs_it():
     with pytest.raises(PluginError, match=r"the image needs the package '(openvino|nncf)'") as error:
         find_packages(["openvino"])
     assert error.value.hint == "pip install 'headway[openvino]'"
+
+
+def test_an_extra_that_headway_does_not_have_is_an_error():
+    with pytest.raises(ConfigError, match="the installed headway has no extra 'labs'") as error:
+        find_packages(["labs"])
+    assert "lab, " in error.value.hint
 
 
 @pytest.mark.slow

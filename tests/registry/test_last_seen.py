@@ -53,3 +53,12 @@ def test_a_damaged_last_seen_file_is_not_read_as_empty(tmp_path: Path, content: 
         save_last_seen(tmp_path / "seen.json", "flights@live", met(1))
     assert caught.value.where == str(tmp_path / "seen.json")
     assert (tmp_path / "seen.json").read_bytes() == content
+
+
+def test_the_folder_of_the_last_seen_updates_is_created_or_its_absence_is_an_error(tmp_path: Path) -> None:
+    save_last_seen(tmp_path / "machine/seen.json", "flights@live", met(1))
+    assert load_last_seen(tmp_path / "machine/seen.json") == {"flights@live": met(1)}
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="the last seen updates cannot be saved: File exists") as caught:
+        save_last_seen(tmp_path / "file/seen.json", "flights@live", met(1))
+    assert caught.value.hint == "[trust] last_seen names another file"

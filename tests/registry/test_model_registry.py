@@ -15,10 +15,12 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.record import digest_of, write
 from headway.core.release import PointerUpdate
-from headway.core.sections import TrustSection
+from headway.core.sections import StoreSection, TrustSection
 from headway.core.verdict import Verdict
+from headway.registry.chain import load_last_seen
 from headway.registry.model_registry import ModelRegistry, UpdateReason, now
 from headway.registry.sign import create_publisher, load_publisher
+from headway.storage.state.sqlite import Sqlite
 
 
 def test_a_pointer_resolves_to_the_release_of_its_last_update(ours: ModelRegistry, two: tuple[str, str]) -> None:
@@ -202,11 +204,27 @@ def test_the_registry_of_a_project_uses_its_state_and_its_keys(tmp_path: Path) -
     assert made.history() == ()
 
 
-@pytest.mark.parametrize("field", ["trusted_keys", "publisher_key"])
+@pytest.mark.parametrize("field", ["trusted_keys", "publisher_key", "last_seen"])
 def test_keys_inside_the_store_are_rejected(tmp_path: Path, field: str) -> None:
     trust = TrustSection(**{field: ".headway/keys"})
     with pytest.raises(ConfigError, match=rf"\[trust\] {field} lies in the store"):
         ModelRegistry.from_config(Config(folder=str(tmp_path), trust=trust))
+
+
+def test_what_was_seen_may_lie_in_the_folder_of_a_machine_whose_pointers_are_elsewhere(ours: ModelRegistry) -> None:
+    folder = ours.trusted_keys.parent
+    config = Config(
+        folder=str(folder),
+        store=StoreSection(state="postgresql://ann@db.example/headway"),
+        trust=TrustSection(last_seen=".headway/seen.json"),
+    )
+    with_pointers = ModelRegistry.from_config(config, state=ours.state)
+    ours.point("flights@live", ours.publish(release(), FILES), passed())
+    move = with_pointers.head("flights@live")
+    assert move and load_last_seen(folder / ".headway/seen.json")["flights@live"].number == move.number
+    older = ModelRegistry.from_config(config, state=Sqlite(folder / "older"))
+    with pytest.raises(Refused, match="replayed pointer flights@live"):
+        older.head("flights@live")
 
 
 def test_the_clock_is_utc() -> None:

@@ -303,6 +303,13 @@ class TrustSection(Record, frozen=True, kw_only=True):
     trusted_keys: Annotated[
         str, about("File of trusted public keys, one per line; only releases that they signed are loaded.")
     ] = "trusted_keys.txt"
+    last_seen: Annotated[
+        str,
+        about(
+            "File with the last pointer updates that this machine has seen, which detects an old copy of the store; "
+            "empty: next to the trusted keys."
+        ),
+    ] = ""
 
 
 class AttackSection(Record, frozen=True, kw_only=True):

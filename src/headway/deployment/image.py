@@ -24,6 +24,7 @@ from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
 from headway.core.record import digest_of
 from headway.core.release import Release
+from headway.core.sections import StoreSection
 from headway.deployment import oci
 from headway.deployment.oci import LayerFile
 from headway.deployment.python_packages import InstalledPackage, compile_sources, stage
@@ -53,6 +54,8 @@ _READ = re.compile(
 """Files of a base image that say what it holds: interpreters, the C++ runtime of the packages, Debian's packages; and
 the modules of the standard library, of which the image has compiled code."""
 _UNTIMED = "1970-01-01T00:00:00+00:00"
+_CLIENTS = {"postgresql": "postgres", "s3": "s3", "redis": "redis", "rediss": "redis"}
+"""The extra with the client of a store, by the scheme of its address."""
 
 
 class WrittenImage(NamedTuple):
@@ -134,6 +137,12 @@ def write_image(
     return WrittenImage(digest, size, bundle.digest, len(packages))
 
 
+def store_extras(store: StoreSection) -> list[str]:
+    """Return the extras that a server needs for the stores of a project."""
+    schemes = {address.partition("://")[0] for address in (store.state, store.blobs, store.logs, store.feed)}
+    return sorted({extra for scheme, extra in _CLIENTS.items() if scheme in schemes})
+
+
 def _created(release: Release) -> str:
     """Return when a release was made, as RFC 3339 writes it: registries read nothing else."""
     try:
@@ -166,6 +175,7 @@ def _run(python: str) -> dict[str, Any]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "HOME": "/nonexistent",  # the default of [trust] publisher_key lies in it, and must not lie in the store
+        "LOGNAME": "headway",  # who acts, in the history: the user of the image has no name
     }
     return {
         "User": f"{USER}:{USER}",
@@ -221,6 +231,8 @@ def _settings(config: Config) -> str:
     """Return headway.toml for the image: how to serve, as the project declares it, without what is this machine's."""
     lines = [f"[project]\nname = {_toml(config.project.name)}\nstate = {_toml(STATE)}\n"]
     lines.append('[trust]\ntrusted_keys = "trusted_keys.txt"\n')
+    if config.store.state:  # the folder of the project is read-only
+        lines[-1] += f"last_seen = {_toml(f'{STATE}/last_seen.json')}\n"
     for name in _SECTIONS:
         section, default = getattr(config, name), SECTIONS[name]()
         values = {

@@ -1,7 +1,7 @@
-"""Manifests of a server under Kubernetes: Deployment, Service, scaling, disruption, network, metrics, and a CronJob.
+"""Manifests of a server under Kubernetes: Deployment, Service, scaling, disruption, network, metrics, and CronJobs.
 
-They follow the restricted profile of the Pod Security Standards. The pods of a Deployment run the image of one release;
-another release is another image, which replaces them one by one.
+They follow the restricted profile of the Pod Security Standards. The pods of a Deployment run the image of one release,
+and another release is another image, which replaces them one by one; or they follow a pointer in the shared store.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from headway.core.config import Config
+from headway.core.config import FILE, Config
 from headway.core.errors import ConfigError
 from headway.core.record import Record
 from headway.core.sections import StoreSection, without_password
-from headway.deployment.image import KEYS, PORT, RELEASE_LABEL, STATE, USER
+from headway.deployment.image import KEYS, PORT, PROJECT, RELEASE_LABEL, STATE, USER
 
 Json = dict[str, Any]
 
@@ -35,8 +35,10 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "canary": (_IMAGE, "REGISTRY/NAME@sha256:..., or REGISTRY/NAME:TAG"),
     "watch_image": (_IMAGE, "REGISTRY/NAME@sha256:..., or REGISTRY/NAME:TAG"),
     "watch_schedule": (_CRON, "five fields of cron, such as '0 3 * * *'"),
+    "retrain_schedule": (_CRON, "five fields of cron, such as '0 4 * * *'"),
     "cpu": (_CPU, "cores, such as 2 or 500m"),
     "memory": (_MEMORY, "such as 512Mi or 2Gi"),
+    "job_memory": (_MEMORY, "such as 512Mi or 2Gi"),
     "keys_secret": (_NAMESPACE, "name of a Secret: small letters, digits and -"),
     "monitoring_namespace": (_NAMESPACE, "small letters, digits and -, at most 63"),
 }
@@ -64,8 +66,16 @@ class Workload(Record, frozen=True, kw_only=True):
         Secret with the file keys.toml; empty: requests need no key.
     monitoring_namespace
         Namespace of Prometheus, which may read the metrics.
+    follow
+        NAME@POINTER that the pods serve, and follow when it moves; empty: the release of the image.
     watch_image, watch_schedule
         Image with the extra lab, in which `headway watch` runs by a schedule; empty: no CronJob.
+    retrain_schedule
+        Schedule of `headway retrain` in the same image; empty: no CronJob of it.
+    job_memory
+        Memory of the pods of these CronJobs.
+    s3_endpoint
+        URL of the S3 server; empty: Amazon's.
     """
 
     name: str
@@ -81,7 +91,11 @@ class Workload(Record, frozen=True, kw_only=True):
     monitoring_namespace: str = "monitoring"
     watch_image: str = ""
     watch_schedule: str = "0 3 * * *"
+    retrain_schedule: str = ""
+    job_memory: str = "2Gi"
+    follow: str = ""
     store: StoreSection = StoreSection()
+    s3_endpoint: str = ""
     drain_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -99,6 +113,18 @@ class Workload(Record, frozen=True, kw_only=True):
                 f"{self.max_replicas} is less than --replicas {self.replicas}",
                 where="--max-replicas",
                 hint=f"{self.replicas} or more",
+            )
+        if self.retrain_schedule and not self.watch_image:
+            raise ConfigError(
+                "no image is named in which to retrain",
+                where="--retrain-schedule",
+                hint="--watch-image IMAGE, with the extra lab",
+            )
+        if self.follow and not (self.store.state and self.store.blobs):
+            raise ConfigError(
+                "pods cannot follow a pointer that lies on this machine",
+                where="--follow",
+                hint="set state and blobs in [store] of headway.toml",
             )
 
     @property
@@ -126,12 +152,12 @@ def manifests(workload: Workload, config: Config) -> list[Json]:
     Parameters
     ----------
     config
-        The project, whose `headway.toml` the CronJob reads.
+        The project, whose files the CronJobs read.
 
     Raises
     ------
     ConfigError
-        If the CronJob is wanted, but the log is not shared, or `headway.toml` holds a password.
+        If a CronJob is wanted, but could not read the log or the table, or `headway.toml` holds a password.
     """
     made = [
         deployment(workload),
@@ -141,7 +167,7 @@ def manifests(workload: Workload, config: Config) -> list[Json]:
         network_policy(workload),
         service_monitor(workload),
     ]
-    return [*made, *(_watch(workload, config) if workload.watch_image else ())]
+    return [*made, *(jobs(workload, config) if workload.watch_image else ())]
 
 
 def _object(workload: Workload, kind: str, version: str, spec: Json, *, suffix: str = "") -> Json:
@@ -200,6 +226,7 @@ def server_container(workload: Workload) -> Json:
     return {
         "name": "server",
         "image": workload.image,
+        **({"args": ["serve", workload.follow, "--project", PROJECT]} if workload.follow else {}),
         "env": environment(workload),
         **_store_secret(workload),
         "ports": [{"name": "http", "containerPort": PORT}],
@@ -231,7 +258,12 @@ def _store_secret(workload: Workload) -> Json:
     """Return the Secret with the passwords of [store], as variables of the environment."""
     if workload.store == StoreSection():
         return {}
-    return {"envFrom": [{"secretRef": {"name": f"{workload.name}-store"}}]}
+    return {"envFrom": [{"secretRef": {"name": store_secret(workload)}}]}
+
+
+def store_secret(workload: Workload) -> str:
+    """Return the name of the Secret with the passwords of [store], such as PGPASSWORD and AWS_SECRET_ACCESS_KEY."""
+    return f"{workload.name}-store"
 
 
 def probes() -> Json:
@@ -244,9 +276,9 @@ def probes() -> Json:
     }
 
 
-def limits(workload: Workload) -> Json:
+def limits(workload: Workload, *, memory: str = "") -> Json:
     """Return the resources of a container, from which the server takes its number of workers, and its rights."""
-    size = {"cpu": workload.cpu, "memory": workload.memory}
+    size = {"cpu": workload.cpu, "memory": memory or workload.memory}
     return {
         "resources": {"requests": size, "limits": size},
         "securityContext": {
@@ -304,7 +336,7 @@ def network_policy(workload: Workload) -> Json:
     """Return the NetworkPolicy: requests from the namespace and from Prometheus, and to names and stores only."""
     prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": workload.monitoring_namespace}}}
     dns = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
-    stores = [{"protocol": "TCP", "port": port} for port in _store_ports(workload.store)]
+    stores = [{"protocol": "TCP", "port": port} for port in _store_ports(workload)]
     spec = {
         "podSelector": {"matchLabels": workload.labels},
         "policyTypes": ["Ingress", "Egress"],
@@ -314,8 +346,10 @@ def network_policy(workload: Workload) -> Json:
     return _object(workload, "NetworkPolicy", "networking.k8s.io/v1", spec)
 
 
-def _store_ports(store: StoreSection) -> list[int]:
-    usual = {"postgresql": 5432, "s3": 443, "redis": 6379, "rediss": 6379}
+def _store_ports(workload: Workload) -> list[int]:
+    endpoint, store = urlsplit(workload.s3_endpoint), workload.store
+    s3 = endpoint.port or (80 if endpoint.scheme == "http" else 443)
+    usual = {"postgresql": 5432, "s3": s3, "redis": 6379, "rediss": 6379}
     addresses = [urlsplit(address) for address in (store.state, store.blobs, store.logs, store.feed) if address]
     return sorted({address.port or usual.get(address.scheme, 443) for address in addresses})
 
@@ -330,58 +364,136 @@ def service_monitor(workload: Workload) -> Json:
 
 
 _PROJECT = "/etc/headway-project"
-_FILES = ("headway.toml", "trusted_keys.txt", "contract.toml")
+_TRUSTED, _CONTRACT, _PUBLISHER = "trusted_keys.txt", "contract.toml", "publisher.pem"
+_PUBLISHER_SECRET = "/etc/headway-publisher"
+_JOB_STATE, _JOB_KEY = f"{STATE}/state", f"{STATE}/publisher/{_PUBLISHER}"
+_LOCAL_SOURCES = ("sqlite", "duckdb")
 
 
-def _watch(workload: Workload, config: Config) -> Iterator[Json]:
-    """Yield the CronJob that watches the live release by the shared log, and the ConfigMap of its project."""
-    if not (workload.store.logs and workload.store.state):
+def jobs(workload: Workload, config: Config) -> Iterator[Json]:
+    """Yield the ConfigMap of a project, and the CronJobs that watch its live release and retrain it.
+
+    Raises ConfigError if a pod could not read what they need, or `headway.toml` holds a password.
+    """
+    if not (workload.store.state and workload.store.blobs and workload.store.logs):
         raise ConfigError(
-            "a CronJob cannot watch a log that each pod keeps for itself",
+            "a CronJob cannot watch what each pod keeps for itself",
             where="--watch-image",
-            hint="set state and logs in [store] of headway.toml",
+            hint="set state, blobs and logs in [store] of headway.toml",
         )
-    files = {name: config.path(name).read_text("utf-8") for name in _FILES if config.path(name).is_file()}
-    for name, text in files.items():
-        if without_password(text) != text:
+    _expect_shared_source(config)
+    yield _project(workload, config)
+    watch = ["watch", "--source", "log", "--every", "1d", "--project", _PROJECT]
+    yield _cron_job(workload, "watch", workload.watch_schedule, _job_pod(workload, "watch", watch))
+    if workload.retrain_schedule:
+        pod = _job_pod(workload, "retrain", ["retrain", "--project", _PROJECT])
+        if config.retrain.mode == "auto":
+            pod = _with_publisher_key(workload, pod)
+        yield _cron_job(workload, "retrain", workload.retrain_schedule, pod)
+
+
+def _expect_shared_source(config: Config) -> None:
+    """Raise ConfigError if the table of a project is a file of this machine."""
+    source = config.data.source
+    scheme, is_address, _ = source.partition("://")
+    if scheme in _LOCAL_SOURCES if is_address else source and ":" not in source:
+        raise ConfigError(
+            f"a pod cannot read '{config.data.name}', a file of this machine",
+            where="[data] source",
+            hint='copy the table to where pods read it: source = "s3://BUCKET/PREFIX" (parquet), or a database',
+        )
+
+
+def _project(workload: Workload, config: Config) -> Json:
+    """Return the ConfigMap with the files of a project: settings, trusted keys, contract, and its own functions."""
+    paths = {FILE: FILE, _TRUSTED: config.trust.trusted_keys, _CONTRACT: config.data.contract}
+    for reference in (config.data.source, config.data.snapshot, config.model.train):
+        module, is_function, _ = reference.partition(":")
+        if is_function and "://" not in reference:
+            paths[f"{module}.py"] = f"{module}.py"
+    files = {name: config.path(path).read_text("utf-8") for name, path in paths.items() if config.path(path).is_file()}
+    for line in files.get(FILE, "").splitlines():
+        if without_password(line) != line:
             raise ConfigError(
                 "a ConfigMap must not hold a password",
-                where=name,
+                where=FILE,
                 hint="the environment, or a file outside the project",
             )
-    project = _object(workload, "ConfigMap", "v1", {}, suffix="-project")
-    del project["spec"]
-    project["data"] = files
-    yield project
+    made = _object(workload, "ConfigMap", "v1", {}, suffix="-project")
+    del made["spec"]
+    return {**made, "data": files}
+
+
+def _job_pod(workload: Workload, work: str, arguments: list[str]) -> Json:
+    """Return the pod of a job; its name is that of who acts, in the history."""
+    values = {
+        "HEADWAY_PROJECT_STATE": _JOB_STATE,
+        "HEADWAY_TRUST_TRUSTED_KEYS": _TRUSTED,
+        "HEADWAY_TRUST_LAST_SEEN": f"{_JOB_STATE}/last_seen.json",
+        "HEADWAY_DATA_CONTRACT": _CONTRACT,
+        "LOGNAME": f"{workload.name}-{work}",
+    }
     container = {
-        "name": "watch",
+        "name": work,
         "image": workload.watch_image,
-        "args": ["watch", "--source", "log", "--every", "1d", "--project", _PROJECT],
+        "args": arguments,
+        "env": [{"name": name, "value": value} for name, value in values.items()],
         **_store_secret(workload),
-        **limits(workload),
+        **limits(workload, memory=workload.job_memory),
         "volumeMounts": [
             {"name": "state", "mountPath": STATE},
             {"name": "project", "mountPath": _PROJECT, "readOnly": True},
         ],
     }
-    pod = {
+    return {
         **pod_security(),
         "restartPolicy": "Never",
-        "containers": [{**container, "env": [{"name": "HEADWAY_PROJECT_STATE", "value": STATE}]}],
+        "containers": [container],
         "volumes": [
             {"name": "state", "emptyDir": {}},
             {"name": "project", "configMap": {"name": f"{workload.name}-project"}},
         ],
     }
+
+
+def _with_publisher_key(workload: Workload, pod: Json) -> Json:
+    """Return a pod with the publisher's key, copied so that only the job's user reads it: a mounted Secret is wider."""
+    (container,) = pod["containers"]
+    copy = {
+        "name": "publisher-key",
+        "image": workload.watch_image,
+        "command": ["install", "-D", "-m", "0400", f"{_PUBLISHER_SECRET}/{_PUBLISHER}", _JOB_KEY],
+        **limits(workload),
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE},
+            {"name": "publisher", "mountPath": _PUBLISHER_SECRET, "readOnly": True},
+        ],
+    }
+    key = {"name": "HEADWAY_TRUST_PUBLISHER_KEY", "value": _JOB_KEY}
+    secret = {"name": "publisher", "secret": {"secretName": publisher_secret(workload)}}
+    return {
+        **pod,
+        "initContainers": [copy],
+        "containers": [{**container, "env": [*container["env"], key]}],
+        "volumes": [*pod["volumes"], secret],
+    }
+
+
+def publisher_secret(workload: Workload) -> str:
+    """Return the name of the Secret with the file publisher.pem, which only the job that retrains has."""
+    return f"{workload.name}-publisher"
+
+
+def _cron_job(workload: Workload, work: str, schedule: str, pod: Json) -> Json:
     job = {
         "backoffLimit": 0,
-        "template": {"metadata": {"labels": {"app.kubernetes.io/name": "headway-watch"}}, "spec": pod},
+        "template": {"metadata": {"labels": {"app.kubernetes.io/name": f"headway-{work}"}}, "spec": pod},
     }
     spec = {
-        "schedule": workload.watch_schedule,
+        "schedule": schedule,
         "concurrencyPolicy": "Forbid",
         "failedJobsHistoryLimit": 3,
         "successfulJobsHistoryLimit": 3,
         "jobTemplate": {"spec": job},
     }
-    yield _object(workload, "CronJob", "batch/v1", spec, suffix="-watch")
+    return _object(workload, "CronJob", "batch/v1", spec, suffix=f"-{work}")

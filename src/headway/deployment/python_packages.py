@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import headway
-from headway.core.errors import PluginError
+from headway.core.errors import ConfigError, PluginError
 
 _UNUSED = re.compile(
     r"(^|/)(__pycache__|tests?|include)/|(\.(pyc|pyi|pyx|pxd|h|hpp|c|a|cmake))$"
@@ -38,8 +38,14 @@ class InstalledPackage:
 def find_packages(extras: Sequence[str] = ()) -> list[InstalledPackage]:
     """Return headway, with some of its extras, and everything that it requires, sorted by name.
 
-    Raises PluginError, with the command that installs it, if one is absent.
+    Raises ConfigError for an extra that headway does not have, and PluginError, with the command that installs it, for
+    an absent package.
     """
+    known = _distribution("headway", extras).metadata.get_all("Provides-Extra") or []
+    for extra in extras:
+        if extra not in known:
+            hint = ", ".join(known)
+            raise ConfigError(f"the installed headway has no extra {extra!r}", where="--extra", hint=hint)
     found: dict[str, InstalledPackage] = {}
     pending: list[tuple[str, tuple[str, ...]]] = [("headway", tuple(extras))]
     seen: set[tuple[str, tuple[str, ...]]] = set()

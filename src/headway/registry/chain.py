@@ -304,6 +304,11 @@ def require_last_seen(seen: Mapping[str, LastSeen], links: Sequence[ChainEntry],
 
 def save_last_seen(file: Path, address: str, seen: LastSeen) -> None:
     """Save a verified update as the last one seen, if it is later than the saved one; processes take turns."""
+    try:
+        atomic.make_folder(file.parent)
+    except OSError as error:
+        what = f"the last seen updates cannot be saved: {error.strerror}"
+        raise StoreError(what, where=str(file), hint="[trust] last_seen names another file") from error
     with _lock(file.parent):
         known = load_last_seen(file)
         if address not in known or known[address].number < seen.number:

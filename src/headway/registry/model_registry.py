@@ -65,7 +65,8 @@ class ModelRegistry:
     Releases that machines share are fetched into the folder when they are first needed, and verified there. Only
     `publish`, `point` and `withdraw` read the publisher's private key. A new update is announced in the feed, if there
     is one. A server saves the last verified update of each pointer in the folder `served`, for a start while the state
-    is away.
+    is away. The last updates that this machine has seen are in the file `last_seen`, by default next to the trusted
+    keys.
     """
 
     folder: Path
@@ -75,13 +76,18 @@ class ModelRegistry:
     shared: SharedReleases | None = None
     feed: Feed | None = None
     served: Path | None = None
+    last_seen: Path | None = None
     clock: Callable[[], datetime] = now
 
     @classmethod
     def from_config(cls, config: Config, *, state: State | None = None) -> ModelRegistry:
         """Return the registry of a project; raises ConfigError if its keys lie inside the store that they protect."""
         trusted_keys, publisher_key = config.path(config.trust.trusted_keys), config.path(config.trust.publisher_key)
-        for field, path in (("trusted_keys", trusted_keys), ("publisher_key", publisher_key)):
+        outside = {"trusted_keys": trusted_keys, "publisher_key": publisher_key}
+        last_seen = config.path(config.trust.last_seen) if config.trust.last_seen else None
+        if last_seen and not (config.store.state and last_seen.is_relative_to(config.state)):
+            outside["last_seen"] = last_seen  # with a state elsewhere, the folder of this machine holds no pointers
+        for field, path in outside.items():
             if is_in_store(path, config):
                 raise ConfigError(
                     f"[trust] {field} lies in the store, so that one person could change both",
@@ -95,6 +101,7 @@ class ModelRegistry:
             publisher_key=publisher_key,
             shared=open_releases(config),
             feed=open_feed(config),
+            last_seen=last_seen,
         )
 
     @classmethod
@@ -285,7 +292,7 @@ class ModelRegistry:
 
     @property
     def _seen_file(self) -> Path:
-        return chain.last_seen_file(self.trusted_keys)
+        return self.last_seen or chain.last_seen_file(self.trusted_keys)
 
     def _trusted(self) -> Trusted:
         return load_trusted(self.trusted_keys)

@@ -1,7 +1,9 @@
-"""Export releases: a container image, manifests of Kubernetes or KServe, or runs and model versions of MLflow."""
+"""Export releases: a container image, manifests of Kubernetes, podman or KServe, or runs and versions of MLflow."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +12,9 @@ from headway.core import config
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
+from headway.core.sections import StoreSection
 from headway.deployment import image as images
-from headway.deployment import kserve, kubernetes, mlflow
+from headway.deployment import kserve, kubernetes, mlflow, podman
 from headway.deployment.python_packages import find_packages
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
@@ -20,7 +23,7 @@ from headway.registry.sign import load_trusted
 from headway.reporting.console import print_result
 from headway.storage import atomic
 
-Form = Literal["oci", "kubernetes", "kserve", "mlflow"]
+Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow"]
 
 
 def plugin(
@@ -43,6 +46,10 @@ def plugin(
     monitoring_namespace: str = "monitoring",
     watch_image: str = "",
     watch_schedule: str = "0 3 * * *",
+    retrain_schedule: str = "",
+    job_memory: str = "2Gi",
+    follow: bool = False,
+    port: int = images.PORT,
     canary: str = "",
     canary_percent: int = 10,
     experiment: str = mlflow.EXPERIMENT,
@@ -59,31 +66,32 @@ def plugin(
 
     Example: headway export oci image --base base@sha256:... --project headway-demo
     Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo
+    Example: headway export podman pods.yaml --image registry.example/flights@sha256:... --project headway-demo
     Example: headway export kserve service.yaml --image registry.example/flights@sha256:... --project headway-demo
-
     Example: headway export mlflow https://mlflow.example --project headway-demo
 
     Parameters
     ----------
     form
-        oci (an image, in a layout of the Open Container Initiative), kubernetes, kserve (manifests), or mlflow.
+        oci (an image, in a layout of the Open Container Initiative), kubernetes, podman, kserve (manifests), or mlflow.
     to
-        For oci: new folder of the layout. For kubernetes and kserve: file of the manifests, which is replaced. For
-        mlflow: address of the tracking server, without a password; default: MLFLOW_TRACKING_URI.
+        For oci: new folder of the layout. For kubernetes, podman and kserve: file of the manifests, which is replaced.
+        For mlflow: address of the tracking server, without a password; default: MLFLOW_TRACKING_URI.
     release
         NAME@POINTER or NAME@DIGEST; default: the project's name at live.
     base
         For oci: base image with this version of Python, FOLDER@sha256:... of an OCI layout.
     extra
-        For oci, repeat for several: an extra of headway that the image holds as well, such as lab.
+        For oci, repeat for several: an extra of headway that the image holds as well, such as lab. Those that [store]
+        needs are in it anyway.
     image
-        For kubernetes and kserve: the image of the release, as the cluster pulls it, best by its digest.
+        For kubernetes, podman and kserve: the image of the release, as it is pulled, best by its digest.
     name
         Name of all objects; default: the name of the release.
     namespace
         Namespace of all objects.
     replicas
-        Least number of pods.
+        Least number of pods; for podman: number of servers on the machine.
     max_replicas
         Largest number of pods.
     cpu
@@ -99,9 +107,18 @@ def plugin(
     monitoring_namespace
         For kubernetes: namespace of Prometheus, which may read the metrics.
     watch_image
-        For kubernetes: image with the extra lab, for a CronJob that runs `headway watch`.
+        For kubernetes and podman: image with the extra lab, for a job that runs `headway watch`.
     watch_schedule
         For kubernetes: its schedule, as cron writes it.
+    retrain_schedule
+        For kubernetes and podman: schedule of a second job, `headway retrain`, in the same image; default: none.
+    job_memory
+        Memory of the pods of these jobs.
+    follow
+        For kubernetes and podman: servers follow the pointer in the shared store, so that a release, a rollout or a
+        rollback needs no other image.
+    port
+        For podman: port of the first server; the others have the next ones.
     canary
         For kserve: image of another release, which gets a part of the traffic.
     canary_percent
@@ -116,7 +133,8 @@ def plugin(
         raise ConfigError("nothing says where to write", where="TO", hint=f"headway export {form} NAME")
     settings = config.load(project)
     registry = ModelRegistry.from_config(settings)
-    bundle = registry.resolve(release or f"{settings.project.name}@live")
+    pointer = release or f"{settings.project.name}@live"
+    bundle = registry.resolve(pointer)
     if form == "oci":
         _write_image(bundle, settings, registry, to=Path(to), base=base, extras=extra, json=json)
         return
@@ -135,18 +153,25 @@ def plugin(
         monitoring_namespace=monitoring_namespace,
         watch_image=watch_image,
         watch_schedule=watch_schedule,
+        retrain_schedule=retrain_schedule,
+        job_memory=job_memory,
+        follow=pointer if follow else "",
         store=settings.store,
+        s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", ""),
         drain_s=settings.serve.drain_s,
     )
     if form == "kserve":
         documents = kserve.manifests(workload, canary=canary, canary_percent=canary_percent)
+    elif form == "podman":
+        documents = podman.manifests(workload, settings, port=port)
     else:
         documents = kubernetes.manifests(workload, settings)
     to_yaml = load_sibling(kubernetes.__name__, "yaml", reads="a manifest").to_yaml
     atomic.write(Path(to), to_yaml(documents).encode())
     kinds = [document["kind"] for document in documents]
-    notes = list(_notes(workload))
-    text = "\n".join([f"{to} has {', '.join(kinds)}", *notes, f"next: kubectl apply -f {to}"])
+    notes = list(_notes(workload, settings, by_podman=form == "podman"))
+    start = "podman kube play" if form == "podman" else "kubectl apply -f"
+    text = "\n".join([f"{to} has {', '.join(kinds)}", *notes, f"next: {start} {to}"])
     print_result({"file": to, "kinds": kinds, "release": bundle.digest, "notes": notes}, text, json=json)
 
 
@@ -161,7 +186,8 @@ def _write_image(
     json: bool,
 ) -> None:
     trusted = load_trusted(registry.trusted_keys)
-    written = images.write_image(bundle, settings, trusted, base=base, layout=to, packages=find_packages(extras))
+    packages = find_packages((*extras, *images.store_extras(settings.store)))
+    written = images.write_image(bundle, settings, trusted, base=base, layout=to, packages=packages)
     text = (
         f"{to} is the image {written.digest}\n"
         f"release {written.release}, {written.packages} Python packages, {written.size_bytes / 1e6:.0f} MB compressed\n"
@@ -185,11 +211,16 @@ def _export_to_mlflow(project: Path, to: str, *, experiment: str, json: bool) ->
     print_result(versions, "\n".join(lines) or "no pointer names a release; aliases were removed", json=json)
 
 
-def _notes(workload: kubernetes.Workload) -> list[str]:
-    """Return what the cluster must have, and what is off."""
-    notes = []
+def _notes(workload: kubernetes.Workload, settings: Config, *, by_podman: bool) -> Iterator[str]:
+    """Yield what must be there first, and what is off."""
+    secrets = {}
     if workload.keys_secret:
-        notes.append(f"needs: kubectl create secret generic {workload.keys_secret} --from-file=keys.toml")
+        secrets[workload.keys_secret] = "--from-file=keys.toml"
+    if workload.store != StoreSection():
+        secrets[kubernetes.store_secret(workload)] = "--from-env-file=store.env"
+    if workload.retrain_schedule and settings.retrain.mode == "auto":
+        secrets[kubernetes.publisher_secret(workload)] = "--from-file=publisher.pem"
+    for name, option in secrets.items():
+        yield f"needs: the Secret {name}" if by_podman else f"needs: kubectl create secret generic {name} {option}"
     if workload.store.logs == "":
-        notes.append("the prediction log is off: [store] logs names no place that outlives a pod")
-    return notes
+        yield "the prediction log is off: [store] logs names no place that outlives a pod"
