@@ -55,7 +55,7 @@ QUICK = [
     ("serve", "ours", "grpc"),
     ("predict",),
     ("trust", "floors"),
-    ("scale", "predict"),
+    ("scale", "predict", "pointers", "polls", "log", "log_on_s3", "watch"),
     ("stores", "pointer_cas", "pointer_kills", "pointer_reads", "blob_creates", "blob_kills"),
     ("stores", "pointer_seconds", "outage"),
 ]
