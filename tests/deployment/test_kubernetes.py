@@ -231,7 +231,7 @@ def test_a_job_reads_a_table_that_is_elsewhere(tmp_path, source):
     assert job(watched(tmp_path, toml=f'[data]\nsource = "{source}"\n'), "watch")
 
 
-def test_an_address_above_another_one_is_no_password(tmp_path):
+def test_an_address_above_another_one_is_not_taken_for_a_password(tmp_path):
     toml = '[store]\nblobs = "s3://models/flights"\nstate = "postgresql://ann@db.example/headway"\n'
     assert by_kind(watched(tmp_path, toml=toml))["ConfigMap"]["data"]["headway.toml"].endswith(toml)
 

@@ -18,7 +18,7 @@ from headway.core.record import digest_of, write
 from headway.core.release import PointerUpdate
 from headway.storage.state.file import ABANDONED_S, ADDRESS, FORMAT, NumberedFiles, _Sequence
 
-NOBODY = 65534
+OTHER_USER = 65534
 
 
 def move(number: int, previous: str) -> Signed:
@@ -85,7 +85,7 @@ def test_a_file_system_that_is_not_mounted_is_away_and_nothing_is_created(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_away_for_a_while_is_no_empty_state(state: NumberedFiles, folder: Path) -> None:
+def test_a_folder_that_is_away_for_a_while_is_not_taken_for_an_empty_state(state: NumberedFiles, folder: Path) -> None:
     elsewhere = folder.rename(folder.with_name("elsewhere"))
     for use in (state.last, state.updates, lambda: state.latest("rollout", name="f"), lambda: state.append(SECOND)):
         with pytest.raises(StoreUnavailable):
@@ -126,14 +126,14 @@ def another_user() -> Iterator[None]:
     """Work as a user who owns nothing."""
     before = os.geteuid()
     if before == 0:
-        os.seteuid(NOBODY)
+        os.seteuid(OTHER_USER)
     try:
         yield
     finally:
         os.seteuid(before)
 
 
-def test_a_user_who_may_only_read_can_read_and_is_told_what_is_missing_to_write() -> None:
+def test_a_user_who_may_only_read_can_read_and_gets_an_error_on_writing() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "state").mkdir()

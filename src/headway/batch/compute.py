@@ -119,20 +119,20 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class PackedReply:
     """The result of a task, with the digests of what the worker was given for it."""
 
     inputs: tuple[str, str]
     result: Packed
 
 
-def run_packed(shared: Packed, task: Packed) -> Reply:
+def run_packed(shared: Packed, task: Packed) -> PackedReply:
     """Run one task in a worker process."""
     if shared.digest not in _opened:
         _opened.clear()
         _opened[shared.digest] = shared.open()
     function, value = _opened[shared.digest]
-    return Reply(inputs=(shared.digest, task.digest), result=Packed.of(function(value, task.open())))
+    return PackedReply(inputs=(shared.digest, task.digest), result=Packed.of(function(value, task.open())))
 
 
 _opened: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {}

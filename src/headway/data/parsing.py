@@ -72,7 +72,7 @@ class _Numbers:
 
     def add(self, texts: pl.Series) -> None:
         if self._floats < self.values:
-            return  # one of them is no number: the column stays one of strings
+            return  # one of them cannot be read as a number: the column stays one of strings
         self.values += texts.count()
         integers = texts.cast(pl.Int64, strict=False).count()
         self._integers += integers
@@ -208,7 +208,7 @@ def _matches(column: Column, pattern: str) -> Column:
 
 
 def _parse_format(column: Column, form: str) -> Column:
-    """Parse the values of one format; `_unparsed` tells which are of it."""
+    """Parse the values of one format; `_unparsed` finds those of another one."""
     if form == _FORMATS[0]:
         return column.str.to_date("%Y-%m-%d", strict=False)
     texts = column.str.replace(" ", "T", literal=True).str.replace(r"^(.{16})($|Z|[+-])", "${1}:00${2}")

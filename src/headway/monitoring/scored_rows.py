@@ -59,7 +59,7 @@ class ScoredRows:
         Number of neighboring groups that are dependent: 7 if groups are days, else 1.
     weights : ndarray of shape (n,) or None
         Number of requests that each row of a log that samples stands for; None for one each.
-    each : float
+    rows_per_row : float
         Number of rows of the table that each row stands for: above 1 if the table is larger than memory and sampled.
     """
 
@@ -73,7 +73,7 @@ class ScoredRows:
     groups: Ints
     run: int
     weights: Floats | None = None
-    each: float = 1.0
+    rows_per_row: float = 1.0
 
     def __len__(self) -> int:
         return len(self.times)
@@ -81,7 +81,7 @@ class ScoredRows:
     @property
     def n_sent(self) -> int:
         """Estimated number of rows before sampling: that of the rows, unless log or table are sampled."""
-        return round(len(self) * self.each) if self.weights is None else round(float(self.weights.sum()))
+        return round(len(self) * self.rows_per_row) if self.weights is None else round(float(self.weights.sum()))
 
     def between(self, since: datetime, until: datetime, *, name: str = "") -> ScoredRows:
         """Return the rows of [since, until)."""
@@ -132,7 +132,7 @@ class ScoredRows:
             groups=self.groups[chosen],
             run=self.run,
             weights=None if self.weights is None else self.weights[chosen],
-            each=self.each,
+            rows_per_row=self.rows_per_row,
         )
 
 
@@ -162,7 +162,7 @@ def score_rows(
         labeled_at=labeled_at,
         groups=_group_numbers(table, dataset.roles.groups),
         run=WEEK if days else 1,
-        each=dataset.sampled.n_rows / dataset.sampled.n_sampled if dataset.sampled else 1.0,
+        rows_per_row=dataset.sampled.n_rows / dataset.sampled.n_sampled if dataset.sampled else 1.0,
     )
 
 

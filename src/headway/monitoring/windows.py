@@ -100,7 +100,7 @@ class MonitoringWindow:
         """Number of labeled rows since the training began."""
         later = [self.rows] if self.rows is self.base else [self.base, self.rows]
         until = np.datetime64(self.until)
-        known = (float(((rows.times < until) & ~np.isnan(rows.labels)).sum()) * rows.each for rows in later)
+        known = (float(((rows.times < until) & ~np.isnan(rows.labels)).sum()) * rows.rows_per_row for rows in later)
         return self.n_trained + sum(map(round, known))
 
     def period(self, release: str, source: RowSource) -> Period:

@@ -254,8 +254,8 @@ def _evaluate_waiting(
     first_s = _OF_BASELINE * budget.expected_s(EVALUATION)
 
     def proceed() -> bool:
-        left = budget.remaining_s
-        return left - budget.expected_s(EVALUATION) >= until if evaluated else left >= first_s
+        remaining_s = budget.remaining_s
+        return remaining_s - budget.expected_s(EVALUATION) >= until if evaluated else remaining_s >= first_s
 
     begun = list(waiting)
     for number, row in _timed(evaluate([row.variant for row in begun], proceed), budget, EVALUATION):

@@ -122,7 +122,7 @@ def test_a_server_keeps_its_keys_and_logs_once_why_it_cannot_follow(
         assert [*read_keys(keys_file(other))] == ["shop"]
 
 
-def test_a_server_whose_state_is_away_is_told_so(machines: list[Config], tmp_path: Path) -> None:
+def test_a_server_whose_state_is_away_logs_that(machines: list[Config], tmp_path: Path) -> None:
     new(machines[0], "shop")
     with closing(open_state(machines[1])) as state:
         (tmp_path / "state").rename(tmp_path / "away")

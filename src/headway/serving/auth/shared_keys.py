@@ -84,7 +84,7 @@ class SharedKeys:
         try:
             signed = msgspec.json.decode(content, type=Signed)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StoreError("this is no signed list", where=str(error)) from error
+            raise StoreError("the list cannot be read, or is not signed", where=str(error)) from error
         verify(signed, trusted, subject="the list")
         listed = read(KeyList, signed.content)
         if listed.name != self._name:

@@ -268,7 +268,7 @@ class _Sequence:
         return True
 
     def _label(self, number: int) -> Label | None:
-        """Return the label of a file, None if there is no such file."""
+        """Return the label of a file, None if it does not exist."""
         path = self._path(number)
         try:
             descriptor = os.open(path, os.O_RDONLY)
