@@ -226,7 +226,7 @@ def test_an_unfinished_erasure_is_completed_before_another(world, monkeypatch):
 
 def test_two_erasures_do_not_run_at_once(world):
     def second(_: float) -> None:
-        with pytest.raises(StoreError, match="another process is erasing"):
+        with pytest.raises(StoreError, match="erase of flights is already being done by process"):
             world.erase_rows_of(key="k1")
 
     erase(world.project, ErasureRequest(key=SECRET, who="ann"), wait=second)
