@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import polars
+import pytest
 
-from headway.core.dataset import Dataset, Roles
+from headway.core.dataset import Dataset, Roles, SampledRows
 
 
 def test_roles_ignored_columns_and_outcomes_are_not_features() -> None:
@@ -22,3 +23,20 @@ def test_slices_and_people_stay_features() -> None:
 def test_features_are_the_columns_without_another_role_in_order() -> None:
     table = polars.DataFrame({"b": [1], "late": [0], "a": [2]})
     assert Dataset(name="d", table=table, roles=Roles(target="late")).features == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "how"),
+    [
+        (SampledRows(n_rows=9_000, n_sampled=90, drawn="rows"), "sampled at random"),
+        (SampledRows(n_rows=9_000, n_sampled=90, drawn="queries"), "sampled: whole queries at random"),
+        (
+            SampledRows(
+                n_rows=9_000, n_sampled=90, drawn="groups", n_groups=100, n_groups_sampled=10, n_groups_exact=False
+            ),
+            "sampled: 10 of about 100 groups, each whole",
+        ),
+    ],
+)
+def test_a_sample_says_which_rows_were_counted_and_which_sampled(sample: SampledRows, how: str) -> None:
+    assert str(sample) == f"of 9,000 rows all were counted and 90 {how}"
