@@ -57,6 +57,7 @@ def busy(shared: tuple[str, str], number: int) -> Place:
     if node != own and Path(mark).exists():
         Path(mark).unlink()
         os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()  # this worker ends when it notices that its node is gone
     while time.monotonic() < began + BUSY_S:
         pass
     threads = os.environ["OMP_NUM_THREADS"]

@@ -69,7 +69,7 @@ class Seaweed:
             "master.telemetry": "false",
             "master.electionTimeout": "1s",
             "master.volumeSizeLimitMB": 64,
-            "volume.max": 0,
+            "volume.max": 1000,  # by default as many as the free disk could hold, seven of them for each bucket
             **ports,
         }
         self._command = [program(), "server", *(f"-{name}={value}" for name, value in settings.items())]
