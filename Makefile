@@ -18,7 +18,7 @@ help:  ## list these targets
 demo: .venv/.installed-demo  ## install, then run the main job on real flights (3 to 4 minutes), ending with a report
 	$(bin)/headway demo
 
-test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (20 to 25 minutes)
+test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 18 minutes)
 	$(bin)/pytest $(tier) $(covering:%=tests/%) $(covered:%=--cov=src/headway/%) --cov-report=
 	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
 	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
