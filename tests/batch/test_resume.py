@@ -30,6 +30,7 @@ from tests.batch.scoring import (
 )
 from tests.engines.boosters import text
 
+from headway.batch.journal import lock_folder
 from headway.batch.predict import predict
 from headway.core import config
 from headway.core.config import Config
@@ -297,3 +298,17 @@ def test_an_unwritable_folder_is_an_error(tmp_path):
     settings, source = scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv")
     with pytest.raises(StoreError, match="cannot write"):
         score_file(settings, source, source / "scores.csv")
+
+
+def test_the_folder_of_an_output_is_one_process_alone(tmp_path):
+    with (
+        lock_folder(tmp_path / "parts", output="scores.csv"),
+        pytest.raises(StoreError, match=r"another process is writing 'scores.csv'.*\n.*\n.*wait until it ends"),
+        lock_folder(tmp_path / "parts", output="scores.csv"),
+    ):
+        pass
+
+
+def test_an_error_in_the_work_is_not_reported_as_another_process(tmp_path):
+    with pytest.raises(BlockingIOError), lock_folder(tmp_path / "parts", output="scores.csv"):
+        raise BlockingIOError

@@ -213,29 +213,42 @@ def open_folder_journal(out: Path, terms: Terms, names: Sequence[str]) -> Iterat
 @contextmanager
 def _locked_folder(files: OutputFiles, terms: Terms, wait_s: float) -> Iterator[Path]:
     folder, name = files.sibling(".parts"), files.out.name
-    try:
-        atomic.make_folder(folder)
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise StoreError(f"cannot write next to '{name}': {error.strerror}", where=str(folder)) from error
-    try:
-        _lock(lock, wait_s)
+    with lock_folder(folder, output=name, wait_s=wait_s):
         _check_terms(folder, files, terms)
         yield folder
-    except BlockingIOError as error:
-        raise StoreError(f"another process is writing '{name}'", where=str(folder)) from error
+
+
+@contextmanager
+def lock_folder(folder: Path, *, output: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Create and lock the folder in which an output is made; `wait_s` is the time to wait for another process.
+
+    Raises StoreError if another process still has it, or the folder cannot be created.
+    """
+    try:
+        atomic.make_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"cannot write '{output}': {error.strerror}", where=str(folder)) from error
+    try:
+        _lock(descriptor, output, folder, wait_s)
+        yield
     finally:
-        os.close(lock)
+        os.close(descriptor)
 
 
-def _lock(descriptor: int, wait_s: float) -> None:
-    """Lock a folder; raise BlockingIOError if another process still has it after `wait_s`."""
+def _lock(descriptor: int, output: str, folder: Path, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
-    while time.monotonic() < deadline:
-        with suppress(BlockingIOError):
+    while True:
+        try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise StoreError(
+                    f"another process is writing '{output}'",
+                    where=str(folder),
+                    hint="wait until it ends, or name another output",
+                ) from error
         time.sleep(_LOCK_POLL_S)
-    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Journal:

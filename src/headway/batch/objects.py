@@ -6,20 +6,18 @@ An object appears when it is complete. `OUT.terms.json` claims the address for o
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headway.batch.journal import Receipt, Terms
+from headway.batch.journal import Receipt, Terms, lock_folder
 from headway.core import record
 from headway.core.errors import ConfigError, StoreError
 from headway.core.plugins import load_sibling
 from headway.core.record import digest_of
-from headway.storage import addresses, atomic
+from headway.storage import addresses
 
 FOLDER = "predictions"
 _RECEIPT, _TERMS, _REFUSED = ".receipt.json", ".terms.json", ".refused.csv"
@@ -43,15 +41,8 @@ def open_output(address: str, state: Path) -> Iterator[ObjectOutput]:
     bucket = load_sibling(addresses.__name__, "s3", reads=f"'{address}'").Bucket(root)
     bucket.require_conditional_writes(state)
     folder = state / FOLDER / digest_of(address.rstrip("/").encode()).removeprefix("sha256:")[:16]
-    atomic.make_folder(folder)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock_folder(folder, output=address):
         yield ObjectOutput(bucket, name, folder)
-    except BlockingIOError as error:
-        raise StoreError(f"another process is writing '{address}'", where=str(folder)) from error
-    finally:
-        os.close(lock)
 
 
 class ObjectOutput:
