@@ -17,7 +17,7 @@ from tests.house.source_tree import ROOT
 from years import lived, ticket, watch, watched_only
 
 from headway.core.evidence import Finding
-from headway.reporting.charts import theme
+from headway.reporting import colours
 from headway.reporting.page import render_report, write_report
 from headway.reporting.report_data import MonitoringHistory, ReportData, Stage
 
@@ -170,8 +170,8 @@ def test_writing_makes_the_folder_and_leaves_no_other_file(tmp_path: Path) -> No
 
 
 def test_both_themes_have_the_same_colours_and_no_colour_twice() -> None:
-    assert theme.LIGHT.keys() == theme.DARK.keys()
-    assert len(set(theme.LIGHT.values())) == len(theme.LIGHT)
+    assert colours.LIGHT.keys() == colours.DARK.keys()
+    assert len(set(colours.LIGHT.values())) == len(colours.LIGHT)
 
 
 def test_screened_out_variants_are_counted_and_listed_with_their_reason() -> None:

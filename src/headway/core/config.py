@@ -39,6 +39,7 @@ from headway.core.sections import (
     SplitSection,
     StoreSection,
     TrustSection,
+    UiSection,
     without_password,
 )
 
@@ -69,6 +70,7 @@ class Config(Record, frozen=True, kw_only=True):
     oidc: OidcSection = OidcSection()
     rollout: RolloutSection = RolloutSection()
     retrain: RetrainSection = RetrainSection()
+    ui: UiSection = UiSection()
     folder: str = "."
 
     def path(self, name: str) -> Path:

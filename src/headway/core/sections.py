@@ -19,6 +19,21 @@ class ProjectSection(Record, frozen=True, kw_only=True):
     state: Annotated[str, about("Folder of releases, records and logs, relative to the project.")] = ".headway"
 
 
+class UiSection(Record, frozen=True, kw_only=True):
+    """Dashboard."""
+
+    host: Annotated[str, about("Address that the dashboard listens on.")] = "127.0.0.1"
+    port: Annotated[int, about("TCP port of the dashboard; 0: any free port.")] = 8090
+    hosts: Annotated[
+        tuple[str, ...],
+        about("Names in the addresses by which people open the dashboard, besides those of this machine itself."),
+    ] = ()
+    idle_minutes: Annotated[
+        float, Meta(description="Time without a request after which a person is signed out, minutes.", gt=0)
+    ] = 60.0
+    session_hours: Annotated[float, Meta(description="Time after which a person signs in again, hours.", gt=0)] = 12.0
+
+
 class StoreSection(Record, frozen=True, kw_only=True):
     """Addresses of the stores, for projects that several machines share; a password is refused in an address."""
 

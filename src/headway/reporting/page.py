@@ -11,7 +11,8 @@ from pathlib import Path
 import jinja2
 
 import headway
-from headway.reporting.charts import pareto, theme, timeline
+from headway.reporting import colours
+from headway.reporting.charts import pareto, timeline
 from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.console import write_atomically
 from headway.reporting.events import list_events
@@ -59,7 +60,7 @@ def render_page(body: str, **parts: object) -> str:
 
     `parts` are `kind`, `title`, `lead`, `replies`, `footing`, and whatever the template reads.
     """
-    style = theme.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
+    style = colours.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
     written = datetime.now(UTC).isoformat(timespec="seconds")
     return template.render(body=body, style=style, version=headway.__version__, written=written, **parts)

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from headway.core.assessment import Assessment, Shift, TimeBucket
 from headway.core.evidence import Measurement
 from headway.reporting.charts.theme import (
-    LIGHT,
     SEE_TABLE,
     ChartSize,
     RenderedChart,
@@ -29,6 +28,7 @@ from headway.reporting.charts.theme import (
     text_width,
     value_axis,
 )
+from headway.reporting.colours import LIGHT
 from headway.reporting.text import formatting
 from headway.reporting.text.tables import Cell, Column, Line, Table, measurement_cell
 

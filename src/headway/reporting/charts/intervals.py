@@ -11,7 +11,6 @@ import altair as alt
 from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.reporting.charts.theme import (
-    LIGHT,
     ChartSize,
     Row,
     interval_range,
@@ -20,6 +19,7 @@ from headway.reporting.charts.theme import (
     rows_chart,
     text_width,
 )
+from headway.reporting.colours import LIGHT
 
 NAME_LETTERS, NARROW_NAME_LETTERS, NAME_LINES = 28, 20, 3
 """Letters of a line of a name left of the plot at most, wide and narrow; and its lines at most."""

@@ -14,7 +14,6 @@ from headway.core.record import Record
 from headway.core.verdict import EvaluatedVariant, Rule
 from headway.reporting.charts.theme import (
     ANSWERS,
-    LIGHT,
     SEE_TABLE,
     SHAPES,
     ChartSize,
@@ -29,6 +28,7 @@ from headway.reporting.charts.theme import (
     text_width,
     value_axis,
 )
+from headway.reporting.colours import LIGHT
 from headway.reporting.report_data import ReportData
 from headway.reporting.text import formatting, words
 from headway.reporting.text.tables import baseline_answer

@@ -15,7 +15,6 @@ from headway.core.record import Record
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.reporting import report_data
 from headway.reporting.charts.theme import (
-    LIGHT,
     SEE_TABLE,
     ChartSize,
     RenderedChart,
@@ -32,6 +31,7 @@ from headway.reporting.charts.theme import (
     value_axis,
     wrap_parts,
 )
+from headway.reporting.colours import LIGHT
 from headway.reporting.events import list_events
 from headway.reporting.report_data import Event, EventKind, ReportData, ReportPeriod
 from headway.reporting.section import shown_above

@@ -6,7 +6,6 @@ import altair as alt
 
 from headway.core.training import LearningCurve
 from headway.reporting.charts.theme import (
-    LIGHT,
     SEE_TABLE,
     ChartSize,
     RenderedChart,
@@ -17,6 +16,7 @@ from headway.reporting.charts.theme import (
     rows_chart,
     value_axis,
 )
+from headway.reporting.colours import LIGHT
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
 from headway.reporting.text import curves, formatting, words

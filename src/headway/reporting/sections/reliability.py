@@ -11,7 +11,6 @@ import altair as alt
 
 from headway.core.evidence import Evidence
 from headway.reporting.charts.theme import (
-    LIGHT,
     SEE_TABLE,
     ChartSize,
     RenderedChart,
@@ -22,6 +21,7 @@ from headway.reporting.charts.theme import (
     render_chart,
     rows_chart,
 )
+from headway.reporting.colours import LIGHT
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurement, winner_measurements
 from headway.reporting.text import formatting, tables

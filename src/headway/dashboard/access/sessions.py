@@ -1,0 +1,85 @@
+"""Sessions of people who are signed in: who they are, what they may do, and when that ends."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Role = Literal["viewer", "labeller", "operator", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+MAX_SESSIONS = 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """A person who is signed in; `key` is the secret of the cookie, `token` that of the forms (against CSRF)."""
+
+    user: str
+    role: Role
+    made_s: float
+    seen_s: float
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    message: str = ""
+
+    def may(self, role: Role) -> bool:
+        """Return whether this person has a role, or one above it."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+    def take_message(self) -> str:
+        """Return what the last action reported, once."""
+        message, self.message = self.message, ""
+        return message
+
+
+class Sessions:
+    """Sessions in memory; one ends after `idle_s` without a request, `at_most_s` after sign-in, or with the process."""
+
+    def __init__(self, *, idle_s: float, at_most_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._idle_s = idle_s
+        self._at_most_s = at_most_s
+        self._clock = clock
+        self._open: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, user: str, role: Role) -> Session:
+        """Sign a person in; the session that was silent longest ends if there are too many."""
+        now = self._clock()
+        session = Session(user=user, role=role, made_s=now, seen_s=now)
+        with self._lock:
+            self._end_expired(now)
+            while len(self._open) >= MAX_SESSIONS:
+                del self._open[min(self._open, key=lambda key: self._open[key].seen_s)]
+            self._open[session.key] = session
+        return session
+
+    def find(self, key: str) -> Session | None:
+        """Return the session of a cookie's secret, None if it has ended."""
+        now = self._clock()
+        with self._lock:
+            self._end_expired(now)
+            session = self._open.get(key)
+            if session is not None:
+                session.seen_s = now
+            return session
+
+    def end(self, key: str) -> None:
+        """Sign a person out; the cookie and the tokens of its forms are worth nothing from now on."""
+        with self._lock:
+            self._open.pop(key, None)
+
+    def end_all(self, user: str) -> None:
+        """End every session of a person."""
+        with self._lock:
+            self._open = {key: session for key, session in self._open.items() if session.user != user}
+
+    def _end_expired(self, now: float) -> None:
+        self._open = {
+            key: session
+            for key, session in self._open.items()
+            if now - session.seen_s < self._idle_s and now - session.made_s < self._at_most_s
+        }

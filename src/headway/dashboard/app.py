@@ -1,0 +1,278 @@
+"""The application: pages found as plug-ins, and for each request who sent it, whether it may, and what it gets."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode
+
+import jinja2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+import headway
+from headway.core import plugins
+from headway.core.config import Config
+from headway.core.errors import HeadwayError, LeaseHeld, PointerMoved, Refused, StoreUnavailable
+from headway.dashboard.access.sessions import ROLES, Session, Sessions
+from headway.dashboard.access.sign_in import SignIn
+from headway.dashboard.page import Action, BadInput, Call, NotFound, Page, Redirect, Reply, View
+from headway.dashboard.security import COOKIE, SecurityMiddleware
+from headway.dashboard.workers import Cache, Workers
+from headway.registry.project import Project, project_of
+from headway.reporting import colours
+from headway.reporting.text import formatting
+
+_HERE = Path(__file__).parent
+MAX_FORM_BYTES = 1_048_576
+MAX_FIELDS = 2_000
+STATUS: Sequence[tuple[type[HeadwayError], HTTPStatus]] = (
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (BadInput, HTTPStatus.BAD_REQUEST),
+    (PointerMoved, HTTPStatus.CONFLICT),
+    (LeaseHeld, HTTPStatus.CONFLICT),
+    (Refused, HTTPStatus.CONFLICT),
+    (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dashboard:
+    """What every page reads: the projects by name, who may sign in, and the process for heavy work."""
+
+    projects: Mapping[str, Project]
+    config: Config
+    sessions: Sessions
+    sign_in: SignIn
+    workers: Workers
+    cache: Cache
+
+    def project(self, name: str) -> Project:
+        """Return the project of a model; raises NotFound."""
+        found = self.projects.get(name)
+        if found is None:
+            raise NotFound(f"no model {name!r} is open here", hint="headway ui --project FOLDER, once for each project")
+        return found
+
+    def close(self) -> None:
+        """Close the stores and end the process for heavy work."""
+        self.workers.close()
+        for project in self.projects.values():
+            project.state.close()
+
+
+def open_dashboard(configs: Sequence[Config]) -> Dashboard:
+    """Open the projects of a dashboard; the first one has its settings and the people who may sign in."""
+    config = configs[0]
+    opened = [project_of(each) for each in configs]
+    return Dashboard(
+        projects={project.name: project for project in opened},
+        config=config,
+        sessions=Sessions(idle_s=config.ui.idle_minutes * 60, at_most_s=config.ui.session_hours * 3600),
+        sign_in=SignIn(config),
+        workers=Workers(),
+        cache=Cache(),
+    )
+
+
+def create_app(dashboard: Dashboard) -> Starlette:
+    """Return the application of a dashboard, with every page that is installed."""
+    pages = {name: load_page(name) for name in plugins.names("page")}
+    environment = _environment(dashboard, pages)
+    routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_HERE / "static")), Route("/theme.css", _theme)]
+    for page in pages.values():
+        routes += [Route(view.path, _endpoint(dashboard, environment, view), methods=["GET"]) for view in page.views]
+        routes += [
+            Route(action.path, _endpoint(dashboard, environment, action), methods=["POST"]) for action in page.actions
+        ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(SecurityMiddleware, settings=dashboard.config.ui)],
+        exception_handlers={HTTPException: functools.partial(_http_error, dashboard, environment)},
+    )
+
+
+def load_page(name: str) -> Page:
+    """Return the page of that name."""
+    page: Page = plugins.load("page", name)
+    return page
+
+
+def _endpoint(dashboard: Dashboard, environment: jinja2.Environment, to: View | Action) -> Any:
+    """Return the function that Starlette calls: it authorizes the request, and runs the handler on a thread."""
+
+    async def endpoint(request: Request) -> Response:
+        session = current_session(dashboard, request)
+        if session is None:
+            if to.path in PUBLIC:
+                session = dashboard.sign_in.visitor
+            elif isinstance(to, Action):
+                return _error(environment, None, HTTPStatus.UNAUTHORIZED, "you are not signed in", hint="sign in")
+            else:
+                return RedirectResponse(f"/sign-in?{urlencode({'next': _address(request)})}", HTTPStatus.SEE_OTHER)
+        form: Mapping[str, str] = {}
+        lists: dict[str, list[str]] = {name: request.query_params.getlist(name) for name in request.query_params}
+        if isinstance(to, Action):
+            try:
+                fields = await _read_form(request)
+            except BadInput as error:
+                return _error(environment, session, HTTPStatus.BAD_REQUEST, error.what, hint=error.hint)
+            form = {name: values[-1] for name, values in fields.items()}
+            lists |= fields
+            if to.path not in PUBLIC and not secrets.compare_digest(
+                form.pop("token", "").encode(), session.token.encode()
+            ):
+                what = "the form is not one that this session was sent"
+                return _error(environment, session, HTTPStatus.FORBIDDEN, what, hint="open the page again")
+        if to.path not in PUBLIC and not session.may(to.role):
+            what = f"this needs the role {to.role}, and {session.user} is {session.role}"
+            return _error(environment, session, HTTPStatus.FORBIDDEN, what, hint="ask an admin of this dashboard")
+        call = Call(
+            dashboard=dashboard,
+            session=session,
+            path=dict(request.path_params),
+            query=dict(request.query_params),
+            form=form,
+            lists=lists,
+        )
+        return await run_in_threadpool(_answer, environment, to, call)
+
+    return endpoint
+
+
+PUBLIC = ("/sign-in", "/sign-in/link", "/healthz")
+"""Paths that need no session."""
+
+
+def current_session(dashboard: Dashboard, request: Request) -> Session | None:
+    """Return the session of a request, None if nobody is signed in."""
+    found = dashboard.sessions.find(request.cookies.get(COOKIE, ""))
+    return found if found and dashboard.sign_in.still_has_role(found) else None
+
+
+async def _read_form(request: Request) -> dict[str, list[str]]:
+    """Return the fields of a form; raises BadInput for files, and for a body that is too large."""
+    if int(request.headers.get("content-length") or 0) > MAX_FORM_BYTES:
+        raise BadInput(f"the form has over {MAX_FORM_BYTES:,} bytes", hint="send less at once")
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise BadInput("the form is not application/x-www-form-urlencoded", hint="send it from its page")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            raise BadInput(f"the form has over {MAX_FORM_BYTES:,} bytes", hint="send less at once")
+    return parse_form(body)
+
+
+def parse_form(body: bytes) -> dict[str, list[str]]:
+    """Return the values of each field of a form in its usual encoding; raises BadInput."""
+    try:
+        text = body.decode("ascii")
+        return parse_qs(
+            text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=MAX_FIELDS, errors="strict"
+        )
+    except ValueError as error:
+        raise BadInput("the form cannot be read", hint="send it from its page") from error
+
+
+def _answer(environment: jinja2.Environment, to: View | Action, call: Call) -> Response:
+    try:
+        reply = to.handler(call)
+    except HeadwayError as error:
+        status = next((status for kind, status in STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+        return _error(environment, call.session, status, error.what, where=error.where, hint=error.hint)
+    return _response(environment, reply, call)
+
+
+def _response(environment: jinja2.Environment, reply: Reply, call: Call) -> Response:
+    if isinstance(reply, Response):
+        return reply
+    if isinstance(reply, Redirect):
+        call.session.message = reply.message
+        return RedirectResponse(reply.path, HTTPStatus.SEE_OTHER)
+    template = environment.get_template(reply.template)
+    model = call.path.get("model", "")
+    return HTMLResponse(template.render(session=call.session, model=model, call=call, **reply.values), reply.status)
+
+
+def _error(
+    environment: jinja2.Environment,
+    session: Session | None,
+    status: HTTPStatus,
+    what: str,
+    *,
+    where: str = "",
+    hint: str = "",
+) -> Response:
+    template = environment.get_template("error.html")
+    content = template.render(session=session, model="", call=None, status=status, what=what, where=where, hint=hint)
+    return HTMLResponse(content, status)
+
+
+async def _http_error(
+    dashboard: Dashboard, environment: jinja2.Environment, request: Request, error: Exception
+) -> Response:
+    status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 500)
+    return _error(environment, current_session(dashboard, request), status, status.phrase.lower(), hint="go to /")
+
+
+async def _theme(_: Request) -> Response:
+    return Response(colours.stylesheet(), media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+
+def _address(request: Request) -> str:
+    """Return the path and query of a request, for the way back after sign-in."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _environment(dashboard: Dashboard, pages: Mapping[str, Page]) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    ordered = sorted(pages.values(), key=lambda page: page.order)
+    environment.globals |= {
+        "version": headway.__version__,
+        "models": tuple(dashboard.projects),
+        "navigation": [(page.title, page.views[0]) for page in ordered if page.title],
+        "tabs": [(page.tab, page.views[0]) for page in ordered if page.tab],
+        "roles": ROLES,
+        "link": link,
+    }
+    environment.filters |= {
+        "typeset": formatting.typeset,
+        "short": formatting.short_digest,
+        "measured": formatting.format_measurement,
+        "number": formatting.format_number,
+        "date": formatting.period_name,
+        "time": formatting.format_time,
+    }
+    return environment
+
+
+def link(path: str, **parameters: str) -> str:
+    """Return an address: each `{name}` of the path filled in, the other parameters as its query.
+
+    >>> link("/models/{model}/data", model="a b", column="x&y")
+    '/models/a%20b/data?column=x%26y'
+    """
+    inside = {name: text for name, text in parameters.items() if f"{{{name}}}" in path}
+    filled = path
+    for name, text in inside.items():
+        filled = filled.replace(f"{{{name}}}", quote(text, safe=""))
+    query = {name: text for name, text in parameters.items() if name not in inside and text}
+    return filled + (f"?{urlencode(query)}" if query else "")

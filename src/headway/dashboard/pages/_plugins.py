@@ -1,0 +1,3 @@
+"""Pages of the dashboard: `plugin` is a `Page`."""
+
+KIND = "page"

@@ -1,0 +1,99 @@
+"""Heavy work of pages in a process of its own, so that the dashboard stays small and answers at once.
+
+Polars, the engines and the chart library are imported there only. The process ends when nobody has needed it for a
+while.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import ParamSpec, TypeVar, cast
+
+from headway.core.errors import HeadwayError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+IDLE_S = 60.0
+
+
+class WorkFailed(HeadwayError):
+    """The process for heavy work ended before it answered."""
+
+
+class Cache:
+    """The last answers that were computed, by a key that names all they depend on."""
+
+    def __init__(self, *, at_most: int = 256) -> None:
+        self._at_most = at_most
+        self._lock = threading.Lock()
+        self._found: dict[Hashable, object] = {}
+
+    def get(self, key: Hashable, compute: Callable[[], _T]) -> _T:
+        """Return the answer of a key, computed if it is not there; two threads may compute it at once."""
+        with self._lock:
+            if key in self._found:
+                self._found[key] = self._found.pop(key)  # the last in order is the one that was read last
+                return cast("_T", self._found[key])
+        answer = compute()
+        with self._lock:
+            self._found[key] = answer
+            while len(self._found) > self._at_most:
+                del self._found[next(iter(self._found))]
+        return answer
+
+
+class Workers:
+    """Runs functions of modules in another process, one at a time."""
+
+    def __init__(self, *, idle_s: float = IDLE_S) -> None:
+        self._idle_s = idle_s
+        self._lock = threading.Lock()
+        self._pool: ProcessPoolExecutor | None = None
+        self._timer: threading.Timer | None = None
+        self._running = 0
+
+    def run(self, function: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> _T:
+        """Return what a function of a module returns, called in the other process; its errors are raised here."""
+        with self._lock:
+            self._running += 1
+            if self._timer:
+                self._timer.cancel()
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            pool = self._pool
+        try:
+            return pool.submit(function, *arguments, **keywords).result()
+        except BrokenProcessPool as error:
+            self.close()
+            raise WorkFailed("the process that computes this page has ended", hint="load the page again") from error
+        finally:
+            self._rest()
+
+    def _rest(self) -> None:
+        with self._lock:
+            self._running -= 1
+            if not self._running:
+                self._timer = threading.Timer(self._idle_s, self._end_idle)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _end_idle(self) -> None:
+        with self._lock:
+            if self._running:
+                return
+            pool, self._pool = self._pool, None
+        if pool:
+            pool.shutdown(wait=False)
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            if self._timer:
+                self._timer.cancel()
+        if pool:
+            pool.shutdown(wait=False, cancel_futures=True)

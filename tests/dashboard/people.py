@@ -1,0 +1,110 @@
+"""People who use a dashboard over HTTP: a server on a free port in a thread, and what a browser does with forms."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import unescape
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlencode
+
+import uvicorn
+
+from headway.core import config as configuration
+from headway.core.config import Config
+from headway.dashboard.access.sessions import Role, Session
+from headway.dashboard.app import Dashboard, create_app, open_dashboard
+from headway.dashboard.security import COOKIE
+
+STARTS_WITHIN_S = 30
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response: its status, headers (lower-case names) and text."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def words(self) -> str:
+        """The text without tags, each run of white space as one space."""
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", self.text)).split())
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a browser; without a session they are not signed in."""
+
+    port: int
+    session: Session | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """Open a page; redirects are not followed."""
+        return self.send("GET", path, headers=headers)
+
+    def post(self, path: str, /, **fields: str) -> Answer:
+        """Send a form of a page of this dashboard, with the token of the session."""
+        token = {"token": self.session.token} if self.session else {}
+        return self.send("POST", path, urlencode({**token, **fields}))
+
+    def send(self, method: str, path: str, body: str = "", *, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a request as a browser on a page of this dashboard does; `headers` replace its own, empty ones none."""
+        host = f"127.0.0.1:{self.port}"
+        sent = {"Host": host}
+        if method != "GET":
+            sent |= {"Origin": f"http://{host}", "Content-Type": "application/x-www-form-urlencoded"}
+        if self.session:
+            sent["Cookie"] = f"{COOKIE}={self.session.key}"
+        sent |= {**self.headers, **(headers or {})}
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body or None, {name: text for name, text in sent.items() if text})
+            response = connection.getresponse()
+            got = {name.lower(): text for name, text in response.getheaders()}
+            return Answer(response.status, got, response.read().decode())
+        finally:
+            connection.close()
+
+
+@dataclass(frozen=True)
+class RunningDashboard:
+    """A dashboard that answers on a port of this machine."""
+
+    dashboard: Dashboard
+    port: int
+
+    def visitor(self, role: Role | None = None, *, name: str = "ada") -> Person:
+        """Return a person who is signed in with a role; without one, a person who is not."""
+        return Person(self.port, self.dashboard.sessions.begin(name, role) if role else None)
+
+
+@contextmanager
+def running_dashboard(*projects: Path | Config) -> Iterator[RunningDashboard]:
+    """Serve the dashboard of projects (their folders or configurations) on a free port."""
+    configs = [one if isinstance(one, Config) else configuration.load(one) for one in projects]
+    dashboard = open_dashboard(configs)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(dashboard), lifespan="off", log_config=None, access_log=False)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        try:
+            yield RunningDashboard(dashboard, listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
+            dashboard.close()

@@ -1,0 +1,71 @@
+"""Heavy work in another process, and the answers that are kept."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from headway.core.errors import DataError
+from headway.dashboard.workers import Cache, Workers, WorkFailed
+
+
+def fail(what: str) -> None:
+    raise DataError(what)
+
+
+@pytest.fixture
+def workers():
+    made = Workers(idle_s=60)
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+def test_work_runs_in_another_process_that_is_used_again(workers):
+    first = workers.run(os.getpid)
+    assert first != os.getpid()
+    assert workers.run(os.getpid) == first
+
+
+@pytest.mark.slow
+def test_an_error_of_the_work_is_raised_here(workers):
+    with pytest.raises(DataError, match="no such column"):
+        workers.run(fail, "no such column")
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_an_error_and_the_next_work_runs(workers):
+    with pytest.raises(WorkFailed):
+        workers.run(os._exit, 1)
+    assert workers.run(os.getpid) != os.getpid()
+
+
+@pytest.mark.slow
+def test_an_idle_process_ends():
+    workers = Workers(idle_s=0.05)
+    process = workers.run(os.getpid)
+    deadline = time.monotonic() + 30
+    while is_running(process):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workers.close()
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_answer_that_was_read_longest_ago_is_dropped():
+    cache, computed = Cache(at_most=2), []
+
+    def answer(key: str) -> str:
+        return cache.get(key, lambda: computed.append(key) or key.upper())
+
+    assert [answer(key) for key in "abacab"] == list("ABACAB")
+    assert computed == ["a", "b", "c", "b"]
