@@ -229,6 +229,39 @@ def test_all_records_are_read_in_parts_in_their_order(state: State) -> None:
     assert state.all_records(after=state.all_records()[-1].position) == []
 
 
+def test_records_of_a_kind_are_read_in_pages_newest_first(state: State) -> None:
+    contents = [b"one", b"two", b"three", b"four", b"five"]
+    for content in contents:
+        state.save("rollout", content, name="flights")
+        state.save("rollout", b"not " + content, name="hotels")
+        state.save("verdict", content, name="flights")
+    first = state.recent("rollout", name="flights", limit=2)
+    assert [saved[1:] for saved in first] == [("rollout", "flights", b"five"), ("rollout", "flights", b"four")]
+    rest = state.recent("rollout", name="flights", before=first[-1].position)
+    assert [saved.content for saved in first + rest] == contents[::-1]
+    assert state.recent("rollout", name="flights", before=rest[-1].position) == []
+    assert [saved.content for saved in state.recent("rollout", limit=3)] == [b"not five", b"five", b"not four"]
+    assert {saved.position for saved in first} <= {saved.position for saved in state.all_records()}
+    counts = [state.count("rollout"), state.count("rollout", name="flights"), state.count("evidence", name="flights")]
+    assert counts == [10, 5, 0]
+
+
+def test_updates_are_read_in_pages_newest_first(state: State) -> None:
+    chain: list[Signed] = []
+    for number in range(1, 4):
+        for pointer in ("live", "canary"):
+            chain.append(move(number, chain[-1] if chain else None, at=f"flights@{pointer}"))
+            assert state.append(chain[-1])
+    assert [tuple(saved) for saved in state.recent_updates(limit=2)] == [(6, chain[5]), (5, chain[4])]
+    assert [tuple(saved) for saved in state.recent_updates("flights", "live", limit=2)] == [
+        (5, chain[4]),
+        (3, chain[2]),
+    ]
+    assert [tuple(saved) for saved in state.recent_updates("flights", "live", before=3)] == [(1, chain[0])]
+    assert [saved.position for saved in state.recent_updates("flights", before=99)] == [6, 5, 4, 3, 2, 1]
+    assert state.recent_updates("hotels") == state.recent_updates("flights", "live", before=1) == []
+
+
 def test_all_evaluations_are_counted_by_name_and_dataset(state: State) -> None:
     assert state.all_evaluations() == {}
     for name, dataset in (("flights", "a"), ("flights", "a"), ("hotels", "a")):

@@ -184,4 +184,4 @@ def test_renamed_settings_do_not_open_a_new_assessment(project: Project) -> None
 @pytest.mark.slow
 def test_the_schema_version_makes_an_older_headway_ask_for_an_upgrade(project: Project, folder: Path) -> None:
     with closing(sqlite3.connect(folder / ".headway" / "state.sqlite")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (4,)

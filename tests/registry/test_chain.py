@@ -125,3 +125,60 @@ def test_every_error_has_message_location_and_hint(four: ModelRegistry, tmp_path
     with pytest.raises(HeadwayError) as caught:
         register(tmp_path).history()
     assert all((caught.value.what, caught.value.where, caught.value.hint))
+
+
+def page(folder: Path, name: str = "", pointer: str = "", **options: int) -> list[tuple[int, str, int]]:
+    """Return index, address and number of each update of a page, as another process reads it."""
+    return [(one.index, one.address, one.move.number) for one in register(folder).recent(name, pointer, **options)]
+
+
+@pytest.mark.slow
+def test_updates_are_read_in_pages_newest_first(four: ModelRegistry, tmp_path: Path) -> None:
+    live = [(index, "flights@live", number) for index, number in ((4, 3), (2, 2), (1, 1))]
+    assert page(tmp_path, "flights", "live") == live
+    assert page(tmp_path, "flights", limit=2) == [live[0], (3, "flights@canary", 1)]
+    assert page(tmp_path, limit=2, before=3) == live[1:]
+    assert page(tmp_path, "flights", "canary") == [(3, "flights@canary", 1)]
+    assert page(tmp_path, "hotels") == page(tmp_path, before=1) == []
+    assert four.recent(limit=1)[0].move == four.history()[-1]
+
+
+@pytest.mark.slow
+def test_a_page_names_the_update_that_is_not_what_was_signed(four: ModelRegistry, tmp_path: Path) -> None:
+    content = four.state.updates()[1].content.replace(b'"who":"', b'"who":"not ')
+    tamper(four, "UPDATE moves SET content = ? WHERE place = 2", content)
+    with pytest.raises(Refused, match="move 2 of the chain was changed after ed25519:"):
+        page(tmp_path, "flights", "live")
+    assert page(tmp_path, "flights", "live", limit=1) == [(4, "flights@live", 3)], "a page reads no other update"
+
+
+@pytest.mark.slow
+def test_a_page_names_the_gap_that_a_deleted_update_left(four: ModelRegistry, tmp_path: Path) -> None:
+    tamper(four, "DELETE FROM moves WHERE place = 2")
+    with pytest.raises(Refused, match="move 4 of the chain is numbered 3 where 2 was due"):
+        page(tmp_path, "flights", "live")
+
+
+@pytest.mark.slow
+def test_a_page_names_an_update_that_lost_the_race_and_was_put_in(four: ModelRegistry, tmp_path: Path) -> None:
+    lost = changed(read(PointerUpdate, four.state.updates()[1].content), why="another reason")
+    signed = load_publisher(four.publisher_key).sign(write(lost))
+    tamper(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 2", signed.content, signed.signature)
+    with pytest.raises(Refused, match="move 3 of the chain follows a move that is not there"):
+        page(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pointer", ["", "live", "canary"])
+def test_a_first_page_needs_the_last_updates_that_were_seen(four: ModelRegistry, tmp_path: Path, pointer: str) -> None:
+    tamper(four, "DELETE FROM moves WHERE place > 2")
+    with pytest.raises(Refused, match=r"replayed pointer flights@\w+: move \d was seen here before"):
+        page(tmp_path, "flights", pointer)
+    assert page(tmp_path, "hotels") == []
+    assert page(tmp_path, before=2) == [(1, "flights@live", 1)]
+
+
+def test_a_first_page_without_the_pointer_that_was_seen_looks_for_its_last_update(
+    four: ModelRegistry, tmp_path: Path
+) -> None:
+    assert page(tmp_path, limit=1) == [(4, "flights@live", 3)], "flights@canary was seen, and is on no such page"

@@ -69,6 +69,17 @@ def test_a_state_of_a_newer_format_is_refused_with_a_hint(tmp_path: Path) -> Non
     assert caught.value.where == str(tmp_path / FILE)
 
 
+@pytest.mark.parametrize("columns", [{"kind": "rollout", "name": "f"}, {"name": "f", "pointer": "live"}])
+def test_a_page_is_found_by_an_index_without_sorting(tmp_path: Path, columns: dict[str, str]) -> None:
+    state = Sqlite(tmp_path)
+    where, values = sqlite._where("place < ?", 9, **columns)
+    table = "records" if "kind" in columns else "moves"
+    plan = state._rows(f"EXPLAIN QUERY PLAN SELECT content FROM {table} {where} ORDER BY place DESC LIMIT 9", values)
+    state.close()
+    (step,) = [row[-1] for row in plan]
+    assert step.startswith(f"SEARCH {table} USING INDEX {table}_of_") and step.endswith("AND place<?)")
+
+
 def test_the_file_is_in_wal_mode_and_every_answer_is_on_disk(tmp_path: Path) -> None:
     state = Sqlite(tmp_path)
     assert state._rows("PRAGMA journal_mode") == [("wal",)]
@@ -112,7 +123,9 @@ def test_a_record_or_an_update_that_is_not_bytes_is_refused(tmp_path: Path, valu
     for read in (
         saved.updates,
         saved.last,
+        saved.recent_updates,
         lambda: saved.records("rollout"),
+        lambda: saved.recent("rollout"),
         lambda: saved.latest("rollout", name="f"),
     ):
         with pytest.raises(StoreError, match="where bytes belong"):

@@ -253,6 +253,13 @@ class SavedRecord(NamedTuple):
     content: bytes
 
 
+class SavedUpdate(NamedTuple):
+    """A pointer update with its index in the chain, from 1."""
+
+    position: int
+    signed: Signed
+
+
 class Lease(Protocol):
     """The right to do a piece of work that one process at a time does."""
 
@@ -294,6 +301,12 @@ class State(Protocol):
         """Return the last of `updates` without reading the others, or None."""
         ...
 
+    def recent_updates(
+        self, name: str = "", pointer: str = "", *, limit: int = 100, before: int = 0
+    ) -> list[SavedUpdate]:
+        """Return at most `limit` of `updates`, newest first; with `before`, only those before that index."""
+        ...
+
     def save(self, kind: str, content: bytes, *, name: str) -> str:
         """Save the bytes of a record of a kind (`evidence`, `verdict`, ...) under a name; return their digest."""
         ...
@@ -304,6 +317,17 @@ class State(Protocol):
 
     def latest(self, kind: str, *, name: str) -> bytes | None:
         """Return the last record of a kind and name without reading the others, or None."""
+        ...
+
+    def recent(self, kind: str, *, name: str = "", limit: int = 100, before: int = 0) -> list[SavedRecord]:
+        """Return at most `limit` records of a kind, or of a kind and name, newest first.
+
+        With `before`, only those before that index: the next page begins before the last record of this one.
+        """
+        ...
+
+    def count(self, kind: str, *, name: str = "") -> int:
+        """Return the number of records of a kind, or of a kind and name, without reading them."""
         ...
 
     def count_evaluation(self, name: str, dataset: str) -> int:

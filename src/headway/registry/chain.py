@@ -17,12 +17,13 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from headway.core import record
-from headway.core.contracts import Signed, State
+from headway.core.contracts import SavedUpdate, Signed, State
 from headway.core.errors import Refused, StoreError
 from headway.core.record import Record, StoredRecord, canonical, digest_of
 from headway.core.release import PointerUpdate
@@ -230,9 +231,38 @@ def _other_chain() -> Refused:
     return Refused("the checkpoint is that of another chain")
 
 
+def recent(
+    state: State, trusted: Trusted, name: str = "", pointer: str = "", *, limit: int, before: int = 0
+) -> tuple[ChainEntry, ...]:
+    """Return the last updates of all pointers, of a name, or of one pointer, newest first, without reading the others.
+
+    At most `limit`, and with `before` those before that index in the chain. Each is verified with its signature, and
+    among them no update of a pointer is missing, exchanged or out of order. That they belong to the chain before and
+    after them is not verified here: `audit` does that. Raises Refused, which names the first that fails.
+    """
+    found = state.recent_updates(name, pointer, limit=limit, before=before)
+    entries = tuple(map(_entry, found))
+    newer: dict[str, ChainEntry] = {}
+    for entry in entries:
+        entry.verify(trusted)
+        after = newer.get(entry.address)
+        if after:
+            _expect_numbered(after, entry.move.number + 1)
+        newer[entry.address] = entry
+    for after, entry in pairwise(entries):
+        if after.index == entry.index + 1:
+            _expect_follows(after, entry.digest, known=())
+    return entries
+
+
 def last(links: Sequence[ChainEntry], address: str) -> ChainEntry | None:
     """Return the last update of a `name@pointer`, or None."""
     return next((entry for entry in reversed(links) if entry.address == address), None)
+
+
+def _entry(saved: SavedUpdate) -> ChainEntry:
+    index, signed = saved
+    return ChainEntry(index, _move(index, signed), signed, digest_of(signed.content))
 
 
 def _move(index: int, signed: Signed) -> PointerUpdate:
@@ -300,6 +330,18 @@ def require_last_seen(seen: Mapping[str, LastSeen], links: Sequence[ChainEntry],
                 where=str(file),
                 hint=_SEEN_HINT,
             )
+
+
+def require_recently_seen(
+    state: State, seen: Mapping[str, LastSeen], entries: Sequence[ChainEntry], *, file: Path
+) -> None:
+    """Raise Refused if an update that was seen is neither among the last ones, newest first, nor followed by one."""
+    absent = seen.keys() - {entry.address for entry in entries}
+    ends = [state.recent_updates(*address.split("@"), limit=1) for address in absent]
+    known = [*entries, *(_entry(saved) for end in ends for saved in end)]
+    oldest = {entry.address: entry.move.number for entry in known}
+    expected = {address: one for address, one in seen.items() if oldest.get(address, 0) <= one.number}
+    require_last_seen(expected, known, file=file)
 
 
 def save_last_seen(file: Path, address: str, seen: LastSeen) -> None:

@@ -263,6 +263,23 @@ class ModelRegistry:
         moves = (entry.move for entry in links)
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
 
+    def recent(self, name: str = "", pointer: str = "", *, limit: int = 50, before: int = 0) -> tuple[ChainEntry, ...]:
+        """Return a page of `history`, newest first: at most `limit` updates before the index `before` of the chain.
+
+        The next page begins before the index of the last entry of this one; `before=0` is the first page, which holds
+        the last updates that this machine has seen, unless later ones fill it. Each update is verified, and that none
+        is missing among them. `history` verifies the complete chain.
+
+        Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is
+        unknown.
+        """
+        seen, trusted = chain.load_last_seen(self._seen_file), self._trusted()
+        entries = chain.recent(self.state, trusted, name, pointer, limit=limit, before=before)
+        if not before:
+            own = {address: one for address, one in seen.items() if _matches(address, name, pointer)}
+            chain.require_recently_seen(self.state, own, entries, file=self._seen_file)
+        return entries
+
     def live_at(self, address: str, time: datetime) -> PointerUpdate | None:
         """Return the update of a pointer in force at a time (local if it has no zone), or None before the first."""
         moves = (
@@ -423,6 +440,11 @@ class ModelRegistry:
 def _answer(verdict: Verdict) -> str:
     """Return what an update records of its verdict; a person's pass is an `override`, never the judge's."""
     return "override" if verdict.overridden else verdict.answer
+
+
+def _matches(address: str, name: str, pointer: str) -> bool:
+    of, _, at = address.partition("@")
+    return name in {"", of} and pointer in {"", at}
 
 
 def _parse(address: str) -> tuple[str, str]:

@@ -7,19 +7,28 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, NamedTuple
 
 from headway.core import config as configuration
 from headway.core.config import Config
 from headway.core.contracts import Blobs, Lease, State
 from headway.core.errors import HeadwayError, LeaseHeld
 from headway.core.evidence import Evidence
-from headway.core.record import StoredRecord, StoredRecordType, kind_of, read, write
+from headway.core.record import StoredRecord, StoredRecordType, digest_of, kind_of, read, write
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.storage.addresses import open_blobs
 
 LIVE_POINTER = "live"
 LEASE_POLL_S = 0.1
+
+
+class Saved(NamedTuple, Generic[StoredRecordType]):
+    """A record with its index in the order of saving, from 1, and its digest."""
+
+    position: int
+    digest: str
+    record: StoredRecordType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,20 @@ class Project:
         """Return the record of a class that was saved last, or None."""
         content = self.state.latest(kind_of(kind), name=self.name)
         return None if content is None else read(kind, content)
+
+    def recent(
+        self, kind: type[StoredRecordType], *, limit: int = 50, before: int = 0
+    ) -> list[Saved[StoredRecordType]]:
+        """Return a page of the records of a class, newest first: at most `limit`, saved before the index `before`.
+
+        The next page begins before the position of the last record of this one; `before=0` is the first page.
+        """
+        found = self.state.recent(kind_of(kind), name=self.name, limit=limit, before=before)
+        return [Saved(saved.position, digest_of(saved.content), read(kind, saved.content)) for saved in found]
+
+    def count(self, kind: type[StoredRecord]) -> int:
+        """Return the number of saved records of a class."""
+        return self.state.count(kind_of(kind), name=self.name)
 
 
 def open_project(folder: Path = Path("."), *, flags: dict[str, str] | None = None) -> Project:

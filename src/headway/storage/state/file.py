@@ -7,13 +7,14 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from headway.core.contracts import Lease, SavedRecord, Signed
+from headway.core.contracts import Lease, SavedRecord, SavedUpdate, Signed
 from headway.core.errors import StoreError, StoreUnavailable
 from headway.core.record import digest_of, read
 from headway.core.release import PointerUpdate
@@ -81,8 +82,16 @@ class NumberedFiles:
     def last(self, name: str = "", pointer: str = "") -> Signed | None:
         """Return the last of `updates` without reading the others."""
         with self._errors():
-            number = next(self._updates.find(name, pointer, newest_first=True), 0)
+            number = next(self._updates.newest_first(name, pointer), 0)
             return self._signed(number) if number else None
+
+    def recent_updates(
+        self, name: str = "", pointer: str = "", *, limit: int = 100, before: int = 0
+    ) -> list[SavedUpdate]:
+        """Return the last of `updates`, newest first; see `State.recent_updates`."""
+        with self._errors():
+            numbers = self._updates.newest_first(name, pointer, before=before)
+            return [SavedUpdate(number, self._signed(number)) for number in islice(numbers, limit)]
 
     def save(self, kind: str, content: bytes, *, name: str) -> str:
         """Save the bytes of a record under a name and return their digest; saving them again changes nothing."""
@@ -100,6 +109,20 @@ class NumberedFiles:
         with self._errors():
             number = self._records.last(kind, name)
             return self._records.content(number) if number else None
+
+    def recent(self, kind: str, *, name: str = "", limit: int = 100, before: int = 0) -> list[SavedRecord]:
+        """Return the last records of a kind, newest first; see `State.recent`."""
+        with self._errors():
+            numbers, labels = self._records.newest_first(kind, name, before=before), self._records.labels()
+            return [
+                SavedRecord(number, *labels[number - 1][:2], self._records.content(number))
+                for number in islice(numbers, limit)
+            ]
+
+    def count(self, kind: str, *, name: str = "") -> int:
+        """Return the number of records of a kind, or of a kind and name."""
+        with self._errors():
+            return sum(1 for _ in self._records.find(kind, name))
 
     def count_evaluation(self, name: str, dataset: str) -> int:
         """Count one more evaluation of the `test` period of a dataset; return how many there were."""
@@ -233,12 +256,18 @@ class _Sequence:
                 raise _damaged(self._path(len(self._labels) + 1))
             return self._labels
 
-    def find(self, *wanted: str, newest_first: bool = False) -> Iterator[int]:
-        """Yield the numbers of the files about these words; an empty word matches any."""
-        labels = self.labels()
-        numbers = range(1, len(labels) + 1)
-        for number in reversed(numbers) if newest_first else numbers:
-            if all(word in ("", met) for word, met in zip(wanted, labels[number - 1], strict=False)):
+    def find(self, *wanted: str) -> Iterator[int]:
+        """Yield the numbers of the files about these words, oldest first; an empty word matches any."""
+        return self._find(wanted, range(1, len(self.labels()) + 1))
+
+    def newest_first(self, *wanted: str, before: int = 0) -> Iterator[int]:
+        """Yield the numbers of the files about these words, newest first; with `before`, those below that number."""
+        last = len(self.labels())
+        return self._find(wanted, range(min(before - 1, last) if before else last, 0, -1))
+
+    def _find(self, wanted: Sequence[str], numbers: range) -> Iterator[int]:
+        for number in numbers:
+            if all(word in ("", met) for word, met in zip(wanted, self._labels[number - 1], strict=False)):
                 yield number
 
     def last(self, first: str, second: str) -> int:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from psycopg import errors as pg
 from sqlalchemy.dialects.postgresql import insert
 
-from headway.core.contracts import Lease, SavedRecord, Signed
+from headway.core.contracts import Lease, SavedRecord, SavedUpdate, Signed
 from headway.core.errors import ConfigError, LeaseHeld, LeaseLost, StoreError, StoreUnavailable
 from headway.core.plugins import load_sibling
 from headway.core.record import digest_of, read
@@ -65,6 +65,7 @@ EVALUATIONS = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("dataset", sa.Text, nullable=False),
 )
+_SAVED = RECORDS.c.place, RECORDS.c.kind, RECORDS.c.name, RECORDS.c.content
 _T = TypeVar("_T")
 
 
@@ -130,6 +131,14 @@ class Postgresql:
         """Return the last of `updates`, found by the index."""
         return _first(self._rows(_ordered(_of(name, pointer), last=True)))
 
+    def recent_updates(
+        self, name: str = "", pointer: str = "", *, limit: int = 100, before: int = 0
+    ) -> list[SavedUpdate]:
+        """Return the last of `updates`, newest first; see `State.recent_updates`."""
+        columns = UPDATES.c.place, UPDATES.c.content, UPDATES.c.signature
+        rows = self._rows(_newest(UPDATES, columns, _of(name, pointer), limit=limit, before=before))
+        return [SavedUpdate(row.place, Signed(content=row.content, signature=row.signature)) for row in rows]
+
     def save(self, kind: str, content: bytes, *, name: str) -> str:
         """Save the bytes of a record under a name and return their digest; saving them again changes nothing."""
         digest = digest_of(content)
@@ -153,6 +162,18 @@ class Postgresql:
         rows = self._rows(query.order_by(RECORDS.c.place.desc()).limit(1))
         return rows[0].content if rows else None
 
+    def recent(self, kind: str, *, name: str = "", limit: int = 100, before: int = 0) -> list[SavedRecord]:
+        """Return the last records of a kind, newest first; see `State.recent`."""
+        conditions = _equal(RECORDS, kind=kind, name=name)
+        return [
+            SavedRecord(*row) for row in self._rows(_newest(RECORDS, _SAVED, conditions, limit=limit, before=before))
+        ]
+
+    def count(self, kind: str, *, name: str = "") -> int:
+        """Return the number of records of a kind, or of a kind and name."""
+        query = sa.select(sa.func.count()).select_from(RECORDS).where(*_equal(RECORDS, kind=kind, name=name))
+        return int(self._rows(query)[0][0])
+
     def count_evaluation(self, name: str, dataset: str) -> int:
         """Count one more evaluation of the `test` period of a dataset; return how many there were."""
         row = {"id": uuid.uuid4(), "name": name, "dataset": dataset}
@@ -169,9 +190,8 @@ class Postgresql:
 
     def all_records(self, *, after: int = 0, limit: int = 100) -> list[SavedRecord]:
         """Return records of every kind and name, oldest first; see `State.all_records`."""
-        columns = RECORDS.c
-        query = sa.select(columns.place, columns.kind, columns.name, columns.content).where(columns.place > after)
-        return [SavedRecord(*row) for row in self._rows(query.order_by(columns.place).limit(limit))]
+        query = sa.select(*_SAVED).where(RECORDS.c.place > after)
+        return [SavedRecord(*row) for row in self._rows(query.order_by(RECORDS.c.place).limit(limit))]
 
     def all_evaluations(self) -> dict[tuple[str, str], int]:
         """Return the number of evaluations by name and dataset."""
@@ -373,6 +393,19 @@ def _of(name: str, pointer: str) -> list[sa.ColumnElement[bool]]:
 def _ordered(conditions: Sequence[sa.ColumnElement[bool]], *, last: bool = False) -> sa.Select[Any]:
     query = sa.select(UPDATES.c.content, UPDATES.c.signature).where(*conditions)
     return query.order_by(UPDATES.c.place.desc()).limit(1) if last else query.order_by(UPDATES.c.place)
+
+
+def _newest(
+    table: sa.Table,
+    columns: Sequence[sa.Column[Any]],
+    conditions: Sequence[sa.ColumnElement[bool]],
+    *,
+    limit: int,
+    before: int,
+) -> sa.Select[Any]:
+    """Return the query for the last rows of a table, newest first."""
+    query = sa.select(*columns).where(*conditions, *([table.c.place < before] if before else []))
+    return query.order_by(table.c.place.desc()).limit(limit)
 
 
 def _first(rows: Any) -> Signed | None:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from headway.core.contracts import Lease, SavedRecord, Signed
+from headway.core.contracts import Lease, SavedRecord, SavedUpdate, Signed
 from headway.core.errors import StoreError
 from headway.core.record import digest_of, read
 from headway.core.release import PointerUpdate
@@ -56,7 +56,17 @@ def m003_kinds(db: sqlite3.Connection) -> None:
         db.execute("UPDATE records SET kind = ? WHERE kind = ?", (new, old))
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_moves, m002_records_and_looks, m003_kinds)
+def m004_records_of_name(db: sqlite3.Connection) -> None:
+    """Find the last records of a kind and name without sorting all of them."""
+    db.execute("CREATE INDEX records_of_name ON records (kind, name, place)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_moves,
+    m002_records_and_looks,
+    m003_kinds,
+    m004_records_of_name,
+)
 
 
 class Sqlite:
@@ -105,12 +115,26 @@ class Sqlite:
 
     def updates(self, name: str = "", pointer: str = "", *, since: int = 1) -> list[Signed]:
         """Return the pointer updates, oldest first; see `State.updates`."""
-        return self._signed(name, pointer, "ORDER BY place", since=since)
+        where, values = _where("place >= ?" if since > 1 else "", since, name=name, pointer=pointer)
+        rows = self._rows(f"SELECT content, signature FROM moves {where} ORDER BY place", values)
+        return [Signed(content=self._blob(content), signature=self._blob(signature)) for content, signature in rows]
 
     def last(self, name: str = "", pointer: str = "") -> Signed | None:
         """Return the last of `updates`, found by the index."""
-        found = self._signed(name, pointer, "ORDER BY place DESC LIMIT 1")
-        return found[0] if found else None
+        found = self.recent_updates(name, pointer, limit=1)
+        return found[0].signed if found else None
+
+    def recent_updates(
+        self, name: str = "", pointer: str = "", *, limit: int = 100, before: int = 0
+    ) -> list[SavedUpdate]:
+        """Return the last of `updates`, newest first; see `State.recent_updates`."""
+        where, values = _where("place < ?" if before else "", before, name=name, pointer=pointer)
+        query = f"SELECT place, content, signature FROM moves {where} ORDER BY place DESC LIMIT ?"
+        rows = self._rows(query, (*values, limit))
+        return [
+            SavedUpdate(position, Signed(content=self._blob(content), signature=self._blob(signature)))
+            for position, content, signature in rows
+        ]
 
     def save(self, kind: str, content: bytes, *, name: str) -> str:
         """Save the bytes of a record under a name and return their digest; saving them again changes nothing."""
@@ -133,6 +157,17 @@ class Sqlite:
         rows = self._rows(query, (kind, name))
         return self._blob(rows[0][0]) if rows else None
 
+    def recent(self, kind: str, *, name: str = "", limit: int = 100, before: int = 0) -> list[SavedRecord]:
+        """Return the last records of a kind, newest first; see `State.recent`."""
+        where, values = _where("place < ?" if before else "", before, kind=kind, name=name)
+        query = f"SELECT place, kind, name, content FROM records {where} ORDER BY place DESC LIMIT ?"
+        return self._saved(query, (*values, limit))
+
+    def count(self, kind: str, *, name: str = "") -> int:
+        """Return the number of records of a kind, or of a kind and name."""
+        where, values = _where(kind=kind, name=name)
+        return int(self._rows(f"SELECT COUNT(*) FROM records {where}", values)[0][0])
+
     def count_evaluation(self, name: str, dataset: str) -> int:
         """Count one more evaluation of the `test` period of a dataset; return how many there were."""
         with self._transaction():
@@ -151,8 +186,7 @@ class Sqlite:
     def all_records(self, *, after: int = 0, limit: int = 100) -> list[SavedRecord]:
         """Return records of every kind and name, oldest first; see `State.all_records`."""
         query = "SELECT place, kind, name, content FROM records WHERE place > ? ORDER BY place LIMIT ?"
-        rows = self._rows(query, (after, limit))
-        return [SavedRecord(position, kind, name, self._blob(content)) for position, kind, name, content in rows]
+        return self._saved(query, (after, limit))
 
     def all_evaluations(self) -> dict[tuple[str, str], int]:
         """Return the number of evaluations by name and dataset."""
@@ -162,12 +196,9 @@ class Sqlite:
         """Hold the lease of a name by the lock of a file; see `State.lease`."""
         return _leases.file_lease(self._path.parent, name)
 
-    def _signed(self, name: str, pointer: str, order: str, *, since: int = 1) -> list[Signed]:
-        where, values = _where(name=name, pointer=pointer)
-        if since > 1:
-            where, values = f"{where} {'AND' if where else 'WHERE'} place >= ?", (*values, since)
-        rows = self._rows(f"SELECT content, signature FROM moves {where} {order}", values)
-        return [Signed(content=self._blob(content), signature=self._blob(signature)) for content, signature in rows]
+    def _saved(self, query: str, values: tuple[object, ...]) -> list[SavedRecord]:
+        rows = self._rows(query, values)
+        return [SavedRecord(position, kind, name, self._blob(content)) for position, kind, name, content in rows]
 
     def _blob(self, value: object) -> bytes:
         """Return the bytes of a column; raises StoreError for another type, which SQLite accepts in any column."""
@@ -232,11 +263,12 @@ def _create(path: Path) -> None:
     atomic.sync(path.parent)
 
 
-def _where(**columns: str) -> tuple[str, tuple[object, ...]]:
-    """Build the WHERE clause for the given columns; an empty value matches any."""
-    wanted = {column: value for column, value in columns.items() if value}
-    clause = " AND ".join(f"{column} = ?" for column in wanted)
-    return (f"WHERE {clause}" if wanted else ""), tuple(wanted.values())
+def _where(limit: str = "", place: int = 0, **columns: str) -> tuple[str, tuple[object, ...]]:
+    """Build the WHERE clause for the given columns, and a limit of places; an empty value or limit matches any."""
+    wanted: dict[str, object] = {f"{column} = ?": value for column, value in columns.items() if value}
+    if limit:
+        wanted[limit] = place
+    return (f"WHERE {' AND '.join(wanted)}" if wanted else ""), tuple(wanted.values())
 
 
 plugin = Sqlite
