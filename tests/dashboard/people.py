@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import socket
 import threading
@@ -27,11 +28,12 @@ STARTS_WITHIN_S = 30
 
 @dataclass(frozen=True)
 class Answer:
-    """A response: its status, headers (lower-case names) and text."""
+    """A response: its status, headers (lower-case names), text, and the bytes of its body as they were sent."""
 
     status: int
     headers: Mapping[str, str]
     text: str
+    sent_bytes: int = 0
 
     @property
     def words(self) -> str:
@@ -70,7 +72,9 @@ class Person:
             connection.request(method, path, body or None, {name: text for name, text in sent.items() if text})
             response = connection.getresponse()
             got = {name.lower(): text for name, text in response.getheaders()}
-            return Answer(response.status, got, response.read().decode())
+            body = response.read()
+            text = gzip.decompress(body) if got.get("content-encoding") == "gzip" else body
+            return Answer(response.status, got, text.decode(), len(body))
         finally:
             connection.close()
 

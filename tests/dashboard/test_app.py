@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -52,6 +53,30 @@ def test_a_form_without_the_token_of_its_session_is_refused(served):
     for token in ("", other.session.token):
         assert person.send("POST", "/sign-out", f"token={token}").status == 403
     assert person.get("/").status == 200
+
+
+def test_each_form_carries_the_token_under_another_mask(served):
+    person = served.visitor("admin")
+    sent = [re.findall(r'name="token" value="([^"]+)"', person.get("/").text)[0] for _ in range(2)]
+    assert len({person.session.token, *sent}) == 3
+    assert person.send("POST", "/sign-out", f"token={sent[0][:-4]}AAA=").status == 403
+    assert person.send("POST", "/sign-out", f"token={sent[0]}").status == 303
+
+
+def test_a_page_is_compressed_for_a_browser_that_asks(served):
+    person = served.visitor("viewer")
+    plain, small = (person.get("/", **{"Accept-Encoding": name}) for name in ("", "gzip"))
+    assert small.headers["content-encoding"] == "gzip" and small.words == plain.words
+    assert small.sent_bytes < plain.sent_bytes
+
+
+def test_a_browser_keeps_the_stylesheet_and_no_page(served):
+    person = served.visitor("viewer")
+    assert person.get("/").headers["cache-control"] == "no-store"
+    first = person.get("/static/dashboard.css")
+    assert first.headers["cache-control"] == "no-cache"
+    again = person.get("/static/dashboard.css", **{"If-None-Match": first.headers["etag"]})
+    assert (again.status, again.sent_bytes) == (304, 0)
 
 
 def test_after_sign_out_the_cookie_is_worth_nothing(served):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -98,7 +98,10 @@ def create_app(dashboard: Dashboard) -> Starlette:
         ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(SecurityMiddleware, settings=dashboard.config.ui)],
+        middleware=[
+            Middleware(GZipMiddleware, compresslevel=6),
+            Middleware(SecurityMiddleware, settings=dashboard.config.ui),
+        ],
         exception_handlers={HTTPException: functools.partial(_http_error, dashboard, environment)},
     )
 
@@ -130,9 +133,7 @@ def _endpoint(dashboard: Dashboard, environment: jinja2.Environment, to: View | 
                 return _error(environment, session, HTTPStatus.BAD_REQUEST, error.what, hint=error.hint)
             form = {name: values[-1] for name, values in fields.items()}
             lists |= fields
-            if to.path not in PUBLIC and not secrets.compare_digest(
-                form.pop("token", "").encode(), session.token.encode()
-            ):
+            if not session.accepts(form.pop("token", "")) and to.path not in PUBLIC:
                 what = "the form is not one that this session was sent"
                 return _error(environment, session, HTTPStatus.FORBIDDEN, what, hint="open the page again")
         if to.path not in PUBLIC and not session.may(to.role):

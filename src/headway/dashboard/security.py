@@ -18,6 +18,8 @@ from headway.core.sections import UiSection
 COOKIE = "headway_session"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READS = ("GET", "HEAD")
+STATIC = "/static/"
+"""Files of this package, which a browser keeps, and asks whether they have changed."""
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -57,7 +59,7 @@ class SecurityMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("Cache-Control", "no-cache" if scope["path"].startswith(STATIC) else "no-store")
             await send(message)
 
         app = self._refusal(scope) or self._app

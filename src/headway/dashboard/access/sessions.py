@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -30,10 +32,29 @@ class Session:
         """Return whether this person has a role, or one above it."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
+    def masked_token(self) -> str:
+        """Return the token for a form, under a mask that is new in each: pages are compressed (BREACH)."""
+        token = self.token.encode()
+        mask = secrets.token_bytes(len(token))
+        return urlsafe_b64encode(mask + _masked(token, mask)).decode()
+
+    def accepts(self, token: str) -> bool:
+        """Return whether the token of a form is that of this session, masked or not."""
+        own, sent = self.token.encode(), token.encode()
+        with suppress(ValueError):
+            both = urlsafe_b64decode(sent)
+            if len(both) == 2 * len(own):
+                sent = _masked(both[: len(own)], both[len(own) :])
+        return secrets.compare_digest(sent, own)
+
     def take_message(self) -> str:
         """Return what the last action reported, once."""
         message, self.message = self.message, ""
         return message
+
+
+def _masked(text: bytes, mask: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(text, mask, strict=True))
 
 
 class Sessions:
