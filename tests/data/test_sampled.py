@@ -22,7 +22,7 @@ from headway.data import sampled
 from headway.data.check import run_checks
 from headway.data.context import CheckContext
 from headway.data.contract.check import check_contract
-from headway.data.labels.corrections import add_correction
+from headway.data.labels.review import add_correction
 from headway.data.open import open_dataset
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.sampled import open_for_checks

@@ -61,5 +61,5 @@ def publish(opened: Project, made: Release) -> str:
 def live(opened: Project, made: Release) -> str:
     """Publish a release and make it live."""
     digest = publish(opened, made)
-    opened.registry.point("flights@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
+    opened.registry.point(f"{opened.name}@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
     return digest

@@ -101,3 +101,19 @@ def test_keys_of_no_logged_request_are_counted_and_named(project, capsys, tmp_pa
     assert (code, "2 of 3 keys belong to no logged request: A, c" in out) == (cli.PASS, True)
     code, out = add(*(f"x{number}" for number in range(9)))
     assert (code, "none of 9 keys is that of a logged request: x0, x1, x2, x3, x4 ..." in out) == (cli.FAIL, True)
+
+
+def test_a_confirmed_label_is_suspected_no_more(project, capsys):
+    first = json.loads(run_labels(capsys, "suspects", "--project", project, "--json"))["rows"][0]
+    done = run_labels(
+        capsys, "confirm", "--row", first["row"], "--why", "seen on paper", "--who", "ann", "--project", project
+    )
+    assert done.strip() == f"row {first['row']:,}: the label {first['given_label']} confirmed by ann"
+    again = json.loads(run_labels(capsys, "suspects", "--project", project, "--json"))["rows"]
+    assert first["row"] not in [suspect["row"] for suspect in again]
+
+
+def test_a_confirmation_without_a_row_is_an_error_with_a_hint(project, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["labels", "confirm", "--why", "x", "--project", str(project)])
+    assert "headway labels confirm --row" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import nanoarrow
@@ -12,7 +13,7 @@ from nanoarrow.ipc import InputStream
 
 from headway.core.errors import DataError
 from headway.storage import segments, traffic
-from headway.storage.traffic import Label, save_labels
+from headway.storage.traffic import Label, labels_of, save_label, save_labels
 
 
 def read(path: Path) -> list[dict[str, object]]:
@@ -48,3 +49,45 @@ def test_texts_come_back_as_they_were(tmp_path_factory, texts):
 
 def test_a_string_that_utf_8_cannot_encode_is_saved_with_a_replacement_mark(tmp_path):
     assert [row["text"] for row in read(segments.save(tmp_path, {"text": ["a\ud800", "b"]}))] == ["a?", "b"]
+
+
+def test_of_labels_that_people_give_one_request_at_once_one_is_saved(tmp_path):
+    started = threading.Barrier(8)
+
+    def give(number: int) -> None:
+        started.wait()
+        save_label(tmp_path, "flights", Label("k1", float(number % 2)), who=f"person {number}")
+
+    threads = [threading.Thread(target=give, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (label,) = labels_of(tmp_path, "flights", "k1")
+    assert label.label == int(label.who[-1]) % 2
+
+
+def test_a_person_may_change_a_label_and_give_a_second_opinion(tmp_path):
+    def give(value: float, who: str, **how: bool) -> float | None:
+        found = save_label(tmp_path, "flights", Label("k1", value), who=who, **how)
+        return None if found is None else found.label
+
+    assert give(1.0, "ada") is None
+    assert give(1.0, "ada") == 1.0
+    assert give(0.0, "ada") is None
+    assert give(1.0, "ben") == 0.0
+    assert give(1.0, "ben", is_second=True) is None
+    assert [(label.label, label.who) for label in labels_of(tmp_path, "flights", "k1")] == [
+        (1.0, "ada"),
+        (0.0, "ada"),
+        (1.0, "ben"),
+    ]
+    assert labels_of(tmp_path, "flights", "k") == []
+
+
+def test_labels_that_another_machine_shipped_are_seen(tmp_path):
+    save_labels(tmp_path / "cache", "flights", [Label("k1", 1.0)], who="ada")
+    found = save_label(tmp_path, "flights", Label("k1", 0.0), who="ben", root=tmp_path / "cache")
+    assert found is not None
+    assert found.who == "ada"
+    assert labels_of(tmp_path, "flights", "k1") == []

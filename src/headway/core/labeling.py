@@ -28,8 +28,33 @@ class Correction(StoredRecord, frozen=True, kw_only=True):
     at: str
 
 
+class Confirmation(StoredRecord, frozen=True, kw_only=True):
+    """A label that a person found right though it was suspected, for the rows of the source with this content."""
+
+    version: ClassVar[int] = 1
+
+    row: str
+    row_number: int
+    label: float | None
+    who: str
+    why: str
+    at: str
+
+
+def describe_review(review: Correction | Confirmation) -> str:
+    """Return what became of the label of a row, as a sentence without its end."""
+    if isinstance(review, Confirmation):
+        label = "no label" if review.label is None else f"the label {review.label:g}"
+        return f"row {review.row_number:,}: {label} confirmed by {review.who}"
+    old = "no label" if review.old is None else f"{review.old:g}"
+    return f"row {review.row_number:,}: label {old} corrected to {review.new:g} by {review.who}"
+
+
 class Suspect(Record, frozen=True, kw_only=True):
-    """A row whose label may be wrong: its number from 1 in the opened table, the probability, and a likelier label."""
+    """A row whose label may be wrong: its number from 1 in the opened table, the probability, and a likelier label.
+
+    `digest` is that of the row's content in the source; records of earlier versions have none.
+    """
 
     former_names: ClassVar[Mapping[str, str]] = {
         "given": "given_label",
@@ -42,6 +67,7 @@ class Suspect(Record, frozen=True, kw_only=True):
     likely_label: str
     probability: float
     group: str = ""
+    digest: str = ""
 
 
 class Suspects(StoredRecord, frozen=True, kw_only=True):
@@ -80,11 +106,16 @@ class Agreement(StoredRecord, frozen=True, kw_only=True):
 
 
 class LabelRequest(Record, frozen=True, kw_only=True):
-    """A request whose label would be most informative: its key, its time, and the model's uncertainty in [0, 1]."""
+    """A request whose label would be most informative: its key, its time, and the model's uncertainty in [0, 1].
+
+    `inputs` are the values that the model read, as text, and `scores` its probability of each class.
+    """
 
     key: str
     at_us: int
     doubt: float
+    inputs: dict[str, str] = {}
+    scores: tuple[float, ...] = ()
 
 
 class Delays(Record, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from starlette.staticfiles import StaticFiles
 import headway
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.errors import HeadwayError, LeaseHeld, PointerMoved, Refused, StoreUnavailable
+from headway.core.errors import DataError, HeadwayError, LeaseHeld, PointerMoved, Refused, StoreUnavailable
 from headway.dashboard.access.sessions import ROLES, Session, Sessions
 from headway.dashboard.access.sign_in import SignIn
 from headway.dashboard.page import Action, BadInput, Call, NotFound, Page, Redirect, Reply, View
@@ -43,6 +43,7 @@ STATUS: Sequence[tuple[type[HeadwayError], HTTPStatus]] = (
     (PointerMoved, HTTPStatus.CONFLICT),
     (LeaseHeld, HTTPStatus.CONFLICT),
     (Refused, HTTPStatus.CONFLICT),
+    (DataError, HTTPStatus.CONFLICT),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

@@ -6,12 +6,13 @@ while.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from headway.core.errors import HeadwayError
 
@@ -46,6 +47,11 @@ class Cache:
         return answer
 
 
+def _call(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    module, _, function = name.rpartition(".")
+    return getattr(importlib.import_module(f"{__package__}.work.{module}"), function)(*arguments, **keywords)
+
+
 class Workers:
     """Runs functions of modules in another process, one at a time."""
 
@@ -72,6 +78,13 @@ class Workers:
             raise WorkFailed("the process that computes this page has ended", hint="load the page again") from error
         finally:
             self._rest()
+
+    def call(self, name: str, /, *arguments: Any, **keywords: Any) -> Any:
+        """Return what the function `MODULE.FUNCTION` of `headway.dashboard.work` returns; only the process imports it.
+
+        Errors are those of `run`.
+        """
+        return self.run(_call, name, arguments, keywords)
 
     def _rest(self) -> None:
         with self._lock:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 from msgspec.structs import replace as changed
 
 from headway.core.config import Config
+from headway.core.contracts import State
 from headway.core.dataset import Dataset, Roles
 from headway.core.provenance import TrackedData
 from headway.data.dvc import tracked_files
@@ -18,6 +20,41 @@ from headway.data.personal.policy import apply_personal_policy
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.read import read_table, resolve_path, source_files, unfetched_source_files
 from headway.data.roles import add_derived_group, apply_roles, check_roles, parse_roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedRows:
+    """The rows of a project in the order of its source: as read (`raw`), and as opened (`table`), with their roles.
+
+    `target` is the encoded target before label corrections, `changes` what the provenance says of them and of
+    `[personal]`, and `blanks` counts the blanks of columns that were read as numbers.
+    """
+
+    raw: pl.DataFrame
+    table: pl.DataFrame
+    roles: Roles
+    target: pl.Series
+    changes: Mapping[str, str]
+    blanks: Mapping[str, dict[str, int]]
+
+
+def open_rows(config: Config, raw: pl.DataFrame, *, state: State | None = None) -> OpenedRows:
+    """Apply roles, `[personal]` and label corrections to the rows of a source; see `open_dataset`."""
+    roles = parse_roles(config.data)
+    table, blanks = _as_numbers(add_derived_group(raw, config.data), roles, config)
+    check_roles(table, roles, name=config.data.name)
+    table, roles, done = apply_personal_policy(table, roles, config)
+    table = apply_roles(table, config.data)
+    corrected, corrections = apply_corrections(table, raw, config, load_corrections(config, state))
+    personal = {f"personal.{name}": action for name, action in done.items()}
+    return OpenedRows(
+        raw=raw,
+        table=corrected,
+        roles=roles,
+        target=table[roles.target],
+        changes={**personal, **corrections},
+        blanks=blanks,
+    )
 
 
 def open_dataset(config: Config, *, rows: pl.DataFrame | None = None) -> Dataset:
@@ -31,20 +68,14 @@ def open_dataset(config: Config, *, rows: pl.DataFrame | None = None) -> Dataset
     DataError, ConfigError
         If the source is missing or not a table, lacks a declared column, or a column does not fit its role.
     """
-    roles = parse_roles(config.data)
-    raw = read_table(config) if rows is None else replace_missing(rows, config.data.missing)
-    table, blanks = _as_numbers(add_derived_group(raw, config.data), roles, config)
-    check_roles(table, roles, name=config.data.name)
-    table, roles, done = apply_personal_policy(table, roles, config)
-    table, corrections = apply_corrections(apply_roles(table, config.data), raw, config, load_corrections(config))
-    opened = make_dataset(table, roles, name=config.data.name)
+    found = open_rows(config, read_table(config) if rows is None else replace_missing(rows, config.data.missing))
+    opened = make_dataset(found.table, found.roles, name=config.data.name)
     query = {"query": config.data.query} if config.data.query else {}
-    personal = {f"personal.{name}": action for name, action in done.items()}
     return replace(
         opened,
-        provenance={**opened.provenance, **query, **personal, **corrections},
+        provenance={**opened.provenance, **query, **found.changes},
         tracked=tracked_by_dvc(config),
-        blanks={name: counts for name, counts in blanks.items() if name in opened.features},
+        blanks={name: counts for name, counts in found.blanks.items() if name in opened.features},
     )
 
 

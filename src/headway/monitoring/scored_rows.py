@@ -301,12 +301,12 @@ def logged_requests(project: Project) -> pl.DataFrame | None:
         return None
     bundle = project.registry.resolve(f"{project.name}@live")
     logged = at_one_rate(read_predictions(log_root(project.config, project.name), project.name, [bundle.digest]))
-    features = [_request_column(field) for field in bundle.release.variant.signature.inputs]
+    features = [request_column(field) for field in bundle.release.variant.signature.inputs]
     when = pl.col("at_us").cast(pl.Datetime("us")).alias(ASKED_AT)
     return None if logged.is_empty() else logged.select(*features, when)
 
 
-def _request_column(field: Field) -> pl.Expr:
+def request_column(field: Field) -> pl.Expr:
     """Return a feature as it was in the request: the log holds the rank of a category, and none for an unseen one."""
     column = pl.col(f"in.{field.name}")
     if field.datatype != "BYTES":

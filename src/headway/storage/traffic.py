@@ -16,22 +16,24 @@ written to first, so that a reader of that segment knows its rows.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from headway.core.errors import DataError
+from headway.core.errors import DataError, StoreError
 from headway.storage import atomic, segments
 
 LIVE, CANARY = 0, 1
 ALONE = -1
 MERGED = "segment"
 LOST, ASIDE = "lost", "aside"
-LOCK = "segments.lock"
+LOCK, LABELS_LOCK = "segments.lock", "labels.lock"
 CACHE = "cache"
 """Folder of the copies of segments that machines share."""
 _DIGITS = 12
@@ -44,6 +46,14 @@ class Label(msgspec.Struct, frozen=True):
 
     key: str
     label: float
+
+
+class StoredLabel(NamedTuple):
+    """A label as it is stored: its value, who gave it, and when, in microseconds since 1970."""
+
+    label: float
+    who: str
+    at_us: int
 
 
 def log_folder(state: Path, name: str, digest: str) -> Path:
@@ -150,6 +160,62 @@ def save_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) ->
         }
         segments.save(labels_folder(state, name), columns)
     return len(labels)
+
+
+def save_label(
+    state: Path, name: str, label: Label, *, who: str, is_second: bool = False, root: Path | None = None
+) -> StoredLabel | None:
+    """Save the label that a person gives one request, unless that would double a label or replace another person's.
+
+    Parameters
+    ----------
+    is_second : bool
+        Whether the person knows that somebody else labeled the request, and gives a second opinion.
+    root : Path, optional
+        Where labels are read, if machines share them; by default `state`.
+
+    Returns
+    -------
+    StoredLabel or None
+        The label that the request has already, so that nothing was saved: the same label by the same person, or one by
+        somebody else. None if the label was saved.
+    """
+    atomic.make_folder(state)
+    with (state / LABELS_LOCK).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        found = labels_of(root or state, name, label.key)
+        if root not in (None, state):
+            found += labels_of(state, name, label.key)
+        own = [stored for stored in found if stored.who == who]
+        others = [stored for stored in found if stored.who != who]
+        if own and own[-1].label == label.label:
+            return own[-1]
+        if others and not own and not is_second:
+            return others[-1]
+        save_labels(state, name, [label], who=who)
+        return None
+
+
+def labels_of(state: Path, name: str, key: str) -> list[StoredLabel]:
+    """Return the labels of one key, oldest first; a segment whose bytes do not hold the key is not decoded."""
+    found: set[StoredLabel] = set()
+    for path in segments.segments(labels_folder(state, name)):
+        try:
+            found |= _labels_in(path, key)
+        except (OSError, StoreError):
+            if path.exists():
+                raise
+            return labels_of(state, name, key)  # it was merged or erased since it was listed
+    return sorted(found, key=lambda stored: stored.at_us)
+
+
+def _labels_in(path: Path, key: str) -> set[StoredLabel]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(key.encode("utf-8", "replace")) < 0:
+            return set()
+    table = segments.load(path)
+    rows = zip(table["key"], table["label"], table["who"], table["at_us"], strict=True)
+    return {StoredLabel(float(label or 0), str(who), int(at or 0)) for of, label, who, at in rows if of == key}
 
 
 def check_labels(labels: Sequence[Label]) -> None:

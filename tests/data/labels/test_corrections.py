@@ -10,7 +10,8 @@ from headway.core.config import Config
 from headway.core.errors import DataError
 from headway.core.plugins import load_state
 from headway.core.sections import DataSection
-from headway.data.labels.corrections import add_correction, load_corrections, row_digests
+from headway.data.labels.corrections import load_corrections, row_digests
+from headway.data.labels.review import add_correction
 from headway.data.open import open_dataset
 
 

@@ -24,7 +24,7 @@ def project(tmp_path):
 
 def log(project, scores: list[float], keys: list[str] | None = None) -> None:
     """Requests a minute apart, answered with these scores."""
-    bundle = project.registry.resolve("flights@live")
+    bundle = project.registry.resolve(f"{project.name}@live")
     count = len(scores)
     one = np.ones(count, dtype=np.int64)
     columns = dict.fromkeys(("request", "stage", "answered"), one)
@@ -32,7 +32,9 @@ def log(project, scores: list[float], keys: list[str] | None = None) -> None:
     columns |= {f"in.{name}": np.linspace(0, 1, count) for name in bundle.release.variant.signature.names}
     answers = {"out.0": np.array(scores), "at_us": START_US + np.arange(count) * 60_000_000}
     named = {"key": keys or [f"k{index}" for index in range(count)]}
-    segments.save(traffic.log_folder(project.config.state, "flights", bundle.digest), {**columns, **named, **answers})
+    segments.save(
+        traffic.log_folder(project.config.state, project.name, bundle.digest), {**columns, **named, **answers}
+    )
 
 
 def test_the_most_uncertain_request_comes_first(project):

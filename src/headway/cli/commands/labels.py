@@ -13,12 +13,11 @@ from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
-from headway.core.labeling import Suspects
-from headway.data.labels.corrections import add_correction
-from headway.data.open import open_dataset
+from headway.core.labeling import Suspects, describe_review
 from headway.monitoring.labeling.agreement import Level, measure_agreement, read_annotations, stored_annotations
 from headway.monitoring.labeling.delays import label_delays
-from headway.monitoring.labeling.selection import find_suspects, next_to_label
+from headway.monitoring.labeling.selection import next_to_label
+from headway.monitoring.labeling.suspects import review_label, save_suspects
 from headway.monitoring.prediction_log import read_label_file, unlogged_keys
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
@@ -26,7 +25,7 @@ from headway.reporting.text import formatting
 from headway.storage.addresses import log_root, open_logs
 from headway.storage.traffic import save_labels
 
-Action = Literal["add", "suspects", "correct", "agree", "delay", "next"]
+Action = Literal["add", "suspects", "correct", "confirm", "agree", "delay", "next"]
 MAX_KEYS = 5
 NEVER_S = 1e12
 """A delay above this stands for a share of labels that has not arrived yet."""
@@ -58,19 +57,20 @@ def plugin(
         add (store the labels of a file; a later label of a key replaces an earlier one; keys of no logged request are
         named, and exit 1 if none is known, 3 if no request is logged), suspects (rank labels by how
         unlikely a model that never saw the row finds them), correct (stored, and applied when the data is opened),
+        confirm (the label is right, and suspects lists the row no more),
         agree (agreement of annotators beyond chance), delay (time from a request to its label), or next (requests
         whose labels would teach most).
     file
         For add: a csv or parquet file with columns key and label. For agree: one with columns key, who and label;
         default: the stored labels.
     row
-        For correct: the row number that suspects shows.
+        For correct and confirm: the row number that suspects shows.
     to
         For correct: the right label, written as the target is.
     why
-        For correct: the reason, for later readers.
+        For correct and confirm: the reason, for later readers.
     who
-        For add and correct: who gives the label; default: the name of the user.
+        For add, correct and confirm: who gives the label; default: the name of the user.
     level
         For agree: the scale of the labels: nominal (names), ordinal (ordered) or interval (numbers).
     top
@@ -82,6 +82,7 @@ def plugin(
     run: dict[Action, Callable[[], tuple[Any, list[str]]]] = {
         "suspects": lambda: _suspects(opened, top),
         "correct": lambda: _correct(opened, row=row, to=to, who=who or getuser(), why=why),
+        "confirm": lambda: _confirm(opened, row=row, who=who or getuser(), why=why),
         "agree": lambda: _agree(opened, file, level),
         "delay": lambda: _delay(opened),
         "next": lambda: _next(opened, top),
@@ -121,8 +122,7 @@ def _add(settings: config.Config, file: Path, who: str, *, json: bool) -> int:
 
 
 def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
-    result = find_suspects(open_dataset(project.config), name=project.name)
-    project.save(result)
+    result = save_suspects(project)
     lines = [f"{_count(result.count)} of {result.count.n_rows:,} labels look wrong"]
     for measurement in result.by_class:
         share = measurement.value / max(1, measurement.n_rows)
@@ -151,9 +151,15 @@ def _correct(project: Project, *, row: int, to: str, who: str, why: str) -> tupl
         raise ConfigError(
             "a correction needs a row number and a label", hint='headway labels correct --row 17 --to 1 --why "..."'
         )
-    stored = add_correction(project.config, project.state, row=row, to=to, who=who, why=why)
-    old, new = ("no label" if label is None else f"{label:g}" for label in (stored.old, stored.new))
-    return stored, [f"row {stored.row_number:,}: label {old} corrected to {new} by {stored.who}"]
+    stored = review_label(project, row=row, to=to, who=who, why=why)
+    return stored, [describe_review(stored)]
+
+
+def _confirm(project: Project, *, row: int, who: str, why: str) -> tuple[Any, list[str]]:
+    if not row:
+        raise ConfigError("a confirmation needs a row number", hint='headway labels confirm --row 17 --why "..."')
+    stored = review_label(project, row=row, who=who, why=why)
+    return stored, [describe_review(stored)]
 
 
 def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list[str]]:

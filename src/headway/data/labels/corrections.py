@@ -4,64 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import polars as pl
 
 from headway.core.config import Config
 from headway.core.contracts import State
-from headway.core.errors import DataError
 from headway.core.labeling import Correction
-from headway.core.record import read, write
-from headway.core.variant import NUMBERS
-from headway.data.read import read_table
-from headway.data.roles import add_derived_group, apply_roles
+from headway.core.record import read
 from headway.storage.addresses import open_state
 
 KIND = "correction"
 _BETWEEN, _ABSENT = "\x1f", "\x00"
-
-
-def add_correction(config: Config, state: State, *, row: int, to: str, who: str, why: str) -> Correction:
-    """Store the correction of a label and return it.
-
-    Parameters
-    ----------
-    row : int
-        Row number from 1, in the order in which the source gives the rows.
-    to : str
-        The right label, written as in the source.
-    who, why : str
-        The author and the reason.
-
-    Raises
-    ------
-    DataError
-        If the row or label does not exist, the reason is empty, or the label is the same.
-    """
-    raw = read_table(config)
-    if not 1 <= row <= len(raw):
-        raise DataError(f"row {row} does not exist", where=f"{len(raw):,} rows", hint="headway labels suspects")
-    if not why.strip():
-        raise DataError("a correction needs a reason", hint='--why "..."')
-    name = config.data.target
-    table = apply_roles(add_derived_group(raw, config.data), config.data)
-    new = _parse_label(to, raw[name], table[name], config.data.task)
-    table, _ = apply_corrections(table, raw, config, load_corrections(config, state))
-    old = table[name].cast(pl.Float64)[row - 1]
-    if old == new:
-        raise DataError(f"row {row} has the label {to} already", where=f"column {name}")
-    one = Correction(
-        row=row_digests(raw[row - 1 : row])[0],
-        row_number=row,
-        old=old,
-        new=new,
-        who=who,
-        why=why,
-        at=datetime.now(UTC).isoformat(timespec="microseconds"),
-    )
-    state.save(KIND, write(one), name=config.project.name)
-    return one
 
 
 def load_corrections(config: Config, state: State | None = None) -> list[Correction]:
@@ -124,15 +77,3 @@ def row_digests(raw: pl.DataFrame) -> list[str]:
         row.update(text.encode())
         found.append(row.hexdigest())
     return found
-
-
-def _parse_label(text: str, written: pl.Series, opened: pl.Series, task: str) -> float:
-    """Convert a label, as written in the source or in the opened table, to a number."""
-    same = (written.cast(pl.String) == text).arg_true()
-    if len(same):
-        return float(opened[int(same[0])])
-    number = pl.Series([text]).cast(pl.Float64, strict=False)[0]
-    if number is not None and (task in NUMBERS or number in opened.cast(pl.Float64).unique()):
-        return float(number)
-    values = written.drop_nulls().cast(pl.String).unique().sort().head(10).to_list()
-    raise DataError(f"'{text}' is not a label of '{opened.name}'", where=f"labels: {', '.join(values)}", hint=values[0])

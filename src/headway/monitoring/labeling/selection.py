@@ -1,24 +1,19 @@
-"""Selection of rows for people: requests to label next, and labels that may be wrong."""
+"""Selection of requests for people: which to label next, and which deserve a second opinion."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
-from headway.core.dataset import Dataset
 from headway.core.errors import DataError
-from headway.core.evidence import Measurement
-from headway.core.labeling import LabelRequest, Suspect, Suspects
-from headway.data.labels.noise import LabelNoise, estimate_noise
-from headway.data.labels.out_of_fold import OutOfFold, out_of_fold
-from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
+from headway.core.labeling import LabelRequest
+from headway.core.variant import DECIDES, Variant
+from headway.monitoring.labeling.agreement import stored_annotations
 from headway.monitoring.prediction_log import LabelReader, answered_requests
-from headway.monitoring.scored_rows import day_numbers
+from headway.monitoring.scored_rows import day_numbers, request_column
 from headway.registry.project import Project
 from headway.storage.addresses import log_root
 
@@ -41,11 +36,7 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     name, state = project.name, project.config.state
     bundle = project.registry.resolve(f"{name}@live")
     variant = bundle.release.variant
-    if variant.task not in ("binary", "multiclass"):
-        raise DataError(
-            f"selection of rows to label needs class probabilities, and task '{variant.task}' has none",
-            where=f"{name}@live",
-        )
+    _require_classes(variant, f"{name}@live")
     waiting = _unlabeled_requests(project, bundle.digest)
     if waiting.is_empty():
         raise DataError("no request with a key is without a label", where=str(state), hint=f"headway serve {name}@live")
@@ -53,11 +44,67 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     rows = waiting.select(f"in.{name}" for name in variant.signature.names).cast(pl.Float64).to_numpy()
     days = day_numbers(waiting["at_us"].to_numpy().astype("datetime64[us]"))
     indexes = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
+    return _requests(waiting[indexes], variant)
+
+
+def second_opinions(project: Project, who: str, count: int) -> list[LabelRequest]:
+    """Return at most `count` requests that one other person has labeled, the last labeled first.
+
+    A second label of them measures how far two people agree. Raises DataError without any.
+    """
+    name, root = project.name, log_root(project.config, project.name)
+    bundle = project.registry.resolve(f"{name}@live")
+    _require_classes(bundle.release.variant, f"{name}@live")
+    labels = stored_annotations(root, name).group_by("key").agg(pl.col("who").unique(), pl.col("at_us").max())
+    alone = labels.filter((pl.col("who").list.len() == 1) & ~pl.col("who").list.contains(who))
+    answered = answered_requests(root, name, bundle.digest)
+    if not answered.is_empty():
+        first = answered.unique("key", keep="first", maintain_order=True)
+        answered = first.join(alone.select("key", labeled="at_us"), on="key").sort("labeled", descending=True)
+    if answered.is_empty():
+        raise DataError("no request was labeled by one other person alone", where=f"{name}@live")
+    return _requests(answered.head(count), bundle.release.variant)
+
+
+def label_classes(project: Project) -> list[tuple[float, str]]:
+    """Return the labels that a request to the live release can have, each with its name."""
+    variant = project.registry.resolve(f"{project.name}@live").release.variant
+    _require_classes(variant, f"{project.name}@live")
+    if variant.task == "multiclass":
+        return [(float(index), name) for index, name in enumerate(variant.signature.classes)]
+    positive = project.config.data.positive or "1"
+    return [(0.0, "0" if positive == "1" else f"not {positive}"), (1.0, positive)]
+
+
+def _require_classes(variant: Variant, where: str) -> None:
+    if variant.task not in DECIDES:
+        raise DataError(
+            f"selection of rows to label needs class probabilities, and task '{variant.task}' has none", where=where
+        )
+
+
+def _requests(rows: pl.DataFrame, variant: Variant) -> list[LabelRequest]:
+    """Return logged rows as requests to label, with the values that the model read as text."""
+    probabilities = _probabilities(rows)
     doubts = 1 - np.diff(np.sort(probabilities, axis=1)[:, -2:], axis=1)[:, 0]
+    inputs = rows.select(request_column(field) for field in variant.signature.inputs)
     return [
-        LabelRequest(key=waiting["key"][index], at_us=waiting["at_us"][index], doubt=float(doubts[index]))
-        for index in indexes.tolist()
+        LabelRequest(
+            key=rows["key"][index],
+            at_us=rows["at_us"][index],
+            doubt=float(doubts[index]),
+            inputs={name: as_text(value) for name, value in inputs.row(index, named=True).items()},
+            scores=tuple(map(float, probabilities[index])),
+        )
+        for index in range(len(rows))
     ]
+
+
+def as_text(value: object) -> str:
+    """Return a value as a person reads it; missing ones are empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
@@ -78,61 +125,6 @@ def _probabilities(waiting: pl.DataFrame) -> Floats:
     )
     outputs = waiting.select(names).cast(pl.Float64).to_numpy()
     return np.column_stack([1 - outputs[:, 0], outputs[:, 0]]) if outputs.shape[1] == 1 else outputs
-
-
-MAX_SUSPECTS = 1000
-SUSPECT_METHOD = "chances of each label, out of fold; leave-one-block-out jackknife over {} blocks of groups, t"
-
-
-def find_suspects(dataset: Dataset, *, name: str, max_rows: int = MAX_SUSPECTS) -> Suspects:
-    """Return the rows whose labels may be wrong, most likely first, and an estimate of how many there are.
-
-    Each row is predicted by a model that was trained on other groups. Raises NotApplicable if labels are not classes,
-    or there are too few.
-    """
-    oof = out_of_fold(dataset)
-    noise = estimate_noise(oof)
-    order = np.argsort(-noise.error_probability, kind="stable")[:max_rows]
-    return Suspects(
-        name=name,
-        dataset=dataset.digest,
-        count=_suspect_count("labels.wrong", noise, oof, index=-1),
-        by_class=tuple(_suspect_count("labels.wrong", noise, oof, index=index) for index in range(len(oof.classes))),
-        classes=oof.classes,
-        transition_matrix=tuple(tuple(map(float, line)) for line in noise.transition),
-        rows=tuple(_suspect(dataset, noise, oof, int(row)) for row in order),
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _suspect_count(name: str, noise: LabelNoise, oof: OutOfFold, *, index: int) -> Measurement:
-    """Measure the number of wrong labels of one class, or of all for index -1."""
-    rows = len(oof.labels) if index < 0 else int((oof.labels == index).sum())
-    estimate = Estimate(
-        value=noise.count if index < 0 else float(noise.counts[index]),
-        se=float("inf") if noise.standard_errors is None else float(noise.standard_errors[index]),
-        dof=noise.blocks - 1,
-        method=SUSPECT_METHOD.format(noise.blocks),
-    )
-    sample = Sample(n_rows=rows, n_groups=oof.n_groups, bounds=(0.0, float(rows)))
-    found = t_interval(name, estimate, sample)
-    return found if index < 0 else _sliced(found, oof.classes[index])
-
-
-def _sliced(measurement: Measurement, named: str) -> Measurement:
-    return replace(measurement, slice=f"label={named}")
-
-
-def _suspect(dataset: Dataset, noise: LabelNoise, oof: OutOfFold, index: int) -> Suspect:
-    row = int(oof.rows[index])
-    groups = dataset.roles.groups
-    return Suspect(
-        row=row + 1,
-        given_label=oof.classes[oof.labels[index]],
-        likely_label=oof.classes[noise.suggested[index]],
-        probability=float(noise.error_probability[index]),
-        group=str(dataset.table[groups][row]) if groups else "",
-    )
 
 
 def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count: int) -> Ints:
