@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from rich.console import Console
@@ -148,6 +148,8 @@ def _type(kind: Any) -> str:
     """Return a type in words: `list of text`, `number or nothing`."""
     if get_origin(kind) is Annotated:
         return _type(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
     inner = [_type(choice) for choice in get_args(kind) if choice is not Ellipsis]
     if isinstance(kind, types.UnionType) or get_origin(kind) is typing.Union:
         return " or ".join(inner)

@@ -273,6 +273,30 @@ def test_the_password_of_the_feed_is_not_a_setting(project: Path) -> None:
     assert load(project, environment=environment).store.feed == "redis://cache.example:6379/0"
 
 
+def test_rules_of_alerts_are_tables_and_an_error_names_the_line_of_one(project: Path) -> None:
+    write(
+        project, '[[alert]]\nname = "ops"\nto = "webhook"\n[[alert]]\nname = "mail"\nto = "email"\nwhen = ["drift"]\n'
+    )
+    rules = load(project, environment=EMPTY).alert.rules
+    assert [(rule.name, rule.when) for rule in rules] == [("ops", ()), ("mail", ("drift",))]
+    write(
+        project, '[[alert]]\nname = "ops"\nto = "webhook"\n[[alert]]\nname = "mail"\nto = "email"\nwhen = ["moved"]\n'
+    )
+    with pytest.raises(ConfigError, match=r"alert\[1\].when\[0\]: invalid enum value 'moved'") as caught:
+        load(project, environment=EMPTY)
+    assert caught.value.where.endswith("headway.toml:7")
+    write(project, '[[alert]]\nname = "ops"\nto = "webhook"\n[[alert]]\nname = "ops"\nto = "email"\n')
+    with pytest.raises(ConfigError, match="two rules have the name 'ops'"):
+        load(project, environment=EMPTY)
+
+
+def test_secrets_of_receivers_are_no_settings(project: Path) -> None:
+    environment = {"HEADWAY_ALERT_OPS_URL": "https://a", "HEADWAY_ALERT_ON_CALL_PASSWORD_FILE": "f"}
+    assert load(project, environment=environment).alert.rules == ()
+    rules = '[{ name = "ops", to = "webhook" }]'
+    assert load(project, environment={"HEADWAY_ALERT_RULES": rules}).alert.rules[0].to == "webhook"
+
+
 def test_addresses_without_a_password_are_taken_as_they_are(project: Path) -> None:
     addresses = {"state": "postgresql://ada@[::1]:5432/f?sslmode=require", "logs": "s3://logs/a@b"}
     flags = {f"store.{role}": address for role, address in addresses.items()}

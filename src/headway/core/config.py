@@ -20,6 +20,7 @@ from headway.core.errors import ConfigError
 from headway.core.record import Record
 from headway.core.renamed import current_form, warn_renamed
 from headway.core.sections import (
+    AlertSection,
     AttackSection,
     ComputeSection,
     CostSection,
@@ -34,6 +35,7 @@ from headway.core.sections import (
     ProvenanceSection,
     RetrainSection,
     RolloutSection,
+    ScheduleSection,
     ServeSection,
     SloSection,
     SplitSection,
@@ -44,7 +46,11 @@ from headway.core.sections import (
 )
 
 FILE = "headway.toml"
-SECRET_VARIABLES = ("HEADWAY_STORE_FEED_PASSWORD", "HEADWAY_STORE_FEED_PASSWORD_FILE")
+_ALERT, _ALERT_RULES = "alert", "alert.rules"
+SECRET_VARIABLES = re.compile(
+    r"HEADWAY_STORE_FEED_PASSWORD(_FILE)?|HEADWAY_SCHEDULE_SERVERS_KEY(_FILE)?"
+    r"|HEADWAY_ALERT_[A-Z0-9_]+_(URL|TOKEN|PASSWORD)(_FILE)?"
+)
 """Variables with secrets, which have no setting: a secret is never written in a file or a flag."""
 
 
@@ -71,6 +77,8 @@ class Config(Record, frozen=True, kw_only=True):
     rollout: RolloutSection = RolloutSection()
     retrain: RetrainSection = RetrainSection()
     ui: UiSection = UiSection()
+    schedule: ScheduleSection = ScheduleSection()
+    alert: AlertSection = AlertSection()
     folder: str = "."
 
     def path(self, name: str) -> Path:
@@ -190,6 +198,7 @@ def _invalid_value(message: str, origin: Mapping[str, str], file: Path) -> Confi
     setting = ".".join(path.partition("[")[0].split(".")[:2])
     unknown = re.search(r"unknown field `(\w+)`", what)
     source = origin.get(setting, "file")
+    path = path.replace(_ALERT_RULES, _ALERT, 1)
     written = file_and_line(file, f"{path}.{unknown[1]}" if unknown else path)
     hint = f"headway config --why {setting}" if "." in setting else "headway config"
     if unknown and (near := _nearest_field(setting, unknown[1])):
@@ -288,6 +297,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
     except OSError as error:
         raise ConfigError(f"{FILE} cannot be read: {error.strerror}", where=str(file)) from error
+    if isinstance(values.get(_ALERT), list):  # [[alert]]
+        values[_ALERT] = {"rules": values[_ALERT]}
     for section, fields in values.items():
         if not isinstance(fields, dict):
             raise ConfigError(f"key '{section}' stands outside a section", where=file_and_line(file, section))
@@ -318,7 +329,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], s
     """Return `HEADWAY_SECTION_FIELD` of known sections; other HEADWAY_ variables are not settings."""
     found = {}
     for key, text in environment.items():
-        if key in SECRET_VARIABLES:
+        if SECRET_VARIABLES.fullmatch(key):
             continue
         parts = key.lower().split("_", 2)
         if len(parts) == 3 and parts[0] == "headway" and parts[1] in SECTIONS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -24,6 +24,12 @@ class UiSection(Record, frozen=True, kw_only=True):
 
     host: Annotated[str, about("Address that the dashboard listens on.")] = "127.0.0.1"
     port: Annotated[int, about("TCP port of the dashboard; 0: any free port.")] = 8090
+    address: Annotated[
+        str,
+        about(
+            "URL by which people open the dashboard, for links in alerts; empty: that of this machine, from the port."
+        ),
+    ] = ""
     hosts: Annotated[
         tuple[str, ...],
         about("Names in the addresses by which people open the dashboard, besides those of this machine itself."),
@@ -32,6 +38,84 @@ class UiSection(Record, frozen=True, kw_only=True):
         float, Meta(description="Time without a request after which a person is signed out, minutes.", gt=0)
     ] = 60.0
     session_hours: Annotated[float, Meta(description="Time after which a person signs in again, hours.", gt=0)] = 12.0
+
+
+Condition = Literal[
+    "degradation",
+    "drift",
+    "not_judged",
+    "slo_burn",
+    "quarantine",
+    "ticket",
+    "rollback",
+    "refused_pointer",
+    "log_lag",
+    "server_down",
+    "task_failed",
+]
+"""States of a model that alerts are sent on."""
+SettingValue = bool | int | float | str | tuple[str, ...]
+_LENGTH = r"^[1-9]\d*[mhd]$"
+
+
+class AlertRule(Record, frozen=True, kw_only=True):
+    """Conditions to watch, and the receiver: `when` (empty: all), `to`, and its `settings`.
+
+    `not_judged` fires after `periods` periods in a row, `quarantine` above `quarantine_share` of the rows of the last
+    contract check, and `log_lag` above `log_lag_s` seconds. `resolved` also sends the end of a condition.
+    """
+
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,39}$")]
+    to: str
+    settings: dict[str, SettingValue] = {}
+    when: tuple[Condition, ...] = ()
+    resolved: bool = True
+    periods: Annotated[int, Meta(ge=1)] = 2
+    quarantine_share: Annotated[float, Meta(ge=0, lt=1)] = 0.01
+    log_lag_s: Annotated[float, Meta(gt=0)] = 60.0
+
+
+class AlertSection(Record, frozen=True, kw_only=True):
+    """Rules of alerts; in headway.toml each is a table `[[alert]]`."""
+
+    rules: Annotated[tuple[AlertRule, ...], about("Rules: which conditions are sent to which receiver.")] = ()
+
+    def __post_init__(self) -> None:
+        names = [rule.name for rule in self.rules]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two rules have the name '{twice}'")
+
+
+class ScheduleSection(Record, frozen=True, kw_only=True):
+    """Work that `headway run` repeats."""
+
+    every: Annotated[str, Meta(description="Interval of each task: 1d, 12h, 30m.", pattern=_LENGTH)] = "1d"
+    intervals: Annotated[
+        dict[str, Annotated[str, Meta(pattern=_LENGTH)]],
+        about('Interval of single tasks in place of `every`, such as { labels = "1h" }.'),
+    ] = {}
+    tasks: Annotated[
+        tuple[Literal["labels", "check", "watch", "retrain", "erase"], ...],
+        about("Tasks, run in this order; one whose settings are empty is left out."),
+    ] = ("labels", "check", "watch", "retrain", "erase")
+    labels: Annotated[
+        str, about("File of labels (csv or parquet), or a folder of them; each is imported once. Empty: no import.")
+    ] = ""
+    source: Annotated[
+        Literal["table", "log"], about("Rows that `watch` reads: the project's table, or the prediction log.")
+    ] = "table"
+    window: Annotated[
+        str, about("Length of a period that `watch` judges: 1mo, 1q, 28d; for the log also 1d or 1h.")
+    ] = "1mo"
+    task_hours: Annotated[
+        float, Meta(description="Time after which a task is ended and counts as failed, hours.", gt=0)
+    ] = 12.0
+    alerts_s: Annotated[float, Meta(description="Interval at which alerts are judged and sent, seconds.", gt=0)] = 60.0
+    servers: Annotated[
+        tuple[str, ...],
+        about("Servers whose metrics alerts read, such as http://127.0.0.1:8080; needed by slo_burn and log_lag."),
+    ] = ()
 
 
 class StoreSection(Record, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headway import pipeline
 from headway.cli.main import AsJson, ProjectFolder
+from headway.monitoring.alerts.deliver import start_delivery
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.terminal import render_release
@@ -35,4 +36,5 @@ def plugin(
         pipeline.expect_unchanged(opened, search_result)
     published = pipeline.release(opened, search_result, who=who or getuser(), why=why, override=override)
     pipeline.send_lineage(opened, callback=print_status)
+    start_delivery(opened.config)
     print_result(published, render_release(published.move, published.key_setup.created), json=json)

@@ -18,6 +18,7 @@ from headway.core.contracts import Lease
 from headway.core.errors import ConfigError
 from headway.core.monitoring import Ticket
 from headway.core.training import Promotion, PromotionStatus
+from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.retraining import promotion
 from headway.optimization import training
 from headway.registry.project import Project, open_project
@@ -96,6 +97,7 @@ def plugin(
         if verdict and outcome.status == "not better":
             code = OF_ANSWER[verdict.answer]
     pipeline.send_lineage(opened, callback=print_status)
+    start_delivery(opened.config)
     print_result(outcome, Group(*judged, *_status_lines(outcome)), json=json)
     return OF_PROMOTION[outcome.status] if code is None else code
 

@@ -14,6 +14,7 @@ from headway.core.errors import ConfigError
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Action, Decision, Rollout, RolloutStatus
 from headway.monitoring import rollout as control
+from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.project import Project, open_project
 from headway.registry.publish import publish
@@ -103,6 +104,7 @@ def plugin(
     }
     result = run[action]()
     pipeline.send_lineage(opened, callback=print_status)
+    start_delivery(opened.config)
     print_result(result.record, result.text, json=json)
     return result.code
 

@@ -14,6 +14,7 @@ from headway import pipeline
 from headway.cli.exit_codes import of_watches
 from headway.cli.main import ProjectFolder
 from headway.core.monitoring import MonitoringReport, MonitoringStatus, RowSource
+from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.bias import describe_gap
 from headway.monitoring.degradation import HARMFUL
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
@@ -71,6 +72,7 @@ def plugin(
 
     def show(found: Sequence[MonitoringReport]) -> None:
         print_result(found, watches_table(found), json=json)
+        start_delivery(opened.config)
 
     if follow:
         return of_watches(follow_reports(report, show, interval_s=interval, wait=time.sleep))

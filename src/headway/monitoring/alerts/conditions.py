@@ -1,0 +1,315 @@
+"""Whether each condition that alerts are sent on holds now, by the records of a project and the metrics of its servers.
+
+A condition that cannot be judged is neither: what was sent before stays true until the opposite is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import get_args
+
+from headway.core.errors import HeadwayError, StoreUnavailable
+from headway.core.evidence import Evidence
+from headway.core.monitoring import MonitoringReport, Ticket
+from headway.core.record import digest_of, read
+from headway.core.release import PointerUpdate
+from headway.core.rollout import Rollout
+from headway.core.schedule import TaskRun
+from headway.core.sections import AlertRule, Condition, ScheduleSection
+from headway.monitoring.alerts.server_metrics import ServerMetrics, read_metrics
+from headway.monitoring.task_runs import last_run
+from headway.registry.project import LIVE_POINTER, Project
+
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+BURNING = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
+"""Burn rate and the two windows that must exceed it; chapter 5 of Google's Site Reliability Workbook."""
+CONTRACT = "contract"
+FAILING = "contract.failing"
+MAX_REPORTS, MAX_EVIDENCE = 200, 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionState:
+    """Whether a condition holds, the sentence that says so, and what it is about.
+
+    `page` is the page of the dashboard below that of the model.
+    """
+
+    is_firing: bool
+    summary: str
+    subject: str = ""
+    release: str = ""
+    page: str = ""
+
+
+class Facts:
+    """What conditions are judged by; each part is read when the first condition needs it."""
+
+    def __init__(self, project: Project, *, now: datetime) -> None:
+        self.project = project
+        self.now = now
+
+    @cached_property
+    def live(self) -> PointerUpdate | None:
+        """The last update of the pointer `live`, whose signature `refused` verifies; None before the first."""
+        last = self.project.state.last(self.project.name, LIVE_POINTER)
+        return read(PointerUpdate, last.content) if last else None
+
+    @cached_property
+    def release(self) -> str:
+        """Digest of the release that is live; empty if none is."""
+        return self.live.release if self.live else ""
+
+    @cached_property
+    def reports(self) -> list[MonitoringReport]:
+        """Return the last report on each ended period of the live release, in the order of time."""
+        found: dict[tuple[str, str, str], MonitoringReport] = {}
+        for report in self.project.records(MonitoringReport)[-MAX_REPORTS:]:
+            if self._is_about_live(report) and report.is_complete:
+                found[report.source, report.since, report.until] = report
+        return sorted(found.values(), key=lambda report: report.until)
+
+    def _is_about_live(self, report: MonitoringReport) -> bool:
+        return report.release == self.release or bool(self.project.config.model.scores)
+
+    @cached_property
+    def ticket(self) -> Ticket | None:
+        """The open ticket."""
+        ticket = self.project.latest(Ticket)
+        return ticket if ticket and ticket.release == self.release else None
+
+    @cached_property
+    def rollout(self) -> Rollout | None:
+        """The last rollout."""
+        return self.project.latest(Rollout)
+
+    @cached_property
+    def refused(self) -> str:
+        """Why the release that is live is not loaded; empty if it verifies."""
+        if not self.release:
+            return ""
+        try:
+            self.project.registry.resolve(f"{self.project.name}@{LIVE_POINTER}")
+        except StoreUnavailable:
+            raise
+        except HeadwayError as error:
+            return error.what
+        return ""
+
+    @cached_property
+    def failing_rows(self) -> tuple[float, int, str] | None:
+        """Share of rows that broke the contract in the last check, the number of rows, and the time."""
+        contents = self.project.state.records("evidence", name=self.project.name)[-MAX_EVIDENCE:]
+        marked = (content for content in reversed(contents) if FAILING.encode() in content)
+        for evidence in (read(Evidence, content) for content in marked):
+            measured = evidence.find(FAILING)
+            if evidence.period == CONTRACT and measured is not None:
+                return measured.value, measured.n_rows, evidence.at
+        return None
+
+    @cached_property
+    def servers(self) -> list[ServerMetrics]:
+        """Metrics of the servers in `[schedule] servers`."""
+        return [read_metrics(address) for address in self.project.config.schedule.servers]
+
+    @cached_property
+    def answering(self) -> list[ServerMetrics]:
+        """Servers whose metrics could be read."""
+        return [server for server in self.servers if not server.problem]
+
+    @cached_property
+    def task_runs(self) -> list[TaskRun]:
+        """Return the last run of each scheduled task."""
+        runs = (last_run(self.project, task) for task in ScheduleSection().tasks)
+        return [run for run in runs if run]
+
+
+def judge_condition(condition: Condition, facts: Facts, rule: AlertRule) -> ConditionState | None:
+    """Return whether a condition holds now; None if that cannot be judged.
+
+    Raises HeadwayError if a store cannot be read.
+    """
+    return _JUDGES[condition](facts, rule)
+
+
+def _degradation(facts: Facts, _: AlertRule) -> ConditionState | None:
+    judged = [report for report in facts.reports if report.reply("degradation") and report.status != "unknown"]
+    if not judged:
+        return _nothing_judged(facts)
+    last = judged[-1]
+    return ConditionState(
+        is_firing=last.status == "degraded", summary=last.message, subject=facts.release, release=facts.release
+    )
+
+
+def _drift(facts: Facts, _: AlertRule) -> ConditionState | None:
+    judged = [report for report in facts.reports if report.drift is not None]
+    if not judged:
+        return _nothing_judged(facts)
+    last = judged[-1]
+    alarm = last.drift is not None and last.drift.alarm
+    return ConditionState(is_firing=alarm, summary=last.message, subject=facts.release, release=facts.release)
+
+
+def _nothing_judged(facts: Facts) -> ConditionState | None:
+    """Return that nothing is known of a release that has just gone live; None if there is none."""
+    if not facts.release:
+        return None
+    return ConditionState(
+        is_firing=False, summary="another release is live, and no period of it was judged yet", release=facts.release
+    )
+
+
+def _not_judged(facts: Facts, rule: AlertRule) -> ConditionState | None:
+    if not facts.reports:
+        return _nothing_judged(facts)
+    last = facts.reports[-1]
+    unjudged = 0
+    for report in reversed(facts.reports):
+        if report.status != "unknown":
+            break
+        unjudged += 1
+    unjudged += _missing_periods(last, facts.now)
+    reasons = "; ".join(dict.fromkeys(part.message for part in last.unknown)) if last.status == "unknown" else ""
+    more = f": {reasons}" if reasons else ""
+    if unjudged < rule.periods:
+        summary = f"{last.period} was judged" if not unjudged else f"{last.period} cannot be judged{more}"
+        return ConditionState(is_firing=False, summary=summary, release=facts.release)
+    periods = "1 period" if unjudged == 1 else f"{unjudged} periods in a row"
+    return ConditionState(
+        is_firing=True,
+        summary=f"the model cannot be judged for {periods}, the last with a report is {last.period}{more}",
+        subject=facts.release,
+        release=facts.release,
+    )
+
+
+def _missing_periods(last: MonitoringReport, now: datetime) -> int:
+    """Return how many periods of the log ended since the last report without one, beyond the one that just ended."""
+    since, until = (datetime.fromisoformat(time) for time in (last.since, last.until))
+    length = until - since
+    if last.source != "log" or length <= timedelta(0):
+        return 0
+    return max(0, (now.astimezone(UTC).replace(tzinfo=None) - until.replace(tzinfo=None)) // length - 1)
+
+
+def _slo_burn(facts: Facts, _: AlertRule) -> ConditionState | None:
+    if not facts.answering:
+        return None
+    burning = [
+        f"{server.address}: {objective} at {server.burn.get((objective, long), 0.0):.3g} times its budget over {long}"
+        for server in facts.answering
+        for objective in sorted({objective for objective, _ in server.burn})
+        for limit, long, short in BURNING
+        if min(server.burn.get((objective, window), 0.0) for window in (long, short)) > limit
+    ]
+    summary = f"the error budget burns too fast; {'; '.join(burning)}" if burning else "no error budget burns too fast"
+    return ConditionState(is_firing=bool(burning), summary=summary, release=facts.release, page="/service")
+
+
+def _log_lag(facts: Facts, rule: AlertRule) -> ConditionState | None:
+    if not facts.answering:
+        return None
+    late = [
+        f"{server.address}: the oldest row waits for {server.log_lag_s:,.0f} s"
+        if server.log_healthy
+        else f"{server.address}: the log cannot be written, or loses rows"
+        for server in facts.answering
+        if server.log_lag_s > rule.log_lag_s or not server.log_healthy
+    ]
+    summary = f"the prediction log is behind; {'; '.join(late)}" if late else "the prediction log is written in time"
+    return ConditionState(is_firing=bool(late), summary=summary, release=facts.release, page="/service")
+
+
+def _server_down(facts: Facts, _: AlertRule) -> ConditionState | None:
+    if not facts.servers:
+        return None
+    down = [f"{server.address}: {server.problem}" for server in facts.servers if server.problem]
+    summary = f"a server does not answer; {'; '.join(down)}" if down else "every server answers"
+    return ConditionState(is_firing=bool(down), summary=summary, release=facts.release, page="/service")
+
+
+def _quarantine(facts: Facts, rule: AlertRule) -> ConditionState | None:
+    if facts.failing_rows is None:
+        return None
+    share, n_rows, at = facts.failing_rows
+    summary = f"{share:.2%} of {n_rows:,} rows broke the contract on {at[:10]}, limit {rule.quarantine_share:.2%}"
+    return ConditionState(is_firing=share > rule.quarantine_share, summary=summary, page="/data")
+
+
+def _ticket(facts: Facts, _: AlertRule) -> ConditionState:
+    ticket = facts.ticket
+    if ticket is None:
+        return ConditionState(is_firing=False, summary="no ticket is open", release=facts.release)
+    return ConditionState(
+        is_firing=True, summary=f"a retraining is proposed: {ticket.why}", subject=ticket.at, release=ticket.release
+    )
+
+
+def _rollback(facts: Facts, _: AlertRule) -> ConditionState | None:
+    live, rollout = facts.live, facts.rollout
+    if live and rollout and rollout.status == "rolled back" and _is_later(rollout.stage_at, live.at):
+        return ConditionState(
+            is_firing=True,
+            summary=f"the rollout of {rollout.release[:19]} was rolled back: {rollout.why}",
+            subject=f"{rollout.release} {rollout.stage_at}",
+            release=rollout.release,
+        )
+    if live is None:
+        return None
+    is_back = live.number > 1 and not live.verdict and bool(live.release)
+    who = f"{live.who} moved live back to {live.release[:19]}: {live.why}"
+    return ConditionState(
+        is_firing=is_back,
+        summary=who if is_back else "the last update of live was a release",
+        subject=digest_of(f"{live.number} {live.release} {live.at}".encode()) if is_back else "",
+        release=live.release,
+    )
+
+
+def _is_later(at: str, other: str) -> bool:
+    """Return whether a time is not before another; both have a zone."""
+    return datetime.fromisoformat(at) >= datetime.fromisoformat(other)
+
+
+def _refused_pointer(facts: Facts, _: AlertRule) -> ConditionState:
+    pointer = f"{facts.project.name}@{LIVE_POINTER}"
+    where = [server.address for server in facts.answering if pointer in server.refused]
+    if facts.refused:
+        summary = f"{pointer} does not verify, and servers keep the release before: {facts.refused}"
+    elif where:
+        summary = f"{', '.join(where)} refused the last update of {pointer} and keeps the release before"
+    else:
+        summary = f"{pointer} verifies"
+    subject = str(facts.live.number) if facts.live else ""
+    return ConditionState(
+        is_firing=bool(facts.refused or where), summary=summary, subject=subject, release=facts.release
+    )
+
+
+def _task_failed(facts: Facts, _: AlertRule) -> ConditionState | None:
+    if not facts.task_runs:
+        return None
+    failed = [run for run in facts.task_runs if run.outcome == "failed"]
+    summary = "; ".join(f"{run.task} failed: {run.message}" for run in failed) or "every task ended well"
+    return ConditionState(
+        is_firing=bool(failed), summary=summary, subject=" ".join(run.task for run in failed), release=facts.release
+    )
+
+
+_JUDGES: Mapping[Condition, Callable[[Facts, AlertRule], ConditionState | None]] = {
+    "degradation": _degradation,
+    "drift": _drift,
+    "not_judged": _not_judged,
+    "slo_burn": _slo_burn,
+    "quarantine": _quarantine,
+    "ticket": _ticket,
+    "rollback": _rollback,
+    "refused_pointer": _refused_pointer,
+    "log_lag": _log_lag,
+    "server_down": _server_down,
+    "task_failed": _task_failed,
+}

@@ -1,0 +1,3 @@
+"""Receivers of alerts."""
+
+KIND = "receiver"

@@ -1,0 +1,212 @@
+"""Test by which records each condition holds."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.monitoring import rollouts
+from tests.monitoring.alerts import projects
+from tests.monitoring.alerts.projects import report
+
+from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.monitoring import Ticket
+from headway.core.rollout import Rollout
+from headway.core.sections import AlertRule
+from headway.core.threads import this_machine
+from headway.core.verdict import Rule
+from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
+from headway.monitoring.alerts.server_metrics import parse_metrics
+from headway.monitoring.task_runs import save_run
+from headway.registry.project import Project
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+RULE = AlertRule(name="ops", to="webhook")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return projects.project(tmp_path, "")
+
+
+def judged(project: Project, condition: str, rule: AlertRule = RULE, now: datetime = NOW) -> ConditionState | None:
+    return judge_condition(condition, Facts(project, now=now), rule)
+
+
+def is_firing(project: Project, condition: str, rule: AlertRule = RULE, now: datetime = NOW) -> bool:
+    state = judged(project, condition, rule, now)
+    assert state is not None
+    assert state.summary
+    return state.is_firing
+
+
+def test_of_a_project_without_a_release_nothing_fires(project):
+    states = [judged(project, condition) for condition in CONDITIONS]
+    assert not any(state.is_firing for state in states if state)
+    assert [condition for condition, state in zip(CONDITIONS, states, strict=True) if state] == [
+        "ticket",
+        "refused_pointer",
+    ]
+
+
+def test_degradation_is_that_of_the_last_period_that_labels_could_judge(project):
+    release = rollouts.live(project, rollouts.release())
+    assert not is_firing(project, "degradation")
+    project.save(report(release, "degraded", day=0))
+    project.save(report(release, "unknown", day=1))
+    assert is_firing(project, "degradation")
+    project.save(report(release, "healthy", day=1))
+    assert not is_firing(project, "degradation")
+
+
+def test_what_was_shown_of_a_release_says_nothing_of_the_next_one(project):
+    first = rollouts.live(project, rollouts.release())
+    project.save(report(first, "degraded", alarm=True))
+    assert is_firing(project, "degradation") and is_firing(project, "drift")
+    rollouts.live(project, rollouts.release(threshold=0.4))
+    assert not is_firing(project, "degradation") and not is_firing(project, "drift")
+
+
+def test_periods_that_cannot_be_judged_count_in_a_row(project):
+    release = rollouts.live(project, rollouts.release())
+    project.save(report(release, "healthy", day=0))
+    project.save(report(release, "unknown", day=1))
+    day = datetime(2026, 1, 3, 12, tzinfo=UTC)
+    assert not is_firing(project, "not_judged", now=day)
+    assert is_firing(project, "not_judged", AlertRule(name="ops", to="webhook", periods=1), day)
+    project.save(report(release, "unknown", day=2))
+    assert is_firing(project, "not_judged", now=day)
+
+
+def test_days_of_the_log_without_any_report_cannot_be_judged_either(project):
+    release = rollouts.live(project, rollouts.release())
+    project.save(report(release, "healthy", day=0))
+    assert not is_firing(project, "not_judged", now=datetime(2026, 1, 3, 23, tzinfo=UTC))
+    assert is_firing(project, "not_judged", now=datetime(2026, 1, 5, 1, tzinfo=UTC))
+
+
+def test_a_table_of_the_past_is_not_missing(project):
+    release = rollouts.live(project, rollouts.release())
+    project.save(report(release, "healthy", day=0, source="table"))
+    assert not is_firing(project, "not_judged", now=datetime(2027, 1, 1, tzinfo=UTC))
+
+
+def test_a_ticket_is_open_until_another_release_is_live(project):
+    release = rollouts.live(project, rollouts.release())
+    ticket = Ticket(
+        name="flights", release=release, reasons=("rows",), why="labeled rows grew", at="2026-01-01T00:00:00"
+    )
+    project.save(ticket)
+    assert is_firing(project, "ticket")
+    rollouts.live(project, rollouts.release(threshold=0.4))
+    assert not is_firing(project, "ticket")
+
+
+def test_a_rollback_by_hand_holds_until_the_next_release(project):
+    rollouts.live(project, rollouts.release())
+    assert not is_firing(project, "rollback")
+    rollouts.live(project, rollouts.release(threshold=0.4))
+    project.registry.roll_back("flights@live", who="bob", why="too many refusals")
+    first = judged(project, "rollback")
+    assert first and first.is_firing and "bob moved live back" in first.summary
+    project.registry.roll_back("flights@live", who="bob", why="no, that was not it")
+    second = judged(project, "rollback")
+    assert second and second.is_firing and second.subject != first.subject
+    rollouts.live(project, rollouts.release(threshold=0.3))
+    assert not is_firing(project, "rollback")
+
+
+def test_a_rollout_that_was_rolled_back_holds_until_live_moves_on(project):
+    live = rollouts.live(project, rollouts.release())
+    at = (datetime.now(UTC) + timedelta(seconds=1)).astimezone().isoformat(timespec="milliseconds")
+    rollout = Rollout(
+        name="flights",
+        release=rollouts.publish(project, rollouts.release(threshold=0.4)),
+        live=live,
+        salt="",
+        rules=(Rule(measure="error_rate.drop", at_most=0.01),),
+        status="rolled back",
+        stage_at=at,
+        why="canary 5 % is rolled back: 8 % of requests failed",
+    )
+    project.save(rollout)
+    state = judged(project, "rollback")
+    assert state and state.is_firing and "8 % of requests failed" in state.summary
+
+
+def test_a_release_whose_files_were_changed_is_a_refused_pointer(project):
+    release = rollouts.live(project, rollouts.release())
+    assert not is_firing(project, "refused_pointer")
+    folder = project.registry.folder / "flights" / release.removeprefix("sha256:")
+    (folder / "model.echo").write_bytes(b"other")
+    assert is_firing(project, "refused_pointer")
+    shutil.rmtree(folder)
+    assert is_firing(project, "refused_pointer")
+
+
+def contract_check(share: float, at: str) -> Evidence:
+    measured = Measurement(
+        name="contract.failing", value=share, low=share, high=share, n_rows=1000, n_groups=1000, method=""
+    )
+    return Evidence(
+        subject="sha256:contract",
+        dataset=f"sha256:{share}",
+        period="contract",
+        machine=this_machine(),
+        measurements=(measured,),
+        findings=(Finding(code="D048", severity="warn", message=""),),
+        at=at,
+    )
+
+
+def test_the_share_in_quarantine_is_that_of_the_last_contract_check(project):
+    assert judged(project, "quarantine") is None
+    project.save(contract_check(0.2, "2026-01-01"))
+    assert is_firing(project, "quarantine")
+    assert not is_firing(project, "quarantine", AlertRule(name="ops", to="webhook", quarantine_share=0.3))
+    project.save(contract_check(0.001, "2026-01-02"))
+    assert not is_firing(project, "quarantine")
+
+
+def test_a_task_that_failed_fires_until_it_ends_well(project):
+    began = datetime.now(UTC)
+    save_run(project, "watch", started_at=began, outcome="failed", message="no table")
+    save_run(project, "check", started_at=began, outcome="done", message="")
+    state = judged(project, "task_failed")
+    assert state and state.is_firing and "watch failed: no table" in state.summary
+    save_run(project, "watch", started_at=began, outcome="attention", message="drifted")
+    assert not is_firing(project, "task_failed")
+
+
+METRICS = """\
+headway_slo_burn{objective="latency",window="5m"} %s
+headway_slo_burn{objective="latency",window="1h"} 15.2
+headway_slo_burn{objective="availability",window="5m"} 900
+headway_slo_burn{objective="availability",window="1h"} 0.1
+headway_log_healthy %s
+headway_log_lag_seconds %s
+headway_pointer_refused{pointer="flights@live"} %s
+"""
+
+
+def of_server(text: str) -> Facts:
+    """Facts of a project whose one server has these metrics."""
+    facts = Facts.__new__(Facts)
+    facts.__dict__ |= {"servers": [parse_metrics("http://a", text)], "release": "", "refused": "", "live": None}
+    return facts
+
+
+@pytest.mark.parametrize(("short", "fires"), [("14.5", True), ("14.3", False), ("inf", True)])
+def test_an_error_budget_burns_if_the_long_and_the_short_window_say_so(short, fires):
+    state = judge_condition("slo_burn", of_server(METRICS % (short, 1, 0, 0)), RULE)
+    assert state and state.is_firing == fires
+    assert ("latency at 15.2 times its budget over 1h" in state.summary) == fires
+    assert "availability" not in state.summary
+
+
+@pytest.mark.parametrize(("healthy", "lag", "fires"), [(1, 3, False), (1, 61, True), (0, 0, True)])
+def test_a_log_is_behind_if_rows_wait_or_it_cannot_be_written(healthy, lag, fires):
+    state = judge_condition("log_lag", of_server(METRICS % (0, healthy, lag, 0)), RULE)
+    assert state and state.is_firing == fires
