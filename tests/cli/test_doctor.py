@@ -155,6 +155,7 @@ def test_a_new_project_has_no_keys_and_a_writable_state(tmp_path):
         "project": "well",
         "trusted keys": "note",
         "publisher key": "note",
+        "operator keys": "note",
         "state": "well",
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["headway.toml"]
@@ -172,6 +173,12 @@ def test_a_key_that_others_can_read_is_broken_and_an_untrusted_key_is_noted(tmp_
     assert by_part(doctor.diagnose_project(tmp_path))["publisher key"].hint.startswith("chmod 600")
     (tmp_path / "trusted_keys.txt").write_text("no key\n")
     assert by_part(doctor.diagnose_project(tmp_path))["trusted keys"].health == "broken"
+
+
+@pytest.mark.parametrize(("listed", "health"), [("no key\n", "broken"), (f"ed25519:{'A' * 43}= ada\n", "well")])
+def test_the_list_of_operators_is_read(tmp_path, listed, health):
+    (project(tmp_path) / "operator_keys.txt").write_text(listed)
+    assert by_part(doctor.diagnose_project(tmp_path))["operator keys"].health == health
 
 
 def test_a_state_that_cannot_be_written_or_read_is_broken(tmp_path):

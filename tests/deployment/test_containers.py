@@ -156,7 +156,9 @@ def pushed(
     bundle = registry.resolve(f"flights@{registry.publish(record, {'model.onnx': content})}")
     registry.state.close()
     trusted = load_trusted(registry.trusted_keys)
-    written = image.write_image(bundle, settings, trusted, base=base, layout=folder / name, packages=packages)
+    written = image.write_image(
+        bundle, settings, trusted, registry.operators(), base=base, layout=folder / name, packages=packages
+    )
     digest = containers.push(folder / name, f"{host}/flights:{name}")
     assert digest == written.digest
     return Pushed(f"{host}/flights@{digest}", written.size_bytes, bundle.digest)

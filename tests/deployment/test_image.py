@@ -34,7 +34,9 @@ def write(folder: Path, base: str, to: Path) -> image.WrittenImage:
     bundle = registry.resolve("flights@live")
     registry.state.close()
     trusted = load_trusted(registry.trusted_keys)
-    return image.write_image(bundle, settings, trusted, base=base, layout=to, packages=layouts.small_packages())
+    return image.write_image(
+        bundle, settings, trusted, registry.operators(), base=base, layout=to, packages=layouts.small_packages()
+    )
 
 
 @pytest.fixture

@@ -190,21 +190,27 @@ def test_a_cron_job_watches_the_shared_log_with_the_files_of_the_project(tmp_pat
 
 def test_the_jobs_have_the_functions_the_keys_and_the_contract_of_the_project(tmp_path):
     toml = (
-        '[trust]\ntrusted_keys = "keys/ours.txt"\n[model]\ntrain = "mine:train"\n'
+        '[trust]\ntrusted_keys = "keys/ours.txt"\noperator_keys = "keys/operators.txt"\n[model]\ntrain = "mine:train"\n'
         '[data]\nsource = "s3://tables/flights"\ncontract = "rules/flights.toml"\n'
     )
-    for name in ("keys/ours.txt", "mine.py", "rules/flights.toml"):
+    for name in ("keys/ours.txt", "keys/operators.txt", "mine.py", "rules/flights.toml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     documents = watched(tmp_path, toml=toml)
     data = by_kind(documents)["ConfigMap"]["data"]
     assert data.pop("headway.toml").endswith(toml)
-    assert data == {"trusted_keys.txt": "keys/ours.txt", "mine.py": "mine.py", "contract.toml": "rules/flights.toml"}
+    assert data == {
+        "trusted_keys.txt": "keys/ours.txt",
+        "operator_keys.txt": "keys/operators.txt",
+        "mine.py": "mine.py",
+        "contract.toml": "rules/flights.toml",
+    }
     environment = {entry["name"]: entry["value"] for entry in job(documents, "watch")["containers"][0]["env"]}
     (tmp_path / "pod").mkdir()
     (tmp_path / "pod/headway.toml").write_text(f"{toml}[store]\nstate = 'postgresql://ann@db.example/headway'\n")
     settings = config.load(tmp_path / "pod", environment=environment)
     assert settings.path(settings.trust.trusted_keys) == tmp_path / "pod/trusted_keys.txt"
+    assert settings.path(settings.trust.operator_keys) == tmp_path / "pod/operator_keys.txt"
     assert settings.data.contract == "contract.toml"
     assert settings.trust.last_seen.startswith("/var/lib/headway/")  # the folder of the keys is read-only
 

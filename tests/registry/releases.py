@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry import chain
 from headway.registry.model_registry import ModelRegistry, UpdateReason
-from headway.registry.sign import init_keys
+from headway.registry.sign import Trusted, init_keys, init_operator_keys, load_trusted
 from headway.storage.state.sqlite import FILE, Sqlite
 
 FILES = {"model.echo": b"echo", "notes.txt": b"as measured"}
@@ -58,6 +59,18 @@ def register(folder: Path, *, store: str = "store") -> ModelRegistry:
     )
 
 
+def publishers_only(trusted_keys: Path) -> chain.UpdateKeys:
+    """The keys of a machine that trusts no operator."""
+    return chain.UpdateKeys(load_trusted(trusted_keys), Trusted(Path("operator_keys.txt"), {}))
+
+
+def with_operator(ours: ModelRegistry, folder: Path) -> ModelRegistry:
+    """The register of a machine that has an operator's key, in its list of operators."""
+    private, listed = folder / "keys" / "operator.pem", folder / "trust" / "operator_keys.txt"
+    init_operator_keys(private, listed, trusted_keys=ours.trusted_keys, comment="bob@dashboard")
+    return replace(ours, operator_keys=listed, operator_key=private)
+
+
 def tamper(ours: ModelRegistry, statement: str, *values: object) -> None:
     """Change the database of a store directly."""
     ours.state.close()
@@ -68,3 +81,9 @@ def tamper(ours: ModelRegistry, statement: str, *values: object) -> None:
 def delete_last_seen(folder: Path) -> None:
     """Forget the updates that this machine has seen."""
     chain.last_seen_file(folder / "trust" / "trusted_keys.txt").unlink()
+
+
+def forget(folder: Path) -> None:
+    """Be a machine that has never seen the store."""
+    chain.checkpoint_file(folder / "trust" / "trusted_keys.txt").unlink(missing_ok=True)
+    delete_last_seen(folder)

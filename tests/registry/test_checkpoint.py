@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from msgspec.structs import replace as changed
-from releases import BACK, FILES, delete_last_seen, passed, register, release, tamper
+from releases import BACK, FILES, forget, passed, publishers_only, register, release, tamper
 
 from headway.core.contracts import Signed
 from headway.core.errors import Refused
@@ -18,7 +18,7 @@ from headway.core.record import digest_of, read, write
 from headway.core.release import PointerUpdate
 from headway.registry import chain
 from headway.registry.model_registry import ModelRegistry
-from headway.registry.sign import create_publisher, load_publisher, load_trusted
+from headway.registry.sign import create_publisher, load_publisher
 
 EVERY, MOVES = 4, 10
 REPLACED = """CAST(replace({0}, '"{1}":"', '"{1}":"{2}') AS BLOB)"""
@@ -52,15 +52,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     yield counted
 
 
-def forget(folder: Path) -> None:
-    """Be a machine that has never seen the store."""
-    chain.checkpoint_file(folder / "trust" / "trusted_keys.txt").unlink(missing_ok=True)
-    delete_last_seen(folder)
-
-
 def own(folder: Path) -> chain.Checkpoint:
     keys = folder / "trust" / "trusted_keys.txt"
-    return chain.own_checkpoint(chain.checkpoint_file(keys), load_trusted(keys))
+    return chain.own_checkpoint(chain.checkpoint_file(keys), publishers_only(keys))
 
 
 def test_a_signature_that_this_machine_verified_is_not_verified_again(
@@ -130,7 +124,9 @@ def test_write_access_to_the_store_forges_no_checkpoint(long: ModelRegistry, tmp
             index,
         )
     links = chain.link(forged)
-    lie = chain.START.extended(links, [load_publisher(long.publisher_key).key] * len(links))
+    lie = changed(
+        chain.START.extended(links, publishers_only(long.trusted_keys)), keys=(load_publisher(long.publisher_key).key,)
+    )
     forget(tmp_path)
     again = register(tmp_path)
     for content in (msgspec.json.encode(eve.sign(write(lie))), msgspec.json.encode(forged[0]), b"{}", b"\xff"):
@@ -143,7 +139,7 @@ def test_write_access_to_the_store_forges_no_checkpoint(long: ModelRegistry, tmp
 def test_a_signed_record_of_another_kind_is_not_a_checkpoint(long: ModelRegistry, tmp_path: Path) -> None:
     chain.checkpoint_file(long.trusted_keys).unlink()
     long.state.save("checkpoint", msgspec.json.encode(long.state.updates()[0]), name="")
-    assert chain.signed_checkpoint(long.state, load_trusted(long.trusted_keys)) == chain.START
+    assert chain.signed_checkpoint(long.state, publishers_only(long.trusted_keys)) == chain.START
     assert len(long.history()) == MOVES
 
 

@@ -44,14 +44,14 @@ def test_a_new_key_is_readable_only_by_its_owner_and_opens_again(tmp_path: Path)
 
 def test_a_key_is_never_replaced(tmp_path: Path) -> None:
     made = create_publisher(tmp_path / "publisher.pem")
-    with pytest.raises(ConfigError, match="cannot make a publisher key: File exists"):
+    with pytest.raises(ConfigError, match="cannot make the publisher key: File exists"):
         create_publisher(tmp_path / "publisher.pem")
     assert load_publisher(tmp_path / "publisher.pem").key == made.key
 
 
 def test_a_key_whose_folder_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match="cannot make a publisher key"):
+    with pytest.raises(ConfigError, match="cannot make the publisher key"):
         create_publisher(tmp_path / "file" / "publisher.pem")
 
 

@@ -21,13 +21,14 @@ from tests.monitoring import rollouts
 from tests.serving.plain_client import ask
 
 from headway.core.errors import Refused, StoreUnavailable
-from headway.core.record import write
-from headway.core.release import FeatureView
+from headway.core.record import digest_of, read, write
+from headway.core.release import FeatureView, PointerUpdate
 from headway.core.rollout import Plan, RolloutStage
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.sign import init_operator_keys, load_operator
 from headway.serving.loading import load_model, version_of
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.routing.traffic_split import TrafficSplit
@@ -393,3 +394,28 @@ def test_loading_a_release_that_does_not_verify_is_refused(followed):
     with pytest.raises(Refused, match=r"model\.echo"):
         followed.watcher.load("flights@live")
     assert followed.splits == [] and followed.poll() is None
+
+
+@pytest.mark.slow
+def test_an_operator_rolls_a_server_back_and_a_thief_of_that_key_does_not_move_it(followed, tmp_path):
+    project = followed.project
+    with_operator = dataclasses.replace(
+        project.registry, operator_key=tmp_path / "operator.pem", operator_keys=tmp_path / "operator_keys.txt"
+    )
+    init_operator_keys(
+        with_operator.operator_key,
+        with_operator.operator_keys,
+        trusted_keys=project.registry.trusted_keys,
+        comment="bob",
+    )
+    followed.watcher._register = with_operator
+    second = rollouts.live(project, rollouts.release(made_at="2"))
+    assert followed.poll().live.digest == second
+    with_operator.roll_back("flights@live", who="bob", why="callers complain", key="operator")
+    assert followed.poll().live.digest == followed.first and not followed.refused["flights@live"]
+
+    never_live = rollouts.publish(project, rollouts.release(made_at="3"))
+    end = project.state.last()
+    forged = replace(read(PointerUpdate, end.content), number=4, release=never_live, previous=digest_of(end.content))
+    assert project.state.append(load_operator(with_operator.operator_key).sign(write(forged)))
+    assert followed.poll() is None and followed.refused["flights@live"]

@@ -196,6 +196,21 @@ def diagnose_project(folder: Path) -> list[Diagnosis]:
 
 
 def _keys(config: Config) -> list[Diagnosis]:
+    return [*_publisher_keys(config), _operator_keys(config.path(config.trust.operator_keys))]
+
+
+def _operator_keys(file: Path) -> Diagnosis:
+    try:
+        listed = load_trusted(file).keys
+    except HeadwayError as error:
+        return _broken("operator keys", error)
+    if listed:
+        return Diagnosis(what="operator keys", health="well", message=f"{len(listed)} in {file}")
+    hint = "headway ui makes one, for roll back and approvals in the dashboard"
+    return Diagnosis(what="operator keys", health="note", message=f"none in {file}", hint=hint)
+
+
+def _publisher_keys(config: Config) -> list[Diagnosis]:
     private, trusted = config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys)
     try:
         listed = load_trusted(trusted).keys

@@ -402,6 +402,12 @@ class TrustSection(Record, frozen=True, kw_only=True):
     trusted_keys: Annotated[
         str, about("File of trusted public keys, one per line; only releases that they signed are loaded.")
     ] = "trusted_keys.txt"
+    operator_key: Annotated[
+        str, about("File of the private key by which the dashboard rolls back and approves; it cannot publish.")
+    ] = "~/.config/headway/operator.pem"
+    operator_keys: Annotated[
+        str, about("File of public keys that may move a pointer back to a release that it had, and sign approvals.")
+    ] = "operator_keys.txt"
     last_seen: Annotated[
         str,
         about(

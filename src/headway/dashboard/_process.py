@@ -12,6 +12,9 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.dashboard.app import create_app, open_dashboard
 from headway.dashboard.security import LOOPBACK
+from headway.registry.project import Project
+from headway.registry.sign import init_operator_keys
+from headway.reporting.console import print_status
 
 
 def serve(configs: Sequence[Config], *, announce: Callable[[str], object]) -> None:
@@ -20,6 +23,9 @@ def serve(configs: Sequence[Config], *, announce: Callable[[str], object]) -> No
     expect_names(settings.host, settings.hosts)
     dashboard = open_dashboard(configs)
     try:
+        for project in dashboard.projects.values():
+            for line in prepare_operator_key(project):
+                print_status(line)
         with _listen(settings.host, settings.port) as listening:
             address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"
             secret = dashboard.sign_in.create_link(getuser(), "admin")
@@ -36,6 +42,23 @@ def serve(configs: Sequence[Config], *, announce: Callable[[str], object]) -> No
             uvicorn.Server(config).run(sockets=[listening])
     finally:
         dashboard.close()
+
+
+def prepare_operator_key(project: Project) -> list[str]:
+    """Create the operator's key of this machine if there is none; return what a person must know of it."""
+    trust = project.config.trust
+    key, listed = project.config.path(trust.operator_key), project.config.path(trust.operator_keys)
+    trusted = project.config.path(trust.trusted_keys)
+    try:
+        made = init_operator_keys(key, listed, trusted_keys=trusted, comment=f"{getuser()} (dashboard)")
+    except ConfigError as error:
+        return [f"{project.name}: the dashboard cannot roll back or approve: {error.what}; {error.hint}"]
+    if not made.pinned:
+        return []
+    return [
+        f"{project.name}: {listed} has the operator key of this machine now: it rolls back and approves, no more",
+        f"  servers elsewhere follow it once their list has the line: {made.key} {getuser()}",
+    ]
 
 
 def expect_names(host: str, hosts: Sequence[str]) -> None:

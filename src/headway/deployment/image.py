@@ -81,6 +81,7 @@ def write_image(
     bundle: Bundle,
     config: Config,
     trusted: Trusted,
+    operators: Trusted,
     *,
     base: str,
     layout: Path,
@@ -112,6 +113,7 @@ def write_image(
     files |= {
         f"{PROJECT}/headway.toml": LayerFile(content=_settings(config).encode()),
         f"{PROJECT}/trusted_keys.txt": LayerFile(content=_key_list(trusted)),
+        f"{PROJECT}/operator_keys.txt": LayerFile(content=_key_list(operators)),
         SBOM: LayerFile(content=sbom),
         STATE: LayerFile(mode=0o750, owner=USER),
     }
@@ -230,7 +232,7 @@ def _debian_packages(status: str) -> dict[str, str]:
 def _settings(config: Config) -> str:
     """Return headway.toml for the image: how to serve, as the project declares it, without what is this machine's."""
     lines = [f"[project]\nname = {_toml(config.project.name)}\nstate = {_toml(STATE)}\n"]
-    lines.append('[trust]\ntrusted_keys = "trusted_keys.txt"\n')
+    lines.append('[trust]\ntrusted_keys = "trusted_keys.txt"\noperator_keys = "operator_keys.txt"\n')
     if config.store.state:  # the folder of the project is read-only
         lines[-1] += f"last_seen = {_toml(f'{STATE}/last_seen.json')}\n"
     for name in _SECTIONS:

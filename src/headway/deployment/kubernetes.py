@@ -364,7 +364,8 @@ def service_monitor(workload: Workload) -> Json:
 
 
 _PROJECT = "/etc/headway-project"
-_TRUSTED, _CONTRACT, _PUBLISHER = "trusted_keys.txt", "contract.toml", "publisher.pem"
+_TRUSTED, _OPERATORS = "trusted_keys.txt", "operator_keys.txt"
+_CONTRACT, _PUBLISHER = "contract.toml", "publisher.pem"
 _PUBLISHER_SECRET = "/etc/headway-publisher"
 _JOB_STATE, _JOB_KEY = f"{STATE}/state", f"{STATE}/publisher/{_PUBLISHER}"
 _LOCAL_SOURCES = ("sqlite", "duckdb")
@@ -406,7 +407,8 @@ def _expect_shared_source(config: Config) -> None:
 
 def _project(workload: Workload, config: Config) -> Json:
     """Return the ConfigMap with the files of a project: settings, trusted keys, contract, and its own functions."""
-    paths = {FILE: FILE, _TRUSTED: config.trust.trusted_keys, _CONTRACT: config.data.contract}
+    trust = config.trust
+    paths = {FILE: FILE, _TRUSTED: trust.trusted_keys, _OPERATORS: trust.operator_keys, _CONTRACT: config.data.contract}
     for reference in (config.data.source, config.data.snapshot, config.model.train):
         module, is_function, _ = reference.partition(":")
         if is_function and "://" not in reference:
@@ -429,6 +431,7 @@ def _job_pod(workload: Workload, work: str, arguments: list[str]) -> Json:
     values = {
         "HEADWAY_PROJECT_STATE": _JOB_STATE,
         "HEADWAY_TRUST_TRUSTED_KEYS": _TRUSTED,
+        "HEADWAY_TRUST_OPERATOR_KEYS": _OPERATORS,
         "HEADWAY_TRUST_LAST_SEEN": f"{_JOB_STATE}/last_seen.json",
         "HEADWAY_DATA_CONTRACT": _CONTRACT,
         "LOGNAME": f"{workload.name}-{work}",

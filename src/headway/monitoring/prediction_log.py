@@ -7,7 +7,7 @@ by name, and a row whose counterpart has not appeared yet waits for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -220,12 +220,6 @@ def unlogged_keys(state: Path, name: str, keys: Sequence[str]) -> list[str] | No
             logged = logged or (table is not None and not table.is_empty())
             rest -= set() if table is None else set(table["key"])
     return [key for key in dict.fromkeys(keys) if key in rest] if logged else None
-
-
-def last_request_at(state: Path, name: str, digest: str) -> datetime | None:
-    """Return when the log of a release was last written, UTC; None if never."""
-    paths = list(segments.segments(traffic.log_folder(state, name, digest)))
-    return datetime.fromtimestamp(segments.written_ns(paths[-1]) / 1e9, UTC) if paths else None
 
 
 def _read_log_segment(path: Path, columns: Sequence[str]) -> pl.DataFrame | None:

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import polars as pl
 from msgspec.structs import replace
 
-from headway.core.arrays import Bools, Floats
-from headway.core.config import Config
+from headway.core import plugins
 from headway.core.contracts import Lease
 from headway.core.errors import HeadwayError, PointerMoved, Refused
 from headway.core.evidence import Evidence
@@ -29,14 +26,9 @@ from headway.core.release import PointerUpdate, Release
 from headway.core.rollout import Action, Decision, Plan, Rollout
 from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
-from headway.evaluation.statistics.sequential import Keys
-from headway.monitoring.prediction_log import LabelReader, StageRequests, last_request_at
-from headway.registry.key_assignment import assign_hashes, key_hashes
-from headway.registry.model_registry import UpdateReason
+from headway.registry.model_registry import KeyRole, UpdateReason
 from headway.registry.project import Project
 from headway.registry.rollout import (
-    DECISION,
-    Traffic,
     apply_decision,
     churn_limit,
     decide_rollout,
@@ -51,7 +43,11 @@ from headway.registry.rollout import (
     traffic_assignment,
     update_tracking,
 )
+from headway.storage import traffic
 from headway.storage.addresses import log_root
+
+if TYPE_CHECKING:  # it reads with polars
+    from headway.monitoring._paired_traffic import PairedTraffic
 
 BY = "rollout"
 START_HINT = "headway rollout start"
@@ -91,9 +87,10 @@ class RolloutController:
         """
         if self._paired is None:
             live, release = (self._opened(digest) for digest in (self.rollout.live, self.rollout.release))
-            self._paired = PairedTraffic(self.project.config, self.rollout, live, release)
-        for traffic in self._paired.read():
-            self._watch = update_tracking(self._watch, traffic)
+            reader = plugins.load_sibling(__name__, "paired_traffic", reads="the log of a rollout")
+            self._paired = reader.PairedTraffic(self.project.config, self.rollout, live, release)
+        for new in self._paired.read():
+            self._watch = update_tracking(self._watch, new)
         paired = self._paired
         counts = {"requests": paired.requests, "of_release": paired.of_release, "lost_rows": paired.n_lost}
         self.rollout = replace(self.rollout, **counts)
@@ -319,25 +316,44 @@ def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
     return _overrule(RolloutController(project, require_running_rollout(project)), "promote", who=who, why=why)
 
 
-def roll_back(project: Project, *, who: str, why: str) -> PointerUpdate:
+def roll_back(
+    project: Project, *, who: str, why: str, to: str = "", after: int | None = None, key: KeyRole = "publisher"
+) -> PointerUpdate:
     """Roll back the running rollout, or move live to its previous release if none runs; needs no verdict.
 
-    If the release of the rollout goes live at the same time, live is moved back as well. Raises Refused if the canary
-    was withdrawn already, StoreError if live had no other release.
+    If the release of the rollout goes live at the same time, live is moved back as well.
+
+    Parameters
+    ----------
+    to : str
+        Digest of another release that live had, to go back further.
+    after : int, optional
+        Number of the last update of live that the person saw.
+    key : {"publisher", "operator"}
+        Whose key signs the updates.
+
+    Raises
+    ------
+    Refused
+        If the canary was withdrawn already.
+    StoreError
+        If live had no other release.
+    PointerMoved
+        If live moved in between.
     """
     name, register = project.name, project.registry
     last = latest_rollout(project)
     if last is None or last.status != "running":
-        return register.roll_back(f"{name}@live", who=who, why=why)
+        return register.roll_back(f"{name}@live", who=who, why=why, to=to, after=after, key=key)
     live = register.last_update(f"{name}@live")
     went_live = live is not None and live.release == last.release
     unmoved = {f"{name}@live": live.number if live else 0}
     try:
-        move = register.withdraw(f"{name}@canary", who=who, why=why, unmoved={} if went_live else unmoved)
+        move = register.withdraw(f"{name}@canary", who=who, why=why, unmoved={} if went_live else unmoved, key=key)
         if went_live:
-            move = register.roll_back(f"{name}@live", who=who, why=why)
+            move = register.roll_back(f"{name}@live", who=who, why=why, key=key)
     except PointerMoved:  # the rollout moved on at the same time: look again
-        return roll_back(project, who=who, why=why)
+        return roll_back(project, who=who, why=why, key=key)
     decision = _decision_without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
     project.save(decision.verdict)
     project.save(apply_decision(last, decision, at=utc_now()))
@@ -371,113 +387,6 @@ def _decision_without_judge(rollout: Rollout, action: Action, *, message: str, b
     stamp = at.astimezone().isoformat(timespec="milliseconds")
     verdict = Verdict(answer="undecided", subject=rollout.release, at=stamp, by=by, why=message)
     return Decision(action=action, verdict=verdict, message=message)
-
-
-BRIER = "brier"
-ARMS = ("live", "release")
-_WAITING = {"key": pl.String, "hash": pl.UInt64, "canary": pl.Boolean, "live": pl.Float64, "release": pl.Float64}
-
-
-class PairedTraffic:
-    """Reader of what is new in a rollout's stage; `requests` and `of_release` count what was read."""
-
-    def __init__(self, config: Config, rollout: Rollout, live: Release, release: Release) -> None:
-        self.requests = self.of_release = 0
-        self._rollout = rollout
-        self._slow_us = config.slo.p99_ms * 1000
-        self._releases = (live, release)
-        self._config = config
-        root = log_root(config, rollout.name)
-        self._new = StageRequests(root, rollout)
-        self._labels = LabelReader(root, rollout.name)
-        self._known = pl.DataFrame(schema={"key": pl.String, "label": pl.Float64})
-        self._waiting = pl.DataFrame(schema=_WAITING)
-
-    @property
-    def n_lost(self) -> int:
-        """Number of rows that the log lost in this stage, by what is known now."""
-        return self._new.n_lost
-
-    def read(self) -> Iterator[Traffic]:
-        """Yield the new traffic: requests in the order of their answers, then those whose labels have arrived."""
-        log_root(self._config, self._rollout.name)
-        table = self._new.read()
-        if self._rollout.share and not table.is_empty():
-            table = table.filter(pl.col("key") != "")  # live answers all of them, so they are not randomized
-        if not table.is_empty():
-            yield self._requests(table)
-        labeled = self._newly_labeled()
-        if not labeled.is_empty():
-            yield self._losses(labeled)
-
-    def _requests(self, table: pl.DataFrame) -> Traffic:
-        keys = self._hashes(table)
-        share = self._rollout.share
-        canary = assign_hashes(keys, share) if share else np.zeros(len(keys), dtype=np.bool_)
-        status, latency = (_both_arms(table, name) for name in ("status", "latency_us"))
-        scores = [_scores(table, arm) for arm in ARMS]
-        self.requests += len(table)
-        self.of_release += int((~np.isnan(status[:, 1])).sum())
-        if self._releases[1].variant.task == "binary":
-            self._waiting = pl.concat([self._waiting, _awaiting_label(table, keys, canary, scores)])
-        known = {
-            "error_rate": status,
-            "slow_requests": np.where(np.isnan(latency), np.nan, latency > self._slow_us),
-            DECISION: np.column_stack([_decisions(table, *arm) for arm in zip(ARMS, self._releases, strict=True)]),
-        }
-        return Traffic(keys=keys, canary=canary, known=known)
-
-    def _hashes(self, table: pl.DataFrame) -> Keys:
-        """Return the hash of each key; a request without one is independent of all others."""
-        hashes = key_hashes(table["key"].to_list(), self._rollout.salt)
-        return np.where((table["key"] == "").to_numpy(), table["request"].to_numpy().astype(np.uint64), hashes)
-
-    def _newly_labeled(self) -> pl.DataFrame:
-        """Return waiting predictions whose label is known now, each once."""
-        new = self._labels.read().select("key", "label")
-        self._known = pl.concat([self._known, new]).unique("key", keep="last", maintain_order=True)
-        found = self._waiting.join(self._known, on="key", maintain_order="left")
-        self._waiting = self._waiting.join(self._known, on="key", how="anti", maintain_order="left")
-        return found
-
-    def _losses(self, found: pl.DataFrame) -> Traffic:
-        squares = np.column_stack([(found[arm] - found["label"]).pow(2).to_numpy() for arm in ARMS])
-        return Traffic(keys=found["hash"].to_numpy(), canary=found["canary"].to_numpy(), known={BRIER: squares})
-
-
-def _awaiting_label(table: pl.DataFrame, keys: Keys, canary: Bools, scores: list[Floats]) -> pl.DataFrame:
-    rows = {"key": table["key"], "hash": keys, "canary": canary, "live": scores[0], "release": scores[1]}
-    return pl.DataFrame(rows, schema=_WAITING).filter(pl.col("key") != "")
-
-
-def _both_arms(table: pl.DataFrame, name: str) -> Floats:
-    """Return a number of both arms, float64 [n, 2], NaN if an arm got no request."""
-    return np.column_stack([_numbers(table, f"{arm}.{name}") for arm in ARMS])
-
-
-def _numbers(table: pl.DataFrame, column: str) -> Floats:
-    if column not in table.columns:
-        return np.full(len(table), np.nan)
-    return table[column].cast(pl.Float64).to_numpy()
-
-
-def _scores(table: pl.DataFrame, arm: str) -> Floats:
-    """Return the first output of an arm, float64 [n]."""
-    column = f"{arm}.out"
-    if column not in table.columns:
-        return np.full(len(table), np.nan)
-    return table[column].list.first().cast(pl.Float64).to_numpy()
-
-
-def _decisions(table: pl.DataFrame, arm: str, release: Release) -> Floats:
-    """Return the decision of an arm by its own threshold, or the most probable class; NaN if it decided nothing."""
-    scores = _scores(table, arm)
-    if release.variant.task == "binary":
-        return np.where(np.isnan(scores), np.nan, scores >= release.threshold)
-    if release.variant.task == "multiclass" and f"{arm}.out" in table.columns:
-        likeliest = table[f"{arm}.out"].list.arg_max().cast(pl.Float64).to_numpy()
-        return np.where(np.isnan(scores), np.nan, likeliest)
-    return np.full(len(table), np.nan)
 
 
 PERIOD_S, START_WAIT_S = 1.0, 30.0
@@ -538,7 +447,7 @@ def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
 
     `at` is a time with its zone.
     """
-    last = last_request_at(log_root(project.config, rollout.name), rollout.name, rollout.live)
+    last = traffic.last_request_at(log_root(project.config, rollout.name), rollout.name, rollout.live)
     if last and at - last < timedelta(seconds=project.config.rollout.quiet_s):
         return ""
     what = f"the last request to live was at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "live has had no request yet"

@@ -7,6 +7,9 @@ outside the store: `name@pointer` -> number and digest.
 
 A signature takes 0.1 ms to verify, so a checkpoint saves what was verified: each machine its own next to the trusted
 keys, and the publisher a signed one in the store. A checkpoint that does not fit is not used, and never decides.
+
+An operator's key is trusted for two updates only: one that points at a release to which a publisher pointed this
+pointer before, and one that withdraws the canary. It carries no verdict and assigns no traffic.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,14 +30,32 @@ from headway.core.contracts import SavedUpdate, Signed, State
 from headway.core.errors import Refused, StoreError
 from headway.core.record import Record, StoredRecord, canonical, digest_of
 from headway.core.release import PointerUpdate
-from headway.registry.sign import Publisher, Trusted, verify
+from headway.registry.sign import Publisher, Trusted, signer_of, verify
 from headway.storage import atomic
 
 _CHAIN_HINT = "restore the state from a backup; until then trust no pointer of this store"
 _SEEN_HINT = "restore the store from a newer backup; only if you began a new store yourself, delete this file"
 _SERVED_HINT = "start the server again when the state in [store] can be reached"
+CANARY = "canary"
 CHECKPOINT_EVERY = 256
 _CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateKeys:
+    """The keys that may sign pointer updates: those of publishers all, those of operators only a way back."""
+
+    publishers: Trusted
+    operators: Trusted
+
+    def is_operator(self, key: str) -> bool:
+        """Return whether a key is an operator's; one in both lists is a publisher's."""
+        return key in self.operators.keys and key not in self.publishers.keys
+
+    def verify(self, signed: Signed, *, subject: str, where: str = "") -> str:
+        """Return the key that signed an update, a publisher's or an operator's; raises Refused as `sign.verify`."""
+        listed = self.operators if self.is_operator(signer_of(signed.signature)) else self.publishers
+        return verify(signed, listed, subject=subject, where=where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +72,60 @@ class ChainEntry:
         """`name@pointer` of the update."""
         return f"{self.move.name}@{self.move.pointer}"
 
-    def verify(self, trusted: Trusted) -> str:
-        """Return the trusted key that signed the update; raises Refused."""
-        subject = f"move {self.index} of the chain"
-        return verify(self.signed, trusted, subject=subject, where=f"{self.address}, its move {self.move.number}")
+    @property
+    def subject(self) -> str:
+        """What a message calls the update."""
+        return f"move {self.index} of the chain"
+
+    @property
+    def where(self) -> str:
+        """Where a message says that the update is."""
+        return f"{self.address}, its move {self.move.number}"
+
+    def verify(self, keys: UpdateKeys, complete: Callable[[], Sequence[ChainEntry]]) -> ChainEntry | None:
+        """Verify the update; return the earlier one that lets an operator go back to its release, if that is needed.
+
+        `complete` returns the chain from its first update on, and is called only for an operator's. Raises Refused.
+        """
+        key = keys.verify(self.signed, subject=self.subject, where=self.where)
+        if not keys.is_operator(key):
+            return None
+        earlier = None
+        if self.move.release:
+            before = links_before(complete(), self)
+            earlier = find_earlier(before, self.address, self.move.release, keys.publishers)
+        expect_way_back(self.move, earlier.move if earlier else None, self.subject, where=self.where, key=key)
+        return earlier
+
+
+def links_before(links: Sequence[ChainEntry], entry: ChainEntry) -> Sequence[ChainEntry]:
+    """Return the updates before an entry of a chain, none if the entry is not in it."""
+    return links[: next((index for index, one in enumerate(links) if one.digest == entry.digest), 0)]
+
+
+def find_earlier(links: Sequence[ChainEntry], address: str, release: str, publishers: Trusted) -> ChainEntry | None:
+    """Return the last update by which a trusted publisher pointed a pointer at a release, or None."""
+    for earlier in reversed(links):
+        if (earlier.address, earlier.move.release) == (address, release):
+            with suppress(Refused):
+                verify(earlier.signed, publishers, subject=earlier.subject)
+                return earlier
+    return None
+
+
+def expect_way_back(move: PointerUpdate, earlier: PointerUpdate | None, subject: str, *, where: str, key: str) -> None:
+    """Raise Refused unless an operator may sign an update; `earlier` is a publisher's update to the same release."""
+    if not (move.verdict or move.answer or move.assignment):
+        if move.pointer == CANARY and not move.release:
+            return
+        if move.pointer != CANARY and move.release and earlier is not None:
+            return
+    raise Refused(
+        f"{subject} is signed by {key}, an operator key, which may only point back at a release to which a trusted "
+        f"publisher pointed {move.name}@{move.pointer} before, and end a canary",
+        where=where,
+        hint="headway history; if nobody of yours signed it, remove that key from every list of operator keys",
+    )
 
 
 class PointerEnd(Record, frozen=True, kw_only=True):
@@ -68,14 +139,15 @@ class PointerEnd(Record, frozen=True, kw_only=True):
 class Checkpoint(StoredRecord, frozen=True, kw_only=True):
     """The first `count` updates of a chain, which were verified with their signatures.
 
-    `digest` is that of all their bytes and signatures, `end` that of the bytes of the last one. `keys` signed them, and
-    `pointers` holds the last update of each pointer among them.
+    `digest` is that of all their bytes and signatures, `end` that of the bytes of the last one. `keys` of publishers
+    and `operators` signed them, and `pointers` holds the last update of each pointer among them.
     """
 
     count: int = 0
     digest: str = ""
     end: str = ""
     keys: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
     pointers: dict[str, PointerEnd] = {}
 
     def covers(self, updates: Sequence[Signed]) -> bool:
@@ -85,8 +157,9 @@ class Checkpoint(StoredRecord, frozen=True, kw_only=True):
             digest = _fold(digest, signed)
         return len(updates) >= self.count and digest == self.digest
 
-    def extended(self, entries: Sequence[ChainEntry], keys: Sequence[str]) -> Checkpoint:
-        """Return the checkpoint with the entries that follow it, each verified as signed by the key at its index."""
+    def extended(self, entries: Sequence[ChainEntry], keys: UpdateKeys) -> Checkpoint:
+        """Return the checkpoint with the entries that follow it, each of which was verified."""
+        signers = dict.fromkeys(signer_of(entry.signed.signature) for entry in entries)
         digest, pointers = self.digest, dict(self.pointers)
         for entry in entries:
             digest = _fold(digest, entry.signed)
@@ -95,13 +168,18 @@ class Checkpoint(StoredRecord, frozen=True, kw_only=True):
             count=self.count + len(entries),
             digest=digest,
             end=entries[-1].digest if entries else self.end,
-            keys=tuple(dict.fromkeys((*self.keys, *keys))),
+            keys=_union(self.keys, [key for key in signers if not keys.is_operator(key)]),
+            operators=_union(self.operators, [key for key in signers if keys.is_operator(key)]),
             pointers=pointers,
         )
 
 
 START = Checkpoint()
 """Nothing was verified."""
+
+
+def _union(some: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*some, *others)))
 
 
 def _fold(digest: str, signed: Signed) -> str:
@@ -129,7 +207,7 @@ def link(updates: Sequence[Signed], after: Checkpoint = START) -> tuple[ChainEnt
 
 
 def audit(
-    updates: Sequence[Signed], trusted: Trusted, checkpoints: Sequence[Checkpoint] = ()
+    updates: Sequence[Signed], keys: UpdateKeys, checkpoints: Sequence[Checkpoint] = ()
 ) -> tuple[tuple[ChainEntry, ...], Checkpoint]:
     """Return all updates as `link` does, with every signature verified, and the checkpoint of all of them.
 
@@ -137,21 +215,34 @@ def audit(
     the first that fails.
     """
     done = next((checkpoint for checkpoint in checkpoints if checkpoint.covers(updates)), START)
-    keys = [
-        verify(signed, trusted, subject=f"move {index} of the chain")
+    signers = [
+        keys.verify(signed, subject=f"move {index} of the chain")
         for index, signed in enumerate(updates[done.count :], done.count + 1)
     ]
     links = link(updates)
+    had = {(entry.address, entry.move.release): entry.move for entry in links[: done.count]}
+    for entry, key in zip(links[done.count :], signers, strict=True):
+        if keys.is_operator(key):
+            earlier = had.get((entry.address, entry.move.release))
+            expect_way_back(entry.move, earlier, entry.subject, where=entry.where, key=key)
+        else:
+            had[entry.address, entry.move.release] = entry.move
     return links, done.extended(links[done.count :], keys)
 
 
-def advance(checkpoint: Checkpoint, entries: Sequence[ChainEntry], trusted: Trusted) -> Checkpoint:
-    """Return the checkpoint with the entries that follow it, up to the first whose signature does not verify."""
-    keys: list[str] = []
+def advance(
+    checkpoint: Checkpoint,
+    entries: Sequence[ChainEntry],
+    keys: UpdateKeys,
+    verify_entry: Callable[[ChainEntry], object],
+) -> Checkpoint:
+    """Return the checkpoint with the entries that follow it, up to the first that does not verify."""
+    n_verified = 0
     with suppress(Refused):
         for entry in entries:
-            keys.append(entry.verify(trusted))  # those before a failure count
-    return checkpoint.extended(entries[: len(keys)], keys)
+            verify_entry(entry)
+            n_verified += 1  # those before a failure count
+    return checkpoint.extended(entries[:n_verified], keys)
 
 
 def checkpoint_file(trusted_keys: Path) -> Path:
@@ -159,31 +250,32 @@ def checkpoint_file(trusted_keys: Path) -> Path:
     return trusted_keys.with_suffix(".verified.json")
 
 
-def own_checkpoint(file: Path, trusted: Trusted) -> Checkpoint:
+def own_checkpoint(file: Path, keys: UpdateKeys) -> Checkpoint:
     """Return what this machine has verified; `START` if that cannot be read, or a key is not trusted any more.
 
     The file needs no signature: a person who can write next to the trusted keys can add a key as well.
     """
     try:
-        return _usable(file.read_bytes(), trusted)
+        return _usable(file.read_bytes(), keys)
     except OSError:
         return START
 
 
-def signed_checkpoint(state: State, trusted: Trusted) -> Checkpoint:
+def signed_checkpoint(state: State, keys: UpdateKeys) -> Checkpoint:
     """Return what a publisher has verified, by its signature in the store; `START` if a key is not trusted."""
     try:
         signed = msgspec.json.decode(state.latest(_CHECKPOINT, name="") or b"", type=Signed)
-        verify(signed, trusted, subject="the checkpoint")
+        verify(signed, keys.publishers, subject="the checkpoint")
     except (Refused, UnicodeDecodeError, msgspec.MsgspecError):
         return START
-    return _usable(signed.content, trusted)
+    return _usable(signed.content, keys)
 
 
-def _usable(content: bytes, trusted: Trusted) -> Checkpoint:
+def _usable(content: bytes, keys: UpdateKeys) -> Checkpoint:
     with suppress(StoreError):
         checkpoint = record.read(Checkpoint, content)
-        if trusted.keys.keys() >= set(checkpoint.keys):
+        signers = zip((keys.publishers, keys.operators), (checkpoint.keys, checkpoint.operators), strict=True)
+        if all(listed.keys.keys() >= set(signed) for listed, signed in signers):
             return checkpoint
     return START
 
@@ -194,9 +286,9 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
         atomic.write(file, record.write(checkpoint))
 
 
-def sign_checkpoint(state: State, own: Checkpoint, trusted: Trusted, publisher: Publisher) -> None:
+def sign_checkpoint(state: State, own: Checkpoint, keys: UpdateKeys, publisher: Publisher) -> None:
     """Sign what this machine has verified of a store, for others; once in `CHECKPOINT_EVERY` updates."""
-    if own.count < signed_checkpoint(state, trusted).count + CHECKPOINT_EVERY:
+    if own.count < signed_checkpoint(state, keys).count + CHECKPOINT_EVERY:
         return
     with suppress(Refused):
         _updates_after(state, own)
@@ -232,7 +324,13 @@ def _other_chain() -> Refused:
 
 
 def recent(
-    state: State, trusted: Trusted, name: str = "", pointer: str = "", *, limit: int, before: int = 0
+    state: State,
+    verify_entry: Callable[[ChainEntry], object],
+    name: str = "",
+    pointer: str = "",
+    *,
+    limit: int,
+    before: int = 0,
 ) -> tuple[ChainEntry, ...]:
     """Return the last updates of all pointers, of a name, or of one pointer, newest first, without reading the others.
 
@@ -244,7 +342,7 @@ def recent(
     entries = tuple(map(_entry, found))
     newer: dict[str, ChainEntry] = {}
     for entry in entries:
-        entry.verify(trusted)
+        verify_entry(entry)
         after = newer.get(entry.address)
         if after:
             _expect_numbered(after, entry.move.number + 1)
@@ -357,15 +455,19 @@ def save_last_seen(file: Path, address: str, seen: LastSeen) -> None:
             atomic.write(file, canonical({**known, address: seen}))
 
 
-def save_served(folder: Path, entry: ChainEntry) -> None:
-    """Save a verified update as the one that this server follows; where it cannot write, a start needs the state."""
-    content, path = msgspec.json.encode(entry.signed), _served_file(folder, entry.address)
+def save_served(folder: Path, entry: ChainEntry, earlier: ChainEntry | None) -> None:
+    """Save a verified update as the one that this server follows; where it cannot write, a start needs the state.
+
+    An operator's update is saved with the `earlier` one of a publisher that allows it.
+    """
+    saved = (entry.signed, earlier.signed) if earlier else entry.signed
+    content, path = msgspec.json.encode(saved), _served_file(folder, entry.address)
     with suppress(StoreError, OSError):
         if not path.is_file() or path.read_bytes() != content:
             atomic.write(path, content)
 
 
-def load_served(folder: Path, address: str, trusted: Trusted, seen: LastSeen | None) -> PointerUpdate:
+def load_served(folder: Path, address: str, keys: UpdateKeys, seen: LastSeen | None) -> PointerUpdate:
     """Return the update of a pointer that this server followed last.
 
     Raises StoreError if there is none or it cannot be read, Refused if it does not verify, belongs to another pointer,
@@ -373,18 +475,31 @@ def load_served(folder: Path, address: str, trusted: Trusted, seen: LastSeen | N
     """
     path = _served_file(folder, address)
     try:
-        signed = msgspec.json.decode(path.read_bytes(), type=Signed)
+        saved = msgspec.json.decode(path.read_bytes(), type=Signed | tuple[Signed, Signed])
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise StoreError(
             f"no update of {address} was saved here before the state was away", where=str(path), hint=_SERVED_HINT
         ) from error
-    verify(signed, trusted, subject=f"the saved update of {address}", where=str(path))
+    signed, earlier = saved if isinstance(saved, tuple) else (saved, None)
+    subject = f"the saved update of {address}"
+    key = keys.verify(signed, subject=subject, where=str(path))
     move = record.read(PointerUpdate, signed.content)
     if f"{move.name}@{move.pointer}" != address or not move.release:
         raise Refused(f"the saved update does not point {address} at a release", where=str(path), hint=_SERVED_HINT)
+    if keys.is_operator(key):
+        before = _read_earlier(earlier, move, keys.publishers) if earlier else None
+        expect_way_back(move, before, subject, where=str(path), key=key)
     if seen is None or (seen.number, seen.digest) != (move.number, digest_of(signed.content)):
         raise Refused(f"the saved update of {address} is not the last one seen", where=str(path), hint=_SERVED_HINT)
     return move
+
+
+def _read_earlier(signed: Signed, move: PointerUpdate, publishers: Trusted) -> PointerUpdate | None:
+    """Return a publisher's update to the same release, None if it is another one; raises Refused."""
+    verify(signed, publishers, subject="the update that an operator went back to")
+    found = record.read(PointerUpdate, signed.content)
+    same = (found.name, found.pointer, found.release) == (move.name, move.pointer, move.release)
+    return found if same and found.number < move.number else None
 
 
 def _served_file(folder: Path, address: str) -> Path:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
+from typing import Literal, cast
 
 from msgspec.structs import replace
 
@@ -30,8 +31,17 @@ from headway.registry.bundle import (
     save_bundle,
     sign_release,
 )
-from headway.registry.chain import ChainEntry, Checkpoint, LastSeen
-from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
+from headway.registry.chain import ChainEntry, Checkpoint, LastSeen, UpdateKeys
+from headway.registry.sign import (
+    COPY_HINT,
+    Operator,
+    Publisher,
+    Trusted,
+    load_operator,
+    load_publisher,
+    load_trusted,
+    signer_of,
+)
 from headway.storage.addresses import LateState, is_in_store, open_feed, open_releases, open_state
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
@@ -40,6 +50,8 @@ _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 _DIGEST_DIGITS = 64
 _MAX_ADVANCE = 4 * chain.CHECKPOINT_EVERY
 _NOTHING: Mapping[str, int] = MappingProxyType({})
+KeyRole = Literal["publisher", "operator"]
+"""Whose private key signs an update."""
 
 
 class UpdateReason(Record, frozen=True, kw_only=True):
@@ -63,42 +75,52 @@ class ModelRegistry:
     """Releases in a folder and pointer updates in a state, trusted as far as trusted keys signed them.
 
     Releases that machines share are fetched into the folder when they are first needed, and verified there. Only
-    `publish`, `point` and `withdraw` read the publisher's private key. A new update is announced in the feed, if there
-    is one. A server saves the last verified update of each pointer in the folder `served`, for a start while the state
-    is away. The last updates that this machine has seen are in the file `last_seen`, by default next to the trusted
-    keys.
+    `publish`, `point`, `withdraw` and `roll_back` read the publisher's private key, or the operator's, where the caller
+    says so. A new update is announced in the feed, if there is one. A server saves the last verified update of each
+    pointer in the folder `served`, for a start while the state is away. The last updates that this machine has seen are
+    in the file `last_seen`, by default next to the trusted keys.
     """
 
     folder: Path
     state: State
     trusted_keys: Path
     publisher_key: Path
+    operator_keys: Path | None = None
+    operator_key: Path | None = None
     shared: SharedReleases | None = None
     feed: Feed | None = None
     served: Path | None = None
     last_seen: Path | None = None
     clock: Callable[[], datetime] = now
+    _allowed: dict[str, ChainEntry] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_config(cls, config: Config, *, state: State | None = None) -> ModelRegistry:
         """Return the registry of a project; raises ConfigError if its keys lie inside the store that they protect."""
-        trusted_keys, publisher_key = config.path(config.trust.trusted_keys), config.path(config.trust.publisher_key)
-        outside = {"trusted_keys": trusted_keys, "publisher_key": publisher_key}
+        keys = {
+            "trusted_keys": config.path(config.trust.trusted_keys),
+            "publisher_key": config.path(config.trust.publisher_key),
+            "operator_keys": config.path(config.trust.operator_keys),
+            "operator_key": config.path(config.trust.operator_key),
+        }
+        outside = dict(keys)
         last_seen = config.path(config.trust.last_seen) if config.trust.last_seen else None
         if last_seen and not (config.store.state and last_seen.is_relative_to(config.state)):
             outside["last_seen"] = last_seen  # with a state elsewhere, the folder of this machine holds no pointers
-        for field, path in outside.items():
+        for setting, path in outside.items():
             if is_in_store(path, config):
                 raise ConfigError(
-                    f"[trust] {field} lies in the store, so that one person could change both",
+                    f"[trust] {setting} lies in the store, so that one person could change both",
                     where=str(path),
                     hint="keep it elsewhere",
                 )
         return cls(
             folder=config.state / "releases",
             state=state or open_state(config),
-            trusted_keys=trusted_keys,
-            publisher_key=publisher_key,
+            trusted_keys=keys["trusted_keys"],
+            publisher_key=keys["publisher_key"],
+            operator_keys=keys["operator_keys"],
+            operator_key=keys["operator_key"],
             shared=open_releases(config),
             feed=open_feed(config),
             last_seen=last_seen,
@@ -167,29 +189,75 @@ class ModelRegistry:
         return self._move(address, release, reason, number=after + 1, unmoved=unmoved, assignment=assignment)
 
     def withdraw(
-        self, address: str, *, who: str, why: str, after: int | None = None, unmoved: Mapping[str, int] = _NOTHING
+        self,
+        address: str,
+        *,
+        who: str,
+        why: str,
+        after: int | None = None,
+        unmoved: Mapping[str, int] = _NOTHING,
+        key: KeyRole = "publisher",
     ) -> PointerUpdate | None:
         """Withdraw a pointer, so that it points at no release, by a signed and numbered update.
 
         None if it already does. No verdict is needed: taking a release out of traffic is always allowed. `after` and
-        `unmoved` are as in `point`, which says when PointerMoved is raised.
+        `unmoved` are as in `point`, which says when PointerMoved is raised. With the operator's key only `canary` can
+        be withdrawn; Refused otherwise.
         """
         last = chain.last(self._links(address), address)
         if last is None or not last.move.release:
             return None
         after = last.move.number if after is None else after
-        return self._move(address, "", UpdateReason(who=who, why=why), number=after + 1, unmoved=unmoved)
+        return self._move(address, "", UpdateReason(who=who, why=why), number=after + 1, unmoved=unmoved, key=key)
 
-    def roll_back(self, address: str, *, who: str, why: str) -> PointerUpdate:
+    def roll_back(
+        self,
+        address: str,
+        *,
+        who: str,
+        why: str,
+        to: str = "",
+        after: int | None = None,
+        key: KeyRole = "publisher",
+    ) -> PointerUpdate:
         """Point at the release before the current one; calling it twice returns to the current one.
 
-        Raises StoreError if the pointer had no other release, and PointerMoved if it is updated at the same time.
+        Parameters
+        ----------
+        to : str
+            Digest of another release that the pointer had, to go back further.
+        after : int, optional
+            Number of the last update that the caller saw; by default the last one.
+        key : {"publisher", "operator"}
+            Whose key signs the update.
+
+        Raises
+        ------
+        StoreError
+            If the pointer had no other release.
+        PointerMoved
+            If it was updated in between.
+        Refused
+            If the pointer never had the release, or it does not verify.
         """
         had = self._releases(address)
-        before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
-        if before is None:
+        before = to or next((release for release in reversed(had) if release not in ("", had[-1])), "")
+        if not before:
             raise StoreError(f"{address} had no other release to go back to", hint="headway history")
-        return self.point(address, before, UpdateReason(who=who, why=why), after=len(had))
+        self._open(_parse(address)[0], before)
+        reason = UpdateReason(who=who, why=why)
+        _expect_reason(reason, before, had)
+        number = (len(had) if after is None else after) + 1
+        return self._move(address, before, reason, number=number, unmoved=_NOTHING, key=key)
+
+    def returns(self, address: str, *, limit: int = 50) -> list[PointerUpdate]:
+        """Return the last update to each other release among the last `limit` of a pointer, the latest first."""
+        moves = [entry.move for entry in self.recent(*_parse(address), limit=limit)]
+        last: dict[str, PointerUpdate] = {}
+        for move in moves:
+            if move.release not in ("", moves[0].release):
+                last.setdefault(move.release, move)
+        return list(last.values())
 
     def last_update(self, address: str) -> PointerUpdate | None:
         """Return the last update of a pointer, or None; nothing is verified: it is for `after` and `unmoved` only."""
@@ -205,6 +273,7 @@ class ModelRegistry:
         number: int,
         unmoved: Mapping[str, int],
         assignment: TrafficAssignment | None = None,
+        key: KeyRole = "publisher",
     ) -> PointerUpdate:
         name, pointer = _parse(address)
         move = PointerUpdate(
@@ -220,7 +289,40 @@ class ModelRegistry:
             answer=_answer(reason.verdict) if reason.verdict else "",
             assignment=assignment,
         )
-        return self._append(move, load_publisher(self.publisher_key), unmoved)
+        if key == "publisher":
+            return self._append(move, load_publisher(self.publisher_key), unmoved)
+        operator = self.load_operator()
+        self._expect_way_back(move, operator)
+        return self._append(move, operator, unmoved)
+
+    def load_operator(self) -> Operator:
+        """Return the operator's key of this machine.
+
+        Raises ConfigError if there is none, or if it is not in the list of operators here, with the line to add.
+        """
+        operator = load_operator(self.operator_key or Path())
+        listed = self.operators()
+        if operator.key not in listed.keys:
+            raise ConfigError(
+                f"the operator key of this machine, {operator.key}, is not trusted here",
+                where=str(listed.file),
+                hint=f"add the line: {operator.key} <whose it is>",
+            )
+        return operator
+
+    def operators(self) -> Trusted:
+        """Return the operators' keys that may move a pointer back and sign approvals."""
+        return load_trusted(self.operator_keys) if self.operator_keys else Trusted(Path(), {})
+
+    def _expect_way_back(self, move: PointerUpdate, operator: Operator) -> None:
+        """Raise Refused for an update that loaders would refuse from an operator."""
+        address = f"{move.name}@{move.pointer}"
+        earlier = chain.find_earlier(self._complete(), address, move.release, self._trusted())
+        subject = f"the update of {address}"
+        chain.expect_way_back(move, earlier.move if earlier else None, subject, where=address, key=operator.key)
+
+    def _complete(self) -> Sequence[ChainEntry]:
+        return chain.link(self.state.updates())
 
     def head(self, address: str) -> PointerUpdate | None:
         """Return the last update of a pointer, or None.
@@ -230,12 +332,31 @@ class ModelRegistry:
         last = chain.last(self._links(address), address)
         if last is None:
             return None
-        last.verify(self._trusted())
+        earlier = self._verify(last, self._update_keys(), self._complete)
         seen = chain.LastSeen(number=last.move.number, digest=last.digest)
         chain.save_last_seen(self._seen_file, address, seen)
         if self.served:
-            chain.save_served(self.served, last)
+            chain.save_served(self.served, last, earlier)
         return last.move
+
+    def _verify(
+        self, entry: ChainEntry, keys: UpdateKeys, complete: Callable[[], Sequence[ChainEntry]]
+    ) -> ChainEntry | None:
+        """Verify an update; return the publisher's that allows it if it is an operator's way back.
+
+        The complete chain is read once for each such update: its digest fixes what came before it.
+        """
+        known = self._allowed.get(entry.digest)
+        if known is not None and signer_of(known.signed.signature) in keys.publishers.keys:
+            return entry.verify(keys, lambda: (known, entry))
+        earlier = entry.verify(keys, complete)
+        if earlier is not None:
+            self._allowed[entry.digest] = earlier
+        return earlier
+
+    def _verifier(self, keys: UpdateKeys) -> Callable[[ChainEntry], object]:
+        """Return the function that verifies several updates, and reads the complete chain at most once."""
+        return functools.partial(self._verify, keys=keys, complete=functools.cache(self._complete))
 
     def resolve_served(self, address: str) -> Bundle:
         """Return the release at a pointer as this server knew it last, without the state, every byte verified.
@@ -245,7 +366,7 @@ class ModelRegistry:
         """
         name, _ = _parse(address)
         seen = chain.load_last_seen(self._seen_file).get(address)
-        move = chain.load_served(self.served or Path(), address, self._trusted(), seen)
+        move = chain.load_served(self.served or Path(), address, self._update_keys(), seen)
         return self._open(name, move.release)
 
     def history(self, name: str = "", pointer: str = "") -> tuple[PointerUpdate, ...]:
@@ -254,9 +375,9 @@ class ModelRegistry:
         Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is
         unknown.
         """
-        seen, trusted = chain.load_last_seen(self._seen_file), self._trusted()
-        checkpoints = self._checkpoints(trusted)
-        links, verified = chain.audit(self.state.updates(), trusted, checkpoints)
+        seen, keys = chain.load_last_seen(self._seen_file), self._update_keys()
+        checkpoints = self._checkpoints(keys)
+        links, verified = chain.audit(self.state.updates(), keys, checkpoints)
         chain.require_last_seen(seen, links, file=self._seen_file)
         if verified.count >= chain.CHECKPOINT_EVERY and verified not in checkpoints:
             chain.save_checkpoint(self._checkpoint_file, verified)
@@ -273,8 +394,8 @@ class ModelRegistry:
         Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is
         unknown.
         """
-        seen, trusted = chain.load_last_seen(self._seen_file), self._trusted()
-        entries = chain.recent(self.state, trusted, name, pointer, limit=limit, before=before)
+        seen, verify = chain.load_last_seen(self._seen_file), self._verifier(self._update_keys())
+        entries = chain.recent(self.state, verify, name, pointer, limit=limit, before=before)
         if not before:
             own = {address: one for address, one in seen.items() if _matches(address, name, pointer)}
             chain.require_recently_seen(self.state, own, entries, file=self._seen_file)
@@ -314,13 +435,16 @@ class ModelRegistry:
     def _trusted(self) -> Trusted:
         return load_trusted(self.trusted_keys)
 
+    def _update_keys(self) -> UpdateKeys:
+        return UpdateKeys(self._trusted(), self.operators())
+
     @property
     def _checkpoint_file(self) -> Path:
         return chain.checkpoint_file(self.trusted_keys)
 
-    def _checkpoints(self, trusted: Trusted) -> list[Checkpoint]:
+    def _checkpoints(self, keys: UpdateKeys) -> list[Checkpoint]:
         """Return the checkpoints of this machine and of the store that were made, the later one first."""
-        found = (chain.own_checkpoint(self._checkpoint_file, trusted), chain.signed_checkpoint(self.state, trusted))
+        found = (chain.own_checkpoint(self._checkpoint_file, keys), chain.signed_checkpoint(self.state, keys))
         return sorted((made for made in found if made.count), key=lambda made: -made.count)
 
     def _links(self, address: str) -> tuple[ChainEntry, ...]:
@@ -329,12 +453,12 @@ class ModelRegistry:
         The last update of this pointer that was seen on this machine must be there. A checkpoint that does not lead
         there decides nothing: the complete chain does.
         """
-        seen, trusted = chain.load_last_seen(self._seen_file), self._trusted()
-        checkpoints = self._checkpoints(trusted)
+        seen, keys = chain.load_last_seen(self._seen_file), self._update_keys()
+        checkpoints = self._checkpoints(keys)
         for checkpoint in checkpoints or [chain.START]:
             with suppress(Refused):
                 links = self._links_after(checkpoint, address, seen)
-                self._advance(checkpoint, links, trusted)
+                self._advance(checkpoint, links, keys)
                 return links
         return self._links_after(chain.START, address, seen)
 
@@ -346,11 +470,11 @@ class ModelRegistry:
         chain.require_last_seen(own, links, file=self._seen_file)
         return links
 
-    def _advance(self, checkpoint: Checkpoint, links: Sequence[ChainEntry], trusted: Trusted) -> None:
+    def _advance(self, checkpoint: Checkpoint, links: Sequence[ChainEntry], keys: UpdateKeys) -> None:
         """Move the checkpoint of this machine on if many updates follow it, at most `_MAX_ADVANCE` at a time."""
         following = [entry for entry in links if entry.index > checkpoint.count]
         if len(following) >= chain.CHECKPOINT_EVERY:
-            verified = chain.advance(checkpoint, following[:_MAX_ADVANCE], trusted)
+            verified = chain.advance(checkpoint, following[:_MAX_ADVANCE], keys, self._verifier(keys))
             if verified.count > checkpoint.count:
                 chain.save_checkpoint(self._checkpoint_file, verified)
 
@@ -359,7 +483,7 @@ class ModelRegistry:
         links = self._links_after(chain.START, address, chain.load_last_seen(self._seen_file))
         return [entry.move.release for entry in links if entry.address == address]
 
-    def _append(self, move: PointerUpdate, publisher: Publisher, unmoved: Mapping[str, int]) -> PointerUpdate:
+    def _append(self, move: PointerUpdate, key: Publisher | Operator, unmoved: Mapping[str, int]) -> PointerUpdate:
         """Append an update to the chain, again if another pointer was updated in between; then save it as seen.
 
         The end of the chain is read before the pointers that must be unmoved, so nothing comes between them and it.
@@ -370,12 +494,13 @@ class ModelRegistry:
             for address, number in unmoved.items():
                 self._expect_unmoved(address, number)
             move = replace(move, previous=digest_of(end.content) if end else "")
-            signed = publisher.sign(record.write(move))
+            signed = key.sign(record.write(move))
             appended = self.state.append(signed)
         seen = chain.LastSeen(number=move.number, digest=digest_of(signed.content))
         chain.save_last_seen(self._seen_file, f"{move.name}@{move.pointer}", seen)
-        trusted = self._trusted()
-        chain.sign_checkpoint(self.state, chain.own_checkpoint(self._checkpoint_file, trusted), trusted, publisher)
+        if isinstance(key, Publisher):
+            keys = self._update_keys()
+            chain.sign_checkpoint(self.state, chain.own_checkpoint(self._checkpoint_file, keys), keys, key)
         if self.feed:
             with suppress(StoreUnavailable):  # a hint only: servers poll as well
                 self.feed.announce()

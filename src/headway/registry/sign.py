@@ -3,6 +3,9 @@
 The private key is a PEM file that only its owner can read. The trusted list is a text file with one key per line:
 `ed25519:<base64 of the raw public key> <comment>`. Both lie outside the store. Signed bytes name their kind
 (`core.record.write`), so a signature of one kind of record is never valid for another.
+
+An operator's key is another one, in a list of its own: it signs approvals, and pointer updates that only go back
+(`registry.chain`). What is verified against the trusted keys alone is never valid with it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import base64
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +47,7 @@ class SignatureRecord(Record, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Publisher:
+class SigningKey:
     """An opened private key."""
 
     private: Ed25519PrivateKey
@@ -62,6 +66,18 @@ class Publisher:
         )
 
 
+class Publisher(SigningKey):
+    """Private key of a publisher: it signs releases and everything else."""
+
+    __slots__ = ()
+
+
+class Operator(SigningKey):
+    """Private key of an operator: it signs approvals, and pointer updates that only go back."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Trusted:
     """The trusted public keys, each with its comment, and the file that lists them."""
@@ -77,13 +93,22 @@ def key_of(public: Ed25519PublicKey) -> str:
 
 def create_publisher(file: Path) -> Publisher:
     """Create a key in a PEM file of mode 0600; raises ConfigError if the file exists, because keys are not replaced."""
+    return Publisher(_create(file, "publisher key"))
+
+
+def create_operator(file: Path) -> Operator:
+    """Create an operator's key as `create_publisher` does a publisher's."""
+    return Operator(_create(file, "operator key"))
+
+
+def _create(file: Path, what: str) -> Ed25519PrivateKey:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         atomic.secret(file, pem)
     except OSError as error:
-        raise ConfigError(f"cannot make a publisher key: {error.strerror}", where=str(file)) from error
-    return Publisher(private)
+        raise ConfigError(f"cannot make the {what}: {error.strerror}", where=str(file)) from error
+    return private
 
 
 def load_publisher(file: Path) -> Publisher:
@@ -91,27 +116,30 @@ def load_publisher(file: Path) -> Publisher:
 
     Raises ConfigError if it is absent, not an Ed25519 key, or readable by other users.
     """
+    return Publisher(
+        _load(file, "publisher key", hint="headway release makes one; to use yours, set publisher_key in [trust]")
+    )
+
+
+def load_operator(file: Path) -> Operator:
+    """Load an operator's key; raises as `load_publisher` does."""
+    return Operator(_load(file, "operator key", hint="headway ui makes one; to use yours, set operator_key in [trust]"))
+
+
+def _load(file: Path, what: str, *, hint: str) -> Ed25519PrivateKey:
     try:
         pem = file.read_bytes()
         shared = file.stat().st_mode & _OTHERS
     except OSError as error:
-        raise ConfigError(
-            f"no publisher key: {error.strerror}",
-            where=str(file),
-            hint="headway release makes one; to use yours, set publisher_key in [trust]",
-        ) from error
+        raise ConfigError(f"no {what}: {error.strerror}", where=str(file), hint=hint) from error
     if shared:
-        raise ConfigError("other users can read the publisher key", where=str(file), hint=f"chmod 600 {file}")
-    return Publisher(_private(pem, file))
-
-
-def _private(pem: bytes, file: Path) -> Ed25519PrivateKey:
+        raise ConfigError(f"other users can read the {what}", where=str(file), hint=f"chmod 600 {file}")
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"the publisher key cannot be opened: {error}", where=str(file)) from error
+        raise ConfigError(f"the {what} cannot be opened: {error}", where=str(file)) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError("the publisher key is not an Ed25519 key", where=str(file))
+        raise ConfigError(f"the {what} is not an Ed25519 key", where=str(file))
     return key
 
 
@@ -161,6 +189,13 @@ def verify(signed: Signed, trusted: Trusted, *, subject: str, where: str = "") -
     return seal.key
 
 
+def signer_of(signature: bytes) -> str:
+    """Return the key that a signature names, without verifying it; empty if the signature cannot be read."""
+    with suppress(Refused):
+        return _read_seal(signature, subject="", where="").key
+    return ""
+
+
 def _read_seal(content: bytes, *, subject: str, where: str) -> SignatureRecord:
     """Decode a signature record; it must be in canonical form, because another form could be changed unnoticed."""
     try:
@@ -189,7 +224,7 @@ def _broken(subject: str, where: str) -> Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySetup:
-    """The publisher's public key, whether it was created, and whether it was added to the trusted keys."""
+    """A public key, whether it was created, and whether it was added to the list of keys."""
 
     key: str
     created: bool
@@ -204,23 +239,41 @@ def init_keys(publisher_key: Path, trusted_keys: Path, *, comment: str) -> KeySe
     atomic.sweep(publisher_key.parent)
     created = not publisher_key.exists()
     publisher = create_publisher(publisher_key) if created else load_publisher(publisher_key)
-    trusted = load_trusted(trusted_keys)
-    line = f"{publisher.key} {comment}"
-    if trusted.keys and publisher.key not in trusted.keys:
+    return _pin_first(publisher, trusted_keys, "publisher key", created=created, comment=comment)
+
+
+def init_operator_keys(operator_key: Path, operator_keys: Path, *, trusted_keys: Path, comment: str) -> KeySetup:
+    """Set up the operator's key of a machine: create it, and add it to the list of operators if that is empty.
+
+    A list that already holds keys is never extended; ConfigError gives the line to add. It is an error as well if the
+    key is one of the trusted keys, which may sign everything.
+    """
+    atomic.sweep(operator_key.parent)
+    created = not operator_key.exists()
+    operator = create_operator(operator_key) if created else load_operator(operator_key)
+    if operator.key in load_trusted(trusted_keys).keys:
         raise ConfigError(
-            f"the publisher key of this machine, {publisher.key}, is not trusted here",
+            f"the operator key of this machine, {operator.key}, is trusted to publish",
             where=str(trusted_keys),
+            hint=f"remove its line there; operator keys belong into {operator_keys}",
+        )
+    return _pin_first(operator, operator_keys, "operator key", created=created, comment=comment)
+
+
+def _pin_first(key: SigningKey, listed: Path, what: str, *, created: bool, comment: str) -> KeySetup:
+    """Add a key to an empty list; raises ConfigError if the list holds other keys only."""
+    trusted, line = load_trusted(listed), f"{key.key} {comment}"
+    if trusted.keys and key.key not in trusted.keys:
+        raise ConfigError(
+            f"the {what} of this machine, {key.key}, is not trusted here",
+            where=str(listed),
             hint=f"ask the owner of that list to add the line: {line}",
         )
     if not trusted.keys:
-        _pin(trusted_keys, line)
-    return KeySetup(key=publisher.key, created=created, pinned=not trusted.keys)
-
-
-def _pin(file: Path, line: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8") as keys:
-            keys.write(f"\n{line}\n" if file.stat().st_size else f"{line}\n")
-    except OSError as error:
-        raise ConfigError(f"cannot pin the publisher key: {error.strerror}", where=str(file)) from error
+        try:
+            listed.parent.mkdir(parents=True, exist_ok=True)
+            with listed.open("a", encoding="utf-8") as keys:
+                keys.write(f"\n{line}\n" if listed.stat().st_size else f"{line}\n")
+        except OSError as error:
+            raise ConfigError(f"cannot pin the {what}: {error.strerror}", where=str(listed)) from error
+    return KeySetup(key=key.key, created=created, pinned=not trusted.keys)

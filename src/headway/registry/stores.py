@@ -24,6 +24,7 @@ from headway.core.record import Record
 from headway.core.release import PointerUpdate
 from headway.registry import chain
 from headway.registry.bundle import open_bundle, received_release, save_bundle
+from headway.registry.chain import UpdateKeys
 from headway.registry.sign import Trusted, load_trusted
 from headway.storage.addresses import known_addresses, open_blobs, open_feed, open_state, plugin_of
 from headway.storage.state.sqlite import FILE
@@ -213,11 +214,12 @@ def migrate_store(
         If no plug-in opens an address, or the two have nothing in common.
     """
     trusted = load_trusted(config.path(config.trust.trusted_keys))
+    keys = UpdateKeys(trusted, load_trusted(config.path(config.trust.operator_keys)))
     here, there = _parts(config, source, is_source=True), _parts(config, target)
     done = StoreMigration(source=source, target=target)
     if here.state and there.state:
         with closing(here.state()) as old, closing(there.state()) as new, new.lease("store migration"):
-            done = replace(done, **_copy_state(old, new, trusted, callback=callback))
+            done = replace(done, **_copy_state(old, new, keys, callback=callback))
     if here.blobs and there.blobs:
         done = replace(done, blobs=_copy_blobs(here.blobs(), there.blobs(), callback=callback))
     if here.releases and there.releases:
@@ -251,9 +253,9 @@ def _parts(config: Config, address: str, *, is_source: bool = False) -> _Parts:
     return _Parts(state=lambda: plugins.load_state(name)(address))
 
 
-def _copy_state(old: State, new: State, trusted: Trusted, *, callback: Callable[[str], object]) -> dict[str, int]:
+def _copy_state(old: State, new: State, keys: UpdateKeys, *, callback: Callable[[str], object]) -> dict[str, int]:
     updates, there = old.updates(), new.updates()
-    chain.audit(updates, trusted)
+    chain.audit(updates, keys)
     if there != updates[: len(there)]:
         raise StoreError(
             "the target holds other pointer updates than the source", hint="name an empty database or folder"

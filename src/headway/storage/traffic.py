@@ -20,6 +20,7 @@ import mmap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +60,12 @@ class StoredLabel(NamedTuple):
 def log_folder(state: Path, name: str, digest: str) -> Path:
     """Return the folder of the log of a release: `log/NAME/<12 digits of its digest>`."""
     return state / "log" / name / digest.removeprefix("sha256:")[:_DIGITS]
+
+
+def last_request_at(state: Path, name: str, digest: str) -> datetime | None:
+    """Return when the log of a release was last written, UTC; None if never."""
+    paths = list(segments.segments(log_folder(state, name, digest)))
+    return datetime.fromtimestamp(segments.written_ns(paths[-1]) / 1e9, UTC) if paths else None
 
 
 def log_folders(state: Path, name: str) -> list[Path]:

@@ -187,7 +187,9 @@ def _write_image(
 ) -> None:
     trusted = load_trusted(registry.trusted_keys)
     packages = find_packages((*extras, *images.store_extras(settings.store)))
-    written = images.write_image(bundle, settings, trusted, base=base, layout=to, packages=packages)
+    written = images.write_image(
+        bundle, settings, trusted, registry.operators(), base=base, layout=to, packages=packages
+    )
     text = (
         f"{to} is the image {written.digest}\n"
         f"release {written.release}, {written.packages} Python packages, {written.size_bytes / 1e6:.0f} MB compressed\n"

@@ -16,6 +16,7 @@ from headway.core.rollout import Action, Decision, Rollout, RolloutStatus
 from headway.monitoring import rollout as control
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.rollout import follow_rollout, idle_message
+from headway.registry.model_registry import KeyRole
 from headway.registry.project import Project, open_project
 from headway.registry.publish import publish
 from headway.registry.rollout import CHURN
@@ -55,6 +56,7 @@ def plugin(
     shares: str = "",
     min_requests: int | None = None,
     at_most_hours: float | None = None,
+    key: KeyRole = "publisher",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
@@ -79,6 +81,8 @@ def plugin(
         To start: minimum requests that the release answers at a stage; default: [rollout] min_requests.
     at_most_hours
         To start: hours after which a stage ends inconclusive; default: [rollout] at_most_hours.
+    key
+        To roll back: whose key signs it, publisher or operator ([trust] publisher_key, operator_key).
     """
     stages = {
         "rollout.shares": f"[{shares}]" if shares else None,
@@ -92,6 +96,8 @@ def plugin(
         raise ConfigError(f"the project here is {opened.name!r}, not {name!r}", hint="--project FOLDER")
     if action in ("advance", "rollback") and not why:
         raise ConfigError(f"{action} needs a reason for the history", hint='--why "..."')
+    if key != "publisher" and action != "rollback":
+        raise ConfigError("an operator's key can only roll back", where="--key operator")
     if flags and action != "start":
         raise ConfigError("the stages of a rollout are fixed when it starts", where=", ".join(flags))
     who = who or getuser()
@@ -100,7 +106,7 @@ def plugin(
         "status": lambda: _status(opened),
         "watch": lambda: _of_rollout(follow_rollout(opened, callback=print_status)),
         "advance": lambda: _of_decision(control.advance_rollout(opened, who=who, why=why)),
-        "rollback": lambda: _of_update(control.roll_back(opened, who=who, why=why)),
+        "rollback": lambda: _of_update(control.roll_back(opened, who=who, why=why, key=key)),
     }
     result = run[action]()
     pipeline.send_lineage(opened, callback=print_status)
