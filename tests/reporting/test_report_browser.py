@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from examined import examined
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from stories import flights, own_project
+from tests.browser import axe_violations, open_browser
 from tests.reporting.assessed import STORED, assessed
 from years import lived, renewed
 
@@ -17,13 +17,6 @@ from headway.reporting.check_page import write_check_report as write_check
 from headway.reporting.page import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-]
 WIDTHS = (1280, 390)
 REPORTS = {"search": flights, "evaluate": examined, "year": lived, "retraining": renewed}
 PICTURES = ("frontier", "reliability", "slices", "year")
@@ -57,33 +50,11 @@ OVERLAPS = """name => {
   }))
   return found }"""
 
-# What axe-core finds against WCAG 2.1 A and AA: [rule, first place].
-AXE = Path(__file__).parents[2] / ".venv/npm/node_modules/axe-core/axe.min.js"
-FOUND = """async tags => {
-  const { violations } = await axe.run(document, { runOnly: tags, resultTypes: ['violations'] })
-  return violations.map(one => [one.id, one.nodes[0].html]) }"""
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-
-
-def chromium() -> str:
-    """Return the path of the browser; the test fails without one, because an unopened report is untested."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert found, "no chromium on this machine\n  try: apt-get install chromium"
-    return found
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+    with open_browser() as opened:
         yield opened
-        opened.close()
-
-
-def axe() -> str:
-    """The text of axe-core; its absence fails the test."""
-    assert AXE.exists(), "axe-core is not here\n  try: tools/npm-packages"
-    return AXE.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -230,8 +201,7 @@ def test_every_text_has_enough_contrast(browser: Browser, report: Path, width: i
 def test_the_page_is_accessible(browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:
     opened = Opened(browser, reports[name], width=width, scheme=scheme)
     opened.page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
-    opened.page.evaluate(axe())
-    found = opened.page.evaluate(FOUND, RULES)
+    found = axe_violations(opened.page)
     opened.page.close()
     assert found == []
 
