@@ -38,6 +38,13 @@ class UiSection(Record, frozen=True, kw_only=True):
         float, Meta(description="Time without a request after which a person is signed out, minutes.", gt=0)
     ] = 60.0
     session_hours: Annotated[float, Meta(description="Time after which a person signs in again, hours.", gt=0)] = 12.0
+    servers: Annotated[
+        tuple[Annotated[str, Meta(pattern="^https?://[^/@]+$")], ...],
+        about(
+            "Addresses of the project's servers, such as http://127.0.0.1:8080, whose /metrics are shown; the key is "
+            "read from HEADWAY_METRICS_KEY. Empty: the port of [serve] on this machine, if a server runs there."
+        ),
+    ] = ()
 
 
 Condition = Literal[

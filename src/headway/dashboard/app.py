@@ -27,6 +27,7 @@ from headway.core.config import Config
 from headway.core.errors import DataError, HeadwayError, LeaseHeld, PointerMoved, Refused, StoreUnavailable
 from headway.dashboard.access.sessions import ROLES, Session, Sessions
 from headway.dashboard.access.sign_in import SignIn
+from headway.dashboard.live import LiveView
 from headway.dashboard.page import Action, BadInput, Call, NotFound, Page, Redirect, Reply, View
 from headway.dashboard.security import COOKIE, SecurityMiddleware
 from headway.dashboard.workers import Cache, Workers
@@ -58,6 +59,7 @@ class Dashboard:
     sign_in: SignIn
     workers: Workers
     cache: Cache
+    live: LiveView
 
     def project(self, name: str) -> Project:
         """Return the project of a model; raises NotFound."""
@@ -69,6 +71,7 @@ class Dashboard:
     def close(self) -> None:
         """Close the stores and end the process for heavy work."""
         self.workers.close()
+        self.live.close()
         for project in self.projects.values():
             project.state.close()
 
@@ -76,14 +79,15 @@ class Dashboard:
 def open_dashboard(configs: Sequence[Config]) -> Dashboard:
     """Open the projects of a dashboard; the first one has its settings and the people who may sign in."""
     config = configs[0]
-    opened = [project_of(each) for each in configs]
+    projects = {project.name: project for project in map(project_of, configs)}
     return Dashboard(
-        projects={project.name: project for project in opened},
+        projects=projects,
         config=config,
         sessions=Sessions(idle_s=config.ui.idle_minutes * 60, at_most_s=config.ui.session_hours * 3600),
         sign_in=SignIn(config),
         workers=Workers(),
         cache=Cache(),
+        live=LiveView(projects),
     )
 
 
@@ -117,7 +121,7 @@ def _endpoint(dashboard: Dashboard, environment: jinja2.Environment, to: View | 
     """Return the function that Starlette calls: it authorizes the request, and runs the handler on a thread."""
 
     async def endpoint(request: Request) -> Response:
-        session = current_session(dashboard, request)
+        session = current_session(dashboard, request, counts=not (isinstance(to, View) and to.in_background))
         if session is None:
             if to.path in PUBLIC:
                 session = dashboard.sign_in.visitor
@@ -157,9 +161,9 @@ PUBLIC = ("/sign-in", "/sign-in/link", "/healthz")
 """Paths that need no session."""
 
 
-def current_session(dashboard: Dashboard, request: Request) -> Session | None:
-    """Return the session of a request, None if nobody is signed in."""
-    found = dashboard.sessions.find(request.cookies.get(COOKIE, ""))
+def current_session(dashboard: Dashboard, request: Request, *, counts: bool = True) -> Session | None:
+    """Return the session of a request, None if nobody is signed in; `counts` as in `Sessions.find`."""
+    found = dashboard.sessions.find(request.cookies.get(COOKIE, ""), counts=counts)
     return found if found and dashboard.sign_in.still_has_role(found) else None
 
 

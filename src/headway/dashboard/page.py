@@ -112,11 +112,15 @@ Handler = Callable[[Call], Reply]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A page that is read (GET), for a role and all above it."""
+    """A page that is read (GET), for a role and all above it.
+
+    `in_background` is what an open page asks for by itself, which does not prolong a session.
+    """
 
     path: str
     handler: Handler
     role: Role = "viewer"
+    in_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

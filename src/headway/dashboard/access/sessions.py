@@ -78,13 +78,13 @@ class Sessions:
             self._open[session.key] = session
         return session
 
-    def find(self, key: str) -> Session | None:
-        """Return the session of a cookie's secret, None if it has ended."""
+    def find(self, key: str, *, counts: bool = True) -> Session | None:
+        """Return the session of a cookie's secret, None if it has ended; `counts`: the person did something."""
         now = self._clock()
         with self._lock:
             self._end_expired(now)
             session = self._open.get(key)
-            if session is not None:
+            if session is not None and counts:
                 session.seen_s = now
             return session
 

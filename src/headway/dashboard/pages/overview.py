@@ -1,24 +1,24 @@
-"""Every model: what is live, and since when."""
+"""Every model: what is live since when, whether it is healthy and why, traffic now, open tickets, running rollouts."""
 
 from __future__ import annotations
 
-from headway.core.errors import HeadwayError
-from headway.core.release import PointerUpdate
+from headway.dashboard.live import events
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
-from headway.registry.project import Project
+from headway.monitoring.overview import Topic
+from headway.reporting.text import overview as words
+
+TABS: dict[Topic, str] = {"release": "Approve", "quality": "Timeline", "data": "Data", "service": "Service"}
+"""The tab on which a person acts on a reason."""
 
 
 def _overview(call: Call) -> Reply:
-    rows = [_row(project) for project in call.dashboard.projects.values()]
-    return Rendered(template="overview.html", values={"rows": rows})
+    now = call.dashboard.live.now()
+    models = [(found.state, words.live_parts(found.state, found.traffic)) for found in now.models.values()]
+    return Rendered(template="overview.html", values={"now": now, "models": models, "places": TABS})
 
 
-def _row(project: Project) -> tuple[str, PointerUpdate | None, str]:
-    """Return a model's name, the update that made its live release live, and the problem with it."""
-    try:
-        return project.name, project.registry.head(f"{project.name}@live"), ""
-    except HeadwayError as error:
-        return project.name, None, error.what
-
-
-plugin = Page(views=[View("/", _overview)], title="Overview", order=0)
+plugin = Page(
+    views=[View("/", _overview), View("/events", events, in_background=True)],
+    title="Overview",
+    order=0,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from headway.monitoring.assessment import changes
 from headway.monitoring.assessment.changes import draw_sample, encode_sample, last_time
 from headway.monitoring.assessment.history import assessment_history
 from headway.monitoring.labeling.agreement import labeling_records
+from headway.monitoring.overview import mark_checked
 from headway.monitoring.scored_rows import logged_requests, time_expression
 from headway.registry.project import Project
 
@@ -65,9 +67,10 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     A new source, new columns, moved distributions or changed settings open a new assessment, with the next number and
     the reasons.
     """
-    context = check_context(project, dataset)
+    began_ns, context = time.time_ns(), check_context(project, dataset)
     found, stored = _run_checks(project, context, who), assessment_history(project)
     before = stored[-1] if stored else None
+    mark_checked(project.config, began_ns)
     if before and _is_unchanged(before, found):
         return AssessmentResult(now=before, before=stored[-2] if len(stored) > 1 else None, same=True)
     opening = next((assessment for assessment in reversed(stored) if assessment.sample), None)
