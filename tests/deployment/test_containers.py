@@ -293,9 +293,9 @@ class Reader:
             return open_project(self.folder)
 
     def waiting_jobs(self) -> int:
-        """Return how many jobs in containers ask for a lease: each is process 1 of its container."""
+        """Return how many jobs in containers ask for a lease: each is process 1 of its container, on one connection or two."""
         query = (
-            "SELECT count(*) FROM pg_stat_activity"
+            "SELECT count(DISTINCT application_name) FROM pg_stat_activity"
             " WHERE application_name LIKE 'process 1 of %' AND query LIKE '%advisory%'"
         )
         with self.database.connect() as connection:
