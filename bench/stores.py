@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from store_rows import blobs, pointers, shared_servers
+from store_rows import blobs, embedded, pointers, shared_servers
 
 PARTS: dict[str, Callable[[], Result]] = {
     "pointer_cas": pointers.winners,
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "blob_kills": blobs.lost,
     "pointer_seconds": shared_servers.pointer_seconds,
     "outage": shared_servers.outage,
+    "embedded": embedded.over_before,
 }
 
 if __name__ == "__main__":

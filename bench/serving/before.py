@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cache import HERE, Absent, folder, made
@@ -41,17 +42,17 @@ class Earlier:
     key: str
 
 
-def checkout() -> Path:
-    """Return the folder of the earlier code with its extensions built; raises Absent if this clone lacks the commit."""
+def checkout(commit: str = COMMIT) -> Path:
+    """Return the folder of earlier code with its extensions built; raises Absent if this clone lacks the commit."""
     if is_tiny():
-        raise Absent(f"commit {COMMIT} is not built in tiny mode")
-    return made(folder("before", of=[COMMIT, sys.version]), _check_out)
+        raise Absent(f"commit {commit} is not built in tiny mode")
+    return made(folder("before", of=[commit, sys.version]), partial(_check_out, commit))
 
 
-def _check_out(directory: Path) -> None:
-    archive = subprocess.run(["git", "-C", str(HERE.parent), "archive", COMMIT], capture_output=True)
+def _check_out(commit: str, directory: Path) -> None:
+    archive = subprocess.run(["git", "-C", str(HERE.parent), "archive", commit], capture_output=True)
     if archive.returncode:
-        raise Absent(f"commit {COMMIT}: {archive.stderr.decode(errors='replace').strip()}")
+        raise Absent(f"commit {commit}: {archive.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(directory, filter="data")
     include = sysconfig.get_path("include")

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 from tests.house.pages import code_blocks
 from tests.house.source_tree import ROOT
+from tests.serving.client_environments import environment
 from tests.storage import postgres, seaweed
 
 from bench import containers
@@ -181,11 +182,26 @@ def test_a_pod_answers_rightly_and_only_with_a_key(cluster):
     assert status == 200 and answer == pytest.approx(expected("first"), abs=1e-6)
     assert cluster.ask(port, key="wrong") == (401, None)
     assert containers.status(port, "/v2/health/live") == containers.status(port, "/metrics") == 200
+    with environment("tritonclient[http]==2.73.0") as client:
+        asked = {"ADDRESS": f"127.0.0.1:{port}", "KEY": cluster.key, "ROW": json.dumps(ROW)}
+        assert json.loads(client.run("python", "-c", ASK_BY_TRITON, **asked)) == pytest.approx([answer])
     inside = cluster.podman("exec", "alone-pod-server", "/usr/bin/python3", "-c", INSIDE).splitlines()
     assert inside == ["65532", "refused /models/x", "refused /opt/headway/x", "refused /x", "written"]
     assert cluster.podman.stop("alone-pod-server", within_s=25) == 0
 
 
+ASK_BY_TRITON = """
+import json, os
+import numpy
+import tritonclient.http as triton
+inputs = [triton.InferInput(name, [1], "FP64") for name in "abc"]
+for column, value in zip(inputs, json.loads(os.environ["ROW"])):
+    column.set_data_from_numpy(numpy.array([value]))
+client = triton.InferenceServerClient(os.environ["ADDRESS"])
+found = client.infer("flights", inputs, headers={"Authorization": "Bearer " + os.environ["KEY"]})
+(output,) = found.get_response()["outputs"]
+print(json.dumps(found.as_numpy(output["name"]).tolist()))
+"""
 INSIDE = """
 import os, pathlib
 print(os.getuid())
@@ -293,7 +309,7 @@ class Reader:
             return open_project(self.folder)
 
     def waiting_jobs(self) -> int:
-        """Return how many jobs in containers ask for a lease: each is process 1 of its container, on one connection or two."""
+        """Return how many jobs in containers ask for a lease; each is process 1 of its container."""
         query = (
             "SELECT count(DISTINCT application_name) FROM pg_stat_activity"
             " WHERE application_name LIKE 'process 1 of %' AND query LIKE '%advisory%'"
@@ -324,7 +340,7 @@ def programs(cluster: Cluster, folder: Path) -> Path:
 
 def run_in(folder: Path, commands: str, environment: Mapping[str, str]) -> str:
     """Run shell commands, the first failure of which is an error; return what they print."""
-    script = ["timeout", "900", "bash", "-euo", "pipefail", "-c", commands]
+    script = ["timeout", "3600", "bash", "-euo", "pipefail", "-c", commands]
     ended = subprocess.run(script, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
