@@ -21,6 +21,7 @@ from headway.batch.compute import open_workers
 from headway.batch.journal import Receipt
 from headway.batch.scorer import Progress
 from headway.core import plugins
+from headway.core.comparison import PointComparison
 from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
@@ -37,9 +38,11 @@ from headway.data.checks.split.duplicates import copy_findings, count_copies, ma
 from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
-from headway.data.split import labeled_rows, split_dataset
+from headway.data.split import labeled_rows, months_of, split_dataset
+from headway.evaluation import explore_answers
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retraining_of, share_audits
 from headway.evaluation.benchmark import CALLS
+from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.comparison import (
     EvaluationSet,
     build_evaluation_set,
@@ -49,9 +52,12 @@ from headway.evaluation.comparison import (
     record_self_test,
 )
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
+from headway.evaluation.explore import MAX_ROWS, tables_file
 from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.machine_load import wait_until_quiet
 from headway.evaluation.measure import Audits, measure, run_audits, with_results
+from headway.evaluation.point_comparison import OpenedModel
+from headway.evaluation.point_comparison import compare_models as compare_opened
 from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
@@ -81,6 +87,7 @@ from headway.optimization.screening import (
     screened_out,
 )
 from headway.registry import judge as judging
+from headway.registry import searches
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.default_policy import release_policy
 from headway.registry.live import compare_with_live
@@ -283,7 +290,7 @@ def optimize(
     if winner.variant.steps or any(rule.measure.startswith(CALLS) for rule in project.config.policy.release):
         calls = measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
     result = replaced(result, winner=_with_calls(project, winner, calls))
-    project.save(result)
+    searches.save_search(project, result)
     return result
 
 
@@ -413,7 +420,7 @@ def audit_winner(
         audits=chosen,
     )
     found = replaced(result, winner=_judged(project, subject.variant, evidence, evaluation_set, subject=subject))
-    project.save(found)
+    searches.save_search(project, found, is_evaluation=True)
     return found
 
 
@@ -642,10 +649,153 @@ def erase(project: Project, request: ErasureRequest) -> Erasure:
 
 def last_search(project: Project) -> SearchResult:
     """Return the result of the last search; raises StoreError if there was none."""
-    found = project.latest(SearchResult)
-    if found is None:
-        raise StoreError("no variant was searched for yet", where=str(project.config.state), hint="headway optimize")
-    return found
+    return searches.find_search(project)
+
+
+def find_search(project: Project, reference: str) -> SearchResult:
+    """Return the search of a digest or of its first digits, the last one if it is empty; raises StoreError."""
+    return searches.find_search(project, reference)
+
+
+def compare_points(
+    project: Project,
+    search: SearchResult,
+    data: Data,
+    first: str,
+    second: str,
+    *,
+    period: str = "validation",
+    n_examples: int = 0,
+    seconds: float = 0.0,
+) -> PointComparison:
+    """Compare two models point by point on the labeled rows of a period.
+
+    Each is a variant of the search (its digest, the first digits of it, or its name) or a release (`NAME@live`).
+    Decisions on `test` are counted, so it is no period for this.
+
+    Parameters
+    ----------
+    n_examples : int
+        Number of rows that they decide differently to return; they may hold personal data.
+    seconds : float
+        How long calls of one row are timed.
+
+    Raises
+    ------
+    DataError
+        If there are no labeled rows of that period, or the models answer different questions.
+    StoreError
+        If there is no such variant or release.
+    """
+    if period == TEST or period not in data or not len(labeled_rows(data[period]).table):
+        known = [name for name in data if name not in (TEST, "train") and len(labeled_rows(data[name]).table)]
+        raise DataError(f"models are not compared on {period!r}", hint=f"compare them on {' or '.join(known)}")
+    rows = _evaluation_set(project, search.baseline, data[period])
+    one, other = (_opened(project, search, rows, reference) for reference in (first, second))
+    found = compare_opened(one, other, rows, n_examples=n_examples, seconds=seconds)
+    learned = search.baseline.data.get("train", "")
+    cautions = [
+        f"{model.name} was trained on other rows than the models of this search; if it learned from {period}, it looks "
+        "better here than it is"
+        for model in (one, other)
+        if model.trained_on not in ("", learned)
+    ]
+    return replaced(found, cautions=tuple(cautions))
+
+
+def _opened(project: Project, search: SearchResult, rows: EvaluationSet, reference: str) -> OpenedModel:
+    """Open a variant of a search or a release, and let it answer the rows."""
+    row = _variant_of(search, reference)
+    if row is not None:
+        subject = compare_with_baseline(row.variant, rows, project.blobs)
+        return OpenedModel(
+            name=row.variant.name,
+            digest=row.variant.digest,
+            is_release=False,
+            variant=row.variant,
+            engine=subject.model,
+            threshold=rows.threshold,
+            scores=subject.scores,
+            decisions=subject.decisions,
+            timings=row.evidence.measurements,
+        )
+    if "@" not in reference:
+        hint = f"headway searches DIGEST lists its variants; a release is named as {project.name}@live"
+        raise StoreError(f"no variant of this search is called {reference!r}", hint=hint)
+    bundle = project.registry.resolve(reference)
+    found, engine = bundle.release, open_release(bundle)
+    missing = [name for name in found.variant.signature.names if name not in rows.labeled.table.columns]
+    if missing:
+        raise DataError(f"the release reads columns that these rows do not have: {', '.join(missing)}", where=reference)
+    answers = engine.predict(matrix(rows.labeled.table, found.variant.signature))
+    return OpenedModel(
+        name=f"{reference}: {found.variant.name}",
+        digest=bundle.digest,
+        is_release=True,
+        variant=found.variant,
+        engine=engine,
+        threshold=found.threshold,
+        scores=calibration_function(found.calibrator)(answers),
+        trained_on=found.data.get("train", ""),
+        timings=[timing for evidence in found.evidence for timing in evidence.measurements],
+    )
+
+
+def _variant_of(search: SearchResult, reference: str) -> EvaluatedVariant | None:
+    digits = reference.removeprefix("sha256:")
+    for row in (*search.evaluated, *search.screened_out):
+        if row.variant.name == reference or row.variant.digest == reference:
+            return row
+        if len(digits) >= searches.MIN_DIGITS and row.variant.digest.removeprefix("sha256:").startswith(digits):
+            return row
+    return None
+
+
+def prepare_explore(project: Project, digest: str, data: Data, *, callback: Callback = lambda _: None) -> Path:
+    """Make the tables with which the dashboard answers Explore at once, if they are absent; return their file.
+
+    Every variant that the search evaluated answers the rows of `validation` as they are, without each feature, and the
+    labeled rows of every month of `validation` and `live`. Rows of `test` are left alone.
+
+    Raises
+    ------
+    DataError
+        If the rows of `validation` are no longer those of the search.
+    """
+    path = tables_file(project.config.state, digest)
+    if path.exists():
+        return path
+    search = searches.read_search(project, digest)
+    usual = _evaluation_set(project, search.baseline, data["validation"])
+    judged = search.evaluated_baseline.evidence.dataset
+    if usual.dataset != judged:
+        raise DataError(
+            "the rows of validation are no longer those of this search",
+            where=f"digest {usual.dataset}, of the search {judged}",
+            hint="headway optimize",
+        )
+    months = {
+        name: build_evaluation_set(search.baseline, _at_most(rows, MAX_ROWS), project.blobs, reference=usual.reference)
+        for period in ("validation", "live")
+        if period in data
+        for name, rows in months_of(labeled_rows(data[period])).items()
+    }
+    explore_answers.make_tables(
+        path,
+        search,
+        digest,
+        usual,
+        months=months,
+        together=project.config.evaluate.together,
+        blobs=project.blobs,
+        callback=callback,
+    )
+    return path
+
+
+def _at_most(rows: Dataset, count: int) -> Dataset:
+    """Return every k-th row, so that at most that many remain."""
+    return replace(rows, table=rows.table.gather_every(max(-(-len(rows.table) // count), 1)))
 
 
 def _evaluation_set(

@@ -15,6 +15,7 @@ COMMANDS = plugins.names("command")
 WITHOUT_PROJECT = {"completion", "demo", "doctor", "init", "plugins"}
 # Words that a command cannot do without.
 ASKED = {
+    "compare": ("onnxruntime", "m@live"),
     "verify": ("m@live",),
     "predict": ("m@live", "rows.csv", "scores.csv"),
     "export": ("kubernetes", "server.yaml"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from headway.core.evidence import Evidence, Machine
+from msgspec.structs import replace
+
+from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Artifact, Signature, Step, Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
@@ -35,3 +37,19 @@ def test_a_variant_is_found_by_its_digest() -> None:
 
 def test_an_unknown_digest_finds_no_variant() -> None:
     assert FRONTIER.row("sha256:elsewhere") is None
+
+
+def test_speed_is_taken_from_the_search_and_the_rest_from_test() -> None:
+    def measured(row: EvaluatedVariant, **values: float) -> EvaluatedVariant:
+        found = tuple(
+            Measurement(name=name.replace("__", "."), value=value, low=value, high=value, method="m", n_rows=1)
+            for name, value in values.items()
+        )
+        return replace(row, evidence=replace(row.evidence, measurements=found))
+
+    searched = measured(judged(CUT), latency__speedup=2.0)
+    winner = measured(judged(CUT), roc_auc=0.7)
+    found = replace(FRONTIER, evaluated=(searched, judged(BASELINE)), winner=winner)
+    assert [found.measured(name).value for name in ("latency.speedup", "roc_auc")] == [2.0, 0.7]
+    assert found.measured("ece") is None
+    assert replace(found, evaluated=()).measured("latency.speedup") is None

@@ -37,6 +37,7 @@ FORMER_FLAGS: dict[str, dict[str, str]] = {"watch": {"--period": "--interval"}}
 RAISE_AGAIN_S = 0.05
 
 ProjectFolder = Annotated[Path, Parameter(help="Folder with headway.toml.")]
+SearchDigest = Annotated[str, Parameter(help="Digest of a search, or its first digits; default: the last search.")]
 AsJson = Annotated[bool, Parameter(help="Print one JSON object.")]
 
 

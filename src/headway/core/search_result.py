@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from headway.core.calibrator import Calibrator
-from headway.core.evidence import Finding, current_variant_name
+from headway.core.evidence import Finding, Measurement, current_variant_name
 from headway.core.record import FormerValues, StoredRecord
 from headway.core.release import Contract, FeatureView, SelfTest
 from headway.core.variant import ThresholdRule, Variant
-from headway.core.verdict import EvaluatedVariant
+from headway.core.verdict import Answer, EvaluatedVariant
 
 
 class Baseline(StoredRecord, frozen=True, kw_only=True):
@@ -83,3 +83,32 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
     def row(self, digest: str) -> EvaluatedVariant | None:
         """Return the variant of that digest, as evaluated on `validation`, or None."""
         return next((row for row in self.evaluated if row.variant.digest == digest), None)
+
+    def measured(self, name: str) -> Measurement | None:
+        """Return a measurement of the winner: of speed as measured by the search, else on `test`."""
+        searched = self.row(self.winner.variant.digest)
+        known = [searched.evidence] if searched else []
+        return next((found for evidence in (*known, self.winner.evidence) if (found := evidence.find(name))), None)
+
+
+class SearchSummary(StoredRecord, frozen=True, kw_only=True):
+    """What a list shows of a search result, which is saved next to it so that no list reads the results.
+
+    `search` is the digest of the result, `at` when its search ended. With `is_evaluation` the result is that of an
+    earlier search, whose winner was evaluated again. `winner` is the name of the winner's variant and `answer` its
+    verdict; `speedup` is the ratio to the baseline's time, or to its CPU time if the machine was busy.
+    """
+
+    name: str
+    search: str
+    at: str
+    winner: str
+    answer: Answer
+    improved: bool
+    speedup: Measurement | None = None
+    n_evaluated: int = 0
+    n_screened_out: int = 0
+    n_left_out: int = 0
+    seconds: float = 0.0
+    budget_s: float = 0.0
+    is_evaluation: bool = False

@@ -13,6 +13,7 @@ import polars as pl
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import SplitSection
+from headway.data.matrix import month_column
 
 PERIODS_BY_SHARE = ("train", "validation", "test")
 
@@ -98,6 +99,20 @@ def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str
     if rows.is_empty():
         raise DataError(f"period '{name}' has no rows", where=f"{column} in [{start:%F}, {end:%F})", hint="[split]")
     return replace(dataset, name=name, table=rows)
+
+
+def months_of(dataset: Dataset) -> dict[str, Dataset]:
+    """Return the rows of each calendar month (`2013-09`), in order; empty if rows have no time.
+
+    Each is a dataset that is named after its month.
+    """
+    months = month_column(dataset)
+    if months is None:
+        return {}
+    return {
+        name: replace(dataset, name=name, table=dataset.table.filter(pl.Series(months.codes == code)))
+        for code, name in enumerate(months.values)
+    }
 
 
 def time_span(dataset: Dataset) -> tuple[str, str]:

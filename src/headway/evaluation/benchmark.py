@@ -46,6 +46,7 @@ _BEHIND_P99 = 662
 _OF_TAILS = "99th percentile of the calls of all rounds, leave-one-round-out jackknife, t"
 _FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
 _MIN_ROUNDS, _CALLS_OF_LIMIT = 4, 16
+_SAMPLED = 100
 BLOCKS = 5
 """Blocks of time in which rounds are resampled: what is measured takes turns, so that each is spread over all of them.
 """
@@ -224,6 +225,42 @@ def time_calls(
     else:
         found.append(busy)
     return [*found, *(replace(seen, unit="x", slice=call.input, baseline=call) for seen in ratios)]
+
+
+@dataclass(frozen=True, slots=True)
+class CallSample:
+    """Times of single calls of two models in turns, float64 (calls, 2) in us, and what they show of the first."""
+
+    times_us: Floats
+    measurements: Sequence[Measurement]
+
+
+def sample_calls(
+    first: Predictor, second: Predictor, rows: Floats, *, limit_s: float, meter: Callable[[], LoadMeter] | None = None
+) -> CallSample | MachineBusy:
+    """Time calls of one row of two models in turns, for histograms of their times.
+
+    Returns
+    -------
+    CallSample or MachineBusy
+        Every time, with `latency.one_row` (us) of each model and the `latency.speedup` of the first over the second; a
+        MachineBusy if other processes used the cores.
+    """
+
+    def run(watch: LoadMeter) -> tuple[list[Floats], list[float]]:
+        turns = _run_pairs((first.predict, second.predict), _singles(rows), _SAMPLED, limit_s * 1e9, watch)
+        return turns, _block_times(np.array([np.median(pairs[:, 1]) for pairs in turns]))
+
+    turns, busy = _quietly(run, limit_s * 1e9, 1, meter)
+    if busy is not None:
+        return busy
+    n_calls = sum(map(len, turns))
+    of_each = [
+        replace(_rerun_interval("latency.one_row", [np.log(pairs[:, at] / 1e3) for pairs in turns], n_calls), unit="us")
+        for at in (0, 1)
+    ]
+    ratio = _rerun_interval("latency.speedup", [np.log(pairs[:, 1] / pairs[:, 0]) for pairs in turns], n_calls)
+    return CallSample(np.concatenate(turns)[:, :2] / 1e3, [*of_each, replace(ratio, unit="x")])
 
 
 def _run_pairs(

@@ -12,7 +12,7 @@ from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Provenance, TrackedData
-from headway.core.record import read
+from headway.core.record import kind_of, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
@@ -21,6 +21,7 @@ from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.project import Project
+from headway.registry.searches import find_search
 from headway.reporting.report_data import (
     ColumnUse,
     DataUse,
@@ -37,16 +38,16 @@ from headway.reporting.report_data import (
 from headway.reporting.text import curves, formatting
 
 
-def read_report_data(project: Project) -> ReportData:
-    """Read the last search of a project, its release and its monitoring history.
+def read_report_data(project: Project, *, search: str = "") -> ReportData:
+    """Read a search of a project (its digest, or the last), its release and the monitoring history.
 
-    Without a search, the history alone.
+    Without any search, the history alone.
     """
     spans, year, curve = split_periods(project), read_monitoring_history(project), curves.last_curve(project)
-    searches, releases = project.records(SearchResult), read_releases(project)
-    if not searches:
+    releases, policy = read_releases(project), project.config.policy
+    if not search and project.state.latest(kind_of(SearchResult), name=project.name) is None:
         return ReportData(title=project.name, spans=spans, year=year, curve=curve, releases=releases)
-    found, policy = searches[-1], project.config.policy
+    found = find_search(project, search)
     follow, reason = next_step(found.winner.verdict, year, releases)
     measured = [record for record in project.records(Evidence) if not record.reference]
     subjects = (found.winner.evidence.subject, found.evaluated_baseline.evidence.subject)
@@ -66,7 +67,7 @@ def read_report_data(project: Project) -> ReportData:
         spans=spans,
         data=found.baseline.data,
         tracked=_dvc_files(project, found.baseline.data.values()),
-        release=_last_release(searches[-1].winner, releases),
+        release=_last_release(found.winner, releases),
         releases=releases,
         searched_at=found.at,
         next_step=follow,

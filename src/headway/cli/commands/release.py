@@ -1,4 +1,4 @@
-"""Sign the winner of the last search with its evidence and make it live."""
+"""Sign the winner of a search with its evidence and make it live."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from getpass import getuser
 from pathlib import Path
 
 from headway import pipeline
-from headway.cli.main import AsJson, ProjectFolder
+from headway.cli.main import AsJson, ProjectFolder, SearchDigest
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
@@ -14,9 +14,15 @@ from headway.reporting.text.terminal import render_release
 
 
 def plugin(
-    *, project: ProjectFolder = Path("."), who: str = "", why: str = "", override: str = "", json: AsJson = False
+    *,
+    project: ProjectFolder = Path("."),
+    search: SearchDigest = "",
+    who: str = "",
+    why: str = "",
+    override: str = "",
+    json: AsJson = False,
 ) -> None:
-    """Sign the winner of the last search and point `live` at it; refused (exit 1) unless its verdict is pass.
+    """Sign the winner of a search and point `live` at it; refused (exit 1) unless its verdict is pass.
 
     Example: headway release --project headway-demo --why "first release"
     Example: headway release --project headway-demo --who ada --override "the storm days are known to be wrong"
@@ -31,7 +37,7 @@ def plugin(
         Reason to release a winner whose verdict is not pass; signed with who, when and the verdict.
     """
     opened = open_project(project)
-    search_result = pipeline.last_search(opened)
+    search_result = pipeline.find_search(opened, search)
     if not override:
         pipeline.expect_unchanged(opened, search_result)
     published = pipeline.release(opened, search_result, who=who or getuser(), why=why, override=override)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.cli.main import AsJson, ProjectFolder
+from headway.cli.main import AsJson, ProjectFolder, SearchDigest
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
 from headway.reporting.page import write_report
 from headway.reporting.read_report_data import read_report_data
 
 
-def plugin(*, project: ProjectFolder = Path("."), out: Path = Path("report.html"), json: AsJson = False) -> None:
+def plugin(
+    *,
+    project: ProjectFolder = Path("."),
+    search: SearchDigest = "",
+    out: Path = Path("report.html"),
+    json: AsJson = False,
+) -> None:
     """Write one self-contained HTML file; nothing is measured again.
 
     Example: headway report --project headway-demo --out year.html
@@ -21,5 +27,5 @@ def plugin(*, project: ProjectFolder = Path("."), out: Path = Path("report.html"
     out
         The file to write; an existing file is replaced.
     """
-    path = str(write_report(read_report_data(open_project(project)), out).resolve())
+    path = str(write_report(read_report_data(open_project(project), search=search), out).resolve())
     print_result({"report": path}, path, json=json)

@@ -9,14 +9,17 @@ from msgspec.structs import replace
 
 from headway.core import plugins
 from headway.core.assessment import UNJUDGED
+from headway.core.comparison import PointComparison
 from headway.core.errors import PluginError
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.monitoring import GapDirection
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
+from headway.core.search_result import SearchSummary
 from headway.core.verdict import Answer, EvaluatedVariant, RuleResult, Verdict
 from headway.data.check import unjudged_check
 from headway.data.leakage.taxonomy import LeakageKind
+from headway.registry.project import Saved
 from headway.reporting import report_data
 from headway.reporting.report_data import (
     JUDGE,
@@ -157,6 +160,151 @@ def tabulate_variants(
     titles = ("#", "Variant", "Verdict", *(_MEASURES[name] for name in shown))
     notes = tuple((reasons or {}).get(row.variant.name, "") for row in judged)
     return make_table(titles, rows, folds=("Variant",), chosen=chosen, notes=notes)
+
+
+def tabulate_searches(listed: Sequence[Saved[SearchSummary]]) -> Table:
+    """Tabulate searches: number, digest, time, winner with its verdict and speedup, and the number of variants."""
+    rows = (
+        (
+            text_cell(str(one.position), "quiet"),
+            text_cell(formatting.short_digest(one.record.search), "strong"),
+            text_cell(formatting.format_time(one.record.at)),
+            text_cell(one.record.winner),
+            text_cell(VERDICT_MARKS[one.record.answer], one.record.answer),
+            measurement_cell(one.record.speedup),
+            text_cell(describe_search(one.record), "quiet"),
+        )
+        for one in listed
+    )
+    titles = ("#", "Search", "Ended", "Winner", "Verdict", "Speedup", "Variants")
+    return make_table(titles, rows, folds=("Winner", "Variants"))
+
+
+def describe_search(summary: SearchSummary) -> str:
+    """Return how many variants a search measured, how many it left out, and how long it took."""
+    left_out = f", {summary.n_left_out:,} left out for lack of time" if summary.n_left_out else ""
+    again = "evaluated again; " if summary.is_evaluation else ""
+    count = f"{summary.n_evaluated:,} evaluated, {summary.n_screened_out:,} only timed{left_out}"
+    return f"{again}{count}; {formatting.format_seconds(summary.seconds)}"
+
+
+_COMPARED = (
+    *("roc_auc", "average_precision", "brier", "log_loss", "ece", "accuracy", "f1", "recall", "precision", "cost"),
+    *("false_positive_rate", "rmse", "mae", "r2", "ndcg10", "mrr", "map", "threshold"),
+)
+_SPEEDS = ("latency.one_row", "throughput.batch", "cost.cpu_s.one_row", "cost.cpu_s.batch", "cost.per_million.one_row")
+
+
+def tabulate_compared(found: PointComparison) -> Table:
+    """Tabulate the measures of two models over all rows, each with the paired difference where there is one."""
+    both = (found.first, found.second)
+    shown = [name for name in _COMPARED if any(model.find(name) for model in both)]
+    rows = (
+        (
+            text_cell(words.measure_title(name), "strong"),
+            *(measurement_cell(model.find(name)) for model in both),
+            _difference_cell(found.difference(f"{name}.drop")),
+        )
+        for name in shown
+    )
+    titles = ("Measure", "First", "Second", "The first is worse by")
+    return make_table(titles, rows, folds=("Measure",))
+
+
+def tabulate_speeds(found: PointComparison) -> Table:
+    """Tabulate speed and cost of two models from their evidence, or as they were timed in turns."""
+    both = (found.first, found.second)
+    timed = [one for one in found.times.measurements if one.name == "latency.one_row"]
+    rows = [
+        (text_cell(words.measure_title(name), "strong"), *(measurement_cell(model.find(name)) for model in both))
+        for name in _SPEEDS
+        if any(model.find(name) for model in both)
+    ]
+    if timed:
+        rows.append((text_cell("Latency of one row, timed in turns now", "strong"), *map(measurement_cell, timed)))
+    return make_table(("Measure", "First", "Second"), rows, folds=("Measure",))
+
+
+def tabulate_flips(found: PointComparison, *, min_rows: int = 0) -> Table:
+    """Tabulate decisions that differ: over all rows, then by slice of at least that many rows, largest share first."""
+    by_slice = sorted(found.flips[1:], key=lambda flips: -flips.share.value if flips.share else 0.0)
+    shown = (*found.flips[:1], *(flips for flips in by_slice if flips.n_rows >= min_rows))
+    rows = (
+        (
+            text_cell(flips.slice or "all rows", "plain" if flips.slice else "strong"),
+            measurement_cell(replace(flips.share, slice="") if flips.share else None),
+            text_cell(f"{flips.n_flips:,} of {flips.n_rows:,}"),
+            text_cell(f"{flips.n_first_right:,}"),
+            text_cell(f"{flips.n_second_right:,}"),
+            *((text_cell(f"{flips.n_first_positive:,}"),) if found.task == "binary" else ()),
+        )
+        for flips in shown
+    )
+    last = ("First says positive",) if found.task == "binary" else ()
+    titles = ("Rows", "Decisions that differ", "Count", "Only the first is right", "Only the second is right", *last)
+    return make_table(titles, rows, folds=("Rows",))
+
+
+def tabulate_compared_slices(found: PointComparison, *, min_rows: int = 0) -> Table:
+    """Tabulate each slice: how much worse the first model is, and the calibration of both."""
+    drops = [one for one in found.differences if one.slice and one.name.endswith(".drop")]
+    shown = sorted((one for one in drops if one.n_rows >= min_rows), key=lambda one: -one.value)
+    rows = (
+        (
+            text_cell(one.slice, "strong"),
+            _difference_cell(replace(one, slice="")),
+            *(_bare_cell(model.find("calibration.bias", one.slice)) for model in (found.first, found.second)),
+            text_cell(formatting.format_basis(one), "quiet"),
+        )
+        for one in shown
+        if one.name == drops[0].name
+    )
+    measure = words.measure_title(drops[0].name.removesuffix(".drop")) if drops else "Error"
+    titles = ("Slice", f"{measure}: the first is worse by", "First: observed − predicted", "Second", "On")
+    return make_table(titles, rows, folds=titles)
+
+
+def tabulate_reliability_pair(found: PointComparison) -> Table:
+    """Tabulate the calibration curves: mean prediction and observed share of each bin, for both models."""
+    bins = [one.slice for one in found.first.measurements if one.name == "reliability"]
+    rows = (
+        (
+            text_cell(bin, "strong"),
+            *(
+                _bare_cell(model.find(name, bin))
+                for model in (found.first, found.second)
+                for name in ("reliability.predicted", "reliability")
+            ),
+        )
+        for bin in bins
+    )
+    return make_table(("Bin", "First: predicted", "First: observed", "Second: predicted", "Second: observed"), rows)
+
+
+def tabulate_examples(found: PointComparison) -> Table:
+    """Tabulate the rows that two models decide differently, with their columns; personal data."""
+    names = list(found.examples[0].columns) if found.examples else []
+    rows = (
+        (
+            text_cell(row.label, "strong"),
+            text_cell(formatting.format_number(row.first)),
+            text_cell(formatting.format_number(row.second)),
+            *(text_cell(one_line(row.columns[name])) for name in names),
+        )
+        for row in found.examples
+    )
+    return make_table(("Label", "Score of first", "Score of second", *names), rows)
+
+
+def _difference_cell(found: Measurement | None) -> Cell:
+    """Return a paired difference, marked where its interval is on one side of 0."""
+    if found is None:
+        return text_cell("not paired", "quiet")
+    cell = measurement_cell(found)
+    if found.low > 0 or found.high < 0:
+        word = "worse" if found.low > 0 else "better"
+        return (*cell, Line(text=f"shown to be {word}", style="fail" if found.low > 0 else "pass"))
+    return cell
 
 
 def tabulate_gain(baseline: EvaluatedVariant, winner: EvaluatedVariant | None, judged: EvaluatedVariant) -> Table:

@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from headway.core.assessment import UNJUDGED
+from headway.core.comparison import PointComparison
 from headway.core.evidence import Finding
 from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
@@ -76,6 +77,26 @@ def render_search(
     found = TerminalTable(tables.tabulate_gain(search.evaluated_baseline, winner, search.winner))
     lines = outcome_lines(search, next_command=next_command, command=command, override_command=override_command)
     return Group(found, _losses(group_losses(search, objective)), _outcome(lines))
+
+
+def render_comparison(found: PointComparison) -> Group:
+    """Render two models next to each other: measures, flips, slices, calibration, speed and rows."""
+    head = [
+        f"first:  {found.first.name}",
+        f"second: {found.second.name}",
+        f"on {found.n_rows:,} rows of {found.period}, {found.n_groups:,} groups; differences are paired by group",
+    ]
+    parts = [
+        tables.tabulate_compared(found),
+        tables.tabulate_flips(found),
+        tables.tabulate_compared_slices(found),
+        tables.tabulate_speeds(found),
+        tables.tabulate_examples(found),
+    ]
+    busy = [f"calls were not timed: {found.times.busy}"] if found.times.busy else []
+    missing = [f"not compared: {finding.message}" for finding in found.findings]
+    cautions = [f"caution: {caution}" for caution in found.cautions]
+    return Group(*head, *cautions, *(TerminalTable(part) for part in parts if part.rows), *busy, *missing)
 
 
 def _losses(groups: Sequence[LossGroup]) -> RichTable:
