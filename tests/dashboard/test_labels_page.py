@@ -87,7 +87,7 @@ def test_a_label_is_stored_with_who_gave_it_and_the_next_request_follows(labelin
     assert f"{key} is labeled 1." in following.words
     assert shown_key(following) not in ("", key)
     (action,) = labeling.project.records(PersonAction)
-    assert (action.who, action.action, action.subject, action.outcome) == ("ann", "label", key, "labeled 1")
+    assert (action.who, action.action, action.subject, action.outcome) == ("ann", "label.given", key, "labeled 1")
 
 
 def test_a_label_that_is_no_class_or_without_a_key_is_refused(labeling):

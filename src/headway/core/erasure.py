@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import msgspec
+
 from headway.core.record import Record, StoredRecord
+from headway.core.renamed import current_form
 
 
 class Erased(Record, frozen=True, kw_only=True):
@@ -76,3 +79,8 @@ class ErasureProof(StoredRecord, frozen=True, kw_only=True):
 
     content: str
     signature: str
+
+
+def decode_erasure(content: bytes) -> Erasure:
+    """Decode the signed content of a proof; raises msgspec.MsgspecError for one of another version."""
+    return msgspec.convert(current_form(msgspec.json.decode(content), Erasure), Erasure)

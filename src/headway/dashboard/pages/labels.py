@@ -153,7 +153,7 @@ def _give(call: Call) -> Reply:
         message = f"Not saved: {stored.who} labeled {key} as {_name(queue.classes, stored.label)} before you."
         return Redirect(path=link(path, model=call.project.name), message=message)
     if stored is None:
-        call.save_action("label", subject=key, outcome=f"labeled {name}")
+        call.save_action("label.given", subject=key, outcome=f"labeled {name}")
     return Redirect(path=link(path, model=call.project.name), message=f"{key} is labeled {name}.")
 
 

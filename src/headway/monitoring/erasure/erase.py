@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from headway.core.config import parse_age
 from headway.core.contracts import Signed
-from headway.core.erasure import Erased, Erasure, ErasureProof, Residual
+from headway.core.erasure import Erased, Erasure, ErasureProof, Residual, decode_erasure
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
 from headway.core.record import Record, canonical, digest_of, kind_of, read
 from headway.core.renamed import current_form
@@ -251,7 +251,7 @@ def next_in_chain(project: Project) -> tuple[int, str]:
 
 def _decode_erasure(content: bytes, subject: str) -> Erasure:
     try:
-        return msgspec.convert(current_form(msgspec.json.decode(content), Erasure), Erasure)
+        return decode_erasure(content)
     except msgspec.MsgspecError as error:
         raise StoreError(f"{subject} was written by another version of headway", where=str(error)) from error
 
