@@ -15,12 +15,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
-import uvicorn
-
 from headway.core import config as configuration
 from headway.core.config import Config
+from headway.dashboard._process import make_server
 from headway.dashboard.access.sessions import Role, Session
-from headway.dashboard.app import Dashboard, create_app, open_dashboard
+from headway.dashboard.app import Dashboard, open_dashboard
 from headway.dashboard.security import COOKIE
 
 STARTS_WITHIN_S = 30
@@ -97,9 +96,7 @@ def running_dashboard(*projects: Path | Config) -> Iterator[RunningDashboard]:
     configs = [one if isinstance(one, Config) else configuration.load(one) for one in projects]
     dashboard = open_dashboard(configs)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(dashboard), lifespan="off", log_config=None, access_log=False)
-        )
+        server = make_server(dashboard)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + STARTS_WITHIN_S

@@ -28,9 +28,12 @@ ALLOWED = {
     "google": ("serving/grpc/_server.py",),
     "grpc": ("serving/grpc/_server.py",),
     "httptools": ("serving/",),
-    "jinja2": ("reporting/",),
+    "jinja2": ("reporting/", "dashboard/app.py"),
     "joblib": ("engines/sklearn.py",),
     "joserfc": ("serving/auth/_jose.py",),
+    "argon2": ("dashboard/access/_passwords.py",),
+    "starlette": ("dashboard/",),
+    "uvicorn": ("dashboard/_process.py", "dashboard/app.py"),
     "lightgbm": (
         "data/labels/out_of_fold.py",
         "engines/lightgbm.py",

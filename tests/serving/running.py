@@ -35,8 +35,9 @@ from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.labels import LabelCollector
-from headway.serving.http.listener import Listener, TlsContext, bind_sockets, socket_address
+from headway.serving.http.listener import Listener, bind_sockets, socket_address
 from headway.serving.http.routes import BodyDecoder, Routes
+from headway.serving.http.tls import TlsContext
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.repository import ModelRepository

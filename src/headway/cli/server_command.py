@@ -14,6 +14,7 @@ from typing import NamedTuple
 from headway.core import config
 from headway.core.config import Config
 from headway.serving import process
+from headway.serving.workers.supervisor import Companion
 
 NAME = "serve"
 
@@ -50,9 +51,15 @@ def read_command(arguments: Sequence[str]) -> ServerCommand | None:
     return ServerCommand(references, Path(project), flags)
 
 
-def serve(config: Config, references: Sequence[str], *, announce: Callable[[process.Listening], object]) -> None:
+def serve(
+    config: Config,
+    references: Sequence[str],
+    *,
+    announce: Callable[[process.Listening], object],
+    companions: Sequence[Companion] = (),
+) -> None:
     """Serve until SIGTERM; raise KeyboardInterrupt, with what was saved, after Ctrl-C."""
-    if process.serve(config, references, announce=announce) is signal.SIGINT:
+    if process.serve(config, references, announce=announce, companions=companions) is signal.SIGINT:
         raise KeyboardInterrupt("requests in flight were answered, and the prediction log is on disk")
 
 

@@ -166,6 +166,29 @@ def sources(
     return {**found, "default": getattr(SECTIONS[section](), name)}
 
 
+def effective(folder: Path = Path(".")) -> dict[str, tuple[object, str]]:
+    """Return every setting (`section.field`) of a project as plain data without passwords, and its source."""
+    found, origin = resolve(folder)
+    return {
+        f"{section}.{name}": (masked(value), origin.get(f"{section}.{name}", "default"))
+        for section in SECTIONS
+        for name, value in msgspec.to_builtins(getattr(found, section)).items()
+    }
+
+
+def masked(value: object) -> object:
+    """Return plain data with the passwords of its addresses replaced.
+
+    >>> masked({"urls": ["redis://:secret@cache.example"]})
+    {'urls': ['redis://:***@cache.example']}
+    """
+    if isinstance(value, str):
+        return without_password(value)
+    if isinstance(value, dict):
+        return {key: masked(part) for key, part in value.items()}
+    return [masked(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def described(setting: str) -> str:
     """Return the help text of a setting (`section.field`)."""
     section, _, name = setting.partition(".")

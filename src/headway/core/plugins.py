@@ -43,6 +43,7 @@ _PACKAGES = {
     "joblib": "scikit-learn",
     "vl_convert": "vl-convert-python",
     "xgboost": "xgboost-cpu",
+    "argon2": "argon2-cffi",
     "grpc": "grpcio",
     "google": "protobuf",
     "openlineage": "openlineage-python",

@@ -34,6 +34,24 @@ class UiSection(Record, frozen=True, kw_only=True):
         tuple[str, ...],
         about("Names in the addresses by which people open the dashboard, besides those of this machine itself."),
     ] = ()
+    url: Annotated[
+        str,
+        about(
+            "Address by which people open the dashboard, such as https://headway.example; behind a reverse proxy, for "
+            "links in messages, and for sign-in at an issuer. With https, cookies travel over TLS only."
+        ),
+    ] = ""
+    proxies: Annotated[
+        tuple[str, ...],
+        about(
+            "Addresses or networks of the reverse proxies whose X-Forwarded-For names the caller, such as 127.0.0.1."
+        ),
+    ] = ()
+    tls_certificate: Annotated[str, about("PEM file of the certificate chain; empty: no TLS.")] = ""
+    tls_key: Annotated[str, about("PEM file of the private key; empty: in the certificate file.")] = ""
+    users: Annotated[str, about("File of people with roles and hashes of passwords, written by `headway users`.")] = (
+        "users.toml"
+    )
     idle_minutes: Annotated[
         float, Meta(description="Time without a request after which a person is signed out, minutes.", gt=0)
     ] = 60.0
@@ -560,10 +578,10 @@ class RolloutSection(Record, frozen=True, kw_only=True):
 
 
 class OidcSection(Record, frozen=True, kw_only=True):
-    """Access tokens (JWTs) of an OpenID Connect issuer, which the server accepts as well as API keys."""
+    """OpenID Connect issuer: its access tokens (JWTs) at the server, and its people at the dashboard."""
 
     issuer: Annotated[str, about("URL of the issuer, exactly as its tokens name it (`iss`); empty: no tokens.")] = ""
-    audience: Annotated[str, about("Audience that a token must have (`aud`); required with an issuer.")] = ""
+    audience: Annotated[str, about("Audience that a token must have (`aud`); required for tokens.")] = ""
     algorithms: Annotated[
         tuple[Annotated[str, Meta(pattern="^((RS|PS|ES)(256|384|512)|Ed25519)$")], ...],
         Meta(description="Signature algorithms that are accepted, whatever a token names.", min_length=1),
@@ -588,6 +606,30 @@ class OidcSection(Record, frozen=True, kw_only=True):
         float,
         Meta(description="Time for which keys are used while the issuer does not answer, seconds.", ge=1),
     ] = 86_400.0
+    client_id: Annotated[
+        str, about("Client of the issuer by which people sign in to the dashboard; empty: they do not.")
+    ] = ""
+    client_secret_file: Annotated[
+        str, about("File with the secret of that client, outside the store; empty: a public client.")
+    ] = ""
+    client_scopes: Annotated[tuple[str, ...], about("Scopes that the dashboard requests.")] = (
+        "openid",
+        "profile",
+        "email",
+    )
+    name_claim: Annotated[
+        str,
+        about(
+            "Claim with the name of a person; an `email` that is not verified, or no such claim: the subject, `sub`."
+        ),
+    ] = "email"
+    role_claim: Annotated[
+        str, about("Claim with the groups of a person, a list or a string; within another claim: `realm_access.roles`.")
+    ] = "groups"
+    roles: Annotated[
+        dict[str, Annotated[str, Meta(pattern="^(viewer|labeller|operator|admin)$")]],
+        about('Role in the dashboard by group, such as {"ml-team" = "operator", "*" = "viewer"}; `*`: everyone.'),
+    ] = {}
 
 
 class ServeSection(Record, frozen=True, kw_only=True):

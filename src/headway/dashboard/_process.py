@@ -1,47 +1,51 @@
-"""The process of the dashboard: uvicorn on a socket of its own, until a signal."""
+"""The process of the dashboard: uvicorn on a socket of its own, until a signal or until its server ends."""
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from getpass import getuser
 
 import uvicorn
 
 from headway.core.config import Config
-from headway.core.errors import ConfigError
-from headway.dashboard.app import create_app, open_dashboard
-from headway.dashboard.security import LOOPBACK
+from headway.core.errors import ConfigError, HeadwayError
+from headway.dashboard.app import Dashboard, create_app, open_dashboard
+from headway.dashboard.listening import address_of, listen
 from headway.registry.project import Project
 from headway.registry.sign import init_operator_keys
 from headway.reporting.console import print_status
+from headway.serving.http.tls import TlsContext
+from headway.serving.telemetry.logs import log_to_stderr
+from headway.serving.workers.channel import Channel, RemoteError, Shutdown, StartupFailed, WorkerReady
+
+_RELOAD_S = 30
+_GRACE_S = 5
 
 
 def serve(configs: Sequence[Config], *, announce: Callable[[str], object]) -> None:
     """Serve the dashboard of projects until SIGTERM or Ctrl-C; `announce` gets the address that signs in once."""
-    settings = configs[0].ui
-    expect_names(settings.host, settings.hosts)
-    dashboard = open_dashboard(configs)
+    logging = log_to_stderr(configs[0].serve.log_format)
+    with closing(listen(configs[0])) as listening, logging, _opened(configs) as dashboard:
+        server = make_server(dashboard)
+        secret = dashboard.sign_in.create_link(getuser(), "admin")
+        announce(f"{address_of(configs[0], listening)}/sign-in/link?secret={secret}")
+        server.run(sockets=[listening])
+
+
+def serve_as_child(configs: Sequence[Config], listening: socket.socket, channel: Channel) -> None:
+    """Serve the dashboard until the server at the other end of a channel says so, or is gone."""
     try:
-        for project in dashboard.projects.values():
-            for line in prepare_operator_key(project):
-                print_status(line)
-        with _listen(settings.host, settings.port) as listening:
-            address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"
-            secret = dashboard.sign_in.create_link(getuser(), "admin")
-            announce(f"{address}/sign-in/link?secret={secret}")
-            config = uvicorn.Config(
-                create_app(dashboard),
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=5,
-            )
-            uvicorn.Server(config).run(sockets=[listening])
-    finally:
-        dashboard.close()
+        with _opened(configs) as dashboard:
+            server = make_server(dashboard)
+            threading.Thread(target=_end_with, args=(channel, server), name="server", daemon=True).start()
+            channel.send(WorkerReady())
+            server.run(sockets=[listening])
+    except HeadwayError as error:
+        channel.send(StartupFailed(RemoteError.of(error)))
 
 
 def prepare_operator_key(project: Project) -> list[str]:
@@ -61,24 +65,54 @@ def prepare_operator_key(project: Project) -> list[str]:
     ]
 
 
-def expect_names(host: str, hosts: Sequence[str]) -> None:
-    """Raise ConfigError if others can reach the dashboard, and `[ui] hosts` lists no name for them to use."""
-    if host not in LOOPBACK and not hosts:
-        raise ConfigError(
-            f"[ui] host is {host}, which other machines reach, and [ui] hosts is empty",
-            hint='hosts = ["headway.example"], the names in the addresses that people open',
+def make_server(dashboard: Dashboard) -> uvicorn.Server:
+    """Return the server of a dashboard, with TLS if there is a certificate; raises ConfigError if it is not valid."""
+    settings = dashboard.config.ui
+    tls = None
+    if settings.tls_certificate:
+        certificate = dashboard.config.path(settings.tls_certificate)
+        key = dashboard.config.path(settings.tls_key) if settings.tls_key else certificate
+        tls = TlsContext(certificate, key, section="ui")
+
+    async def reload() -> None:
+        if tls:
+            tls.reload()
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(dashboard),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
+            callback_notify=reload,
+            timeout_notify=_RELOAD_S,
         )
+    )
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+@contextmanager
+def _opened(configs: Sequence[Config]) -> Iterator[Dashboard]:
+    """Open the dashboard of projects, and close it after a signal too: uvicorn raises what it received again."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint="headway ui --port 0 takes a free one"
-        ) from error
+        dashboard = open_dashboard(configs)
+        try:
+            for line in (line for project in dashboard.projects.values() for line in prepare_operator_key(project)):
+                print_status(line)
+            yield dashboard
+        finally:
+            dashboard.close()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _end_with(channel: Channel, server: uvicorn.Server) -> None:
+    """Stop the dashboard once its server says so, or has ended."""
+    while (messages := channel.receive()) is not None:
+        if any(isinstance(message, Shutdown) for message in messages):
+            break
+    server.should_exit = True

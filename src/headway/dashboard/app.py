@@ -20,16 +20,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import headway
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import DataError, HeadwayError, LeaseHeld, PointerMoved, Refused, StoreUnavailable
+from headway.core.sections import UiSection
+from headway.dashboard.access.oidc import CALLBACK
 from headway.dashboard.access.sessions import ROLES, Session, Sessions
 from headway.dashboard.access.sign_in import SignIn
 from headway.dashboard.live import LiveView
 from headway.dashboard.page import Action, BadInput, Call, NotFound, Page, Redirect, Reply, View
-from headway.dashboard.security import COOKIE, SecurityMiddleware
+from headway.dashboard.security import SecurityMiddleware, cookie_name
 from headway.dashboard.workers import Cache, Workers
 from headway.registry.project import Project, project_of
 from headway.reporting import colours
@@ -70,6 +73,7 @@ class Dashboard:
 
     def close(self) -> None:
         """Close the stores and end the process for heavy work."""
+        self.sign_in.close()
         self.workers.close()
         self.live.close()
         for project in self.projects.values():
@@ -84,7 +88,7 @@ def open_dashboard(configs: Sequence[Config]) -> Dashboard:
         projects=projects,
         config=config,
         sessions=Sessions(idle_s=config.ui.idle_minutes * 60, at_most_s=config.ui.session_hours * 3600),
-        sign_in=SignIn(config),
+        sign_in=SignIn(config, models=frozenset(projects), state=projects[config.project.name].state),
         workers=Workers(),
         cache=Cache(),
         live=LiveView(projects),
@@ -103,12 +107,15 @@ def create_app(dashboard: Dashboard) -> Starlette:
         ]
     return Starlette(
         routes=routes,
-        middleware=[
-            Middleware(GZipMiddleware, compresslevel=6),
-            Middleware(SecurityMiddleware, settings=dashboard.config.ui),
-        ],
+        middleware=_middleware(dashboard.config.ui),
         exception_handlers={HTTPException: functools.partial(_http_error, dashboard, environment)},
     )
+
+
+def _middleware(settings: UiSection) -> list[Middleware]:
+    """Return what a request passes first: the address of its caller from a proxy that is believed, then the checks."""
+    proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.proxies))] if settings.proxies else []
+    return [Middleware(GZipMiddleware, compresslevel=6), *proxies, Middleware(SecurityMiddleware, settings=settings)]
 
 
 def load_page(name: str) -> Page:
@@ -151,20 +158,22 @@ def _endpoint(dashboard: Dashboard, environment: jinja2.Environment, to: View | 
             query=dict(request.query_params),
             form=form,
             lists=lists,
+            cookies=request.cookies,
+            address=request.client.host if request.client else "",
+            base=dashboard.config.ui.url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}",
         )
         return await run_in_threadpool(_answer, environment, to, call)
 
     return endpoint
 
 
-PUBLIC = ("/sign-in", "/sign-in/link", "/healthz")
+PUBLIC = ("/sign-in", "/sign-in/link", "/sign-in/issuer", CALLBACK, "/healthz")
 """Paths that need no session."""
 
 
 def current_session(dashboard: Dashboard, request: Request, *, counts: bool = True) -> Session | None:
-    """Return the session of a request, None if nobody is signed in; `counts` as in `Sessions.find`."""
-    found = dashboard.sessions.find(request.cookies.get(COOKIE, ""), counts=counts)
-    return found if found and dashboard.sign_in.still_has_role(found) else None
+    """Return the session of a request, None without one; `counts` as in `Sessions.find`."""
+    return dashboard.sessions.find(request.cookies.get(cookie_name(dashboard.config.ui), ""), counts=counts)
 
 
 async def _read_form(request: Request) -> dict[str, list[str]]:
@@ -209,7 +218,8 @@ def _response(environment: jinja2.Environment, reply: Reply, call: Call) -> Resp
         return RedirectResponse(reply.path, HTTPStatus.SEE_OTHER)
     template = environment.get_template(reply.template)
     model = call.path.get("model", "")
-    return HTMLResponse(template.render(session=call.session, model=model, call=call, **reply.values), reply.status)
+    content = template.render(session=call.session, model=model, call=call, **reply.values)
+    return HTMLResponse(content, reply.status, dict(reply.headers))
 
 
 def _error(

@@ -34,6 +34,10 @@ class Call:
         Parameters of the address, and fields of the form; the last value of each name.
     lists
         All values of each field of the form or of the address, for those that repeat.
+    cookies
+        Cookies of the request.
+    address, base
+        Address of the caller's machine, and that by which they reached the dashboard, such as `http://127.0.0.1:8090`.
     """
 
     dashboard: Dashboard
@@ -42,6 +46,9 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    address: str = ""
+    base: str = ""
 
     @property
     def project(self) -> Project:
@@ -96,6 +103,7 @@ class Rendered:
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headway.core.sections import UiSection
+from headway.dashboard.listening import LOOPBACK
 
 COOKIE = "headway_session"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 READS = ("GET", "HEAD")
 STATIC = "/static/"
 """Files of this package, which a browser keeps, and asks whether they have changed."""
@@ -46,7 +47,8 @@ class SecurityMiddleware:
 
     def __init__(self, app: ASGIApp, settings: UiSection) -> None:
         self._app = app
-        self._hosts = {*LOOPBACK, *settings.hosts}
+        self._hosts = {*LOOPBACK, *settings.hosts, urlsplit(settings.url).hostname}
+        self._schemes = ("https",) if is_secure(settings) else ("http", "https")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, and pass it on."""
@@ -71,7 +73,9 @@ class SecurityMiddleware:
         if _name(host) not in self._hosts:
             what = f"{host!r} is not a name of this dashboard; [ui] hosts lists its names\n"
             return PlainTextResponse(what, HTTPStatus.MISDIRECTED_REQUEST)
-        if scope["method"] not in READS and not _is_own(headers.get("origin", ""), host):
+        if scope["method"] not in READS and headers.get("origin") not in {
+            f"{scheme}://{host}" for scheme in self._schemes
+        }:
             return PlainTextResponse("writes must come from a page of this dashboard\n", HTTPStatus.FORBIDDEN)
         return None
 
@@ -84,6 +88,11 @@ def _name(host: str) -> str:
         return ""
 
 
-def _is_own(origin: str, host: str) -> bool:
-    """Return whether an origin is that of the host that the request was sent to."""
-    return origin in (f"http://{host}", f"https://{host}")
+def is_secure(settings: UiSection) -> bool:
+    """Return whether people reach the dashboard over TLS: its own, or that of a reverse proxy."""
+    return bool(settings.tls_certificate) or settings.url.startswith("https://")
+
+
+def cookie_name(settings: UiSection) -> str:
+    """Return the name of the session's cookie; over TLS, browsers refuse a `__Host-` that another host has set."""
+    return f"__Host-{COOKIE}" if is_secure(settings) else COOKIE

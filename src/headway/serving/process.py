@@ -21,7 +21,7 @@ from headway.core.threads import cores, memory_limit
 from headway.registry.model_registry import ModelRegistry
 from headway.serving.http.listener import bind_sockets, close_sockets, socket_address
 from headway.serving.telemetry.logs import log_to_stderr
-from headway.serving.workers.supervisor import Supervisor
+from headway.serving.workers.supervisor import Companion, Supervisor
 
 _MIB = 1 << 20
 _SERVER_MIB, _WORKER_MIB = 64, 32  # without buffers and models: measured 60 and 12, rounded up
@@ -67,6 +67,7 @@ def serve(
     references: Sequence[str],
     *,
     announce: Callable[[Listening], object],
+    companions: Sequence[Companion] = (),
     root: Path = Path("/"),
 ) -> signal.Signals:
     """Serve releases until SIGTERM or SIGINT, then answer what is in flight.
@@ -82,6 +83,8 @@ def serve(
         release folder, which is copied into the store.
     announce
         Called once, when all workers listen.
+    companions
+        Processes of other kinds, such as the dashboard, that are started, started again and ended with the workers.
     root
         Root of the system's files, which hold the limits of the container.
 
@@ -103,10 +106,15 @@ def serve(
         raise ConfigError(f"a server serves one release of each name, got: {', '.join(references) or 'none'}")
     with log_to_stderr(config.serve.log_format):
         settings = within_memory(config.serve, memory_limit(root), cores=cores(root))
-        return _serve(replace(config, serve=settings), references, announce)
+        return _serve(replace(config, serve=settings), references, announce, companions)
 
 
-def _serve(config: Config, references: Sequence[str], announce: Callable[[Listening], object]) -> signal.Signals:
+def _serve(
+    config: Config,
+    references: Sequence[str],
+    announce: Callable[[Listening], object],
+    companions: Sequence[Companion],
+) -> signal.Signals:
     """Bind the sockets, and run the supervisor."""
     settings = config.serve
     bound = bind_sockets(settings.host, settings.port, workers=settings.workers)
@@ -119,7 +127,7 @@ def _serve(config: Config, references: Sequence[str], announce: Callable[[Listen
     return_freed_memory()
     gc.freeze()  # the memory of this process is shared by all workers until one of them writes to it
     try:
-        return Supervisor(config, references, bound).run(
+        return Supervisor(config, references, bound, companions).run(
             lambda releases: announce(Listening(tuple(addresses), releases))
         )
     finally:

@@ -20,20 +20,21 @@ from headway.core.errors import StoreError
 _ASIDE = ".headway-{}.new"
 
 
-def write(path: Path, content: bytes, *, temporary: Path | None = None) -> None:
+def write(path: Path, content: bytes, *, temporary: Path | None = None, mode: int = 0o666) -> None:
     """Create or replace a file in one step, with its parent folders; raises StoreError if that fails.
 
     The file is prepared in the folder `temporary`, by default its own. Each write lists that folder, so keep it small.
+    `mode` is narrowed by the umask.
     """
-    fill(path, lambda file: file.write(content), temporary=temporary)
+    fill(path, lambda file: file.write(content), temporary=temporary, mode=mode)
 
 
-def fill(path: Path, by: Callable[[BinaryIO], object], *, temporary: Path | None = None) -> None:
+def fill(path: Path, by: Callable[[BinaryIO], object], *, temporary: Path | None = None, mode: int = 0o666) -> None:
     """Create or replace a file as `write` does, with what a function writes into it."""
     try:
         make_folder(path.parent)
         with aside(temporary or path.parent) as new:
-            _create(new / path.name, by)
+            _create(new / path.name, by, mode=mode)
             (new / path.name).replace(path)
             sync(path.parent)
     except OSError as error:
@@ -79,6 +80,17 @@ def secret(path: Path, content: bytes) -> None:
         create(new / path.name, content, mode=0o600)
         os.link(new / path.name, path)
         sync(path.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against other changes of the files that are changed under this lock."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: Path, by: Callable[[BinaryIO], object], *, mode: int = 0o666) -> None:

@@ -33,7 +33,7 @@ from headway.core.sections import ServeSection
 from headway.serving.client import Client
 from headway.serving.grpc.transport import open_grpc
 from headway.serving.http.connection import ConnectionLimits
-from headway.serving.http.listener import TlsContext, tls_from_config
+from headway.serving.http.tls import TlsContext, tls_from_config
 
 SIGNS = x509.KeyUsage(
     key_cert_sign=True,

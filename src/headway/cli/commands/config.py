@@ -10,7 +10,6 @@ import msgspec
 
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
-from headway.core.sections import without_password
 from headway.reporting.console import print_result
 
 SOURCES = ("flag", "environment", "file", "default")
@@ -26,27 +25,16 @@ def plugin(*, project: ProjectFolder = Path("."), why: str = "", json: AsJson = 
     why
         Show only this setting (section.field): the value of each source, the one that applies, and its help.
     """
-    settings = _all_settings(project)
+    settings: dict[str, dict[str, object]] = {
+        setting: {"value": value, "from": source} for setting, (value, source) in config.effective(project).items()
+    }
     if why:
         values = {
-            source: _without_password(msgspec.to_builtins(value))
-            for source, value in config.sources(why, project).items()
+            source: config.masked(msgspec.to_builtins(value)) for source, value in config.sources(why, project).items()
         }
         settings = {why: {**settings[why], "help": config.described(why), "sources": values}}
     lines = [line for setting, shown in settings.items() for line in _lines(setting, shown)]
     print_result(settings, "\n".join(lines), json=json)
-
-
-def _all_settings(folder: Path) -> dict[str, dict[str, object]]:
-    found, origin = config.resolve(folder)
-    return {
-        f"{section}.{name}": {
-            "value": _without_password(value),
-            "from": origin.get(f"{section}.{name}", "default"),
-        }
-        for section in config.SECTIONS
-        for name, value in msgspec.to_builtins(getattr(found, section)).items()
-    }
 
 
 def _lines(setting: str, shown: Mapping[str, Any]) -> list[str]:
@@ -61,7 +49,3 @@ def _lines(setting: str, shown: Mapping[str, Any]) -> list[str]:
         for source, value in values.items()
     ]
     return [first, *rows, f"  {shown['help']}"]
-
-
-def _without_password(value: object) -> object:
-    return without_password(value) if isinstance(value, str) else value

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from headway.cli.main import ProjectFolder
 from headway.cli.server_command import serve
-from headway.core import config
+from headway.core import config, plugins
 from headway.reporting.console import print_result
 from headway.serving import process
+from headway.serving.workers.supervisor import Companion
 
 
-def plugin(*references: str, project: ProjectFolder = Path("."), port: int | None = None, json: bool = False) -> None:
+def plugin(
+    *references: str,
+    project: ProjectFolder = Path("."),
+    port: int | None = None,
+    ui: bool = False,
+    json: bool = False,
+) -> None:
     """Serve releases until SIGTERM or Ctrl-C; refused (exit 1) if one does not verify.
 
     Example: headway serve flight-delays@live --project headway-demo --port 8080
@@ -24,13 +32,30 @@ def plugin(*references: str, project: ProjectFolder = Path("."), port: int | Non
         store; default: the project's name at live.
     port
         TCP port in place of [serve] port; 0 takes a free one.
+    ui
+        Serve the dashboard as well, at the address of [ui]: a process of its own, started again if it dies.
     json
         Print one JSON object per line, the first once the server listens.
     """
-
-    def announce(listening: process.Listening) -> None:
-        print_result({"message": str(listening), **listening._asdict()}, str(listening), json=json)
-
     flags = {} if port is None else {"serve.port": str(port)}
     settings = config.load(project, flags=flags)
-    serve(settings, references or (f"{settings.project.name}@live",), announce=announce)
+    with ExitStack() as stack:
+        dashboard: list[tuple[str, Companion]] = []
+        if ui:
+            library = plugins.load_sibling("headway.dashboard.app", "companion", reads="headway serve --ui")
+            dashboard.append(stack.enter_context(library.companion([settings])))
+
+        def announce(listening: process.Listening) -> None:
+            value = {"message": str(listening), **listening._asdict()}
+            lines = [str(listening)]
+            for address, _ in dashboard:
+                value |= {"dashboard": address}
+                lines.append(f"dashboard on {address}")
+            print_result(value, "\n".join(lines), json=json)
+
+        serve(
+            settings,
+            references or (f"{settings.project.name}@live",),
+            announce=announce,
+            companions=[process for _, process in dashboard],
+        )

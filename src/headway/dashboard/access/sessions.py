@@ -18,7 +18,10 @@ MAX_SESSIONS = 1024
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """A person who is signed in; `key` is the secret of the cookie, `token` that of the forms (against CSRF)."""
+    """A person who is signed in; `key` is the secret of the cookie, `token` that of the forms (against CSRF).
+
+    `how` they signed in is for people to read; `holds` returns whether they may still be signed in.
+    """
 
     user: str
     role: Role
@@ -26,6 +29,8 @@ class Session:
     seen_s: float
     key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    how: str = ""
+    holds: Callable[[], bool] = lambda: True
     message: str = ""
 
     def may(self, role: Role) -> bool:
@@ -67,10 +72,10 @@ class Sessions:
         self._open: dict[str, Session] = {}
         self._lock = threading.Lock()
 
-    def begin(self, user: str, role: Role) -> Session:
+    def begin(self, user: str, role: Role, *, how: str = "", holds: Callable[[], bool] = lambda: True) -> Session:
         """Sign a person in; the session that was silent longest ends if there are too many."""
         now = self._clock()
-        session = Session(user=user, role=role, made_s=now, seen_s=now)
+        session = Session(user=user, role=role, made_s=now, seen_s=now, how=how, holds=holds)
         with self._lock:
             self._end_expired(now)
             while len(self._open) >= MAX_SESSIONS:
@@ -79,14 +84,20 @@ class Sessions:
         return session
 
     def find(self, key: str, *, counts: bool = True) -> Session | None:
-        """Return the session of a cookie's secret, None if it has ended; `counts`: the person did something."""
+        """Return the session of a cookie's secret; None if it has ended, or its person may not be signed in any more.
+
+        A request that the person did not make, such as one of a page that updates itself, is not counted, by `counts`.
+        """
         now = self._clock()
         with self._lock:
             self._end_expired(now)
             session = self._open.get(key)
             if session is not None and counts:
                 session.seen_s = now
-            return session
+        if session is not None and not session.holds():
+            self.end(key)
+            return None
+        return session
 
     def end(self, key: str) -> None:
         """Sign a person out; the cookie and the tokens of its forms are worth nothing from now on."""

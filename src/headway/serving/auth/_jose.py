@@ -32,12 +32,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def fetch(url: str) -> bytes:
-    """Return the document at a secure URL; raises OSError or ValueError."""
+def fetch(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
+    """Return the document at a secure URL, or what it answers to a body; raises OSError or ValueError."""
     if not is_secure(url):
         raise ValueError(f"'{url}' is not an https URL")
     try:
-        with urllib.request.build_opener(_NoRedirect).open(url, timeout=_FETCH_S) as response:
+        query = urllib.request.Request(url, body, dict(headers or {}))
+        with urllib.request.build_opener(_NoRedirect).open(query, timeout=_FETCH_S) as response:
             content: bytes = response.read(MAX_BYTES + 1)
     except HTTPException as error:
         raise OSError(f"{url} did not answer as HTTP: {error!r}") from error

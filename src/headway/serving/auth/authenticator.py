@@ -333,7 +333,8 @@ def create_authenticator(config: Config, limiter: RateLimiter, issuer_keys: Shar
 
     Raises ConfigError as `Authenticator` does, and PluginError if the library of access tokens is needed and absent.
     """
-    tokens = open_verifier(config.oidc, issuer_keys) if config.oidc.issuer else None
+    takes_tokens = config.oidc.issuer and (config.oidc.audience or not config.oidc.client_id)
+    tokens = open_verifier(config.oidc, issuer_keys) if takes_tokens else None
     loopback = is_loopback(config.serve.host)
     return Authenticator(keys_file(config), config.serve, loopback=loopback, limiter=limiter, tokens=tokens)
 

@@ -6,15 +6,12 @@ each request. The key itself is shown once, when it is created, and is stored no
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import math
-import os
 import re
 import secrets
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -98,7 +95,7 @@ def create_key(
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"invalid API key name {name!r}", hint="up to 64 letters, digits, _ and -")
-    with _locked(file):
+    with atomic.locked(file.parent):
         keys = read_keys(file)
         if name in keys or len(keys) == MAX_KEYS:
             raise ConfigError(
@@ -124,7 +121,7 @@ def create_key(
 
 def revoke_key(file: Path, name: str) -> ApiKey:
     """Revoke a key; raises ConfigError, which lists the names, for an unknown name."""
-    with _locked(file):
+    with atomic.locked(file.parent):
         keys = read_keys(file)
         if name not in keys:
             raise ConfigError(f"no API key '{name}'", where=f"known: {', '.join(keys) or 'none'}")
@@ -145,7 +142,7 @@ def merge_keys(keys: Mapping[str, ApiKey], others: Mapping[str, ApiKey]) -> dict
 
 def add_keys(file: Path, others: Mapping[str, ApiKey]) -> None:
     """Merge keys of other machines into the file; it is written only if that changes it."""
-    with _locked(file):
+    with atomic.locked(file.parent):
         keys = read_keys(file)
         merged = merge_keys(keys, others)
         if merged != keys:
@@ -155,17 +152,6 @@ def add_keys(file: Path, others: Mapping[str, ApiKey]) -> None:
 def digest(key: bytes) -> bytes:
     """Return the SHA-256 of a key."""
     return hashlib.sha256(key).digest()
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Lock the keys of a folder against other changes."""
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def _write(file: Path, keys: dict[str, ApiKey]) -> None:

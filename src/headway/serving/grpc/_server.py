@@ -29,8 +29,8 @@ from headway.serving.auth.authenticator import Authenticator, Caller, require_ac
 from headway.serving.batching.validation import Violation
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import SMALL_BODY_BYTES
-from headway.serving.http.listener import TlsContext
 from headway.serving.http.routes import EXTENSIONS
+from headway.serving.http.tls import TlsContext
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT
 from headway.serving.protocol.errors import RequestError, error_message, request_error

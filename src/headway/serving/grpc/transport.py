@@ -9,7 +9,7 @@ from typing import Any
 from headway.core.plugins import load_sibling
 from headway.serving.auth.authenticator import Authenticator
 from headway.serving.batching.data_plane import DataPlane
-from headway.serving.http.listener import TlsContext
+from headway.serving.http.tls import TlsContext
 from headway.serving.repository import ModelRepository
 
 

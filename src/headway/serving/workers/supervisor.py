@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from headway.core.config import Config
 from headway.core.errors import EngineError
@@ -50,19 +50,22 @@ _SPARE_S = 5.0  # for a worker to end, beyond the time that its requests may tak
 _log = logging.getLogger(__name__)
 
 
+class Companion(NamedTuple):
+    """A process of another kind that runs as long as the server: its name for messages, what it runs, its socket."""
+
+    name: str
+    run: Callable[[Channel], object]
+    listening: socket.socket
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ChildProcess:
-    """A forked process and its channel, which closes when it ends. `number` is that of a worker, None for the log."""
+    """A forked process and its channel, which closes when it ends; `name` is for messages."""
 
-    number: int | None
+    name: str
     pid: int
     channel: Channel
     born: float = field(default_factory=monotonic)
-
-    @property
-    def name(self) -> str:
-        """Name for messages."""
-        return "the log process" if self.number is None else f"worker {self.number}"
 
     def kill(self) -> None:
         """Kill the process; it must still be waited for."""
@@ -75,9 +78,7 @@ class ChildProcess:
         return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def fork(
-    number: int | None, run: Callable[[Channel], object], *, close: Iterable[Channel | socket.socket]
-) -> ChildProcess:
+def fork(name: str, run: Callable[[Channel], object], *, close: Iterable[Channel | socket.socket]) -> ChildProcess:
     """Fork a child that runs a function with its end of the channel, and then exits.
 
     `close` lists what the child does not need.
@@ -91,7 +92,7 @@ def fork(
         _run_child(run, theirs, (ours, *close))
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
-    return ChildProcess(number, pid, ours)
+    return ChildProcess(name, pid, ours)
 
 
 def _run_child(
@@ -121,13 +122,29 @@ def _run_child(
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """The place of a worker, or of the log writer (number None): its process, and when the next one is started."""
+    """The place of a worker, of the log writer or of a companion: its process, and when the next one is started.
+
+    The log writer and a companion have no number.
+    """
 
     number: int | None
+    companion: Companion | None = None
     child: ChildProcess | None = None
     ready: bool = False
     early_deaths: int = 0
     due: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        if self.companion:
+            return self.companion.name
+        return "the log process" if self.number is None else f"worker {self.number}"
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the server begins, and a stop goes on to the log, only with this process."""
+        return self.number is not None or self.companion is not None
 
     def release(self, child: ChildProcess) -> float:
         """Free the slot; returns the seconds until a restart, which grow if processes die soon after their start."""
@@ -141,7 +158,13 @@ class _Slot:
 class Supervisor:
     """Runs workers until a signal stops it."""
 
-    def __init__(self, config: Config, references: Sequence[str], bound: Sequence[list[socket.socket]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        references: Sequence[str],
+        bound: Sequence[list[socket.socket]],
+        companions: Sequence[Companion] = (),
+    ) -> None:
         workers = len(bound)
         self._config = config
         self._bound = bound
@@ -158,7 +181,11 @@ class Supervisor:
         self._log_writer = LogWriter(config, self._buffers, lost=own.lost, aside=own.aside) if self._buffers else None
         self._deployed: dict[str, str | None] = dict.fromkeys(references)
         self._workers = [_Slot(number) for number in range(workers)]
-        self._slots = [*self._workers, *([_Slot(None)] if self._buffers else [])]
+        self._slots = [
+            *self._workers,
+            *([_Slot(None)] if self._buffers else []),
+            *(_Slot(None, companion) for companion in companions),
+        ]
         self._dispatcher = Dispatcher()
         self._signals: list[signal.Signals] = []
         self._started = self._stopping = False
@@ -168,7 +195,7 @@ class Supervisor:
     def run(self, announce: Callable[[str], object]) -> signal.Signals:
         """Serve until a signal, and return it once all processes have ended.
 
-        Announces what is served when all workers are ready. Raises the error that kept a worker from starting.
+        Announces what is served when all workers and companions are ready. Raises what kept one of them from starting.
         """
         with self._receiving_signals():
             try:
@@ -184,7 +211,7 @@ class Supervisor:
     def _start(self) -> None:
         for slot in self._slots:
             self._fork(slot)
-        while not self._signals and not all(slot.ready for slot in self._workers):
+        while not self._signals and not all(slot.ready for slot in self._slots if slot.is_awaited):
             self._step()
             if self._failed:
                 raise self._failed
@@ -205,7 +232,8 @@ class Supervisor:
                 received = self._signal_reader.recv(64)
                 self._signals += [signal.Signals(number) for number in received if number in _STOP_SIGNALS]
         for slot in [slot for slot in free if slot.due <= monotonic()]:
-            self._counters[LOGS if slot.number is None else WORKERS] += 1
+            if slot.companion is None:
+                self._counters[LOGS if slot.number is None else WORKERS] += 1
             self._fork(slot)
 
     def _receive(self, slot: _Slot, channel: Channel) -> None:
@@ -240,7 +268,7 @@ class Supervisor:
         self._dispatcher.remove(child.channel)
         if self._stopping:
             return
-        if not self._started and slot.number is not None:
+        if not self._started and slot.is_awaited:
             self._failed = self._reason or EngineError(f"{child.name} {how} before it was ready")
             return
         when = f"in {pause:g} s" if pause else "now"
@@ -252,9 +280,11 @@ class Supervisor:
     def _fork(self, slot: _Slot) -> None:
         channels = [other.child.channel for other in self._slots if other.child]
         theirs = [opened for number, bound in enumerate(self._bound) for opened in bound if number != slot.number]
+        companion = slot.companion
+        theirs += [other.companion.listening for other in self._slots if other is not slot and other.companion]
         slot.child = fork(
-            slot.number,
-            lambda channel: self._run_child(slot.number, channel),
+            slot.name,
+            companion.run if companion else lambda channel: self._run_child(slot.number, channel),
             close=[self._signal_reader, self._signal_writer, *channels, *theirs],
         )
 
@@ -285,11 +315,12 @@ class Supervisor:
         """Let the workers answer what is in flight, then flush the log to disk."""
         self._stopping, settings = True, self._config.serve
         close_sockets([opened for bound in self._bound for opened in bound])
-        for slot in self._workers:
+        awaited = [slot for slot in self._slots if slot.is_awaited]
+        for slot in awaited:
             if slot.child:
                 slot.child.channel.send(Shutdown())
         ends = monotonic() + settings.shutdown_delay_s + settings.drain_s + _SPARE_S
-        while children := [slot.child for slot in self._workers if slot.child]:
+        while children := [slot.child for slot in awaited if slot.child]:
             if self._failed or len(self._signals) > 1 or monotonic() > ends:
                 for child in children:
                     child.kill()

@@ -25,8 +25,9 @@ from headway.serving.feed_listener import FeedListener
 from headway.serving.grpc.transport import ServerContext, open_grpc
 from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.labels import LabelCollector
-from headway.serving.http.listener import Listener, allow_files, tls_from_config
+from headway.serving.http.listener import Listener, allow_files
 from headway.serving.http.routes import BodyDecoder, Routes
+from headway.serving.http.tls import tls_from_config
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.registry_watcher import FED_POLL_S, POLL_S, REMOTE_POLL_S, RegistryWatcher
