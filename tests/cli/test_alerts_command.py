@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.monitoring import rollouts
-from tests.monitoring.alerts import projects
+from tests.monitoring.alerts import alerting_projects as projects
 from tests.monitoring.alerts.places import http_site, until
 
 from headway.cli import main as cli

@@ -225,6 +225,24 @@ def test_only_a_job_that_may_retrain_by_itself_has_the_key_of_the_publisher(tmp_
     assert "flights-publisher" not in str(job(documents, "watch"))
 
 
+@pytest.mark.parametrize(
+    ("toml", "signs"),
+    [("", False), ('[retrain]\nmode = "auto"\n', True), ('[personal]\nretention = "90d"\n', True)],
+)
+def test_one_job_may_do_the_work_of_a_schedule_and_signs_only_what_it_must(tmp_path, toml, signs):
+    documents = watched(tmp_path, toml=toml, run_schedule="0 3 * * *")
+    names = [document["metadata"]["name"] for document in documents if document["kind"] == "CronJob"]
+    assert names == ["flights-run"]
+    pod = job(documents, "run")
+    assert pod["containers"][0]["args"] == ["run", "--once", "--if-due", "--project", "/etc/headway-project"]
+    assert ("flights-publisher" in str(pod)) == signs
+
+
+def test_two_jobs_that_retrain_are_refused():
+    with pytest.raises(ConfigError, match="headway run retrains as well"):
+        workload(watch_image=IMAGE, store=SHARED, retrain_schedule="0 4 * * *", run_schedule="0 3 * * *")
+
+
 @pytest.mark.parametrize("source", ["table.parquet", "tables", "sqlite:///flights.db", "duckdb:///flights.duckdb"])
 def test_a_job_cannot_read_a_table_on_this_machine(tmp_path, source):
     with pytest.raises(ConfigError, match=r"a pod cannot read '.*', a file of this machine") as error:
@@ -281,6 +299,8 @@ def test_a_password_does_not_get_into_a_config_map(tmp_path):
         ("watch_schedule", "daily", "five fields of cron"),
         ("retrain_schedule", "daily", "five fields of cron"),
         ("retrain_schedule", "0 4 * * *", "--watch-image IMAGE"),
+        ("run_schedule", "daily", "five fields of cron"),
+        ("run_schedule", "0 3 * * *", "--watch-image IMAGE"),
         ("job_memory", "2", "such as 512Mi"),
         ("follow", "flights@live", "set state and blobs in [store]"),
         ("monitoring_namespace", "-", "small letters"),

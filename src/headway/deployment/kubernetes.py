@@ -36,6 +36,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "watch_image": (_IMAGE, "REGISTRY/NAME@sha256:..., or REGISTRY/NAME:TAG"),
     "watch_schedule": (_CRON, "five fields of cron, such as '0 3 * * *'"),
     "retrain_schedule": (_CRON, "five fields of cron, such as '0 4 * * *'"),
+    "run_schedule": (_CRON, "five fields of cron, such as '0 3 * * *'"),
     "cpu": (_CPU, "cores, such as 2 or 500m"),
     "memory": (_MEMORY, "such as 512Mi or 2Gi"),
     "job_memory": (_MEMORY, "such as 512Mi or 2Gi"),
@@ -72,6 +73,8 @@ class Workload(Record, frozen=True, kw_only=True):
         Image with the extra lab, in which `headway watch` runs by a schedule; empty: no CronJob.
     retrain_schedule
         Schedule of `headway retrain` in the same image; empty: no CronJob of it.
+    run_schedule
+        Schedule of `headway run --once` in the same image, in place of the CronJob that watches; empty: none.
     job_memory
         Memory of the pods of these CronJobs.
     s3_endpoint
@@ -92,6 +95,7 @@ class Workload(Record, frozen=True, kw_only=True):
     watch_image: str = ""
     watch_schedule: str = "0 3 * * *"
     retrain_schedule: str = ""
+    run_schedule: str = ""
     job_memory: str = "2Gi"
     follow: str = ""
     store: StoreSection = StoreSection()
@@ -114,11 +118,16 @@ class Workload(Record, frozen=True, kw_only=True):
                 where="--max-replicas",
                 hint=f"{self.replicas} or more",
             )
-        if self.retrain_schedule and not self.watch_image:
+        for field in ("retrain_schedule", "run_schedule"):
+            if getattr(self, field) and not self.watch_image:
+                raise ConfigError(
+                    "no image is named in which to do that",
+                    where=_flag(field),
+                    hint="--watch-image IMAGE, with the extra lab",
+                )
+        if self.retrain_schedule and self.run_schedule:
             raise ConfigError(
-                "no image is named in which to retrain",
-                where="--retrain-schedule",
-                hint="--watch-image IMAGE, with the extra lab",
+                "headway run retrains as well", where="--retrain-schedule", hint="leave out --retrain-schedule"
             )
         if self.follow and not (self.store.state and self.store.blobs):
             raise ConfigError(
@@ -385,12 +394,22 @@ def jobs(workload: Workload, config: Config) -> Iterator[Json]:
     _expect_shared_source(config)
     yield _project(workload, config)
     watch = ["watch", "--source", "log", "--every", "1d", "--project", _PROJECT]
-    yield _cron_job(workload, "watch", workload.watch_schedule, _job_pod(workload, "watch", watch))
+    work = {"watch": (workload.watch_schedule, watch)}
     if workload.retrain_schedule:
-        pod = _job_pod(workload, "retrain", ["retrain", "--project", _PROJECT])
-        if config.retrain.mode == "auto":
+        work["retrain"] = workload.retrain_schedule, ["retrain", "--project", _PROJECT]
+    if workload.run_schedule:
+        work = {"run": (workload.run_schedule, ["run", "--once", "--if-due", "--project", _PROJECT])}
+    for name, (schedule, arguments) in work.items():
+        pod = _job_pod(workload, name, arguments)
+        if name != "watch" and needs_publisher_key(workload, config):
             pod = _with_publisher_key(workload, pod)
-        yield _cron_job(workload, "retrain", workload.retrain_schedule, pod)
+        yield _cron_job(workload, name, schedule, pod)
+
+
+def needs_publisher_key(workload: Workload, config: Config) -> bool:
+    """Return whether a job signs what it does: a promotion, or the proof of an erasure."""
+    promotes = bool(workload.retrain_schedule or workload.run_schedule) and config.retrain.mode == "auto"
+    return promotes or bool(workload.run_schedule and config.personal.retention)
 
 
 def _expect_shared_source(config: Config) -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.monitoring import rollouts
-from tests.monitoring.alerts import projects
-from tests.monitoring.alerts.projects import report
+from tests.monitoring.alerts import alerting_projects as projects
+from tests.monitoring.alerts.alerting_projects import report
 
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.monitoring import Ticket

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.monitoring import rollouts
-from tests.monitoring.alerts import projects
+from tests.monitoring.alerts import alerting_projects as projects
+from tests.monitoring.alerts.alerting_projects import report
 from tests.monitoring.alerts.places import Site, http_site, until
-from tests.monitoring.alerts.projects import report
 
 from headway.core.alerting import AlertLog
 from headway.core.errors import LeaseHeld

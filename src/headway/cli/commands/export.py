@@ -47,6 +47,7 @@ def plugin(
     watch_image: str = "",
     watch_schedule: str = "0 3 * * *",
     retrain_schedule: str = "",
+    run_schedule: str = "",
     job_memory: str = "2Gi",
     follow: bool = False,
     port: int = images.PORT,
@@ -112,6 +113,9 @@ def plugin(
         For kubernetes: its schedule, as cron writes it.
     retrain_schedule
         For kubernetes and podman: schedule of a second job, `headway retrain`, in the same image; default: none.
+    run_schedule
+        For kubernetes and podman: schedule of a job `headway run --once`, which watches, retrains and alerts, in place
+        of these two; default: none.
     job_memory
         Memory of the pods of these jobs.
     follow
@@ -154,6 +158,7 @@ def plugin(
         watch_image=watch_image,
         watch_schedule=watch_schedule,
         retrain_schedule=retrain_schedule,
+        run_schedule=run_schedule,
         job_memory=job_memory,
         follow=pointer if follow else "",
         store=settings.store,
@@ -220,7 +225,7 @@ def _notes(workload: kubernetes.Workload, settings: Config, *, by_podman: bool) 
         secrets[workload.keys_secret] = "--from-file=keys.toml"
     if workload.store != StoreSection():
         secrets[kubernetes.store_secret(workload)] = "--from-env-file=store.env"
-    if workload.retrain_schedule and settings.retrain.mode == "auto":
+    if kubernetes.needs_publisher_key(workload, settings):
         secrets[kubernetes.publisher_secret(workload)] = "--from-file=publisher.pem"
     for name, option in secrets.items():
         yield f"needs: the Secret {name}" if by_podman else f"needs: kubectl create secret generic {name} {option}"

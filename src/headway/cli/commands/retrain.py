@@ -17,7 +17,7 @@ from headway.cli.main import AsJson, ProjectFolder
 from headway.core.contracts import Lease
 from headway.core.errors import ConfigError
 from headway.core.monitoring import Ticket
-from headway.core.training import Promotion, PromotionStatus
+from headway.core.training import Promotion, PromotionStatus, Retraining
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.retraining import promotion
 from headway.optimization import training
@@ -82,24 +82,44 @@ def plugin(
     if through == "live" and not why:
         raise ConfigError("to skip the canary rollout, give a reason for the history", hint='--why "..."')
     who = who or getuser()
+    outcome, made, code = act(
+        opened, recalibrate=recalibrate, until=until, at_once=through == "live", follow=follow, who=who, why=why
+    )
     judged: list[RenderableType] = []
-    code = None
-    if promotion.running_rollout(opened):
-        outcome = _continue(opened, at_once=through == "live", follow=follow, who=who, why=why)
-    else:
-        with nullcontext() if opened.config.retrain.mode == "suggest" else opened.lease("retrain") as lease:
-            outcome = _start(opened, lease, recalibrate=recalibrate, until=until, who=who, why=why)
-        verdict = outcome.retraining.search_result.winner.verdict if outcome.retraining else None
-        if outcome.retraining and verdict:
-            judged = [Text(outcome.retraining.message), render_rules(verdict)]
-        if outcome.status == "rolling out" and follow:
-            outcome = pipeline.follow_promotion(opened, callback=print_status)
-        if verdict and outcome.status == "not better":
-            code = OF_ANSWER[verdict.answer]
+    if made and (verdict := made.search_result.winner.verdict):
+        judged = [Text(made.message), render_rules(verdict)]
     pipeline.send_lineage(opened, callback=print_status)
     start_delivery(opened.config)
     print_result(outcome, Group(*judged, *_status_lines(outcome)), json=json)
-    return OF_PROMOTION[outcome.status] if code is None else code
+    return code
+
+
+def act(
+    project: Project,
+    *,
+    recalibrate: bool = False,
+    until: datetime | None = None,
+    at_once: bool = False,
+    follow: bool = False,
+    who: str,
+    why: str,
+) -> tuple[Promotion, Retraining | None, int]:
+    """Act on the open ticket, or continue the rollout of the last retraining.
+
+    Returns where the promotion stands, the retraining if one was made, and the exit code. In mode `suggest` nothing is
+    trained and nothing moves.
+    """
+    if promotion.running_rollout(project):
+        outcome = _continue(project, at_once=at_once, follow=follow, who=who, why=why)
+        return outcome, None, OF_PROMOTION[outcome.status]
+    with nullcontext() if project.config.retrain.mode == "suggest" else project.lease("retrain") as lease:
+        outcome = _start(project, lease, recalibrate=recalibrate, until=until, who=who, why=why)
+    made = outcome.retraining
+    verdict = made.search_result.winner.verdict if made else None
+    if outcome.status == "rolling out" and follow:
+        outcome = pipeline.follow_promotion(project, callback=print_status)
+    code = OF_ANSWER[verdict.answer] if verdict and outcome.status == "not better" else OF_PROMOTION[outcome.status]
+    return outcome, made, code
 
 
 def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Promotion:

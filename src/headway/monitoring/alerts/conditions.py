@@ -14,7 +14,7 @@ from typing import get_args
 from headway.core.errors import HeadwayError, StoreUnavailable
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport, Ticket
-from headway.core.record import digest_of, read
+from headway.core.record import digest_of, kind_of, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.schedule import TaskRun
@@ -28,7 +28,7 @@ BURNING = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
 """Burn rate and the two windows that must exceed it; chapter 5 of Google's Site Reliability Workbook."""
 CONTRACT = "contract"
 FAILING = "contract.failing"
-MAX_REPORTS, MAX_EVIDENCE = 200, 500
+MAX_REPORTS, MAX_PAGES = 200, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,8 @@ class Facts:
     def reports(self) -> list[MonitoringReport]:
         """Return the last report on each ended period of the live release, in the order of time."""
         found: dict[tuple[str, str, str], MonitoringReport] = {}
-        for report in self.project.records(MonitoringReport)[-MAX_REPORTS:]:
+        saved = self.project.state.recent(kind_of(MonitoringReport), name=self.project.name, limit=MAX_REPORTS)
+        for report in (read(MonitoringReport, one.content) for one in reversed(saved)):
             if self._is_about_live(report) and report.is_complete:
                 found[report.source, report.since, report.until] = report
         return sorted(found.values(), key=lambda report: report.until)
@@ -102,12 +103,16 @@ class Facts:
     @cached_property
     def failing_rows(self) -> tuple[float, int, str] | None:
         """Share of rows that broke the contract in the last check, the number of rows, and the time."""
-        contents = self.project.state.records("evidence", name=self.project.name)[-MAX_EVIDENCE:]
-        marked = (content for content in reversed(contents) if FAILING.encode() in content)
-        for evidence in (read(Evidence, content) for content in marked):
-            measured = evidence.find(FAILING)
-            if evidence.period == CONTRACT and measured is not None:
-                return measured.value, measured.n_rows, evidence.at
+        before = 0
+        for _ in range(MAX_PAGES):
+            page = self.project.state.recent("evidence", name=self.project.name, before=before)
+            for evidence in (read(Evidence, one.content) for one in page if FAILING.encode() in one.content):
+                measured = evidence.find(FAILING)
+                if evidence.period == CONTRACT and measured is not None:
+                    return measured.value, measured.n_rows, evidence.at
+            before = page[-1].position if page else 1
+            if before <= 1:
+                break
         return None
 
     @cached_property

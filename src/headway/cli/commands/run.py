@@ -1,0 +1,204 @@
+"""Run the work of a schedule: import labels, check, watch, retrain, erase by retention, and send alerts."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from getpass import getuser
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from headway import pipeline
+from headway.cli.commands import retrain
+from headway.cli.commands.watch import NO_WINDOW
+from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
+from headway.cli.main import AsJson, ProjectFolder
+from headway.core.errors import ConfigError, HeadwayError, LeaseHeld
+from headway.core.schedule import TaskOutcome, TaskRun
+from headway.data.sampled import open_for_checks
+from headway.monitoring.erasure.erase import ErasureRequest
+from headway.monitoring.labeling.imports import import_labels
+from headway.monitoring.schedule import Scheduler
+from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run
+from headway.registry.project import Project, open_project
+from headway.reporting.console import print_result, print_status
+from headway.serving.telemetry.logs import log_to_stderr
+
+Result = tuple[TaskOutcome, str]
+
+
+def plugin(
+    *,
+    every: str = "",
+    once: Annotated[bool, Parameter(negative=())] = False,
+    task: str = "",
+    if_due: Annotated[bool, Parameter(negative=())] = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
+) -> int:
+    """Repeat the tasks of [schedule] and send alerts, until SIGTERM or Ctrl-C; with --once, run each once.
+
+    Each task runs in a process of its own, and no two of a kind at a time, on all machines that share the store. How
+    it ended is saved; one that fails stops no other. Exit 0 all did their work, 1 one failed.
+
+    Example: headway run --every 1d --project headway-demo
+    Example: headway run --once --project headway-demo
+
+    Parameters
+    ----------
+    every
+        Interval of each task, such as 1d, 12h or 30m; default: [schedule] every.
+    once
+        Run every task now, one after the other, send alerts, and end: for cron and other schedulers.
+    task
+        Run only this task, in this process: labels, check, watch, retrain or erase.
+    if_due
+        Skip a task that was begun within its interval, on any machine. A task that is skipped, or that another process
+        does, ends with exit code 3.
+    """
+    opened = open_project(project, flags={"schedule.every": every} if every else None)
+    for each in opened.config.schedule.tasks:
+        interval_of(opened.config.schedule, each)  # a wrong interval is refused before anything runs
+    skipped = dict(_left_out(opened))
+    if task:
+        return _run_task(opened, task, if_due=if_due, skipped=skipped, json=json)
+    tasks = [name for name in opened.config.schedule.tasks if name not in skipped]
+    for name, reason in skipped.items():
+        print_status(f"{name} is left out: {reason}")
+    if not tasks:
+        raise ConfigError("the schedule has no task", where="[schedule] tasks", hint="headway config --why schedule")
+
+    def command(name: str) -> list[str]:
+        words = ["run", "--task", name, "--project", str(project.resolve())]
+        words += [*(["--every", every] if every else []), *(["--if-due"] if if_due or not once else [])]
+        return [sys.executable, "-m", "headway.cli", *words, *(["--json"] if json else [])]
+
+    with log_to_stderr(opened.config.serve.log_format):
+        scheduler = Scheduler(opened, tasks, command)
+        if not once:
+            intervals = [f"{name} every {_words(interval_of(opened.config.schedule, name))}" for name in tasks]
+            print_status(f"running {', '.join(intervals)}; alerts: {len(opened.config.alert.rules)} rules")
+            scheduler.run()
+            return PASS
+        began = datetime.now(UTC)
+        scheduler.run_once()
+    runs = [run for run in (last_run(opened, name) for name in tasks) if run]
+    failed = [run for run in runs if run.outcome == "failed" and datetime.fromisoformat(run.ended_at) >= began]
+    return FAIL if failed else PASS
+
+
+def _words(interval: timedelta) -> str:
+    minutes = int(interval.total_seconds()) // 60
+    unit, name = (1440, "d") if not minutes % 1440 else (60, "h") if not minutes % 60 else (1, "m")
+    return f"{minutes // unit}{name}"
+
+
+def _left_out(project: Project) -> Iterator[tuple[str, str]]:
+    """Yield the tasks that have nothing to do, with the reason."""
+    config = project.config
+    if not config.schedule.labels:
+        yield "labels", "[schedule] labels names no file"
+    if not config.data.source:
+        yield "check", "[data] source names no table"
+    if config.model.scores:
+        yield "retrain", "the scores are those of another system"
+    if not config.personal.retention:
+        yield "erase", "[personal] retention is empty"
+
+
+def _run_task(project: Project, task: str, *, if_due: bool, skipped: Mapping[str, str], json: bool) -> int:
+    """Run one task while its lease is held, and save how it ended."""
+    if task not in TASKS:
+        raise ConfigError(f"no task {task!r}", where="--task", hint=f"one of: {', '.join(TASKS)}")
+    if task in skipped:
+        raise ConfigError(f"{task} has nothing to do: {skipped[task]}", where="[schedule]")
+    try:
+        with project.lease(f"task {task}") as lease:
+            started_at = datetime.now(UTC)
+            if if_due and due_at(project, task, now=started_at) > started_at:
+                return UNDECIDED
+            outcome, message = _attempt(project, task)
+            lease.expect_held()
+            run = save_run(project, task, started_at=started_at, outcome=outcome, message=message)
+    except LeaseHeld as error:
+        print_status(str(error))
+        return UNDECIDED
+    print_result(run, _line(run), json=json)
+    return FAIL if outcome == "failed" else PASS
+
+
+def _attempt(project: Project, task: str) -> Result:
+    """Do the work of a task; an error is its result."""
+    try:
+        return TASKS[task](project)
+    except LeaseHeld as error:
+        return "attention", f"not done now: {error.what}"
+    except HeadwayError as error:
+        return "failed", f"{error.what}{f'; try: {error.hint}' if error.hint else ''}"
+    except Exception as error:  # noqa: BLE001 - the project's own code, or a defect: it stops no other task
+        traceback.print_exc()
+        return "failed", f"unexpected error: {type(error).__name__}"
+
+
+def _line(run: TaskRun) -> str:
+    return f"{run.task} {run.outcome}: {run.message}"
+
+
+def _labels(project: Project) -> Result:
+    found = import_labels(project, who=getuser())
+    if not found.files:
+        return "done", "no new file of labels"
+    unknown = f"; {found.unknown:,} keys belong to no logged request" if found.unknown else ""
+    return "attention" if unknown else "done", f"{found.labels:,} labels of {found.files:,} new files{unknown}"
+
+
+def _check(project: Project) -> Result:
+    with open_for_checks(project.config) as dataset:
+        found = pipeline.assess(project, dataset, who=getuser())
+    findings = [finding for finding in found.now.findings if finding.severity == "stop"]
+    text = f"assessment {found.now.number}"
+    if found.same:
+        text += ", nothing has changed"
+    elif found.now.why:
+        text += f" was opened: {'; '.join(finding.message for finding in found.now.why)}"
+    if findings:
+        text += f"; {len(findings)} findings need a decision: {findings[0].message}"
+    return "attention" if findings else "done", text
+
+
+def _watch(project: Project) -> Result:
+    settings = project.config.schedule
+    reports = pipeline.watch(project, every=settings.window, source=settings.source, callback=print_status)
+    ended = [report for report in reports if report.is_complete]
+    if not ended:
+        return "done", reports[-1].message if reports else NO_WINDOW
+    needs = ended[-1].status in ("degraded", "unknown") or ended[-1].ticket is not None
+    return "attention" if needs else "done", ended[-1].message
+
+
+def _retrain(project: Project) -> Result:
+    outcome, _, _ = retrain.act(project, who=getuser(), why="")
+    pipeline.send_lineage(project, callback=print_status)
+    done = outcome.status in ("no proposal", "live", "rolling out")
+    return "done" if done else "attention", f"{outcome.status}: {' '.join(outcome.message.split())}"
+
+
+def _erase(project: Project) -> Result:
+    retention = project.config.personal.retention
+    request = ErasureRequest(older=retention, who=getuser(), why="retention")
+    erasure = pipeline.erase(project, request)
+    rows = f"{erasure.rows:,} rows older than {retention} were erased"
+    return "done" if erasure.is_complete else "attention", rows
+
+
+TASKS: Mapping[str, Callable[[Project], Result]] = {
+    "labels": _labels,
+    "check": _check,
+    "watch": _watch,
+    "retrain": _retrain,
+    "erase": _erase,
+}
