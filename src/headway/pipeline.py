@@ -21,6 +21,7 @@ from headway.batch.compute import open_workers
 from headway.batch.journal import Receipt
 from headway.batch.scorer import Progress
 from headway.core import plugins
+from headway.core.approval import ApprovalOutcome
 from headway.core.comparison import PointComparison
 from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
@@ -62,7 +63,7 @@ from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
-from headway.monitoring import monitor
+from headway.monitoring import completion, monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
 from headway.monitoring.assessment.history import open_assessed_dataset
@@ -469,6 +470,30 @@ def release(project: Project, result: SearchResult, *, who: str, why: str = "", 
         If the verdict is not pass and was not overridden.
     """
     return release_winner(project, result, who=who, why=why, override=override)
+
+
+def complete_approvals(project: Project, *, callback: Callback = lambda _: None) -> list[ApprovalOutcome]:
+    """Complete what people approved, with the publisher's key of this machine; return what became of each approval."""
+    check = partial(expect_unchanged, project)
+    return completion.complete_approvals(project, callback=callback, check_search=check)
+
+
+def follow_approvals(
+    project: Project, *, unpublished: bool = False, overrides: bool = False, callback: Callback
+) -> None:
+    """Complete approvals as they come, until the process ends.
+
+    Parameters
+    ----------
+    unpublished : bool
+        Also sign winners of searches and retrained models, whose records anybody wrote who writes to the store.
+    overrides : bool
+        Also what the judge did not pass.
+    """
+    check = partial(expect_unchanged, project)
+    completion.follow_approvals(
+        project, unpublished=unpublished, overrides=overrides, callback=callback, check_search=check
+    )
 
 
 def load(project: Project, reference: str) -> tuple[Bundle, Engine]:

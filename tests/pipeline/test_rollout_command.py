@@ -11,7 +11,9 @@ from tests.monitoring import rollouts
 
 from headway.cli import main as cli
 from headway.monitoring import rollout as control
+from headway.monitoring.approvals import pending_releases, save_decision
 from headway.monitoring.prediction_log import LabelReader
+from headway.registry.sign import init_operator_keys
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +21,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def project(tmp_path):
     """Yield a project with a live release, and the digest of another release."""
-    opened = rollouts.project(tmp_path)
+    toml = rollouts.TOML.replace("[trust]", '[trust]\noperator_key = "keys/operator.pem"')
+    opened = rollouts.project(tmp_path, toml=toml)
     rollouts.live(opened, rollouts.release(made_at="1"))
     yield opened, rollouts.publish(opened, rollouts.release(made_at="2"))
     opened.state.close()
@@ -141,3 +144,35 @@ def test_a_file_without_valid_labels_is_an_error(run, project, tmp_path, text, m
     (tmp_path / "l.csv").write_text(text)
     code, _, err = run("labels", "add", tmp_path / "l.csv", "--project", tmp_path)
     assert code == cli.USAGE and message in err
+
+
+@pytest.mark.slow
+def test_an_operator_s_key_rolls_back_and_does_nothing_else(run, project):
+    opened, _ = project
+    registry = opened.registry
+    rollouts.live(opened, rollouts.release(made_at="2"))
+    rollback = ("rollout", "rollback", "--project", opened.config.folder, "--why", "slow", "--key", "operator")
+    assert run(*rollback)[0] == cli.USAGE
+    init_operator_keys(registry.operator_key, registry.operator_keys, trusted_keys=registry.trusted_keys, comment="b")
+    registry.publisher_key.unlink()
+    code, out, _ = run(*rollback)
+    assert code == cli.PASS and "flights@live is now at release" in out
+    assert opened.registry.head("flights@live").number == 3
+    code, _, err = run("rollout", "advance", "--project", opened.config.folder, "--why", "x", "--key", "operator")
+    assert code == cli.USAGE and "can only roll back" in err
+
+
+@pytest.mark.slow
+def test_approvals_are_completed_by_the_command_of_the_publisher(run, project):
+    opened, _ = project
+    registry, folder = opened.registry, opened.config.folder
+    init_operator_keys(registry.operator_key, registry.operator_keys, trusted_keys=registry.trusted_keys, comment="b")
+    code, _, err = run("release", "--approved", "--project", folder)
+    assert code == cli.FAIL and "no approval of flights waits" in err
+    digest = rollouts.publish(opened, rollouts.release(made_at="9"))
+    (found,) = [one for one in pending_releases(opened) if one.subject == digest]
+    save_decision(opened, found, approved=True, who="ada", why="good")
+    code, out, _ = run("release", "--approved", "--project", folder, "--json")
+    assert code == cli.PASS and json.loads(out)[0]["completed"] and registry.head("flights@live").release == digest
+    code, _, err = run("release", "--follow", "--project", folder)
+    assert code == cli.USAGE and "only approvals can be followed" in err

@@ -11,8 +11,8 @@ from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
 from headway.core.sections import PolicySection
-from headway.core.verdict import Rule, Verdict
-from headway.registry.judge import feasible, judge, override_verdict
+from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.registry.judge import feasible, judge, override_verdict, rows_needed
 
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
 
@@ -336,3 +336,39 @@ def test_an_additional_slice_never_turns_a_fail_into_a_pass(found, limit):
 def test_rounding_errors_are_shown_as_zero():
     verdict = judge(evidence(seen(value=-5.3e-17, se=1e-17)), policy(at_most()))
     assert "is 0 (95 % interval 0 to 0;" in verdict.rule_results[0].message
+
+
+@pytest.mark.parametrize(
+    ("result", "rows"),
+    [
+        ({"groups_needed": 30}, 1000),
+        ({"groups_needed": 20}, 100),
+        ({"groups_needed": None}, None),
+        ({"groups_needed": 30, "answer": "pass"}, None),
+        ({"groups_needed": 30, "measurement": None}, None),
+        ({"groups_needed": None, "validity": "anytime"}, 6000),
+        ({"groups_needed": None, "validity": "anytime", "value": 0.012}, None),
+        ({"groups_needed": None, "validity": "anytime", "value": 0.01}, None),
+        ({"groups_needed": None, "validity": "anytime", "value": 0.02, "low": 0.005}, 2500),
+    ],
+)
+def test_the_rows_that_would_decide_are_those_of_the_missing_groups(result, rows):
+    fields = {"value": 0.005, "low": 0.0, "high": 0.015, "validity": "fixed", "groups_needed": None, **result}
+    found = Measurement(
+        name="ece",
+        value=fields["value"],
+        low=fields["low"],
+        high=fields["high"],
+        method="",
+        n_rows=2000,
+        n_groups=20,
+        validity=fields["validity"],
+    )
+    judged = RuleResult(
+        rule=Rule(measure="ece", at_most=0.01),
+        answer=result.get("answer", "undecided"),
+        message="",
+        measurement=result.get("measurement", found),
+        groups_needed=fields["groups_needed"],
+    )
+    assert rows_needed(judged) == rows

@@ -124,7 +124,7 @@ def expect_way_back(move: PointerUpdate, earlier: PointerUpdate | None, subject:
         f"{subject} is signed by {key}, an operator key, which may only point back at a release to which a trusted "
         f"publisher pointed {move.name}@{move.pointer} before, and end a canary",
         where=where,
-        hint="headway history; if nobody of yours signed it, remove that key from every list of operator keys",
+        hint="headway history; if you do not know who signed it, remove that key from every list of operator keys",
     )
 
 

@@ -181,6 +181,26 @@ def compare_with_limit(measurement: Measurement, limit: Limit, *, fewest_groups:
     )
 
 
+def rows_needed(result: RuleResult) -> int | None:
+    """Return about how many more rows would decide an undecided rule if the measured value is the true one.
+
+    None if more rows of this kind would not help, or it is not known. Groups are taken to be as large as those at hand,
+    and an interval that holds at any time to narrow with the square root of its rows.
+    """
+    found = result.measurement
+    if result.answer != "undecided" or found is None or not found.n_groups:
+        return None
+    needed = result.groups_needed
+    if needed is None and found.validity == "anytime":
+        limit = result.rule.at_most if result.rule.at_most is not None else result.rule.at_least or 0.0
+        gap = limit - found.value
+        ratio = abs(((found.high if gap > 0 else found.low) - found.value) / gap) if gap else math.inf
+        needed = math.ceil(found.n_groups * ratio**2) if ratio**2 <= MAX_GROUPS_RATIO else None
+    if needed is None:
+        return None
+    return math.ceil(max(needed - found.n_groups, 1) * found.n_rows / found.n_groups)
+
+
 def _combine(answers: Sequence[Answer]) -> Answer:
     if "fail" in answers:
         return "fail"

@@ -5,10 +5,13 @@ from __future__ import annotations
 from getpass import getuser
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from headway import pipeline
 from headway.cli.main import AsJson, ProjectFolder, SearchDigest
+from headway.core.errors import ConfigError, Refused
 from headway.monitoring.alerts.deliver import start_delivery
-from headway.registry.project import open_project
+from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.terminal import render_release
 
@@ -20,12 +23,17 @@ def plugin(
     who: str = "",
     why: str = "",
     override: str = "",
+    approved: bool = False,
+    follow: bool = False,
+    unpublished: bool = False,
+    overrides: bool = False,
     json: AsJson = False,
 ) -> None:
     """Sign the winner of a search and point `live` at it; refused (exit 1) unless its verdict is pass.
 
     Example: headway release --project headway-demo --why "first release"
     Example: headway release --project headway-demo --who ada --override "the storm days are known to be wrong"
+    Example: headway release --project headway-demo --approved
 
     Parameters
     ----------
@@ -35,8 +43,20 @@ def plugin(
         Reason, for the history.
     override
         Reason to release a winner whose verdict is not pass; signed with who, when and the verdict.
+    approved
+        Complete what people approved in the dashboard, with the publisher's key of this machine, and nothing else.
+    follow
+        With --approved: go on as approvals come, for releases that are signed already and for stages of rollouts.
+    unpublished
+        With --follow: also sign winners of searches and retrained models, which anybody who writes to the store made.
+    overrides
+        With --follow: also what the judge did not pass.
     """
     opened = open_project(project)
+    if not approved and (follow or unpublished or overrides):
+        raise ConfigError("only approvals can be followed", hint="headway release --approved --follow")
+    if approved:
+        return _complete(opened, follow=follow, unpublished=unpublished, overrides=overrides, json=json)
     search_result = pipeline.find_search(opened, search)
     if not override:
         pipeline.expect_unchanged(opened, search_result)
@@ -44,3 +64,17 @@ def plugin(
     pipeline.send_lineage(opened, callback=print_status)
     start_delivery(opened.config)
     print_result(published, render_release(published.move, published.key_setup.created), json=json)
+
+
+def _complete(project: Project, *, follow: bool, unpublished: bool, overrides: bool, json: bool) -> None:
+    """Complete approvals; raises Refused if none waits, or if none could be completed."""
+    if follow:
+        print_status("waiting for approvals; Ctrl-C ends this")
+        pipeline.follow_approvals(project, unpublished=unpublished, overrides=overrides, callback=print_status)
+    found = pipeline.complete_approvals(project, callback=print_status)
+    if not any(outcome.completed for outcome in found):
+        what = "; ".join(outcome.message for outcome in found) or f"no approval of {project.name} waits"
+        raise Refused(what, hint="the page Approve of headway ui shows what waits, and takes a new approval")
+    pipeline.send_lineage(project, callback=print_status)
+    start_delivery(project.config)
+    print_result([to_builtins(outcome) for outcome in found], "\n".join(one.message for one in found), json=json)
