@@ -110,10 +110,10 @@ def test_every_kind_of_action_is_listed_with_who_and_why(audited):
         "pointer": ["ann", "live was set", "a test"],
         "override": ["cat", "the judge lacks rows", "verdict: override"],
         "label": ["ben", "row 17: label 0 corrected to 1 by ben", "row 18: the label 0 confirmed by ben", "on paper"],
-        "quarantine": ["dan", "quarantine.released", "file.parquet"],
+        "quarantine": ["dan", "quarantine released", "file.parquet"],
         "erasure": ["eve", "a key was erased", "she asked"],
         "assessment": ["fay", "data were checked", "assessment 3, 5 rows"],
-        "key": ["robot", "key.created", "key.revoked"],
+        "key": ["robot", "key created", "key revoked"],
         "other": ["ann", "rollback", f"reason {N_ACTIONS - 1}"],
     }
     for kind, words in expected.items():

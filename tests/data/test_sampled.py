@@ -22,6 +22,7 @@ from headway.data import sampled
 from headway.data.check import run_checks
 from headway.data.context import CheckContext
 from headway.data.contract.check import check_contract
+from headway.data.contract.quarantine import decide_rows, list_quarantine
 from headway.data.labels.review import add_correction
 from headway.data.open import open_dataset
 from headway.data.provenance.fingerprint import table_digest
@@ -201,6 +202,23 @@ def test_corrected_labels_are_part_of_the_digest(tmp_path):
     state.close()
     after = opened(config).digest
     assert after != before and after == in_memory(config).digest == table_digest(in_memory(config).table)
+
+
+def test_discarded_rows_are_left_out_as_of_a_table_in_memory(tmp_path):
+    config = project(tmp_path)
+    before, n_rows = opened(config).digest, len(in_memory(config).table)
+    (tmp_path / "contract.toml").write_text('[columns.distance]\ntype = "number"\nminimum = -2.0\n')
+    check_contract(config)
+    state = open_state(config)
+    (file,) = list_quarantine(config)
+    decide_rows(config, state, file.file, [], "discarded", who="ann", why="a test")
+    state.close()
+    everything = in_memory(config)
+    assert len(everything.table) == n_rows - file.n_rows
+    found = opened(config)
+    assert found.digest == everything.digest != before
+    assert found.table["distance"].min() >= -2.0
+    assert found.table["distance"].is_in(everything.table["distance"]).all()
 
 
 CONTRACT = '[columns.distance]\ntype = "number"\nminimum = -2.0\n'

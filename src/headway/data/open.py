@@ -13,6 +13,7 @@ from headway.core.config import Config
 from headway.core.contracts import State
 from headway.core.dataset import Dataset, Roles
 from headway.core.provenance import TrackedData
+from headway.data.contract.quarantine import load_decisions
 from headway.data.dvc import tracked_files
 from headway.data.labels.corrections import apply_corrections, load_corrections
 from headway.data.parsing import parse_number_texts, replace_missing
@@ -39,28 +40,29 @@ class OpenedRows:
 
 
 def open_rows(config: Config, raw: pl.DataFrame, *, state: State | None = None) -> OpenedRows:
-    """Apply roles, `[personal]` and label corrections to the rows of a source; see `open_dataset`."""
+    """Apply roles, `[personal]` and label corrections to the rows of a source, without those that were discarded.
+
+    See `open_dataset`.
+    """
     roles = parse_roles(config.data)
     table, blanks = _as_numbers(add_derived_group(raw, config.data), roles, config)
     check_roles(table, roles, name=config.data.name)
     table, roles, done = apply_personal_policy(table, roles, config)
     table = apply_roles(table, config.data)
     corrected, corrections = apply_corrections(table, raw, config, load_corrections(config, state))
-    personal = {f"personal.{name}": action for name, action in done.items()}
-    return OpenedRows(
-        raw=raw,
-        table=corrected,
-        roles=roles,
-        target=table[roles.target],
-        changes={**personal, **corrections},
-        blanks=blanks,
-    )
+    target, changes = table[roles.target], {f"personal.{name}": action for name, action in done.items()} | corrections
+    kept = load_decisions(config, state).kept(corrected)
+    if kept is not None and not kept.all():
+        changes["rows.discarded"] = f"{len(kept) - kept.sum():,} rows in quarantine"
+        raw, corrected, target = raw.filter(kept), corrected.filter(kept), target.filter(kept)
+    return OpenedRows(raw=raw, table=corrected, roles=roles, target=target, changes=changes, blanks=blanks)
 
 
 def open_dataset(config: Config, *, rows: pl.DataFrame | None = None) -> Dataset:
     """Open the dataset that `[data]` declares.
 
-    Its roles are checked against its columns, `[personal]` is applied and labels are corrected.
+    Its roles are checked against its columns, `[personal]` is applied, labels are corrected, and rows that a person
+    discarded from quarantine are left out.
     `rows` is the table of the source if it was read already.
 
     Raises

@@ -23,6 +23,7 @@ from headway.core.arrays import Ints
 from headway.core.config import Config
 from headway.core.dataset import Dataset, SampledRows
 from headway.core.errors import ConfigError, DataError
+from headway.data.contract.quarantine import load_decisions
 from headway.data.contract.table_contract import load_project_contract
 from headway.data.labels.corrections import apply_corrections, load_corrections
 from headway.data.open import open_dataset, tracked_by_dvc
@@ -247,7 +248,7 @@ class _LargeTable:
     def _read(self, drawn: Drawn, n_buckets: int) -> Dataset:
         """Read all rows as they are opened, and return the drawn ones with the digest of all."""
         config, roles, name = self._config, self._roles, self._config.data.name
-        corrections = load_corrections(config)
+        corrections, decisions = load_corrections(config), load_decisions(config)
         digests, keeps = self._temporary("digest"), load_project_contract(config) is not None
         version = StreamedVersion(digests, n_rows=self._scan.n_rows)
         all_rows = self._temporary("all") if keeps else None
@@ -263,6 +264,9 @@ class _LargeTable:
                 table, roles, done = apply_personal_policy(table, self._roles, config)
                 table = apply_roles(table, config.data, is_part=True)
                 table, _ = apply_corrections(table, raw, config, corrections)
+                kept = decisions.kept(table)
+                if kept is not None:
+                    table, chosen = table.filter(kept), chosen.filter(kept)
             except DataError as error:
                 where = f"{error.where}, of the rows from {start + 1:,} on" if start else error.where
                 raise DataError(error.what, where=where, hint=error.hint) from error

@@ -19,6 +19,7 @@ from headway.core.assessment import Assessment
 from headway.core.erasure import ErasureProof, decode_erasure
 from headway.core.errors import HeadwayError
 from headway.core.labeling import Confirmation, Correction, describe_review
+from headway.core.quarantine import RowDecision
 from headway.core.record import Record, StoredRecordType
 from headway.core.release import PointerUpdate
 from headway.registry.project import Project
@@ -272,6 +273,25 @@ def _reviews(kind: type[Correction] | type[Confirmation]) -> Stream:
     return read
 
 
+def _decisions(project: Project, before: int) -> Iterator[Dated]:
+    for position, decided in _pages(project, RowDecision, before):
+        numbers = ", ".join(f"{number:,}" for number in decided.numbers[:5])
+        more = ", ..." if len(decided.numbers) > 5 else ""
+        yield (
+            position,
+            AuditEntry(
+                at=_utc(decided.at),
+                model=project.name,
+                kind="quarantine",
+                who=decided.who,
+                action=f"quarantine.{decided.decision}",
+                subject=decided.file,
+                reason=decided.why,
+                outcome=f"{len(decided.numbers):,} rows: {numbers}{more}",
+            ),
+        )
+
+
 def _assessments(project: Project, before: int) -> Iterator[Dated]:
     for position, found in _pages(project, Assessment, before):
         counts = ", ".join(f"{found.count(name):,} {name}" for name in ("stop", "undecided", "warn", "note"))
@@ -329,6 +349,7 @@ _STREAMS: Mapping[str, tuple[Stream, Sequence[Kind]]] = {
     "actions": (_actions, (*_OF_ACTIONS, "other")),
     "corrections": (_reviews(Correction), ("label",)),
     "confirmations": (_reviews(Confirmation), ("label",)),
+    "decisions": (_decisions, ("quarantine",)),
     "assessments": (_assessments, ("assessment",)),
     "erasures": (_erasures, ("erasure",)),
     "keys": (_keys, ("key",)),

@@ -18,6 +18,7 @@ from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
 from headway.core.training import Retraining
 from headway.core.verdict import EvaluatedVariant, Verdict
+from headway.data.personal.detection import PERSONAL
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.project import Project
@@ -333,7 +334,6 @@ def release_of_verdict(verdict: Verdict, made: Sequence[tuple[Verdict, str]]) ->
     return next((release for known, release in made if known == verdict), "")
 
 
-PERSONAL = ("D050", "D051", "D052", "D054")
 NOT_READ = "none: the model does not read it"
 _ROLES = {
     "target": "target",

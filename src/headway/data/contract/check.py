@@ -18,6 +18,7 @@ from headway.core.evidence import Finding
 from headway.core.record import Record
 from headway.data.context import CheckContext
 from headway.data.contract.discovery import discover_contract, rewritten_columns
+from headway.data.contract.quarantine import load_decisions
 from headway.data.contract.table_contract import TableContract, load_project_contract, parse_relation, save_contract
 from headway.data.contract.validation import (
     RuleViolation,
@@ -74,7 +75,14 @@ def contract_findings(context: CheckContext, code: str) -> list[Finding]:
         return []
     contract = without_rewritten_columns(contract, context.config, others=context.dataset.blanks)
     rows = context.dataset.all_rows
-    result = validate_table(contract, context.dataset.table if rows is None else rows, codes=[code])
+    decided = load_decisions(context.config)
+    result = validate_table(
+        contract,
+        context.dataset.table if rows is None else rows,
+        codes=[code],
+        released=decided.released,
+        discarded=decided.discarded,
+    )
     return to_findings(result, context.config.data.contract)
 
 
@@ -210,7 +218,8 @@ def check_contract(config: Config, file: Path | None = None, *, passed: Path | N
     Returns
     -------
     ContractReport
-        Failing rows are written to quarantine, each with its row number and the reasons.
+        Failing rows are written to quarantine, each with its row number and the reasons; those that a person released
+        or discarded (`quarantine.decide_rows`) are not.
 
     Raises
     ------
@@ -232,7 +241,8 @@ def check_contract(config: Config, file: Path | None = None, *, passed: Path | N
             contract, source, content = without_rewritten_columns(contract, config), str(file), _file_digest(file)
         else:
             table, source, content = scan_file(file, config), str(file), _file_digest(file)
-        result = validate_table(contract, table)
+        decided = load_decisions(config)
+        result = validate_table(contract, table, released=decided.released, discarded=decided.discarded)
         name = config.data.contract
         return ContractReport(
             source=source,

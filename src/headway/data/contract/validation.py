@@ -8,7 +8,7 @@ memory at a time. A collision is expected once in 10^20 tables of ten million ro
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,7 @@ from headway.data.contract.table_contract import (
     parse_relation,
     with_article,
 )
+from headway.data.labels.corrections import row_digest
 from headway.data.matrix import STRING_DTYPES
 
 ROWS_PER_FILE = 1_000_000
@@ -356,7 +357,14 @@ class ValidationResult:
     masks: Mapping[str, pl.Expr] = field(repr=False)
 
 
-def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str] = ()) -> ValidationResult:
+def validate_table(
+    contract: TableContract,
+    table: Table,
+    *,
+    codes: Sequence[str] = (),
+    released: Collection[str] = (),
+    discarded: Collection[str] = (),
+) -> ValidationResult:
     """Validate a table against the rules of a contract.
 
     Parameters
@@ -367,6 +375,8 @@ def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str
         A lazy frame is streamed, once more for each key.
     codes : sequence of str
         Finding codes of the rules to apply; empty for all.
+    released, discarded : collection of str
+        Digests of rows (`row_digests`) that a person let pass, and of those that count as absent.
 
     Raises
     ------
@@ -374,7 +384,7 @@ def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str
         If the table cannot be read.
     """
     try:
-        return _validate(contract, table, codes)
+        return _validate(contract, table, codes, released, discarded)
     except (pl.exceptions.PolarsError, OSError) as error:
         message = str(error).partition("\n")[0]
         raise DataError(
@@ -395,13 +405,23 @@ def passing_rows(result: ValidationResult) -> pl.LazyFrame:
     return result.frame.filter(~_any(result.masks.values())).drop(ROW)
 
 
-def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> ValidationResult:
+def _validate(
+    contract: TableContract,
+    table: Table,
+    codes: Sequence[str],
+    released: Collection[str],
+    discarded: Collection[str],
+) -> ValidationResult:
     schema = table.collect_schema()
     reserved = {ROW, REASON} & set(schema)
     if reserved:
         raise DataError(f"a column is named '{reserved.pop()}', which headway reserves", hint="rename it")
     rules = [rule for rule in compile_rules(contract, schema) if not codes or rule.code in codes]
     frame, marks = table.lazy().with_row_index(ROW), _violation_masks(rules, table)
+    if released or discarded:
+        digests = table.lazy().select(row_digest(schema)).collect(engine=_engine(table)).to_series()
+        passes, absent = (_row_mask(digests.is_in(list(of)).to_numpy()) for of in (released, discarded))
+        frame, marks = frame.filter(~absent), {index: mark & ~passes for index, mark in marks.items()}
     rows = {index: mark for index, mark in marks.items() if rules[index].fails_rows}
     named = {str(index): mark.fill_null(False) for index, mark in marks.items()}
     sums = (pl.col(name).sum() for name in named)

@@ -67,13 +67,24 @@ def apply_corrections(
 
 def row_digests(raw: pl.DataFrame) -> list[str]:
     """Return the digest of each row's values and column names, independent of column order."""
-    names = sorted(raw.columns)
-    values = [pl.col(name).cast(pl.String).fill_null(_ABSENT) for name in names]
-    texts = raw.select(pl.concat_str(values, separator=_BETWEEN)).to_series()
-    head = hashlib.blake2b(_BETWEEN.join(names).encode(), digest_size=16)
-    found = []
-    for text in texts:
-        row = head.copy()
-        row.update(text.encode())
-        found.append(row.hexdigest())
-    return found
+    return raw.select(row_digest(raw.schema)).to_series().to_list()
+
+
+def row_digest(schema: pl.Schema) -> pl.Expr:
+    """Return an expression with the digest of each row of a table with this schema; see `row_digests`."""
+    head = hashlib.blake2b(_BETWEEN.join(sorted(schema)).encode(), digest_size=16)
+
+    def digests(texts: pl.Series) -> pl.Series:
+        found = []
+        for text in texts:
+            row = head.copy()
+            row.update(text.encode())
+            found.append(row.hexdigest())
+        return pl.Series(found, dtype=pl.String)
+
+    values = [_as_text(name, schema[name]).fill_null(_ABSENT) for name in sorted(schema)]
+    return pl.concat_str(values, separator=_BETWEEN).map_batches(digests, return_dtype=pl.String, is_elementwise=True)
+
+
+def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    return pl.struct(name).struct.json_encode() if dtype.is_nested() else pl.col(name).cast(pl.String)

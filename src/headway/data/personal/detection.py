@@ -17,6 +17,8 @@ from headway.core.arrays import Bools
 from headway.data.matrix import STRING_DTYPES
 from headway.data.personal import checksums
 
+PERSONAL = ("D050", "D051", "D052", "D054")
+"""Codes of the findings on personal data in a column."""
 KINDS = ("email", "iban", "card", "national_id", "ip", "phone")
 """In order of precedence: a digit belongs to the first kind that matches it."""
 Valid = Callable[[str], bool]

@@ -48,13 +48,13 @@ class StreamedVersion:
     folder
         An empty folder for temporary files.
     n_rows
-        Number of rows of the table.
+        About how many rows will be added.
     part_rows
         Rows that are sorted in memory together; many equal rows may be more.
     """
 
     def __init__(self, folder: Path, *, n_rows: int, part_rows: int = PART_ROWS) -> None:
-        self._folder, self._n_rows = folder, n_rows
+        self._folder, self._n_rows = folder, 0
         self._bits = min(_MAX_BITS, (max(n_rows - 1, 0) // part_rows).bit_length())
         self._parts = [folder / f"part-{number}" for number in range(1 << self._bits)]
         self._columns: dict[str, _ColumnSums] = {}
@@ -64,6 +64,7 @@ class StreamedVersion:
         """Add rows; every batch has the same columns and types."""
         texts = [pl.col(name).cast(pl.String) for name, kind in batch.schema.items() if _is_categorical(kind)]
         batch = batch.with_columns(texts)
+        self._n_rows += len(batch)
         columns = canonical_columns(batch)
         found = fingerprint_columns(columns, len(batch))
         for column in columns:

@@ -12,9 +12,11 @@ TITLES = ("Column", "Used for", "Personal data")
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on data use; None where the use of the data was not read."""
-    use = report.data_use
-    if use is None:
-        return None
+    return describe_data_use(report.data_use) if report.data_use else None
+
+
+def describe_data_use(use: DataUse) -> Section:
+    """Describe how the data are used, the personal data in them, and what was erased."""
     return Section(
         title="Use of the data",
         order=50,

@@ -1,0 +1,158 @@
+"""Data: checks and their history, charts, contract, quarantine, drift of each column, and the use of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headway.core.assessment import Assessment
+from headway.core.evidence import Measurement
+from headway.core.monitoring import MonitoringReport
+from headway.core.quarantine import RowDecision
+from headway.core.record import StoredRecord, digest_of, kind_of
+from headway.dashboard.access.sessions import Role
+from headway.dashboard.app import link
+from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
+from headway.registry.project import Project
+
+CHECKS, CHARTS, CONTRACT = "/models/{model}/data", "/models/{model}/data/charts", "/models/{model}/data/contract"
+QUARANTINE, DRIFT, USE = "/models/{model}/data/quarantine", "/models/{model}/data/drift", "/models/{model}/data/use"
+N_ROWS = 50
+N_REPORTS, MAX_SCANNED = 3, 20
+SEES_ROWS: Role = "operator"
+"""Role from which a person sees values of rows: quarantine, and the words of findings, which quote them."""
+
+
+def _last(project: Project, *kinds: type[StoredRecord]) -> tuple[str, ...]:
+    """Return the digest of the last record of each class: what is computed from them is kept under these."""
+    contents = (project.state.latest(kind_of(kind), name=project.name) for kind in kinds)
+    return tuple(digest_of(content) if content else "" for content in contents)
+
+
+def _computed(call: Call, name: str, *depends_on: object) -> Any:
+    """Return what a function of `work` computes for this project and this person's rights on rows."""
+    config, rows = call.project.config, call.session.may(SEES_ROWS)
+    key = name, call.project.name, rows, *depends_on
+    return call.dashboard.cache.get(key, lambda: call.dashboard.workers.call(name, config, rows=rows))
+
+
+def _checks(call: Call) -> Reply:
+    found = _computed(call, "data.show_checks", *_last(call.project, Assessment))
+    last = call.project.latest(Assessment)
+    return Rendered(template="data.html", values={"found": found, "last": last})
+
+
+def _check_now(call: Call) -> Reply:
+    done = call.dashboard.workers.call("data.check_now", call.project.config, call.session.user)
+    return Redirect(path=link(CHECKS, model=call.project.name), message=f"Checked: {done}.")
+
+
+def _charts(call: Call) -> Reply:
+    charts = _computed(call, "data_report.show_charts", *_last(call.project, Assessment))
+    return Rendered(template="data_charts.html", values={"charts": charts})
+
+
+def _contract(call: Call) -> Reply:
+    config = call.project.config
+    path = config.path(config.data.contract)
+    found = _computed(call, "data.show_contract", _content(path), *_last(call.project, Assessment))
+    return Rendered(template="data_contract.html", values={"found": found})
+
+
+def _content(path: Path) -> str:
+    return digest_of(path.read_bytes()) if path.is_file() else ""
+
+
+def _use(call: Call) -> Reply:
+    config = call.project.config
+    live = call.project.state.last(call.project.name, "live")
+    settings = _content(Path(config.folder) / "headway.toml")
+    erased = call.project.state.latest("erasure_proof", name=call.project.name)
+    depends_on = settings, live and digest_of(live.content), erased and digest_of(erased)
+    found = _computed(call, "data_report.show_data_use", *depends_on, *_last(call.project, Assessment))
+    return Rendered(template="data_use.html", values={"found": found})
+
+
+def _drift(call: Call) -> Reply:
+    reports = [saved.record for saved in call.project.recent(MonitoringReport, limit=MAX_SCANNED)]
+    shown = [report for report in reports if report.is_complete][:N_REPORTS] or reports[:1]
+    columns = [(report, _drift_rows(report)) for report in shown]
+    return Rendered(template="data_drift.html", values={"reports": columns, "rows": call.session.may(SEES_ROWS)})
+
+
+def _drift_rows(report: MonitoringReport) -> list[tuple[str, dict[str, Measurement]]]:
+    """Return the measurements of each column, the strongest evidence of drift first."""
+    found: dict[str, dict[str, Measurement]] = {}
+    measured: Sequence[Measurement] = report.drift.measurements if report.drift else ()
+    for one in measured:
+        if one.slice:
+            found.setdefault(one.slice, {})[one.name] = one
+    for one in report.drift_costs:
+        if one.slice:
+            found.setdefault(one.slice, {})["cost"] = one
+    return sorted(found.items(), key=lambda named: named[1]["drift.p"].value if "drift.p" in named[1] else 2.0)
+
+
+def _quarantine(call: Call) -> Reply:
+    project = call.project
+    files, aside = call.dashboard.workers.call("data.list_quarantine", project.config)
+    decided = project.recent(RowDecision, limit=10)
+    return Rendered(template="data_quarantine.html", values={"files": files, "aside": aside, "decided": decided})
+
+
+def _file(call: Call) -> Reply:
+    start = _number(call.query.get("from", "0"))
+    file = call.path["file"]
+    n_rows, rows = call.dashboard.workers.call("data.read_quarantine", call.project.config, file, start, N_ROWS)
+    values = {"file": file, "rows": rows, "n_rows": n_rows, "start": start, "size": N_ROWS}
+    return Rendered(template="data_quarantine_file.html", values=values)
+
+
+def _number(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 19):
+        raise BadInput(f"{text!r} is not a number of a row", hint="open the page again")
+    return int(text)
+
+
+def _decide(call: Call) -> Reply:
+    project, file, reason = call.project, call.path["file"], call.reason()
+    decision = call.form.get("decision", "")
+    if decision not in ("released", "discarded"):
+        raise BadInput("the form names no decision", hint="press Release or Discard")
+    rows = [] if call.form.get("all") else [_number(text) for text in call.lists.get("row", ())]
+    if not rows and not call.form.get("all"):
+        raise BadInput("no row is chosen", hint="tick rows, or all rows of the file")
+    count = call.dashboard.workers.call(
+        "data.decide", project.config, file, rows, decision, who=call.session.user, why=reason
+    )
+    message = f"{count:,} {'row is' if count == 1 else 'rows are'} {decision}."
+    return Redirect(path=link(QUARANTINE, model=project.name), message=message)
+
+
+def _import_aside(call: Call) -> Reply:
+    reason = call.reason()
+    done, failed = call.dashboard.workers.call("data.import_aside", call.project.config)
+    outcome = f"{done:,} batches are in the log" + (f", {failed:,} cannot be read or written" if failed else "")
+    call.save_action("quarantine.imported", reason=reason, outcome=outcome)
+    return Redirect(path=link(QUARANTINE, model=call.project.name), message=f"{outcome}.")
+
+
+plugin = Page(
+    tab="Data",
+    order=50,
+    views=[
+        View(CHECKS, _checks),
+        View(CHARTS, _charts),
+        View(CONTRACT, _contract),
+        View(QUARANTINE, _quarantine, role=SEES_ROWS),
+        View(f"{QUARANTINE}/{{file}}", _file, role=SEES_ROWS),
+        View(DRIFT, _drift),
+        View(USE, _use),
+    ],
+    actions=[
+        Action(CHECKS, _check_now),
+        Action(f"{QUARANTINE}/{{file}}", _decide, role=SEES_ROWS),
+        Action(f"{QUARANTINE}-log", _import_aside),
+    ],
+)
