@@ -24,12 +24,6 @@ class UiSection(Record, frozen=True, kw_only=True):
 
     host: Annotated[str, about("Address that the dashboard listens on.")] = "127.0.0.1"
     port: Annotated[int, about("TCP port of the dashboard; 0: any free port.")] = 8090
-    address: Annotated[
-        str,
-        about(
-            "URL by which people open the dashboard, for links in alerts; empty: that of this machine, from the port."
-        ),
-    ] = ""
     hosts: Annotated[
         tuple[str, ...],
         about("Names in the addresses by which people open the dashboard, besides those of this machine itself."),
@@ -59,13 +53,13 @@ class UiSection(Record, frozen=True, kw_only=True):
     servers: Annotated[
         tuple[Annotated[str, Meta(pattern="^https?://[^/@]+$")], ...],
         about(
-            "Addresses of the project's servers, such as http://127.0.0.1:8080, whose /metrics are shown; the key is "
-            "read from HEADWAY_METRICS_KEY. Empty: the port of [serve] on this machine, if a server runs there."
+            "Addresses of the project's servers, such as http://127.0.0.1:8080, whose /metrics pages and alerts read; "
+            "the key is read from HEADWAY_METRICS_KEY. Empty: the port of [serve] here, if a server runs there."
         ),
     ] = ()
 
 
-Condition = Literal[
+AlertCondition = Literal[
     "degradation",
     "drift",
     "not_judged",
@@ -93,7 +87,7 @@ class AlertRule(Record, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,39}$")]
     to: str
     settings: dict[str, SettingValue] = {}
-    when: tuple[Condition, ...] = ()
+    when: tuple[AlertCondition, ...] = ()
     resolved: bool = True
     periods: Annotated[int, Meta(ge=1)] = 2
     quarantine_share: Annotated[float, Meta(ge=0, lt=1)] = 0.01
@@ -137,10 +131,6 @@ class ScheduleSection(Record, frozen=True, kw_only=True):
         float, Meta(description="Time after which a task is ended and counts as failed, hours.", gt=0)
     ] = 12.0
     alerts_s: Annotated[float, Meta(description="Interval at which alerts are judged and sent, seconds.", gt=0)] = 60.0
-    servers: Annotated[
-        tuple[str, ...],
-        about("Servers whose metrics alerts read, such as http://127.0.0.1:8080; needed by slo_burn and log_lag."),
-    ] = ()
 
 
 class StoreSection(Record, frozen=True, kw_only=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from tests.monitoring import rollouts
@@ -17,7 +19,7 @@ from headway.core.sections import AlertRule
 from headway.core.threads import this_machine
 from headway.core.verdict import Rule
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
-from headway.monitoring.alerts.server_metrics import parse_metrics
+from headway.monitoring.servers import ServerMetrics, parse_metrics
 from headway.monitoring.task_runs import save_run
 from headway.registry.project import Project
 
@@ -181,32 +183,48 @@ def test_a_task_that_failed_fires_until_it_ends_well(project):
 
 
 METRICS = """\
+headway_slo_bad_total{objective="latency"} 500
+headway_slo_allowed{objective="latency"} 0.01
 headway_slo_burn{objective="latency",window="5m"} %s
 headway_slo_burn{objective="latency",window="1h"} 15.2
-headway_slo_burn{objective="availability",window="5m"} 900
-headway_slo_burn{objective="availability",window="1h"} 0.1
 headway_log_healthy %s
 headway_log_lag_seconds %s
 headway_pointer_refused{pointer="flights@live"} %s
 """
 
 
-def of_server(text: str) -> Facts:
+def of_server(*values: float) -> Facts:
     """Facts of a project whose one server has these metrics."""
+    server = ServerMetrics(address="http://a", at_s=0.0, samples=parse_metrics(METRICS % values))
     facts = Facts.__new__(Facts)
-    facts.__dict__ |= {"servers": [parse_metrics("http://a", text)], "release": "", "refused": "", "live": None}
+    facts.__dict__ |= {"servers": [server], "release": "sha256:1", "refused": "", "live": None, "name": "flights"}
+    facts.project = NAMED
     return facts
 
 
-@pytest.mark.parametrize(("short", "fires"), [("14.5", True), ("14.3", False), ("inf", True)])
+NAMED = SimpleNamespace(name="flights")
+
+
+@pytest.mark.parametrize(("short", "fires"), [(14.5, True), (14.3, False), (math.inf, True)])
 def test_an_error_budget_burns_if_the_long_and_the_short_window_say_so(short, fires):
-    state = judge_condition("slo_burn", of_server(METRICS % (short, 1, 0, 0)), RULE)
+    state = judge_condition("slo_burn", of_server(short, 1, 0, 0), RULE)
     assert state and state.is_firing == fires
-    assert ("latency at 15.2 times its budget over 1h" in state.summary) == fires
-    assert "availability" not in state.summary
+    assert ("latency at 15.2 times its budget" in state.summary) == fires
+
+
+def test_a_pointer_that_a_server_refused_is_named_with_the_server():
+    state = judge_condition("refused_pointer", of_server(0, 1, 0, 1), RULE)
+    assert state and state.is_firing and "http://a refused the last update of flights@live" in state.summary
+
+
+def test_a_server_that_must_answer_and_does_not_is_down(tmp_path):
+    project = projects.project(tmp_path, "", more='[ui]\nservers = ["http://127.0.0.1:1"]\n')
+    state = judged(project, "server_down")
+    assert state and state.is_firing and "http://127.0.0.1:1: it refused the connection" in state.summary
+    assert judged(project, "slo_burn") is None and judged(project, "log_lag") is None
 
 
 @pytest.mark.parametrize(("healthy", "lag", "fires"), [(1, 3, False), (1, 61, True), (0, 0, True)])
 def test_a_log_is_behind_if_rows_wait_or_it_cannot_be_written(healthy, lag, fires):
-    state = judge_condition("log_lag", of_server(METRICS % (0, healthy, lag, 0)), RULE)
+    state = judge_condition("log_lag", of_server(0, healthy, lag, 0), RULE)
     assert state and state.is_firing == fires

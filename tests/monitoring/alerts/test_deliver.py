@@ -210,7 +210,7 @@ def test_what_begins_a_delivery_does_not_wait_for_it(tmp_path, site):
     [
         (UiSection(), "http://127.0.0.1:8090/models/m/data"),
         (UiSection(host="::1"), "http://[::1]:8090/models/m/data"),
-        (UiSection(address="https://ml.example/"), "https://ml.example/models/m/data"),
+        (UiSection(url="https://ml.example/"), "https://ml.example/models/m/data"),
         (UiSection(port=0), ""),
     ],
 )

@@ -18,14 +18,12 @@ from headway.core.record import digest_of, kind_of, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.schedule import TaskRun
-from headway.core.sections import AlertRule, Condition, ScheduleSection
-from headway.monitoring.alerts.server_metrics import ServerMetrics, read_metrics
+from headway.core.sections import AlertCondition, AlertRule, ScheduleSection
+from headway.monitoring.servers import ServerMetrics, burning, metrics_key, read_server, server_addresses
 from headway.monitoring.task_runs import last_run
 from headway.registry.project import LIVE_POINTER, Project
 
-CONDITIONS: tuple[Condition, ...] = get_args(Condition)
-BURNING = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
-"""Burn rate and the two windows that must exceed it; chapter 5 of Google's Site Reliability Workbook."""
+CONDITIONS: tuple[AlertCondition, ...] = get_args(AlertCondition)
 CONTRACT = "contract"
 FAILING = "contract.failing"
 MAX_REPORTS, MAX_PAGES = 200, 5
@@ -117,13 +115,20 @@ class Facts:
 
     @cached_property
     def servers(self) -> list[ServerMetrics]:
-        """Metrics of the servers in `[schedule] servers`."""
-        return [read_metrics(address) for address in self.project.config.schedule.servers]
+        """Metrics of the servers in `[ui] servers`, else of the one of `[serve]` on this machine, if it runs there."""
+        key, config = metrics_key(), self.project.config
+        found = [read_server(address, key=key) for address in server_addresses(config)]
+        return [one for one in found if config.ui.servers or (not one.problem and self.project.name in one.models)]
 
     @cached_property
     def answering(self) -> list[ServerMetrics]:
         """Servers whose metrics could be read."""
         return [server for server in self.servers if not server.problem]
+
+    @cached_property
+    def is_replay(self) -> bool:
+        """Whether a program replays old data, so that the clock says nothing about its periods."""
+        return self.project.state.latest("stamp", name=self.project.name) is not None
 
     @cached_property
     def task_runs(self) -> list[TaskRun]:
@@ -132,7 +137,7 @@ class Facts:
         return [run for run in runs if run]
 
 
-def judge_condition(condition: Condition, facts: Facts, rule: AlertRule) -> ConditionState | None:
+def judge_condition(condition: AlertCondition, facts: Facts, rule: AlertRule) -> ConditionState | None:
     """Return whether a condition holds now; None if that cannot be judged.
 
     Raises HeadwayError if a store cannot be read.
@@ -177,7 +182,7 @@ def _not_judged(facts: Facts, rule: AlertRule) -> ConditionState | None:
         if report.status != "unknown":
             break
         unjudged += 1
-    unjudged += _missing_periods(last, facts.now)
+    unjudged += 0 if facts.is_replay else _missing_periods(last, facts.now)
     reasons = "; ".join(dict.fromkeys(part.message for part in last.unknown)) if last.status == "unknown" else ""
     more = f": {reasons}" if reasons else ""
     if unjudged < rule.periods:
@@ -204,26 +209,24 @@ def _missing_periods(last: MonitoringReport, now: datetime) -> int:
 def _slo_burn(facts: Facts, _: AlertRule) -> ConditionState | None:
     if not facts.answering:
         return None
-    burning = [
-        f"{server.address}: {objective} at {server.burn.get((objective, long), 0.0):.3g} times its budget over {long}"
+    fast = [
+        f"{server.address}: {objective} at {rate:.3g} times its budget"
         for server in facts.answering
-        for objective in sorted({objective for objective, _ in server.burn})
-        for limit, long, short in BURNING
-        if min(server.burn.get((objective, window), 0.0) for window in (long, short)) > limit
+        for objective, rate in burning(server).items()
     ]
-    summary = f"the error budget burns too fast; {'; '.join(burning)}" if burning else "no error budget burns too fast"
-    return ConditionState(is_firing=bool(burning), summary=summary, release=facts.release, page="/service")
+    summary = f"the error budget burns too fast; {'; '.join(fast)}" if fast else "no error budget burns too fast"
+    return ConditionState(is_firing=bool(fast), summary=summary, release=facts.release, page="/service")
 
 
 def _log_lag(facts: Facts, rule: AlertRule) -> ConditionState | None:
     if not facts.answering:
         return None
     late = [
-        f"{server.address}: the oldest row waits for {server.log_lag_s:,.0f} s"
-        if server.log_healthy
+        f"{server.address}: the oldest row waits for {lag_s:,.0f} s"
+        if (lag_s := server.total("headway_log_lag_seconds")) > rule.log_lag_s
         else f"{server.address}: the log cannot be written, or loses rows"
         for server in facts.answering
-        if server.log_lag_s > rule.log_lag_s or not server.log_healthy
+        if server.total("headway_log_lag_seconds") > rule.log_lag_s or server.value("headway_log_healthy") == 0
     ]
     summary = f"the prediction log is behind; {'; '.join(late)}" if late else "the prediction log is written in time"
     return ConditionState(is_firing=bool(late), summary=summary, release=facts.release, page="/service")
@@ -282,7 +285,7 @@ def _is_later(at: str, other: str) -> bool:
 
 def _refused_pointer(facts: Facts, _: AlertRule) -> ConditionState:
     pointer = f"{facts.project.name}@{LIVE_POINTER}"
-    where = [server.address for server in facts.answering if pointer in server.refused]
+    where = [server.address for server in facts.answering if server.total("headway_pointer_refused", pointer=pointer)]
     if facts.refused:
         summary = f"{pointer} does not verify, and servers keep the release before: {facts.refused}"
     elif where:
@@ -305,7 +308,7 @@ def _task_failed(facts: Facts, _: AlertRule) -> ConditionState | None:
     )
 
 
-_JUDGES: Mapping[Condition, Callable[[Facts, AlertRule], ConditionState | None]] = {
+_JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | None]] = {
     "degradation": _degradation,
     "drift": _drift,
     "not_judged": _not_judged,

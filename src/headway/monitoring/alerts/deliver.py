@@ -28,7 +28,7 @@ from headway.core.config import Config
 from headway.core.contracts import Lease
 from headway.core.errors import HeadwayError, LeaseHeld
 from headway.core.record import digest_of
-from headway.core.sections import AlertRule, Condition, UiSection
+from headway.core.sections import AlertCondition, AlertRule, UiSection
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
 from headway.monitoring.alerts.receiver import open_receiver
 from headway.registry.project import Project, open_project
@@ -54,7 +54,7 @@ def load_alerts(project: Project) -> AlertLog:
 
 def judge_rules(
     project: Project, *, now: datetime
-) -> Iterator[tuple[AlertRule, Condition, ConditionState | None, str]]:
+) -> Iterator[tuple[AlertRule, AlertCondition, ConditionState | None, str]]:
     """Yield each rule with its conditions, whether they hold, and the problem that kept one from being judged."""
     facts = Facts(project, now=now)
     for rule in project.config.alert.rules:
@@ -134,7 +134,7 @@ def _alert(
 
 def dashboard_link(settings: UiSection, model: str, page: str = "") -> str:
     """Return the address of a model's page in the dashboard; empty if its port is not known."""
-    base = settings.address.rstrip("/")
+    base = settings.url.rstrip("/")
     if not base and settings.port:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         base = f"http://{host}:{settings.port}"

@@ -213,6 +213,7 @@ class Metrics:
         self._outside = CounterMap(memory.outside, row)
         self.overloads = CounterMap(memory.overloads, row)
         self.log_lines: Callable[[], Iterable[str]] = tuple  # the state of the prediction log
+        self.model_lines: Callable[[], Iterable[str]] = tuple  # what monitoring found of the models
         self.extra_lines: Callable[[], Iterable[str]] = tuple  # appended to the text
 
     def of(self, model: str) -> ModelCounters:
@@ -271,6 +272,7 @@ class Metrics:
         yield from _family(_LATENCY, "histogram", "Latency from request read to response written, seconds.")
         for model, counts in models.items():
             yield from _histogram(_label(model), counts)
+        yield from self.model_lines()
         yield from self.extra_lines()
 
     def _of_fleet(self, models: Sequence[str]) -> Iterator[str]:
@@ -321,6 +323,14 @@ def gauges(values: Iterable[tuple[str, str, float]]) -> Iterator[str]:
     """Yield the Prometheus text of gauges without labels: name, help and value."""
     for name, message, value in values:
         yield from (*_family(name, "gauge", message), f"{name} {value:.12g}")
+
+
+def labeled_gauges(name: str, message: str, values: Iterable[tuple[Mapping[str, str], float]]) -> Iterator[str]:
+    """Yield the Prometheus text of a gauge: the labels and the value of each of its samples."""
+    yield from _family(name, "gauge", message)
+    for labels, value in values:
+        shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        yield f"{name}{{{shown}}} {value:.12g}"
 
 
 def _family(name: str, kind: str, message: str) -> list[str]:

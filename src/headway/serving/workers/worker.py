@@ -35,6 +35,7 @@ from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
 from headway.serving.store_health import StoreHealth, StoreProbe
 from headway.serving.telemetry.metrics import FleetCounts, Metrics, SharedMetrics, gauges, track_objectives
+from headway.serving.telemetry.model_gauges import ModelGauges
 from headway.serving.telemetry.prediction_log import LogBuffers, PredictionLog
 from headway.serving.telemetry.tracing import trace_requests
 from headway.serving.workers.channel import (
@@ -141,7 +142,14 @@ async def _serve(
             overload=lambda limit, reason: listener.overload(limit, reason),
         )
         labels = stack.enter_context(closing(collector))
-        watcher = stack.enter_context(_watching(settings, channel, register, plane, health, on_poll=follow_keys))
+        models_found = ModelGauges(register.state, {address.partition("@")[0] for address in settings.deployed})
+        plane.metrics.model_lines = models_found.lines
+
+        def on_poll() -> None:
+            follow_keys()
+            models_found.poll()
+
+        watcher = stack.enter_context(_watching(settings, channel, register, plane, health, on_poll=on_poll))
         watcher.start(models)
         if register.shared:
             ask = partial(register.shared.load_release, "probe", _NO_RELEASE)
