@@ -1,0 +1,31 @@
+"""The servers of a model: requests, errors, latency, batches, log, workers, objectives and error budgets."""
+
+from __future__ import annotations
+
+from headway.dashboard.page import Call, Page, Rendered, Reply, View
+from headway.reporting.text import service
+from headway.reporting.text.overview import live_parts
+
+BAR = 240.0
+
+
+def _service(call: Call) -> Reply:
+    project, now = call.project, call.dashboard.live.now()
+    found = now.models[project.name]
+    values = {
+        "now": now,
+        "parts": live_parts(found.state, found.traffic),
+        "answering": any(not server.problem for server in found.servers),
+        "known": bool(found.servers),
+        "servers": service.tabulate_servers(project.name, found.servers),
+        "logs": service.tabulate_logs(project.name, found.servers),
+        "errors": service.tabulate_errors(found.servers),
+        "objectives": service.tabulate_objectives(project.config.slo, found.servers),
+        "span": found.traffic.seconds if found.traffic else None,
+        "bars": service.latency_bars(found.traffic, width=BAR),
+        "bar": BAR,
+    }
+    return Rendered(template="service.html", values=values)
+
+
+plugin = Page(views=[View("/models/{model}/service", _service)], tab="Service", order=60)
