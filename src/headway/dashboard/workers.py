@@ -10,7 +10,7 @@ import importlib
 import multiprocessing
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -19,6 +19,8 @@ from headway.core.errors import HeadwayError
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 IDLE_S = 60.0
+SOON_S = 0.3
+"""Time that a page waits for an answer that takes long, before it is shown without."""
 
 
 class WorkFailed(HeadwayError):
@@ -32,6 +34,28 @@ class Cache:
         self._at_most = at_most
         self._lock = threading.Lock()
         self._found: dict[Hashable, object] = {}
+        self._coming: dict[Hashable, Future[Any]] = {}
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="answers for pages")
+
+    def soon(self, key: Hashable, compute: Callable[[], _T], *, within_s: float = SOON_S) -> _T | None:
+        """Return the answer of a key, or None if it takes longer: then it is computed on, for the next who asks."""
+        with self._lock:
+            if key not in self._coming and key not in self._found:
+                self._coming[key] = self._threads.submit(self.get, key, compute)
+            coming = self._coming.get(key)
+        try:
+            answer = self.get(key, compute) if coming is None else cast("_T", coming.result(within_s))
+        except TimeoutError:
+            return None
+        except BaseException:
+            self._arrived(key)
+            raise
+        self._arrived(key)
+        return answer
+
+    def _arrived(self, key: Hashable) -> None:
+        with self._lock:
+            self._coming.pop(key, None)
 
     def get(self, key: Hashable, compute: Callable[[], _T]) -> _T:
         """Return the answer of a key, computed if it is not there; two threads may compute it at once."""

@@ -7,8 +7,10 @@ from itertools import groupby
 
 from msgspec.structs import replace
 
+from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
 from headway.core.monitoring import MonitoringReport, Reason, Ticket
+from headway.core.record import StoredRecord, digest_of, write
 from headway.core.rollout import RolloutStatus
 from headway.core.verdict import RuleResult, Verdict
 from headway.monitoring.bias import describe_gap
@@ -88,6 +90,7 @@ def _status_events(watches: Sequence[MonitoringReport], groups: str) -> Iterator
                 style="fail" if status == "degraded" else "note",
                 kind="worse" if status == "degraded" else "drift" if alarm else "other",
                 detail=" ".join(_figures(watch, groups) for watch in seen),
+                record=_digest(last),
             ),
         )
 
@@ -101,6 +104,7 @@ def _recovery_event(watch: MonitoringReport, groups: str) -> Event:
         style="pass",
         kind="recovered",
         detail=_figures(watch, groups),
+        record=_digest(watch),
     )
 
 
@@ -168,6 +172,7 @@ def _ticket_event(ticket: Ticket) -> Event:
         message=f"{why[:1].upper()}{why[1:]}; {acts}.",
         kind="ticket",
         detail=f"{_sentence(ticket.why)} Release {formatting.short_digest(ticket.release)}.",
+        record=_digest(ticket),
     )
 
 
@@ -190,6 +195,7 @@ def _retraining_event(dated: DatedRetraining, groups: str) -> Event:
         style="pass" if verdict.answer == "pass" else "note",
         kind="retrained",
         detail=f"{_sentence(_rules(verdict))} {took}",
+        record=_digest(found),
     )
 
 
@@ -207,6 +213,7 @@ def _rollout_event(summary: RolloutSummary, year: MonitoringHistory) -> Event:
         style=style,
         kind=kind,
         detail=f"{_sentence(rollout.why)} Release {formatting.short_digest(rollout.release)}.",
+        record=_digest(rollout),
     )
 
 
@@ -249,7 +256,16 @@ def _live_event(change: LiveChange, year: MonitoringHistory) -> Event:
         message=f"{move.who} made it live{again}: {_sentence(move.why)}",
         kind="rolled back" if change.back else "live",
         detail=f"Update {move.number} of {move.name}@{move.pointer}, release {release}.",
+        record=move.verdict,
     )
+
+
+def _digest(record: StoredRecord) -> str:
+    """Return the digest of a record; empty for one that no store can hold."""
+    try:
+        return digest_of(write(record))
+    except StoreError:
+        return ""
 
 
 def _rules(verdict: Verdict) -> str:

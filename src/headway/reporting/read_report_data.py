@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from headway.core.assessment import Assessment
 from headway.core.dataset import OUTCOME, Roles
@@ -12,7 +13,7 @@ from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Provenance, TrackedData
-from headway.core.record import kind_of, read
+from headway.core.record import StoredRecordType, kind_of, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
@@ -190,26 +191,28 @@ def split_periods(project: Project) -> tuple[SplitPeriod, ...]:
 Stamps = Mapping[str, Stamp]
 
 
-def read_monitoring_history(project: Project, *, since: datetime | None = None) -> MonitoringHistory | None:
+def read_monitoring_history(
+    project: Project, *, since: datetime | None = None, last: int = 0
+) -> MonitoringHistory | None:
     """Read what was recorded since the first release went live; return None while there is nothing.
 
-    `since` leaves out what was done before that time, such as an earlier run of the demo. Raise Refused where pointer
-    updates were tampered with.
+    `since` leaves out what was done before that time, such as an earlier run of the demo. With `last`, only so many of
+    the last records of each kind are read. Raise Refused where pointer updates were tampered with.
     """
-    moves = [move for move in project.registry.history(project.name) if _is_after(move.at, since)]
-    stamps = {record.of: record for record in project.records(Stamp)}
-    rollouts = [record for record in project.records(Rollout) if _is_after(record.started_at, since)]
-    retrainings = [record for record in project.records(Retraining) if _is_after(record.search_result.at, since)]
-    summaries, retrained = _rollouts(rollouts, project.records(Verdict), stamps), _retrainings(retrainings, stamps)
+    records = partial(_last_records, project, last) if last else project.records
+    updates = _last_updates(project, last) if last else project.registry.history(project.name)
+    moves = [move for move in updates if _is_after(move.at, since)]
+    stamps = {record.of: record for record in records(Stamp)}
+    rollouts = [record for record in records(Rollout) if _is_after(record.started_at, since)]
+    retrainings = [record for record in records(Retraining) if _is_after(record.search_result.at, since)]
+    summaries, retrained = _rollouts(rollouts, records(Verdict), stamps), _retrainings(retrainings, stamps)
     lives = _live_changes([move for move in moves if move.pointer == "live"], summaries)
     ever = {change.move.release for change in lives}
     made = released_verdicts(project, moves)
     year = MonitoringHistory(
-        watches=_of_live([record for record in project.records(MonitoringReport) if record.release in ever], lives),
+        watches=_of_live([record for record in records(MonitoringReport) if record.release in ever], lives),
         tickets=tuple(
-            {
-                (record.release, record.at): record for record in project.records(Ticket) if record.release in ever
-            }.values()
+            {(record.release, record.at): record for record in records(Ticket) if record.release in ever}.values()
         ),
         rollouts=summaries,
         retrainings=retrained,
@@ -217,10 +220,22 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
         names=_names(
             lives,
             {release_of_verdict(dated.retraining.search_result.winner.verdict, made): dated for dated in retrained},
+            complete=not last or sum(move.pointer == "live" for move in updates) < last,
         ),
         limits={"ece": project.config.retrain.ece_at_most},
     )
     return year if any((year.watches, year.tickets, summaries, retrained, year.live_changes)) else None
+
+
+def _last_updates(project: Project, last: int) -> list[PointerUpdate]:
+    """Return the last updates of `live` and of `canary`, oldest first."""
+    entries = [entry for at in ("live", "canary") for entry in project.registry.recent(project.name, at, limit=last)]
+    return [entry.move for entry in sorted(entries, key=lambda entry: entry.index)]
+
+
+def _last_records(project: Project, last: int, kind: type[StoredRecordType]) -> list[StoredRecordType]:
+    """Return the last records of a class, oldest first."""
+    return [saved.record for saved in reversed(project.recent(kind, limit=last))]
 
 
 def _live_changes(moves: Sequence[PointerUpdate], rollouts: Sequence[RolloutSummary]) -> list[LiveChange]:
@@ -304,8 +319,15 @@ def _live_in(watch: MonitoringReport, lives: Sequence[LiveChange]) -> str:
     return before[-1] if before else ""
 
 
-def _names(lives: Sequence[LiveChange], retrainings: Mapping[str, DatedRetraining]) -> dict[str, str]:
-    """Return a unique name for each release that was ever live; `retrainings` is by release."""
+def _names(
+    lives: Sequence[LiveChange], retrainings: Mapping[str, DatedRetraining], *, complete: bool = True
+) -> dict[str, str]:
+    """Return a unique name for each release that was ever live; `retrainings` is by release.
+
+    Unless the updates are complete, releases cannot be numbered, and their digests name them.
+    """
+    if not complete:
+        return {change.move.release: formatting.short_digest(change.move.release) for change in lives}
     names: dict[str, str] = {}
     for release in (change.move.release for change in lives):
         if release and release not in names:

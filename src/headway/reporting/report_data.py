@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
+from msgspec.structs import replace
+
 from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.monitoring import MonitoringReport, Ticket
@@ -89,7 +91,7 @@ EventStyle = Literal["pass", "fail", "note"]
 class Event(Record, frozen=True, kw_only=True):
     """Something that happened after the release: when, what, and a sentence for the person who must act.
 
-    `at` is ISO 8601, a month or finer; `detail` is for engineers.
+    `at` is ISO 8601, a month or finer; `detail` is for engineers. `record` is the digest of the record behind it.
     """
 
     at: str
@@ -98,6 +100,7 @@ class Event(Record, frozen=True, kw_only=True):
     style: EventStyle = "note"
     kind: EventKind = "other"
     detail: str = ""
+    record: str = ""
 
 
 class RefusedVariant(Record, frozen=True, kw_only=True):
@@ -298,6 +301,8 @@ class ReportData(Record, frozen=True, kw_only=True):
 
 
 ESTIMATED = ".estimated"
+COST, DRIFT = "cost.month", "drift.p"
+"""Measures of a monitored period besides its quality: the additional cost per month, and the p-value of its inputs."""
 _USES = ("train", "validation", "test")
 
 
@@ -333,14 +338,18 @@ def list_periods(report: ReportData) -> tuple[ReportPeriod, ...]:
     return tuple(found[label] for label in sorted(found))
 
 
-def charted_measures(report: ReportData) -> list[str]:
-    """Return the measures of the timeline: AUC, and the first error that was measured or else estimated."""
+def charted_measures(report: ReportData, *, complete: bool = False) -> list[str]:
+    """Return the measures of the timeline: AUC, and the first error that was measured or else estimated.
+
+    With `complete`, cost and drift of the monitored periods as well.
+    """
     found = list_periods(report)
     known = {name for name in words.QUALITY if any(period.find(name) for period in found)}
     estimated = {name for name in words.QUALITY if any(period.estimate(name) for period in found)}
     ranks = [name for name in ("roc_auc",) if name in known | estimated]
     errors = ("ece", "brier", "log_loss", "rmse", "mae")
-    return [*ranks, *[name for few in (known, estimated) for name in errors if name in few][:1]]
+    more = [name for name in (COST, DRIFT) if complete and any(period.find(name) for period in found)]
+    return [*ranks, *[name for few in (known, estimated) for name in errors if name in few][:1], *more]
 
 
 def monthly_measures(report: ReportData) -> list[str]:
@@ -395,7 +404,10 @@ def axis_position(found: Sequence[ReportPeriod], at: str) -> float | None:
 
 def _seen(watch: MonitoringReport) -> ReportPeriod:
     since, until = (datetime.fromisoformat(time).replace(tzinfo=None) for time in (watch.since, watch.until))
-    return ReportPeriod(label=watch.period, since=since, until=until, measured=watch.quality, watch=watch)
+    cost = (replace(watch.cost, name=COST, unit=""),) if watch.cost else ()
+    drift = [found for found in watch.drift.measurements if found.name == DRIFT] if watch.drift else ()
+    measured = (*watch.quality, *cost, *drift)
+    return ReportPeriod(label=watch.period, since=since, until=until, measured=measured, watch=watch)
 
 
 def _before(evidence: Evidence) -> ReportPeriod:

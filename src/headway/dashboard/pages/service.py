@@ -28,4 +28,4 @@ def _service(call: Call) -> Reply:
     return Rendered(template="service.html", values=values)
 
 
-plugin = Page(views=[View("/models/{model}/service", _service)], tab="Service", order=60)
+plugin = Page(views=[View("/models/{model}/service", _service)], tab="Service", order=70)

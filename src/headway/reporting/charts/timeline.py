@@ -87,11 +87,15 @@ def event_badge(kind: EventKind) -> str:
     )
 
 
-def event_marks(events: Sequence[Event], over: Sequence[ReportPeriod], size: ChartSize) -> list[alt.LayerChart]:
+def event_marks(
+    events: Sequence[Event], over: Sequence[ReportPeriod], size: ChartSize, *, links: Sequence[str] = ()
+) -> list[alt.LayerChart]:
     """Return a panel of marks over the periods; events outside all periods appear in the list only."""
     rows = _stack(events, over, size.plot / len(over))
     if not rows:
         return []
+    for row in rows:
+        row["href"] = links[int(str(row["number"])) - 1] if links else None
     height = STEP * (1 + max(int(str(row["level"])) for row in rows)) + 4
     series = encode_series(
         [kind for kind in NAMES if any(row["kind"] == kind for row in rows)],
@@ -108,6 +112,7 @@ def event_marks(events: Sequence[Event], over: Sequence[ReportPeriod], size: Cha
     y = alt.Y("y:Q").scale(domain=(0, height), nice=False).axis(None)
     base = rows_chart(rows).encode(x=index_x("at", len(over)), y=y)
     badges = base.mark_point(size=BADGE**2, strokeWidth=2, fill=LIGHT["paper"], opacity=1).encode(**series)
+    badges = badges.encode(href="href:N") if links else badges
     numbers = base.mark_text(fontSize=11, fontWeight="bold", baseline="middle", dy=1).encode(text="number:N")
     title = panel_title("Events", size=size, has_axis=False)
     return [alt.layer(badges, numbers).properties(width=size.plot, height=height, title=title)]
@@ -198,16 +203,20 @@ _FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], ESTIMATED: LIGHT["pape
 _SERIES = {MEASURED: "circle", BEFORE: "square", ESTIMATED: "diamond"}
 
 
-def draw_timeline(report: ReportData) -> RenderedChart | None:
-    """Draw two measures over the periods with live releases and events; return None for fewer than two periods."""
+def draw_timeline(report: ReportData, *, complete: bool = False, links: Sequence[str] = ()) -> RenderedChart | None:
+    """Draw two measures over the periods with live releases and events; return None for fewer than two periods.
+
+    With `complete`, cost and drift as well. `links` are the addresses that the mark of each event opens, in their
+    order; an empty one opens nothing.
+    """
     found = report_data.list_periods(report)
-    measures = report_data.charted_measures(report)
+    measures = report_data.charted_measures(report, complete=complete)
     if len(found) < 2 or not measures:
         return None
     return render_chart(
-        lambda size: _chart(report, found, measures, size),
+        lambda size: _chart(report, found, measures, size, links=links),
         name="year",
-        title=_title(report, found, measures),
+        title=_title(report, found, report_data.charted_measures(report) or measures),
         alt=_alt(report, found, measures),
         reading=_reading(report, found, measures),
     )
@@ -306,9 +315,15 @@ def _reading(report: ReportData, found: Sequence[ReportPeriod], measures: Sequen
 
 
 def _chart(
-    report: ReportData, found: Sequence[ReportPeriod], measures: Sequence[str], size: ChartSize
+    report: ReportData,
+    found: Sequence[ReportPeriod],
+    measures: Sequence[str],
+    size: ChartSize,
+    *,
+    links: Sequence[str] = (),
 ) -> alt.TopLevelMixin:
-    above = [*event_marks(list_events(report), found, size), *live_band(live_spans(report, found), len(found), size)]
+    events = list_events(report)
+    above = [*event_marks(events, found, size, links=links), *live_band(live_spans(report, found), len(found), size)]
     panels = [_panel(report, found, measure, size, among=measures) for measure in measures]
     drawn = alt.vconcat(*above, *panels, spacing=12)
     return drawn.resolve_scale(shape="independent", stroke="independent", fill="independent")

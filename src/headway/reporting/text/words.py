@@ -10,7 +10,7 @@ from headway.core.verdict import LIVE, Answer, Rule, RuleResult
 from headway.reporting.text import formatting
 
 QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae", "cost.month"})
 COST_UNIT = "units of [model] costs"
 """Unit of the cost of decisions: that in which the project declares the costs of its errors."""
 ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
@@ -256,6 +256,23 @@ _NAMES: dict[str, tuple[str, str]] = {
         "Including this one. After the first, the rows were used for selection and the figures are optimistic.",
     ),
 }
+_MONITORED = {
+    "cost.month": ("Additional cost per month", "Of its decisions, compared with when it was judged."),
+    "retrain.expected_loss": ("Additional cost per month", "Of its decisions, compared with when it was judged."),
+    "ece.split": (
+        "Calibration error, corrected for noise",
+        "Measured on one half of the groups, by the bins of the other.",
+    ),
+    **{
+        f"{name}.{end}": (f"{symbol}, {how}", "")
+        for name, symbol in (("roc_auc", "AUC"), ("brier", "Brier score"), ("ece", "Calibration error"))
+        for end, how in (("change", "change since it was judged"), ("estimated", "estimated before labels arrived"))
+    },
+    "drift.loss": ("Cost of its drift a row", "Estimated, in the unit of [model] costs."),
+    "drift.distance": ("Distance of the inputs", "0: as when it was judged, 1: nothing in common."),
+    "drift.p": ("Drift of the inputs (p-value)", "A small value shows that the inputs moved since it was judged."),
+}
+"""Titles of what only monitored periods have, so that no policy can name it."""
 _PREFIXES = {
     LIVE: "Against the live release: ",
     "worst_slice.": "Worst slice: ",
@@ -290,8 +307,8 @@ def measure_title(measure: str) -> str:
     >>> measure_title("roc_auc.drop"), measure_title("worst_slice.brier.drop"), measure_title("discovered.brier.excess")
     ('Loss in AUC', 'Worst slice: loss in Brier', 'Discovered slice: excess in Brier')
     """
-    if measure in _NAMES:
-        return _NAMES[measure][0]
+    if found := _NAMES.get(measure) or _MONITORED.get(measure):
+        return found[0]
     if prefix := _prefix(measure):
         return _PREFIXES[prefix] + measure_name(measure.removeprefix(prefix))
     if measure.endswith(".drop"):
@@ -350,8 +367,8 @@ def measure_symbol(measure: str) -> str:
 
 def measure_meaning(measure: str) -> str:
     """Return one sentence on what a measure means; empty if it is unknown."""
-    if measure in _NAMES:
-        return _NAMES[measure][1]
+    if found := _NAMES.get(measure) or _MONITORED.get(measure):
+        return found[1]
     if prefix := _prefix(measure):
         worst = "On the slice where it is worst. " if prefix == "worst_slice." else ""
         return worst + measure_meaning(measure.removeprefix(prefix))
