@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from getpass import getuser
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from headway import pipeline
-from headway.cli.commands import retrain
-from headway.cli.commands.watch import NO_WINDOW
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError, HeadwayError, LeaseHeld
 from headway.core.schedule import TaskOutcome, TaskRun
-from headway.data.sampled import open_for_checks
-from headway.monitoring.erasure.erase import ErasureRequest
-from headway.monitoring.labeling.imports import import_labels
+from headway.core.sections import ScheduleSection
 from headway.monitoring.schedule import Scheduler
 from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run
 from headway.registry.project import Project, open_project
@@ -112,8 +107,9 @@ def _left_out(project: Project) -> Iterator[tuple[str, str]]:
 
 def _run_task(project: Project, task: str, *, if_due: bool, skipped: Mapping[str, str], json: bool) -> int:
     """Run one task while its lease is held, and save how it ended."""
-    if task not in TASKS:
-        raise ConfigError(f"no task {task!r}", where="--task", hint=f"one of: {', '.join(TASKS)}")
+    known = ScheduleSection().tasks
+    if task not in known:
+        raise ConfigError(f"no task {task!r}", where="--task", hint=f"one of: {', '.join(known)}")
     if task in skipped:
         raise ConfigError(f"{task} has nothing to do: {skipped[task]}", where="[schedule]")
     try:
@@ -132,9 +128,10 @@ def _run_task(project: Project, task: str, *, if_due: bool, skipped: Mapping[str
 
 
 def _attempt(project: Project, task: str) -> Result:
-    """Do the work of a task; an error is its result."""
+    """Do the work of a task; an error is its result. Its libraries are imported here, not where tasks are started."""
     try:
-        return TASKS[task](project)
+        result: Result = importlib.import_module("headway.cli.tasks").TASKS[task](project)
+        return result
     except LeaseHeld as error:
         return "attention", f"not done now: {error.what}"
     except HeadwayError as error:
@@ -146,59 +143,3 @@ def _attempt(project: Project, task: str) -> Result:
 
 def _line(run: TaskRun) -> str:
     return f"{run.task} {run.outcome}: {run.message}"
-
-
-def _labels(project: Project) -> Result:
-    found = import_labels(project, who=getuser())
-    if not found.files:
-        return "done", "no new file of labels"
-    unknown = f"; {found.unknown:,} keys belong to no logged request" if found.unknown else ""
-    return "attention" if unknown else "done", f"{found.labels:,} labels of {found.files:,} new files{unknown}"
-
-
-def _check(project: Project) -> Result:
-    with open_for_checks(project.config) as dataset:
-        found = pipeline.assess(project, dataset, who=getuser())
-    findings = [finding for finding in found.now.findings if finding.severity == "stop"]
-    text = f"assessment {found.now.number}"
-    if found.same:
-        text += ", nothing has changed"
-    elif found.now.why:
-        text += f" was opened: {'; '.join(finding.message for finding in found.now.why)}"
-    if findings:
-        text += f"; {len(findings)} findings need a decision: {findings[0].message}"
-    return "attention" if findings else "done", text
-
-
-def _watch(project: Project) -> Result:
-    settings = project.config.schedule
-    reports = pipeline.watch(project, every=settings.window, source=settings.source, callback=print_status)
-    ended = [report for report in reports if report.is_complete]
-    if not ended:
-        return "done", reports[-1].message if reports else NO_WINDOW
-    needs = ended[-1].status in ("degraded", "unknown") or ended[-1].ticket is not None
-    return "attention" if needs else "done", ended[-1].message
-
-
-def _retrain(project: Project) -> Result:
-    outcome, _, _ = retrain.act(project, who=getuser(), why="")
-    pipeline.send_lineage(project, callback=print_status)
-    done = outcome.status in ("no proposal", "live", "rolling out")
-    return "done" if done else "attention", f"{outcome.status}: {' '.join(outcome.message.split())}"
-
-
-def _erase(project: Project) -> Result:
-    retention = project.config.personal.retention
-    request = ErasureRequest(older=retention, who=getuser(), why="retention")
-    erasure = pipeline.erase(project, request)
-    rows = f"{erasure.rows:,} rows older than {retention} were erased"
-    return "done" if erasure.is_complete else "attention", rows
-
-
-TASKS: Mapping[str, Callable[[Project], Result]] = {
-    "labels": _labels,
-    "check": _check,
-    "watch": _watch,
-    "retrain": _retrain,
-    "erase": _erase,
-}

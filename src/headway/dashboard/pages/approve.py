@@ -14,6 +14,7 @@ from headway.core.rollout import Rollout
 from headway.core.verdict import LIVE
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
 from headway.dashboard.work.rollout import measure_stage
+from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.approvals import (
     STEPS,
     Pending,
@@ -124,6 +125,7 @@ def _roll_back(call: Call) -> Reply:
         raise Refused("a rollout has started or ended since the page was opened", hint="open the page again")
     move = roll_back(project, who=call.session.user, why=reason, to=to, after=int(after), key="operator")
     call.save_action("rollout.end" if ends else "rollback", subject=move.release or project.name, reason=reason)
+    start_delivery(project.config)
     if move.pointer == LIVE_POINTER:
         return Redirect(path=_path(call), message=f"Rolled back: {project.name} is at {short_digest(move.release)}.")
     return Redirect(path=_path(call), message="The rollout has ended. All callers get the live release.")

@@ -161,7 +161,9 @@ def _drift(facts: Facts, _: AlertRule) -> ConditionState | None:
         return _nothing_judged(facts)
     last = judged[-1]
     alarm = last.drift is not None and last.drift.alarm
-    return ConditionState(is_firing=alarm, summary=last.message, subject=facts.release, release=facts.release)
+    return ConditionState(
+        is_firing=alarm, summary=last.message, subject=facts.release, release=facts.release, page="/data/drift"
+    )
 
 
 def _nothing_judged(facts: Facts) -> ConditionState | None:
@@ -245,7 +247,7 @@ def _quarantine(facts: Facts, rule: AlertRule) -> ConditionState | None:
         return None
     share, n_rows, at = facts.failing_rows
     summary = f"{share:.2%} of {n_rows:,} rows broke the contract on {at[:10]}, limit {rule.quarantine_share:.2%}"
-    return ConditionState(is_firing=share > rule.quarantine_share, summary=summary, page="/data")
+    return ConditionState(is_firing=share > rule.quarantine_share, summary=summary, page="/data/quarantine")
 
 
 def _ticket(facts: Facts, _: AlertRule) -> ConditionState:

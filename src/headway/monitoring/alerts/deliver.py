@@ -30,13 +30,13 @@ from headway.core.errors import HeadwayError, LeaseHeld
 from headway.core.record import digest_of
 from headway.core.sections import AlertCondition, AlertRule, UiSection
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
-from headway.monitoring.alerts.receiver import open_receiver
+from headway.monitoring.alerts.receiver import open_receiver, shorten
 from headway.registry.project import Project, open_project
 
 LEASE = "alerts"
 FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 1800.0
 GIVE_UP = timedelta(days=1)
-MAX_SENT, MAX_WAITING = 20, 200
+MAX_SENT, MAX_WAITING, MAX_SUMMARY = 20, 200, 4_000
 DELIVERS_FOR_S, ATTEMPT_S, STEP_S = 600.0, 60.0, 2.0
 _log = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
@@ -125,7 +125,7 @@ def _alert(
         state=kind,
         at=at,
         since=at,
-        summary=state.summary,
+        summary=shorten(state.summary, at_most=MAX_SUMMARY),
         subject=state.subject,
         release=state.release,
         link=dashboard_link(project.config.ui, project.name, state.page),

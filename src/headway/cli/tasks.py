@@ -1,0 +1,74 @@
+"""The tasks of `headway run`, each as a function: what it did, and whether a person should look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from getpass import getuser
+
+from headway import pipeline
+from headway.cli.commands import retrain
+from headway.cli.commands.watch import NO_WINDOW
+from headway.core.schedule import TaskOutcome
+from headway.data.sampled import open_for_checks
+from headway.monitoring.erasure.erase import ErasureRequest
+from headway.monitoring.labeling.imports import import_labels
+from headway.registry.project import Project
+from headway.reporting.console import print_status
+
+Result = tuple[TaskOutcome, str]
+
+
+def _labels(project: Project) -> Result:
+    found = import_labels(project, who=getuser())
+    if not found.files:
+        return "done", "no new file of labels"
+    unknown = f"; {found.unknown:,} keys belong to no logged request" if found.unknown else ""
+    return "attention" if unknown else "done", f"{found.labels:,} labels of {found.files:,} new files{unknown}"
+
+
+def _check(project: Project) -> Result:
+    with open_for_checks(project.config) as dataset:
+        found = pipeline.assess(project, dataset, who=getuser())
+    findings = [finding for finding in found.now.findings if finding.severity == "stop"]
+    text = f"assessment {found.now.number}"
+    if found.same:
+        text += ", nothing has changed"
+    elif found.now.why:
+        text += f" was opened: {'; '.join(finding.message for finding in found.now.why)}"
+    if findings:
+        text += f"; {len(findings)} findings need a decision: {findings[0].message}"
+    return "attention" if findings else "done", text
+
+
+def _watch(project: Project) -> Result:
+    settings = project.config.schedule
+    reports = pipeline.watch(project, every=settings.window, source=settings.source, callback=print_status)
+    ended = [report for report in reports if report.is_complete]
+    if not ended:
+        return "done", reports[-1].message if reports else NO_WINDOW
+    needs = ended[-1].status in ("degraded", "unknown") or ended[-1].ticket is not None
+    return "attention" if needs else "done", ended[-1].message
+
+
+def _retrain(project: Project) -> Result:
+    outcome, _, _ = retrain.act(project, who=getuser(), why="")
+    pipeline.send_lineage(project, callback=print_status)
+    done = outcome.status in ("no proposal", "live", "rolling out")
+    return "done" if done else "attention", f"{outcome.status}: {' '.join(outcome.message.split())}"
+
+
+def _erase(project: Project) -> Result:
+    retention = project.config.personal.retention
+    request = ErasureRequest(older=retention, who=getuser(), why="retention")
+    erasure = pipeline.erase(project, request)
+    rows = f"{erasure.rows:,} rows older than {retention} were erased"
+    return "done" if erasure.is_complete else "attention", rows
+
+
+TASKS: Mapping[str, Callable[[Project], Result]] = {
+    "labels": _labels,
+    "check": _check,
+    "watch": _watch,
+    "retrain": _retrain,
+    "erase": _erase,
+}
