@@ -54,8 +54,8 @@ def examples() -> list[str]:
     return [line for manual in manuals for line in re.findall(r"^Example: (headway .*)$", manual, re.MULTILINE)]
 
 
-# `demo` and `serve` have tests of their own below; the others have them with the servers that they need.
-ELSEWHERE = ("demo", "serve", "export", "log ship", "store migrate")
+# `demo` and `serve` have tests of their own below; the others have them with what they need, such as servers.
+ELSEWHERE = ("demo", "serve", "export", "log ship", "store migrate", "ui", "users")
 RUN_HERE = [line for line in examples() if not line.removeprefix("headway ").startswith(ELSEWHERE)]
 
 
@@ -185,10 +185,12 @@ def test_the_example_of_serve_listens_until_it_is_stopped(released, folder: Path
 
 @pytest.mark.long
 @pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] == "demo"])
-def test_the_example_of_the_demo_ends_with_its_report(
+def test_the_example_of_the_demo_ends_with_its_report_and_the_command_of_the_dashboard(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run(line)
     assert code == cli.PASS, err
-    assert out.split()[-1] == str(tmp_path / "headway-demo/report.html")
+    report, offer = out.splitlines()[-2:]
+    assert report == str(tmp_path / "headway-demo/report.html")
+    assert offer == "to see it in a browser: headway ui --project headway-demo"

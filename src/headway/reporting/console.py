@@ -17,12 +17,15 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 
-def print_result(value: object, text: RenderableType, *, json: bool) -> None:
-    """Print `value` as one JSON object, or `text` for people; tables are never cut at the width of a pipe."""
+def print_result(value: object, text: RenderableType, *, json: bool, wrap: bool = True) -> None:
+    """Print `value` as one JSON object, or `text` for people; tables are never cut at the width of a pipe.
+
+    A text with a link is printed without `wrap`: a terminal copies a link whole only if no line end is put into it.
+    """
     if json:
         Console(soft_wrap=True, highlight=False, emoji=False).print(msgspec.json.encode(value).decode(), markup=False)
     else:
-        make_console().print(text)
+        make_console().print(text, soft_wrap=not wrap)
 
 
 def print_text(text: str) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from headway.cli.demo.run import run
+from headway.core import config, plugins
 from headway.reporting.console import print_result
 
 
 def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
-    """Run the demo in a new folder; the last line is the path of its report.
+    """Run the demo in a new folder; it ends with the path of its report and with the dashboard.
+
+    On a terminal it serves the dashboard until Ctrl-C, and prints a link that signs you in once. Elsewhere the last
+    line is the command that does so.
 
     Example: headway demo --folder headway-demo
 
@@ -20,9 +27,27 @@ def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
     folder
         Folder of the demo's project and report; another run continues from there.
     json
-        Print one JSON object, the path of the report; progress is printed on stderr.
+        Print one JSON object, the path of the report and the command; progress is printed on stderr.
     """
+    command = shlex.join(["headway", "ui", "--project", str(folder)])
     if json:
-        print_result({"report": str(run(folder, screen=Console(stderr=True)).resolve())}, "", json=True)
+        report = run(folder, screen=Console(stderr=True)).resolve()
+        print_result({"report": str(report), "dashboard": command}, "", json=True)
+        return
+    run(folder)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        open_dashboard(folder)
     else:
-        run(folder)
+        print_result("", f"to see it in a browser: {command}", json=False)
+
+
+def open_dashboard(folder: Path) -> None:
+    """Serve the dashboard of the demo on a free port until Ctrl-C, which ends the demo as well."""
+
+    def announce(address: str) -> None:
+        text = f"open this link in a browser; it signs you in once:\n  {address}\nCtrl-C ends the dashboard"
+        print_result("", text, json=False, wrap=False)
+
+    process = plugins.load_sibling("headway.dashboard.app", "process", reads="the dashboard")
+    with suppress(KeyboardInterrupt):
+        process.serve([config.load(folder, flags={"ui.port": "0"})], announce=announce)

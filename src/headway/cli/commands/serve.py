@@ -51,7 +51,7 @@ def plugin(
             for address, _ in dashboard:
                 value |= {"dashboard": address}
                 lines.append(f"dashboard on {address}")
-            print_result(value, "\n".join(lines), json=json)
+            print_result(value, "\n".join(lines), json=json, wrap=False)
 
         serve(
             settings,

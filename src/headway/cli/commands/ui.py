@@ -31,6 +31,6 @@ def plugin(
 
     def announce(address: str) -> None:
         text = f"dashboard on {address.partition('/sign-in')[0]}\n  to sign in once: {address}"
-        print_result({"message": text, "sign_in": address}, text, json=json)
+        print_result({"message": text, "sign_in": address}, text, json=json, wrap=False)
 
     plugins.load_sibling("headway.dashboard.app", "process", reads="the dashboard").serve(settings, announce=announce)

@@ -65,7 +65,7 @@ def plugin(
         address = "" if password else link_address(settings, create_link(file, name))
         value = {"name": name, "link": address}
         text = f"{name} signs in once, within 24 hours, by\n  {address}" if address else f"{name} is added as {role}"
-    print_result(value, text, json=json)
+    print_result(value, text, json=json, wrap=False)
 
 
 def _read_password(name: str) -> str:

@@ -68,7 +68,7 @@ LEAD = (
 
 
 def run(folder: Path, *, screen: Console | None = None) -> Path:
-    """Run the demo in a folder and return the path of its report, which is also the last line printed."""
+    """Run the demo in a folder and return the path of its report, which it prints last."""
     reporter, started = StageReporter(screen or make_console()), datetime.now(UTC)
     project = _project(folder)
     with reporter.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
