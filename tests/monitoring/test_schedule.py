@@ -20,6 +20,7 @@ from headway.core.record import read
 from headway.core.schedule import TaskRun
 from headway.core.sections import ScheduleSection
 from headway.monitoring import schedule
+from headway.monitoring.alerts.deliver import update_alerts
 from headway.monitoring.schedule import HELD, Scheduler
 from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run
 from headway.registry.project import Project
@@ -176,6 +177,34 @@ def test_a_failed_task_raises_an_alert_and_the_scheduler_goes_on(tmp_path):
         assert site.bodies[0]["summary"].startswith("check failed: ")
         assert ended(process) == 0
     assert all_runs(project) == ["failed"]
+
+
+@pytest.mark.services
+def test_schedulers_of_two_machines_take_turns_and_send_an_alert_once(tmp_path, postgresql):
+    """Each machine has a folder of its own; they share records and leases in PostgreSQL."""
+    with http_site() as site:
+        rules = projects.webhook(site.url, when='"task_failed"')
+        opened, processes = [], []
+        for machine in ("one", "other"):
+            (tmp_path / machine).mkdir()
+            source = SOURCE.format(log=str(tmp_path / "log"), seconds=60).replace("return ", "raise ValueError; ")
+            (tmp_path / machine / "mine.py").write_text(source)
+            toml = f'{TOML}[store]\nstate = "{postgresql}"\n{rules}'
+            opened.append(projects.project(tmp_path / machine, toml))
+            processes.append(started(tmp_path / machine))
+        until(lambda: lines(tmp_path) == ["begin"])
+        shown = [tmp_path / machine / "shown" for machine in ("one", "other")]
+        until(lambda: any("is already being done by process" in file.read_text() for file in shown))
+        (tmp_path / "go").touch()
+        until(lambda: len(site.bodies) == 1)
+        assert [ended(process) for process in processes] == [0, 0]
+        for project in opened:  # whatever either still had to send
+            update_alerts(project)
+    assert lines(tmp_path) == ["begin", "end"]
+    assert all_runs(opened[0]) == all_runs(opened[1]) == ["failed"]
+    assert len(site.bodies) == 1 and "unexpected error: ValueError" in site.bodies[0]["summary"]
+    for project in opened:
+        project.state.close()
 
 
 def test_the_examples_for_systemd_start_commands_that_exist(tmp_path):

@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 def until(happened: Callable[[], bool]) -> None:
-    """Wait until something has happened, for half a minute at most."""
+    """Wait until something has happened, for two minutes at most."""
     deadline = time.monotonic() + WAIT_S
     while not happened():
         assert time.monotonic() < deadline

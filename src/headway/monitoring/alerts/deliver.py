@@ -33,7 +33,7 @@ from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Fac
 from headway.monitoring.alerts.receiver import open_receiver, shorten
 from headway.registry.project import Project, open_project
 
-LEASE = "alerts"
+LEASE, RETRY_LEASE = "alerts", "alerts again"
 FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 1800.0
 GIVE_UP = timedelta(days=1)
 MAX_SENT, MAX_WAITING, MAX_SUMMARY = 20, 200, 4_000
@@ -284,13 +284,16 @@ class AlertLoop:
 
 
 def deliver_until_done(project: Project, *, within_s: float, pause: Callable[[float], object] = time.sleep) -> AlertLog:
-    """Judge the rules, and deliver until nothing waits, or the time is over."""
+    """Judge the rules, and deliver until nothing waits, the time is over, or another process already does that."""
     ends = time.monotonic() + within_s
     log = update_alerts(project, wait_s=within_s)
-    while log.waiting and time.monotonic() < ends:
-        pause(STEP_S)
-        with suppress(LeaseHeld):  # another process delivers
-            log = update_alerts(project)
+    if not log.waiting:
+        return log
+    with suppress(LeaseHeld), project.lease(RETRY_LEASE):
+        while log.waiting and time.monotonic() < ends:
+            pause(STEP_S)
+            with suppress(LeaseHeld):
+                log = update_alerts(project)
     return log
 
 
