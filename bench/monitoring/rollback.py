@@ -12,9 +12,9 @@ import select
 import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,8 +87,26 @@ def rows() -> Result:
     ], []
 
 
-def measure_rollback(folder: Path) -> tuple[float, int, int]:
-    """Return the seconds that a rollback took, the requests that failed, and the requests that were answered."""
+def by_call(opened: Project) -> float:
+    """Roll back by a call; return when it began."""
+    began = time.perf_counter()
+    control.roll_back(opened, who="benchmark", why="to be measured")
+    return began
+
+
+@contextmanager
+def called(_: Project) -> Iterator[Callable[[Project], float]]:
+    """Roll back in this process."""
+    yield by_call
+
+
+def measure_rollback(
+    folder: Path, prepare: Callable[[Project], AbstractContextManager[Callable[[Project], float]]] = called
+) -> tuple[float, int, int]:
+    """Return the seconds that a rollback took, the requests that failed, and the requests that were answered.
+
+    `prepare` opens what rolls back, before the load begins; what it gives is called then, and returns when it began.
+    """
     project(folder, {NAME: by_trees(TREES)})
     header = f"Authorization: Bearer {new_caller(folder)}"
     opened = open_project(folder)
@@ -97,10 +115,10 @@ def measure_rollback(folder: Path) -> tuple[float, int, int]:
         stack.callback(opened.state.close)
         second = _publish_second(opened)
         ports = [stack.enter_context(started(ours(folder, NAME), asks=READY)).port for _ in range(SERVERS)]
+        roll_back = stack.enter_context(prepare(opened))
         load = pool.submit(_send_load, ports, header)
         time.sleep(ROLLBACK_AFTER_S)
-        began = time.perf_counter()
-        control.roll_back(opened, who="benchmark", why="to be measured")
+        began = roll_back(opened)
         answers = load.result()
     version = version_of(second)
     last = max((at for at, answered in answers.versions if answered == version), default=began)

@@ -54,6 +54,7 @@ class Pending:
     canary_update: int = 0
     stage: int = -1
     made_at: str = ""
+    note: str = ""
 
     @property
     def seen(self) -> str:
@@ -174,6 +175,7 @@ def _published(project: Project, live: PointerUpdate | None) -> Iterator[Pending
         evidence=evidence,
         live=live,
         at=release.made_at,
+        note=f"Its rollout ended {rollout.status}: {rollout.why}." if rollout and rollout.release == digest else "",
     )
 
 
@@ -200,6 +202,7 @@ def _pending(
     evidence: Evidence | None,
     live: PointerUpdate | None,
     at: str,
+    note: str = "",
 ) -> Pending:
     return Pending(
         step=step,
@@ -212,6 +215,7 @@ def _pending(
         live=live.release if live else "",
         live_update=live.number if live else 0,
         made_at=at,
+        note=note,
     )
 
 

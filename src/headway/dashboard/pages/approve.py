@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from headway.core.errors import HeadwayError, Refused
 from headway.core.evidence import Measurement
 from headway.core.release import PointerUpdate
@@ -187,11 +189,19 @@ def _card(pending: Pending, *, n_requests: int = 0) -> Card:
     return Card(
         pending=pending,
         what=STEPS[pending.step],
-        rules=tables.tabulate_rules(pending.verdict, groups="keys" if pending.step == "stage" else "groups"),
+        rules=_rules(pending),
         compared=tables.tabulate_measurements(compared) if compared else None,
         more=more,
         assumption="If the value stays what it is, and further rows are like those at hand." if more else "",
     )
+
+
+def _rules(pending: Pending) -> tables.Table:
+    """Return the verdict rule by rule, with the explanation of each below it, which a narrow window needs."""
+    groups = "keys" if pending.step == "stage" else "groups"
+    table = tables.tabulate_rules(pending.verdict, groups=groups)
+    notes = tuple(result.message for result in pending.verdict.rule_results)
+    return replace(table, columns=table.columns[:-1], rows=tuple(row[:-1] for row in table.rows), notes=notes)
 
 
 def _more(measure: str, needed: int | None) -> str:
