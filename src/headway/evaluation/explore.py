@@ -8,6 +8,7 @@ thresholds, with their intervals, are sums of them.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from headway.core.contracts import SliceColumn
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
 from headway.core.record import Record
+from headway.core.variant import Variant
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import (
     CHANGE,
@@ -66,11 +68,78 @@ class Condition(Record, frozen=True, kw_only=True):
         return not self.key.startswith(MONTH)
 
 
+class Form(Record, frozen=True, kw_only=True):
+    """A variant that was measured, by what it is made of (`traits`), with its speed and cost.
+
+    Its answers are those of the evaluated variant `answers`, itself or another form that keeps the answers.
+    """
+
+    digest: str
+    name: str
+    answers: str
+    traits: dict[str, str]
+    timings: tuple[Measurement, ...] = ()
+
+    def find(self, name: str) -> Measurement | None:
+        """Return the timing of that name, or None."""
+        return next((one for one in self.timings if one.name == name), None)
+
+
+TRAITS = ("trees", "stage", "bits", "nodes", "engine")
+"""What a form is made of; the first ones weigh most where a combination was not measured."""
+ALL, NONE = "all", "none"
+
+
+def traits_of(variant: Variant) -> dict[str, str]:
+    """Return what a variant is made of: trees kept, student or cascade, bits, nodes kept, and engine with threads.
+
+    Each has a value for the baseline, so that variants differ only in what their steps changed.
+    """
+    found = {"trees": ALL, "stage": NONE, "bits": ALL, "nodes": ALL}
+    for step in variant.steps:
+        if step.transform == "truncate":
+            found["trees"] = str(step.settings["trees"])
+        elif step.transform == "prune":
+            found["nodes"] = f"{float(step.settings['nodes']):.0%}"
+        elif step.transform in ("quantise", "nncf"):
+            found["bits"] = "8"
+        elif step.transform == "openvino" and step.settings.get("precision") == "bf16":
+            found["bits"] = "16"
+        elif step.transform in STAGES:
+            found["stage"] = str(step)
+    threads = variant.settings.get("threads", 1)
+    return found | {"engine": variant.engine + (f", {threads} threads" if threads != 1 else "")}
+
+
+STAGES = ("cascade", "distil", "family", "cache", "recalibrate")
+
+
+def nearest_form(forms: Sequence[Form], wanted: Mapping[str, str]) -> tuple[Form, bool]:
+    """Return the measured form with these traits, or the nearest, and whether it has all of them.
+
+    The nearest shares the most important traits, in the order of `TRAITS`; then its trees are closest.
+    """
+
+    def distance(form: Form) -> tuple[object, ...]:
+        differs = [name for name in TRAITS if wanted.get(name, form.traits[name]) != form.traits[name]]
+        gap = _trees_gap(wanted.get("trees", ALL), form.traits["trees"])
+        return "stage" in differs, "bits" in differs, "nodes" in differs, gap, len(differs)
+
+    best = min(forms, key=distance)
+    return best, all(best.traits[name] == wanted.get(name, best.traits[name]) for name in TRAITS)
+
+
+def _trees_gap(wanted: str, known: str) -> float:
+    if wanted == known:
+        return 0.0
+    return abs(math.log(float(wanted) / float(known))) if ALL not in (wanted, known) else math.inf
+
+
 class ExploreIndex(Record, frozen=True, kw_only=True):
     """What the tables of a search hold.
 
-    `variants` are digests, the baseline first; `refused` maps `variant/condition` to why a variant did not answer.
-    `thresholds` is empty for a task without one.
+    `variants` are digests, the baseline first, and `forms` all that were measured, its own first. `refused` maps
+    `variant/condition` to why a variant did not answer. `thresholds` is empty for a task without one.
     """
 
     search: str
@@ -79,6 +148,7 @@ class ExploreIndex(Record, frozen=True, kw_only=True):
     costs: tuple[float, float]
     thresholds: tuple[float, ...]
     variants: tuple[str, ...]
+    forms: tuple[Form, ...]
     conditions: tuple[Condition, ...]
     refused: dict[str, str] = {}
     format: int = FORMAT
@@ -287,6 +357,20 @@ class ExploreTables:
             curve=own.curve(self.index.thresholds, known),
             reliability=_reliability(found),
         )
+
+    def measured(
+        self, variant: str, condition: str, threshold: float, costs: tuple[float, float]
+    ) -> dict[str, Measurement]:
+        """Return the measures of a variant over all rows of a condition; empty if it was not measured."""
+        known, name = self.condition(condition), f"{variant}/{condition}"
+        if known is None or f"{name}/measured" not in self._arrays:
+            return {}
+        found: tuple[Measurement, ...] = self._record(f"{name}/measured", tuple[Measurement, ...])
+        measured = {one.name: one for one in found if not one.slice}
+        if self.index.thresholds:
+            decisions = _Decisions(self._arrays[f"{name}/counts"], self._at(threshold), costs)
+            measured |= decisions.measurements(known)
+        return measured
 
     def nearest_threshold(self, wanted: float) -> float:
         """Return the threshold at which was counted that is nearest to this one."""

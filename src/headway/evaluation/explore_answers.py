@@ -24,11 +24,15 @@ from headway.evaluation.explore import (
     MONTH,
     USUAL,
     ExploreIndex,
+    Form,
     describe_rows,
     grid,
+    traits_of,
     write_tables,
 )
 from headway.evaluation.measure import measure
+from headway.evaluation.point_comparison import TIMED
+from headway.optimization.screening import answer_changing_steps
 from headway.storage import atomic
 
 METRICS = ("quality", "calibration")
@@ -75,6 +79,7 @@ def make_tables(
         costs=baseline.costs,
         thresholds=grid(baseline.threshold, rows[USUAL].scores[:, 0]) if baseline.model.task == "binary" else (),
         variants=tuple(variant.digest for variant in variants),
+        forms=_forms(search),
         conditions=(
             of_usual,
             *(replaced(of_usual, key=f"{MISSING}{name}") for name in parts),
@@ -96,6 +101,32 @@ def make_tables(
                     yield variant.digest, key, replace(subject, variant=variant, model=model, scores=found)
 
     return write_tables(path, index, answers(), _measure, refused=refused, write=atomic.write)
+
+
+def _forms(search: SearchResult) -> tuple[Form, ...]:
+    """Return the variants whose answers are known: those evaluated, and those that differ from them in speed alone."""
+    answers = {_changes(row.variant): row.variant.digest for row in reversed(search.evaluated)}
+    own = {row.variant.digest: row.variant.digest for row in search.evaluated}
+    found = []
+    for row in (*search.evaluated, *search.screened_out):
+        digest = row.variant.digest
+        of = own.get(digest) or answers.get(_changes(row.variant))
+        if of:
+            timings = [one for one in row.evidence.measurements if one.name.startswith(TIMED) and not one.slice]
+            found.append(
+                Form(
+                    digest=digest,
+                    name=row.variant.name,
+                    answers=of,
+                    traits=traits_of(row.variant),
+                    timings=tuple(timings),
+                )
+            )
+    return tuple(sorted(found, key=lambda form: form.digest != search.baseline.model.digest))
+
+
+def _changes(variant: Variant) -> tuple[str, ...]:
+    return tuple(map(str, answer_changing_steps(variant)))
 
 
 def _altered(

@@ -26,7 +26,7 @@ from headway.evaluation.statistics.intervals import SHARE
 from headway.evaluation.statistics.subsets import mean_measurement, subset_mean
 from headway.evaluation.statistics.tables import build_blocks
 
-METRICS = ("quality", "calibration", "decisions", "slices", "bias")
+METRICS = ("quality", "calibration", "decisions", "slices")
 EXAMPLES = 20
 TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.")
 _BINS_PER_DECADE = 16
@@ -87,8 +87,9 @@ def compare_models(
             hint="compare two models of the same question",
         )
     subject, mirrored = _paired(first, second, rows), _paired(second, first, rows)
+    metrics = (*METRICS, "bias") if rows.sensitive_features else METRICS
     of_first, of_second = (
-        measure(pair, METRICS, dataset_digest=rows.dataset, period=rows.period) for pair in (subject, mirrored)
+        measure(pair, metrics, dataset_digest=rows.dataset, period=rows.period) for pair in (subject, mirrored)
     )
     differences = [found for found in of_first.measurements if found.name.endswith((".drop", "probability_shift"))]
     blocks = build_blocks(subject)

@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 
+from headway.core.comparison import ComparedModel
 from headway.core.evidence import Evidence
 from headway.reporting.charts.theme import (
     SEE_TABLE,
@@ -86,7 +87,28 @@ def draw_reliability(report: ReportData) -> RenderedChart | None:
     )
 
 
-def _bins(evidence: Evidence, series: str) -> list[Row]:
+def draw_curves(
+    first: tuple[Evidence | ComparedModel, str],
+    second: tuple[Evidence | ComparedModel, str],
+    *,
+    name: str,
+    title: str,
+    lead: str,
+) -> RenderedChart | None:
+    """Draw the reliability of two models on the same rows, each with its name; None for fewer than two bins."""
+    own, other = (_bins(*one) for one in (first, second))
+    if min(len(own), len(other)) < 2:
+        return None
+    return render_chart(
+        lambda size: alt.vconcat(*_panels(own, other, size), spacing=14),
+        name=name,
+        title=title,
+        alt=_alt(own, first[1]),
+        reading=(lead, *_reading(with_baseline=False), f"Dashed with squares: the {second[1]}."),
+    )
+
+
+def _bins(evidence: Evidence | ComparedModel, series: str) -> list[Row]:
     """Return the bins with a mean prediction and an observed share, lowest prediction first."""
     rows: list[tuple[float, Row]] = []
     for seen in evidence.measurements:
@@ -131,7 +153,8 @@ def _panels(winner: Sequence[Row], baseline: Sequence[Row], size: ChartSize) -> 
 
 def _curves(rows: Sequence[Row], top: float, size: ChartSize) -> alt.LayerChart:
     names = list(dict.fromkeys(str(row["series"]) for row in rows))
-    styles = {name: (LIGHT["live"], "circle", [1, 0]) for name in names} | {BASELINE: (LIGHT["came"], "square", [5, 4])}
+    shown = (LIGHT["live"], "circle", [1, 0]), (LIGHT["came"], "square", [5, 4])
+    styles = dict(zip(names, shown, strict=False))
     colours, shapes, dashes = ({name: style[part] for name, style in styles.items()} for part in range(3))
     series = encode_series(
         names, legend=alt.Legend(title=None, symbolStrokeWidth=0, symbolSize=110), color=colours, shape=shapes

@@ -1,0 +1,88 @@
+"""The page Explore: choices over what was measured, without JavaScript."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.dashboard.people import RunningDashboard, running_dashboard
+from tests.dashboard.test_searches_page import ready
+from tests.pipeline import explored
+from tests.pipeline.projects import table
+
+from headway.registry.searches import search_digest
+
+pytestmark = pytest.mark.slow
+EXPLORE = "/models/small/explore"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashboard]:
+    """A dashboard of a project that was searched, whose tables the first visitor lets make."""
+    folder: Path = tmp_path_factory.mktemp("small")
+    explored.searched(folder).state.close()
+    with running_dashboard(folder) as running:
+        ready(running.visitor("viewer"), EXPLORE)
+        yield running
+
+
+def test_a_project_without_a_search_says_what_to_do(empty_project: Path) -> None:
+    with running_dashboard(empty_project) as running:
+        found = running.visitor("viewer").get("/models/flights/explore")
+    assert found.status == 200 and "no variant was searched for yet" in found.words.lower()
+    assert "headway optimize" in found.words
+
+
+def test_each_control_has_a_label_and_explains_itself_in_two_sentences(served: RunningDashboard) -> None:
+    found = served.visitor("viewer").get(EXPLORE)
+    for name in ("trees", "engine", "missing", "month", "threshold", "false_positive", "false_negative"):
+        assert f'<label for="{name}">' in found.text
+    helps = re.findall(r'id="[a-z]+-help">([^<]*)<', found.text)
+    assert len(helps) == 6 and all(help.count(". ") == 1 and help.endswith(".") for help in helps)
+
+
+def test_a_choice_shows_what_it_does_with_intervals(served: RunningDashboard) -> None:
+    person = served.visitor("viewer")
+    found = person.get(f"{EXPLORE}?trees=13&threshold=0.4&false_negative=5&missing=hour")
+    assert found.status == 200 and "truncate(trees=13)" in found.words
+    for word in ("Cost of a decision", "Recall", "Latency of one row", "Ranking (AUC)", "carrier=AA", "worse", "["):
+        assert word in found.words
+    assert found.text.count("<svg") == 2 and "style=" not in found.text
+    assert 'value="0.4"' in found.text and "row by row" in found.words
+    later = person.get(f"{EXPLORE}?month=2013-04")
+    assert "The month has other rows" in later.words and "26 groups" in later.words
+
+
+def test_costs_change_the_figures(served: RunningDashboard) -> None:
+    person = served.visitor("viewer")
+    cheap, dear = (person.get(f"{EXPLORE}?false_negative={cost}").words for cost in (1, 50))
+    assert cheap != dear
+
+
+def test_what_was_not_measured_is_said_with_the_nearest_that_was(served: RunningDashboard) -> None:
+    person = served.visitor("viewer")
+    found = person.get(f"{EXPLORE}?trees=14")
+    assert "No variant with 14 trees was measured" in found.words and "truncate(trees=13)" in found.words
+    both = person.get(f"{EXPLORE}?missing=hour&month=2013-04")
+    assert "was not measured in a single month" in both.words
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["trees=-1", "engine=abacus", "missing=plane", "month=1999-01", "threshold=2", "threshold=x", "false_positive=-1"],
+)
+def test_a_choice_that_does_not_exist_is_an_error(served: RunningDashboard, query: str) -> None:
+    assert served.visitor("viewer").get(f"{EXPLORE}?{query}").status == 400
+
+
+def test_a_search_whose_rows_changed_is_not_explored(tmp_path: Path) -> None:
+    project = explored.searched(tmp_path)
+    table().with_columns(wind=pl.col("wind") + 1).write_parquet(tmp_path / "table.parquet")
+    digest = search_digest(project)
+    project.state.close()
+    with running_dashboard(tmp_path) as running:
+        found = ready(running.visitor("viewer"), f"{EXPLORE}?search={digest[7:19]}")
+    assert found.status == 200 and "no longer those of this search" in found.words
