@@ -13,6 +13,7 @@ from tests.dashboard.test_searches_page import ready
 from tests.pipeline import explored
 from tests.pipeline.projects import table
 
+from bench import dashboard_explore
 from headway.registry.searches import search_digest
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,19 @@ def test_what_was_not_measured_is_said_with_the_nearest_that_was(served: Running
     assert "No variant with 14 trees was measured" in found.words and "truncate(trees=13)" in found.words
     both = person.get(f"{EXPLORE}?missing=hour&month=2013-04")
     assert "was not measured in a single month" in both.words
+
+
+def test_the_benchmark_times_other_choices_each_time(served: RunningDashboard) -> None:
+    person, opened = served.visitor("viewer"), []
+
+    def visit(path: str) -> tuple[int, str]:
+        opened.append(path)
+        found = person.get(path)
+        return found.status, found.text
+
+    times = dashboard_explore.explore_ms(visit, "small", repeats=12)
+    assert len(times) == 12 and len(set(opened)) == 13 and dashboard_explore.p95(times) > 0
+    assert any("month=2013" in path for path in opened) and any(re.search(r"missing=\w", path) for path in opened)
 
 
 @pytest.mark.parametrize(

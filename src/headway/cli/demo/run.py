@@ -36,6 +36,7 @@ from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout
 from headway.registry.project import Project, open_project
+from headway.registry.searches import search_digest
 from headway.reporting.console import make_console
 from headway.reporting.page import write_report
 from headway.reporting.read_report_data import (
@@ -158,6 +159,10 @@ def train_and_release(
     with reporter.stage("Release the winner, signed"):
         published = pipeline.release(project, search_result, who=getuser())
         reporter.show(terminal.render_release(published.move, published.key_setup.created))
+    with reporter.stage(
+        "Let every variant answer without each column, and by month, for the page Explore of headway ui"
+    ):
+        pipeline.prepare_explore(project, search_digest(project), data)
     policy = project.config.policy
     return search_result, ReportData(
         title="Will a flight from New York arrive more than 15 minutes late?",
