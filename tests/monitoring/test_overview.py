@@ -20,6 +20,7 @@ from headway.monitoring import rollout as control
 from headway.monitoring.input_rules import INPUT_BROKE
 from headway.monitoring.overview import ModelState, data_state, mark_checked, model_state, version_of
 from headway.monitoring.servers import ServerMetrics, parse_metrics
+from headway.monitoring.task_runs import save_run
 from headway.registry.project import Project
 from headway.serving import loading
 
@@ -271,6 +272,18 @@ def test_a_database_hides_whether_data_arrived(tmp_path):
     project = rollouts.project(tmp_path, toml=toml)
     assert data_state(project).arrival == "not visible"
     project.state.close()
+
+
+def test_a_task_of_the_schedule_that_failed_needs_a_person_until_it_ends_well(project):
+    live = rollouts.live(project, rollouts.release())
+    project.save(watched(live))
+    save_run(project, "erase", started_at=datetime.now(UTC), outcome="failed", message="no publisher key")
+    state = model_state(project)
+    assert "task failed" in codes(state)
+    (found,) = [one for one in state.conditions if one.code == "task failed"]
+    assert (found.detail, found.command) == ("No publisher key.", "headway run --task erase")
+    save_run(project, "erase", started_at=datetime.now(UTC), outcome="done", message="")
+    assert "task failed" not in codes(model_state(project))
 
 
 def test_asking_for_a_state_imports_no_dataframe_library():

@@ -21,9 +21,11 @@ from headway.core.monitoring import MonitoringReport, MonitoringStatus, RowSourc
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
+from headway.core.sections import ScheduleSection
 from headway.monitoring.degradation import AUC_CHANGE, BIAS, COST
 from headway.monitoring.input_rules import INPUT_BROKE
 from headway.monitoring.servers import ServerMetrics, burning
+from headway.monitoring.task_runs import last_run
 from headway.registry.project import LIVE_POINTER, Project
 
 Health = Literal["healthy", "attention", "broken", "cannot be judged"]
@@ -50,6 +52,7 @@ ConditionCode = Literal[
     "rollout overdue",
     "data not assessed",
     "data checks stop",
+    "task failed",
 ]
 Arrival = Literal["assessed", "not assessed", "not visible", "no source"]
 OVERDUE = 1.125
@@ -181,6 +184,7 @@ def _state(
             *([_open_ticket(ticket, at)] if ticket else []),
             *(_rollout_conditions(rollout, now) if rollout else ()),
             *_data_conditions(data),
+            *_task_conditions(project),
         ],
         key=lambda condition: STATES.index(condition.state),
     )
@@ -547,6 +551,21 @@ def _data_conditions(data: DataArrival) -> Iterator[Condition]:
             next_step="Read the findings of the check.",
             command="headway check",
         )
+
+
+def _task_conditions(project: Project) -> Iterator[Condition]:
+    """Yield a condition for each task of the schedule whose last run failed."""
+    for run in filter(None, (last_run(project, task) for task in ScheduleSection().tasks)):
+        if run.outcome == "failed":
+            yield Condition(
+                code="task failed",
+                state="attention",
+                subject="service",
+                message=f"The task {run.task} of the schedule failed on {run.ended_at[:10]}.",
+                next_step="Read what failed, and run it again.",
+                command=f"headway run --task {run.task}",
+                detail=sentence(run.message),
+            )
 
 
 def describe_age(age: timedelta) -> str:

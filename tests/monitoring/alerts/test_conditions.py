@@ -89,6 +89,13 @@ def test_days_of_the_log_without_any_report_cannot_be_judged_either(project):
     assert is_firing(project, "not_judged", now=datetime(2026, 1, 5, 1, tzinfo=UTC))
 
 
+def test_a_release_that_is_live_for_long_without_any_report_cannot_be_judged(project):
+    rollouts.live(project, rollouts.release())
+    now = datetime.now(UTC)
+    assert not is_firing(project, "not_judged", now=now + timedelta(days=70))
+    assert is_firing(project, "not_judged", now=now + timedelta(days=95))
+
+
 def test_a_table_of_the_past_is_not_missing(project):
     release = rollouts.live(project, rollouts.release())
     project.save(report(release, "healthy", day=0, source="table"))

@@ -5,13 +5,14 @@ A condition that cannot be judged is neither: what was sent before stays true un
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import get_args
 
-from headway.core.errors import HeadwayError, StoreUnavailable
+from headway.core.errors import Refused
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.record import digest_of, kind_of, read
@@ -87,14 +88,12 @@ class Facts:
 
     @cached_property
     def refused(self) -> str:
-        """Why the release that is live is not loaded; empty if it verifies."""
+        """Why the release that is live is not trusted; empty if it verifies."""
         if not self.release:
             return ""
         try:
             self.project.registry.resolve(f"{self.project.name}@{LIVE_POINTER}")
-        except StoreUnavailable:
-            raise
-        except HeadwayError as error:
+        except Refused as error:
             return error.what
         return ""
 
@@ -177,7 +176,7 @@ def _nothing_judged(facts: Facts) -> ConditionState | None:
 
 def _not_judged(facts: Facts, rule: AlertRule) -> ConditionState | None:
     if not facts.reports:
-        return _nothing_judged(facts)
+        return _never_judged(facts, rule)
     last = facts.reports[-1]
     unjudged = 0
     for report in reversed(facts.reports):
@@ -197,6 +196,32 @@ def _not_judged(facts: Facts, rule: AlertRule) -> ConditionState | None:
         subject=facts.release,
         release=facts.release,
     )
+
+
+def _never_judged(facts: Facts, rule: AlertRule) -> ConditionState | None:
+    """Return whether a release is live for so many periods, of the schedule's length, without any report."""
+    live, length = facts.live, _length_of(facts.project.config.schedule.window)
+    if not (live and facts.release and length) or facts.is_replay:
+        return _nothing_judged(facts)
+    unjudged = (facts.now - datetime.fromisoformat(live.at)) // length - 1
+    if unjudged < rule.periods:
+        return _nothing_judged(facts)
+    return ConditionState(
+        is_firing=True,
+        summary=f"the release is live since {live.at[:10]}, and no period of it was judged",
+        subject=facts.release,
+        release=facts.release,
+    )
+
+
+_UNITS_D = {"h": 1 / 24, "d": 1.0, "w": 7.0, "mo": 30.5, "q": 91.5, "y": 365.25}
+
+
+def _length_of(window: str) -> timedelta | None:
+    """Return the length of a period such as 1mo, about; None for what is not known."""
+    found = re.fullmatch(r"([1-9]\d{0,3})([a-z]+)", window)
+    unit = _UNITS_D.get(found[2]) if found else None
+    return timedelta(days=int(found[1]) * unit) if found and unit else None
 
 
 def _missing_periods(last: MonitoringReport, now: datetime) -> int:
