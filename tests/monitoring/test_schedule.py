@@ -145,6 +145,7 @@ def all_runs(project: Project) -> list[str]:
     return [read(TaskRun, content).outcome for content in project.state.records("task_run")]
 
 
+@pytest.mark.long
 def test_two_schedulers_run_a_task_once_between_them(tmp_path):
     project = slow_project(tmp_path, seconds=60)
     both = [started(tmp_path), started(tmp_path)]
