@@ -13,11 +13,12 @@ from tests.monitoring.retraining.retrained import outcome
 
 from headway.core.action import PersonAction
 from headway.core.rollout import Plan, RolloutStage
+from headway.dashboard._process import prepare_operator_key
 from headway.monitoring import rollout as control
 from headway.monitoring.approvals import load_decisions
 from headway.monitoring.completion import complete_approvals
 from headway.registry.project import open_project
-from headway.registry.sign import init_operator_keys
+from headway.registry.sign import create_operator, init_operator_keys
 
 PATH = "/models/flights/approve"
 SHORT = Plan(stages=(RolloutStage(share=0.0), RolloutStage(share=0.5)))
@@ -178,3 +179,24 @@ def test_an_empty_project_has_nothing_to_approve(tmp_path):
         words = running.visitor("viewer").get(PATH).words
     assert "No release is live." in words and "Nothing waits" in words
     open_project(tmp_path).state.close()
+
+
+@pytest.mark.slow
+def test_the_first_start_makes_the_key_and_a_list_of_others_is_not_extended(tmp_path):
+    project = rollouts.project(tmp_path, toml=rollouts.TOML.replace("[trust]", '[trust]\noperator_key = "keys/o.pem"'))
+    first, line = prepare_operator_key(project)
+    key = project.registry.load_operator().key
+    assert "has the operator key of this machine now" in first and key in line
+    assert prepare_operator_key(project) == []
+    project.registry.operator_keys.write_text(f"{create_operator(tmp_path / 'other.pem').key} others\n")
+    (message,) = prepare_operator_key(project)
+    assert "cannot roll back or approve" in message and f"add the line: {key}" in message
+    project.state.close()
+
+
+@pytest.mark.slow
+def test_a_release_that_is_published_later_shows_at_once(project, served):
+    person = served.visitor("viewer")
+    assert "Nothing waits" in person.get(PATH).words
+    rollouts.publish(project, rollouts.release(made_at="3"))
+    assert "Waits: a published release that was never live" in person.get(PATH).words

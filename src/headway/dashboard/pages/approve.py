@@ -23,6 +23,7 @@ from headway.monitoring.approvals import (
     load_decisions,
     outcomes,
     pending_releases,
+    policy_digest,
     save_decision,
     void_reason,
 )
@@ -156,13 +157,13 @@ def _returns(project: Project) -> list[PointerUpdate]:
 
 
 def _pending(call: Call) -> list[Pending]:
-    """Return what waits, kept until a pointer moves, a record is saved or the rules change."""
+    """Return what waits, kept until a pointer moves, something is saved or published, or the rules change."""
     project = call.project
-    ends = [
-        project.state.last(),
-        *(project.state.latest(kind, name=project.name) for kind in ("search_result", "retraining")),
-    ]
-    key = ("approve", project.name, repr([hash(end) for end in ends]), repr(project.config.policy))
+    kinds = ("search_result", "retraining", "rollout")
+    saved = [project.state.last(), *(project.state.latest(kind, name=project.name) for kind in kinds)]
+    folder = project.registry.folder / project.name
+    published = folder.stat().st_mtime_ns if folder.is_dir() else 0
+    key = ("approve", project.name, [hash(end) for end in saved], published, policy_digest(project.config))
     return call.dashboard.cache.get(repr(key), lambda: pending_releases(project))
 
 
