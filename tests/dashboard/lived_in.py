@@ -5,7 +5,10 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+import polars as pl
+
 from headway.core.action import PersonAction
+from headway.data.contract.check import check_contract
 from headway.registry.project import open_project
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "older_store.tar.xz"
@@ -37,7 +40,7 @@ SAVED = PersonAction(
 
 
 def write(folder: Path) -> Path:
-    """Write the project `small` into a folder: two releases, a running canary, log, labels, records of every kind."""
+    """Write the project `small` into a folder: two releases, a running canary, log, labels, rows in quarantine."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
     project = folder / "project"
@@ -50,5 +53,8 @@ def write(folder: Path) -> Path:
         (project / "keys" / name).chmod(0o600)
     opened = open_project(project)
     opened.save(SAVED)
+    delivered = project / "delivered.parquet"
+    pl.read_parquet(project / "table.parquet").head(5).with_columns(hour=pl.lit(77)).write_parquet(delivered)
+    check_contract(opened.config, file=delivered)
     opened.state.close()
     return project

@@ -71,7 +71,7 @@ class Person:
             connection.request(method, path, body or None, {name: text for name, text in sent.items() if text})
             response = connection.getresponse()
             got = {name.lower(): text for name, text in response.getheaders()}
-            body = response.read()
+            body = b"" if got.get("content-type", "").startswith("text/event-stream") else response.read()
             text = gzip.decompress(body) if got.get("content-encoding") == "gzip" else body
             return Answer(response.status, got, text.decode(), len(body))
         finally:
