@@ -22,7 +22,13 @@ from headway.dashboard.app import load_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 PAGES = plugins.names("page")
-SOMETIMES: set[str] = set()
+SOMETIMES = {
+    "/account/password",
+    "/models/{model}/approve/decide",
+    "/models/{model}/approve/rollback",
+    "/models/{model}/data/quarantine-log",
+    "/models/{model}/labels/suspects/review",
+}
 """Actions whose form is there in a state that this project is not in; the tests of their pages send them."""
 PICTURES = os.environ.get("HEADWAY_SCREENSHOTS", "")
 OWN_PROJECT = os.environ.get("HEADWAY_SCREENSHOTS_OF", "")
@@ -33,6 +39,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, empty_project: Path) -> Ite
     """A dashboard of a project with a past, of one in which nothing was done yet, and of your own."""
     projects = [lived_in.write(tmp_path_factory.mktemp("lived_in")), empty_project]
     with running_dashboard(*projects, *([Path(OWN_PROJECT)] if OWN_PROJECT else [])) as running:
+        admin = running.visitor("admin")
+        admin.post("/models/small/settings/people/add", name="bob", role="viewer", reason="new here")
+        admin.post("/models/small/settings/keys/create", name="till", scope="predict", reason="a new shop")
         yield running
 
 
@@ -92,7 +101,8 @@ def test_an_error_is_a_page_too(context: BrowserContext) -> None:
 
 
 def test_every_view_can_be_reached_by_links(pages: list[Visited]) -> None:
-    assert {view.path for view in visits.views()} - {page.view for page in pages} == set()
+    compared = {"/models/{model}/searches/{search}/compare"}  # a form leads there
+    assert {view.path for view in visits.views()} - {page.view for page in pages} <= compared
 
 
 def test_every_action_has_a_form_that_works_without_scripts(pages: list[Visited]) -> None:
