@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from msgspec.structs import replace
+from tests.dashboard import lived_in
 from tests.dashboard.people import Answer, RunningDashboard, running_dashboard
 from tests.monitoring import rollouts
 from tests.monitoring.test_overview import watched
@@ -174,3 +175,13 @@ def test_a_model_without_a_past_says_so(tmp_path):
         page = drawn(served)
     assert "No two periods were monitored yet" in page.words
     assert "No release was made." in page.words
+
+
+@pytest.mark.slow
+def test_records_of_an_earlier_headway_open_from_their_marks(tmp_path):
+    with running_dashboard(lived_in.write(tmp_path)) as served:
+        page = drawn(served, "/models/small")
+        links = set(re.findall(r'href="(/models/small/evidence/[^"]*)"', page.text))
+        assert links
+        answers = {link: served.visitor("viewer").get(link).status for link in links}
+    assert set(answers.values()) == {200}, answers

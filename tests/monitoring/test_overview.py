@@ -15,9 +15,8 @@ from msgspec.structs import replace
 from tests.monitoring import rollouts
 
 from headway.core.evidence import Finding, Measurement
-from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport, MonitoringStatus, Ticket
+from headway.core.monitoring import INPUT_BROKE, Drift, MonitoringAnswer, MonitoringReport, MonitoringStatus, Ticket
 from headway.monitoring import rollout as control
-from headway.monitoring.input_rules import INPUT_BROKE
 from headway.monitoring.overview import ModelState, data_state, mark_checked, model_state, version_of
 from headway.monitoring.servers import ServerMetrics, parse_metrics
 from headway.monitoring.task_runs import save_run

@@ -15,6 +15,10 @@ Question = Literal["drift", "degradation"]
 RowSource = Literal["table", "log"]
 Reason = Literal["rows", "calibration"]
 GapDirection = Literal["wider", "reversed", "narrower", "not shown"]
+AUC_CHANGE, CALIBRATION_ERROR, COST, BIAS = "roc_auc.change", "ece.split", "cost", "bias"
+"""What a degradation is shown by, as `MonitoringAnswer.shown` names it; rules of the policy have their own names."""
+INPUT_BROKE = "O006"
+"""Code of the finding that an input is out of its range."""
 
 
 class Drift(Record, frozen=True, kw_only=True):

@@ -12,7 +12,15 @@ from headway.core.arrays import Floats, Ints
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Evidence, Measurement
-from headway.core.monitoring import GapDirection, MonitoringAnswer, MonitoringReport
+from headway.core.monitoring import (
+    AUC_CHANGE,
+    BIAS,
+    CALIBRATION_ERROR,
+    COST,
+    GapDirection,
+    MonitoringAnswer,
+    MonitoringReport,
+)
 from headway.core.sections import Costs, PolicySection
 from headway.core.verdict import RuleResult
 from headway.evaluation.context import Comparison
@@ -30,7 +38,6 @@ from headway.evaluation.statistics.intervals import (
 from headway.evaluation.statistics.tables import bin_table, binary_answers, tally, weighted
 from headway.registry.judge import Limit, compare_with_limit, judge
 
-AUC_CHANGE, CALIBRATION_ERROR, COST, BIAS = "roc_auc.change", "ece.split", "cost", "bias"
 N_TESTS = 3
 BINS = 15
 HARMFUL: tuple[GapDirection, ...] = ("wider", "reversed")

@@ -22,12 +22,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.evidence import Finding
+from headway.core.monitoring import INPUT_BROKE
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.context import Windows
 from headway.monitoring.daily_values import DailySeries, DailyValues, Kind
 
-INPUT_BROKE, ROWS_BROKE, VOLUME_FELL = "O006", "O010", "O011"
+ROWS_BROKE, VOLUME_FELL = "O010", "O011"
 MIN_DAYS = 28
 """Fewer days of reference do not show the range of a day."""
 IN_A_ROW, MIN_OUT, SHARE_OUT, WEEK = 3, 4, 0.125, 7

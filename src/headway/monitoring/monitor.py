@@ -21,7 +21,15 @@ from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement
-from headway.core.monitoring import BiasChange, Drift, MonitoringAnswer, MonitoringReport, RowSource, Ticket
+from headway.core.monitoring import (
+    CALIBRATION_ERROR,
+    BiasChange,
+    Drift,
+    MonitoringAnswer,
+    MonitoringReport,
+    RowSource,
+    Ticket,
+)
 from headway.core.record import digest_of, write
 from headway.data.context import Windows
 from headway.data.provenance.fingerprint import table_digest
@@ -31,7 +39,6 @@ from headway.monitoring import status
 from headway.monitoring.bias import bias_changes, judge_bias, people_columns
 from headway.monitoring.budget import WEALTH, Budget, Period
 from headway.monitoring.degradation import (
-    CALIBRATION_ERROR,
     count_tests,
     decision_costs,
     expected_loss,

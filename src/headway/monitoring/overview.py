@@ -17,13 +17,20 @@ from msgspec.structs import replace
 from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.errors import HeadwayError, Refused
-from headway.core.monitoring import MonitoringReport, MonitoringStatus, RowSource, Ticket
+from headway.core.monitoring import (
+    AUC_CHANGE,
+    BIAS,
+    COST,
+    INPUT_BROKE,
+    MonitoringReport,
+    MonitoringStatus,
+    RowSource,
+    Ticket,
+)
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.sections import ScheduleSection
-from headway.monitoring.degradation import AUC_CHANGE, BIAS, COST
-from headway.monitoring.input_rules import INPUT_BROKE
 from headway.monitoring.servers import ServerMetrics, burning
 from headway.monitoring.task_runs import last_run
 from headway.registry.project import LIVE_POINTER, Project
@@ -436,7 +443,7 @@ def _answer_conditions(answers: Sequence[ServerAnswer]) -> Iterator[Condition]:
     if len(silent) == len(answers):
         yield _of_service("no server answers", "broken", f"no server answers ({what})", "Start the servers.")
     else:
-        part = f"{len(silent)} of {len(answers)} servers do not answer ({what})"
+        part = f"{len(silent)} of {len(answers)} servers {'does' if len(silent) == 1 else 'do'} not answer ({what})"
         yield _of_service("a server does not answer", "attention", part, "Start that server again.")
 
 

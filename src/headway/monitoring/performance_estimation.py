@@ -34,7 +34,7 @@ import numpy as np
 from headway.core.arrays import Floats, Ints, logit, sigmoid
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.monitoring import Drift
+from headway.core.monitoring import INPUT_BROKE, Drift
 from headway.core.variant import Signature
 from headway.data.context import Window
 from headway.evaluation.statistics.intervals import (
@@ -48,7 +48,6 @@ from headway.evaluation.statistics.intervals import (
 )
 from headway.evaluation.statistics.tables import auc, quantile_edges, tally, weighted
 from headway.monitoring.daily_values import feature_readers
-from headway.monitoring.input_rules import INPUT_BROKE
 
 METHOD = "rolling calibration; jackknife of calibrator and of labels to come, and month-to-month errors before, t"
 MIN_OVERLAP = 0.5

@@ -12,19 +12,24 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.core.monitoring import MonitoringReport, MonitoringStatus, Reason, Ticket
-from headway.core.sections import RetrainSection
-from headway.monitoring.bias import describe_gap
-from headway.monitoring.degradation import (
+from headway.core.monitoring import (
     AUC_CHANGE,
     BIAS,
     CALIBRATION_ERROR,
     COST,
+    INPUT_BROKE,
+    MonitoringReport,
+    MonitoringStatus,
+    Reason,
+    Ticket,
+)
+from headway.core.sections import RetrainSection
+from headway.monitoring.bias import describe_gap
+from headway.monitoring.degradation import (
     HARMFUL,
     exceeds,
     format_amount,
 )
-from headway.monitoring.input_rules import INPUT_BROKE
 
 NAMED_FEATURES = 3
 HOUR_S = 3600.0

@@ -18,7 +18,8 @@ NONE = "none"
 class ReleaseChanges(Record, frozen=True, kw_only=True):
     """Two releases side by side: their parts, the columns that differ, and what was measured of each.
 
-    `same` names the parts that are equal.
+    `measured` has the measures of quality and those of the rules, `others` all further ones. `same` names the parts
+    that are equal.
     """
 
     parts: Table
@@ -26,6 +27,7 @@ class ReleaseChanges(Record, frozen=True, kw_only=True):
     bounds: Table
     rules: Table
     measured: Table
+    others: Table
     same: tuple[str, ...] = ()
 
 
@@ -45,7 +47,8 @@ def compare_releases(before: Release, after: Release) -> ReleaseChanges:
         columns=_differences("Column", *(_columns(one.variant.signature.inputs) for one in (before, after))),
         bounds=_differences("Column", *(_bounds(one.contract.columns) for one in (before, after))),
         rules=_differences("Rule", *(_rules(one) for one in (before, after))),
-        measured=_measured(before, after),
+        measured=_measured(before, after, judged=True),
+        others=_measured(before, after, judged=False),
         same=tuple(name for name in new if name not in differ),
     )
 
@@ -108,10 +111,12 @@ def _side(text: str | None) -> Cell:
     return text_cell(NONE, "quiet") if text is None else text_cell(text)
 
 
-def _measured(before: Release, after: Release) -> Table:
-    """Tabulate the measures over all rows, as each was judged on its own test rows."""
+def _measured(before: Release, after: Release, *, judged: bool) -> Table:
+    """Tabulate the measures of rules and of quality, or all others, as each was judged on its own test rows."""
+    of_rules = {result.rule.measure for one in (before, after) for result in one.verdict.rule_results}
     sides = [dict(_measurements(release)) for release in (before, after)]
-    names = list(dict.fromkeys((*sides[1], *sides[0])))
+    found = dict.fromkeys((*sides[1], *sides[0]))
+    names = [name for name in found if judged is (name in of_rules or name in words.QUALITY)]
     rows = (
         (
             text_cell(words.measure_title(name), "strong"),

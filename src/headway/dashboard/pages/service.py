@@ -12,12 +12,13 @@ BAR = 240.0
 def _service(call: Call) -> Reply:
     project, now = call.project, call.dashboard.live.now()
     found = now.models[project.name]
+    live = found.state.live
     values = {
         "now": now,
         "parts": live_parts(found.state, found.traffic),
         "answering": any(not server.problem for server in found.servers),
         "known": bool(found.servers),
-        "servers": service.tabulate_servers(project.name, found.servers),
+        "servers": service.tabulate_servers(project.name, found.servers, live=live.release if live else ""),
         "logs": service.tabulate_logs(project.name, found.servers),
         "errors": service.tabulate_errors(found.servers),
         "objectives": service.tabulate_objectives(project.config.slo, found.servers),

@@ -100,9 +100,9 @@ def _evidence(call: Call) -> Reply:
         for content in project.state.records(kind_of(kind), name=project.name, digest=digest):
             found = read(kind, content)
             return _shown(digest, found)
-    verdict = call.dashboard.workers.call("timeline.released_verdict", project.config, digest)
-    if verdict is not None:
-        return _shown(digest, verdict)
+    late = call.dashboard.workers.call("timeline.find_record", project.config, digest, KINDS)
+    if late is not None:
+        return _shown(digest, late)
     raise NotFound(f"{project.name} has no record {digest[:24]}", hint="open it from the timeline")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -11,10 +11,9 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from headway.core.config import Config
-from headway.core.record import digest_of, write
+from headway.core.record import StoredRecord, digest_of, write
 from headway.core.release import Release
-from headway.core.verdict import Verdict
-from headway.registry.project import project_of
+from headway.registry.project import Project, project_of
 from headway.reporting.changes import ReleaseChanges, compare_releases
 from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.charts.timeline import draw_timeline
@@ -26,7 +25,7 @@ from headway.reporting.text.tables import tabulate_windows
 RECORDS = 8
 """Records of a kind that are read for each period that is shown: a period may be judged several times."""
 RECENT = 500
-"""Updates that are searched for a verdict which only its release carries."""
+"""Records of a kind, and updates, that are searched for a digest which the store does not know."""
 _MARK = "https://event.invalid/"
 """The chart library takes complete addresses only, so each mark first links to its event's index here."""
 _LINK = re.compile(rf'<a xlink:href="{_MARK}(\d+)"[^>]*>')
@@ -74,19 +73,29 @@ def _with_links(chart: RenderedChart, events: Sequence[Event], evidence: str) ->
     return replace(chart, wide=linked(chart.wide), narrow=linked(chart.narrow))
 
 
-def released_verdict(config: Config, digest: str) -> Verdict | None:
-    """Return the verdict of that digest which a release carries that a late update points at, or None."""
+def find_record(config: Config, digest: str, kinds: Sequence[type[StoredRecord]]) -> StoredRecord | None:
+    """Return a late record of that digest which the store has under another or under none, or None.
+
+    A record that an earlier headway wrote has another digest today, and some verdicts are only in their release.
+    """
     project = project_of(config)
     try:
-        moves = [entry.move for entry in project.registry.recent(project.name, limit=RECENT)]
-        made = dict.fromkeys(move.release for move in moves if move.release and move.verdict == digest)
-        for release in made:
-            verdict = project.registry.resolve(f"{project.name}@{release.removeprefix('sha256:')}").release.verdict
-            if digest_of(write(verdict)) == digest:
-                return verdict
-        return None
+        return next((record for record in _late_records(project, digest, kinds) if _digest(record) == digest), None)
     finally:
         project.state.close()
+
+
+def _late_records(project: Project, digest: str, kinds: Sequence[type[StoredRecord]]) -> Iterator[StoredRecord]:
+    """Yield the last records of these kinds, then the verdicts of the last releases that an update gives the digest."""
+    for kind in kinds:
+        yield from (saved.record for saved in project.recent(kind, limit=RECENT))
+    moves = [entry.move for entry in project.registry.recent(project.name, limit=RECENT)]
+    for release in dict.fromkeys(move.release for move in moves if move.release and move.verdict == digest):
+        yield project.registry.resolve(f"{project.name}@{release.removeprefix('sha256:')}").release.verdict
+
+
+def _digest(record: StoredRecord) -> str:
+    return digest_of(write(record))
 
 
 def compare(config: Config, before: str, after: str) -> tuple[ReleaseChanges, Release, Release]:

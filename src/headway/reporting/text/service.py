@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from headway.core.sections import SloSection
+from headway.monitoring.overview import version_of
 from headway.monitoring.servers import ModelTraffic, ServerMetrics, burn_rates, count_traffic, objectives
 from headway.reporting.text import formatting
 from headway.reporting.text.overview import describe_p99
@@ -19,17 +20,20 @@ _OBJECTIVES = {
 }
 
 
-def tabulate_servers(model: str, servers: Sequence[ServerMetrics]) -> Table:
-    """Tabulate what each server counted of a model since it started, and the sum of those that answer."""
+def tabulate_servers(model: str, servers: Sequence[ServerMetrics], *, live: str = "") -> Table:
+    """Tabulate what each server counted of a model since it started, and the sum of those that answer.
+
+    `live` is the digest of the live release, with which each is compared.
+    """
     answering = [server for server in servers if not server.problem]
-    rows = [_server_row(model, server) for server in servers]
+    rows = [_server_row(model, server, live) for server in servers]
     if len(answering) > 1:
         rows.append((text_cell("All together", "strong"), *_traffic_cells(count_traffic(model, answering)), (), ()))
     titles = ("Server", "Requests", "Errors", "Latency, p99", "Requests per engine call", "Workers", "Release")
     return make_table(titles, rows, folds=("Server",))
 
 
-def _server_row(model: str, server: ServerMetrics) -> tuple[Cell, ...]:
+def _server_row(model: str, server: ServerMetrics, live: str) -> tuple[Cell, ...]:
     if server.problem:
         address = (Line(text=server.address), Line(text=f"✗ {server.problem}", style="fail"))
         return (address, *((text_cell("not known", "quiet"),) * 6))
@@ -38,8 +42,17 @@ def _server_row(model: str, server: ServerMetrics) -> tuple[Cell, ...]:
         Line(text=f"{server.total('headway_workers'):,.0f} ready"),
         *((Line(text=f"{restarts:,.0f} restarts", style="undecided"),) if restarts else ()),
     )
-    release = text_cell(server.models.get(model) or "none", "plain" if model in server.models else "fail")
+    release = _release_cell(server.models.get(model, ""), live)
     return (text_cell(server.address), *_traffic_cells(count_traffic(model, [server])), workers, release)
+
+
+def _release_cell(version: str, live: str) -> Cell:
+    if not version:
+        return text_cell("✗ none", "fail")
+    if not live:
+        return text_cell(f"version {version}")
+    is_live = version == version_of(live)
+    return text_cell("✓ the live one" if is_live else "! another one", "pass" if is_live else "undecided")
 
 
 def _traffic_cells(traffic: ModelTraffic) -> tuple[Cell, ...]:
