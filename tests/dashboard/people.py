@@ -19,7 +19,7 @@ from headway.core import config as configuration
 from headway.core.config import Config
 from headway.dashboard._process import make_server
 from headway.dashboard.access.sessions import Role, Session
-from headway.dashboard.app import Dashboard, open_dashboard
+from headway.dashboard.resources import Dashboard, open_dashboard
 from headway.dashboard.security import COOKIE
 
 STARTS_WITHIN_S = 30

@@ -13,8 +13,9 @@ import uvicorn
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
-from headway.dashboard.app import Dashboard, create_app, open_dashboard
+from headway.dashboard.app import create_app
 from headway.dashboard.listening import address_of, listen
+from headway.dashboard.resources import Dashboard, open_dashboard
 from headway.registry.project import Project
 from headway.registry.sign import init_operator_keys
 from headway.reporting.console import print_status

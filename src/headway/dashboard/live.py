@@ -9,19 +9,16 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from headway.dashboard.access.sessions import Sessions
 from headway.monitoring.overview import ModelState, model_state
 from headway.monitoring.servers import ModelTraffic, ServerMetrics, ServerReader, count_traffic
 from headway.registry.project import Project
 from headway.reporting.text import formatting
 from headway.reporting.text.overview import live_parts
-
-if TYPE_CHECKING:
-    from headway.dashboard.page import Call
 
 FRESH_S = 4.0
 WINDOW_S = 60.0
@@ -95,28 +92,29 @@ class LiveView:
             reader.close()
 
 
-def events(call: Call) -> StreamingResponse:
-    """Return a stream of what changes on open pages, every few seconds, to a limited number of them."""
-    return StreamingResponse(_stream(call), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+def events(live: LiveView, sessions: Sessions, key: str) -> StreamingResponse:
+    """Return a stream of what changes on open pages, every few seconds, while the session of a key lasts."""
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(live, sessions, key), media_type="text/event-stream", headers=headers)
 
 
-async def _stream(call: Call) -> AsyncIterator[str]:
+async def _stream(live: LiveView, sessions: Sessions, key: str) -> AsyncIterator[str]:
     """Yield an event every few seconds until the session or the time ends; `end` tells the browser not to come back."""
-    dashboard, clock = call.dashboard, asyncio.get_running_loop().time
+    clock = asyncio.get_running_loop().time
     ends = clock() + LONGEST_S
-    if not dashboard.live.take_stream():
+    if not live.take_stream():
         yield END
         return
     try:
         while clock() < ends:
-            if dashboard.sessions.find(call.session.key, counts=False) is None:
+            if sessions.find(key, counts=False) is None:
                 yield END
                 return
-            now = await run_in_threadpool(dashboard.live.now)
+            now = await run_in_threadpool(live.now)
             yield f"event: now\ndata: {json.dumps(_texts(now))}\n\n"
             await asyncio.sleep(EVERY_S)
     finally:
-        dashboard.live.leave_stream()
+        live.leave_stream()
 
 
 def _texts(now: Now) -> dict[str, dict[str, str]]:

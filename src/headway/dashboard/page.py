@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from headway.core.action import PersonAction
 from headway.core.errors import HeadwayError
 from headway.dashboard.access.sessions import Role, Session
+from headway.dashboard.resources import Dashboard
 from headway.registry.project import Project
-
-if TYPE_CHECKING:
-    from headway.dashboard.app import Dashboard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +87,6 @@ MAX_REASON = 1000
 
 class BadInput(HeadwayError):
     """A field of a form or a parameter of an address is missing or invalid."""
-
-
-class NotFound(HeadwayError):
-    """The dashboard has nothing of this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

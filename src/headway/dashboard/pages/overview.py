@@ -17,8 +17,12 @@ def _overview(call: Call) -> Reply:
     return Rendered(template="overview.html", values={"now": now, "models": models, "places": TABS})
 
 
+def _events(call: Call) -> Reply:
+    return events(call.dashboard.live, call.dashboard.sessions, call.session.key)
+
+
 plugin = Page(
-    views=[View("/", _overview), View("/events", events, in_background=True)],
+    views=[View("/", _overview), View("/events", _events, in_background=True)],
     title="Overview",
     order=0,
 )

@@ -11,7 +11,8 @@ from starlette.responses import RedirectResponse, Response
 from headway.core.errors import HeadwayError
 from headway.dashboard.access.oidc import CALLBACK, IssuerRefused
 from headway.dashboard.access.sign_in import LINK, Identity, SignInRefused, TooManyAttempts
-from headway.dashboard.page import Action, Call, NotFound, Page, Rendered, Reply, View
+from headway.dashboard.page import Action, Call, Page, Rendered, Reply, View
+from headway.dashboard.resources import NotFound
 from headway.dashboard.security import cookie_name, is_secure
 
 _STATE = "headway_issuer"

@@ -13,7 +13,8 @@ from headway.core.record import StoredRecord, digest_of, kind_of, read
 from headway.core.rollout import Rollout
 from headway.core.training import Retraining
 from headway.core.verdict import Verdict
-from headway.dashboard.page import BadInput, Call, NotFound, Page, Rendered, Reply, View
+from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
+from headway.dashboard.resources import NotFound
 from headway.registry.project import Project
 from headway.reporting import record_sections
 from headway.reporting.report_data import Stamp

@@ -1,0 +1,61 @@
+"""What every page of a dashboard reads: the projects, who is signed in, and what works in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headway.core.config import Config
+from headway.core.errors import HeadwayError
+from headway.dashboard.access.sessions import Sessions
+from headway.dashboard.access.sign_in import SignIn
+from headway.dashboard.live import LiveView
+from headway.dashboard.workers import Cache, Workers
+from headway.registry.project import Project, project_of
+
+
+class NotFound(HeadwayError):
+    """The dashboard has nothing of this name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dashboard:
+    """What every page reads: the projects by name, who may sign in, and the process for heavy work."""
+
+    projects: Mapping[str, Project]
+    config: Config
+    sessions: Sessions
+    sign_in: SignIn
+    workers: Workers
+    cache: Cache
+    live: LiveView
+
+    def project(self, name: str) -> Project:
+        """Return the project of a model; raises NotFound."""
+        found = self.projects.get(name)
+        if found is None:
+            raise NotFound(f"no model {name!r} is open here", hint="headway ui --project FOLDER, once for each project")
+        return found
+
+    def close(self) -> None:
+        """Close the stores and end the process for heavy work."""
+        self.sign_in.close()
+        self.workers.close()
+        self.live.close()
+        for project in self.projects.values():
+            project.state.close()
+
+
+def open_dashboard(configs: Sequence[Config]) -> Dashboard:
+    """Open the projects of a dashboard; the first one has its settings and the people who may sign in."""
+    config = configs[0]
+    projects = {project.name: project for project in map(project_of, configs)}
+    return Dashboard(
+        projects=projects,
+        config=config,
+        sessions=Sessions(idle_s=config.ui.idle_minutes * 60, at_most_s=config.ui.session_hours * 3600),
+        sign_in=SignIn(config, models=frozenset(projects), state=projects[config.project.name].state),
+        workers=Workers(),
+        cache=Cache(),
+        live=LiveView(projects),
+    )
