@@ -7,7 +7,8 @@ from typing import get_args
 
 from headway.core.errors import HeadwayError, StoreError, StoreUnavailable
 from headway.core.verdict import Answer
-from headway.dashboard.page import BadInput, Call, NotFound, Page, Rendered, Reply, View
+from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
+from headway.dashboard.resources import NotFound
 from headway.dashboard.shown import ComparisonShown, Picture, SearchShown, search_shown
 from headway.registry.project import Project
 from headway.registry.searches import PAGE, list_searches, read_search, search_digest
