@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -176,3 +179,20 @@ def test_approvals_are_completed_by_the_command_of_the_publisher(run, project):
     assert code == cli.PASS and json.loads(out)[0]["completed"] and registry.head("flights@live").release == digest
     code, _, err = run("release", "--follow", "--project", folder)
     assert code == cli.USAGE and "only approvals can be followed" in err
+
+
+@pytest.mark.slow
+def test_a_process_of_the_publisher_completes_approvals_until_it_is_interrupted(project):
+    opened, digest = project
+    registry, folder = opened.registry, opened.config.folder
+    init_operator_keys(registry.operator_key, registry.operator_keys, trusted_keys=registry.trusted_keys, comment="b")
+    (found,) = [one for one in pending_releases(opened) if one.subject == digest]
+    command = [sys.executable, "-m", "headway.cli", "release", "--approved", "--follow", "--project", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
+        assert "waiting for approvals" in agent.stderr.readline()
+        save_decision(opened, found, approved=True, who="ada", why="good")
+        assert "approval by ada" in (line := agent.stderr.readline()) and "completed" in line
+        agent.send_signal(signal.SIGINT)
+        assert agent.wait(60) == cli.INTERRUPTED
+    move = registry.head("flights@live")
+    assert (move.release, move.who, move.why) == (digest, "ada", "good")
