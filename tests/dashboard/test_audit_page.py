@@ -7,6 +7,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from tests.monitoring import rollouts
 
 from headway.cli import main as cli
 from headway.core.action import PersonAction
+from headway.core.approval import Approval, ApprovalOutcome, SignedApproval
 from headway.core.assessment import Assessment
 from headway.core.erasure import Erasure
 from headway.core.labeling import Confirmation, Correction
@@ -25,12 +27,13 @@ from headway.monitoring.erasure.erase import save_proof
 from headway.registry.judge import override_verdict
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
-from headway.registry.sign import load_publisher
+from headway.registry.sign import create_operator, init_operator_keys, load_publisher
 from headway.reporting import audit
 from headway.reporting.audit import AuditFilter
 from headway.serving.auth.keys import create_key, keys_file, revoke_key
 
 pytestmark = pytest.mark.slow
+TOML = rollouts.TOML.replace("[trust]", '[trust]\noperator_key = "keys/operator.pem"')
 NASTY = '=HYPERLINK("http://evil.example")'
 N_ACTIONS = 120
 
@@ -39,7 +42,7 @@ def act(project: Project, number: int, **fields: str) -> PersonAction:
     """Save that somebody did something on a day of October."""
     at = f"2026-10-{1 + number // 24:02}T{number % 24:02}:00:00+00:00"
     action = PersonAction(
-        **{"name": project.name, "at": at, "who": "ann", "role": "operator", "action": "rollback", **fields}
+        **{"name": project.name, "at": at, "who": "ann", "role": "operator", "action": "setting.changed", **fields}
     )
     project.save(action)
     return action
@@ -60,6 +63,32 @@ def erased(number: int) -> Erasure:
     )
 
 
+def approval(project: Project, *, key: str, why: str) -> SignedApproval:
+    """A decision, signed with the key of that name; only that of the operator is listed."""
+    made = Approval(
+        name="flights",
+        step="search",
+        approved=True,
+        subject="sha256:2",
+        evidence="sha256:3",
+        policy="sha256:4",
+        live="",
+        live_update=1,
+        answer="undecided",
+        who="gus",
+        why=why,
+        at="2026-11-07T10:00:00+00:00",
+    )
+    registry = project.registry
+    init_operator_keys(
+        registry.operator_key, registry.operator_keys, trusted_keys=registry.trusted_keys, comment="a test"
+    )
+    stranger = Path(project.config.folder) / "stranger.pem"
+    signer = registry.load_operator() if key == "operator" else create_operator(stranger)
+    signed = signer.sign(write(made))
+    return SignedApproval(content=signed.content.decode(), signature=signed.signature.decode())
+
+
 def assessed() -> Assessment:
     return Assessment(
         name="flights", at="2026-11-06T10:00:00+00:00", by="fay", headway="0.1.0", number=3, source="table.parquet",
@@ -73,7 +102,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashboa
     folders = []
     for name in ("flights", "trains"):
         folders.append(tmp_path_factory.mktemp(name))
-        project = rollouts.project(folders[-1], toml=rollouts.TOML.replace('"flights"', f'"{name}"'))
+        project = rollouts.project(folders[-1], toml=TOML.replace('"flights"', f'"{name}"'))
         made = rollouts.release(name=name)
         digest = rollouts.live(project, made)
         if name == "flights":
@@ -95,6 +124,11 @@ def fill(project: Project, digest: str, verdict: Verdict) -> None:
     project.save(Correction(row="r1", row_number=17, old=0.0, new=1.0, who="ben", why="seen", at=at))
     project.save(Confirmation(row="r2", row_number=18, label=0.0, who="ben", why="on paper", at=at))
     project.save(assessed())
+    for signer, word in (("operator", "shown to me"), ("stranger", "not by an operator")):
+        project.save(approval(project, key=signer, why=word))
+    project.save(
+        ApprovalOutcome(approval="sha256:9", at="2026-11-07T11:00:00+00:00", completed=True, message="it is live")
+    )
     save_proof(project, erased(1), load_publisher(project.registry.publisher_key))
     file = keys_file(project.config)
     create_key(file, "robot", ["predict"])
@@ -114,7 +148,9 @@ def test_every_kind_of_action_is_listed_with_who_and_why(audited):
         "erasure": ["eve", "a key was erased", "she asked"],
         "assessment": ["fay", "data were checked", "assessment 3, 5 rows"],
         "key": ["robot", "key created", "key revoked"],
-        "other": ["ann", "rollback", f"reason {N_ACTIONS - 1}"],
+        "approval": ["gus", "the winner of the last search was approved, as an override", "shown to me", "it is live"],
+        "problem": ["not by an operator", "no listed operator signed it"],
+        "other": ["ann", "setting changed", f"reason {N_ACTIONS - 1}"],
     }
     for kind, words in expected.items():
         found = see(audited, kind=kind).words
@@ -162,7 +198,7 @@ def test_an_export_holds_what_is_chosen_and_no_formula(audited):
     assert found.headers["content-disposition"] == 'attachment; filename="audit.csv"'
     rows = list(csv.DictReader(io.StringIO(found.text)))
     lines = [json.loads(line) for line in person.get("/audit/export.jsonl?model=flights").text.splitlines()]
-    assert len(rows) == len(lines) == N_ACTIONS + 9
+    assert len(rows) == len(lines) == N_ACTIONS + 12
     assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
     assert {row["reason"] for row in rows if row["who"] == "dan"} == {f"'{NASTY}"}
     assert {line["reason"] for line in lines if line["who"] == "dan"} == {NASTY}
@@ -218,7 +254,7 @@ def test_the_command_shows_and_exports_the_same(audited, tmp_path, capsys):
     assert "she asked" in run_audit(capsys, "--project", folder, "--kind", "erasure").out
     file = tmp_path / "audit.csv"
     run_audit(capsys, "--project", folder, "--export", str(file))
-    assert len(list(csv.DictReader(file.read_text().splitlines()))) == N_ACTIONS + 9
+    assert len(list(csv.DictReader(file.read_text().splitlines()))) == N_ACTIONS + 12
     refused = run_audit(capsys, "--project", folder, "--export", "audit.xls", code=2).err
     assert "audit.csv or audit.jsonl" in refused
 

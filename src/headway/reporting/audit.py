@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import msgspec
 
 from headway.batch.columns import escape_formulas
 from headway.core.action import PersonAction
+from headway.core.approval import Approval, ApprovalOutcome, SignedApproval
 from headway.core.assessment import Assessment
+from headway.core.contracts import Signed
 from headway.core.erasure import ErasureProof, decode_erasure
-from headway.core.errors import HeadwayError
+from headway.core.errors import HeadwayError, Refused
 from headway.core.labeling import Confirmation, Correction, describe_review
 from headway.core.quarantine import RowDecision
-from headway.core.record import Record, StoredRecordType
+from headway.core.record import Record, StoredRecordType, read
 from headway.core.release import PointerUpdate
+from headway.monitoring.approvals import STEPS
 from headway.registry.project import Project
+from headway.registry.sign import verify
 from headway.reporting.text import formatting
 from headway.serving.auth.keys import keys_file, read_keys
 
@@ -234,8 +238,8 @@ def _pointer_entry(update: PointerUpdate) -> AuditEntry:
 
 def _actions(project: Project, before: int) -> Iterator[Dated]:
     for position, action in _pages(project, PersonAction, before):
-        prefix = action.action.partition(".")[0]
-        kind: Kind = next((kind for kind in _OF_ACTIONS if kind == prefix), "other")
+        first, _, last = action.action.partition(".")
+        kind = _OF_ACTIONS.get(last) or _OF_ACTIONS.get(first) or "other"
         yield (
             position,
             AuditEntry(
@@ -248,6 +252,47 @@ def _actions(project: Project, before: int) -> Iterator[Dated]:
                 subject=action.subject,
                 reason=action.reason,
                 outcome=action.outcome,
+            ),
+        )
+
+
+def _approvals(project: Project, before: int) -> Iterator[Dated]:
+    """Yield signed decisions, each verified by the keys of operators."""
+    for position, saved in _pages(project, SignedApproval, before):
+        content, operators = saved.content.encode(), project.registry.operators()
+        found, kind, outcome = read(Approval, content), "approval", "signed by an operator's key"
+        try:
+            verify(Signed(content=content, signature=saved.signature.encode()), operators, subject="an approval")
+        except Refused:
+            kind, outcome = "problem", "no listed operator signed it, so it does not count"
+        word = "approved, as an override" if found.override else "approved" if found.approved else "rejected"
+        yield (
+            position,
+            AuditEntry(
+                at=_utc(found.at),
+                model=project.name,
+                kind=cast("Kind", kind),
+                who=found.who,
+                action=f"{STEPS[found.step]} was {word}",
+                subject=found.subject,
+                reason=found.why,
+                outcome=outcome,
+            ),
+        )
+
+
+def _completions(project: Project, before: int) -> Iterator[Dated]:
+    for position, found in _pages(project, ApprovalOutcome, before):
+        yield (
+            position,
+            AuditEntry(
+                at=_utc(found.at),
+                model=project.name,
+                kind="approval",
+                who="publisher",
+                action="an approval was completed" if found.completed else "an approval was not completed",
+                subject=found.approval,
+                outcome=found.message,
             ),
         )
 
@@ -343,10 +388,20 @@ def _keys(project: Project, before: int) -> Iterator[Dated]:
         )
 
 
-_OF_ACTIONS: Sequence[Kind] = ("approval", "label", "quarantine", "key", "person")
+_OF_ACTIONS: Mapping[str, Kind] = {
+    **dict.fromkeys(("approve", "reject", "override"), "approval"),
+    **dict.fromkeys(("rollback", "rollout"), "pointer"),
+    "label": "label",
+    "quarantine": "quarantine",
+    "key": "key",
+    "person": "person",
+}
+"""Kind of an action in the dashboard, by the first or the last word of its code."""
 _STREAMS: Mapping[str, tuple[Stream, Sequence[Kind]]] = {
     "pointers": (_pointers, ("pointer", "override")),
-    "actions": (_actions, (*_OF_ACTIONS, "other")),
+    "actions": (_actions, (*_OF_ACTIONS.values(), "other")),
+    "approvals": (_approvals, ("approval",)),
+    "completions": (_completions, ("approval",)),
     "corrections": (_reviews(Correction), ("label",)),
     "confirmations": (_reviews(Confirmation), ("label",)),
     "decisions": (_decisions, ("quarantine",)),
