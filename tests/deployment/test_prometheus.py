@@ -128,6 +128,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         until(lambda: "headway_workers" in fetch(f"http://127.0.0.1:{of_headway}/metrics"))
         predict(of_headway)
         with running(*server):
+            until(lambda: fetch(f"{address}/-/ready"))  # until then it answers 503
             until(lambda: query(address, 'count_over_time(up{job="headway"}[1m]) >= 2'))
             predict(of_headway)
             until(lambda: query(address, "increase(headway_requests_total[1m]) > 0"))
