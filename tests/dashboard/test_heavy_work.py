@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
@@ -69,3 +70,23 @@ def test_the_answer_that_was_read_longest_ago_is_dropped():
 
     assert [answer(key) for key in "abacab"] == list("ABACAB")
     assert computed == ["a", "b", "c", "b"]
+
+
+def test_an_answer_that_takes_long_is_there_for_the_next_who_asks():
+    cache, goes_on = Cache(), threading.Event()
+
+    def compute() -> int:
+        goes_on.wait(30)
+        return 7
+
+    assert cache.soon("key", compute, within_s=0.01) is None
+    goes_on.set()
+    assert cache.soon("key", compute, within_s=30) == 7
+    assert cache.soon("key", lambda: 8) == 7
+
+
+def test_an_error_of_a_late_answer_is_raised_once_and_then_it_is_computed_again():
+    cache = Cache()
+    with pytest.raises(DataError, match="no such column"):
+        cache.soon("key", lambda: fail("no such column"), within_s=30)
+    assert cache.soon("key", lambda: 8, within_s=30) == 8

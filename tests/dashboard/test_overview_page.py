@@ -14,6 +14,7 @@ from tests.monitoring.test_overview import watched
 
 from headway.core.monitoring import Ticket
 from headway.dashboard import live
+from headway.dashboard.page import Call
 from headway.dashboard.security import COOKIE
 
 BROKEN = '[ui]\nservers = ["http://127.0.0.1:1"]\n'
@@ -111,3 +112,12 @@ def test_the_number_of_streams_is_limited(released, monkeypatch):
         assert next_event(response)[0] == "end"
     finally:
         connection.close()
+
+
+def test_the_overview_is_read_again_after_a_person_did_something(released, monkeypatch):
+    monkeypatch.setattr(live, "FRESH_S", 1000.0)
+    shown = released.dashboard.live.now()
+    assert released.dashboard.live.now() is shown
+    call = Call(dashboard=released.dashboard, session=released.visitor("admin").session, path={"model": "flights"})
+    call.save_action("rollback", reason="a test")
+    assert released.dashboard.live.now() is not shown

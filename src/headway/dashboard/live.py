@@ -54,17 +54,31 @@ class LiveView:
         self._projects = projects
         self._readers = {name: ServerReader(project.config) for name, project in projects.items()}
         self._lock = threading.Lock()
+        self._changes = self._shown = 0
         self._streams = 0
+        self._turn = asyncio.Lock()
         self._last: Now | None = None
         self._read_s = 0.0
 
     def now(self) -> Now:
         """Return every model now."""
         with self._lock:
-            if self._last is None or time.monotonic() - self._read_s > FRESH_S:
+            is_fresh = time.monotonic() - self._read_s <= FRESH_S and self._shown == self._changes
+            if self._last is None or not is_fresh:
+                changes = self._changes
                 found = {name: self._model(project) for name, project in self._projects.items()}
                 self._last, self._read_s = Now(at=datetime.now(UTC), models=found), time.monotonic()
+                self._shown = changes
             return self._last
+
+    async def now_for_stream(self) -> Now:
+        """Return every model now; all streams together hold one thread at most."""
+        async with self._turn:
+            return await run_in_threadpool(self.now)
+
+    def forget(self) -> None:
+        """Read everything again for the next page, because a person changed something."""
+        self._changes += 1
 
     def take_stream(self) -> bool:
         """Count one more stream to a page, on the event loop; False if there are `MAX_STREAMS`."""
@@ -110,7 +124,7 @@ async def _stream(live: LiveView, sessions: Sessions, key: str) -> AsyncIterator
             if sessions.find(key, counts=False) is None:
                 yield END
                 return
-            now = await run_in_threadpool(live.now)
+            now = await live.now_for_stream()
             yield f"event: now\ndata: {json.dumps(_texts(now))}\n\n"
             await asyncio.sleep(EVERY_S)
     finally:

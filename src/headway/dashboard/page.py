@@ -67,6 +67,7 @@ class Call:
                 outcome=outcome,
             )
         )
+        self.dashboard.live.forget()
 
     def reason(self) -> str:
         """Return the reason that the form gives for an action; raises BadInput if it is empty or too long."""
