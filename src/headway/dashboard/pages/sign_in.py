@@ -12,7 +12,6 @@ from headway.core.errors import HeadwayError
 from headway.dashboard.access.oidc import CALLBACK, IssuerRefused
 from headway.dashboard.access.sign_in import LINK, Identity, SignInRefused, TooManyAttempts
 from headway.dashboard.page import Action, Call, Page, Rendered, Reply, View
-from headway.dashboard.resources import NotFound
 from headway.dashboard.security import cookie_name, is_secure
 
 _STATE = "headway_issuer"
@@ -63,7 +62,7 @@ def _sign_in_by_link(call: Call) -> Reply:
 def _to_issuer(call: Call) -> Reply:
     issuer = call.dashboard.sign_in.issuer
     if issuer is None:
-        raise NotFound("no issuer signs people in here", hint="set [oidc] client_id")
+        return _form(call)
     try:
         address, state = issuer.begin(base=call.base, back=own_path(call.query.get("next", "/")))
     except IssuerRefused as error:
@@ -77,7 +76,7 @@ def _to_issuer(call: Call) -> Reply:
 def _from_issuer(call: Call) -> Reply:
     issuer = call.dashboard.sign_in.issuer
     if issuer is None:
-        raise NotFound("no issuer signs people in here", hint="set [oidc] client_id")
+        return _form(call)
     try:
         user, role, back = issuer.finish(call.query, state=call.cookies.get(_STATE, ""))
     except IssuerRefused as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
 
 import msgspec
 from joserfc import errors, jwt
@@ -40,6 +41,9 @@ def fetch(url: str, body: bytes | None = None, headers: Mapping[str, str] | None
         query = urllib.request.Request(url, body, dict(headers or {}))
         with urllib.request.build_opener(_NoRedirect).open(query, timeout=_FETCH_S) as response:
             content: bytes = response.read(MAX_BYTES + 1)
+    except HTTPError as error:
+        error.close()
+        raise
     except HTTPException as error:
         raise OSError(f"{url} did not answer as HTTP: {error!r}") from error
     if len(content) > MAX_BYTES:
