@@ -58,6 +58,7 @@ QUICK = [
     ("scale", "predict", "pointers", "polls", "log", "log_on_s3", "watch"),
     ("stores", "pointer_cas", "pointer_kills", "pointer_reads", "blob_creates", "blob_kills"),
     ("stores", "pointer_seconds", "outage"),
+    ("dashboard", "pages", "memory"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
@@ -73,9 +74,15 @@ LONG = [
     ("trust", "speed"),
     ("never_worse",),
     *(("scale", part) for part in ("killed_worker", "killed_driver", "images")),
+    *(("dashboard", part) for part in ("access_for_all", "mlflow", "explore", "rollback")),
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
-NEEDS_PEERS = {("data", "personal"), *(("serve", part) for part in SERVE_WITH_PEERS)}
+NEEDS_PEERS = {
+    ("data", "personal"),
+    ("dashboard", "mlflow"),
+    ("dashboard", "explore"),
+    *(("serve", part) for part in SERVE_WITH_PEERS),
+}
 
 
 def python(code: str, argument: str) -> str:
@@ -155,7 +162,7 @@ def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
 
 def test_the_cases_name_every_part_of_the_scripts() -> None:
     covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
-    for script in ("data", "evidence", "loop", "scale", "stores", "trust"):
+    for script in ("dashboard", "data", "evidence", "loop", "scale", "stores", "trust"):
         source = (BENCH / f"{script}.py").read_text("utf-8")
         parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)
         assert parts and {(script, part) for part in parts} <= covered
