@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from headway.core import plugins
 from headway.dashboard.app import load_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
+ROOT = Path(__file__).parents[2]
 PAGES = plugins.names("page")
 SOMETIMES = {
     "/account/password",
@@ -98,6 +101,12 @@ def test_an_error_is_a_page_too(context: BrowserContext) -> None:
     opened.resize(390, "light")
     assert list(opened.problems()) == []
     opened.page.close()
+
+
+def test_visits_of_all_pages_leave_the_process_small(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.dashboard.visits", str(lived_in.write(tmp_path))]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]", "what heavy work returns must be defined in a module that imports nothing heavy"
 
 
 def test_every_view_can_be_reached_by_links(pages: list[Visited]) -> None:

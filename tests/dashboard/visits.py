@@ -5,21 +5,24 @@ Pages are found by their plug-ins and by the links of others, so that new ones n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 from starlette.routing import compile_path
 from tests.browser import axe_violations
-from tests.dashboard.people import Answer
+from tests.dashboard.people import Answer, running_dashboard
 
 from headway.core import plugins
 from headway.dashboard.app import link, load_page
 from headway.dashboard.page import Action, View
 
 MAX_LINKS = 1_000
+HEAVY = ("polars", "altair", "vl_convert", "onnxruntime", "sklearn", "lightgbm")
 ELEMENTS_TO_FOCUS = 25
 FORMS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))
 """Widths and themes in which each page is looked at."""
@@ -167,3 +170,14 @@ def unsent_actions(pages: Iterable[Visited]) -> list[str]:
     posted = {path for page in pages for path in page.posts_to}
     known = {action.path: compile_path(action.path)[0] for action in actions()}
     return sorted(path for path, form in known.items() if not any(map(form.match, posted)))
+
+
+def main(folder: str) -> None:
+    """Visit all pages of a project; print the heavy libraries that this process has imported for them."""
+    with running_dashboard(Path(folder)) as served:
+        crawl(served.visitor("admin").get, served.dashboard.projects)
+    sys.stdout.write(f"{[name for name in HEAVY if name in sys.modules]}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -13,7 +13,8 @@ from years import lived
 from headway.core.evidence import Measurement
 from headway.core.verdict import EvaluatedVariant, Rule, RuleResult
 from headway.reporting.charts import pareto, theme
-from headway.reporting.charts.theme import NARROW, WIDE, RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
+from headway.reporting.charts.theme import NARROW, WIDE
 from headway.reporting.page import report_charts
 from headway.reporting.report_data import ReportData
 from headway.reporting.sections import reliability, slices

@@ -11,7 +11,8 @@ from years import ABSTAINS, FIRST, lived, quality, ticket, watch, watched_only
 
 from headway.reporting import report_data
 from headway.reporting.charts import timeline
-from headway.reporting.charts.theme import NARROW, WIDE, ChartSize, RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
+from headway.reporting.charts.theme import NARROW, WIDE, ChartSize
 from headway.reporting.events import list_events
 from headway.reporting.page import report_charts
 from headway.reporting.report_data import MonitoringHistory, ReportData

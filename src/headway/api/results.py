@@ -37,7 +37,7 @@ from headway.evaluation.measure import BUSY
 from headway.optimization.importers.custom_python import custom_code_refused
 from headway.registry.project import Project, project_of
 from headway.reporting.charts.pareto import draw_pareto
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.console import write_atomically
 from headway.reporting.page import notebook_html, write_report
 from headway.reporting.report_data import ReportData

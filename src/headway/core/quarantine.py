@@ -1,10 +1,10 @@
-"""What a person decided on rows in quarantine."""
+"""Rows in quarantine, and what a person decided on them."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from headway.core.record import StoredRecord
+from headway.core.record import Record, StoredRecord
 
 Decision = Literal["released", "discarded"]
 
@@ -26,3 +26,20 @@ class RowDecision(StoredRecord, frozen=True, kw_only=True):
     who: str
     why: str
     at: str
+
+
+class QuarantineFile(Record, frozen=True, kw_only=True):
+    """A file of rows that failed the contract: its name, the source that was checked, when (ISO 8601), and its rows."""
+
+    file: str
+    source: str
+    at: str
+    n_rows: int
+
+
+class QuarantinedRow(Record, frozen=True, kw_only=True):
+    """A row in quarantine: its number in the source then, why it failed, and its values as text, None where missing."""
+
+    row: int
+    reason: str
+    values: dict[str, str | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headway.core.record import Record
 from headway.core.search_result import SearchResult
 from headway.reporting.text import tables
 from headway.reporting.text.tables import Table
@@ -59,6 +60,40 @@ class ComparisonShown:
     cautions: tuple[str, ...]
     missing: tuple[str, ...]
     min_rows: int
+
+
+class CheckView(Record, frozen=True, kw_only=True):
+    """The last check of the data, and those before it, the newest first."""
+
+    conclusion: str
+    style: str
+    changes: tuple[str, ...]
+    findings: Table
+    n_findings: int
+    not_run: Table
+    n_not_run: int
+    n_checks: int
+    history: Table
+
+
+class ContractView(Record, frozen=True, kw_only=True):
+    """The contract of a project: where it came from, its columns, keys and relations."""
+
+    file: str
+    about: tuple[str, ...]
+    columns: Table
+    keys: tuple[str, ...]
+    relations: tuple[str, ...]
+    n_hidden: int
+
+
+class DataUseView(Record, frozen=True, kw_only=True):
+    """How each column is used, the personal data in it, and what was erased."""
+
+    lead: str
+    conclusions: tuple[str, ...]
+    columns: Table
+    is_live: bool
 
 
 def search_shown(found: SearchResult) -> SearchShown:

@@ -12,7 +12,7 @@ from headway.data.leakage.taxonomy import summarize_leakage
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting import page
 from headway.reporting.charts import data_check
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.console import write_atomically
 from headway.reporting.gates import check
 from headway.reporting.summary import SummaryAnswer, SummaryStyle

@@ -13,7 +13,7 @@ import jinja2
 import headway
 from headway.reporting import colours
 from headway.reporting.charts import pareto, timeline
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.console import write_atomically
 from headway.reporting.events import list_events
 from headway.reporting.report_data import ReportData

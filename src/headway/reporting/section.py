@@ -10,7 +10,8 @@ from headway.core.evidence import NOT_RUN, Finding, Measurement
 from headway.core.record import Record
 from headway.evaluation.statistics.intervals import student_quantile
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.rendered import RenderedChart
+from headway.reporting.charts.theme import SEE_TABLE, render_chart
 from headway.reporting.report_data import ReportData
 from headway.reporting.text.tables import Table
 

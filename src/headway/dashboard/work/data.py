@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.evidence import Finding
-from headway.core.quarantine import Decision
-from headway.core.record import Record
+from headway.core.quarantine import Decision, QuarantinedRow, QuarantineFile
+from headway.dashboard.shown import CheckView, ContractView
 from headway.dashboard.work.labels import opened
 from headway.data.check import DECLARED
 from headway.data.contract import quarantine
@@ -26,20 +26,6 @@ from headway.reporting.text.tables import SEVERITIES, Table, make_table, text_ce
 from headway.serving.workers import aside
 
 N_CHECKS = 30
-
-
-class CheckView(Record, frozen=True, kw_only=True):
-    """The last check of the data, and those before it, the newest first."""
-
-    conclusion: str
-    style: str
-    changes: tuple[str, ...]
-    findings: Table
-    n_findings: int
-    not_run: Table
-    n_not_run: int
-    n_checks: int
-    history: Table
 
 
 def show_checks(config: Config, *, rows: bool) -> CheckView | None:
@@ -98,17 +84,6 @@ def check_now(config: Config, who: str) -> str:
         return reports.conclude_check(assess(project, dataset, who=who).now)
 
 
-class ContractView(Record, frozen=True, kw_only=True):
-    """The contract of a project: where it came from, its columns, keys and relations."""
-
-    file: str
-    about: tuple[str, ...]
-    columns: Table
-    keys: tuple[str, ...]
-    relations: tuple[str, ...]
-    n_hidden: int
-
-
 def show_contract(config: Config, *, rows: bool) -> ContractView | None:
     """Return the contract of a project, None if it has none."""
     contract = load_project_contract(config)
@@ -157,13 +132,13 @@ def _allowed(terms: ColumnContract) -> str:
     return "; ".join(parts) or "any"
 
 
-def list_quarantine(config: Config) -> tuple[list[quarantine.QuarantineFile], list[aside.AsideBatch]]:
+def list_quarantine(config: Config) -> tuple[list[QuarantineFile], list[aside.AsideBatch]]:
     """Return the files in quarantine, and the batches of the log of the model that were put aside."""
     batches = aside.list_batches(config.state)
     return quarantine.list_quarantine(config), [one for one in batches if one.name in ("", config.project.name)]
 
 
-def read_quarantine(config: Config, file: str, start: int, limit: int) -> tuple[int, list[quarantine.QuarantinedRow]]:
+def read_quarantine(config: Config, file: str, start: int, limit: int) -> tuple[int, list[QuarantinedRow]]:
     """Return the number of rows of a file in quarantine, and a page of them."""
     found = next((one for one in quarantine.list_quarantine(config) if one.file == file), None)
     return found.n_rows if found else 0, quarantine.read_rows(config, file, start=start, limit=limit)

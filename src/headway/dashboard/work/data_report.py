@@ -7,13 +7,13 @@ from msgspec.structs import replace
 from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
-from headway.core.record import Record
+from headway.dashboard.shown import DataUseView
 from headway.dashboard.work.data import N_CHECKS
 from headway.dashboard.work.labels import opened
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.registry.project import Project
 from headway.reporting.charts import data_check
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.check_page import check_charts
 from headway.reporting.read_report_data import read_data_use
 from headway.reporting.sections.data_use import describe_data_use
@@ -33,15 +33,6 @@ def show_charts(config: Config, *, rows: bool) -> list[tuple[RenderedChart, Tabl
     numbers = data_check.tabulate_charts(found.now)
     charts = check_charts(found, stored)
     return [(chart, numbers.get(name)) for name, chart in charts.items() if rows or name not in WITH_VALUES]
-
-
-class DataUseView(Record, frozen=True, kw_only=True):
-    """How each column is used, the personal data in it, and what was erased."""
-
-    lead: str
-    conclusions: tuple[str, ...]
-    columns: Table
-    is_live: bool
 
 
 def show_data_use(config: Config, *, rows: bool) -> DataUseView | None:

@@ -9,7 +9,7 @@ from headway.dashboard.work.labels import opened
 from headway.registry.searches import read_search
 from headway.reporting.charts.compared import draw_calibration, draw_call_times
 from headway.reporting.charts.pareto import draw_pareto, pareto_conclusions
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.report_data import ReportData
 from headway.reporting.text import tables
 

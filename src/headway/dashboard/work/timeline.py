@@ -15,7 +15,7 @@ from headway.core.record import StoredRecord, digest_of, write
 from headway.core.release import Release
 from headway.registry.project import Project, project_of
 from headway.reporting.changes import ReleaseChanges, compare_releases
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.timeline import draw_timeline
 from headway.reporting.events import list_events
 from headway.reporting.read_report_data import read_monitoring_history

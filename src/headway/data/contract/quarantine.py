@@ -18,31 +18,14 @@ import polars as pl
 from headway.core.config import Config
 from headway.core.contracts import State
 from headway.core.errors import DataError, StoreError
-from headway.core.quarantine import Decision, RowDecision
-from headway.core.record import Record, kind_of, read, write
+from headway.core.quarantine import Decision, QuarantinedRow, QuarantineFile, RowDecision
+from headway.core.record import kind_of, read, write
 from headway.data.contract.validation import REASON, ROW
 from headway.data.labels.corrections import row_digests
 from headway.storage import atomic, segments, traffic
 from headway.storage.addresses import open_state
 
 LIMIT = 50
-
-
-class QuarantineFile(Record, frozen=True, kw_only=True):
-    """A file of rows that failed the contract: its name, the source that was checked, when (ISO 8601), and its rows."""
-
-    file: str
-    source: str
-    at: str
-    n_rows: int
-
-
-class QuarantinedRow(Record, frozen=True, kw_only=True):
-    """A row in quarantine: its number in the source then, why it failed, and its values as text, None where missing."""
-
-    row: int
-    reason: str
-    values: dict[str, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import altair as alt
 
 from headway.core.comparison import PointComparison
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import (
     SEE_TABLE,
     ChartSize,
-    RenderedChart,
     Row,
     count_axis,
     encode_series,

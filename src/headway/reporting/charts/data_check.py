@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from headway.core.assessment import Assessment, Shift, TimeBucket
 from headway.core.evidence import Measurement
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import (
     SEE_TABLE,
     ChartSize,
-    RenderedChart,
     Row,
     count_axis,
     encode_series,

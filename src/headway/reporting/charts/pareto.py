@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.verdict import EvaluatedVariant, Rule
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import (
     ANSWERS,
     SEE_TABLE,
     SHAPES,
     ChartSize,
-    RenderedChart,
     Row,
     encode_series,
     interval_range,

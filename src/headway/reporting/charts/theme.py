@@ -19,6 +19,7 @@ import vl_convert
 from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.verdict import Answer
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.colours import LIGHT
 from headway.reporting.text import formatting
 
@@ -52,17 +53,6 @@ class ChartSize(Record, frozen=True, kw_only=True):
 
 WIDE = ChartSize(name="wide", width=700)
 NARROW = ChartSize(name="narrow", width=346, narrow=True)
-
-
-class RenderedChart(Record, frozen=True, kw_only=True):
-    """A chart: its finding as title, a text alternative, how to read it, and an SVG for each size."""
-
-    name: str
-    title: str
-    alt: str
-    reading: tuple[str, ...]
-    wide: str
-    narrow: str
 
 
 def render_chart(

@@ -14,10 +14,10 @@ import altair as alt
 from headway.core.record import Record
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.reporting import report_data
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import (
     SEE_TABLE,
     ChartSize,
-    RenderedChart,
     Row,
     encode_series,
     index_x,

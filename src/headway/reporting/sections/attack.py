@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.reporting.charts.intervals import IntervalPanel
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import (
     CROSS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import altair as alt
 
 from headway.core.training import LearningCurve
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import (
     SEE_TABLE,
     ChartSize,
-    RenderedChart,
     encode_series,
     interval_range,
     interval_row,

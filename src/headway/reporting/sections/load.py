@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from headway.core.evidence import Measurement
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, draw_intervals, measurements_with_prefix
 from headway.reporting.text import formatting, tables

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.verdict import RuleResult
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import (
     Section,

@@ -11,10 +11,10 @@ import altair as alt
 
 from headway.core.comparison import ComparedModel
 from headway.core.evidence import Evidence
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import (
     SEE_TABLE,
     ChartSize,
-    RenderedChart,
     Row,
     count_axis,
     encode_series,

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine
-from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, draw_intervals
 from headway.reporting.text import formatting, tables
