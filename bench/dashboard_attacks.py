@@ -234,6 +234,10 @@ def payloads() -> list[str]:
         "ontoggle",
         "onanimationstart",
         "onpointerenter",
+        "onpointerdown",
+        "onscroll",
+        "onanimationend",
+        "onbeforetoggle",
     )
     tags = (
         "img src=x",

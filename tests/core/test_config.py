@@ -302,3 +302,10 @@ def test_addresses_without_a_password_are_taken_as_they_are(project: Path) -> No
     flags = {f"store.{role}": address for role, address in addresses.items()}
     store = load(project, environment=EMPTY, flags=flags).store
     assert (store.state, store.blobs, store.logs, store.feed) == (addresses["state"], "", addresses["logs"], "")
+
+
+def test_what_is_shown_of_settings_has_no_password_and_no_path_of_a_webhook():
+    shown = configuration.masked(
+        {"a": ["redis://:x@b", 1], "rules": ({"url": "https://hooks.example/T0/x"},), "c": {"d": True}}
+    )
+    assert shown == {"a": ["redis://:***@b", 1], "rules": [{"url": "https://hooks.example/***"}], "c": {"d": True}}

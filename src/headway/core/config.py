@@ -177,15 +177,16 @@ def effective(folder: Path = Path(".")) -> dict[str, tuple[object, str]]:
 
 
 def masked(value: object) -> object:
-    """Return plain data with the passwords of its addresses replaced.
+    """Return plain data with the passwords of its addresses replaced, and the path of a `url`: a webhook's is a secret.
 
-    >>> masked({"urls": ["redis://:secret@cache.example"]})
-    {'urls': ['redis://:***@cache.example']}
+    >>> masked({"urls": ["redis://:secret@cache.example"], "url": "https://hooks.example/T0/secret"})
+    {'urls': ['redis://:***@cache.example'], 'url': 'https://hooks.example/***'}
     """
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, dict):
-        return {key: masked(part) for key, part in value.items()}
+        shown = {key: masked(part) for key, part in value.items()}
+        return shown | {"url": re.sub(r"(://[^/]*/).+", r"\1***", str(shown["url"]))} if "url" in shown else shown
     return [masked(part) for part in value] if isinstance(value, list | tuple) else value
 
 
