@@ -220,3 +220,31 @@ def test_what_the_log_writer_cannot_write_at_the_end_is_counted_as_lost(writes):
     writer = SimpleNamespace(write=lambda: writes, give_up=lambda: counted.append("lost"))
     Supervisor._finish_log(SimpleNamespace(_slots=[]), LogBuffers(1, 8_192), writer)
     assert counted == ([] if writes else ["lost"])
+
+
+COMPANION = (
+    "import socket; from headway.serving.workers.channel import WorkerReady; "
+    "from headway.serving.workers.supervisor import Companion; listening = socket.create_server(('127.0.0.1', 0)); "
+    "run = lambda channel: (channel.send(WorkerReady()), channel.receive()); "
+    "others = [Companion(name, run, listening) for name in ('the dashboard', 'another')]; "
+)
+
+
+def test_a_companion_is_started_again_and_ends_with_the_server(tmp_path):
+    project(tmp_path)
+    process = started(tmp_path, "flights@live", first=COMPANION, more="companions=others")
+
+    def children() -> list[str]:
+        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    try:
+        assert process.stdout.readline().startswith("listening on "), process.communicate()[1]
+        before = children()
+        os.kill(int(before[-2]), signal.SIGKILL)
+        until(lambda: before[-2] not in children() and len(children()) == len(before))
+        process.send_signal(signal.SIGTERM)
+        _, messages = process.communicate(timeout=60)
+        assert process.returncode == 0 and f"the dashboard (process {before[-2]}) ended by signal 9" in messages
+    finally:
+        process.kill()
+        process.communicate()
