@@ -74,6 +74,7 @@ LONG = [
     ("trust", "speed"),
     ("never_worse",),
     *(("scale", part) for part in ("killed_worker", "killed_driver", "images")),
+    ("stores", "embedded"),
     *(("dashboard", part) for part in ("access_for_all", "mlflow", "explore", "rollback")),
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
