@@ -44,6 +44,7 @@ DONE = {
     "erase": {cli.PASS, cli.FAIL},
     "labels": {cli.PASS, cli.UNDECIDED},
     "policy": {cli.PASS, cli.FAIL},
+    "status": {cli.PASS, cli.FAIL, cli.UNDECIDED},
     "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED},
 }
 
@@ -54,9 +55,10 @@ def examples() -> list[str]:
     return [line for manual in manuals for line in re.findall(r"^Example: (headway .*)$", manual, re.MULTILINE)]
 
 
-# `demo` and `serve` have tests of their own below; the others have them with what they need, such as servers.
-ELSEWHERE = ("demo", "serve", "export", "log ship", "store migrate", "ui", "users")
-RUN_HERE = [line for line in examples() if not line.removeprefix("headway ").startswith(ELSEWHERE)]
+# `demo`, `serve` and `run --every` have tests of their own; the others have them with what they need, such as servers.
+ELSEWHERE = ("demo", "serve", "export", "log ship", "store migrate", "ui", "users", "run --every")
+WITH_APPROVALS = "release --project headway-demo --approved"  # in test_rollout_command.py
+RUN_HERE = [line for line in examples() if not line.removeprefix("headway ").startswith((*ELSEWHERE, WITH_APPROVALS))]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Path
     (folder / "headway-demo").mkdir()
     demo = TOML.replace('name = "small"', 'name = "flight-delays"')
     more = f'[evaluate]\nbudget_s = 2\n[provenance]\nlineage_to = "{receiver.url}"\n'
+    more += '[[alert]]\nname = "ops"\nto = "command"\nsettings = { command = ["cat"] }\n'
     write(folder / "headway-demo", demo + more)
     return folder
 

@@ -32,12 +32,18 @@ _log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Runs tasks of a project; `command` returns the arguments of the process that runs one."""
+    """Runs tasks of a project; `command` returns the arguments of the process that runs one.
 
-    def __init__(self, project: Project, tasks: Sequence[str], command: Callable[[str], Sequence[str]]) -> None:
+    With `silent`, what that process prints as its result is dropped; its progress is not.
+    """
+
+    def __init__(
+        self, project: Project, tasks: Sequence[str], command: Callable[[str], Sequence[str]], *, silent: bool = False
+    ) -> None:
         self._project = project
         self._tasks = tasks
         self._command = command
+        self._output = subprocess.DEVNULL if silent else None
         self._limit_s = project.config.schedule.task_hours * 3600
         self._held_until: dict[str, float] = {}
         self._stopping = False
@@ -83,7 +89,9 @@ class Scheduler:
         started_at = datetime.now(UTC)
         try:
             before = last_run(self._project, task)
-            process = subprocess.Popen(self._command(task), stdin=subprocess.DEVNULL, start_new_session=True)
+            process = subprocess.Popen(
+                self._command(task), stdin=subprocess.DEVNULL, stdout=self._output, start_new_session=True
+            )
         except (OSError, HeadwayError) as error:
             _log.error("the task %s cannot be started: %s", task, error)
             return "held"

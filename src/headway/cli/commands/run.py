@@ -73,7 +73,7 @@ def plugin(
         return [sys.executable, "-m", "headway.cli", *words, *(["--json"] if json else [])]
 
     with log_to_stderr(opened.config.serve.log_format):
-        scheduler = Scheduler(opened, tasks, command)
+        scheduler = Scheduler(opened, tasks, command, silent=once)
         if not once:
             intervals = [f"{name} every {_words(interval_of(opened.config.schedule, name))}" for name in tasks]
             print_status(f"running {', '.join(intervals)}; alerts: {len(opened.config.alert.rules)} rules")
@@ -81,9 +81,11 @@ def plugin(
             return PASS
         began = datetime.now(UTC)
         scheduler.run_once()
-    runs = [run for run in (last_run(opened, name) for name in tasks) if run]
-    failed = [run for run in runs if run.outcome == "failed" and datetime.fromisoformat(run.ended_at) >= began]
-    return FAIL if failed else PASS
+    known = [run for run in (last_run(opened, name) for name in tasks) if run]
+    runs = [run for run in known if datetime.fromisoformat(run.ended_at) >= began]
+    lines = [_line(run) for run in runs] or ["no task was due, or another process does them"]
+    print_result({"tasks": runs}, "\n".join(lines), json=json)
+    return FAIL if any(run.outcome == "failed" for run in runs) else PASS
 
 
 def _words(interval: timedelta) -> str:
