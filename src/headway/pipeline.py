@@ -486,7 +486,7 @@ def follow_approvals(
     Parameters
     ----------
     unpublished : bool
-        Also sign winners of searches and retrained models, whose records anybody wrote who writes to the store.
+        Also sign winners of searches and retrained models, whose records are not signed.
     overrides : bool
         Also what the judge did not pass.
     """
@@ -696,7 +696,7 @@ def compare_points(
     """Compare two models point by point on the labeled rows of a period.
 
     Each is a variant of the search (its digest, the first digits of it, or its name) or a release (`NAME@live`).
-    Decisions on `test` are counted, so it is no period for this.
+    Decisions on `test` are counted, so this period cannot be used.
 
     Parameters
     ----------
@@ -710,7 +710,7 @@ def compare_points(
     DataError
         If there are no labeled rows of that period, or the models answer different questions.
     StoreError
-        If there is no such variant or release.
+        If the variant or release is unknown.
     """
     if period == TEST or period not in data or not len(labeled_rows(data[period]).table):
         known = [name for name in data if name not in (TEST, "train") and len(labeled_rows(data[name]).table)]

@@ -290,7 +290,7 @@ def test_rules_of_alerts_are_tables_and_an_error_names_the_line_of_one(project: 
         load(project, environment=EMPTY)
 
 
-def test_secrets_of_receivers_are_no_settings(project: Path) -> None:
+def test_secrets_of_receivers_are_not_settings(project: Path) -> None:
     environment = {"HEADWAY_ALERT_OPS_URL": "https://a", "HEADWAY_ALERT_ON_CALL_PASSWORD_FILE": "f"}
     assert load(project, environment=environment).alert.rules == ()
     rules = '[{ name = "ops", to = "webhook" }]'

@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a browser; without a session they are not signed in."""
+    """A person with a browser; without a session they are not signed in."""
 
     port: int
     session: Session | None = None

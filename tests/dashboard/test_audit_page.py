@@ -39,7 +39,7 @@ N_ACTIONS = 120
 
 
 def act(project: Project, number: int, **fields: str) -> PersonAction:
-    """Save that somebody did something on a day of October."""
+    """Save that a person did something on a day of October."""
     at = f"2026-10-{1 + number // 24:02}T{number % 24:02}:00:00+00:00"
     action = PersonAction(
         **{"name": project.name, "at": at, "who": "ann", "role": "operator", "action": "setting.changed", **fields}
@@ -55,7 +55,7 @@ def erased(number: int) -> Erasure:
         number=1,
         before="",
         subject="0123",
-        who="eve",
+        who="zoe",
         why="she asked",
         begun_at=at,
         done_at=at,
@@ -163,7 +163,7 @@ def test_filters_choose_model_person_and_days(audited):
     assert "a test of trains" in trains and "reason 1" not in trains
     found = see(audited, who="ann", since="2026-10-02", until="2026-10-02", kind="other").words
     assert [f"reason {number} " in found + " " for number in (23, 24, 47, 48)] == [False, True, True, False]
-    assert "Nothing was done that fits" in see(audited, who="nobody").words
+    assert "Nothing was done that fits" in see(audited, who="nemo").words
 
 
 @pytest.mark.parametrize("query", [{"kind": "x"}, {"since": "x"}, {"before": "x"}, {"before": "a:-1"}])
@@ -228,7 +228,7 @@ def test_an_entry_that_cannot_be_read_is_shown_as_a_gap(audited):
 
 def test_a_rare_entry_is_searched_in_bounded_steps(audited, monkeypatch):
     monkeypatch.setattr(audit, "MAX_SCANNED", 10)
-    page = see(audited, model="flights", kind="quarantine", who="nobody")
+    page = see(audited, model="flights", kind="quarantine", who="nemo")
     assert "Nothing among the entries that were read so far." in page.words
     assert next_page(page)
 

@@ -63,7 +63,7 @@ def test_costs_change_the_figures(served: RunningDashboard) -> None:
     assert cheap != dear
 
 
-def test_what_was_not_measured_is_said_with_the_nearest_that_was(served: RunningDashboard) -> None:
+def test_what_was_not_measured_is_named_with_the_nearest_that_was(served: RunningDashboard) -> None:
     person = served.visitor("viewer")
     found = person.get(f"{EXPLORE}?trees=14")
     assert "No variant with 14 trees was measured" in found.words and "truncate(trees=13)" in found.words

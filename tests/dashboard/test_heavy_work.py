@@ -9,7 +9,7 @@ import time
 import pytest
 
 from headway.core.errors import DataError
-from headway.dashboard.workers import Cache, Workers, WorkFailed
+from headway.dashboard.workers import AnswerCache, WorkerProcess, WorkFailed
 
 
 def fail(what: str) -> None:
@@ -18,7 +18,7 @@ def fail(what: str) -> None:
 
 @pytest.fixture
 def workers():
-    made = Workers(idle_s=60)
+    made = WorkerProcess(idle_s=60)
     yield made
     made.close()
 
@@ -45,7 +45,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_work_runs(workers):
 
 @pytest.mark.slow
 def test_an_idle_process_ends():
-    workers = Workers(idle_s=0.05)
+    workers = WorkerProcess(idle_s=0.05)
     process = workers.run(os.getpid)
     deadline = time.monotonic() + 30
     while is_running(process):
@@ -63,7 +63,7 @@ def is_running(process: int) -> bool:
 
 
 def test_the_answer_that_was_read_longest_ago_is_dropped():
-    cache, computed = Cache(at_most=2), []
+    cache, computed = AnswerCache(at_most=2), []
 
     def answer(key: str) -> str:
         return cache.get(key, lambda: computed.append(key) or key.upper())
@@ -73,7 +73,7 @@ def test_the_answer_that_was_read_longest_ago_is_dropped():
 
 
 def test_an_answer_that_takes_long_is_there_for_the_next_who_asks():
-    cache, goes_on = Cache(), threading.Event()
+    cache, goes_on = AnswerCache(), threading.Event()
 
     def compute() -> int:
         goes_on.wait(30)
@@ -86,7 +86,7 @@ def test_an_answer_that_takes_long_is_there_for_the_next_who_asks():
 
 
 def test_an_error_of_a_late_answer_is_raised_once_and_then_it_is_computed_again():
-    cache = Cache()
+    cache = AnswerCache()
     with pytest.raises(DataError, match="no such column"):
         cache.soon("key", lambda: fail("no such column"), within_s=30)
     assert cache.soon("key", lambda: 8, within_s=30) == 8

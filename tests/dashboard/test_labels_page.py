@@ -52,7 +52,7 @@ class LabelPages:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashboard]:
-    """A dashboard of models whose live releases answered requests that nobody labeled: one for each test."""
+    """A dashboard of models whose live releases answered requests without labels: one for each test."""
     folders = []
     for number in range(N_MODELS):
         name = f"model{number}"
@@ -90,7 +90,7 @@ def test_a_label_is_stored_with_who_gave_it_and_the_next_request_follows(labelin
     assert (action.who, action.action, action.subject, action.outcome) == ("ann", "label.given", key, "labeled 1")
 
 
-def test_a_label_that_is_no_class_or_without_a_key_is_refused(labeling):
+def test_a_label_of_an_unknown_class_or_without_a_key_is_refused(labeling):
     person = labeling.visitor()
     key = shown_key(person.get(labeling.page))
     assert person.post(labeling.page, key=key, label="7").status == 400
@@ -133,7 +133,7 @@ def test_two_people_who_label_at_once_lose_and_double_no_label(labeling):
     assert len(labeled) >= N_REQUESTS - 2  # the least similar requests are not chosen
 
 
-def test_the_label_of_another_person_is_not_replaced_and_both_are_told(labeling):
+def test_the_label_of_another_person_is_not_replaced_and_both_see_that(labeling):
     ann, ben = (labeling.visitor(name) for name in ("ann", "ben"))
     key = shown_key(ann.get(labeling.page))
     ann.post(labeling.page, key=key, label="0")

@@ -58,7 +58,7 @@ def free_port() -> int:
         return port
 
 
-def told(site: Site, project: Project) -> dict[str, str]:
+def next_alert(site: Site, project: Project) -> dict[str, str]:
     """Deliver the alerts of a project, as `headway run` does, and return the last one that arrived."""
     deliver_until_done(project, within_s=WITHIN_S)
     found: dict[str, str] = site.bodies[-1]
@@ -78,7 +78,7 @@ def test_from_the_alarm_to_the_recovery(tmp_path: Path, site: Site) -> None:
         page.get_by_role("button", name="Sign in").click()
 
         project.save(report(bad, "degraded", alarm=True, start=start))
-        alarm = told(site, project)
+        alarm = next_alert(site, project)
         assert (alarm["condition"], alarm["state"], alarm["release"]) == ("degradation", "firing", bad)
         page.goto(alarm["link"])
         expect(page.get_by_text("degraded").first).to_be_visible()
@@ -102,7 +102,7 @@ def test_from_the_alarm_to_the_recovery(tmp_path: Path, site: Site) -> None:
         assert moved is not None and moved.release == retrained
 
         project.save(report(retrained, "healthy", day=1, start=start))
-        recovery = told(site, project)
+        recovery = next_alert(site, project)
         assert (recovery["condition"], recovery["state"]) == ("degradation", "resolved")
         page.goto(f"http://127.0.0.1:{port}/")
         expect(page.get_by_text("healthy").first).to_be_visible()

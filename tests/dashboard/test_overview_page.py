@@ -95,7 +95,7 @@ def test_the_stream_sends_what_the_page_shows_and_ends_with_the_session(released
         connection.close()
 
 
-def test_a_stream_keeps_nobody_signed_in_and_needs_a_session(released):
+def test_a_stream_does_not_prolong_a_session_and_needs_one(released):
     person = released.visitor("viewer")
     seen = person.session.seen_s
     connection, response = stream(person)

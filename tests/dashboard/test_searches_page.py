@@ -120,7 +120,7 @@ def test_a_release_is_compared_with_a_variant_on_later_rows(served: RunningDashb
     assert found.status == 200 and "labelled rows of live" in found.words
 
 
-def test_what_cannot_be_compared_is_said(served: RunningDashboard) -> None:
+def test_what_cannot_be_compared_is_named(served: RunningDashboard) -> None:
     first, second = two(served)
     assert compared(served, "viewer", first, "small@elsewhere").status == 400
     assert compared(served, "viewer", first, second, period="test").status == 400

@@ -43,7 +43,7 @@ def test_the_page_shows_what_the_servers_counted(tmp_path):
     assert "style=" not in page.text
 
 
-def test_without_servers_nothing_is_said_of_them(tmp_path):
+def test_without_servers_the_page_claims_nothing_of_them(tmp_path):
     project = rollouts.project(tmp_path)
     with running_dashboard(tmp_path) as served:
         words = served.visitor("viewer").get("/models/flights/service").words

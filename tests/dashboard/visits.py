@@ -57,7 +57,7 @@ def actions() -> list[Action]:
 class Visited:
     """What a view of a model (empty if it is of none) answers with: its address, and where the forms of a page post to.
 
-    A download, a stream of events or a redirect is no page.
+    A download, a stream of events or a redirect is not a page.
     """
 
     view: str

@@ -231,7 +231,7 @@ def test_data_that_arrived_after_the_last_check_need_one(tmp_path):
     table = tmp_path / "table.csv"
     settings = 'source = "table.csv"\ntarget = "y"\n'
     project = rollouts.project(tmp_path, toml=f"{rollouts.TOML}[data]\n{settings}")
-    assert data_state(project).arrival == "not visible"  # there is no such file
+    assert data_state(project).arrival == "not visible"  # the file is absent
     table.write_text("a,b,y\n" + "".join(f"{row},{row % 7},{row % 2}\n" for row in range(50)))
     assert data_state(project).arrival == "not assessed"
     assert "data not assessed" in codes(model_state(project, now=NOW))

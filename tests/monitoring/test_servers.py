@@ -88,7 +88,7 @@ def test_a_server_that_is_not_there_is_shown_as_that():
     assert read_server("http://nowhere.invalid").problem == "it cannot be reached"
 
 
-def test_something_else_at_the_address_is_no_server(monkeypatch):
+def test_something_else_at_the_address_is_not_a_server(monkeypatch):
     monkeypatch.setattr(servers, "TIMEOUT_S", 0.2)
     with serving(loaded()) as server:
         assert read_server(f"{server.address}/v2/health").problem == "it answers 404"

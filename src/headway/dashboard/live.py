@@ -113,7 +113,7 @@ def events(live: LiveView, sessions: Sessions, key: str) -> StreamingResponse:
 
 
 async def _stream(live: LiveView, sessions: Sessions, key: str) -> AsyncIterator[str]:
-    """Yield an event every few seconds until the session or the time ends; `end` tells the browser not to come back."""
+    """Yield an event every few seconds until the session or the time ends; after `end` the browser asks no more."""
     clock = asyncio.get_running_loop().time
     ends = clock() + LONGEST_S
     if not live.take_stream():

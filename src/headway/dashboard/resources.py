@@ -10,7 +10,7 @@ from headway.core.errors import HeadwayError
 from headway.dashboard.access.sessions import Sessions
 from headway.dashboard.access.sign_in import SignIn
 from headway.dashboard.live import LiveView
-from headway.dashboard.workers import Cache, Workers
+from headway.dashboard.workers import AnswerCache, WorkerProcess
 from headway.registry.project import Project, project_of
 
 
@@ -26,8 +26,8 @@ class Dashboard:
     config: Config
     sessions: Sessions
     sign_in: SignIn
-    workers: Workers
-    cache: Cache
+    workers: WorkerProcess
+    cache: AnswerCache
     live: LiveView
 
     def project(self, name: str) -> Project:
@@ -55,7 +55,7 @@ def open_dashboard(configs: Sequence[Config]) -> Dashboard:
         config=config,
         sessions=Sessions(idle_s=config.ui.idle_minutes * 60, at_most_s=config.ui.session_hours * 3600),
         sign_in=SignIn(config, models=frozenset(projects), state=projects[config.project.name].state),
-        workers=Workers(),
-        cache=Cache(),
+        workers=WorkerProcess(),
+        cache=AnswerCache(),
         live=LiveView(projects),
     )

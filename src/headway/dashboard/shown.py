@@ -97,7 +97,7 @@ class DataUseView(Record, frozen=True, kw_only=True):
 
 
 def search_shown(found: SearchResult) -> SearchShown:
-    """Return what the page of a search shows beside its chart."""
+    """Return what the page of a search shows next to its chart."""
     evaluated = {row.variant.name for row in found.evaluated}
     return SearchShown(
         at=found.at,

@@ -1,7 +1,7 @@
 """Heavy work of pages in a process of its own, so that the dashboard stays small and answers at once.
 
-Polars, the engines and the chart library are imported there only. The process ends when nobody has needed it for a
-while.
+Polars, the engines and the chart library are imported there only. The process ends after a minute
+without work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class WorkFailed(HeadwayError):
     """The process for heavy work ended before it answered."""
 
 
-class Cache:
+class AnswerCache:
     """The last answers that were computed, by a key that names all they depend on."""
 
     def __init__(self, *, at_most: int = 256) -> None:
@@ -76,7 +76,7 @@ def _call(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> A
     return getattr(importlib.import_module(f"{__package__}.work.{module}"), function)(*arguments, **keywords)
 
 
-class Workers:
+class WorkerProcess:
     """Runs functions of modules in another process, one at a time."""
 
     def __init__(self, *, idle_s: float = IDLE_S) -> None:

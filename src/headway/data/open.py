@@ -51,10 +51,10 @@ def open_rows(config: Config, raw: pl.DataFrame, *, state: State | None = None) 
     table = apply_roles(table, config.data)
     corrected, corrections = apply_corrections(table, raw, config, load_corrections(config, state))
     target, changes = table[roles.target], {f"personal.{name}": action for name, action in done.items()} | corrections
-    kept = load_decisions(config, state).kept(corrected)
-    if kept is not None and not kept.all():
-        changes["rows.discarded"] = f"{len(kept) - kept.sum():,} rows in quarantine"
-        raw, corrected, target = raw.filter(kept), corrected.filter(kept), target.filter(kept)
+    usable = load_decisions(config, state).usable(corrected)
+    if usable is not None and not usable.all():
+        changes["rows.discarded"] = f"{len(usable) - usable.sum():,} rows in quarantine"
+        raw, corrected, target = raw.filter(usable), corrected.filter(usable), target.filter(usable)
     return OpenedRows(raw=raw, table=corrected, roles=roles, target=target, changes=changes, blanks=blanks)
 
 

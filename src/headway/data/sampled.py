@@ -264,9 +264,9 @@ class _LargeTable:
                 table, roles, done = apply_personal_policy(table, self._roles, config)
                 table = apply_roles(table, config.data, is_part=True)
                 table, _ = apply_corrections(table, raw, config, corrections)
-                kept = decisions.kept(table)
-                if kept is not None:
-                    table, chosen = table.filter(kept), chosen.filter(kept)
+                usable = decisions.usable(table)
+                if usable is not None:
+                    table, chosen = table.filter(usable), chosen.filter(usable)
             except DataError as error:
                 where = f"{error.where}, of the rows from {start + 1:,} on" if start else error.where
                 raise DataError(error.what, where=where, hint=error.hint) from error

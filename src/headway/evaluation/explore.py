@@ -49,7 +49,7 @@ _CENTRE = (0.02, 0.98)
 _META = "meta"
 
 
-class Condition(Record, frozen=True, kw_only=True):
+class RowsCondition(Record, frozen=True, kw_only=True):
     """Rows that the variants answered: as they are (`usual`), without a feature (`missing:x`), or of a month.
 
     `slices` are the slices with counts, the largest first, and `slice_rows` their rows.
@@ -149,7 +149,7 @@ class ExploreIndex(Record, frozen=True, kw_only=True):
     thresholds: tuple[float, ...]
     variants: tuple[str, ...]
     forms: tuple[Form, ...]
-    conditions: tuple[Condition, ...]
+    conditions: tuple[RowsCondition, ...]
     refused: dict[str, str] = {}
     format: int = FORMAT
 
@@ -181,7 +181,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     `curve` is the cost by threshold, and `reliability` the bins of the calibration curve with their mean prediction.
     """
 
-    condition: Condition
+    condition: RowsCondition
     threshold: float
     measured: dict[str, Measurement]
     differences: dict[str, Measurement] = {}
@@ -248,7 +248,7 @@ def write_tables(
     return index
 
 
-def describe_rows(key: str, subject: Comparison) -> Condition:
+def describe_rows(key: str, subject: Comparison) -> RowsCondition:
     """Return a condition with the rows, groups and largest slices of a comparison."""
     blocks = block_fields(subject.groups, subject.weights)
     found = []
@@ -262,7 +262,7 @@ def describe_rows(key: str, subject: Comparison) -> Condition:
         ]
     found.sort(key=lambda one: (-one[0], one[2]))
     largest = found[:MAX_SLICES]
-    return Condition(
+    return RowsCondition(
         key=key,
         n_rows=len(subject.labels),
         n_groups=blocks["n_groups"],
@@ -272,7 +272,7 @@ def describe_rows(key: str, subject: Comparison) -> Condition:
     )
 
 
-def _counted(key: str, subject: Comparison, thresholds: Sequence[float], condition: Condition) -> dict[str, Any]:
+def _counted(key: str, subject: Comparison, thresholds: Sequence[float], condition: RowsCondition) -> dict[str, Any]:
     """Count positives and negatives by block and bin of the score: over all rows, and in each slice."""
     edges = np.array(thresholds)
     blocks = block_fields(subject.groups, subject.weights)
@@ -320,7 +320,7 @@ class ExploreTables:
     def _record(self, name: str, kind: Any) -> Any:
         return msgspec.json.decode(self._arrays[name].tobytes(), type=kind)
 
-    def condition(self, key: str) -> Condition | None:
+    def condition(self, key: str) -> RowsCondition | None:
         """Return the condition of that key, or None."""
         return next((one for one in self.index.conditions if one.key == key), None)
 
@@ -383,7 +383,7 @@ class ExploreTables:
     def _slices(
         self,
         variant: str,
-        known: Condition,
+        known: RowsCondition,
         threshold: float,
         costs: tuple[float, float],
         bias: Mapping[str, Measurement],
@@ -432,11 +432,11 @@ class _Decisions:
     def _max_cost(self) -> float:
         return max(self._false_positive, self._false_negative)
 
-    def cost(self, condition: Condition) -> Measurement:
+    def cost(self, condition: RowsCondition) -> Measurement:
         """Return the mean cost of a row."""
         return _ratio("cost", self._costs, self._rows, condition, (0.0, self._max_cost))
 
-    def cost_minus(self, other: _Decisions, condition: Condition) -> Measurement:
+    def cost_minus(self, other: _Decisions, condition: RowsCondition) -> Measurement:
         """Return the mean cost of a row minus that of other decisions on the same rows."""
         bounds = (-self._max_cost, self._max_cost)
         return _ratio("cost", self._costs - other._costs, self._rows, condition, bounds)
@@ -452,14 +452,14 @@ class _Decisions:
             "decided_positive": (self._hits + self._alarms, self._rows),
         }
 
-    def measurements(self, condition: Condition) -> dict[str, Measurement]:
+    def measurements(self, condition: RowsCondition) -> dict[str, Measurement]:
         """Return cost and rates of the decisions; a rate over no rows is left out."""
         rates = self._rates.items()
         return {"cost": self.cost(condition)} | {
             name: _ratio(name, part, among, condition, SHARE) for name, (part, among) in rates if among.any()
         }
 
-    def minus(self, other: _Decisions, condition: Condition) -> dict[str, Measurement]:
+    def minus(self, other: _Decisions, condition: RowsCondition) -> dict[str, Measurement]:
         """Return cost and rates minus those of other decisions on the same rows, paired by group."""
         found = {"cost": self.cost_minus(other, condition)}
         sample = Sample(n_rows=condition.n_rows, n_groups=condition.n_groups, bounds=CHANGE)
@@ -472,7 +472,7 @@ class _Decisions:
                 found[name] = jackknife_interval(name, value, without, sample)
         return found
 
-    def curve(self, thresholds: Sequence[float], condition: Condition) -> tuple[CurvePoint, ...]:
+    def curve(self, thresholds: Sequence[float], condition: RowsCondition) -> tuple[CurvePoint, ...]:
         """Return the cost of a row at each threshold, each with its own interval."""
         negatives, positives = self._counts
         alarms = negatives.sum(1, keepdims=True) - np.cumsum(negatives, 1)[:, :-1]
@@ -491,7 +491,9 @@ def _half_width(n_groups: int) -> float:
     return student_quantile(0.5 + LEVEL / 2, n_groups - 1) if n_groups > 3 else 0.0
 
 
-def _ratio(name: str, part: Floats, among: Floats, condition: Condition, bounds: tuple[float, float]) -> Measurement:
+def _ratio(
+    name: str, part: Floats, among: Floats, condition: RowsCondition, bounds: tuple[float, float]
+) -> Measurement:
     """Return a ratio of sums by block, with its interval by group."""
     some = among > 0
     estimate = ratio_of_sums(part[None], among[None])[0]

@@ -100,27 +100,27 @@ def _rules(release: Release) -> dict[str, str]:
 def _differences(first: str, before: Mapping[str, str], after: Mapping[str, str]) -> Table:
     """Tabulate what differs: what is new, gone, or another."""
     rows = (
-        (text_cell(name, "strong"), _side(before.get(name)), _side(after.get(name)))
+        (text_cell(name, "strong"), _text_or_none(before.get(name)), _text_or_none(after.get(name)))
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     )
     return make_table((first, "Before", "After"), rows, folds=(first, "Before", "After"))
 
 
-def _side(text: str | None) -> Cell:
+def _text_or_none(text: str | None) -> Cell:
     return text_cell(NONE, "quiet") if text is None else text_cell(text)
 
 
 def _measured(before: Release, after: Release, *, judged: bool) -> Table:
     """Tabulate the measures of rules and of quality, or all others, as each was judged on its own test rows."""
     of_rules = {result.rule.measure for one in (before, after) for result in one.verdict.rule_results}
-    sides = [dict(_measurements(release)) for release in (before, after)]
-    found = dict.fromkeys((*sides[1], *sides[0]))
+    measured = [dict(_measurements(release)) for release in (before, after)]
+    found = dict.fromkeys((*measured[1], *measured[0]))
     names = [name for name in found if judged is (name in of_rules or name in words.QUALITY)]
     rows = (
         (
             text_cell(words.measure_title(name), "strong"),
-            *(measurement_cell(side.get(name), groups="groups") for side in sides),
+            *(measurement_cell(one.get(name), groups="groups") for one in measured),
         )
         for name in names
     )

@@ -177,7 +177,7 @@ def save_label(
     Parameters
     ----------
     is_second : bool
-        Whether the person knows that somebody else labeled the request, and gives a second opinion.
+        Whether the person knows that another one labeled the request, and gives a second opinion.
     root : Path, optional
         Where labels are read, if machines share them; by default `state`.
 
@@ -185,7 +185,7 @@ def save_label(
     -------
     StoredLabel or None
         The label that the request has already, so that nothing was saved: the same label by the same person, or one by
-        somebody else. None if the label was saved.
+        another person. None if the label was saved.
     """
     atomic.make_folder(state)
     with (state / LABELS_LOCK).open("ab") as file:

@@ -152,7 +152,7 @@ def test_the_link_at_the_start_signs_in_once(served):
 
 
 def test_a_name_is_guessed_a_few_times_only_and_an_unknown_one_as_often(served, ada):
-    for name in ("ada", "nobody"):
+    for name in ("ada", "nemo"):
         found = [sign_in(served, name=name, password=f"guess {number}") for number in range(7)]
         assert [answer.status for answer in found] == [401] * 5 + [429] * 2
         assert int(found[-1].headers["retry-after"]) > 0
@@ -178,7 +178,7 @@ def test_behind_a_declared_proxy_callers_are_counted_by_the_address_that_it_name
         assert [answer.status for answer in from_one] == [401] * 30 + [429]
 
 
-def test_without_a_declared_proxy_nobody_names_another_address(served):
+def test_without_a_declared_proxy_no_request_names_another_address(served):
     statuses = [
         sign_in(served, key="hw_", headers={"X-Forwarded-For": f"192.0.2.{number}"}).status for number in range(31)
     ]

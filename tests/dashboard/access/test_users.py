@@ -56,7 +56,7 @@ def test_a_person_has_a_role_and_the_password_that_was_set(file):
     assert read_users(file) == {}
 
 
-def test_nobody_and_a_person_without_a_password_have_no_password(file):
+def test_an_unknown_person_and_one_without_a_password_have_no_password(file):
     add_user(file, "ada", "viewer")
     for password in ("", PASSWORD):
         assert not verify_password(None, password)

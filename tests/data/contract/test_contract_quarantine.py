@@ -88,7 +88,7 @@ def test_the_number_of_a_row_is_that_of_the_opened_table_after_a_discard(config,
     assert open_dataset(config).table.select("id", "late").rows() == [(1, 0), (2, 0), (4, 0)]
 
 
-def test_the_last_decision_on_a_row_counts_and_a_changed_row_is_checked_anew(config, state, tmp_path):
+def test_the_last_decision_on_a_row_counts_and_a_changed_row_is_checked_again(config, state, tmp_path):
     quarantined(config)
     decide(config, state, [4], "released")
     file = tmp_path / "rows.parquet"

@@ -1,4 +1,4 @@
-"""Test that each change is sent once, however often it is looked at, whoever sends it, and whatever fails."""
+"""Test that each change is sent once, however often it is judged, by any process, and whatever fails."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ def plugin(
     follow
         With --approved: go on as approvals come, for releases that are signed already and for stages of rollouts.
     unpublished
-        With --follow: also sign winners of searches and retrained models, which anybody who writes to the store made.
+        With --follow: also sign winners of searches and retrained models. Anyone with write access to the store could
+        have made those.
     overrides
         With --follow: also what the judge did not pass.
     """

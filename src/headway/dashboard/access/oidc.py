@@ -35,7 +35,7 @@ class IssuerRefused(HeadwayError):
     """The issuer did not sign the person in, or gives them no role."""
 
 
-class _Discovery(msgspec.Struct):
+class _IssuerDocument(msgspec.Struct):
     issuer: str
     authorization_endpoint: str
     token_endpoint: str
@@ -47,7 +47,7 @@ class _Tokens(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class _Started:
+class _PendingSignIn:
     nonce: str
     verifier: str
     callback: str
@@ -62,9 +62,9 @@ class IssuerSignIn:
         self.settings = config.oidc
         self._library: Any = plugins.load_sibling(tokens.__name__, "jose", reads="[oidc] client_id")
         self._secret = _read_secret(config)
-        self._started: dict[str, _Started] = {}
+        self._started: dict[str, _PendingSignIn] = {}
         self._lock = threading.Lock()
-        self._found: _Discovery | None = None
+        self._found: _IssuerDocument | None = None
         self._found_s = 0.0
 
     def begin(self, *, base: str, back: str) -> tuple[str, str]:
@@ -74,7 +74,9 @@ class IssuerSignIn:
         """
         issuer = self._discover()
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
-        started = _Started(secrets.token_urlsafe(32), verifier, base + CALLBACK, back, time.monotonic() + STARTED_S)
+        started = _PendingSignIn(
+            secrets.token_urlsafe(32), verifier, base + CALLBACK, back, time.monotonic() + STARTED_S
+        )
         with self._lock:
             self._started[state] = started
             while len(self._started) > MAX_STARTED:
@@ -110,7 +112,7 @@ class IssuerSignIn:
         claims = self._claims(issuer, query["code"], started)
         return self._name(claims), self._role(claims), started.back
 
-    def _claims(self, issuer: _Discovery, code: str, started: _Started) -> Mapping[str, Any]:
+    def _claims(self, issuer: _IssuerDocument, code: str, started: _PendingSignIn) -> Mapping[str, Any]:
         """Exchange the code for an ID token, and return its claims once they are verified."""
         client = self.settings.client_id
         form = {
@@ -159,11 +161,11 @@ class IssuerSignIn:
             raise IssuerRefused("your account has no role here", hint="ask an admin: [oidc] roles maps groups to roles")
         return max(roles, key=ROLES.index)  # type: ignore[arg-type]
 
-    def _discover(self) -> _Discovery:
+    def _discover(self) -> _IssuerDocument:
         if self._found is None or time.monotonic() - self._found_s > _FRESH_S:
             url = self.settings.issuer.rstrip("/") + _DISCOVERY
             try:
-                found = msgspec.json.decode(self._library.fetch(url), type=_Discovery)
+                found = msgspec.json.decode(self._library.fetch(url), type=_IssuerDocument)
             except (OSError, ValueError, msgspec.MsgspecError) as error:
                 raise IssuerRefused("the issuer does not answer", hint="try again, or sign in another way") from error
             if found.issuer != self.settings.issuer or not tokens.is_secure(found.authorization_endpoint):

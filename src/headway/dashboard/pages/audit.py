@@ -23,7 +23,7 @@ def _filter(call: Call) -> AuditFilter:
     wanted = {name: call.query.get(name, "").strip() for name in FIELDS}
     kind: Kind | Literal[""] = next((kind for kind in audit.KINDS if kind == wanted["kind"]), "")
     if wanted["kind"] and not kind:
-        raise BadInput(f"{wanted['kind']!r} is no kind of entry", hint="choose one of the list")
+        raise BadInput(f"{wanted['kind']!r} is an unknown kind of entry", hint="choose one of the list")
     for name in ("since", "until"):
         try:
             wanted[name] = date.fromisoformat(wanted[name]).isoformat() if wanted[name] else ""

@@ -73,7 +73,7 @@ MISSING_HELP = (
     "Every value of this column is missing, as if its source had failed. The model answers from the other columns."
 )
 MONTH_HELP = (
-    "The rows of one month, as they came. Months after the search show what a changed world does to a model that stays."
+    "The rows of one month, unchanged. Months after the search show what a changed world does to a model that stays."
 )
 THRESHOLD_HELP = (
     "From this probability on, the model says yes. A lower threshold finds more cases and raises more false alarms."

@@ -21,7 +21,7 @@ NEXT, SECOND = "/models/{model}/labels", "/models/{model}/labels/second"
 SUSPECTS, AGREEMENT = "/models/{model}/labels/suspects", "/models/{model}/labels/agreement"
 N_REQUESTS, N_SUSPECTS = 100, 10
 CLAIM_S = 600.0
-"""Time for which a request that one person sees is given to nobody else."""
+"""Time for which a request that one person sees is not given to others."""
 EMPTY_S = 20.0
 """Time after which an empty queue is computed again."""
 
@@ -44,7 +44,7 @@ class LabelQueue:
         self.problem: HeadwayError | None = None
 
     def fill(self, compute: Callable[[], tuple[Classes, list[LabelRequest]]], *, again: bool = False) -> None:
-        """Compute the queue if it never was, if it is empty, or if somebody asks for it."""
+        """Compute the queue if it never was, if it is empty, or if a person asks for it."""
         with self._computing:
             if not again and (self._open() or not self._is_old()):
                 return

@@ -36,7 +36,7 @@ ABOUT_SCOPES: dict[Scope, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class SettingRow:
     """A setting with its value, which may be that of an older file, and its source."""
 
     name: str
@@ -54,7 +54,7 @@ def _page(call: Call, *, secret: str = "", made: str = "") -> Reply:
     """Return the page; `secret` is an API key or the address of a link, which is shown this once."""
     project = call.project
     found = settings_of(project)
-    sections: dict[str, list[Setting]] = {}
+    sections: dict[str, list[SettingRow]] = {}
     for setting in found:
         sections.setdefault(setting.name.partition(".")[0], []).append(setting)
     is_first = project.name == next(iter(call.dashboard.projects))
@@ -76,7 +76,7 @@ def _page(call: Call, *, secret: str = "", made: str = "") -> Reply:
     return Rendered(template="settings.html", values=values)
 
 
-def settings_of(project: Project) -> Sequence[Setting]:
+def settings_of(project: Project) -> Sequence[SettingRow]:
     """Return every setting that this process runs with, and the source of its value; no value is a secret."""
     folder = Path(project.config.folder)
     now = config.effective(folder)
@@ -86,7 +86,7 @@ def settings_of(project: Project) -> Sequence[Setting]:
         value = config.masked(msgspec.to_builtins(getattr(getattr(project.config, section), field)))
         is_stale = value != now[name][0]
         found.append(
-            Setting(
+            SettingRow(
                 name=name,
                 value=_text(value),
                 source="flag, or an older file" if is_stale else source,

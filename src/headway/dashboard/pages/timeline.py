@@ -32,7 +32,7 @@ def _timeline(call: Call) -> Reply:
     project = call.project
     periods, pointer = _periods(call), call.query.get("pointer", "")
     if pointer not in ("", *POINTERS):
-        raise BadInput(f"{pointer!r} is no pointer", hint=f"one of {', '.join(POINTERS)}")
+        raise BadInput(f"{pointer!r} is not a pointer", hint=f"one of {', '.join(POINTERS)}")
     before = _number(call, "before")
     updates = project.registry.recent(project.name, pointer, limit=PER_PAGE, before=before)
     found = call.dashboard.cache.soon(
@@ -91,7 +91,7 @@ def _periods(call: Call) -> int:
 def _number(call: Call, name: str) -> int:
     text = call.query.get(name, "") or "0"
     if not text.isdecimal() or len(text) > 18:
-        raise BadInput(f"{name} is {text[:20]!r}, which is no number", hint="follow a link of the page")
+        raise BadInput(f"{name} is {text[:20]!r}, not a number", hint="follow a link of the page")
     return int(text)
 
 
@@ -130,7 +130,7 @@ def _changes(call: Call) -> Reply:
 def _release(call: Call, name: str) -> str:
     digest = call.query.get(name, "").strip()
     if digest and not all(letter in "0123456789abcdef" for letter in digest.removeprefix("sha256:")):
-        raise BadInput(f"{digest[:24]!r} is no digest of a release", hint="choose both on the timeline")
+        raise BadInput(f"{digest[:24]!r} is not the digest of a release", hint="choose both on the timeline")
     return digest
 
 

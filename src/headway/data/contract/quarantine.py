@@ -35,7 +35,7 @@ class Decisions:
     released: Collection[str] = frozenset()
     discarded: Collection[str] = frozenset()
 
-    def kept(self, table: pl.DataFrame) -> pl.Series | None:
+    def usable(self, table: pl.DataFrame) -> pl.Series | None:
         """Return which rows of an opened table were not discarded; None if that is all of them."""
         if not self.discarded:
             return None
@@ -66,7 +66,7 @@ def list_quarantine(config: Config) -> list[QuarantineFile]:
 
 
 def read_rows(config: Config, file: str, *, start: int = 0, limit: int = LIMIT) -> list[QuarantinedRow]:
-    """Return rows of a file in quarantine, in the order of the source; raises DataError if there is no such file."""
+    """Return rows of a file in quarantine, in the order of the source; raises DataError if the file is absent."""
     table = _read(_path_of(config, file))[start : start + limit]
     values = table.drop(ROW, REASON).select(pl.all().map_elements(str, return_dtype=pl.String))
     return [
@@ -102,7 +102,7 @@ def decide_rows(
         absent = sorted(set(rows) - set(table[ROW]))
         if absent:
             raise DataError(
-                f"row {absent[0]} is not in quarantine: somebody may have decided on it", where=file, hint=_HINT
+                f"row {absent[0]} is not in quarantine: another person may have decided on it", where=file, hint=_HINT
             )
         chosen = table.filter(pl.col(ROW).is_in(list(rows))) if rows else table
         one = RowDecision(

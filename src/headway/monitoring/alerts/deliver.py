@@ -95,13 +95,13 @@ def _with_changes(project: Project, log: AlertLog, *, now: datetime) -> AlertLog
             ended = _alert(project, rule.name, condition, state, "resolved", number=log.number, now=now)
             del firing[rule.name, condition]
             made += [replace(ended, since=was.since, subject=was.subject)] if rule.resolved else []
-    kept = tuple(alert for key, alert in firing.items() if key in watched)
+    still_firing = tuple(alert for key, alert in firing.items() if key in watched)
     rules = {rule.name for rule in project.config.alert.rules}
     waiting = [one for one in log.waiting if one.alert.rule in rules]
-    if not made and kept == log.firing and len(waiting) == len(log.waiting):
+    if not made and still_firing == log.firing and len(waiting) == len(log.waiting):
         return log
     waiting += [Delivery(alert=alert, due_at=_stamp(now)) for alert in made]
-    return replace(log, firing=kept, waiting=tuple(waiting[-MAX_WAITING:]))
+    return replace(log, firing=still_firing, waiting=tuple(waiting[-MAX_WAITING:]))
 
 
 def _alert(
@@ -199,8 +199,8 @@ def _with_result(log: AlertLog, delivery: Delivery, problem: str, now: datetime)
     if problem and not is_over:
         pause_s = min(FIRST_PAUSE_S * 2 ** (attempts - 1), MAX_PAUSE_S)
         due_at = _stamp(now + timedelta(seconds=pause_s))
-        place = log.waiting.index(delivery)
-        waiting.insert(place, replace(delivery, attempts=attempts, due_at=due_at, problem=problem))
+        index = log.waiting.index(delivery)
+        waiting.insert(index, replace(delivery, attempts=attempts, due_at=due_at, problem=problem))
         return replace(log, waiting=tuple(waiting))
     outcome = "given up" if problem else "delivered"
     ended = replace(delivery, outcome=outcome, attempts=attempts, due_at="", done_at=_stamp(now), problem=problem)

@@ -50,7 +50,7 @@ class Settings(Record, frozen=True, kw_only=True):
 
 
 class Email:
-    """Send each alert as one e-mail; its Message-ID is made of the alert's id, so that a repetition can be told."""
+    """Send each alert as one e-mail; its Message-ID is made of the alert's id, so that a repetition is recognized."""
 
     def __init__(self, context: ReceiverContext) -> None:
         self._settings = settings = context.read_settings(Settings)

@@ -106,7 +106,7 @@ def _reason(error: BaseException) -> str:
     return "it did not answer as HTTP does"
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
+class _RefusingRedirects(urllib.request.HTTPRedirectHandler):
     """Follow no redirect: an alert goes to the URL that was configured, and to no other."""
 
     def redirect_request(
@@ -115,6 +115,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Return no request, so that the redirect is an error."""
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
+_OPENER = urllib.request.build_opener(_RefusingRedirects)
 
 plugin = Webhook

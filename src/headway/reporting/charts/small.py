@@ -22,12 +22,12 @@ Point = tuple[float, float]
 def band_chart(curve: Sequence[CurvePoint], *, at: float) -> str:
     """Return the cost of a decision by threshold, with its 95 % band and a line at a threshold."""
     top = max(point.high for point in curve) or 1.0
-    left, right = curve[0].threshold, curve[-1].threshold
-    frame = _Frame(x=(left, right if right > left else left + 1.0), y=(0.0, top))
-    upper = [frame.place(point.threshold, point.high) for point in curve]
-    lower = [frame.place(point.threshold, point.low) for point in curve]
+    first, last = curve[0].threshold, curve[-1].threshold
+    frame = _Frame(x=(first, last if last > first else first + 1.0), y=(0.0, top))
+    upper = [frame.point(point.threshold, point.high) for point in curve]
+    lower = [frame.point(point.threshold, point.low) for point in curve]
     now = min(curve, key=lambda point: abs(point.threshold - at))
-    x, y = frame.place(now.threshold, now.value)
+    x, y = frame.point(now.threshold, now.value)
     cheapest = min(curve, key=lambda point: point.value)
     alt = (
         f"Cost of a decision by threshold: {formatting.format_number(now.value)} at {now.threshold:.3g}, lowest "
@@ -36,7 +36,7 @@ def band_chart(curve: Sequence[CurvePoint], *, at: float) -> str:
     parts = [
         *frame.axes("Threshold", "Cost of a decision, with 95 % interval"),
         f'<polygon points="{_points([*upper, *reversed(lower)])}" fill="{LIGHT["live"]}" fill-opacity="0.2"/>',
-        _line([frame.place(point.threshold, point.value) for point in curve], LIGHT["live"]),
+        _line([frame.point(point.threshold, point.value) for point in curve], LIGHT["live"]),
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="{LIGHT["ink"]}"'
         ' stroke-dasharray="4 3"/>',
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{LIGHT["live"]}"/>',
@@ -50,8 +50,8 @@ def calibration_chart(bins: Sequence[tuple[float, Measurement]]) -> str:
     frame = _Frame(x=(0.0, top), y=(0.0, top))
     drawn = []
     for predicted, seen in bins:
-        x, y = frame.place(predicted, seen.value)
-        low, high = (frame.place(predicted, min(end, top))[1] for end in (seen.low, seen.high))
+        x, y = frame.point(predicted, seen.value)
+        low, high = (frame.point(predicted, min(end, top))[1] for end in (seen.low, seen.high))
         drawn.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{LIGHT["live"]}"/>')
         drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{LIGHT["live"]}"/>')
     first, last = bins[0], bins[-1]
@@ -60,7 +60,7 @@ def calibration_chart(bins: Sequence[tuple[float, Measurement]]) -> str:
     )
     parts = [
         *frame.axes("Predicted probability", "Observed share, with 95 % interval"),
-        _line([frame.place(0.0, 0.0), frame.place(top, top)], LIGHT["muted"]),
+        _line([frame.point(0.0, 0.0), frame.point(top, top)], LIGHT["muted"]),
         *drawn,
     ]
     return _svg(parts, f"{alt}.")
@@ -72,7 +72,7 @@ class _Frame:
     def __init__(self, *, x: tuple[float, float], y: tuple[float, float]) -> None:
         self._x, self._y = x, y
 
-    def place(self, x: float, y: float) -> Point:
+    def point(self, x: float, y: float) -> Point:
         """Return the pixel of a point."""
         across = (x - self._x[0]) / (self._x[1] - self._x[0])
         up = (y - self._y[0]) / (self._y[1] - self._y[0])
@@ -82,11 +82,11 @@ class _Frame:
         """Return grid, ticks and titles."""
         found = [_text(LEFT, 14, y_title, colour="ink", anchor="start")]
         for value in _ticks(*self._y):
-            _, y = self.place(self._x[0], value)
+            _, y = self.point(self._x[0], value)
             found.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{LIGHT["line"]}"/>')
             found.append(_text(LEFT - 6, y + 4, f"{value:g}", anchor="end"))
         for value in _ticks(*self._x):
-            x, _ = self.place(value, self._y[0])
+            x, _ = self.point(value, self._y[0])
             found.append(_text(x, HEIGHT - BOTTOM + 16, f"{value:g}", anchor="middle"))
         return [*found, _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title, colour="ink", anchor="middle")]
 

@@ -149,9 +149,9 @@ def tabulate_objectives(slo: SloSection, servers: Sequence[ServerMetrics]) -> Ta
 def _budget_cell(requests: float, bad: float, allowed: float) -> Cell:
     if not requests:
         return text_cell("no requests", "quiet")
-    left = 1 - bad / (requests * allowed) if allowed else float(not bad)
-    text = f"{max(left, 0.0):.0%}" if left >= 0 else f"overdrawn, {-left + 1:.3g} times what is allowed"
-    return text_cell(text, "fail" if left < 0 else "plain")
+    unspent = 1 - bad / (requests * allowed) if allowed else float(not bad)
+    text = f"{max(unspent, 0.0):.0%}" if unspent >= 0 else f"overdrawn, {-unspent + 1:.3g} times what is allowed"
+    return text_cell(text, "fail" if unspent < 0 else "plain")
 
 
 def _rate(rate: float) -> str:
@@ -164,14 +164,14 @@ def latency_bars(traffic: ModelTraffic | None, *, width: float) -> list[tuple[st
     if traffic is None or not filled:
         return []
     shown = traffic.latency[max(filled[0] - 1, 0) : filled[-1] + 1]
-    total, most = sum(count for _, count in traffic.latency), max(count for _, count in shown)
+    total, largest = sum(count for _, count in traffic.latency), max(count for _, count in shown)
     last = max(edge for edge, _ in traffic.latency if math.isfinite(edge))
     return [
         (
             f"up to {edge * 1000:g} ms" if math.isfinite(edge) else f"over {last * 1000:g} ms",
             count,
             count / total,
-            width * count / most,
+            width * count / largest,
         )
         for edge, count in shown
     ]

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 from headway.core.record import Record
-from headway.serving.batching.executor import BatchResult, Call
+from headway.serving.batching.executor import BatchResult, InferCall
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 
@@ -60,7 +60,7 @@ class Loop(Protocol):
 class _Work(NamedTuple):
     """A batch to execute: its calls, and its results, which are computed while they are iterated."""
 
-    calls: Sequence[Call]
+    calls: Sequence[InferCall]
     results: Iterator[BatchResult]
 
 
@@ -87,10 +87,10 @@ class AdaptiveBatcher:
         *,
         loop: Loop,
         limits: BatchLimits,
-        execute: Callable[[LoadedModel, Sequence[Call]], Iterator[BatchResult]],
+        execute: Callable[[LoadedModel, Sequence[InferCall]], Iterator[BatchResult]],
         expected_ns: Callable[[LoadedModel, int], float],
         deliver: Callable[[BatchResult], object],
-        refuse: Callable[[LoadedModel, Call, QueueFull | DeadlineExceeded], object],
+        refuse: Callable[[LoadedModel, InferCall, QueueFull | DeadlineExceeded], object],
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._model = model
@@ -102,7 +102,7 @@ class AdaptiveBatcher:
         self._refuse = refuse
         self._ready = ready
         self._stalled = False  # a batch waits for `resume`
-        self._waiting: list[Call] = []
+        self._waiting: list[InferCall] = []
         self._rows = 0
         self._has_deadlines = False  # a waiting call has a deadline
         self._active = False  # a batch runs, or is scheduled
@@ -111,7 +111,7 @@ class AdaptiveBatcher:
         self._queue: SimpleQueue[_Work | None] | None = None
         self._closed = False
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: InferCall) -> None:
         """Queue a call for the next batch; refuse it if too many rows wait already."""
         rows = self._rows + len(call.rows)
         if rows > self._limits.queue_rows and self._waiting:
@@ -162,7 +162,7 @@ class AdaptiveBatcher:
             finally:  # here, because another iteration of the loop would ask the kernel for events once more
                 self._end_short()
 
-    def _take(self) -> list[Call]:
+    def _take(self) -> list[InferCall]:
         """Remove the calls of the next batch from the queue; refuse those whose deadline has passed."""
         limit = self._limits.batch_rows
         if self._rows <= limit and not self._has_deadlines:
@@ -214,7 +214,7 @@ class AdaptiveBatcher:
     def _is_complete(self) -> bool:
         return len(self._waiting) >= self._awaited or self._rows >= self._limits.batch_rows
 
-    def _linger(self, calls: Sequence[Call]) -> None:
+    def _linger(self, calls: Sequence[InferCall]) -> None:
         """Wait briefly after a long batch for its callers, who are likely to send the next request at once.
 
         Otherwise the first of them would get a batch of its own, and the others would wait for that batch.
@@ -254,11 +254,11 @@ class AdaptiveBatcher:
         )
 
 
-def _row_count(calls: Sequence[Call]) -> int:
+def _row_count(calls: Sequence[InferCall]) -> int:
     return sum(len(call.rows) for call in calls)
 
 
-def _deadline_exceeded(call: Call, now: int) -> DeadlineExceeded:
+def _deadline_exceeded(call: InferCall, now: int) -> DeadlineExceeded:
     waited_ms = (now - call.started_ns) / 1e6
     return DeadlineExceeded(
         f"the deadline of the request passed after {waited_ms:.1f} ms in the queue; the model was not called",

@@ -19,7 +19,7 @@ import numpy as np
 from headway.core.record import Record
 from headway.core.sections import ServeSection
 from headway.serving.batching.batcher import AdaptiveBatcher, BatchLimits, Loop
-from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult, Call, ExecutorSettings
+from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult, ExecutorSettings, InferCall
 from headway.serving.batching.fair_queue import FairQueue
 from headway.serving.batching.validation import Violation
 from headway.serving.loading import LoadedModel
@@ -133,7 +133,7 @@ class DataPlane:
         timeout_ns = timeout_us * 1000 or int(self._settings.timeout_s * 1e9)
         return started_ns + timeout_ns if timeout_ns else 0
 
-    def submit(self, model: LoadedModel, call: Call) -> None:
+    def submit(self, model: LoadedModel, call: InferCall) -> None:
         """Queue a call for the next batch of its model; it is refused at once if too many rows wait."""
         if self.congested:
             for queued, refused in self._queue.add(model, call):
@@ -143,7 +143,7 @@ class DataPlane:
             return
         self._submit(model, call)
 
-    def _submit(self, model: LoadedModel, call: Call) -> None:
+    def _submit(self, model: LoadedModel, call: InferCall) -> None:
         batcher = self._batchers.get(model)
         if batcher is None:
             batcher = self._batchers[model] = AdaptiveBatcher(
@@ -166,7 +166,7 @@ class DataPlane:
         reread_ns = rows * len(model.columns) * _REREAD_NS if split.rereads else 0
         return model.latency.expected_ns(rows) + split.canary.latency.expected_ns(rows) + reread_ns
 
-    def _execute(self, model: LoadedModel, calls: Sequence[Call]) -> Iterator[BatchResult]:
+    def _execute(self, model: LoadedModel, calls: Sequence[InferCall]) -> Iterator[BatchResult]:
         log = self._log
         batch = Batch(calls=calls, numbers=self._numbers(len(calls)), rate=log.draw() if log else 1.0)
         return map(self._prepared, route_batch(self._executor, model, self._splits.get(model.name), batch))
@@ -178,7 +178,9 @@ class DataPlane:
             result.prepared = [call.prepare(result.model, values, listed) for call, values, listed in outputs]
         return result
 
-    def _outputs(self, result: BatchResult, values: Any, width: int) -> Iterator[tuple[Call, Any, Sequence[Violation]]]:
+    def _outputs(
+        self, result: BatchResult, values: Any, width: int
+    ) -> Iterator[tuple[InferCall, Any, Sequence[Violation]]]:
         """Yield each call with its outputs, and with the violations that its response lists."""
         listed = result.violations if self._settings.contract == "mark" else {}
         start = 0
@@ -224,7 +226,7 @@ class DataPlane:
         if result.answers is not None:
             model.latency.add(len(result.answers), result.ended_ns - result.began_ns)
 
-    def _refuse(self, model: LoadedModel, call: Call, error: QueueFull | DeadlineExceeded) -> None:
+    def _refuse(self, model: LoadedModel, call: InferCall, error: QueueFull | DeadlineExceeded) -> None:
         self.metrics.of(model.name).refuse(expired=isinstance(error, DeadlineExceeded))
         call.fail(error)
 

@@ -27,7 +27,7 @@ _SHOWN_VIOLATIONS, _LISTED_VIOLATIONS = 3, 1_000  # of a call: in the message of
 _log = logging.getLogger(__name__)
 
 
-class Call(Protocol):
+class InferCall(Protocol):
     """One decoded request: `rows` float64 [n, d] and its `key`.
 
     `started_ns` and `deadline_ns` are times of `time.perf_counter_ns`; a deadline of 0 never passes. `caller` is the
@@ -61,7 +61,7 @@ class Call(Protocol):
         ...
 
 
-Violations = Mapping[Call, Sequence[Violation]]
+Violations = Mapping[InferCall, Sequence[Violation]]
 Counts = Counter[tuple[str, str]]
 _LISTED = {"reject": _SHOWN_VIOLATIONS, "mark": _LISTED_VIOLATIONS}
 
@@ -70,7 +70,7 @@ _LISTED = {"reject": _SHOWN_VIOLATIONS, "mark": _LISTED_VIOLATIONS}
 class Batch:
     """Calls with their request numbers in the prediction log, and the rate at which it keeps them (0: not kept)."""
 
-    calls: Sequence[Call]
+    calls: Sequence[InferCall]
     numbers: Ints
     rate: float = 1.0
 
@@ -125,12 +125,12 @@ class BatchResult:
     seen: tuple[Ints, ...] = ()
     error: Exception | None = None
     canary_failed: bool = False
-    outside: Mapping[Call, Counts] = field(default_factory=dict)
+    outside: Mapping[InferCall, Counts] = field(default_factory=dict)
     violations: Violations = field(default_factory=dict)
     prepared: Sequence[Callable[[], object]] = ()
 
     @classmethod
-    def of_defect(cls, model: LoadedModel, call: Call, error: Exception) -> BatchResult:
+    def of_defect(cls, model: LoadedModel, call: InferCall, error: Exception) -> BatchResult:
         """Return the result for one caller of a batch that failed because of a defect of the server."""
         batch = Batch(calls=[call], numbers=np.zeros(1, dtype=np.int64))
         return cls(model=model, batch=batch, ended_ns=time.perf_counter_ns(), error=error)
@@ -188,7 +188,7 @@ class BatchExecutor:
             for half in batch.halves():
                 yield from self.run(model, half, arm, reread=reread)
             return
-        outside: Mapping[Call, Counts] = {}
+        outside: Mapping[InferCall, Counts] = {}
         violations: Violations = {}
         if model.validator is not None and self._settings.contract != "off":
             cells = model.validator.find(gathered.rows)
@@ -276,8 +276,8 @@ def _gather(model: LoadedModel, batch: Batch, *, reread: bool) -> _Rows:
     return _Rows(batch, *model.features.get_online_features(rows, keys), began)
 
 
-def _count_by_call(validator: InputValidator, gathered: _Rows, cells: Ints) -> Mapping[Call, Counts]:
-    counts: dict[Call, Counts] = {}
+def _count_by_call(validator: InputValidator, gathered: _Rows, cells: Ints) -> Mapping[InferCall, Counts]:
+    counts: dict[InferCall, Counts] = {}
     indices = np.searchsorted(gathered.starts(), cells[:, 0], side="right") - 1
     for index, column, kind, n in validator.count(gathered.rows, cells, indices):
         counts.setdefault(gathered.batch.calls[index], Counter())[column, kind] = n
@@ -288,7 +288,7 @@ def _list_by_call(validator: InputValidator, gathered: _Rows, cells: Ints, limit
     """Describe the first violations of each call; their row indices count from the first row of the call."""
     starts = gathered.starts()
     first = np.searchsorted(cells[:, 0], starts)
-    listed: dict[Call, list[Violation]] = {}
+    listed: dict[InferCall, list[Violation]] = {}
     for index in np.flatnonzero(np.diff(first)).tolist():
         start = int(starts[index])
         found = validator.describe(gathered.rows, cells[first[index] : min(first[index] + limit, first[index + 1])])
@@ -297,7 +297,7 @@ def _list_by_call(validator: InputValidator, gathered: _Rows, cells: Ints, limit
 
 
 def _reject(
-    model: LoadedModel, gathered: _Rows, arm: Arm, violations: Violations, outside: Mapping[Call, Counts]
+    model: LoadedModel, gathered: _Rows, arm: Arm, violations: Violations, outside: Mapping[InferCall, Counts]
 ) -> tuple[list[BatchResult], list[_Rows]]:
     """Return an error for each call that violates the contract, and the rows of the other calls, if there are any."""
     batch, starts = gathered.batch, gathered.starts()

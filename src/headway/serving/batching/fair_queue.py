@@ -7,10 +7,10 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from headway.serving.batching.executor import Call
+from headway.serving.batching.executor import InferCall
 from headway.serving.loading import LoadedModel
 
-Queued = tuple[LoadedModel, Call]
+Queued = tuple[LoadedModel, InferCall]
 
 
 class _Scheduled(NamedTuple):
@@ -37,7 +37,7 @@ class FairQueue:
         self._now = 0  # rows that were taken of the caller that was last
         self._number = 0
 
-    def add(self, model: LoadedModel, call: Call) -> list[Queued]:
+    def add(self, model: LoadedModel, call: InferCall) -> list[Queued]:
         """Queue a call, and return those that are refused for it, or the call itself."""
         caller, n, refused = call.caller, len(call.rows), list[Queued]()
         while self.rows and self.rows + n > self._max_rows:
