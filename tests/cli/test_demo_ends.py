@@ -13,8 +13,8 @@ from http.client import HTTPConnection
 import pytest
 
 END = (
-    "import sys; from pathlib import Path; from headway.cli.commands.demo import open_dashboard;"
-    "open_dashboard(Path(sys.argv[1]))"
+    "import sys; from pathlib import Path; from headway.cli.commands.demo import start_dashboard;"
+    "start_dashboard(Path(sys.argv[1]))"
 )
 
 

@@ -55,7 +55,7 @@ def erased(number: int) -> Erasure:
         number=1,
         before="",
         subject="0123",
-        who="zoe",
+        who="eve",
         why="she asked",
         begun_at=at,
         done_at=at,

@@ -106,7 +106,7 @@ class LiveView:
             reader.close()
 
 
-def events(live: LiveView, sessions: Sessions, key: str) -> StreamingResponse:
+def stream_events(live: LiveView, sessions: Sessions, key: str) -> StreamingResponse:
     """Return a stream of what changes on open pages, every few seconds, while the session of a key lasts."""
     headers = {"X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(live, sessions, key), media_type="text/event-stream", headers=headers)

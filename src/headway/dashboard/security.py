@@ -48,7 +48,7 @@ class SecurityMiddleware:
     def __init__(self, app: ASGIApp, settings: UiSection) -> None:
         self._app = app
         self._hosts = {*LOOPBACK, *settings.hosts, urlsplit(settings.url).hostname}
-        self._schemes = ("https",) if is_secure(settings) else ("http", "https")
+        self._schemes = ("https",) if uses_https(settings) else ("http", "https")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, and pass it on."""
@@ -88,11 +88,11 @@ def _name(host: str) -> str:
         return ""
 
 
-def is_secure(settings: UiSection) -> bool:
+def uses_https(settings: UiSection) -> bool:
     """Return whether people reach the dashboard over TLS: its own, or that of a reverse proxy."""
     return bool(settings.tls_certificate) or settings.url.startswith("https://")
 
 
 def cookie_name(settings: UiSection) -> str:
     """Return the name of the session's cookie; over TLS, browsers refuse a `__Host-` that another host has set."""
-    return f"__Host-{COOKIE}" if is_secure(settings) else COOKIE
+    return f"__Host-{COOKIE}" if uses_https(settings) else COOKIE

@@ -29,7 +29,7 @@ def save_search(project: Project, result: SearchResult, *, is_evaluation: bool =
     """
     _summarize_older(project)
     digest = project.save(result)
-    project.save(summarize(result, digest, is_evaluation=is_evaluation))
+    project.save(summarize_search(result, digest, is_evaluation=is_evaluation))
     return digest
 
 
@@ -96,7 +96,7 @@ def read_search(project: Project, digest: str) -> SearchResult:
     return found[0]
 
 
-def summarize(result: SearchResult, digest: str, *, is_evaluation: bool = False) -> SearchSummary:
+def summarize_search(result: SearchResult, digest: str, *, is_evaluation: bool = False) -> SearchSummary:
     """Return the summary of a search result with this digest."""
     return SearchSummary(
         name=result.name,
@@ -161,7 +161,7 @@ def _summarize_older(project: Project) -> None:
         digest = digest_of(content)
         if digest in known:
             break
-        missing.append(summarize(read(SearchResult, content), digest))
+        missing.append(summarize_search(read(SearchResult, content), digest))
     seen = {saved.record.at for saved in _summaries(project)}
     for summary in reversed(missing):
         project.save(replace(summary, is_evaluation=summary.at in seen))

@@ -78,7 +78,7 @@ def _list(project: Project, *, json: bool) -> int:
             is_firing=state.is_firing if state else None,
             message=state.summary if state else problem or "cannot be judged yet",
         )
-        for rule, condition, state, problem in deliver.judge_rules(project, now=datetime.now(UTC))
+        for rule, condition, state, problem in deliver.judge_alert_rules(project, now=datetime.now(UTC))
     ]
     log = deliver.load_alerts(project)
     lines = [
@@ -121,7 +121,7 @@ def _test(project: Project, *, json: bool) -> int:
         except HeadwayError as error:
             results.append(ReceiverTest(rule=rule.name, address=rule.to, problem=f"{error.what}; try: {error.hint}"))
             continue
-        problem = deliver.send(project.config, rule, deliver.example_alert(project, rule, now=datetime.now(UTC)))
+        problem = deliver.send_alert(project.config, rule, deliver.example_alert(project, rule, now=datetime.now(UTC)))
         results.append(ReceiverTest(rule=rule.name, address=address, problem=problem))
     lines = [f"{one.rule}: {one.problem or 'sent'} ({one.address})" for one in results]
     print_result(results, "\n".join(lines), json=json)

@@ -36,12 +36,12 @@ def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
         return
     run(folder)
     if sys.stdin.isatty() and sys.stdout.isatty():
-        open_dashboard(folder)
+        start_dashboard(folder)
     else:
         print_result("", f"to see it in a browser: {command}", json=False)
 
 
-def open_dashboard(folder: Path) -> None:
+def start_dashboard(folder: Path) -> None:
     """Serve the dashboard of the demo on a free port until Ctrl-C, which ends the demo as well."""
 
     def announce(address: str) -> None:

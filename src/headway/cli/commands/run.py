@@ -56,8 +56,8 @@ def plugin(
         does, ends with exit code 3.
     """
     opened = open_project(project, flags={"schedule.every": every} if every else None)
-    for each in opened.config.schedule.tasks:
-        interval_of(opened.config.schedule, each)  # a wrong interval is refused before anything runs
+    for scheduled in opened.config.schedule.tasks:
+        interval_of(opened.config.schedule, scheduled)  # a wrong interval is refused before anything runs
     skipped = dict(_left_out(opened))
     if task:
         return _run_task(opened, task, if_due=if_due, skipped=skipped, json=json)

@@ -22,7 +22,7 @@ class Busy(HeadwayError):
     """Too many passwords are being verified."""
 
 
-def create(password: str) -> str:
+def hash_password(password: str) -> str:
     """Return the hash of a password, with a new salt."""
     return _HASHER.hash(password)
 

@@ -152,7 +152,7 @@ def hash_password(password: str) -> str:
             f"the password has {len(password)} characters",
             hint=f"between {MIN_PASSWORD} and {MAX_PASSWORD}; a few words are easy to remember",
         )
-    hashed: str = _passwords().create(_normal(password))
+    hashed: str = _passwords().hash_password(_normal(password))
     return hashed
 
 

@@ -15,7 +15,7 @@ from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.verdict import LIVE
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
-from headway.dashboard.work.rollout import measure_stage
+from headway.dashboard.work.rollout import measure_rollout
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.approvals import (
     STEPS,
@@ -74,7 +74,7 @@ def _stage(call: Call) -> Reply:
     rollout = _running(call.project)
     if rollout is None:
         return Redirect(path=_path(call), message="No rollout is running.")
-    pending, n_requests = call.dashboard.workers.run(measure_stage, call.project.config)
+    pending, n_requests = call.dashboard.workers.run(measure_rollout, call.project.config)
     forward = next_step(rollout)
     values = {
         "rollout": rollout,
@@ -94,7 +94,7 @@ def _decide(call: Call) -> Reply:
     if decision not in ("approve", "reject"):
         raise BadInput("the form has no decision", hint="press one of the buttons of the page")
     if call.form.get("step") == "stage":
-        waiting = [call.dashboard.workers.run(measure_stage, call.project.config)[0]]
+        waiting = [call.dashboard.workers.run(measure_rollout, call.project.config)[0]]
     else:
         waiting = pending_releases(call.project)
     found = next((one for one in waiting if one.seen == seen), None)

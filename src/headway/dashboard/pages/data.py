@@ -96,7 +96,7 @@ def _drift_rows(report: MonitoringReport) -> list[tuple[str, dict[str, Measureme
 
 def _quarantine(call: Call) -> Reply:
     project = call.project
-    files, aside = call.dashboard.workers.call("data.list_quarantine", project.config)
+    files, aside = call.dashboard.workers.call("data.read_quarantine_files", project.config)
     decided = project.recent(RowDecision, limit=10)
     return Rendered(template="data_quarantine.html", values={"files": files, "aside": aside, "decided": decided})
 

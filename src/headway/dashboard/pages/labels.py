@@ -107,7 +107,9 @@ def _queue(call: Call, path: str, *, again: bool = False) -> LabelQueue:
     config, of = project.config, user if path == SECOND else ""
     queue = call.dashboard.cache.get((path, project.name, of), LabelQueue)
     if path == SECOND:
-        queue.fill(lambda: call.dashboard.workers.call("labels.second_opinions", config, user, N_REQUESTS), again=again)
+        queue.fill(
+            lambda: call.dashboard.workers.call("labels.next_second_opinions", config, user, N_REQUESTS), again=again
+        )
     else:
         queue.fill(lambda: call.dashboard.workers.call("labels.next_requests", config, N_REQUESTS), again=again)
     return queue
@@ -191,7 +193,7 @@ def _suspects(call: Call) -> Reply:
         numbers = [suspect.row for suspect in shown]
         key = "suspects", project.name, digest_of(content), *numbers
         rows = call.dashboard.cache.get(
-            key, lambda: call.dashboard.workers.call("suspects.read_rows", project.config, numbers)
+            key, lambda: call.dashboard.workers.call("suspects.read_suspects", project.config, numbers)
         )
     last_reason = call.dashboard.cache.get(("reason", call.session.key), dict[str, str]).get("text", "")
     values = {"found": found, "shown": list(zip(shown, rows, strict=False)), "n_left": n_left}
@@ -205,7 +207,7 @@ def _reviewed(project: Project) -> set[str]:
 
 
 def _find_suspects(call: Call) -> Reply:
-    call.dashboard.workers.call("suspects.find", call.project.config)
+    call.dashboard.workers.call("suspects.find_suspects", call.project.config)
     return Redirect(path=link(SUSPECTS, model=call.project.name), message="The labels were examined again.")
 
 
@@ -233,7 +235,7 @@ def _agreement(call: Call) -> Reply:
 
 
 def _measure_agreement(call: Call) -> Reply:
-    call.dashboard.workers.call("labels.measure_agreement", call.project.config)
+    call.dashboard.workers.call("labels.save_agreement", call.project.config)
     return Redirect(path=link(AGREEMENT, model=call.project.name), message="The agreement was measured.")
 
 

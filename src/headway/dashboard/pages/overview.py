@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.dashboard.live import events
+from headway.dashboard.live import stream_events
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
 from headway.monitoring.overview import Topic
 from headway.reporting.text import overview as words
@@ -18,7 +18,7 @@ def _overview(call: Call) -> Reply:
 
 
 def _events(call: Call) -> Reply:
-    return events(call.dashboard.live, call.dashboard.sessions, call.session.key)
+    return stream_events(call.dashboard.live, call.dashboard.sessions, call.session.key)
 
 
 plugin = Page(

@@ -12,7 +12,7 @@ from headway.core.errors import HeadwayError
 from headway.dashboard.access.oidc import CALLBACK, IssuerRefused
 from headway.dashboard.access.sign_in import LINK, Identity, SignInRefused, TooManyAttempts
 from headway.dashboard.page import Action, Call, Page, Rendered, Reply, View
-from headway.dashboard.security import cookie_name, is_secure
+from headway.dashboard.security import cookie_name, uses_https
 
 _STATE = "headway_issuer"
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def _to_issuer(call: Call) -> Reply:
     except IssuerRefused as error:
         return _page(call, "/", error)
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
-    secure = is_secure(call.dashboard.config.ui)
+    secure = uses_https(call.dashboard.config.ui)
     response.set_cookie(_STATE, state, max_age=600, httponly=True, samesite="lax", path=CALLBACK, secure=secure)
     return response
 
@@ -95,7 +95,7 @@ def begin(call: Call, identity: Identity, back: str) -> Response:
     _log.info("%r signed in as %s by %s from %s", identity.user, identity.role, identity.how, call.address)
     response = RedirectResponse(back, HTTPStatus.SEE_OTHER)
     response.set_cookie(
-        cookie_name(settings), session.key, httponly=True, samesite="lax", path="/", secure=is_secure(settings)
+        cookie_name(settings), session.key, httponly=True, samesite="lax", path="/", secure=uses_https(settings)
     )
     return response
 
@@ -104,7 +104,7 @@ def _sign_out(call: Call) -> Reply:
     settings = call.dashboard.config.ui
     call.dashboard.sessions.end(call.session.key)
     response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
-    response.delete_cookie(cookie_name(settings), path="/", secure=is_secure(settings), httponly=True, samesite="lax")
+    response.delete_cookie(cookie_name(settings), path="/", secure=uses_https(settings), httponly=True, samesite="lax")
     return response
 
 

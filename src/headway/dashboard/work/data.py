@@ -132,7 +132,7 @@ def _allowed(terms: ColumnContract) -> str:
     return "; ".join(parts) or "any"
 
 
-def list_quarantine(config: Config) -> tuple[list[QuarantineFile], list[aside.AsideBatch]]:
+def read_quarantine_files(config: Config) -> tuple[list[QuarantineFile], list[aside.AsideBatch]]:
     """Return the files in quarantine, and the batches of the log of the model that were put aside."""
     batches = aside.list_batches(config.state)
     return quarantine.list_quarantine(config), [one for one in batches if one.name in ("", config.project.name)]

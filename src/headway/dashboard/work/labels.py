@@ -30,13 +30,13 @@ def next_requests(config: Config, count: int) -> tuple[Classes, list[LabelReques
         return selection.label_classes(project), selection.next_to_label(project, count)
 
 
-def second_opinions(config: Config, who: str, count: int) -> tuple[Classes, list[LabelRequest]]:
+def next_second_opinions(config: Config, who: str, count: int) -> tuple[Classes, list[LabelRequest]]:
     """Return the classes of a label, and the requests that one other person labeled."""
     with opened(config) as project:
         return selection.label_classes(project), selection.second_opinions(project, who, count)
 
 
-def measure_agreement(config: Config) -> None:
+def save_agreement(config: Config) -> None:
     """Measure how far people agree in the stored labels, and save it."""
     with opened(config) as project:
         labels = agreement.stored_annotations(log_root(config, project.name), project.name)

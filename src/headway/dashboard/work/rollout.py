@@ -9,7 +9,7 @@ from headway.monitoring.rollout import RolloutController, latest_rollout
 from headway.registry.project import project_of
 
 
-def measure_stage(config: Config) -> tuple[Pending, int]:
+def measure_rollout(config: Config) -> tuple[Pending, int]:
     """Return the next stage as a step that waits, and how many requests the current one has had."""
     project = project_of(config)
     try:

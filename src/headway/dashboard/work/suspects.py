@@ -12,13 +12,13 @@ from headway.data.read import read_table
 from headway.monitoring.labeling import selection, suspects
 
 
-def find(config: Config) -> None:
+def find_suspects(config: Config) -> None:
     """Find the labels that may be wrong, and save them."""
     with opened(config) as project:
         suspects.save_suspects(project)
 
 
-def read_rows(config: Config, rows: Sequence[int]) -> list[dict[str, str]]:
+def read_suspects(config: Config, rows: Sequence[int]) -> list[dict[str, str]]:
     """Return rows of a project as they are opened, without its target, by their numbers from 1."""
     with opened(config) as project:
         table = open_rows(config, read_table(config), state=project.state).table.drop(config.data.target)

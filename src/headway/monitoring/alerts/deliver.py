@@ -52,7 +52,7 @@ def load_alerts(project: Project) -> AlertLog:
     return project.latest(AlertLog) or AlertLog(name=project.name)
 
 
-def judge_rules(
+def judge_alert_rules(
     project: Project, *, now: datetime
 ) -> Iterator[tuple[AlertRule, AlertCondition, ConditionState | None, str]]:
     """Yield each rule with its conditions, whether they hold, and the problem that kept one from being judged."""
@@ -83,7 +83,7 @@ def _with_changes(project: Project, log: AlertLog, *, now: datetime) -> AlertLog
     firing = {(alert.rule, alert.condition): alert for alert in log.firing}
     made: list[Alert] = []
     watched = {(rule.name, condition) for rule in project.config.alert.rules for condition in rule.when or CONDITIONS}
-    for rule, condition, state, _ in judge_rules(project, now=now):
+    for rule, condition, state, _ in judge_alert_rules(project, now=now):
         was = firing.get((rule.name, condition))
         if state is None or (state.is_firing and was and was.subject == state.subject):
             continue
@@ -177,10 +177,10 @@ def _due(log: AlertLog, *, now: datetime) -> list[Delivery]:
 def _attempt(project: Project, alert: Alert) -> str:
     """Send an alert to its receiver; return the problem, empty if there was none."""
     rule = next(rule for rule in project.config.alert.rules if rule.name == alert.rule)
-    return send(project.config, rule, alert)
+    return send_alert(project.config, rule, alert)
 
 
-def send(config: Config, rule: AlertRule, alert: Alert) -> str:
+def send_alert(config: Config, rule: AlertRule, alert: Alert) -> str:
     """Send an alert by a rule; return the problem, empty if there was none."""
     try:
         open_receiver(config, rule).send(alert)

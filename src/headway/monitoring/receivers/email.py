@@ -87,7 +87,7 @@ class Email:
                     server.starttls(context=self._tls)
                 if settings.user:
                     server.login(settings.user, self._password)
-                refused = server.send_message(compose(alert, settings.sender, settings.recipients))
+                refused = server.send_message(compose_email(alert, settings.sender, settings.recipients))
         except smtplib.SMTPAuthenticationError:
             raise DeliveryFailed(f"{settings.server} does not accept the user or the password") from None
         except smtplib.SMTPResponseException as error:
@@ -121,7 +121,7 @@ def _trusting(file: Path) -> ssl.SSLContext:
         raise ConfigError(f"the file of authorities cannot be read: {reason}", where=str(file)) from error
 
 
-def compose(alert: Alert, sender: str, recipients: tuple[str, ...]) -> EmailMessage:
+def compose_email(alert: Alert, sender: str, recipients: tuple[str, ...]) -> EmailMessage:
     """Return the message of an alert."""
     message = EmailMessage()
     message["Subject"] = shorten(f"[headway] {alert.project}: {alert.condition} {alert.state}", at_most=200)
