@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -18,6 +18,8 @@ ARGUMENTS = [
 ]
 AXE = Path(__file__).parents[1] / ".venv/npm/node_modules/axe-core/axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+WITHIN_MS = 120_000
+"""Time in which a page shows what a test waits for, on a busy machine."""
 # What axe-core finds against WCAG 2.1 A and AA: [rule, first place].
 _FOUND = """async tags => {
   const { violations } = await axe.run(document, { runOnly: tags, resultTypes: ['violations'] })
@@ -36,6 +38,7 @@ def open_browser() -> Iterator[Browser]:
     """Start a headless Chromium, and close it at the end."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        expect.set_options(timeout=WITHIN_MS)
         yield browser
         browser.close()
 

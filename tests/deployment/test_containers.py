@@ -200,7 +200,7 @@ for column, value in zip(inputs, json.loads(os.environ["ROW"])):
 client = triton.InferenceServerClient(os.environ["ADDRESS"])
 found = client.infer("flights", inputs, headers={"Authorization": "Bearer " + os.environ["KEY"]})
 (output,) = found.get_response()["outputs"]
-print(json.dumps(found.as_numpy(output["name"]).tolist()))
+print(json.dumps(found.as_numpy(output["name"]).ravel().tolist()))
 """
 INSIDE = """
 import os, pathlib
