@@ -12,12 +12,16 @@ from tests.monitoring.retraining.retrained import outcome
 
 from headway.core.approval import Approval, SignedApproval
 from headway.core.errors import ConfigError, HeadwayError
-from headway.core.record import canonical, write
+from headway.core.record import canonical, digest_of, write
 from headway.core.rollout import Plan, RolloutStage
 from headway.core.search_result import SearchResult
+from headway.core.sections import PolicySection
+from headway.core.verdict import Rule
+from headway.evaluation.statistics.intervals import exact_measurement
 from headway.monitoring import rollout as control
 from headway.monitoring.approvals import load_decisions, pending_releases, pending_stage, save_decision, void_reason
 from headway.monitoring.completion import complete_approvals, follow_approvals
+from headway.registry.searches import save_search
 from headway.registry.sign import create_operator, create_publisher, init_operator_keys, load_operator
 
 
@@ -81,10 +85,8 @@ def test_a_published_release_is_approved_and_the_publisher_makes_it_live(project
     (message,) = complete(project)
     assert "completed" in message and project.registry.head("flights@live").release == digest
     move = project.registry.head("flights@live")
-    assert (move.who, move.why) == (
-        "ada",
-        "it was looked at" if not approval.override else "override: it was looked at",
-    )
+    assert not approval.override
+    assert (move.who, move.why) == ("ada", "it was looked at")
     assert complete(project) == [], "an approval counts once"
     project.registry.roll_back("flights@live", who="bob", why="no", key="operator")
     assert complete(project) == [] and project.registry.head("flights@live").release == live
@@ -122,16 +124,35 @@ def test_the_winner_of_a_search_is_released_with_an_override_in_the_history(proj
 
 
 @pytest.mark.slow
+def test_an_earlier_search_that_was_evaluated_again_is_not_what_waits(project, live):
+    """As for `headway release`: the last search is the one that ended last."""
+    earlier = searched(project, at="2026-11-01T00:00:00+00:00", content=b"echo2")
+    last = searched(project, at="2026-11-02T00:00:00+00:00", content=b"echo3")
+    evaluated = replace(earlier, winner=replace(earlier.winner, verdict=replace(earlier.winner.verdict, why="again")))
+    save_search(project, evaluated, is_evaluation=True)
+    approval = approve(project, "search")
+    (message,) = complete(project)
+    assert "completed" in message
+    assert approval.subject == digest_of(write(last))
+    assert project.registry.resolve("flights@live").release.variant == last.winner.variant
+
+
+@pytest.mark.slow
 def test_rows_that_changed_since_the_search_are_refused(project, live):
-    searched(project)
-    (found,) = [one for one in pending_releases(project) if one.step == "search"]
-    save_decision(project, found, approved=True, who="ada", why="fine")
-    if found.answer == "pass":
+    rules = PolicySection(release=(Rule(measure="brier.drop", at_most=0.5),), floor="none")
+    project = dataclasses.replace(project, config=replace(project.config, policy=rules))
+    search = searched(project)
+    names = ("brier.drop", "live.roc_auc.drop")
+    measured = tuple(exact_measurement(name, 0.0, n_rows=1000, method="a test") for name in names)
+    evidence = replace(search.winner.evidence, measurements=measured, live=live)
+    project.save(replace(search, winner=replace(search.winner, evidence=evidence)))
+    assert not approve(project, "search").override
 
-        def changed(_):
-            raise HeadwayError("the rows changed")
+    def changed(_):
+        raise HeadwayError("the rows changed")
 
-        assert "refused: the rows changed" in complete(project, check_search=changed)[0]
+    assert "refused: the rows changed" in complete(project, check_search=changed)[0]
+    assert project.registry.head("flights@live").release == live
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from headway.core.verdict import Answer, Verdict
 from headway.monitoring.rollout import RolloutCheck, latest_rollout
 from headway.registry.judge import judge_release
 from headway.registry.project import LIVE_POINTER, Project, find_live
+from headway.registry.searches import read_search, search_digest
 from headway.registry.sign import verify
 
 STEPS: dict[ApprovalStep, str] = {
@@ -117,16 +118,17 @@ def pending_stage(rollout: Rollout, check: RolloutCheck) -> Pending:
 
 
 def _search(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
-    saved = next(iter(project.recent(SearchResult, limit=1)), None)
-    if saved is None:
+    if not project.count(SearchResult):
         return
-    winner, at = saved.record.winner, saved.record.at
+    digest = search_digest(project)
+    search = read_search(project, digest)
+    winner, at = search.winner, search.at
     current = find_live(project, winner.variant.digest)
     if live is not None and live.release and current is None:
         return  # it is this model that is live
     verdict = _judged(project, winner.variant, winner.evidence, winner.verdict)
     yield _pending(
-        project, "search", saved.digest, winner.variant, verdict=verdict, evidence=winner.evidence, live=live, at=at
+        project, "search", digest, winner.variant, verdict=verdict, evidence=winner.evidence, live=live, at=at
     )
 
 

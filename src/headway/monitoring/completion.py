@@ -30,6 +30,7 @@ from headway.registry.model_registry import UpdateReason
 from headway.registry.project import LIVE_POINTER, Project
 from headway.registry.publish import release_winner
 from headway.registry.rollout import next_step, overrule
+from headway.registry.searches import read_search
 
 POLL_S = 1.0
 Callback = Callable[[str], object]
@@ -135,8 +136,7 @@ def _act(project: Project, approval: Approval, pending: Pending, check_search: C
     if approval.step == "stage":
         return _advance(project, approval)
     if approval.step == "search":
-        search = project.latest(SearchResult)
-        assert search is not None  # it is what is pending
+        search = read_search(project, approval.subject)
         if not approval.override:
             check_search(search)
         search = replace(search, winner=replace(search.winner, verdict=pending.verdict))
