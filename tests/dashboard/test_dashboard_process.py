@@ -180,6 +180,8 @@ def test_over_tls_a_browser_gets_the_page_and_a_cookie_for_tls_only(tmp_path, em
     [
         (UiSection(host="0.0.0.0", port=0), "hosts is empty"),
         (UiSection(host="0.0.0.0", port=0, hosts=("headway.example",)), "unencrypted"),
+        (UiSection(host="0.0.0.0", port=0, url="http://headway.example"), "unencrypted"),
+        (UiSection(port=0, url="http://headway.example"), "unencrypted"),
         (UiSection(port=0, url="headway.example"), "is not an address"),
         (UiSection(port=0, url="https://headway.example/path"), "is not an address"),
     ],
@@ -194,6 +196,7 @@ def test_an_unsafe_address_is_refused(settings, what):
     [
         UiSection(host="0.0.0.0", port=0, hosts=("headway.example",), tls_certificate="server.pem"),
         UiSection(host="0.0.0.0", port=0, url="https://headway.example/"),
+        UiSection(port=0, url="http://localhost:8090"),
         UiSection(port=0),
     ],
 )

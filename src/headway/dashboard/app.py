@@ -119,7 +119,7 @@ def _endpoint(dashboard: Dashboard, environment: jinja2.Environment, to: View | 
     return endpoint
 
 
-PUBLIC = ("/sign-in", "/sign-in/link", "/sign-in/issuer", CALLBACK, "/healthz")
+PUBLIC = ("/sign-in", "/sign-in/link", "/sign-in/issuer", CALLBACK)
 """Paths that need no session."""
 
 
@@ -206,7 +206,12 @@ def _address(request: Request) -> str:
 
 def _environment(dashboard: Dashboard, pages: Mapping[str, Page]) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        loader=jinja2.ChoiceLoader(
+            [
+                jinja2.FileSystemLoader(_HERE / "templates"),
+                jinja2.PrefixLoader({"reporting": jinja2.FileSystemLoader(_HERE.parent / "reporting")}),
+            ]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -32,6 +32,9 @@ def expect_safe(config: Config) -> None:
     parts = urlsplit(settings.url)
     if settings.url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/")):
         raise ConfigError(f"{settings.url!r} is not an address", where="[ui] url", hint="https://headway.example")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        hint = "an address with https: set tls_certificate, or put a reverse proxy with TLS before it"
+        raise ConfigError(f"{settings.url}: passwords would travel unencrypted", where="[ui] url", hint=hint)
     if settings.host in LOOPBACK or settings.url:
         return
     reached = f"[ui] host is {settings.host}, which other machines reach"

@@ -42,7 +42,7 @@ from headway.registry.sign import (
     load_trusted,
     signer_of,
 )
-from headway.storage.addresses import LateState, is_in_store, open_feed, open_releases, open_state
+from headway.storage.addresses import LateState, open_feed, open_releases, open_state, outside_store
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
@@ -108,12 +108,7 @@ class ModelRegistry:
         if last_seen and not (config.store.state and last_seen.is_relative_to(config.state)):
             outside["last_seen"] = last_seen  # with a state elsewhere, the folder of this machine holds no pointers
         for setting, path in outside.items():
-            if is_in_store(path, config):
-                raise ConfigError(
-                    f"[trust] {setting} lies in the store, so that one person could change both",
-                    where=str(path),
-                    hint="keep it elsewhere",
-                )
+            outside_store(path, config, f"[trust] {setting} lies in the store, so that one person could change both")
         return cls(
             folder=config.state / "releases",
             state=state or open_state(config),

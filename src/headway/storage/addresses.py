@@ -142,6 +142,13 @@ def is_in_store(path: Path, config: Config) -> bool:
     return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
+def outside_store(path: Path, config: Config, what: str, *, where: str = "") -> Path:
+    """Return the path of a file with keys or secrets; raises ConfigError, which says `what`, if it is in the store."""
+    if is_in_store(path, config):
+        raise ConfigError(what, where=where or str(path), hint="move it out of the store")
+    return path
+
+
 def known_addresses(kind: str) -> dict[str, str]:
     """Return the form of the addresses that the plug-ins of a kind open, by their scheme."""
     forms = {name: plugins.declaration(kind, name, "ADDRESS", "") for name in plugins.names(kind)}

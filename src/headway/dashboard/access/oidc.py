@@ -21,7 +21,7 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
 from headway.dashboard.access.sessions import ROLES, Role
 from headway.serving.auth import tokens
-from headway.storage.addresses import is_in_store
+from headway.storage.addresses import outside_store
 
 CALLBACK = "/sign-in/issuer/done"
 MAX_STARTED = 1024
@@ -197,8 +197,7 @@ def _read_secret(config: Config) -> str:
         return ""
     file = config.path(config.oidc.client_secret_file)
     where = f"[oidc] client_secret_file = {file}"
-    if is_in_store(file, config):
-        raise ConfigError("the secret of the client is in the store", where=where, hint="move it out of the store")
+    outside_store(file, config, "the secret of the client is in the store", where=where)
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

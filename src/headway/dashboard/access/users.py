@@ -28,7 +28,7 @@ from headway.core.errors import ConfigError
 from headway.core.record import Record
 from headway.dashboard.access.sessions import Role
 from headway.storage import atomic
-from headway.storage.addresses import is_in_store
+from headway.storage.addresses import outside_store
 
 MAX_USERS = 1024
 MIN_PASSWORD, MAX_PASSWORD = 12, 256
@@ -50,14 +50,8 @@ class User(Record, frozen=True, kw_only=True):
 
 def users_file(config: Config) -> Path:
     """Return the file of a project's people; raises ConfigError if it is in the store, which others may write."""
-    file = config.path(config.ui.users)
-    if is_in_store(file, config):
-        raise ConfigError(
-            "[ui] users is in the store: anyone who can write there could add a person",
-            where=str(file),
-            hint="move it out of the store",
-        )
-    return file
+    what = "[ui] users is in the store: anyone who can write there could add a person"
+    return outside_store(config.path(config.ui.users), config, what)
 
 
 def read_users(file: Path) -> dict[str, User]:

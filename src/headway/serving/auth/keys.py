@@ -23,7 +23,7 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.record import Record
 from headway.storage import atomic
-from headway.storage.addresses import is_in_store
+from headway.storage.addresses import outside_store
 
 Scope = Literal["predict", "label", "metrics", "operate"]
 MAX_KEYS = 1023
@@ -52,14 +52,8 @@ class ApiKey(Record, frozen=True, kw_only=True):
 
 def keys_file(config: Config) -> Path:
     """Return the key file of a project; raises ConfigError if it is in the store, which others may be able to write."""
-    file = config.path(config.serve.keys)
-    if is_in_store(file, config):
-        raise ConfigError(
-            "[serve] keys is in the store: anyone who can write there could add a key",
-            where=str(file),
-            hint="move it out of the store",
-        )
-    return file
+    what = "[serve] keys is in the store: anyone who can write there could add a key"
+    return outside_store(config.path(config.serve.keys), config, what)
 
 
 def read_keys(file: Path) -> dict[str, ApiKey]:
