@@ -48,12 +48,22 @@ def test_the_link_that_the_demo_ends_with_signs_in_and_an_interrupt_ends_the_dem
 
 
 @pytest.mark.slow
-def test_in_a_pipe_the_demo_prints_the_command_and_waits_for_nothing(tmp_path):
+@pytest.mark.parametrize("on_path", [True, False])
+def test_in_a_pipe_the_demo_prints_the_command_and_waits_for_nothing(tmp_path, on_path):
+    program = tmp_path / "headway"
+    program.touch(mode=0o755)
     code = (
         "import sys; from headway.cli.commands import demo; from pathlib import Path;"
+        "sys.argv[0] = '.venv/bin/headway';"
         "demo.run = lambda folder: print(folder / 'report.html'); demo.plugin(folder=Path('my demo'))"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PATH": str(tmp_path if on_path else tmp_path / "empty")},
     )
-    assert ran.stdout.splitlines()[-1] == "to see it in a browser: headway ui --project 'my demo'"
+    called = "headway" if on_path else ".venv/bin/headway"
+    assert ran.stdout.splitlines()[-1] == f"to see it in a browser: {called} ui --project 'my demo'"

@@ -102,12 +102,8 @@ def _gains(search: SearchResult) -> str:
         for how, name in (("one row", "latency.speedup"), ("batches", "throughput.speedup"))
         if (found := row.evidence.find(name)) and formatting.has_interval(found)
     ]
-    now, before = (one.evidence.find(OBJECTIVE) for one in (row, search.evaluated_baseline))
-    times = (
-        [f"one row takes {formatting.format_measurement(now)} instead of {formatting.format_measurement(before)}"]
-        if now and before
-        else []
-    )
+    now = row.evidence.find(OBJECTIVE)
+    times = [f"one row takes {formatting.format_measurement(now)}"] if now else []
     churn = search.winner.evidence.find("decision_churn")
     if churn is None:
         changed = []
@@ -403,11 +399,8 @@ def _faster(report: ReportData) -> SummaryAnswer | None:
     speedup, now = report.of_winner("latency.speedup"), report.of_winner("latency.one_row")
     if speedup is None or not formatting.has_interval(speedup):
         return _not_timed(report)
-    before = report.baseline.evidence.find("latency.one_row") if report.baseline else None
-    parts = [f"One row takes {formatting.format_measurement(now)}" if now else ""]
-    parts += [f"instead of {formatting.format_measurement(before)}" if now and before else ""]
     batch = report.of_winner("throughput.speedup")
-    text = " ".join(part for part in parts if part)
+    text = f"One row takes {formatting.format_measurement(now)}" if now else ""
     text = f"{text}; in batches {formatting.format_measurement(batch)}" if batch and text else text
     called = next(filter(formatting.has_interval, find_all(report.winner_evidence(), AS_CALLED)), None)
     if called is not None:

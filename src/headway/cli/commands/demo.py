@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
     json
         Print one JSON object, the path of the report and the command; progress is printed on stderr.
     """
-    command = shlex.join(["headway", "ui", "--project", str(folder)])
+    command = shlex.join([_program(), "ui", "--project", str(folder)])
     if json:
         report = run(folder, screen=Console(stderr=True)).resolve()
         print_result({"report": str(report), "dashboard": command}, "", json=True)
@@ -39,6 +40,12 @@ def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
         start_dashboard(folder)
     else:
         print_result("", f"to see it in a browser: {command}", json=False)
+
+
+def _program() -> str:
+    """Return how a person calls headway in this shell: `make demo` runs that of `.venv`, which is not on the path."""
+    called = sys.argv[0]
+    return called if Path(called).name == "headway" and not shutil.which("headway") else "headway"
 
 
 def start_dashboard(folder: Path) -> None:
