@@ -22,7 +22,7 @@ from tests.batch.scoring import (
 from tests.engines.graphs import DOUBLE, softmax
 
 from headway.core.errors import ConfigError, DataError, HeadwayError, Refused, StoreError
-from headway.core.release import FeatureView
+from headway.core.feature_view import FeatureView
 from headway.core.variant import Field, Signature
 
 pytestmark = pytest.mark.slow

@@ -21,8 +21,9 @@ from tests.monitoring import rollouts
 from tests.serving.plain_client import ask
 
 from headway.core.errors import Refused, StoreUnavailable
+from headway.core.feature_view import FeatureView
 from headway.core.record import digest_of, read, write
-from headway.core.release import FeatureView, PointerUpdate
+from headway.core.release import PointerUpdate
 from headway.core.rollout import Plan, RolloutStage
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control

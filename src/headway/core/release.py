@@ -10,6 +10,7 @@ from msgspec import Meta
 from headway.core.calibrator import Calibrator
 from headway.core.errors import PointerMoved
 from headway.core.evidence import Evidence
+from headway.core.feature_view import FeatureView
 from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.variant import ThresholdRule, Variant
 from headway.core.verdict import Verdict
@@ -24,14 +25,6 @@ class SelfTest(Record, frozen=True, kw_only=True):
     rows: tuple[tuple[float | None, ...], ...]
     answers: tuple[tuple[float | None, ...], ...]
     tolerance: float = 1e-6
-
-
-class FeatureView(Record, frozen=True, kw_only=True):
-    """Columns that a server looks up in an online table by the request's key."""
-
-    name: str
-    table: str
-    columns: tuple[str, ...]
 
 
 class Bounds(Record, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding, Measurement, current_variant_name
+from headway.core.feature_view import FeatureView
 from headway.core.record import FormerValues, StoredRecord
-from headway.core.release import Contract, FeatureView, SelfTest
+from headway.core.release import Contract, SelfTest
 from headway.core.variant import ThresholdRule, Variant
 from headway.core.verdict import Answer, EvaluatedVariant
 

@@ -14,7 +14,7 @@ from headway.core.calibrator import Calibrator
 from headway.core.contracts import Blobs, Engine, LabeledData, Serve, SliceColumn, no_training_rows
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
-from headway.core.release import FeatureView
+from headway.core.feature_view import FeatureView
 from headway.core.sections import AttackSection, CostSection
 from headway.core.training import TrainingTask
 from headway.core.variant import Variant

@@ -12,7 +12,7 @@ from tests.optimization.training_rows import context_with, labeled_rows, trained
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import EngineError, NotApplicable
-from headway.core.release import FeatureView
+from headway.core.feature_view import FeatureView
 from headway.evaluation.audits import components
 from headway.evaluation.comparison import open_variant
 from headway.evaluation.context import AuditContext

@@ -16,7 +16,7 @@ from tests.serving.plain_client import ask
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError, Refused, StoreError
-from headway.core.release import FeatureView
+from headway.core.feature_view import FeatureView
 from headway.features.online import OnlineTable
 from headway.registry.key_assignment import assign_key
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings

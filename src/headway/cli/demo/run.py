@@ -23,7 +23,7 @@ from headway.cli.demo.replay import SERVER_LOG, replay, server
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, HeadwayError
 from headway.core.evidence import Evidence, Finding
-from headway.core.release import FeatureView
+from headway.core.feature_view import FeatureView
 from headway.core.rollout import Plan, Rollout
 from headway.core.rollout import RolloutStage as RolloutStage
 from headway.core.search_result import Baseline, SearchResult

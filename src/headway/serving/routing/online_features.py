@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.errors import Refused
-from headway.core.release import FeatureView
+from headway.core.feature_view import FeatureView
 from headway.core.variant import Signature
 from headway.features.online import OnlineTable
 
