@@ -40,6 +40,11 @@ class Whole(StoredRecord, frozen=True, kw_only=True):
     pair: tuple[str, Part] | None = None
 
 
+class Branch(Record, frozen=True, kw_only=True):
+    branches: tuple[Branch, ...] = ()
+    leaves: tuple[Part, ...] = ()
+
+
 OLD = {"says": "a", "status": "well", "measures": ["auc.loss"], "periods": {"choose": 1}}
 NEW = Part(message="a", status="ok", measures=("auc.drop",), periods={"validation": 1})
 
@@ -68,6 +73,12 @@ def test_old_names_are_read_without_a_warning_from_a_store() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read(Whole, stored(1, one=OLD))
+
+
+def test_old_names_are_read_in_a_record_that_can_contain_itself() -> None:
+    old = {"branches": [{"branches": [{"leaves": [OLD]}]}]}
+    new = Branch(branches=(Branch(branches=(Branch(leaves=(NEW,)),)),))
+    assert msgspec.convert(current_form(old, Branch), Branch) == new
 
 
 def test_an_old_name_in_a_record_of_todays_version_is_refused() -> None:

@@ -145,7 +145,17 @@ def _field_types(kind: Any) -> dict[str, Any]:
 
 @functools.cache
 def _has_former(kind: Any) -> bool:
-    """Check whether a type, or one inside it, declares an old spelling."""
-    if _is_record(kind):
-        return bool(kind.former_names or kind.former_values) or any(map(_has_former, _field_types(kind).values()))
-    return any(_has_former(argument) for argument in get_args(kind) if not isinstance(argument, str | msgspec.Meta))
+    """Check whether a type, or one inside it, declares an old spelling; a type may contain itself."""
+    waiting, seen = [kind], set[Any]()
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        if _is_record(one):
+            if one.former_names or one.former_values:
+                return True
+            waiting += _field_types(one).values()
+        else:
+            waiting += [part for part in get_args(one) if not isinstance(part, str | msgspec.Meta)]
+    return False
