@@ -1,0 +1,202 @@
+"""Selective answering: where a model may answer alone, certified by exact tests on held-out groups.
+
+A cheap model answers where it is confident, and a dear one, a person or a large model answers the rest. A threshold is
+certified if the share of errors among the rows that are answered is within a limit, at a level. The thresholds are
+tested one after the other, from the most cautious, until one fails (fixed sequence; Angelopoulos et al. 2021, "Learn
+then Test"). All tests share one alpha, and no loss has to be monotone in the threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.core.arrays import Bools, Floats, Ints
+from headway.core.errors import DataError
+from headway.core.evidence import Measurement
+from headway.evaluation.statistics.intervals import Sample, exact_measurement, jackknife_interval
+from headway.evaluation.statistics.percentiles import binomial_cdf
+from headway.evaluation.statistics.sequential import BETS, bet_returns, log_wealth
+
+_STEPS = 50
+_BY_ROW, _BY_GROUP = "exact binomial test, fixed sequence", "betting test of whole groups, fixed sequence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectiveCertificate:
+    """The lowest threshold that is certified, infinite if none is.
+
+    `coverage` is the share of held-out rows with at least this confidence. `risk` is the share of errors among them,
+    and its `high` a bound that holds at the level. `groups_needed` is about how many groups, or rows without groups,
+    would certify the first threshold that failed; None if none failed, or more data would not help.
+    """
+
+    threshold: float
+    coverage: Measurement
+    risk: Measurement
+    limit: float
+    groups_needed: int | None = None
+
+    @property
+    def is_certified(self) -> bool:
+        """True if rows may be answered."""
+        return math.isfinite(self.threshold)
+
+
+def certify_threshold(
+    confidence: Floats,
+    errors: Floats,
+    *,
+    thresholds: Sequence[float],
+    limit: float,
+    groups: Ints | None = None,
+    level: float = 0.95,
+) -> SelectiveCertificate:
+    """Find the lowest threshold of confidence above which the share of errors is within a limit.
+
+    Parameters
+    ----------
+    confidence : ndarray of shape (n,)
+        Confidence of the model in its answer to each held-out row, in any unit.
+    errors : ndarray of shape (n,)
+        Loss of each answer in [0, 1]: 1 if it is wrong.
+    thresholds : sequence of float
+        Thresholds to test, taken from other rows than these.
+    limit : float
+        Largest share of errors among the answered rows, in (0, 1).
+    groups : ndarray of shape (n,), optional
+        Group of each row; rows of one group are dependent. Without it every row is independent of the others.
+    level : float
+        Probability, at least, with which a certified threshold is within the limit.
+
+    Returns
+    -------
+    SelectiveCertificate
+        It holds for data whose groups are drawn as these, and are no larger than the largest of them.
+
+    Raises
+    ------
+    DataError
+        If the lengths differ, a value is outside its range or not a number, or there is no row or no threshold.
+
+    Notes
+    -----
+    Without groups and with losses of 0 and 1, the number of errors among the answered rows is binomial. Otherwise whole
+    groups are drawn: with D errors and A answered rows of at most M in a group, D - limit A has a mean above 0 if the
+    limit is broken. Bets against it make money with probability at most 1 - level (Waudby-Smith and Ramdas 2024). No
+    exact test of groups can certify a limit with fewer than log(1 / (1 - level)) / limit of them.
+    """
+    _expect_valid(confidence, errors, groups, thresholds, limit, level)
+    alpha = 1 - level
+    is_binomial = groups is None and bool(np.isin(errors, (0.0, 1.0)).all())
+    index = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    certified, needed = math.inf, None
+    for threshold in sorted(set(map(float, thresholds)), reverse=True):
+        tested = _Tested.of(confidence >= threshold, errors, index, is_binomial=is_binomial)
+        if not tested.rejects(limit, alpha):
+            needed = tested.groups_needed(limit, alpha)
+            break
+        certified = threshold
+    answered = confidence >= certified
+    return SelectiveCertificate(
+        threshold=certified,
+        coverage=_coverage(answered, index),
+        risk=_Tested.of(answered, errors, index, is_binomial=is_binomial).risk(alpha),
+        limit=limit,
+        groups_needed=needed,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tested:
+    """Errors and answered rows of each group, and the rows of the largest group."""
+
+    errors: Floats
+    answered: Floats
+    largest: int
+    is_binomial: bool
+
+    @classmethod
+    def of(cls, answered: Bools, errors: Floats, index: Ints, *, is_binomial: bool) -> _Tested:
+        """Add up the rows of each group."""
+        return cls(
+            errors=np.bincount(index, weights=errors * answered).astype(np.float64),
+            answered=np.bincount(index, weights=answered).astype(np.float64),
+            largest=int(np.bincount(index).max()),
+            is_binomial=is_binomial,
+        )
+
+    def rejects(self, limit: float, alpha: float) -> bool:
+        """Return True if "the share of errors is at least the limit" is rejected."""
+        if not self.answered.any():
+            return False
+        if self.is_binomial:
+            n, wrong = int(self.answered.sum()), int(self.errors.sum())
+            return bool(binomial_cdf(n, limit)[wrong] <= alpha)
+        return float(log_wealth(self._logs(limit))) >= -math.log(alpha)
+
+    def groups_needed(self, limit: float, alpha: float) -> int | None:
+        """Return how many groups, or rows, would reject if they were like these; None if none would."""
+        if not self.answered.any():
+            return None
+        growth = float(self._logs(limit).max()) / len(self.answered)
+        return math.ceil(-math.log(alpha) / growth) if growth > 0 else None
+
+    def risk(self, alpha: float) -> Measurement:
+        """Return the share of errors with its upper bound."""
+        n, wrong = int(self.answered.sum()), float(self.errors.sum())
+        low, high = (wrong / n if n else 0.0), 1.0
+        for _ in range(_STEPS if n else 0):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.rejects(middle, alpha) else (middle, high)
+        return Measurement(
+            name="selective.risk",
+            value=wrong / n if n else 0.0,
+            low=0.0,
+            high=high,
+            method=_BY_ROW if self.is_binomial else _BY_GROUP,
+            level=1 - alpha,
+            n_rows=n,
+            n_groups=0 if self.is_binomial else int((self.answered > 0).sum()),
+            bounds=(0.0, 1.0),
+        )
+
+    def _logs(self, limit: float) -> Floats:
+        """Return the logarithm of each bet's wealth (bets,) after all groups."""
+        kept = 1 - limit - (self.errors - limit * self.answered) / self.largest  # in [0, 1], on average 1 - limit
+        logs: Floats = np.log(bet_returns(kept, 1 - limit)).sum(axis=0)
+        assert logs.shape == BETS.shape
+        return logs
+
+
+def _coverage(answered: Bools, index: Ints) -> Measurement:
+    """Return the share of answered rows, with an interval by group."""
+    rows, of_group = np.bincount(index), np.bincount(index, weights=answered.astype(np.float64))
+    value, sample = float(answered.mean()), Sample(n_rows=len(answered), n_groups=len(rows), bounds=(0.0, 1.0))
+    if len(rows) == 1:
+        return exact_measurement("selective.coverage", value, n_rows=len(answered), method="share of one group")
+    without_each = (of_group.sum() - of_group) / (rows.sum() - rows)
+    return jackknife_interval("selective.coverage", value, without_each, sample)
+
+
+def _expect_valid(
+    confidence: Floats, errors: Floats, groups: Ints | None, thresholds: Sequence[float], limit: float, level: float
+) -> None:
+    """Raise DataError for arguments that give no certificate."""
+    if not len(confidence) == len(errors) == (len(errors) if groups is None else len(groups)):
+        raise DataError(f"{len(confidence)} confidences, {len(errors)} errors and the groups differ in number")
+    if not len(errors):
+        raise DataError("there is no held-out row to certify a threshold on")
+    if np.isnan(confidence).any():
+        row = int(np.argmax(np.isnan(confidence)))
+        raise DataError("a confidence is not a number", where=f"row {row}", hint="give such rows the confidence -inf")
+    if not ((errors >= 0) & (errors <= 1)).all():
+        row = int(np.argmin((errors >= 0) & (errors <= 1)))
+        raise DataError(f"expected a loss from 0 to 1, met {float(errors[row])!r}", where=f"row {row}")
+    if not len(thresholds) or not all(map(math.isfinite, thresholds)):
+        raise DataError("a certificate needs finite thresholds", hint="take quantiles of the confidence on other rows")
+    if not 0 < limit < 1 or not 0.5 <= level < 1:
+        raise DataError(f"limit {limit:g} is not in (0, 1), or level {level:g} not in [0.5, 1)")
