@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -128,6 +129,19 @@ def test_a_record_cannot_be_edited() -> None:
 )
 def test_a_record_of_an_older_form_is_brought_to_todays(version: int, body: dict[str, object]) -> None:
     assert read(Ticket, envelope(version, **body)) == Ticket(message="late", urgent=False)
+
+
+def test_a_record_of_todays_form_is_read_without_a_second_copy_of_its_content() -> None:
+    machine = Machine(cpu="c", cores=1, system="s", python="p")
+    finding = Finding(code="c", severity="note", message="m", limit=1.5)
+    long = Evidence(subject="s", dataset="d", period="p", machine=machine, findings=(finding,) * 20_000)
+    content = write(long)
+    read(Evidence, content)
+    tracemalloc.start()
+    found = read(Evidence, content)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == long and peak < 1.2 * kept
 
 
 def test_a_record_of_a_newer_headway_is_refused_with_a_hint() -> None:

@@ -98,7 +98,7 @@ def write(record: StoredRecord) -> bytes:
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     kind: str
     version: Annotated[int, msgspec.Meta(ge=1)]
-    record: dict[str, Any]
+    record: msgspec.Raw
 
 
 def read(kind: type[StoredRecordType], content: bytes) -> StoredRecordType:
@@ -108,13 +108,15 @@ def read(kind: type[StoredRecordType], content: bytes) -> StoredRecordType:
     """
     try:
         envelope = msgspec.json.decode(content, type=_Envelope)
-        body = _migrated(kind, envelope)
-        return msgspec.convert(body, kind)
+        _expect_readable(kind, envelope)
+        if envelope.version == kind.version:
+            return msgspec.json.decode(envelope.record, type=kind)
+        return msgspec.convert(_migrated(kind, envelope), kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"these bytes are not a record '{kind_of(kind)}'", where=str(error)) from error
 
 
-def _migrated(kind: type[StoredRecord], envelope: _Envelope) -> dict[str, Any]:
+def _expect_readable(kind: type[StoredRecord], envelope: _Envelope) -> None:
     name = kind_of(kind)
     if envelope.kind not in (name, *kind.former_kinds):
         raise StoreError(f"expected a record '{name}', met a record '{envelope.kind}'")
@@ -123,9 +125,10 @@ def _migrated(kind: type[StoredRecord], envelope: _Envelope) -> dict[str, Any]:
             f"record '{name}' has version {envelope.version}, this headway reads up to {kind.version}",
             hint="pip install --upgrade headway",
         )
-    if envelope.version == kind.version:
-        return envelope.record
-    body: dict[str, Any] = current_form(envelope.record, kind)
+
+
+def _migrated(kind: type[StoredRecord], envelope: _Envelope) -> dict[str, Any]:
+    body: dict[str, Any] = current_form(msgspec.json.decode(envelope.record, type=dict[str, Any]), kind)
     for version in range(envelope.version, kind.version):
         body = kind.migrations[version](body) if version in kind.migrations else body
     return body
