@@ -43,6 +43,14 @@ def test_references_project_and_port_are_read():
     assert command.flags == {"serve.port": "8080"}
 
 
+def test_another_command_imports_no_server(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "headway.cli", "status", "--project", str(tmp_path)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert "headway.monitoring.overview" in imported
+    assert not [name for name in imported if name.startswith("headway.serving")]
+
+
 def started(how: str, folder: Path, reference: str = "flights@live") -> subprocess.Popen[str]:
     flag, _, code = how.partition(" ")
     options = ["-X", "importtime"] if how == PLAIN else []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 
-from headway.cli.server_command import read_command
-
 
 def main() -> None:
     """Run a server, if the command is plainly that, or else the command line; exit with its code."""
     arguments = sys.argv[1:]
-    command = read_command(arguments)
+    # Only `serve` imports the server: every other command starts without it.
+    server = importlib.import_module("headway.cli.server_command") if arguments[:1] == ["serve"] else None
+    command = server.read_command(arguments) if server else None
     if command is None:
         importlib.import_module("headway.cli.main").main()
         return
