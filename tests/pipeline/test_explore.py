@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +117,35 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(StoreError, match="cannot be read") as caught:
         ExploreTables(path)
     assert "delete the file" in caught.value.hint
+
+
+def test_a_damaged_table_is_an_error_only_where_it_is_read(tmp_path, made):
+    file = tmp_path / "tables.npz"
+    content = bytearray(made[2].read_bytes())
+    with zipfile.ZipFile(made[2]) as archive:
+        last = [part for part in archive.infolist() if part.filename.endswith("/measured.npy")][-1]
+    start = last.header_offset + 30 + len(last.filename)
+    content[start + 40 : start + last.compress_size] = bytes(last.compress_size - 40)
+    file.write_bytes(content)
+    variant, condition, _ = last.filename.split("/")
+    tables = ExploreTables(file)
+    assert tables.outcome(tables.index.variants[0], USUAL, 0.5, COSTS) is not None
+    with pytest.raises(StoreError, match="cannot be read"):
+        tables.outcome(variant, condition, 0.5, COSTS)
+
+
+def test_tables_stay_in_their_file_until_a_choice_reads_them(tmp_path, made):
+    with zipfile.ZipFile(made[2]) as archive:
+        index = archive.read("meta.npy")
+    file = tmp_path / "tables.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("meta.npy", index)
+        archive.writestr("other.npy", bytes(50_000_000))
+    tracemalloc.start()
+    tables = ExploreTables(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tables.index.variants and peak < 5_000_000
 
 
 def test_thresholds_of_a_rare_class_are_quantiles_of_its_scores():

@@ -82,6 +82,8 @@ def make_server(dashboard: Dashboard) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             create_app(dashboard),
+            loop="asyncio",  # uvloop takes 3 MB, and the few people of a dashboard do not need its speed
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,

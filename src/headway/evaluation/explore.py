@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ USUAL = "usual"
 MISSING, MONTH = "missing:", "month:"
 MAX_ROWS, MAX_SLICES = 10_000, 24
 _CENTRE = (0.02, 0.98)
-_META = "meta"
+_META, _ARRAY = "meta", ".npy"
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class RowsCondition(Record, frozen=True, kw_only=True):
@@ -303,22 +305,36 @@ def _as_bytes(value: object) -> Any:
 
 
 class ExploreTables:
-    """The tables of a search in a file, of which a choice reads only what it needs.
+    """The tables of a search in a file, of which a choice reads only what it needs; the file stays open.
 
-    Raises StoreError for a file that is damaged.
+    Raises StoreError for a file that is damaged, also when a damaged table of it is read.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self._arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-            self.index: ExploreIndex = self._record(_META, ExploreIndex)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
-            raise StoreError(
-                "the tables of this search cannot be read", where=str(path), hint="delete the file; it is made again"
-            ) from error
+            self._tables = zipfile.ZipFile(path)
+        except _DAMAGED as error:
+            raise self._damaged() from error
+        self._names = frozenset(name.removesuffix(_ARRAY) for name in self._tables.namelist())
+        self.index: ExploreIndex = self._record(_META, ExploreIndex)
+
+    def _array(self, name: str) -> Any:
+        try:
+            with self._tables.open(f"{name}{_ARRAY}") as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
+        except _DAMAGED as error:
+            raise self._damaged() from error
 
     def _record(self, name: str, kind: Any) -> Any:
-        return msgspec.json.decode(self._arrays[name].tobytes(), type=kind)
+        try:
+            return msgspec.json.decode(self._array(name).tobytes(), type=kind)
+        except msgspec.MsgspecError as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> StoreError:
+        what, hint = "the tables of this search cannot be read", "delete the file; it is made again"
+        return StoreError(what, where=str(self._path), hint=hint)
 
     def condition(self, key: str) -> RowsCondition | None:
         """Return the condition of that key, or None."""
@@ -332,7 +348,7 @@ class ExploreTables:
         """
         known = self.condition(condition)
         name = f"{variant}/{condition}"
-        if known is None or f"{name}/measured" not in self._arrays:
+        if known is None or f"{name}/measured" not in self._names:
             return None
         found: tuple[Measurement, ...] = self._record(f"{name}/measured", tuple[Measurement, ...])
         measured = {one.name: one for one in found if not one.slice}
@@ -344,8 +360,8 @@ class ExploreTables:
         if not self.index.thresholds:
             return Outcome(condition=known, threshold=threshold, measured=measured, differences=differences)
         usual = self.index.conditions[0]
-        own = _Decisions(self._arrays[f"{name}/counts"], self._at(threshold), costs)
-        before = _Decisions(self._arrays[f"{base}/counts"], self._at(self.index.threshold), costs)
+        own = _Decisions(self._array(f"{name}/counts"), self._at(threshold), costs)
+        before = _Decisions(self._array(f"{base}/counts"), self._at(self.index.threshold), costs)
         decided = own.measurements(known)
         differences |= own.minus(before, known) if known.paired else _unpaired(decided, before.measurements(usual))
         return Outcome(
@@ -363,12 +379,12 @@ class ExploreTables:
     ) -> dict[str, Measurement]:
         """Return the measures of a variant over all rows of a condition; empty if it was not measured."""
         known, name = self.condition(condition), f"{variant}/{condition}"
-        if known is None or f"{name}/measured" not in self._arrays:
+        if known is None or f"{name}/measured" not in self._names:
             return {}
         found: tuple[Measurement, ...] = self._record(f"{name}/measured", tuple[Measurement, ...])
         measured = {one.name: one for one in found if not one.slice}
         if self.index.thresholds:
-            decisions = _Decisions(self._arrays[f"{name}/counts"], self._at(threshold), costs)
+            decisions = _Decisions(self._array(f"{name}/counts"), self._at(threshold), costs)
             measured |= decisions.measurements(known)
         return measured
 
@@ -389,10 +405,10 @@ class ExploreTables:
         bias: Mapping[str, Measurement],
     ) -> Iterator[SliceOutcome]:
         name = f"{variant}/{known.key}/slices"
-        if name not in self._arrays:
+        if name not in self._names:
             return
-        counts, base = self._arrays[name], f"{self.index.variants[0]}/{USUAL}/slices"
-        before = self._arrays[base] if known.paired and base in self._arrays else None
+        counts, base = self._array(name), f"{self.index.variants[0]}/{USUAL}/slices"
+        before = self._array(base) if known.paired and base in self._names else None
         for at, label in enumerate(known.slices):
             part = replace(known, n_rows=known.slice_rows[at], n_groups=known.slice_groups[at])
             own = _Decisions(counts[at], self._at(threshold), costs)

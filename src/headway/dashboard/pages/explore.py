@@ -163,7 +163,8 @@ def _tables(call: Call, digest: str) -> ExploreTables | None:
             call.dashboard.workers.call("explore.make", config, digest)
         return ExploreTables(path)
 
-    return call.dashboard.cache.soon(("explore", str(path)), opened, within_s=WAIT_S)
+    made_ns = path.stat().st_mtime_ns if path.exists() else 0  # a damaged file is deleted, and made again
+    return call.dashboard.cache.soon(("explore", str(path), made_ns), opened, within_s=WAIT_S)
 
 
 def _expect_known(forms: Sequence[Form], wanted: Mapping[str, str]) -> None:
