@@ -1,4 +1,4 @@
-"""Visits of every page of a dashboard: which there are, what a real browser finds on them, and where forms post to.
+"""Visits of every page of a dashboard: which there are, and what a real browser finds on them.
 
 Pages are found by their plug-ins and by the links of others, so that new ones need no change here.
 """
@@ -55,37 +55,27 @@ def actions() -> list[Action]:
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """What a view of a model (empty if it is of none) answers with: its address, and where the forms of a page post to.
-
-    A download, a stream of events or a redirect is not a page.
-    """
+    """What a view of a model (empty if it is of none) answers with; a download, stream or redirect is not a page."""
 
     view: str
     model: str
     address: str
     is_page: bool
-    posts_to: tuple[str, ...]
 
 
-class _Addresses(HTMLParser):
-    """The addresses of the links of a page, and of its posting forms with a button that sends them."""
+class _Links(HTMLParser):
+    """The addresses of the links of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
-        self.forms: list[str] = []
-        self._form = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the address of a link, or of the form of a button."""
-        named = dict(attrs)
-        if tag == "a" and (address := named.get("href")) and not urlsplit(address).netloc:
+        """Keep the address of a link."""
+        address = dict(attrs).get("href") if tag == "a" else None
+        if address and not urlsplit(address).netloc:
             self.links.append(address)
-        if tag == "form":
-            self._form = (named.get("action") or "") if named.get("method") == "post" else ""
-        if tag == "button" and named.get("type", "submit") == "submit" and self._form:
-            self.forms.append(self._form)
 
 
 def crawl(get: Callable[[str], Answer], models: Iterable[str]) -> list[Visited]:
@@ -109,10 +99,9 @@ def crawl(get: Callable[[str], Answer], models: Iterable[str]) -> list[Visited]:
         limit = 500 if address in starts else 400  # what a view needs may be absent, but no link leads nowhere
         assert answer.status < limit, (address, answer.status, answer.words)
         is_page = answer.status == 200 and answer.headers.get("content-type", "").startswith("text/html")
-        addresses = _Addresses(answer.text if is_page else "")
-        forms = tuple(urlsplit(urljoin(address, form)).path for form in addresses.forms)
-        found[of] = Visited(*of, address, is_page, forms)
-        waiting += [urljoin(address, one).partition("#")[0] for one in addresses.links]
+        found[of] = Visited(*of, address, is_page)
+        links = _Links(answer.text if is_page else "").links
+        waiting += [urljoin(address, one).partition("#")[0] for one in links]
     return list(found.values())
 
 
@@ -163,13 +152,6 @@ class Opened:
             if visible:
                 seen.add(element)  # a field of a date has several stops, one of them a button of the browser
         return focused - seen
-
-
-def unsent_actions(pages: Iterable[Visited]) -> list[str]:
-    """Return the paths of the actions that no page has a form for, which a browser without scripts can send."""
-    posted = {path for page in pages for path in page.posts_to}
-    known = {action.path: compile_path(action.path)[0] for action in actions()}
-    return sorted(path for path, form in known.items() if not any(map(form.match, posted)))
 
 
 def main(folder: str) -> None:

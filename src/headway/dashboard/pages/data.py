@@ -133,7 +133,8 @@ def _decide(call: Call) -> Reply:
 def _import_aside(call: Call) -> Reply:
     reason = call.reason()
     done, failed = call.dashboard.workers.call("data.import_aside", call.project.config)
-    outcome = f"{done:,} batches are in the log" + (f", {failed:,} cannot be read or written" if failed else "")
+    written = "1 batch is" if done == 1 else f"{done:,} batches are"
+    outcome = f"{written} in the log" + (f", {failed:,} cannot be read or written" if failed else "")
     call.save_action("quarantine.imported", reason=reason, outcome=outcome)
     return Redirect(path=link(QUARANTINE, model=call.project.name), message=f"{outcome}.")
 
