@@ -103,6 +103,7 @@ ALLOWED = {
     "sqlalchemy": ("storage/state/",),
     "threadpoolctl": ("engines/sklearn.py",),
     "tokenizers": ("optimization/importers/_huggingface.py",),
+    "sqlglot": ("features/_sqlglot.py",),
     "torch": ("engines/torch.py",),
     "uvloop": ("serving/",),
     "vl_convert": ("reporting/",),
