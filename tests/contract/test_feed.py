@@ -41,7 +41,7 @@ def test_an_address_that_is_none_is_refused(name):
 def test_a_password_is_read_from_the_environment_or_a_file(tmp_path, monkeypatch):
     file = tmp_path / "password"
     monkeypatch.setenv("HEADWAY_STORE_FEED_PASSWORD_FILE", str(file))
-    with pytest.raises(ConfigError, match="the password of the feed cannot be read: No such file"):
+    with pytest.raises(ConfigError, match="the password of the store for feed cannot be read: No such file"):
         load_feed("redis")("redis://127.0.0.1:1/0")
     file.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="it is not UTF-8"):
@@ -104,7 +104,7 @@ def test_a_server_that_was_away_is_reached_again_and_the_waiting_look_again(open
     server.stop()
     calls = lambda: feed.wait(WAIT_S), feed.announce, lambda: feed.spend({"a": 1}), lambda: feed.add("a", [1], keep_s=1)
     for call in calls:
-        with pytest.raises(StoreUnavailable, match="the feed does not answer"):
+        with pytest.raises(StoreUnavailable, match="the store for feed does not answer"):
             call()
     server.start()
     assert feed.wait(0) is True and not feed.wait(0)

@@ -95,7 +95,7 @@ ALLOWED = {
     "duckdb": ("data/sources/duckdb.py",),
     "psycopg": ("data/sources/postgresql.py", "storage/state/postgresql.py"),
     "ray": ("batch/_ray.py",),
-    "redis": ("storage/feed/redis.py",),
+    "redis": ("storage/_redis.py", "storage/feed/redis.py"),
     "rich": ("cli/", "reporting/", "api/"),
     "safetensors": ("optimization/importers/_huggingface.py",),
     "sklearn": ("engines/sklearn.py", "engines/estimators/", "optimization/transforms/family.py"),

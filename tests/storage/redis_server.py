@@ -9,26 +9,28 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 PASSWORD = "s3cr@t"
 _PATIENCE_S = 20.0
 
 
-def program() -> str:
-    """Return the path of the server; the test fails without it, since it needs a real one."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    assert found, "no Redis on this machine\n  try: apt-get install redis-server"
+def path_of(program: str) -> str:
+    """Return the path of a server; the test fails without it, since it needs a real one."""
+    found = shutil.which(program)
+    assert found, f"no {program} on this machine\n  try: apt-get install {program}"
     return found
 
 
 class RedisServer:
     """A server in memory that knows one password."""
 
-    def __init__(self, folder: str, port: int) -> None:
+    def __init__(self, program: str, folder: str, port: int) -> None:
+        self.folder = Path(folder)
         self.address = f"redis://127.0.0.1:{port}/0"
         self._port = port
-        self._command = [program(), "--port", str(port), "--bind", "127.0.0.1", "--requirepass", PASSWORD]
-        self._command += ["--save", "", "--appendonly", "no", "--dir", folder]
+        self._command = [path_of(program), "--port", str(port), "--bind", "127.0.0.1", "--requirepass", PASSWORD]
+        self._command += ["--save", "", "--appendonly", "no", "--dir", folder, "--rdbcompression", "no"]
         self.start()
 
     def start(self) -> None:
@@ -50,13 +52,13 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
-    """Run a server."""
+def redis_server(program: str = "redis-server") -> Iterator[RedisServer]:
+    """Run a server of Redis, or of Valkey (`valkey-server`)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="headway-redis-") as folder:
-        server = RedisServer(folder, port)
+        server = RedisServer(program, folder, port)
         try:
             yield server
         finally:

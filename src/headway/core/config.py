@@ -49,7 +49,7 @@ from headway.core.sections import (
 FILE = "headway.toml"
 _ALERT, _ALERT_RULES = "alert", "alert.rules"
 SECRET_VARIABLES = re.compile(
-    r"HEADWAY_STORE_FEED_PASSWORD(_FILE)?"
+    r"HEADWAY_STORE_(FEED|ONLINE)_PASSWORD(_FILE)?"
     r"|HEADWAY_ALERT_[A-Z0-9_]+_(URL|TOKEN|PASSWORD)(_FILE)?"
 )
 """Variables with secrets, which have no setting: a secret is never written in a file or a flag."""

@@ -395,6 +395,91 @@ class Feed(Protocol):
         ...
 
 
+class OnlineStore(Protocol):
+    """The newest row of each entity of feature views: a table per version of a view, and a row of numbers per key.
+
+    A method that does not reach a server raises StoreUnavailable, and the next call tries again. Threads may share it.
+    """
+
+    def __init__(self, address: Path | str) -> None:
+        """Open the tables in a folder, created by the first `write`, or take a URL of the plug-in's scheme."""
+        ...
+
+    def read(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[Floats, Ints]]:
+        """Look up the keys of each table, in one round trip for all tables.
+
+        Returns for each table the values, float64 (n, d), NaN for unknown keys, and the event times in microseconds
+        since 1970, int64 (n,), -1 for unknown keys. Raises StoreError for a table that does not exist.
+        """
+        ...
+
+    def write(
+        self,
+        table: str,
+        keys: Sequence[str],
+        values: Floats,
+        event_us: Ints,
+        *,
+        staged: bool = False,
+        progress: bytes | None = None,
+    ) -> int:
+        """Store a batch of at most 10,000 rows whole or not at all, and create the table; return how many were stored.
+
+        A row that is older than the stored one of its key is left out, an equally old one replaces it. With `staged`,
+        the rows go to the table that `publish` puts in place of this one; other rows go to both while there is one.
+        `progress` is saved in the same step, and says how far the writer is.
+
+        Raises DataError for a key that cannot be stored, and for another number of columns than the table has.
+        """
+        ...
+
+    def progress(self, table: str, *, staged: bool = False) -> bytes:
+        """Return the last `progress` of a table, or of its staged one; empty for none."""
+        ...
+
+    def publish(self, table: str) -> None:
+        """Put the staged table in place of a table, in one step; raises StoreError if there is none."""
+        ...
+
+    def discard_staged(self, table: str) -> None:
+        """Delete the staged table, if there is one."""
+        ...
+
+    def tables(self) -> dict[str, int]:
+        """Return the number of columns of each table."""
+        ...
+
+    def scan(self, table: str) -> Iterator[tuple[list[str], Floats, Ints]]:
+        """Yield all rows of a table in batches, as `read` returns them; none if it does not exist.
+
+        Rows that are written meanwhile may be left out, and a row may come twice.
+        """
+        ...
+
+    def delete(self, table: str, keys: Sequence[str]) -> int:
+        """Delete the rows of keys, also staged, and these strings of the vocabulary; return the number of rows.
+
+        No byte of them is left in the store.
+        """
+        ...
+
+    def drop(self, table: str) -> None:
+        """Delete a table with its vocabulary, if it exists."""
+        ...
+
+    def codes(self, table: str, feature: str, strings: Sequence[str]) -> Ints:
+        """Return the code of each string in the vocabulary of a feature, to which new strings are appended."""
+        ...
+
+    def strings(self, table: str, feature: str, codes: Sequence[int]) -> list[str | None]:
+        """Return the string of each code; None for a code that is unknown or was erased."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections; the next call opens them again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceColumn:
     """A slice column: `codes` int64 of shape (n,) index into `values`."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the contracts bring libraries that `headway --help` does wi
     from importlib.metadata import EntryPoint, EntryPoints
 
     from headway.core.batch import Format
-    from headway.core.contracts import Blobs, Engine, Feed, State
+    from headway.core.contracts import Blobs, Engine, Feed, OnlineStore, State
 
 FORMER_KINDS = {"metric": "probe"}
 """Kinds whose entry points an older package may still declare under another name."""
@@ -231,6 +231,12 @@ def load_feed(name: str) -> type[Feed]:
     """Return the class of a change feed, which opens an address; raises PluginError if its library is absent."""
     feed: type[Feed] = load("feed", name)
     return feed
+
+
+def load_online_store(name: str) -> type[OnlineStore]:
+    """Return the class of an online store, which opens a folder or an address."""
+    store: type[OnlineStore] = load("online_store", name)
+    return store
 
 
 def load(kind: str, name: str) -> Any:

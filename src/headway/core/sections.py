@@ -141,6 +141,7 @@ class StoreSection(Record, frozen=True, kw_only=True):
         "blobs": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a file of AWS credentials",
         "logs": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a file of AWS credentials",
         "feed": "HEADWAY_STORE_FEED_PASSWORD, or HEADWAY_STORE_FEED_PASSWORD_FILE",
+        "online": "HEADWAY_STORE_ONLINE_PASSWORD, or HEADWAY_STORE_ONLINE_PASSWORD_FILE",
     }
 
     state: Annotated[
@@ -158,7 +159,13 @@ class StoreSection(Record, frozen=True, kw_only=True):
     ] = ""
     feed: Annotated[
         str,
-        about("Change feed, online features and rate limits, all rebuildable: redis://HOST:PORT/DB; empty: none."),
+        about("Change feed and rate limits over all servers, all rebuildable: redis://HOST:PORT/DB; empty: none."),
+    ] = ""
+    online: Annotated[
+        str,
+        about(
+            "Online features, in Redis or Valkey: redis://HOST:PORT/DB; empty: SQLite in the folder of [project] state."
+        ),
     ] = ""
 
 

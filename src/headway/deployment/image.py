@@ -141,7 +141,8 @@ def write_image(
 
 def store_extras(store: StoreSection) -> list[str]:
     """Return the extras that a server needs for the stores of a project."""
-    schemes = {address.partition("://")[0] for address in (store.state, store.blobs, store.logs, store.feed)}
+    addresses = (store.state, store.blobs, store.logs, store.feed, store.online)
+    schemes = {address.partition("://")[0] for address in addresses}
     return sorted({extra for scheme, extra in _CLIENTS.items() if scheme in schemes})
 
 

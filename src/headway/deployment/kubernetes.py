@@ -359,7 +359,8 @@ def _store_ports(workload: Workload) -> list[int]:
     endpoint, store = urlsplit(workload.s3_endpoint), workload.store
     s3 = endpoint.port or (80 if endpoint.scheme == "http" else 443)
     usual = {"postgresql": 5432, "s3": s3, "redis": 6379, "rediss": 6379}
-    addresses = [urlsplit(address) for address in (store.state, store.blobs, store.logs, store.feed) if address]
+    used = (store.state, store.blobs, store.logs, store.feed, store.online)
+    addresses = [urlsplit(address) for address in used if address]
     return sorted({address.port or usual.get(address.scheme, 443) for address in addresses})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from headway.serving.protocol.open_inference import RequestLimits, RequestReader
 from headway.serving.routing.online_features import OnlineFeatures
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Engine, Floats
+    from headway.core.contracts import Engine, Floats, OnlineStore
 
 VERSION_DIGITS = 12
 _LIMITS = RequestLimits()
@@ -93,7 +92,7 @@ def version_of(digest: str) -> str:
     return str(int(digest.removeprefix("sha256:")[:VERSION_DIGITS], 16))
 
 
-def load_model(bundle: Bundle, online: Path = Path(), *, limits: RequestLimits = _LIMITS) -> LoadedModel:
+def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: RequestLimits = _LIMITS) -> LoadedModel:
     """Open a verified release and run its self-test.
 
     Parameters
@@ -101,7 +100,7 @@ def load_model(bundle: Bundle, online: Path = Path(), *, limits: RequestLimits =
     bundle
         The verified release and its files.
     online
-        Folder of the online tables of its feature views.
+        Online store of its feature views; a release without views needs none.
     limits
         Limits inside a request.
 

@@ -11,10 +11,9 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from headway.core.contracts import Signed
+from headway.core.contracts import OnlineStore, Signed
 from headway.core.errors import HeadwayError, Refused, StoreUnavailable
 from headway.core.record import read
 from headway.core.release import PointerUpdate, TrafficAssignment
@@ -56,7 +55,7 @@ class RegistryWatcher:
         self,
         register: ModelRegistry,
         *,
-        online: Path,
+        online: OnlineStore | None,
         on_change: Callable[[TrafficSplit], None],
         refused: MutableMapping[str, bool],
         health: StoreHealth | None = None,

@@ -13,14 +13,15 @@ from urllib.parse import unquote, urlsplit
 
 from headway.core import plugins
 from headway.core.config import Config, expect_no_password
-from headway.core.contracts import Blobs, Feed, SharedReleases, State
+from headway.core.contracts import Blobs, Feed, OnlineStore, SharedReleases, State
 from headway.core.errors import ConfigError
+from headway.storage import traffic
 
 if TYPE_CHECKING:
     from headway.storage._shared_logs import SharedLogs
 
 _FOLDER = "the folder of [project] state"
-_DEFAULTS = {"state": _FOLDER, "blobs": _FOLDER, "logs": _FOLDER, "feed": "no feed"}
+_DEFAULTS = {"state": _FOLDER, "blobs": _FOLDER, "logs": _FOLDER, "feed": "no feed", "online": _FOLDER}
 
 
 def open_state(config: Config) -> State:
@@ -56,6 +57,14 @@ def open_feed(config: Config) -> Feed | None:
     """Open the change feed of a project; None without an address. It connects with its first call."""
     address = config.store.feed
     return plugins.load_feed(plugin_of("feed", address, role="feed"))(address) if address else None
+
+
+def open_online(config: Config) -> OnlineStore:
+    """Open the online store of a project, which connects with its first call."""
+    address = config.store.online
+    if not address:
+        return plugins.load_online_store("sqlite")(traffic.online_folder(config.state))
+    return plugins.load_online_store(plugin_of("online_store", address, role="online"))(address)
 
 
 class LateState:

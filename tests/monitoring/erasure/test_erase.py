@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.data.personal.policy import load_hash_key
-from headway.features.online import OnlineTable
+from headway.features.online.sqlite import SqliteOnlineStore
 from headway.monitoring.erasure import files
 from headway.monitoring.erasure.erase import ErasureRequest, erase, load_erasures
 from headway.monitoring.prediction_log import LabelReader, read_predictions
@@ -50,11 +51,11 @@ class World(Served):
         for _ in range(3):
             traffic.save_labels(self.state, "flights", [traffic.Label(SECRET, 1.0)], who="ann")
         traffic.save_labels(self.state, "flights", [traffic.Label(key, 0.0) for key in self.others], who="ann")
-        table = OnlineTable(traffic.online_folder(self.state), "history")
+        online = SqliteOnlineStore(traffic.online_folder(self.state))
         for at in range(5):  # each leaves the row before it in a free part of a page
             keys = [SECRET, *(f"k{number}" for number in range(300))]
-            table.put(keys, np.full((301, 3), float(at)), np.full(301, at))
-        table.close()
+            online.write("history", keys, np.full((301, 3), float(at)), np.full(301, at))
+        online.close()
 
     def plant(self, path: Path, key: str) -> None:
         """Give every third row of a segment this key."""
@@ -95,9 +96,8 @@ def test_no_byte_of_a_key_remains_in_any_file_and_no_other_key_loses_a_row(world
     assert found.is_complete and found.residuals == ()
     labels = LabelReader(world.state, "flights").read()
     assert sorted(labels["key"]) == sorted(world.others)
-    table = OnlineTable(traffic.online_folder(world.state), "history")
-    values, at = table.get([SECRET, "k3"])
-    table.close()
+    with closing(SqliteOnlineStore(traffic.online_folder(world.state))) as online:
+        ((values, at),) = online.read([("history", [SECRET, "k3"])])
     assert at.tolist() == [-1, 4] and values[1].tolist() == [4.0] * 3
 
 

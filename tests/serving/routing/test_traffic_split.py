@@ -17,7 +17,7 @@ from tests.serving.plain_client import ask
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError, Refused, StoreError
 from headway.core.feature_view import FeatureView
-from headway.features.online import OnlineTable
+from headway.features.online.sqlite import SqliteOnlineStore
 from headway.registry.key_assignment import assign_key
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import load_model
@@ -150,16 +150,16 @@ def test_calls_decoded_for_a_replaced_release_are_answered_by_it_only(tmp_path):
 @pytest.fixture
 def viewed(tmp_path):
     """Return models whose column c is looked up in the tables `right` and `wrong`."""
-    tables = [OnlineTable(tmp_path, name) for name in ("right", "wrong")]
-    for table, value in zip(tables, (3.0, 30.0), strict=True):
-        table.put(["anna"], np.array([[value]]), np.array([5]))
-        table.close()
+    online = SqliteOnlineStore(tmp_path)
+    for table, value in (("right", 3.0), ("wrong", 30.0)):
+        online.write(table, ["anna"], np.array([[value]]), np.array([5]))
 
     def opened(table: str, columns=("c",), **fields):
         made = release(**fields)
-        return load_model(bundle(replace(made, views=(FeatureView(name="v", table=table, columns=columns),))), tmp_path)
+        return load_model(bundle(replace(made, views=(FeatureView(name="v", table=table, columns=columns),))), online)
 
-    return opened
+    yield opened
+    online.close()
 
 
 def test_each_release_reads_the_same_request_with_its_own_view(tmp_path, viewed):

@@ -20,7 +20,7 @@ from tests.serving.flushed_log import log_writer
 
 from headway.core.errors import StoreError
 from headway.core.sections import ServeSection
-from headway.features.online import NEVER_US
+from headway.features.online_rows import NEVER_US
 from headway.monitoring.prediction_log import LOG_COLUMNS, LostSpan, LostSpans, SegmentReader, read_predictions
 from headway.serving.loading import LoadedModel
 from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry, PredictionLog, decode_entries, decode_entry

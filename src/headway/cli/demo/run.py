@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
@@ -32,7 +32,7 @@ from headway.core.variant import Step
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
-from headway.features.online import OnlineTable
+from headway.features.online_rows import MAX_BATCH
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout
 from headway.registry.project import Project, open_project
@@ -49,7 +49,7 @@ from headway.reporting.read_report_data import (
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData, Stage, Stamp
 from headway.reporting.text import terminal
 from headway.serving.client import Client
-from headway.storage import traffic
+from headway.storage.addresses import open_online
 
 FILES = ("headway.toml", "flights.py", "train.py")
 HERE = Path(__file__).parent
@@ -315,9 +315,11 @@ def fill_feed(project: Project, table: pl.DataFrame, wrong: pl.DataFrame) -> Non
     """Fill the feed: correct for the first flights, in UTC after `SOUND_REQUESTS`."""
     right = pl.concat([table.head(SOUND_REQUESTS), wrong.slice(SOUND_REQUESTS)])
     values = right.select(VIEW.columns).cast(pl.Float64).to_numpy()
-    feed = OnlineTable(traffic.online_folder(project.config.state), VIEW.table)
-    feed.put(keys_of(table), np.ascontiguousarray(values), np.full(len(table), time.time_ns() // 1000))
-    feed.close()
+    keys, at_us = keys_of(table), np.full(len(table), time.time_ns() // 1000)
+    with closing(open_online(project.config)) as online:
+        for start in range(0, len(keys), MAX_BATCH):
+            part = slice(start, start + MAX_BATCH)
+            online.write(VIEW.online_table, keys[part], values[part], at_us[part])
 
 
 def keys_of(table: pl.DataFrame) -> list[str]:

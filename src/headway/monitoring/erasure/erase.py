@@ -420,7 +420,7 @@ def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual 
 def _is_value(path: Path, keys: Sequence[str]) -> bool:
     """Return whether a key is a complete value in a file, and not a part of others, or two adjacent ones."""
     if path.suffix != segments.SUFFIX:
-        return files.count_in_table(path.with_name(path.name.partition(".")[0] + ".sqlite"), keys) > 0
+        return files.count_in_table(path.with_name(path.name.partition(".sqlite")[0] + ".sqlite"), keys) > 0
     table = files.read_segment(path)
     texts = [] if table is None else table.select(pl.col(pl.String)).get_columns()
     return any(column.is_in(keys).any() for column in texts)

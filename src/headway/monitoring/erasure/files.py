@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -18,10 +19,12 @@ import polars as pl
 
 from headway.core.errors import StoreError
 from headway.core.record import Record
-from headway.features.online import OnlineTable, online_tables
+from headway.features.online.sqlite import SqliteOnlineStore
+from headway.features.online_rows import entity_values
 from headway.storage import atomic, segments, traffic
 
 if TYPE_CHECKING:
+    from headway.core.contracts import OnlineStore
     from headway.storage.segments import Column
 
 KEY = "key"
@@ -61,11 +64,10 @@ def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]
         n_rows = count_quarantined(path, target.keys) if target.keys else count_if_expired(path, target.before_ns)
         if n_rows or (n_rows is not None and not target.keys):
             yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), n_rows)
-    for name in online_tables(traffic.online_folder(state)) if target.keys else []:
-        path = traffic.online_folder(state) / f"{name}.sqlite"
+    for path in sorted(traffic.online_folder(state).glob("*.sqlite")) if target.keys else []:
         journal = path.with_name(f"{path.name}-wal")
         if count_occurrences(path, target.keys) or count_occurrences(journal, target.keys):
-            yield _affected(state, path, f"online/{name}", count_in_table(path, target.keys))
+            yield _affected(state, path, f"online/{path.stem}", count_in_table(path, target.keys))
 
 
 def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
@@ -74,11 +76,8 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
     if file.location.startswith(f"{traffic.QUARANTINE}/"):
         erase_quarantined(path, target.keys)
     elif file.location.startswith("online/"):
-        online = OnlineTable(path.parent, path.stem)
-        try:
-            online.delete(target.keys)
-        finally:
-            online.close()
+        with closing(SqliteOnlineStore(path.parent)) as store:
+            store.delete(path.stem, [*target.keys, *online_keys(store, path.stem, target.keys)])
     elif is_expired(path, target) or path.parent.name == traffic.ASIDE:
         path.unlink(missing_ok=True)
         atomic.sync(path.parent)
@@ -127,12 +126,20 @@ def count_in(content: bytes | mmap.mmap, keys: Sequence[str], *, alone: bool = F
 
 
 def count_in_table(path: Path, keys: Sequence[str]) -> int:
-    """Count the keys that have a row in an online table."""
-    table = OnlineTable(path.parent, path.stem)
-    try:
-        return int((table.get(keys)[1] >= 0).sum())
-    finally:
-        table.close()
+    """Count the rows of an online table whose entity is one of these keys, or has one of them among its values."""
+    with closing(SqliteOnlineStore(path.parent)) as store:
+        return len(online_keys(store, path.stem, keys))
+
+
+def online_keys(store: OnlineStore, table: str, keys: Sequence[str]) -> list[str]:
+    """Return the keys of a table that are one of these, or of an entity of several values with one of these."""
+    wanted = set(keys)
+    return [
+        key
+        for found, _, _ in store.scan(table)
+        for key in found
+        if key in wanted or not wanted.isdisjoint(entity_values(key))
+    ]
 
 
 def file_digest(path: Path) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.errors import Refused
+from headway.core.errors import Refused, StoreError
 from headway.core.feature_view import FeatureView
 from headway.core.variant import Signature
-from headway.features.online import OnlineTable
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Floats, Ints
+    from headway.core.contracts import Floats, Ints, OnlineStore
 
 
 class OnlineFeatures:
@@ -25,8 +23,8 @@ class OnlineFeatures:
     request brings itself: without views, the whole signature of the model.
     """
 
-    def __init__(self, signature: Signature, views: Sequence[FeatureView], folder: Path) -> None:
-        """Open the online tables in a folder.
+    def __init__(self, signature: Signature, views: Sequence[FeatureView], store: OnlineStore | None) -> None:
+        """Take the online store, and expect the tables of the views in it.
 
         Raises
         ------
@@ -34,6 +32,8 @@ class OnlineFeatures:
             If a view has a column that the model does not read, or that another view has too.
         StoreError
             If a table is missing.
+        StoreUnavailable
+            If the store does not answer.
         """
         names = list(signature.names)
         self.names = tuple(view.name for view in views)
@@ -43,11 +43,17 @@ class OnlineFeatures:
         self.request = replace(signature, inputs=inputs)
         self._width = len(names)
         self._request_columns = [names.index(name) for name in self.request.names]
-        self._tables = [
-            (OnlineTable(folder, view.table), [names.index(column) for column in view.columns]) for view in views
-        ]
-        for (table, columns), view in zip(self._tables, views, strict=True):
-            _require_width(view, table.get([])[0].shape[1], len(columns))
+        self._store = store
+        self._tables = [(view.online_table, [names.index(column) for column in view.columns]) for view in views]
+        if not views:
+            return
+        if store is None:
+            raise StoreError(
+                f"view '{views[0].name}' needs an online store", hint="serve the release with headway serve"
+            )
+        found = store.read([(table, ()) for table, _ in self._tables])
+        for (_, columns), (values, _), view in zip(self._tables, found, views, strict=True):
+            _require_width(view, values.shape[1], len(columns))
 
     def get_online_features(self, rows: Floats, keys: Sequence[str]) -> tuple[Floats, tuple[Ints, ...]]:
         """Look up the features of requests by key.
@@ -68,17 +74,17 @@ class OnlineFeatures:
         """
         complete = np.empty((len(rows), self._width))
         complete[:, self._request_columns] = rows
-        written = []
-        for table, columns in self._tables:
-            values, times_us = table.get(keys)
+        if self._store is None or not self._tables:
+            return complete, ()
+        found = self._store.read([(table, keys) for table, _ in self._tables])
+        for (_, columns), (values, _) in zip(self._tables, found, strict=True):
             complete[:, columns] = values
-            written.append(times_us)
-        return complete, tuple(written)
+        return complete, tuple(times_us for _, times_us in found)
 
 
 def _require_width(view: FeatureView, found: int, expected: int) -> None:
     if found != expected:
-        raise Refused(f"view '{view.name}' has {expected} columns, its table '{view.table}' has {found}")
+        raise Refused(f"view '{view.name}' has {expected} columns, its table '{view.online_table}' has {found}")
 
 
 def _require_valid_columns(views: Sequence[FeatureView], names: Sequence[str]) -> None:

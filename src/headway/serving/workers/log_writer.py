@@ -24,7 +24,7 @@ import numpy as np
 
 from headway.core.config import Config, parse_age
 from headway.core.errors import StoreError
-from headway.features.online import NEVER_US
+from headway.features.online_rows import NEVER_US
 from headway.serving.telemetry.logs import Throttle
 from headway.serving.telemetry.prediction_log import (
     DISK_BYTES,

@@ -48,10 +48,10 @@ from headway.serving.workers.channel import (
     WorkerReady,
 )
 from headway.serving.workers.shared_memory import SharedDocument
-from headway.storage import traffic
+from headway.storage.addresses import open_online
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Feed, Ints
+    from headway.core.contracts import Feed, Ints, OnlineStore
 
 _OWN_FILES = 512
 _NO_RELEASE = "sha256:" + 64 * "0"
@@ -80,18 +80,22 @@ def run_worker(settings: WorkerConfig, channel: Channel) -> None:
     allow_files(settings.config.serve.max_connections + _OWN_FILES)
     try:
         register = ModelRegistry.of_server(settings.config)
-        with closing(register.state), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            models = _load_models(settings, register)
+        online = open_online(settings.config)
+        with (
+            closing(register.state),
+            closing(online),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            models = _load_models(settings, register, online)
             gc.collect()
             gc.freeze()  # the models stay, so no later collection needs to visit them
-            runner.run(_serve(settings, channel, register, models))
+            runner.run(_serve(settings, channel, register, online, models))
     except HeadwayError as error:
         channel.send(StartupFailed(RemoteError.of(error)))
 
 
-def _load_models(settings: WorkerConfig, register: ModelRegistry) -> dict[str, LoadedModel]:
+def _load_models(settings: WorkerConfig, register: ModelRegistry, online: OnlineStore) -> dict[str, LoadedModel]:
     """Load the deployed releases by address."""
-    online = traffic.online_folder(settings.config.state)
     references = {
         address: address if digest is None else f"{address.partition('@')[0]}@{digest}"
         for address, digest in settings.deployed.items()
@@ -115,7 +119,11 @@ def _resolve(register: ModelRegistry, address: str, reference: str) -> Bundle:
 
 
 async def _serve(
-    settings: WorkerConfig, channel: Channel, register: ModelRegistry, models: Mapping[str, LoadedModel]
+    settings: WorkerConfig,
+    channel: Channel,
+    register: ModelRegistry,
+    online: OnlineStore,
+    models: Mapping[str, LoadedModel],
 ) -> None:
     loop, stopping, config = asyncio.get_running_loop(), asyncio.Event(), settings.config.serve
     soon, plane = loop.call_soon_threadsafe, _data_plane(settings, models)
@@ -149,7 +157,9 @@ async def _serve(
             follow_keys()
             models_found.poll()
 
-        watcher = stack.enter_context(_watching(settings, channel, register, plane, health, on_poll=on_poll))
+        watcher = stack.enter_context(
+            _watching(settings, channel, register, plane, health, online=online, on_poll=on_poll)
+        )
         watcher.start(models)
         if register.shared:
             ask = partial(register.shared.load_release, "probe", _NO_RELEASE)
@@ -238,6 +248,7 @@ def _watching(
     plane: DataPlane,
     health: StoreHealth,
     *,
+    online: OnlineStore,
     on_poll: Callable[[], object],
 ) -> Iterator[RegistryWatcher]:
     """Watch the registry; each new split is set on the loop, so that all of a release changes at once."""
@@ -247,7 +258,7 @@ def _watching(
         loop.call_soon_threadsafe(plane.set_split, split)
         channel.send(ModelLoaded(addresses[split.live.name], split.live.digest))
 
-    online, store = traffic.online_folder(settings.config.state), settings.config.store
+    store = settings.config.store
     poll_s = POLL_S if not store.state else FED_POLL_S if store.feed else REMOTE_POLL_S
     watcher = RegistryWatcher(
         register,

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from headway.core.errors import ConfigError, StoreUnavailable
-from headway.core.sections import without_password
+from headway.core.errors import StoreUnavailable
+from headway.storage._redis import TIMEOUT_S, connect, reported_errors
 
 ADDRESS = "redis://HOST:PORT/DB"
 CHANNEL = "headway:pointers"
-TIMEOUT_S = 2.0
-PASSWORD = "HEADWAY_STORE_FEED_PASSWORD"
 _LIMIT, _SUM = "headway:limit:", "headway:sum:"
 _PING_S = 5
 # The generic cell rate algorithm over all servers, by the clock of Redis: for each key the time, in microseconds, at
@@ -43,18 +37,8 @@ class Redis:
     """
 
     def __init__(self, address: str) -> None:
-        self._where = without_password(address)
-        try:
-            self._client: Any = redis.Redis.from_url(
-                address,
-                password=read_password(os.environ),
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                health_check_interval=_PING_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError as error:
-            raise ConfigError(f"{self._where!r} is not an address", where="[store] feed", hint=ADDRESS) from error
+        self._address = address
+        self._client = connect(address, role="feed", ping_s=_PING_S)
         self._hints: Any = None
         self._spend = self._client.register_script(_SPEND)
 
@@ -102,36 +86,17 @@ class Redis:
     def _errors(self) -> Iterator[None]:
         """Raise StoreUnavailable for errors of the server or the connection; the next call connects again."""
         try:
-            yield
-        except (redis.RedisError, OSError) as error:
+            with reported_errors(self._address, role="feed"):
+                yield
+        except StoreUnavailable:
             self._unsubscribe()
-            raise StoreUnavailable(
-                f"the feed does not answer: {error}",
-                role="feed",
-                where=self._where,
-                hint=f"check [store] feed, and the password in {PASSWORD}",
-            ) from error
+            raise
 
     def _unsubscribe(self) -> None:
         hints, self._hints = self._hints, None
         if hints is not None:
             with suppress(redis.RedisError, OSError):
                 hints.close()
-
-
-def read_password(environment: Mapping[str, str]) -> str | None:
-    """Return the password of the feed from a variable, or from the file that another names; None without both."""
-    file = environment.get(f"{PASSWORD}_FILE")
-    if not file:
-        return environment.get(PASSWORD) or None
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the password of the feed cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
-            where=file,
-            hint=f"name a file that this user can read in {PASSWORD}_FILE",
-        ) from error
 
 
 plugin = Redis

@@ -1,0 +1,3 @@
+"""Online stores of feature views, one file each."""
+
+KIND = "online_store"
