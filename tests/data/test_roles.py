@@ -8,6 +8,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import DataSection
+from headway.data.provenance.fingerprint import canonical_column
 from headway.data.roles import apply_roles, check_roles, known_line, parse_roles
 
 
@@ -29,6 +30,13 @@ def test_an_unknown_time_of_a_column_is_an_error():
     with pytest.raises(DataError, match="'outcom' is") as caught:
         check_roles(small().table, small(known={"hour": "outcom"}).roles, name="small")
     assert caught.value.hint.startswith('hour = "outcome"')
+
+
+def test_a_name_with_a_nul_character_is_an_error_and_not_the_end_of_the_process():
+    table = small().table.with_columns(pl.lit(1).alias("a\0b"))
+    with pytest.raises(DataError, match=r"column 'a\\x00b' has a NUL character"):
+        check_roles(table, small().roles, name="small")
+    assert canonical_column(table["a\0b"]).name == "a\0b"
 
 
 def test_an_unknown_task_is_an_error_with_the_nearest():

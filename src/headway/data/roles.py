@@ -98,9 +98,14 @@ def add_derived_group(table: pl.DataFrame, section: DataSection) -> pl.DataFrame
 
 
 def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
-    """Raise DataError if the table has no rows, or lacks a column that a role names."""
+    """Raise DataError if the table has no rows, lacks a column that a role names, or has a name with a NUL character."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, hint="[data] source, or its query")
+    unsafe = next((column for column in table.columns if "\0" in column), None)
+    if unsafe is not None:  # polars ends the process where it hands such a name on
+        raise DataError(
+            f"the name of the column {unsafe!r} has a NUL character", where=name, hint="rename it in the source"
+        )
     alone = (roles.target, roles.time, roles.groups, roles.query_id, roles.sample_weight)
     declared = [*alone, *roles.slices, *roles.sensitive_features, *roles.known, *roles.ignore]
     missing = [column for column in declared if column and column not in table.columns]

@@ -122,8 +122,8 @@ def _as_texts(column: pl.Series) -> pl.Series:
 
 
 def _arrow_buffers(column: pl.Series, dtype: Any) -> tuple[NDArray[Any], Bools | None]:
-    """Return the values of a column without a copy, and a mask of nulls."""
-    array = nanoarrow.c_array(next(iter(nanoarrow.c_array_stream(column.rechunk()))))
+    """Return the values of a column without a copy, and a mask of nulls; its name stays here."""
+    array = nanoarrow.c_array(next(iter(nanoarrow.c_array_stream(column.rechunk().alias("")))))
     begin, end, view = array.offset, array.offset + len(column), array.view()
     width = 2 if column.dtype == pl.String else 1
     values = np.frombuffer(view.buffer(1), dtype=dtype)[width * begin : width * end]
