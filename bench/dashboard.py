@@ -1,4 +1,4 @@
-"""Benchmark the dashboard: time to the first paint, bytes of a page, memory, accessibility, forms, rollback, Explore.
+"""Benchmark the dashboard: first paint, bytes of a page, memory, accessibility, forms, attacks, rollback, Explore.
 
 The store `large` has 10,000 releases, 1,000 searches and 5 million log rows. The store `flights` is that of `headway
 demo`: the folder in HEADWAY_BENCH_FLIGHTS, or one that is made once. Pages are opened in a real headless Chromium by a
@@ -27,19 +27,21 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, BrowserContext, Error
 from tests.browser import open_browser
-from tests.dashboard import acts, visits
-from tests.dashboard.people import Answer
+from tests.dashboard import acts, lived_in, visits
+from tests.dashboard.people import Answer, running_dashboard
 
 import cache as environments
+import dashboard_attacks
 import dashboard_explore
+import dashboard_hostile
 import dashboard_rollback
 import dashboard_store
 from harness import Result, Row, run_parts, shown
 from tiny import is_tiny
 
-VISITS, IDLE_S = 5, 75
+VISITS, IDLE_S, EVERY, WRITES, PAYLOADS, SETTLED_MS = 5, 75, 1, 500, 200, 3_000
 ACTIONS = len(acts.PATHS)
-TINY = {"VISITS": 1, "IDLE_S": 0, "ACTIONS": 2}
+TINY = {"VISITS": 1, "IDLE_S": 0, "ACTIONS": 2, "EVERY": 25, "PAYLOADS": 8}
 MLFLOW = "mlflow==3.17.2"
 PAINT_MS, PAGE_KB, BUNDLE_KB, MEMORY_MB = 500, 100, 400, 90
 BUNDLE = re.compile(r"/charts?[./-]|vega")
@@ -256,6 +258,38 @@ def _failing_without_scripts(browser: Browser) -> list[str]:
     return failed
 
 
+def attacks() -> Result:
+    """Write and read without the right to, and send payloads wherever a page takes or shows a text."""
+    texts = dashboard_attacks.payloads()[::EVERY]
+    columns = [text for text in texts if "\0" not in text]  # a table with such a name is refused
+    with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
+        with running_dashboard(lived_in.write(Path(folder))) as served:
+            writes, reads = dashboard_attacks.unauthorised_writes(served), dashboard_attacks.unauthorised_reads(served)
+            scripts = dashboard_attacks.xss_found(served, texts, browser)
+        hostile = Path(folder) / "hostile"
+        hostile.mkdir()
+        with running_dashboard(dashboard_hostile.build(hostile, columns)) as served:
+            shown_names = dashboard_attacks.xss_in_columns(served, columns, browser)
+    who = "no session, role, origin, host, token, content type, method, ended and forged sessions"
+    where = f"{scripts.tries} payloads in every parameter, form and saved text; {shown_names.tries} as column names"
+    where += ", checked, released, drifted and shown; answers parsed, pages opened in a browser without the CSP"
+    short = [*writes.found, *reads.found, *scripts.found, *shown_names.found]
+    rows = [
+        _none_of("unauthorised_writes", writes.found, writes.tries, WRITES, who),
+        _none_of("unauthorised_reads", reads.found, reads.tries, 1, who),
+        _none_of(
+            "xss_found", [*scripts.found, *shown_names.found], min(scripts.tries, shown_names.tries), PAYLOADS, where
+        ),
+    ]
+    return rows, short[:20]
+
+
+def _none_of(name: str, found: Sequence[str], tries: int, at_least: int, how: str) -> Row:
+    target = f"= 0 of >= {at_least}"
+    ok = not found and tries >= at_least
+    return Row(name=name, measured=len(found), unit="", target=target, ok=ok, against=f"of {tries:,} tries: {how}")
+
+
 def mlflow() -> Result:
     """Open the pages of MLflow's UI with as many registered versions, for the same figures."""
     try:
@@ -304,7 +338,8 @@ def _mlflow_pages(new_context: Callable[[], BrowserContext]) -> list[Row]:
         for _ in range(VISITS):
             context = new_context()
             page = context.new_page()
-            page.goto(f"http://127.0.0.1:5077{path}", wait_until="networkidle")
+            page.goto(f"http://127.0.0.1:5077{path}", wait_until="load")
+            page.wait_for_timeout(SETTLED_MS)  # it asks its server on and on, and loads parts after the load
             measured = page.evaluate(_PAINT)
             context.close()
             paints.append(measured["paint"] or float("inf"))
@@ -337,6 +372,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "pages": pages,
     "memory": memory,
     "access_for_all": access_for_all,
+    "attacks": attacks,
     "mlflow": mlflow,
     "explore": explore,
     "rollback": dashboard_rollback.rows,

@@ -9,12 +9,14 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from playwright.sync_api import Browser
+from tests.dashboard import visits
 from tests.dashboard.people import Answer, Person, RunningDashboard
 
 from headway.core import plugins
@@ -415,3 +417,16 @@ def xss_found(served: RunningDashboard, texts: Sequence[str], browser: Browser |
             )
         found += Trap(served, browser).open([*opened])
     return Attacks(len(texts), found)
+
+
+def xss_in_columns(served: RunningDashboard, texts: Sequence[str], browser: Browser | None = None) -> Attacks:
+    """Open every page of a project whose columns are the texts; those that a page showed are the tries."""
+    person, found, shown = served.visitor("admin"), [], set[str]()
+    pages = [page.address for page in visits.crawl(person.get, served.dashboard.projects) if page.is_page]
+    for address in pages:  # once more: what a page computes in the background is there now
+        text = person.get(address).text
+        found += [f"GET {address}: {one}" for one in scripts_in(text)]
+        shown |= {one for one in texts if one in unescape(text)}
+    if browser:
+        found += Trap(served, browser).open(pages)
+    return Attacks(len(shown), found)

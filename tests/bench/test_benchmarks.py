@@ -75,7 +75,7 @@ LONG = [
     ("never_worse",),
     *(("scale", part) for part in ("killed_worker", "killed_driver", "images")),
     ("stores", "embedded"),
-    *(("dashboard", part) for part in ("access_for_all", "mlflow", "explore", "rollback")),
+    *(("dashboard", part) for part in ("access_for_all", "attacks", "mlflow", "explore", "rollback")),
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
 NEEDS_PEERS = {

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from bench.dashboard_attacks import payloads, scripts_in, unauthorised_reads, unauthorised_writes, xss_found
+from bench.dashboard_attacks import (
+    payloads,
+    scripts_in,
+    unauthorised_reads,
+    unauthorised_writes,
+    xss_found,
+    xss_in_columns,
+)
 from tests.browser import open_browser
 from tests.dashboard import lived_in
 from tests.dashboard.people import running_dashboard
 
-from bench import dashboard_attacks
+from bench import dashboard_attacks, dashboard_hostile
 from headway.dashboard.page import Action, Rendered, View
 
 pytestmark = pytest.mark.slow
@@ -44,6 +51,14 @@ def test_no_page_repeats_a_text_as_a_script(attacked):
     texts = payloads()
     assert len(set(texts)) >= 200
     assert xss_found(attacked, texts[::25]).found == []
+
+
+def test_no_page_runs_the_name_of_a_column(tmp_path):
+    names = [text for text in payloads()[::20] if "\0" not in text]
+    with running_dashboard(dashboard_hostile.build(tmp_path, names)) as running:
+        attacks = xss_in_columns(running, names)
+    assert attacks.found == []
+    assert attacks.tries == len(names)
 
 
 @pytest.mark.parametrize("payload", payloads()[:64:9])
