@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,8 +83,10 @@ def _csv_error(path: Path, message: str) -> DataError:
     return DataError(f"cannot read '{path.name}': {message}", where=str(path), hint="is it a csv file?")
 
 
-def read_table(config: Config) -> pl.DataFrame:
+def read_table(config: Config, *, columns: Collection[str] | None = None) -> pl.DataFrame:
     """Read the table of a project's source and replace the words of `[data] missing`.
+
+    Of parquet files and objects only `columns` are read, those of them that exist; None: all.
 
     Raises
     ------
@@ -98,11 +100,11 @@ def read_table(config: Config) -> pl.DataFrame:
     section = config.data
     if not section.source:
         raise ConfigError("no data source is declared", where="[data] source", hint='source = "table.parquet"')
-    return replace_missing(_read_source(config, section), section.missing)
+    return replace_missing(_read_source(config, section, columns), section.missing)
 
 
-def read_file(path: Path) -> pl.DataFrame:
-    """Read a parquet, csv or Arrow file, or the target of a `.dvc` file.
+def read_file(path: Path, *, columns: Collection[str] | None = None) -> pl.DataFrame:
+    """Read a parquet, csv or Arrow file, or the target of a `.dvc` file; of parquet only `columns`, if not None.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def read_file(path: Path) -> pl.DataFrame:
     """
     path = resolve_path(path)
     if path.is_dir():
-        return _read_files(path)
+        return _read_files(path, columns)
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise ConfigError(f"cannot read '{path.name}'", where=str(path), hint=f"one of {', '.join(_READERS)}")
@@ -123,6 +125,8 @@ def read_file(path: Path) -> pl.DataFrame:
             f"no file '{path.name}'", where=str(path), hint="correct the path: --data, or [data] source in headway.toml"
         )
     try:
+        if columns is not None and path.suffix == ".parquet":
+            return _choose(pl.scan_parquet(path, glob=False, hive_partitioning=False), columns).collect()
         return reader(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
@@ -151,10 +155,14 @@ def resolve_path(path: Path) -> Path:
     return resolve_pointer(path) if path.suffix == POINTER and not path.is_dir() else path
 
 
-def _read_source(config: Config, section: DataSection) -> pl.DataFrame:
+def _choose(frame: pl.LazyFrame, columns: Collection[str]) -> pl.LazyFrame:
+    return frame.select(name for name in frame.collect_schema().names() if name in columns)
+
+
+def _read_source(config: Config, section: DataSection, columns: Collection[str] | None) -> pl.DataFrame:
     path = resolve_path(config.path(section.source))
     if section.source.startswith("s3://"):
-        return _read_objects(section)
+        return _read_objects(section, columns)
     if "://" in section.source:
         return _read_database(section, Path(config.folder))
     if section.query:
@@ -162,22 +170,22 @@ def _read_source(config: Config, section: DataSection) -> pl.DataFrame:
             "a query is for a database", where=f"[data] source = '{section.name}'", hint='source = "sqlite:///FILE"'
         )
     if path.is_dir() or "*" in path.name:
-        return _read_files(path)
+        return _read_files(path, columns)
     if path.suffix not in _READERS and ":" in section.source:
         return _to_table(load_object(section.source, Path(config.folder))(), section.source)
     if path.suffix not in _READERS:
         hint = f"one of {', '.join(_READERS)}, a folder of them, a database URL, or module:function"
         raise ConfigError(f"cannot read '{section.name}'", where="[data] source", hint=hint)
-    return read_file(path)
+    return read_file(path, columns=columns)
 
 
-def _read_files(path: Path) -> pl.DataFrame:
+def _read_files(path: Path, columns: Collection[str] | None) -> pl.DataFrame:
     """Concatenate the files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name."""
     found = list_files(path)
     if not found:
         raise DataError(f"no file '{path.name}'", where=str(path), hint=f"files that end with {', '.join(_READERS)}")
     folder = path if path.is_dir() else path.parent
-    tables = {file.relative_to(folder).as_posix(): read_file(file) for file in found}
+    tables = {file.relative_to(folder).as_posix(): read_file(file, columns=columns) for file in found}
     return pl.concat(same_columns(tables, str(folder)).values())
 
 
@@ -208,10 +216,13 @@ def collect(frame: pl.LazyFrame, name: str, where: str) -> pl.DataFrame:
         ) from error
 
 
-def _read_objects(section: DataSection) -> pl.DataFrame:
+def _read_objects(section: DataSection, columns: Collection[str] | None) -> pl.DataFrame:
     """Concatenate the parquet objects below `s3://BUCKET/PREFIX`, in order of name."""
     address = section.source.rstrip("/")
-    tables = {key: collect(frame, key, address) for key, frame in scan_objects(section).items()}
+    frames = scan_objects(section)
+    if columns is not None:
+        frames = {key: _choose(frame, columns) for key, frame in frames.items()}
+    tables = {key: collect(frame, key, address) for key, frame in frames.items()}
     return pl.concat(same_columns(tables, address).values())
 
 

@@ -13,10 +13,24 @@ from pathlib import Path
 import polars as pl
 
 from headway.core.errors import DataError
-from headway.features.asof import join_asof
+from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.features.historical import get_historical_features
 
 LOCAL = "America/New_York"
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+WEATHER_VIEW = FeatureView(
+    name="weather",
+    entities=("origin",),
+    source=FeatureSource(location="weather.csv", event_time="observed_at"),
+    ttl_s=6 * 3600,
+    features=tuple(Feature(name=name, dtype="integer" if name == "wind_dir" else "number") for name in WEATHER),
+)
+PLANE_VIEW = FeatureView(
+    name="plane",
+    entities=("tailnum",),
+    source=FeatureSource(location="planes.csv"),
+    features=tuple(Feature(name=name, dtype="integer") for name in ("seats", "engines", "built")),
+)
 OUTCOME = ("dep_time", "dep_delay", "arr_time", "air_time", "arr_delay")
 
 
@@ -32,8 +46,9 @@ def load_utc() -> pl.DataFrame:
 
 def _with_features(*, zone: str) -> pl.DataFrame:
     flights = _flights()
-    with_weather = join_asof(flights, _weather(), on=("decides_at", "observed_at"), by="origin", tolerance="6h")
-    joined = with_weather.join(_planes(), on="tailnum", how="left", maintain_order="left")
+    joined = get_historical_features(
+        flights, (WEATHER_VIEW, PLANE_VIEW), time="decides_at", sources={"weather": _weather(), "plane": _planes()}
+    )
     departs = pl.col("departs_at_utc").dt.convert_time_zone(zone)
     shift = (departs.dt.replace_time_zone(None) - pl.col("departs_at")).dt.total_minutes()
     return joined.select(
