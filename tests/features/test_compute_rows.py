@@ -10,7 +10,14 @@ import polars as pl
 import pytest
 
 from headway.core.errors import ConfigError, DataError
-from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.core.feature_view import (
+    ColumnValue,
+    ConstantValue,
+    Feature,
+    FeatureSource,
+    FeatureView,
+    FunctionCall,
+)
 from headway.features.compute import compute_rows, read_view_source, utc_times
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
@@ -119,3 +126,43 @@ def test_only_some_of_many_rows_are_named():
     with pytest.raises(DataError) as caught:
         utc_times(times, "America/New_York", where="a table")
     assert caught.value.where == "rows 0, 1, 2, 3, 4 and 25 more (from 0) of 'at', a table"
+
+
+def call(function, *arguments):
+    return FunctionCall(function=function, arguments=arguments)
+
+
+def test_an_expression_reads_other_features_and_its_own_column_whatever_their_order():
+    temp, celsius = ColumnValue(name="temp"), ColumnValue(name="celsius")
+    features = (
+        Feature(name="is_warm", dtype="boolean", expression=call("greater", celsius, ConstantValue(value=20))),
+        Feature(name="celsius", expression=call("subtract", temp, ConstantValue(value=32))),
+        Feature(name="temp", expression=call("multiply", temp, ConstantValue(value=2))),
+        Feature(name="one", dtype="integer", expression=ConstantValue(value=1)),
+    )
+    source = FeatureSource(location="x", event_time="seen_at")
+    view = FeatureView(name="weather", entities=("place",), source=source, features=features)
+
+    rows = compute_rows(view, TABLE.with_columns(temp=pl.Series([30.0, None])))
+
+    assert rows["temp"].to_list() == [60.0, None]
+    assert rows["celsius"].to_list() == [28.0, None]
+    assert rows["is_warm"].to_list() == [True, None]
+    assert rows["one"].to_list() == [1, 1]
+
+
+def test_features_that_read_each_other_in_a_circle_are_named():
+    features = tuple(Feature(name=name, expression=ColumnValue(name=other)) for name, other in (("a", "b"), ("b", "a")))
+    view = FeatureView(name="weather", entities=("place",), source=FeatureSource(location="x"), features=features)
+    with pytest.raises(DataError, match="features of the view read each other: "):
+        compute_rows(view, TABLE)
+
+
+def test_a_source_without_rows_gives_no_rows():
+    view = FeatureView(
+        name="weather",
+        entities=("place",),
+        source=FeatureSource(location="x", event_time="seen_at"),
+        features=(Feature(name="one", expression=ConstantValue(value=1)), Feature(name="temp")),
+    )
+    assert compute_rows(view, TABLE.clear()).shape == (0, 5)

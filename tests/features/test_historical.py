@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from headway.cli.demo import flights
 from headway.core.errors import ConfigError, DataError
-from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.core.feature_view import Aggregation, ColumnValue, Feature, FeatureSource, FeatureView, FunctionCall
 from headway.features.historical import get_historical_features
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -293,3 +293,62 @@ def test_the_flights_keep_every_row_and_get_no_later_weather(monkeypatch):
     assert age.min() >= timedelta(0)
     assert ((age > timedelta(hours=6)) | age.is_null()).sum() == 776
     assert joined["temp"].filter((age > timedelta(hours=6)).fill_null(True)).null_count() == 776
+
+
+def test_features_of_the_request_are_computed_from_the_row_and_from_other_views():
+    colder = FunctionCall(function="less", arguments=(ColumnValue(name="temp"), ColumnValue(name="wanted")))
+    trip = FeatureView(name="trip", features=(Feature(name="is_colder", dtype="boolean", expression=colder),))
+    rows = rows_of([("A", 1.0, 2), ("B", 1.0, 2)]).with_columns(wanted=pl.Series([7, 7]))
+
+    joined = get_historical_features(
+        rows, [trip, weather()], time="at", sources={"weather": source_of([("A", 1.0, 1, 1)])}
+    )
+
+    assert joined["is_colder"].to_list() == [True, None]
+
+
+def windowed(*, created: bool) -> FeatureView:
+    aggregations = {
+        "n": ("integer", Aggregation(function="count", window_s=2 * 3600)),
+        "total": ("number", Aggregation(function="sum", window_s=2 * 3600, column="temp")),
+        "last": ("integer", Aggregation(function="last", window_s=3600, column="temp")),
+    }
+    features = [Feature(name=name, dtype=dtype, aggregation=one) for name, (dtype, one) in aggregations.items()]
+    return FeatureView(**{**record(weather(created=created)), "features": (*features, *weather().features)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("created", [False, True])
+@given(
+    rows=st.lists(st.tuples(places, numbers, hours), max_size=10),
+    observations=st.lists(st.tuples(places, numbers, hours, hours), max_size=14),
+)
+def test_windows_are_those_of_all_observations_next_to_the_newest_one(created, rows, observations):
+    joined = get_historical_features(
+        rows_of(rows), [windowed(created=created)], time="at", sources={"weather": source_of(observations)}
+    )
+
+    for (place, _, now), n, total in zip(rows, joined["n"], joined["total"], strict=True):
+        seen = [
+            number
+            for number, (where, _, event, stored) in enumerate(observations)
+            if None not in (place, now, event, stored if created else 0) and where == place
+            if now - 2 < event <= now and (not created or stored <= now)
+        ]
+        assert n == (None if place is None or now is None else len(seen))
+        assert total == (sum(seen) if seen else None)
+    assert joined["temp"].to_list() == newest(rows, observations, created=created, timed=True, ttl=0, n_keys=1)
+    assert joined.schema["n"] == joined.schema["last"] == pl.Int64
+
+
+def test_windows_of_a_view_without_entities_are_those_of_all_rows():
+    view = FeatureView(**{**record(windowed(created=False)), "entities": ()})
+
+    joined = get_historical_features(
+        rows_of([("A", 1.0, 2), ("B", 1.0, 3)]),
+        [view],
+        time="at",
+        sources={"weather": source_of([("A", 1.0, 1, 1), ("B", 1.0, 2, 2)])},
+    )
+
+    assert joined["n"].to_list() == [2, 1]

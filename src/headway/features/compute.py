@@ -15,7 +15,9 @@ from headway.core.feature_view import Feature, FeatureSource, FeatureType, Featu
 from headway.core.sections import DataSection
 from headway.data.parsing import parse_date_column
 from headway.data.read import read_table
-from headway.features._pending import columns_of, run_query, to_polars
+from headway.features._pending import run_query
+from headway.features.expressions import columns_of
+from headway.features.polars_expressions import to_polars
 
 EVENT_TIME, CREATED_TIME = "event_time", "created_time"
 TIME = pl.Datetime("us", "UTC")
@@ -191,7 +193,7 @@ def compute_features(view: FeatureView, rows: pl.DataFrame, features: Sequence[F
             column = table.select(to_polars(feature.expression, table.schema, where=where).alias(name)).to_series()
             column = column.new_from_index(0, len(rows)) if len(column) == 1 != len(rows) else column
         zone = view.source.time_zone if view.source and feature.expression is None else "UTC"
-        found[name] = _typed(column, feature.dtype, zone, where=where)
+        found[name] = typed_column(column, feature.dtype, zone=zone, where=where)
     return [found[feature.name] for feature in features]
 
 
@@ -223,7 +225,7 @@ def _column(view: FeatureView, rows: pl.DataFrame, name: str) -> pl.Series:
     return rows[name]
 
 
-def _typed(column: pl.Series, dtype: FeatureType, zone: str, *, where: str) -> pl.Series:
+def typed_column(column: pl.Series, dtype: FeatureType, *, zone: str = "UTC", where: str) -> pl.Series:
     """Return a column with the declared type of a feature; raise DataError if a value does not have it."""
     if dtype == "datetime":
         return utc_times(column, zone, where=where)

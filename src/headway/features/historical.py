@@ -9,7 +9,6 @@ import polars as pl
 
 from headway.core.errors import DataError
 from headway.core.feature_view import FeatureView
-from headway.features._pending import aggregate
 from headway.features.compute import (
     CREATED_TIME,
     EVENT_TIME,
@@ -19,10 +18,12 @@ from headway.features.compute import (
     event_rows,
     narrowed,
     read_view_source,
+    typed_column,
     utc_times,
 )
+from headway.features.windows import aggregate
 
-_ROW, _SEEN, _INDEX = "__row", "__seen", "__index"
+_ROW, _SEEN, _INDEX, _EVERYONE = "__row", "__seen", "__index", "__everyone"
 _LONG_AGO = -(2**62)
 
 
@@ -110,16 +111,21 @@ def join_view(
     """
     observed = compute_rows(view, source)
     keys = _keys(rows, view, observed)
-    found = _newest(pl.DataFrame([*keys, at.alias(EVENT_TIME)]), observed, view)
+    moments = pl.DataFrame([*keys, at.alias(EVENT_TIME)])
+    found = _newest(moments, observed, view)
     seen = observed[EVENT_TIME].gather(found)
     stale = (at - seen).dt.total_microseconds() > round(view.ttl_s * 1e6) if view.ttl_s else None
     kept = found if stale is None else found.set(stale.fill_null(False), None)
-    windowed = [feature for feature in view.features if feature.aggregation is not None]
     values = {name: observed[name].gather(kept) for name in view.feature_names if name in observed.columns}
-    if windowed:
-        rows_at = pl.DataFrame([*keys, at.alias(EVENT_TIME)])
-        answers = aggregate(event_rows(view, source), rows_at, windowed)
-        values |= {name: answers[name] for name in answers.columns}
+    windows = {feature.name: feature.aggregation for feature in view.features if feature.aggregation is not None}
+    if windows:
+        everyone = pl.lit(0).alias(_EVERYONE)  # a view without entities has one, of which all rows are
+        events, requests = (table.with_columns(everyone) for table in (event_rows(view, source), moments))
+        answers = aggregate(events, requests, windows, entities=view.entities or (_EVERYONE,))
+        dtypes = {feature.name: feature.dtype for feature in view.features}
+        values |= {
+            name: typed_column(answers[name], dtypes[name], where=f"view '{view.reference}'") for name in windows
+        }
     return [values[name] for name in view.feature_names], seen
 
 
