@@ -320,6 +320,28 @@ def test_strings_get_codes_that_stay_and_come_back_as_strings(opened):
         one.codes("t", "carrier", ["x" * 5000])
 
 
+def test_states_are_replaced_together_only_if_nobody_changed_them(opened):
+    one, other = opened(), opened()
+    assert one.replace_states("t.windows", {"head": None}, {"head": b"\xff\0", "1": b""})
+    assert not other.replace_states("t.windows", {"head": None}, {"head": b"x", "2": b"y"})
+    assert not other.replace_states("t.windows", {"head": b"\xff\0", "1": None}, {"1": b"x"})
+    assert other.replace_states("t.windows", {"head": b"\xff\0", "2": None}, {"head": b"3", "1": None, "absent": None})
+    write(one, k=([1.0], 7))
+    rows, states = one.read_with_states([("t", ["k"])], [("t.windows", ["1", "head"]), ("t.windows", [])])
+    assert rows[0][1].tolist() == [7] and states == [[None, b"3"], []]
+    assert one.tables() == {"t": 1, "t.windows": 0} and [keys for keys, *_ in one.scan("t.windows")] == [["head"]]
+    with pytest.raises(DataError, match="the table has 1 columns"):
+        one.replace_states("t", {}, {"head": b""})
+    with pytest.raises(DataError, match="the table has 0 columns"):
+        write(one, "t.windows", k=([1.0], 7))
+    with pytest.raises(StoreError, match="does not exist"):
+        one.read_with_states([("t", ["k"])], [("absent", ["1"])])
+    assert one.replace_states("t.windows", {}, {"new": b"4"}, staged=True)
+    assert one.read_with_states([], [("t.windows", ["head", "new"])])[1] == [[b"3", None]]
+    one.publish("t.windows")
+    assert one.read_with_states([], [("t.windows", ["head", "new"])])[1] == [[None, b"4"]]
+
+
 def test_a_deleted_key_is_gone_from_rows_staged_rows_and_vocabulary_and_its_code_is_not_given_again(opened):
     one, other = opened(), opened()
     for staged in (False, True):

@@ -399,7 +399,10 @@ class OnlineStore(Protocol):
     """The newest row of each entity of feature views: a table per version of a view, and a row of numbers per key.
 
     A method that does not reach a server raises StoreUnavailable, and the next call tries again. Threads may share it.
+    `is_remote` is True if a call waits for the network. Names of tables of states are not those of tables of rows.
     """
+
+    is_remote: ClassVar[bool]
 
     def __init__(self, address: Path | str) -> None:
         """Open the tables in a folder, created by the first `write`, or take a URL of the plug-in's scheme."""
@@ -410,6 +413,30 @@ class OnlineStore(Protocol):
 
         Returns for each table the values, float64 (n, d), NaN for unknown keys, and the event times in microseconds
         since 1970, int64 (n,), -1 for unknown keys. Raises StoreError for a table that does not exist.
+        """
+        ...
+
+    def read_with_states(
+        self, requests: Sequence[tuple[str, Sequence[str]]], states: Sequence[tuple[str, Sequence[str]]]
+    ) -> tuple[list[tuple[Floats, Ints]], list[list[bytes | None]]]:
+        """Look up rows as `read` does, and states, all in one round trip.
+
+        A table of states has bytes per key, None for unknown keys.
+        """
+        ...
+
+    def replace_states(
+        self,
+        table: str,
+        before: Mapping[str, bytes | None],
+        after: Mapping[str, bytes | None],
+        *,
+        staged: bool = False,
+    ) -> bool:
+        """Store states under several keys at once if those of `before` are still stored; else change nothing.
+
+        None is no state, so that key is deleted. Returns False if another process has changed one: read again, and try
+        again. The table is created.
         """
         ...
 
@@ -446,7 +473,7 @@ class OnlineStore(Protocol):
         ...
 
     def tables(self) -> dict[str, int]:
-        """Return the number of columns of each table."""
+        """Return the number of columns of each table; 0 for one of states."""
         ...
 
     def scan(self, table: str) -> Iterator[tuple[list[str], Floats, Ints]]:

@@ -18,6 +18,8 @@ NEVER_US = -1
 MAX_BATCH = 10_000
 """Largest number of rows of one write, which is stored whole or not at all."""
 MAX_KEY_BYTES = 4_096
+STATES = 0
+"""Number of columns of a table of states."""
 MAX_WIDTH = 4_096
 """Largest number of features of a table."""
 MAX_STRINGS = 1_000_000
@@ -91,6 +93,8 @@ def packed_rows(table: str, keys: Sequence[str], values: Floats, event_us: Ints)
 
 def unpacked_rows(rows: Sequence[bytes | None], width: int) -> tuple[Floats, Ints]:
     """Return the values [n, width] and event times [n] of rows, each an int64 time and its values; None: unknown."""
+    if width == STATES:
+        return np.empty((len(rows), 0)), np.array([NEVER_US if row is None else 0 for row in rows], dtype=np.int64)
     absent = np.append(np.array([NEVER_US], dtype="<i8").view("<f8"), np.full(width, np.nan)).astype("<f8").tobytes()
     content = b"".join([absent if row is None else row for row in rows])
     table = np.frombuffer(content, dtype="<f8").reshape(len(rows), width + 1)

@@ -7,10 +7,10 @@ can be read. Other fields begin with a byte that no key has.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _SCANNED_ROWS = 1_000
 _TIME = struct.Struct("<q")
 _WIDTH = struct.Struct("<qq")  # the number of columns, and how often strings were erased
 # KEYS: the table, the staged one, all tables. ARGV: "" or "staged", columns, "" or "progress", progress, then keys and
-# rows. A time is compared by its two halves: a number of Lua is a double. Returns the rows stored, or -columns.
+# rows. A time is compared by its two halves: a number of Lua is a double. Returns the rows stored, or -1 - columns.
 _WRITE = r"""
 local targets = {KEYS[2]}
 if ARGV[1] == '' then
@@ -47,7 +47,7 @@ for _, target in ipairs(targets) do
   if not form then
     redis.call('HSET', target, '\255', struct.pack('<i8i8', tonumber(ARGV[2]), 0))
   elseif struct.unpack('<i8', form) ~= tonumber(ARGV[2]) then
-    return -struct.unpack('<i8', form)
+    return -1 - struct.unpack('<i8', form)
   end
 end
 local stored = 0
@@ -67,6 +67,29 @@ for number, target in ipairs(targets) do
 end
 if ARGV[3] ~= '' then redis.call('HSET', targets[1], '\255progress', ARGV[4]) end
 return stored
+"""
+# KEYS: the table, the staged one, all tables. ARGV: "" or "staged", the number of states before, then key, "1" if there
+# is a state, and the state: before, and after. Returns 1 if they were stored, 0 if others are there, or -1 - columns.
+_REPLACE = r"""
+local target, before = KEYS[1], 2 + 3 * tonumber(ARGV[2])
+if ARGV[1] == '' then redis.call('SADD', KEYS[3], KEYS[1]) else target = KEYS[2] end
+local form = redis.call('HGET', target, '\255')
+if not form then
+  redis.call('HSET', target, '\255', struct.pack('<i8i8', 0, 0))
+elseif struct.unpack('<i8', form) ~= 0 then
+  return -1 - struct.unpack('<i8', form)
+end
+for i = 3, before, 3 do
+  if redis.call('HGET', target, ARGV[i]) ~= (ARGV[i + 1] == '1' and ARGV[i + 2]) then return 0 end
+end
+for i = before + 1, #ARGV, 3 do
+  if ARGV[i + 1] == '1' then
+    redis.call('HSET', target, ARGV[i], ARGV[i + 2])
+  else
+    redis.call('HDEL', target, ARGV[i])
+  end
+end
+return 1
 """
 # KEYS: the table, the staged one, all tables. Returns 0 if nothing is staged.
 _PUBLISH = r"""
@@ -134,10 +157,13 @@ return codes
 class RedisOnlineStore:
     """Hashes of packed rows. It connects with its first call, and again after a connection was lost."""
 
+    is_remote: ClassVar[bool] = True
+
     def __init__(self, address: Path | str) -> None:
         self._address = str(address)
         self._client: Any = connect(self._address, role=_ROLE, retries=1)
         self._write = self._client.register_script(_WRITE)
+        self._replace = self._client.register_script(_REPLACE)
         self._publish = self._client.register_script(_PUBLISH)
         self._delete = self._client.register_script(_DELETE)
         self._codes = self._client.register_script(_CODES)
@@ -146,18 +172,37 @@ class RedisOnlineStore:
 
     def read(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[Floats, Ints]]:
         """Look up the keys of all tables in one round trip, or one for each 10,000 keys; see `OnlineStore.read`."""
-        if sum(len(keys) for _, keys in requests) > MAX_BATCH:
-            return [self._read_in_parts(table, keys) for table, keys in requests]
-        calls = [("HMGET", _name(table), _FORM, *map(_field, keys)) for table, keys in requests]
+        return self.read_with_states(requests, ())[0]
+
+    def read_with_states(
+        self, requests: Sequence[tuple[str, Sequence[str]]], states: Sequence[tuple[str, Sequence[str]]]
+    ) -> tuple[list[tuple[Floats, Ints]], list[list[bytes | None]]]:
+        """Look up rows and states; see `OnlineStore.read_with_states`."""
+        found, tables = self._fetch([*requests, *states]), [table for table, _ in (*requests, *states)]
+        widths = [self._width(table, form) for table, (form, *_) in zip(tables, found, strict=True)]
+        rows = [unpacked_rows(rows, width) for width, (_, *rows) in zip(widths, found[: len(requests)], strict=False)]
+        return rows, [contents for _, *contents in found[len(requests) :]]
+
+    def replace_states(
+        self,
+        table: str,
+        before: Mapping[str, bytes | None],
+        after: Mapping[str, bytes | None],
+        *,
+        staged: bool = False,
+    ) -> bool:
+        """Store states by one script; see `OnlineStore.replace_states`."""
+        require_table_name(table)
+        for key in (*before, *after):
+            require_key(table, key)
+        arguments: list[Any] = ["staged" if staged else "", len(before)]
+        for key, content in (*before.items(), *after.items()):
+            arguments += (key.encode(), "" if content is None else "1", content or b"")
         with self._errors():
-            if len(calls) == 1:
-                found = [self._client.execute_command(*calls[0])]
-            else:
-                pipeline = self._client.pipeline(transaction=False)
-                for call in calls:
-                    pipeline.execute_command(*call)
-                found = pipeline.execute()
-        return [self._unpacked(table, form, rows) for (table, _), (form, *rows) in zip(requests, found, strict=True)]
+            found = int(self._replace(keys=[_name(table), _staged(table), _TABLES], args=arguments))
+        if found < 0:
+            raise DataError(f"the table has {-1 - found} columns, and is none of states", where=f"online table {table}")
+        return found == 1
 
     def write(
         self,
@@ -177,7 +222,9 @@ class RedisOnlineStore:
         with self._errors():
             stored = int(self._write(keys=[_name(table), _staged(table), _TABLES], args=arguments))
         if stored < 0:
-            raise DataError(f"the table has {-stored} columns, got {values.shape[1]}", where=f"online table {table}")
+            raise DataError(
+                f"the table has {-1 - stored} columns, got {values.shape[1]}", where=f"online table {table}"
+            )
         return stored
 
     def progress(self, table: str, *, staged: bool = False) -> bytes:
@@ -212,12 +259,16 @@ class RedisOnlineStore:
     def scan(self, table: str) -> Iterator[tuple[list[str], Floats, Ints]]:
         """Yield all rows of a table in no order; see `OnlineStore.scan`."""
         cursor = 0
+        with self._errors():
+            form = self._client.hget(_name(table), _FORM)
+        if form is None:
+            return
+        width = _WIDTH.unpack(form)[0]
         while True:
             with self._errors():
                 cursor, found = self._client.hscan(_name(table), cursor, count=_SCANNED_ROWS)
             rows = {field.decode(): row for field, row in found.items() if not field.startswith(_FORM)}
             if rows:
-                width = len(next(iter(rows.values()))) // 8 - 1
                 yield list(rows), *unpacked_rows(list(rows.values()), width)
             if not cursor:
                 return
@@ -289,19 +340,34 @@ class RedisOnlineStore:
         """Close the connections."""
         self._client.close()
 
-    def _read_in_parts(self, table: str, keys: Sequence[str]) -> tuple[Floats, Ints]:
-        starts = range(0, max(len(keys), 1), MAX_BATCH)
-        parts = [self.read([(table, keys[start : start + MAX_BATCH])])[0] for start in starts]
-        return np.concatenate([values for values, _ in parts]), np.concatenate([times for _, times in parts])
+    def _fetch(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[list[bytes | None]]:
+        """Return for each table its form, and then what is stored under each key."""
+        if sum(len(keys) for _, keys in requests) > MAX_BATCH:
+            return [self._fetch_in_parts(table, keys) for table, keys in requests]
+        calls = [("HMGET", _name(table), _FORM, *map(_field, keys)) for table, keys in requests]
+        with self._errors():
+            if len(calls) == 1:
+                return [self._client.execute_command(*calls[0])]
+            pipeline = self._client.pipeline(transaction=False)
+            for call in calls:
+                pipeline.execute_command(*call)
+            found: list[list[bytes | None]] = pipeline.execute()
+        return found
 
-    def _unpacked(self, table: str, form: bytes | None, rows: list[bytes | None]) -> tuple[Floats, Ints]:
+    def _fetch_in_parts(self, table: str, keys: Sequence[str]) -> list[bytes | None]:
+        starts = range(0, max(len(keys), 1), MAX_BATCH)
+        parts = [self._fetch([(table, keys[start : start + MAX_BATCH])])[0] for start in starts]
+        return [parts[-1][0], *(content for part in parts for content in part[1:])]
+
+    def _width(self, table: str, form: bytes | None) -> int:
+        """Return the number of columns, and note how often strings were erased."""
         if form is None:
             raise self._absent(table)
         width, erased = _WIDTH.unpack(form)
         if erased != self._erased.get(table, 0):
             self._erased[table] = erased
             self._strings.clear()
-        return unpacked_rows(rows, width)
+        return int(width)
 
     def _absent(self, table: str) -> StoreError:
         hint = f"headway features materialize {table.rpartition('.v')[0] or table}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from headway.core.errors import DataError, StoreError
 from headway.features.online_rows import (
     MAX_STRINGS,
     NEVER_US,
+    STATES,
     packed_rows,
     require_key,
     require_table_name,
@@ -47,6 +48,8 @@ _PUT = (
 class SqliteOnlineStore:
     """Tables `<folder>/<name>.sqlite`. Many processes may read while one writes; threads take turns on a table."""
 
+    is_remote: ClassVar[bool] = False
+
     def __init__(self, address: Path | str) -> None:
         self._folder = Path(address)
         self._opened: dict[str, _Table] = {}
@@ -55,6 +58,40 @@ class SqliteOnlineStore:
     def read(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[Floats, Ints]]:
         """Look up the keys of each table; see `OnlineStore.read`."""
         return [self._table(table).get(keys) for table, keys in requests]
+
+    def read_with_states(
+        self, requests: Sequence[tuple[str, Sequence[str]]], states: Sequence[tuple[str, Sequence[str]]]
+    ) -> tuple[list[tuple[Floats, Ints]], list[list[bytes | None]]]:
+        """Look up rows and states; see `OnlineStore.read_with_states`."""
+        found = [(keys, self._table(table).rows_of(keys)[1]) for table, keys in states]
+        return self.read(requests), [[rows[key][1] if key in rows else None for key in keys] for keys, rows in found]
+
+    def replace_states(
+        self,
+        table: str,
+        before: Mapping[str, bytes | None],
+        after: Mapping[str, bytes | None],
+        *,
+        staged: bool = False,
+    ) -> bool:
+        """Store states in one transaction; see `OnlineStore.replace_states`."""
+        for key in (*before, *after):
+            require_key(table, key)
+        with self._table(table).changing(make=True) as db:
+            _expect_width(db, table, STATES)
+            target = _STAGED if staged else _LIVE
+            db.execute(_ROWS.format(target))
+            found = _rows_of(db, list(before), target)
+            if any((found[key][1] if key in found else None) != content for key, content in before.items()):
+                return False
+            for key, content in after.items():
+                if content is None:
+                    db.execute(f"DELETE FROM {target} WHERE key = ?", (key,))
+                else:
+                    db.execute(
+                        f"INSERT OR REPLACE INTO {target} (key, at_us, content) VALUES (?, 0, ?)", (key, content)
+                    )
+        return True
 
     def write(
         self,
@@ -69,11 +106,7 @@ class SqliteOnlineStore:
         """Store a batch in one transaction; see `OnlineStore.write`."""
         rows, width = packed_rows(table, keys, values, event_us), values.shape[1]
         with self._table(table).changing(make=True) as db:
-            known = db.execute("SELECT width FROM form").fetchone()
-            if known is None:
-                db.execute("INSERT INTO form (width) VALUES (?)", (width,))
-            elif known[0] != width:
-                raise DataError(f"the table has {known[0]} columns, got {width}", where=f"online table {table}")
+            _expect_width(db, table, width)
             target = _STAGED if staged else _LIVE
             db.execute(_ROWS.format(target))
             stored = db.executemany(_PUT.format(target), rows).rowcount if rows else 0
@@ -128,10 +161,11 @@ class SqliteOnlineStore:
                 where = "WHERE key > ?" if after else ""
                 query = f"SELECT key, at_us, content FROM {_LIVE} {where} ORDER BY key LIMIT {_SCANNED_ROWS}"
                 found = {key: (at_us, content) for key, at_us, content in db.execute(query, after)}
+                width = int(db.execute("SELECT width FROM form").fetchone()[0])
             if not found:
                 return
             keys = list(found)
-            yield keys, *_arrays(keys, found, len(found[keys[0]][1]) // 8)
+            yield keys, *_arrays(keys, found, width)
             after = keys[-1:]
 
     def delete(self, table: str, keys: Sequence[str]) -> int:
@@ -210,6 +244,11 @@ class _Table:
         self._db: sqlite3.Connection | None = None
 
     def get(self, keys: Sequence[str]) -> tuple[Floats, Ints]:
+        width, found = self.rows_of(keys)
+        return _arrays(keys, found, width)
+
+    def rows_of(self, keys: Sequence[str]) -> tuple[int, dict[str, tuple[int, bytes]]]:
+        """Return the number of columns, and event time and content of the keys that are there."""
         distinct = list(dict.fromkeys(keys))
         with self.reading() as db:
             if db is None:
@@ -224,7 +263,7 @@ class _Table:
                     raise
                 self._close()  # the file may be another one by now
                 raise self._absent() from error
-        return _arrays(keys, found, width)
+        return width, found
 
     def close(self) -> None:
         with self._lock:
@@ -306,10 +345,18 @@ def _exists(db: sqlite3.Connection, table: str) -> bool:
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
-def _rows_of(db: sqlite3.Connection, keys: list[str]) -> dict[str, tuple[int, bytes]]:
+def _expect_width(db: sqlite3.Connection, table: str, width: int) -> None:
+    known = db.execute("SELECT width FROM form").fetchone()
+    if known is None:
+        db.execute("INSERT INTO form (width) VALUES (?)", (width,))
+    elif known[0] != width:
+        raise DataError(f"the table has {known[0]} columns, got {width}", where=f"online table {table}")
+
+
+def _rows_of(db: sqlite3.Connection, keys: list[str], table: str = _LIVE) -> dict[str, tuple[int, bytes]]:
     found: dict[str, tuple[int, bytes]] = {}
     for part in _parts(keys) if keys else ([],):
-        query = f"SELECT key, at_us, content FROM {_LIVE} WHERE key IN ({_marks(part)})"
+        query = f"SELECT key, at_us, content FROM {table} WHERE key IN ({_marks(part)})"
         found.update((key, (at_us, content)) for key, at_us, content in db.execute(query, part))
     return found
 
@@ -328,6 +375,8 @@ def _is_text(key: str) -> bool:
 
 
 def _arrays(keys: Sequence[str], found: dict[str, tuple[int, bytes]], width: int) -> tuple[Floats, Ints]:
+    if width == STATES:
+        return np.empty((len(keys), 0)), np.array([found.get(key, (NEVER_US,))[0] for key in keys], dtype=np.int64)
     absent = (NEVER_US, np.full(width, np.nan, dtype="<f8").tobytes())
     rows = [found.get(key, absent) for key in keys]
     values = np.frombuffer(b"".join([content for _, content in rows]), dtype="<f8").reshape(len(rows), width)

@@ -20,7 +20,7 @@ import polars as pl
 from headway.core.errors import StoreError
 from headway.core.record import Record
 from headway.features.online.sqlite import SqliteOnlineStore
-from headway.features.online_rows import entity_values
+from headway.features.online_rows import STATES, entity_values
 from headway.storage import atomic, segments, traffic
 
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ def online_keys(store: OnlineStore, table: str, keys: Sequence[str]) -> list[str
     wanted = set(keys)
     return [
         key
-        for found, _, _ in store.scan(table)
+        for found, values, _ in store.scan(table)
         for key in found
-        if key in wanted or not wanted.isdisjoint(entity_values(key))
+        if not wanted.isdisjoint(entity_values(key if values.shape[1] != STATES else key.partition("\x1f")[2]))
     ]
 
 
