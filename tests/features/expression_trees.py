@@ -28,8 +28,8 @@ NUMBERS = st.one_of(
     st.floats(),
     st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, 7.0, 3.0, -3.0, 0.1, float("inf"), 1e308, 5e-324]),
 )
-# Characters whose cases all Unicode tables agree on: Python's and polars' are of different years.
-STRINGS = st.text(st.characters(codec="utf-8", max_codepoint=0x52F), max_size=6)
+# Unicode 16 gave two of these letters an upper case: Python's table and polars' are of different years.
+STRINGS = st.text(st.characters(codec="utf-8", max_codepoint=0x52F, exclude_characters="ƛɤ"), max_size=6)
 TIMES = st.datetimes(dt.datetime(1600, 1, 1), dt.datetime(2500, 1, 1))
 VALUES = {
     "x": NUMBERS,

@@ -14,7 +14,7 @@ from tests.features.expression_trees import COLUMNS, TYPES, arrays, call, expres
 
 from headway.core.errors import DataError
 from headway.core.feature_view import OPERATIONS, ColumnValue, Expression
-from headway.features.expressions import check_expression, evaluate, parse_expression
+from headway.features.expressions import check_expression, evaluate, parse_expression, to_sql
 from headway.features.polars_expressions import from_polars, to_polars, types_of_schema
 
 pytestmark = pytest.mark.slow
@@ -178,3 +178,13 @@ def test_a_deep_polars_expression_is_refused() -> None:
         deep = -deep
     with pytest.raises(DataError):
         from_polars(deep)
+
+
+@given(data=st.data())
+def test_the_sql_of_a_tree_gives_its_values_again(data: st.DataObject) -> None:
+    expression = data.draw(st.sampled_from(sorted(COLUMNS)).flatmap(expressions))
+    columns = arrays(data.draw(frames(min_size=1)))
+
+    found = evaluate(parse_expression(to_sql(expression)), columns, types=TYPES)
+
+    np.testing.assert_array_equal(found, evaluate(expression, columns, types=TYPES))

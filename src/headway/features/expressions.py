@@ -9,7 +9,8 @@ A value is a number, a boolean, a string or a datetime, or it is missing. The ru
   third argument), `minimum` and `maximum` (they leave missing values out), and `and` and `or`, which are three-valued.
 - A comparison with a missing value is missing. Strings are compared by code points.
 - `modulo` has the sign of its first argument: -7 % 3 = -1. `round` rounds halves away from zero; its second argument is
-  a constant, -15 to 15. `length` counts characters.
+  a constant, -15 to 15. `length` counts characters. `lower` and `upper` follow Unicode; letters that were given a case
+  after Unicode 15 may differ between versions of Python and polars.
 - Times are in UTC; `weekday` is 1 on Monday and 7 on Sunday; `second` is an integer; `epoch_s` has fractions.
 
 `headway.features.polars_expressions` computes the same with polars.
@@ -18,6 +19,7 @@ A value is a number, a boolean, a string or a datetime, or it is missing. The ru
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, Literal
@@ -44,6 +46,16 @@ MAX_CHARACTERS = 20_000
 """Longest text of an expression, and longest string constant."""
 MAX_INTEGER = 2**53
 MAX_DIGITS = 15
+_PLAIN = re.compile(r"[a-z][a-z0-9_]*")
+_WORDS = re.compile(
+    "all|and|any|as|asc|between|by|case|cast|desc|distinct|else|end|exists|false|from|group|having|in|interval|is|join|"
+    "like|limit|not|null|on|or|order|select|some|table|then|true|union|using|when|where|window|with"
+)
+"""Words of SQL that a column cannot be called without quotes."""
+_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "modulo": "%", "power": "**"}
+_INFIX |= {"equal": "=", "not_equal": "<>", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">="}
+_INFIX |= {"and": "and", "or": "or"}
+_SQL_NAMES = {"log": "ln", "minimum": "least", "maximum": "greatest", "weekday": "isodow", "epoch_s": "epoch"}
 _ARITHMETIC = ("add", "subtract", "multiply", "divide", "modulo", "power")
 _ORDERINGS = ("less", "less_equal", "greater", "greater_equal")
 _OF_NUMBER = ("negate", "abs", "sign", "sqrt", "exp", "log", "log1p", "floor", "ceil", "sin", "cos")
@@ -63,6 +75,32 @@ def parse_expression(text: str) -> Expression:
     expression: Expression = load_sibling(__name__, "sqlglot", reads="SQL of a feature view").parse_expression(text)
     check_expression(expression, where=text)
     return expression
+
+
+def to_sql(expression: Expression) -> str:
+    """Return the SQL text of an expression, for people; parsing it gives an expression of the same values."""
+    if isinstance(expression, ColumnValue):
+        name = expression.name
+        return name if _PLAIN.fullmatch(name) and not _WORDS.fullmatch(name) else _quoted(name, '"')
+    if isinstance(expression, ConstantValue):
+        value = expression.value
+        return _quoted(value, "'") if isinstance(value, str) else "null" if value is None else str(value).lower()
+    function, parts = expression.function, [to_sql(argument) for argument in expression.arguments]
+    if function in _INFIX:
+        return f"({f' {_INFIX[function]} '.join(parts)})"
+    if function in ("not", "negate"):
+        return f"({'not ' if function == 'not' else '- '}{parts[0]})"
+    if function == "is_null":
+        return f"({parts[0]} is null)"
+    if function == "in":
+        return f"({parts[0]} in ({', '.join(parts[1:])}))"
+    if function == "if":
+        return f"case when {parts[0]} then {parts[1]} else {parts[2]} end"
+    return f"{_SQL_NAMES.get(function, function)}({', '.join(parts)})"
+
+
+def _quoted(text: str, quote: str) -> str:
+    return f"{quote}{text.replace(quote, quote * 2)}{quote}"
 
 
 def columns_of(expression: Expression) -> frozenset[str]:

@@ -42,6 +42,14 @@ _COMPARISONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "greater": lambda left, right: left > right,
     "greater_equal": lambda left, right: left >= right,
 }
+_MIRRORED = {
+    "equal": "equal",
+    "not_equal": "not_equal",
+    "less": "greater",
+    "less_equal": "greater_equal",
+    "greater": "less",
+    "greater_equal": "less_equal",
+}
 _NUMERIC: dict[str, Callable[..., pl.Expr]] = {
     "add": lambda left, right: left + right,
     "subtract": lambda left, right: left - right,
@@ -73,7 +81,6 @@ _OTHERS: dict[str, Callable[..., pl.Expr]] = {
     "minimum": lambda *values: pl.min_horizontal(*values),
     "maximum": lambda *values: pl.max_horizontal(*values),
     "coalesce": lambda *values: pl.coalesce(*values),
-    "in": lambda value, *others: pl.any_horizontal([value == other for other in others]),
     "if": lambda condition, then, otherwise: pl.when(condition).then(then).otherwise(otherwise),
 }
 
@@ -130,6 +137,10 @@ def _converted(
     if isinstance(node, ConstantValue):
         value = float(node.value) if wanted == "number" and node.value is not None else node.value
         return pl.lit(value, dtype=_DTYPES[wanted])
+    if node.function == "in":  # compared one by one, as SQL defines it
+        first, *others = node.arguments
+        tests = [FunctionCall(function="equal", arguments=(first, other)) for other in others]
+        return pl.any_horizontal([_converted(test, types, schema, "boolean") for test in tests])
     own = type_of(node, types)
     if own == "number" and not columns_of(node):
         constant = float(_folded(node))
@@ -140,6 +151,9 @@ def _converted(
         fixed = [None if columns_of(part) else _folded(part) for part in node.arguments]
         varied = [part for part, constant in zip(parts, fixed, strict=True) if constant is None]
         return _by_numpy(node.function, fixed, varied)
+    if node.function in _MIRRORED and not columns_of(node.arguments[0]):
+        # polars 2.1 loses the length of `constant == CASE ... END` of constants, not that of `CASE ... END == constant`
+        return _COMPARISONS[_MIRRORED[node.function]](parts[1], parts[0])
     if node.function in _NUMERIC:
         return _NUMERIC[node.function](*parts).fill_nan(None)
     return _OTHERS[node.function](*parts)
