@@ -98,7 +98,7 @@ def add_derived_group(table: pl.DataFrame, section: DataSection) -> pl.DataFrame
 
 
 def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
-    """Raise DataError if the table has no rows, lacks a column that a role names, or has a name with a NUL character."""
+    """Raise DataError if the table has no rows, lacks a column that a role names, or has a name with NUL."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, hint="[data] source, or its query")
     unsafe = next((column for column in table.columns if "\0" in column), None)
