@@ -1,0 +1,79 @@
+"""Value replay: logged values of feature views that differ from what their requests should have seen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headway.core.record import Record, StoredRecord
+
+SkewKind = Literal["order", "time zone", "version", "unit", "null", "entity", "future", "stale", "unexplained"]
+KINDS: dict[SkewKind, str] = {
+    "order": "the values of several features are in another order",
+    "time zone": "times are of another time zone",
+    "version": "the values are those of another version of the view",
+    "unit": "the values have another unit",
+    "null": "values are missing that are known, or the reverse",
+    "future": "the values were not known yet",
+    "stale": "newer values were known",
+    "entity": "the values are those of another entity",
+    "unexplained": "the values differ",
+}
+"""What each kind of skew means, in the order in which causes are preferred that explain as much."""
+
+
+class SkewExample(Record, frozen=True, kw_only=True):
+    """One value that differs: request in the log, its time in microseconds since 1970, and both values.
+
+    None is a missing value. A category is its rank, as the model reads it.
+    """
+
+    request: int
+    at_us: int
+    feature: str
+    logged: float | None
+    expected: float | None
+
+
+class ValueSkew(Record, frozen=True, kw_only=True):
+    """Values of a view that differ for one reason: in `n_rows` of the rows that were compared, first at `since_us`."""
+
+    view: str
+    kind: SkewKind
+    features: tuple[str, ...]
+    n_rows: int
+    since_us: int
+    detail: str = ""
+    examples: tuple[SkewExample, ...] = ()
+
+
+class ViewReplay(Record, frozen=True, kw_only=True):
+    """Comparison of the logged values of one view.
+
+    `n_lagging` counts rows whose newer value was known for no longer than the lag that is allowed; they are no skew.
+    """
+
+    view: str
+    n_rows: int
+    n_lagging: int = 0
+    skews: tuple[ValueSkew, ...] = ()
+
+
+class ValueReplay(StoredRecord, frozen=True, kw_only=True):
+    """Replay of the views of a release over the rows that were logged in a span of time, microseconds since 1970.
+
+    `unknown` has the reason for each view that could not be replayed.
+    """
+
+    name: str
+    release: str
+    at: str
+    since_us: int
+    until_us: int
+    n_rows: int
+    views: tuple[ViewReplay, ...] = ()
+    unknown: dict[str, str] = {}
+
+    @property
+    def skews(self) -> tuple[ValueSkew, ...]:
+        """The skews of all views, those with most rows first."""
+        return tuple(sorted((skew for view in self.views for skew in view.skews), key=lambda skew: -skew.n_rows))

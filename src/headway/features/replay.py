@@ -1,0 +1,410 @@
+"""Value replay: what each logged request should have seen at its time, compared value by value with what it saw.
+
+A distribution can stay the same while every value is wrong. Here each logged value is recomputed from the source of its
+view, at the time of its request. Values that differ are explained, each once, by the cause that explains most of them:
+an order of columns, a time zone, another version, a unit, another entity, a null, a value from the future, or a stale
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from headway.core.arrays import Bools, Floats, Ints
+from headway.core.errors import DataError
+from headway.core.feature_view import FeatureView
+from headway.core.value_replay import KINDS, SkewExample, SkewKind, ValueSkew, ViewReplay
+from headway.core.variant import Signature
+from headway.data.matrix import matrix
+from headway.features.compute import CREATED_TIME, EVENT_TIME, compute_rows
+from headway.features.historical import join_view
+
+N_EXAMPLES = 3
+_RELATIVE = 1e-9
+_UNIT_ROWS, _UNIT_VALUES = 8, 3
+_SHIFTED_ROWS = 400
+_ALMOST_ALL = 0.9
+_HOUR_US = 3_600_000_000
+_ZONES_US = [hours * _HOUR_US // 2 for hours in range(-28, 29) if hours]  # every half hour, up to 14 hours
+_CLOCKS = {24.0: 1.0, 1440.0: 60.0, 86400.0: 3600.0}
+"""Length of a day in hours, minutes and seconds, and an hour in each."""
+_NEVER_US = -1
+
+
+class _Cause(NamedTuple):
+    """A possible cause, and the values (n, d) that it explains."""
+
+    kind: SkewKind
+    detail: str
+    explained: Bools
+
+
+def replay_view(
+    logged: pl.DataFrame,
+    view: FeatureView,
+    source: pl.DataFrame,
+    *,
+    signature: Signature,
+    max_lag_s: float = 0.0,
+    versions: Sequence[FeatureView] = (),
+) -> ViewReplay:
+    """Compare the values of a view that requests saw with those that they should have seen.
+
+    Parameters
+    ----------
+    logged : DataFrame of n rows
+        The rows of the log: `request`, `at_us`, the entities of the view (strings of integers are integers), its
+        features as the model read them (numbers, and categories by rank), and `seen_us`, the event time of the values;
+        negative or null if none were found.
+    view : FeatureView
+        The version that the release used.
+    source : DataFrame
+        The table of its source.
+    signature : Signature
+        Inputs of the model.
+    max_lag_s : float
+        Time for which a value may be known before the online store has it, seconds.
+    versions : sequence of FeatureView
+        Other versions of the view, to recognise their values.
+
+    Returns
+    -------
+    ViewReplay
+        Without skews if every value is as it should be; floats may differ by 1e-9 of their size, for sums of windows.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or the source cannot be read as the view says.
+    """
+    missing = {"request", "at_us", "seen_us", *view.entities, *view.feature_names} - set(logged.columns)
+    if missing:
+        raise DataError(f"the log lacks {', '.join(sorted(missing))}", where=f"view '{view.reference}'")
+    if logged.is_empty():
+        return ViewReplay(view=view.reference, n_rows=0)
+    compared = _Compared(logged, view, source, signature, max_lag_s)
+    skews = [] if not compared.wrong.any() else [*_explain(compared, versions)]
+    return ViewReplay(
+        view=view.reference, n_rows=len(logged), n_lagging=int(compared.lagging.sum()), skews=tuple(skews)
+    )
+
+
+class _Compared:
+    """Logged and expected values, (n, d), and where they differ."""
+
+    def __init__(
+        self, logged: pl.DataFrame, view: FeatureView, source: pl.DataFrame, signature: Signature, max_lag_s: float
+    ) -> None:
+        self.view, self.source = view, source
+        self.names = [name for name in signature.names if name in view.feature_names]
+        fields = {field.name: field for field in signature.inputs}
+        self._signature = Signature(inputs=tuple(fields[name] for name in self.names))
+        kinds = compute_rows(view, source).schema
+        self.rows = logged.select(pl.col(name).cast(kinds[name], strict=False) for name in view.entities)
+        self.at_us, self.requests = (logged[name].to_numpy().astype(np.int64) for name in ("at_us", "request"))
+        self.seen_us: Ints = logged["seen_us"].fill_null(_NEVER_US).to_numpy().astype(np.int64)
+        self.values: Floats = logged.select(pl.col(self.names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+        self.expected, self.newest_us = self.recompute(self.at_us)
+        self.wrong = ~_equal(self.values, self.expected)
+        is_older = (self.seen_us >= 0) & (self.seen_us < self.newest_us)
+        recent = is_older & (self._known_since_us() > self.at_us - round(max_lag_s * 1e6)) & (max_lag_s > 0)
+        before, _ = self.recompute(np.where(recent, self.seen_us, self.at_us)) if recent.any() else (self.values, None)
+        self.lagging: Bools = recent & self.wrong.any(axis=1) & _equal(self.values, before).all(axis=1)
+        self.wrong &= ~self.lagging[:, None]
+
+    def recompute(
+        self, at_us: Ints, *, rows: pl.DataFrame | None = None, view: FeatureView | None = None
+    ) -> tuple[Floats, Ints]:
+        """Return the values (n, d) at other times, of another version or for other rows, and their event times (n,)."""
+        view = view or self.view
+        rows = self.rows if rows is None else rows
+        at = pl.Series("at", at_us).cast(pl.Datetime("us", "UTC"))
+        columns, seen = join_view(rows, at, view, self.source)
+        filled = pl.DataFrame([self._filled(column, view) for column in columns])
+        filled = filled.with_columns(
+            pl.lit(None, pl.Float64).alias(name) for name in set(self.names) - {*filled.columns}
+        )
+        return matrix(filled, self._signature), seen.to_physical().fill_null(_NEVER_US).to_numpy().astype(np.int64)
+
+    def _filled(self, column: pl.Series, view: FeatureView) -> pl.Series:
+        """Return a feature as a server passes it on: a missing value is the default, if the view says so."""
+        feature = next(feature for feature in view.features if feature.name == column.name)
+        return column.fill_null(feature.default) if feature.when_missing == "default" else column
+
+    def history(self) -> pl.DataFrame:
+        """Return the rows of the view as the model reads them, and when each begins and ends to hold."""
+        rows = compute_rows(self.view, self.source)
+        names = [name for name in self.names if name in rows.columns]
+        inputs = tuple(field for field in self._signature.inputs if field.name in names)
+        values = matrix(rows.select(self._filled(rows[name], self.view) for name in names), Signature(inputs=inputs))
+        begins = pl.max_horizontal(EVENT_TIME, CREATED_TIME).to_physical().fill_null(0)
+        table = rows.select(
+            *self.view.entities, event_us=pl.col(EVENT_TIME).to_physical().fill_null(0), begins_us=begins
+        )
+        table = table.hstack(pl.DataFrame(values, schema=names, orient="row"))
+        order = table.sort("event_us", maintain_order=True)
+        return order.with_columns(ends_us=pl.col("event_us").shift(-1).over(self.view.entities).fill_null(2**62))
+
+    def _known_since_us(self) -> Ints:
+        """Return since when the expected values were known, (n,)."""
+        source = self.view.source
+        if source is None or not source.created_time:
+            return self.newest_us
+        rows = compute_rows(self.view, self.source)
+        known = rows.group_by(*self.view.entities, EVENT_TIME).agg(pl.col(CREATED_TIME).min())
+        newest = self.rows.with_columns(pl.Series(EVENT_TIME, self.newest_us).cast(pl.Datetime("us", "UTC")))
+        found = newest.join(known, on=[*self.view.entities, EVENT_TIME], how="left", maintain_order="left")
+        return found[CREATED_TIME].to_physical().fill_null(_NEVER_US).to_numpy().astype(np.int64)
+
+
+def _explain(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[ValueSkew]:
+    """Yield the skews: again and again the cause that explains most of the values that are left."""
+    left = compared.wrong.copy()
+    causes = [cause for find in _FINDERS for cause in find(compared, versions)]
+    order = list(KINDS)
+    while left.any():
+        counts = [int((cause.explained & left).sum()) for cause in causes]
+        most = max(counts, default=0)
+        if not most:
+            yield _skew(compared, _Cause("unexplained", "", left), left)
+            return
+        # A cause that explains almost as much counts as much: a chance agreement must not hide the real one.
+        near = [cause for cause, count in zip(causes, counts, strict=True) if count >= _ALMOST_ALL * most]
+        best = min(near, key=lambda cause: order.index(cause.kind))
+        yield _skew(compared, best, best.explained & left)
+        left &= ~best.explained
+
+
+def _skew(compared: _Compared, cause: _Cause, cells: Bools) -> ValueSkew:
+    rows = np.flatnonzero(cells.any(axis=1))
+    rows = rows[np.argsort(compared.at_us[rows], kind="stable")]
+    shown = [(int(row), int(np.argmax(cells[row]))) for row in rows[:N_EXAMPLES]]
+    return ValueSkew(
+        view=compared.view.reference,
+        kind=cause.kind,
+        features=tuple(compared.names[column] for column in np.flatnonzero(cells.any(axis=0))),
+        n_rows=len(rows),
+        since_us=int(compared.at_us[rows[0]]),
+        detail=cause.detail,
+        examples=tuple(
+            SkewExample(
+                request=int(compared.requests[row]),
+                at_us=int(compared.at_us[row]),
+                feature=compared.names[column],
+                logged=_number(compared.values[row, column]),
+                expected=_number(compared.expected[row, column]),
+            )
+            for row, column in shown
+        ),
+    )
+
+
+def _order(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+    """Find features that have the values of one another."""
+    wrong, names = compared.wrong, compared.names
+    takes: dict[int, int] = {}
+    for column in np.flatnonzero(wrong.any(axis=0)).tolist():
+        rows = wrong[:, column]
+        shares = [
+            0.0 if other == column else _equal(compared.values[rows, column], compared.expected[rows, other]).mean()
+            for other in range(len(names))
+        ]
+        best = int(np.argmax(shares))
+        if shares[best] >= _ALMOST_ALL and len(np.unique(compared.values[rows, column])) > 1:
+            takes[column] = best
+    if len(takes) < 2 or len(set(takes.values())) < 2:
+        return
+    explained = np.zeros_like(wrong)
+    for column, other in takes.items():
+        explained[:, column] = wrong[:, column] & _equal(compared.values[:, column], compared.expected[:, other])
+    detail = ", ".join(f"{names[column]} has the values of {names[other]}" for column, other in takes.items())
+    yield _Cause("order", detail, explained)
+
+
+def _clock(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+    """Find times of day that are a number of hours away, around midnight."""
+    for column, name in enumerate(compared.names):
+        rows = compared.wrong[:, column]
+        logged, expected = compared.values[rows, column], compared.expected[rows, column]
+        if len(logged) < _UNIT_ROWS or np.isnan(logged).any() or np.isnan(expected).any():
+            continue
+        for day, hour in _CLOCKS.items():
+            if min(logged.min(), expected.min()) < 0 or max(logged.max(), expected.max()) >= day:
+                continue
+            shift = (logged - expected) % day
+            offsets, counts = np.unique(shift, return_counts=True)
+            few = offsets[np.argsort(-counts)[:2]]  # two in a year with summer time
+            if (few * 4 % hour != 0).any() or counts[np.argsort(-counts)[:2]].sum() < _ALMOST_ALL * len(shift):
+                continue
+            if len(np.unique(logged - expected)) == 1 and day != max(_CLOCKS):
+                continue  # no time passed midnight: a constant difference is rather one of units
+            explained = np.zeros_like(compared.wrong)
+            explained[rows, column] = np.isin(shift, few)
+            hours = " or ".join(
+                f"{(offset / hour if offset <= day / 2 else (offset - day) / hour):+g} h" for offset in few
+            )
+            yield _Cause("time zone", f"{name} is {hours} away", explained)
+            break
+
+
+def _zone(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+    """Find values of a time that is the same number of hours away for every request."""
+    rows = np.flatnonzero(compared.wrong.any(axis=1))
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SHIFTED_ROWS)).astype(np.int64)]
+    part = compared.rows[sample]
+    wrong = compared.wrong[sample]
+    best, most = 0, 0.0
+    for shift in _ZONES_US:
+        values = compared.recompute(compared.at_us[sample] + shift, rows=part)[0]
+        share = float((_equal(compared.values[sample], values) & wrong).sum() / wrong.sum())
+        if share > most + 1e-9 or (share >= most - 1e-9 and most and abs(shift) < abs(best)):
+            best, most = shift, share
+    if most < _ALMOST_ALL or abs(best) < 2 * _HOUR_US or len(sample) < _UNIT_ROWS:
+        return  # an hour or less is rather a late update
+    values = compared.recompute(compared.at_us + best)[0]
+    yield _Cause("time zone", f"values of {best / _HOUR_US:+g} h", compared.wrong & _equal(compared.values, values))
+
+
+def _version(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[_Cause]:
+    """Find the values of another version of the view."""
+    for other in versions:
+        if other.entities != compared.view.entities or other.source is None:
+            continue
+        values = compared.recompute(compared.at_us, view=other)[0]
+        explained = compared.wrong & _equal(compared.values, values) & ~np.isnan(values)
+        if explained.any():
+            yield _Cause("version", f"values of {other.reference}", explained)
+
+
+def _unit(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+    """Find features that are a linear function of what they should be."""
+    for column, name in enumerate(compared.names):
+        both = compared.wrong[:, column] & np.isfinite(compared.values[:, column] + compared.expected[:, column])
+        logged, expected = compared.values[both, column], compared.expected[both, column]
+        if both.sum() < _UNIT_ROWS or len(np.unique(expected)) < _UNIT_VALUES:
+            continue
+        factor, offset = _line(expected, logged)
+        fits = np.abs(logged - (factor * expected + offset)) <= 1e-6 * max(1.0, float(np.abs(logged).max()))
+        if fits.mean() < _ALMOST_ALL or abs(factor) < 1e-12:
+            continue
+        explained = np.zeros_like(compared.wrong)
+        explained[both, column] = fits
+        yield _Cause(
+            "unit",
+            f"{name} is {factor:.6g} times the value{f' {offset:+.6g}' if abs(offset) > 1e-9 else ''}",
+            explained,
+        )
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Return factor and offset of the line through most points: the median of slopes between far points."""
+    order = np.argsort(x, kind="stable")
+    half = len(x) // 2
+    first, second = order[:half], order[-half:]
+    apart = x[second] > x[first]
+    factor = float(np.median((y[second] - y[first])[apart] / (x[second] - x[first])[apart])) if apart.any() else 0.0
+    offset = float(np.median(y - factor * x))
+    return factor, 0.0 if abs(offset) < 1e-9 * max(1.0, float(np.abs(y).max())) else offset
+
+
+def _null(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+    """Find values that are missing and should not be, and the reverse."""
+    logged, expected = np.isnan(compared.values), np.isnan(compared.expected)
+    if (compared.wrong & logged).any():
+        yield _Cause("null", "missing, but known", compared.wrong & logged)
+    if (compared.wrong & expected).any():
+        yield _Cause("null", "a value where none is known", compared.wrong & expected)
+
+
+def _rows_of_history(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+    """Find the values in other rows of the view: of another entity, or of a later or an earlier time."""
+    history = compared.history()
+    names = [name for name in compared.names if name in history.columns]
+    rows = np.flatnonzero(compared.wrong.any(axis=1))
+    if not names:
+        yield from _at_seen_time(compared)
+        return
+    entities = list(compared.view.entities)
+    asked = compared.rows[rows].select(pl.col(name).alias(f"asked.{name}") for name in entities)
+    asked = asked.with_columns(
+        pl.Series("row", rows),
+        pl.Series("at_us", compared.at_us[rows]),
+        pl.Series("seen_us", compared.seen_us[rows]),
+        pl.Series("newest_us", compared.newest_us[rows]),
+    ).hstack(
+        pl.DataFrame(
+            compared.values[rows][:, [compared.names.index(name) for name in names]], schema=names, orient="row"
+        )
+    )
+    known = [name for name in names if not asked[name].is_nan().all()]
+    if not known:
+        return
+    matches = asked.fill_nan(None).join(history.fill_nan(None), on=names, nulls_equal=True)
+    own = pl.all_horizontal(
+        pl.col(f"asked.{name}").cast(pl.String) == pl.col(name).cast(pl.String) for name in entities
+    )
+    later = (pl.col("event_us") > pl.col("at_us")) | (pl.col("begins_us") > pl.col("at_us"))
+    earlier = (pl.col("event_us") < pl.col("newest_us")) & ~later
+    holds = (pl.col("begins_us") <= pl.col("at_us")) & (pl.col("ends_us") > pl.col("at_us"))
+    holds &= (pl.col("seen_us") < 0) | (pl.col("event_us") == pl.col("seen_us"))
+    is_own = own if entities else pl.lit(True)
+    for kind, condition in (("future", is_own & later), ("stale", is_own & earlier), ("entity", ~is_own & holds)):
+        found = matches.filter(condition)["row"].unique().to_numpy()
+        if len(found):
+            explained = np.zeros_like(compared.wrong)
+            explained[found] = compared.wrong[found]
+            yield _Cause(kind, _about(kind, compared, found), explained)  # type: ignore[arg-type]
+    yield from _at_seen_time(compared)
+
+
+def _at_seen_time(compared: _Compared) -> Iterator[_Cause]:
+    """Find the values that were right at the event time in the log."""
+    has_time = compared.seen_us >= 0
+    values = compared.recompute(np.where(has_time, compared.seen_us, compared.at_us))[0]
+    explained = compared.wrong & _equal(compared.values, values)
+    is_future = compared.seen_us > compared.at_us
+    for kind, rows in (("future", is_future), ("stale", has_time & (compared.seen_us < compared.newest_us))):
+        if (explained & rows[:, None]).any():
+            found = np.flatnonzero((explained & rows[:, None]).any(axis=1))
+            yield _Cause(kind, _about(kind, compared, found), explained & rows[:, None])  # type: ignore[arg-type]
+
+
+def _about(kind: str, compared: _Compared, rows: Ints) -> str:
+    """Return how far the event times in the log are from those that were due."""
+    away = (compared.seen_us[rows] - compared.newest_us[rows])[compared.seen_us[rows] >= 0] / 1e6
+    if kind == "entity" or not len(away):
+        return ""
+    return f"median {_duration(abs(float(np.median(away))))} {'later' if np.median(away) > 0 else 'older'}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _equal(values: Floats, others: Floats) -> Bools:
+    """Return where values are equal, both are missing, or they differ by rounding alone."""
+    with np.errstate(invalid="ignore"):
+        near = np.abs(values - others) <= _RELATIVE * np.maximum(np.abs(values), np.abs(others))
+    return np.asarray((values == others) | near | (np.isnan(values) & np.isnan(others)))
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+_FINDERS: tuple[Callable[[_Compared, Sequence[FeatureView]], Iterator[_Cause]], ...] = (
+    _order,
+    _clock,
+    _zone,
+    _version,
+    _unit,
+    _null,
+    _rows_of_history,
+)
