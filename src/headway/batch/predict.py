@@ -134,7 +134,7 @@ def _bundle(config: Config, reference: str) -> Bundle:
 
 
 def _scoring_options(release: Release, config: Config, keep: Sequence[str], escape: bool) -> ScoringOptions:
-    views = {column: view.name for view in release.views for column in view.columns}
+    views = {column: view.name for view in release.views for column in view.feature_names}
     signature, missing = release.variant.signature, tuple(config.data.missing)
     return ScoringOptions(
         signature=signature, keep=tuple(dict.fromkeys(keep)), missing=missing, spreadsheet_safe=escape, views=views

@@ -141,7 +141,8 @@ def _parts(candidate: _ReleaseCandidate, context: AuditContext) -> Iterator[_Par
         bench = context.transform_context()
         for part in iter_components(variant, context.baseline, bench):
             yield _Part(part.name, partial(_rebuilt, part, bench, candidate))
-    groups = [(f"view {view.name}", view.columns) for view in context.views]
+    names = variant.signature.names
+    groups = [(f"view {view.name}", [name for name in view.feature_names if name in names]) for view in context.views]
     for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in context.feature_groups)]:
         yield _Part(name, partial(_missing, name, columns, candidate))
 

@@ -1,0 +1,124 @@
+"""What features are worth and what looking them up costs, each by leaving it out (ablation)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from headway.core.arrays import Floats
+from headway.core.calibrator import Calibrator
+from headway.core.contracts import Blobs, OnlineStore
+from headway.core.evidence import Measurement
+from headway.evaluation.audits import components
+from headway.evaluation.context import AuditContext, Comparison
+from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
+
+_HARMFUL, _NOTHING, _UNSETTLED = "components.harmful", "components.nothing", "components.unsettled"
+_ROUNDS, _ROWS, _CALLS = 25, 100, 10
+
+
+class Ablation(NamedTuple):
+    """Increase of the error without a feature, whether that is a gain or nothing at all, and the reason."""
+
+    increase: Measurement | None
+    is_harmful: bool
+    is_useless: bool
+    reason: str
+
+
+def measure_worth(
+    subject: Comparison, features: Sequence[str], *, blobs: Blobs, budget_s: float, calibrator: Calibrator
+) -> dict[str, Ablation]:
+    """Measure how much worse a model answers if a feature is missing in every row.
+
+    Parameters
+    ----------
+    subject : Comparison
+        The model, with labeled rows that it did not learn from.
+    features : sequence of str
+        Inputs of the model.
+    blobs : Blobs
+        Where models are stored.
+    budget_s : float
+        Time for all features, seconds; those that it does not reach are undecided.
+    calibrator : Calibrator
+        That of the release.
+
+    Returns
+    -------
+    dict of str to Ablation
+        By feature. All words share the 5 % chance that any of them is wrong.
+    """
+    if not features:
+        return {}
+    context = AuditContext(
+        blobs=blobs, budget_s=budget_s, feature_groups=[(name,) for name in features], calibrator=calibrator
+    )
+    measured = components.plugin(subject, context)
+    increases = {found.slice: found for found in measured if found.name.endswith(".drop")}
+    words = {(found.name, found.slice): found.method for found in measured if found.slice}
+    return {
+        name: Ablation(
+            increases.get(name),
+            (_HARMFUL, name) in words,
+            (_NOTHING, name) in words,
+            next((words[word, name] for word in (_HARMFUL, _NOTHING, _UNSETTLED) if (word, name) in words), ""),
+        )
+        for name in features
+    }
+
+
+def measure_lookups(store: OnlineStore, keys: Mapping[str, Sequence[str]]) -> dict[str, Measurement]:
+    """Measure the CPU time of this process that a row saves if one table is not read.
+
+    All tables are read with and without each in turn, so that what else the machine does meets all alike.
+
+    Parameters
+    ----------
+    store : OnlineStore
+        The online store.
+    keys : mapping of str to sequence of str
+        Keys to look up in each table, as many for each.
+
+    Returns
+    -------
+    dict of str to Measurement
+        By table, in microseconds per row; the interval is over rounds. Negative values are noise around nothing.
+
+    Raises
+    ------
+    StoreError
+        If a table does not exist, or the store does not answer.
+    """
+    tables = {table: list(of_table)[:_ROWS] for table, of_table in keys.items()}
+    n_rows = min(map(len, tables.values()), default=0)
+    if not n_rows:
+        return {}
+    every = [(table, of_table[:n_rows]) for table, of_table in tables.items()]
+    store.read(every)
+    spent = np.array(
+        [
+            [_cpu_us(store, [request for request in every if request[0] != left_out]) for left_out in (None, *tables)]
+            for _ in range(_ROUNDS)
+        ]
+    )
+    saved = (spent[:, :1] - spent[:, 1:]) / n_rows
+    return {table: _mean(saved[:, index], n_rows=n_rows) for index, table in enumerate(tables)}
+
+
+def _mean(saved: Floats, *, n_rows: int) -> Measurement:
+    """Return the mean over rounds, which noise may make negative."""
+    se = float(saved.std(ddof=1)) / math.sqrt(len(saved))
+    estimate = Estimate(value=float(saved.mean()), se=se, dof=len(saved) - 1, method="mean over rounds in turns, t")
+    return t_interval("feature.lookup_us", estimate, Sample(n_rows=n_rows, n_groups=len(saved)))
+
+
+def _cpu_us(store: OnlineStore, requests: Sequence[tuple[str, Sequence[str]]]) -> float:
+    began = time.thread_time_ns()
+    for _ in range(_CALLS if requests else 0):
+        store.read(requests)
+    return (time.thread_time_ns() - began) / _CALLS / 1_000

@@ -1,0 +1,96 @@
+"""Features that hurt or do nothing are named, and the lookup of a view costs what leaving it out saves."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.contract.subjects import echo_comparison
+
+from headway.core.calibrator import Calibrator
+from headway.core.errors import StoreError
+from headway.evaluation.feature_worth import measure_lookups, measure_worth
+from headway.features.online.sqlite import SqliteOnlineStore
+from headway.storage.blobs.files import Files
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("whole_rounds")]
+
+
+class MeanModel:
+    """Predicts the mean of a row."""
+
+    def predict(self, rows):
+        return np.nan_to_num(rows).mean(1, keepdims=True)
+
+
+@pytest.fixture
+def subject():
+    """The outcome follows the columns `a` and `b`; `c` is 0 in every row."""
+    found, model = echo_comparison(groups=40), MeanModel()
+    rows = found.rows * [1, 1, 0]
+    scores = model.predict(rows)
+    labels = (np.random.default_rng(3).random(len(scores)) < scores[:, 0]).astype(np.float64)
+    return replace(found, rows=rows, model=model, labels=labels, scores=scores)
+
+
+def worth_of(subject, names, folder):
+    return measure_worth(subject, names, blobs=Files(folder), budget_s=60, calibrator=Calibrator())
+
+
+def test_a_useful_feature_has_its_worth_and_a_constant_one_is_useless(subject, tmp_path):
+    found = worth_of(subject, ["a", "c"], tmp_path)
+
+    assert found["a"].increase.low > 0
+    assert not found["a"].is_useless and not found["a"].is_harmful
+    assert found["c"].is_useless and found["c"].increase.value == 0
+    assert "no error changes" in found["c"].reason
+
+
+def test_a_feature_that_makes_the_model_worse_is_harmful(subject, tmp_path):
+    without = np.nan_to_num(subject.rows * [1, 0, 0]).mean(1)
+    labels = (np.random.default_rng(3).random(len(without)) < without).astype(np.float64)
+
+    found = worth_of(replace(subject, labels=labels), ["b"], tmp_path)
+
+    assert found["b"].is_harmful
+    assert found["b"].increase.high < 0
+
+
+def test_no_features_have_no_worth(subject, tmp_path):
+    assert worth_of(subject, [], tmp_path) == {}
+
+
+@pytest.fixture
+def store(tmp_path):
+    with closing(SqliteOnlineStore(tmp_path)) as opened:
+        keys = [f"key {number}" for number in range(200)]
+        for table, width in (("narrow.v1", 1), ("wide.v1", 400)):
+            opened.write(table, keys, np.ones((200, width)), np.ones(200, dtype=np.int64))
+        yield opened
+
+
+def test_leaving_out_a_wide_table_saves_more_than_leaving_out_a_narrow_one(store):
+    keys = [f"key {number}" for number in range(200)]
+
+    found = measure_lookups(store, {"narrow.v1": keys, "wide.v1": keys})
+
+    assert found["wide.v1"].value > found["narrow.v1"].value
+    assert found["wide.v1"].low > 0
+    assert (found["wide.v1"].name, found["wide.v1"].n_rows) == ("feature.lookup_us", 100)
+
+
+def test_the_lookup_of_the_only_table_is_measured_against_none(store):
+    found = measure_lookups(store, {"wide.v1": ["key 1", "key 2"]})
+
+    assert found["wide.v1"].low > 0
+
+
+def test_nothing_to_look_up_costs_nothing(store):
+    assert measure_lookups(store, {}) == measure_lookups(store, {"wide.v1": []}) == {}
+
+
+def test_a_table_that_is_absent_is_an_error(store):
+    with pytest.raises(StoreError):
+        measure_lookups(store, {"absent.v1": ["key 1"]})
