@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -185,3 +186,14 @@ def test_records_of_an_earlier_headway_open_from_their_marks(tmp_path):
         assert links
         answers = {link: served.visitor("viewer").get(link).status for link in links}
     assert set(answers.values()) == {200}, answers
+
+
+@pytest.mark.slow
+def test_the_chart_that_a_browser_draws_opens_the_same_records(history):
+    found = drawn(history[0])
+    specs = re.findall(r'<script type="application/json">(.*?)</script>', found.text, re.DOTALL)
+    assert len(specs) == 2 and "event.invalid" not in found.text
+    for spec in specs:
+        assert json.loads(spec)["vconcat"]
+        pictured = set(re.findall(r'<a href="([^"]*/evidence/[^"]*)"', found.text))
+        assert pictured >= set(re.findall(r'"href": "([^"]+)"', spec)) > set()

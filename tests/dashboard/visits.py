@@ -18,6 +18,7 @@ from tests.browser import axe_violations
 from tests.dashboard.people import Answer, running_dashboard
 
 from headway.core import plugins
+from headway.dashboard import bundle
 from headway.dashboard.app import link, load_page
 from headway.dashboard.page import Action, View
 
@@ -157,7 +158,9 @@ class Opened:
 def main(folder: str) -> None:
     """Visit all pages of a project; print the heavy libraries that this process has imported for them."""
     with running_dashboard(Path(folder)) as served:
-        crawl(served.visitor("admin").get, served.dashboard.projects)
+        admin = served.visitor("admin")
+        crawl(admin.get, served.dashboard.projects)
+        admin.get(bundle.PATH.format(name=bundle.bundle_name()))
     sys.stdout.write(f"{[name for name in HEAVY if name in sys.modules]}\n")
 
 

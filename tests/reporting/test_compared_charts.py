@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from headway.core.comparison import CallTimes, ComparedModel, PointComparison
@@ -53,3 +55,12 @@ def test_calibration_curves_need_two_bins() -> None:
     drawn = draw_calibration(compared(0.2, 0.5, 0.6))
     assert drawn is not None and "Dashed with squares: the second." in drawn.reading
     assert draw_calibration(compared(0.2)) is None
+
+
+def test_the_histogram_of_a_browser_names_time_and_count_of_each_bar():
+    drawn = draw_call_times(compared(), interactive=True)
+    assert drawn is not None and drawn.wide_spec and drawn.narrow_spec
+    (rows,) = json.loads(drawn.wide_spec)["datasets"].values()
+    assert {"series": "first", "time": "2.00 to 4.00 µs", "counted": "90 of 100"}.items() <= rows[1].items()
+    plain = draw_call_times(compared())
+    assert plain is not None and not plain.wide_spec and plain.wide == drawn.wide

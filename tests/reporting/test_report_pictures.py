@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import xml.etree.ElementTree as Xml
 
 import pytest
 from msgspec.structs import replace
-from stories import RELEASED, Step, estimate, evidence, fact, frontier, judged, own_project, truncated, variant
+from stories import RELEASED, Step, estimate, evidence, fact, flights, frontier, judged, own_project, truncated, variant
 from years import lived
 
 from headway.core.evidence import Measurement
@@ -302,3 +303,13 @@ def test_a_chart_cannot_load_data_from_an_address() -> None:
 
     with pytest.raises(ValueError, match="data url not allowed"):
         theme.render_chart(lambda size: Outside(), name="outside", title="", alt="", reading=())  # type: ignore[arg-type,return-value]
+
+
+def test_no_name_of_a_variant_ends_the_script_that_holds_it():
+    report = flights()
+    first, second, *rest = report.frontier
+    hostile = replace(second, variant=replace(second.variant, engine="</script><img src=x onerror=alert(1)>"))
+    found = pareto.draw_pareto(replace(report, frontier=(first, hostile, *rest)), interactive=True)
+    assert found is not None
+    for text in (found.wide_spec, found.narrow_spec):
+        assert "<" not in text and hostile.variant.name in json.dumps(json.loads(text), ensure_ascii=False)

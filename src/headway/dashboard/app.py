@@ -25,6 +25,7 @@ import headway
 from headway.core import plugins
 from headway.core.errors import DataError, HeadwayError, LeaseHeld, PointerMoved, Refused, StoreUnavailable
 from headway.core.sections import UiSection
+from headway.dashboard import bundle
 from headway.dashboard.access.oidc import CALLBACK
 from headway.dashboard.access.sessions import ROLES, Session
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Reply, View
@@ -52,6 +53,7 @@ def create_app(dashboard: Dashboard) -> Starlette:
     pages = {name: load_page(name) for name in plugins.names("page")}
     environment = _environment(dashboard, pages)
     routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_HERE / "static")), Route("/theme.css", _theme)]
+    routes.append(Route(bundle.PATH, _bundle(dashboard)))
     for page in pages.values():
         routes += [Route(view.path, _endpoint(dashboard, environment, view), methods=["GET"]) for view in page.views]
         routes += [
@@ -195,6 +197,17 @@ async def _http_error(
     return _error(environment, current_session(dashboard, request), status, status.phrase.lower(), hint="go to /")
 
 
+def _bundle(dashboard: Dashboard) -> Any:
+    """Return the function that gives a person who is signed in the scripts of charts."""
+
+    async def endpoint(request: Request) -> Response:
+        if current_session(dashboard, request, counts=False) is None:
+            return Response("you are not signed in\n", HTTPStatus.UNAUTHORIZED, media_type="text/plain")
+        return await bundle.serve_bundle(dashboard, request)
+
+    return endpoint
+
+
 async def _theme(_: Request) -> Response:
     return Response(colours.stylesheet(), media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
@@ -225,6 +238,7 @@ def _environment(dashboard: Dashboard, pages: Mapping[str, Page]) -> jinja2.Envi
         "tabs": [(page.tab, page.views[0]) for page in ordered if page.tab],
         "roles": ROLES,
         "link": link,
+        "bundle": bundle.PATH.format(name=bundle.bundle_name()) if bundle.bundle_name() else "",
     }
     environment.filters |= {
         "typeset": formatting.typeset,

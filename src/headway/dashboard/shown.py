@@ -12,12 +12,18 @@ from headway.reporting.text.tables import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A chart: its finding as title, how to read it, and an SVG for each width."""
+    """A chart: its finding as title, how to read it, and an SVG for each width.
+
+    The specifications are those of `RenderedChart`, for a browser that runs scripts.
+    """
 
     title: str
+    alt: str
     reading: tuple[str, ...]
     wide: str
     narrow: str
+    wide_spec: str = ""
+    narrow_spec: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ def frontier(config: Config, digest: str) -> tuple[Picture | None, tuple[str, ..
     with opened(config) as project:
         found = read_search(project, digest)
     report = ReportData(title=found.name, frontier=found.evaluated, reasons=found.reasons, winner=found.winner)
-    return picture_of(draw_pareto(report)), pareto_conclusions(report)
+    return picture_of(draw_pareto(report, interactive=True)), pareto_conclusions(report)
 
 
 def compare(config: Config, digest: str, first: str, second: str, period: str, *, with_rows: bool) -> ComparisonShown:
@@ -50,7 +50,7 @@ def compare(config: Config, digest: str, first: str, second: str, period: str, *
         speeds=tables.tabulate_speeds(found),
         bins=tables.tabulate_reliability_pair(found),
         calibration=picture_of(draw_calibration(found)),
-        times=picture_of(draw_call_times(found)),
+        times=picture_of(draw_call_times(found, interactive=True)),
         busy=found.times.busy,
         examples=tables.tabulate_examples(found),
         cautions=found.cautions,
@@ -63,4 +63,12 @@ def picture_of(chart: RenderedChart | None) -> Picture | None:
     """Return a chart as pages embed it."""
     if chart is None:
         return None
-    return Picture(title=chart.title, reading=chart.reading, wide=chart.wide, narrow=chart.narrow)
+    return Picture(
+        title=chart.title,
+        alt=chart.alt,
+        reading=chart.reading,
+        wide=chart.wide,
+        narrow=chart.narrow,
+        wide_spec=chart.wide_spec,
+        narrow_spec=chart.narrow_spec,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -28,6 +29,7 @@ RECENT = 500
 """Records of a kind, and updates, that are searched for a digest which the store does not know."""
 _MARK = "https://event.invalid/"
 """The chart library takes complete addresses only, so each mark first links to its event's index here."""
+_SPEC_LINK = re.compile(rf'"{_MARK}(\d+)"')
 _LINK = re.compile(rf'<a xlink:href="{_MARK}(\d+)"[^>]*>')
 
 
@@ -51,7 +53,7 @@ def read_timeline(config: Config, *, periods: int, evidence: str) -> dict[str, A
     report = ReportData(title=project.name, year=year)
     events = list_events(report)
     marks = [f"{_MARK}{index}" if event.record else "" for index, event in enumerate(events)]
-    chart = draw_timeline(report, complete=True, links=marks)
+    chart = draw_timeline(report, complete=True, links=marks, interactive=True)
     return {
         "chart": to_builtins(_with_links(chart, events, evidence)) if chart else None,
         "events": events,
@@ -70,7 +72,16 @@ def _with_links(chart: RenderedChart, events: Sequence[Event], evidence: str) ->
     def linked(svg: str) -> str:
         return _LINK.sub(link, svg.replace('role="img"', 'role="group"', 1))
 
-    return replace(chart, wide=linked(chart.wide), narrow=linked(chart.narrow))
+    def linked_spec(spec: str) -> str:
+        return _SPEC_LINK.sub(lambda found: json.dumps(evidence + events[int(found[1])].record), spec)
+
+    return replace(
+        chart,
+        wide=linked(chart.wide),
+        narrow=linked(chart.narrow),
+        wide_spec=linked_spec(chart.wide_spec),
+        narrow_spec=linked_spec(chart.narrow_spec),
+    )
 
 
 def find_record(config: Config, digest: str, kinds: Sequence[type[StoredRecord]]) -> StoredRecord | None:

@@ -34,7 +34,7 @@ def draw_calibration(found: PointComparison) -> RenderedChart | None:
     )
 
 
-def draw_call_times(found: PointComparison) -> RenderedChart | None:
+def draw_call_times(found: PointComparison, *, interactive: bool = False) -> RenderedChart | None:
     """Draw histograms of the times of single calls of both models; None if they were not timed."""
     times = found.times
     if len(times.edges) < 2:
@@ -50,13 +50,21 @@ def draw_call_times(found: PointComparison) -> RenderedChart | None:
             "Calls of one row each, of both models in turns, so that both met the same machine.",
             "Further left is faster. The scale is logarithmic: each step to the right is the same factor.",
         ),
+        interactive=(lambda size: _histograms(found, size)) if interactive else None,
     )
 
 
 def _histograms(found: PointComparison, size: ChartSize) -> alt.Chart:
     edges = found.times.edges
     rows: list[Row] = [
-        {"from": low, "to": high, "calls": count, "series": series}
+        {
+            "from": low,
+            "to": high,
+            "calls": count,
+            "series": series,
+            "time": f"{formatting.format_number(low)} to {formatting.format_number(high)} µs",
+            "counted": f"{count:,} of {sum(counts):,}",
+        }
         for series, counts in ((FIRST, found.times.first), (SECOND, found.times.second))
         for low, high, count in zip(edges, edges[1:], counts, strict=False)
     ]
@@ -70,6 +78,10 @@ def _histograms(found: PointComparison, size: ChartSize) -> alt.Chart:
     series = encode_series([FIRST, SECOND], legend=alt.Legend(title=None), fill=colours, stroke=colours)
     bars = rows_chart(rows).mark_rect(fillOpacity=0.4, strokeWidth=1)
     y = alt.Y("calls:Q").axis(count_axis(ticks=4))
-    return bars.encode(x=x, x2="to:Q", y=y, y2=alt.YDatum(0), **series).properties(
+    tips = [
+        alt.Tooltip(f"{field}:N", title=title)
+        for field, title in (("series", "Model"), ("time", "Time of a call"), ("counted", "Calls"))
+    ]
+    return bars.encode(x=x, x2="to:Q", y=y, y2=alt.YDatum(0), tooltip=tips, **series).properties(
         width=size.plot, height=200, title="Calls"
     )

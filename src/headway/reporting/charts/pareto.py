@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 from msgspec.structs import replace
@@ -175,10 +175,22 @@ def _rows(points: Sequence[VariantPoint], limit: float | None, plot: _Plot) -> l
             verdict=baseline_answer(point.judged.verdict),
             label=point.label,
             released=point.released,
+            **_in_words(point),
             **dict(zip(("x", "y", "label_x", "label_y", "end_x", "end_y"), (*pixel, *centre, *end), strict=True)),
         )
         for point, pixel, centre, end in zip(points, pixels, centres, ends, strict=True)
     ]
+
+
+def _in_words(point: VariantPoint) -> dict[str, Any]:
+    """Return what a tooltip shows of a variant; `number` is its row in the table."""
+    return {
+        "number": point.label.split()[0],
+        "variant": point.judged.variant.name,
+        "time_text": formatting.typeset(formatting.format_measurement(point.time)),
+        "loss_text": formatting.typeset(formatting.format_measurement(point.loss)),
+        "verdict_text": words.ANSWERS[baseline_answer(point.judged.verdict)],
+    }
 
 
 def _occupied(points: Sequence[VariantPoint], limit: float | None, plot: _Plot) -> list[LabelBox]:
@@ -193,8 +205,18 @@ def _occupied(points: Sequence[VariantPoint], limit: float | None, plot: _Plot) 
     return [*boxes, *(LabelBox(plot.width / 2, y, plot.width / 2, 1.0) for y in lines)]
 
 
-def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: ChartSize) -> alt.LayerChart:
-    """Return the points with intervals and labels; the area beyond the limit is shaded."""
+MARKED = "marked"
+"""Parameter of the interactive chart: the number of the variant that a person chose, or an empty string."""
+ZOOM = "zoom"
+
+
+def scatter_chart(
+    points: Sequence[VariantPoint], limit: float | None, size: ChartSize, *, interactive: bool = False
+) -> alt.LayerChart:
+    """Return the points with intervals and labels; the area beyond the limit is shaded.
+
+    An interactive chart has tooltips, can be moved and zoomed, and dims all variants but the one that is `MARKED`.
+    """
     plot = _plot(points, limit, size)
     rows = _rows(points, limit, plot)
     unit = "µs" if points[0].time.unit == "us" else points[0].time.unit
@@ -214,6 +236,9 @@ def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: Cha
         shape=SHAPES,
     )
     base = rows_chart(rows).encode(x=x, y=y)
+    if interactive:
+        used = points[0].loss.name == LIMIT_USED
+        return _interactive(base, series, plot, limit, used=used).properties(title=_y_title(points[0].loss))
     in_pixels = rows_chart(rows)
     layers = [
         *_limit_layers(plot, limit),
@@ -228,12 +253,67 @@ def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: Cha
             color=alt.condition("datum.released", alt.value(LIGHT["live"]), alt.value(LIGHT["ink"])),
         ),
     ]  # fmt: skip
-    title = (
-        "Share of the tightest limit used, %"
-        if points[0].loss.name == LIMIT_USED
-        else f"{words.measure_title(points[0].loss.name)} (above 0 is worse)"
-    )
+    title = _y_title(points[0].loss)
     return alt.layer(*layers).properties(width=plot.width, height=plot.height, title=title)
+
+
+def _y_title(loss: Measurement) -> str:
+    if loss.name == LIMIT_USED:
+        return "Share of the tightest limit used, %"
+    return f"{words.measure_title(loss.name)} (above 0 is worse)"
+
+
+def _interactive(
+    base: alt.Chart, series: dict[str, Any], plot: _Plot, limit: float | None, *, used: bool
+) -> alt.LayerChart:
+    """Return the layers that keep their places when the axes move: a label stays as far from its point as it was."""
+    tips = [
+        alt.Tooltip(f"{field}:N", title=title)
+        for field, title in (
+            ("number", "Number"),
+            ("variant", "Variant"),
+            ("time_text", "Time for one row"),
+            ("loss_text", "Limit used" if used else "Loss"),
+            ("verdict_text", "Verdict"),
+        )
+    ]
+    zoom = alt.selection_interval(
+        name=ZOOM,
+        bind="scales",
+        zoom="wheel![event.ctrlKey || event.metaKey]",
+        translate="[mousedown, window:mouseup] > window:mousemove!",
+    )
+    is_dim = f"{MARKED} && datum.number != {MARKED}"
+    opacity = alt.condition(is_dim, alt.value(0.2), alt.value(1))
+    away = {"dx": alt.expr("datum.label_x - datum.x"), "dy": alt.expr("datum.label_y - datum.y")}
+    return (
+        alt.layer(
+            *_limit_layers(plot, limit, clip=True),
+            base.mark_rule(strokeWidth=1.5, clip=True).encode(
+                y=alt.Y("low:Q"), y2="high:Q", color=series["color"], opacity=opacity
+            ),
+            base.mark_rule(
+                color=LIGHT["muted"],
+                strokeWidth=0.75,
+                clip=True,
+                x2Offset=alt.expr("datum.end_x - datum.x"),
+                y2Offset=alt.expr("datum.end_y - datum.y"),
+            ).encode(x2="time:Q", y2="value:Q", opacity=opacity),
+            base.transform_filter("datum.released").mark_point(
+                shape="circle", size=420, strokeWidth=2, color=LIGHT["live"], clip=True
+            ),
+            base.mark_point(size=95, strokeWidth=2, filled=True, clip=True, cursor="pointer")
+            .encode(**series, tooltip=tips, opacity=opacity)
+            .add_params(zoom),
+            base.mark_text(clip=True, **away).encode(
+                text="label:N",
+                color=alt.condition("datum.released", alt.value(LIGHT["live"]), alt.value(LIGHT["ink"])),
+                opacity=opacity,
+            ),
+        )
+        .add_params(alt.param(name=MARKED, value=""))
+        .properties(width=plot.width, height=plot.height)
+    )
 
 
 def _pixel_x(field: str) -> alt.X:
@@ -244,17 +324,17 @@ def _pixel_y(field: str) -> alt.Y:
     return alt.Y(f"{field}:Q", scale=None)
 
 
-def _limit_layers(plot: _Plot, limit: float | None) -> list[alt.Chart]:
-    zero = rows_chart([{"y": 0.0}]).mark_rule(color=LIGHT["muted"], strokeWidth=1).encode(y="y:Q")
+def _limit_layers(plot: _Plot, limit: float | None, *, clip: bool = False) -> list[alt.Chart]:
+    zero = rows_chart([{"y": 0.0}]).mark_rule(color=LIGHT["muted"], strokeWidth=1, clip=clip).encode(y="y:Q")
     if limit is None:
         return [zero]
     message = f"limit {limit:g}{' %' if limit == FULL else ''}"
     line = rows_chart([{"y": limit, "top": plot.losses[1], "x": plot.times[1], "message": message}])
-    text = line.mark_text(align="right", dx=-4, dy=-8, color=LIGHT["fail"])
+    text = line.mark_text(align="right", dx=-4, dy=-8, color=LIGHT["fail"], clip=clip)
     return [
-        line.mark_rect(color=LIGHT["danger"]).encode(y=alt.Y("y:Q"), y2="top:Q"),
+        line.mark_rect(color=LIGHT["danger"], clip=clip).encode(y=alt.Y("y:Q"), y2="top:Q"),
         zero,
-        line.mark_rule(color=LIGHT["fail"], strokeDash=[5, 4], strokeWidth=1.5).encode(y="y:Q"),
+        line.mark_rule(color=LIGHT["fail"], strokeDash=[5, 4], strokeWidth=1.5, clip=clip).encode(y="y:Q"),
         text.encode(y="y:Q", x="x:Q", text="message:N"),
     ]
 
@@ -263,7 +343,7 @@ SPEED, CPU_TIME = "latency.one_row", "cost.cpu_s.one_row"
 LEGEND = ("Verdict against the baseline,", "by the one-sided 95 % bound:")
 
 
-def draw_pareto(report: ReportData) -> RenderedChart | None:
+def draw_pareto(report: ReportData, *, interactive: bool = False) -> RenderedChart | None:
     """Draw the Pareto front; return None unless two variants have both a time for one row and a loss."""
     points = _limit_points(report)
     measure, limit = LIMIT_USED, FULL if points else None
@@ -279,6 +359,7 @@ def draw_pareto(report: ReportData) -> RenderedChart | None:
         title=_pareto_title(report, points),
         alt=_pareto_alt(points, measure),
         reading=_pareto_reading(report, measure, limit),
+        interactive=(lambda size: scatter_chart(points, limit, size, interactive=True)) if interactive else None,
     )
 
 

@@ -6,7 +6,11 @@ from headway.core.record import Record
 
 
 class RenderedChart(Record, frozen=True, kw_only=True):
-    """A chart: its finding as title, a text alternative, how to read it, and an SVG for each size."""
+    """A chart: its finding as title, a text alternative, how to read it, and an SVG for each size.
+
+    `wide_spec` and `narrow_spec` are Vega-Lite specifications of the interactive chart, as JSON that may stand inside
+    a `script` element; empty for a chart that has none.
+    """
 
     name: str
     title: str
@@ -14,3 +18,5 @@ class RenderedChart(Record, frozen=True, kw_only=True):
     reading: tuple[str, ...]
     wide: str
     narrow: str
+    wide_spec: str = ""
+    narrow_spec: str = ""

@@ -15,6 +15,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record
@@ -56,11 +57,24 @@ NARROW = ChartSize(name="narrow", width=346, narrow=True)
 
 
 def render_chart(
-    chart: Callable[[ChartSize], alt.TopLevelMixin], *, name: str, title: str, alt: str, reading: Sequence[str]
+    chart: Callable[[ChartSize], alt.TopLevelMixin],
+    *,
+    name: str,
+    title: str,
+    alt: str,
+    reading: Sequence[str],
+    interactive: Callable[[ChartSize], alt.TopLevelMixin] | None = None,
 ) -> RenderedChart:
-    """Render a chart in both sizes; `chart` returns the Altair chart for a size, `alt` is its text alternative."""
+    """Render a chart in both sizes; `chart` returns the Altair chart for a size, `alt` is its text alternative.
+
+    With `interactive`, which returns the chart that a browser draws, the result has its specifications too.
+    """
     wide, narrow = (_svg(chart(size), name=f"{name}-{size.name}", alt=alt) for size in (WIDE, NARROW))
-    return RenderedChart(name=name, title=title, alt=alt, reading=tuple(reading), wide=wide, narrow=narrow)
+    drawn = RenderedChart(name=name, title=title, alt=alt, reading=tuple(reading), wide=wide, narrow=narrow)
+    if interactive is None:
+        return drawn
+    wide_spec, narrow_spec = (_spec(interactive(size)) for size in (WIDE, NARROW))
+    return replace(drawn, wide_spec=wide_spec, narrow_spec=narrow_spec)
 
 
 def rows_chart(rows: Sequence[Row]) -> alt.Chart:
@@ -185,6 +199,17 @@ def panel_title(*parts: str, size: ChartSize, has_axis: bool = True) -> alt.Titl
 def _svg(chart: alt.TopLevelMixin, *, name: str, alt: str) -> str:
     svg: str = vl_convert.vegalite_to_svg({**chart.to_dict(validate=False), "config": _CONFIG}, allowed_base_urls=[])
     return _named(_own_ids(svg, name), alt)
+
+
+def _spec(chart: alt.TopLevelMixin) -> str:
+    """Return a chart as JSON in which no text can end a `script` element."""
+    return json.dumps({**chart.to_dict(validate=False), "config": _CONFIG}).replace("<", "\\u003c")
+
+
+def browser_scripts(snippet: str) -> str:
+    """Return a script with the libraries that draw charts in a browser, as far as the snippet uses them."""
+    scripts: str = vl_convert.javascript_bundle(snippet)
+    return scripts
 
 
 def _own_ids(svg: str, name: str) -> str:

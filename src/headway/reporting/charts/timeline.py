@@ -88,7 +88,12 @@ def event_badge(kind: EventKind) -> str:
 
 
 def event_marks(
-    events: Sequence[Event], over: Sequence[ReportPeriod], size: ChartSize, *, links: Sequence[str] = ()
+    events: Sequence[Event],
+    over: Sequence[ReportPeriod],
+    size: ChartSize,
+    *,
+    links: Sequence[str] = (),
+    interactive: bool = False,
 ) -> list[alt.LayerChart]:
     """Return a panel of marks over the periods; events outside all periods appear in the list only."""
     rows = _stack(events, over, size.plot / len(over))
@@ -110,10 +115,12 @@ def event_marks(
         stroke=_COLOURS,
     )
     y = alt.Y("y:Q").scale(domain=(0, height), nice=False).axis(None)
-    base = rows_chart(rows).encode(x=index_x("at", len(over)), y=y)
+    tips = [alt.Tooltip("what:N", title="Event"), alt.Tooltip("when:N", title="When")]
+    base = rows_chart(rows).encode(x=index_x("at", len(over)), y=y, tooltip=tips)
     badges = base.mark_point(size=BADGE**2, strokeWidth=2, fill=LIGHT["paper"], opacity=1).encode(**series)
     badges = badges.encode(href="href:N") if links else badges
     numbers = base.mark_text(fontSize=11, fontWeight="bold", baseline="middle", dy=1).encode(text="number:N")
+    numbers = numbers.encode(href="href:N") if interactive else numbers  # in a picture it would be a second link
     title = panel_title("Events", size=size, has_axis=False)
     return [alt.layer(badges, numbers).properties(width=size.plot, height=height, title=title)]
 
@@ -128,7 +135,8 @@ def _stack(events: Sequence[Event], over: Sequence[ReportPeriod], width: float) 
             continue
         level = next(n for n in count() if all(abs(at - other) * width >= STEP for other in levels[n]))
         levels[level].append(at)
-        rows.append({"number": str(number), "kind": event.kind, "at": at, "level": level, "y": STEP * (level + 0.5)})
+        row: Row = {"number": str(number), "kind": event.kind, "at": at, "level": level, "y": STEP * (level + 0.5)}
+        rows.append({**row, "what": event.what, "when": formatting.period_name(event.at)})
     return rows
 
 
@@ -203,7 +211,9 @@ _FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], ESTIMATED: LIGHT["pape
 _SERIES = {MEASURED: "circle", BEFORE: "square", ESTIMATED: "diamond"}
 
 
-def draw_timeline(report: ReportData, *, complete: bool = False, links: Sequence[str] = ()) -> RenderedChart | None:
+def draw_timeline(
+    report: ReportData, *, complete: bool = False, links: Sequence[str] = (), interactive: bool = False
+) -> RenderedChart | None:
     """Draw two measures over the periods with live releases and events; return None for fewer than two periods.
 
     With `complete`, cost and drift as well. `links` are the addresses that the mark of each event opens, in their
@@ -219,6 +229,9 @@ def draw_timeline(report: ReportData, *, complete: bool = False, links: Sequence
         title=_title(report, found, report_data.charted_measures(report) or measures),
         alt=_alt(report, found, measures),
         reading=_reading(report, found, measures),
+        interactive=(
+            (lambda size: _chart(report, found, measures, size, links=links, interactive=True)) if interactive else None
+        ),
     )
 
 
@@ -321,9 +334,13 @@ def _chart(
     size: ChartSize,
     *,
     links: Sequence[str] = (),
+    interactive: bool = False,
 ) -> alt.TopLevelMixin:
     events = list_events(report)
-    above = [*event_marks(events, found, size, links=links), *live_band(live_spans(report, found), len(found), size)]
+    above = [
+        *event_marks(events, found, size, links=links, interactive=interactive),
+        *live_band(live_spans(report, found), len(found), size),
+    ]
     panels = [_panel(report, found, measure, size, among=measures) for measure in measures]
     drawn = alt.vconcat(*above, *panels, spacing=12)
     return drawn.resolve_scale(shape="independent", stroke="independent", fill="independent")
@@ -357,11 +374,19 @@ def _measured(rows: Sequence[Row], x: alt.X, y: alt.Y, series: dict[str, Any]) -
     estimated = [row for row in rows if row["series"] == ESTIMATED]
     measured = [row for row in rows if row["series"] != ESTIMATED]
     for some, dash in ((measured, [1, 0]), (estimated, [3, 2])):
+        if not some:
+            continue
         intervals = rows_chart(some).mark_rule(strokeWidth=1.5, strokeDash=dash)
         yield intervals.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", stroke=series["stroke"])
-    line = rows_chart(measured).mark_line(strokeWidth=1.5, opacity=0.6)
-    yield line.encode(x=x, y=y, detail="run:N", stroke=series["stroke"])
-    yield rows_chart(rows).mark_point(size=60, opacity=1, strokeWidth=1.5).encode(x=x, y=y, **series)
+    if measured:
+        line = rows_chart(measured).mark_line(strokeWidth=1.5, opacity=0.6)
+        yield line.encode(x=x, y=y, detail="run:N", stroke=series["stroke"])
+    tips = [
+        alt.Tooltip(f"{field}:N", title=title)
+        for field, title in (("period", "Period"), ("text", "Value"), ("series", "How it is known"))
+    ]
+    points = rows_chart(rows).mark_point(size=60, opacity=1, strokeWidth=1.5)
+    yield points.encode(x=x, y=y, tooltip=tips, **series)
 
 
 def _heading(measure: str, limit: float | None, size: ChartSize) -> alt.TitleParams:
@@ -377,10 +402,16 @@ def _rows(found: Sequence[ReportPeriod], measure: str) -> list[Row]:
         estimate, measured = period.estimate(measure), period.find(measure)
         series = MEASURED if period.watch else BEFORE
         run = f"{series} {period.watch.release if period.watch else ''}"
+        known: dict[str, Any] = {"run": run, "period": formatting.period_name(period.label)}
         if estimate is not None:
-            rows.append(interval_row(estimate, at=index + 0.3, series=ESTIMATED, run=run))
+            text = formatting.typeset(formatting.format_measurement(estimate))
+            rows.append(interval_row(estimate, at=index + 0.3, series=ESTIMATED, text=text, **known))
         if measured is not None:
-            rows.append(interval_row(measured, at=index + (0.6 if period.watch else 0.5), series=series, run=run))
+            at, text = (
+                index + (0.6 if period.watch else 0.5),
+                formatting.typeset(formatting.format_measurement(measured)),
+            )
+            rows.append(interval_row(measured, at=at, series=series, text=text, **known))
     return rows
 
 
