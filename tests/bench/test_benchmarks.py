@@ -21,7 +21,19 @@ CALLERS = sorted(
     path for path in (BENCH / "callers").glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8")
 )
 PEER_PACKAGES = {
-    *("bentoml", "cleanlab", "dataframely", "faker", "fastapi", "kserve", "litserve", "mapie", "mlserver", "mosec"),
+    *(
+        "bentoml",
+        "cleanlab",
+        "dataframely",
+        "faker",
+        "fastapi",
+        "feast",
+        "kserve",
+        "litserve",
+        "mapie",
+        "mlserver",
+        "mosec",
+    ),
     *("nncf", "onnxmltools", "openvino", "pandera", "presidio_analyzer", "rapidocr_onnxruntime", "skl2onnx"),
     *("sliceline", "tl2cgen", "torch", "treelite", "venn_abers"),
 }
@@ -59,6 +71,7 @@ QUICK = [
     ("stores", "pointer_cas", "pointer_kills", "pointer_reads", "blob_creates", "blob_kills"),
     ("stores", "pointer_seconds", "outage"),
     ("dashboard", "pages", "memory"),
+    ("features", "join_seconds", "join_three_views", "join_rows_lost"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
@@ -163,7 +176,7 @@ def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
 
 def test_the_cases_name_every_part_of_the_scripts() -> None:
     covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
-    for script in ("dashboard", "data", "evidence", "loop", "scale", "stores", "trust"):
+    for script in ("dashboard", "data", "evidence", "features", "loop", "scale", "stores", "trust"):
         source = (BENCH / f"{script}.py").read_text("utf-8")
         parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)
         assert parts and {(script, part) for part in parts} <= covered

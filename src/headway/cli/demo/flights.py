@@ -45,9 +45,9 @@ def load_utc() -> pl.DataFrame:
 
 
 def _with_features(*, zone: str) -> pl.DataFrame:
-    flights = _flights()
+    flights = known_flights()
     joined = get_historical_features(
-        flights, (WEATHER_VIEW, PLANE_VIEW), time="decides_at", sources={"weather": _weather(), "plane": _planes()}
+        flights, (WEATHER_VIEW, PLANE_VIEW), time="decides_at", sources={"weather": weather(), "plane": planes()}
     )
     departs = pl.col("departs_at_utc").dt.convert_time_zone(zone)
     shift = (departs.dt.replace_time_zone(None) - pl.col("departs_at")).dt.total_minutes()
@@ -65,7 +65,7 @@ def _with_features(*, zone: str) -> pl.DataFrame:
     )
 
 
-def _flights() -> pl.DataFrame:
+def known_flights() -> pl.DataFrame:
     """Return the flights; `time_hour` is the scheduled hour in UTC, scheduled times are local clock numbers (1530)."""
     with zipfile.ZipFile(_folder() / "flights.csv.zip") as archive:
         table = pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""])
@@ -78,13 +78,15 @@ def _flights() -> pl.DataFrame:
     )
 
 
-def _weather() -> pl.DataFrame:
+def weather() -> pl.DataFrame:
+    """Return the hourly weather of the three airports, with its time in UTC."""
     table = pl.read_csv(_folder() / "weather.csv", null_values=["NA", ""], infer_schema_length=None)
     observed = pl.col("time_hour").str.to_datetime(time_zone="UTC", time_unit="us")
     return table.select("origin", *WEATHER, observed_at=observed)
 
 
-def _planes() -> pl.DataFrame:
+def planes() -> pl.DataFrame:
+    """Return the planes by their tail number, with seats, engines and the year they were built."""
     table = pl.read_csv(_folder() / "planes.csv", null_values=["NA", ""], infer_schema_length=None)
     return table.select("tailnum", "seats", "engines", built="year")
 
