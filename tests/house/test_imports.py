@@ -43,7 +43,13 @@ ALLOWED = {
     ),
     "msgspec": ("",),
     "names": ("data/checks/personal/_names.py",),
-    "nanoarrow": ("batch/", "data/provenance/fingerprint.py", "data/sources/duckdb.py", "storage/segments.py"),
+    "nanoarrow": (
+        "batch/",
+        "data/provenance/fingerprint.py",
+        "data/sources/duckdb.py",
+        "features/_duckdb.py",
+        "storage/segments.py",
+    ),
     "nncf": ("optimization/transforms/_nncf.py",),
     "numpy": (
         "batch/",
@@ -92,7 +98,7 @@ ALLOWED = {
         "optimization/training.py",
     ),
     "mlflow": ("deployment/_mlflow.py", "optimization/importers/_mlflow.py"),
-    "duckdb": ("data/sources/duckdb.py",),
+    "duckdb": ("data/sources/duckdb.py", "features/_duckdb.py"),
     "psycopg": ("data/sources/postgresql.py", "storage/state/postgresql.py"),
     "ray": ("batch/_ray.py",),
     "redis": ("storage/_redis.py", "storage/feed/redis.py"),

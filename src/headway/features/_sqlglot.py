@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import sqlglot
 from sqlglot import exp
@@ -292,3 +293,153 @@ _SPECIAL: dict[type[exp.Expr], Callable[[exp.Expr, str], Expression]] = {
     exp.Extract: _extract,
     exp.Anonymous: _by_name,
 }
+
+
+def check_query(sql: str, *, table: str) -> str:
+    """Check a query of a view, and return it as written from its tree; see `headway.features.sql.check_query`."""
+    found = statements(sql, what="the query")
+    if len(found) != 1 or not isinstance(found[0], exp.Select | exp.SetOperation):
+        kind = found[0].key.upper() if len(found) == 1 else f"{len(found)} statements"
+        raise DataError(f"the query is not one SELECT but {kind}", where=sql[:200], hint=f"SELECT ... FROM {table}")
+    try:
+        tree = found[0]
+        names = {table, *_names_of_ctes(tree, table, sql)}
+        for count, node in enumerate(tree.walk(), start=1):
+            if count > MAX_QUERY_NODES:
+                raise DataError(f"the query has more than {MAX_QUERY_NODES} parts", where=sql[:200], hint="simplify it")
+            _expect_allowed(node, names, sql)
+        return tree.sql(dialect=_DIALECT, comments=False)
+    except RecursionError:
+        raise DataError("the query is nested too deep", where=sql[:200], hint="WITH name AS (...)") from None
+
+
+MAX_QUERY_NODES = 5_000
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CLAUSES: tuple[type[exp.Expr], ...] = (
+    exp.Select,
+    exp.SetOperation,
+    exp.From,
+    exp.Join,
+    exp.Where,
+    exp.Group,
+    exp.Having,
+    exp.Qualify,
+    exp.Order,
+    exp.Ordered,
+    exp.Limit,
+    exp.Offset,
+    exp.Distinct,
+    exp.With,
+    exp.CTE,
+    exp.Subquery,
+    exp.Alias,
+    exp.TableAlias,
+    exp.Table,
+    exp.Column,
+    exp.Identifier,
+    exp.Star,
+    exp.Literal,
+    exp.Boolean,
+    exp.Null,
+    exp.Paren,
+    exp.Tuple,
+    exp.Window,
+    exp.WindowSpec,
+    exp.Filter,
+    exp.IgnoreNulls,
+    exp.RespectNulls,
+    exp.WithinGroup,
+    exp.Interval,
+    exp.Var,
+    exp.Case,
+    exp.If,
+    exp.In,
+    exp.Between,
+    exp.Is,
+    exp.Exists,
+    exp.Like,
+    exp.ILike,
+    exp.DPipe,
+    exp.IntDiv,
+    exp.And,
+    exp.Or,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
+)
+_FUNCTIONS: tuple[type[exp.Expr], ...] = (
+    *(exp.Trunc, exp.Log, exp.Tan, exp.Atan, exp.Atan2, exp.Nullif, exp.Round, exp.Extract, exp.IsNan),
+    *(exp.Trim, exp.Substring, exp.Replace, exp.Concat, exp.StartsWith, exp.StrPosition, exp.Left, exp.Right),
+    *(exp.DateTrunc, exp.TimestampTrunc, exp.DateDiff, exp.DateAdd, exp.DateSub, exp.Date, exp.Week, exp.Quarter),
+    *(exp.Sum, exp.Avg, exp.Count, exp.CountIf, exp.Min, exp.Max, exp.Median, exp.Quantile, exp.PercentileCont),
+    *(exp.Stddev, exp.StddevSamp, exp.StddevPop, exp.Variance, exp.VariancePop, exp.Corr, exp.ArgMax, exp.ArgMin),
+    *(exp.First, exp.Last, exp.AnyValue, exp.LogicalAnd, exp.LogicalOr),
+    *(exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue),
+)
+_TYPES = [
+    "BOOLEAN",
+    "TINYINT",
+    "SMALLINT",
+    "INT",
+    "BIGINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINT",
+    "UBIGINT",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+    "TEXT",
+    "VARCHAR",
+    "DATE",
+    "TIMESTAMP",
+    "TIMESTAMPNTZ",
+]
+_ALLOWED_NODES = (*_CLAUSES, *_FUNCTIONS, *_BINARY, *_UNARY, *_SEVERAL)
+_QUERY_HINT = (
+    "allowed: SELECT, FROM source, JOIN, WHERE, GROUP BY, HAVING, QUALIFY, ORDER BY, LIMIT, WITH, UNION, window "
+    "functions, casts to plain types, the functions of expressions, and avg count min max sum median stddev variance "
+    "quantile corr first last lag lead rank row_number date_trunc date_diff substring replace trim"
+)
+
+
+def _names_of_ctes(tree: exp.Expr, table: str, sql: str) -> Iterator[str]:
+    for found in tree.find_all(exp.With):
+        if found.args.get("recursive"):
+            raise _not_in_query("WITH RECURSIVE", sql)
+    for named in tree.find_all(exp.CTE):
+        if not _PLAIN_NAME.fullmatch(named.alias) or named.alias.lower() == table:
+            raise DataError(f"{named.alias!r} is not a name for WITH", where=sql[:200], hint="a plain word")
+        yield named.alias.lower()
+
+
+def _expect_allowed(node: exp.Expr, names: set[str], sql: str) -> None:
+    kind = type(node)
+    if kind is exp.Table:
+        plain = isinstance(node.this, exp.Identifier) and not node.args.get("db") and not node.args.get("catalog")
+        if not plain or node.name.lower() not in names:
+            name = node.sql(dialect=_DIALECT)[:80]
+            raise DataError(f"the query reads {name}, not 'source'", where=sql[:200], hint="the only table is source")
+        extra = [key for key, value in node.args.items() if value and key not in ("this", "alias", "joins")]
+        if extra:
+            raise _not_in_query(node.sql(dialect=_DIALECT)[:80], sql)
+        return
+    if kind in (exp.Cast, exp.TryCast):
+        wanted = node.args["to"]
+        name = wanted.sql(dialect=_DIALECT)
+        if not isinstance(wanted, exp.DataType) or wanted.this.value not in _TYPES or wanted.args.get("nested"):
+            raise _not_in_query(f"a cast to {name[:60]}", sql)
+        return
+    if kind in (exp.DataType, exp.DataTypeParam):
+        if isinstance(node.parent, exp.DataType | exp.Cast | exp.TryCast):
+            return
+        raise _not_in_query(node.sql(dialect=_DIALECT)[:80], sql)
+    if isinstance(node, exp.SetOperation) or kind in _ALLOWED_NODES:
+        return
+    if kind is exp.Anonymous and node.name.lower() in ("log1p", "bool_and", "bool_or"):
+        return
+    name = node.name if kind is exp.Anonymous else node.sql(dialect=_DIALECT)[:80] or node.key.upper()
+    raise _not_in_query(name, sql)
+
+
+def _not_in_query(name: str, sql: str) -> DataError:
+    return DataError(f"'{name}' is not allowed in a query of a view", where=sql[:200], hint=_QUERY_HINT)

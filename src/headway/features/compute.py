@@ -15,9 +15,9 @@ from headway.core.feature_view import Feature, FeatureSource, FeatureType, Featu
 from headway.core.sections import DataSection
 from headway.data.parsing import parse_date_column
 from headway.data.read import read_table
-from headway.features._pending import run_query
 from headway.features.expressions import columns_of
 from headway.features.polars_expressions import to_polars
+from headway.features.sql import run_query
 
 EVENT_TIME, CREATED_TIME = "event_time", "created_time"
 TIME = pl.Datetime("us", "UTC")
