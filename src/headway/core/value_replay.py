@@ -11,10 +11,10 @@ KINDS: dict[SkewKind, str] = {
     "order": "the values of several features are in another order",
     "time zone": "times are of another time zone",
     "version": "the values are those of another version of the view",
-    "unit": "the values have another unit",
-    "null": "values are missing that are known, or the reverse",
     "future": "the values were not known yet",
     "stale": "newer values were known",
+    "unit": "the values have another unit",
+    "null": "values are missing that are known, or the reverse",
     "entity": "the values are those of another entity",
     "unexplained": "the values differ",
 }

@@ -1,0 +1,257 @@
+"""Features of a deployed release in its log: value replay, and what each feature costs and is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from headway.core.errors import DataError, HeadwayError, StoreError
+from headway.core.evidence import Measurement
+from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth, Proposal
+from headway.core.feature_view import FeatureView
+from headway.core.monitoring import MonitoringReport
+from headway.core.value_replay import ValueReplay, ViewReplay
+from headway.evaluation.feature_worth import Ablation, measure_lookups
+from headway.evaluation.statistics.intervals import exact_measurement
+from headway.features import catalog
+from headway.features.compute import read_view_source
+from headway.features.online_rows import entity_key
+from headway.features.replay import replay_view
+from headway.monitoring.prediction_log import read_predictions
+from headway.registry.bundle import Bundle
+from headway.registry.project import Project
+from headway.storage.addresses import log_root, open_online
+
+_KEYS = 100
+
+
+def replay_features(
+    project: Project, bundle: Bundle, *, since_us: int = 0, max_rows: int = 100_000, max_lag_s: float
+) -> ValueReplay:
+    """Recompute what the logged requests of a release should have seen, and compare value by value.
+
+    Parameters
+    ----------
+    project : Project
+        Its sources are read as they are now: a source that was rewritten since shows as a skew.
+    bundle : Bundle
+        The release.
+    since_us : int
+        Begin of the requests to replay, microseconds since 1970.
+    max_rows : int
+        The newest rows are taken if there are more.
+    max_lag_s : float
+        Time for which a value may be known before the online store has it, seconds.
+
+    Returns
+    -------
+    ValueReplay
+        A view whose source cannot be read is in `unknown`, and counts as not replayed.
+    """
+    rows = _logged(project, bundle).filter(pl.col("at_us") >= since_us).tail(max_rows)
+    found: list[ViewReplay] = []
+    unknown: dict[str, str] = {}
+    for view in bundle.release.views:
+        if view.is_on_demand:
+            continue
+        try:
+            found.append(_replayed(project, bundle, view, rows, max_lag_s))
+        except HeadwayError as error:
+            unknown[view.reference] = error.what
+    times = rows["at_us"] if len(rows) else pl.Series([0])
+    return ValueReplay(
+        name=project.name,
+        release=bundle.digest,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        since_us=int(times.min()),  # type: ignore[arg-type]
+        until_us=int(times.max()),  # type: ignore[arg-type]
+        n_rows=len(rows),
+        views=tuple(found),
+        unknown=unknown,
+    )
+
+
+def _replayed(project: Project, bundle: Bundle, view: FeatureView, rows: pl.DataFrame, max_lag_s: float) -> ViewReplay:
+    if not view.features:
+        raise DataError("its definition is unknown: the release was made before views were declared")
+    if rows.is_empty():
+        raise DataError("no request is logged")
+    source = read_view_source(view, folder=Path(project.config.folder))
+    others = [saved.view for saved in catalog.versions(project.state, view.name) if saved.view.version != view.version]
+    return replay_view(
+        view_rows(rows, view),
+        view,
+        source,
+        signature=bundle.release.variant.signature,
+        max_lag_s=max_lag_s,
+        versions=others,
+    )
+
+
+def view_rows(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
+    """Return the logged rows of a view as `replay_view` takes them; raises DataError if the log lacks its entities."""
+    seen = f"seen_us.{view.name}"
+    if seen not in rows.columns:
+        raise DataError("the log has no times of its values", where=f"view '{view.reference}'")
+    columns = [pl.col("request"), pl.col("at_us"), pl.col(seen).alias("seen_us")]
+    for entity in view.entities:
+        text = f"text.{entity}"
+        key = pl.col("key").forward_fill() if len(view.entities) == 1 else pl.lit(None, pl.String)
+        if text not in rows.columns and len(view.entities) > 1:
+            raise DataError(f"the log has no entity '{entity}'", where=f"view '{view.reference}'")
+        columns.append((pl.coalesce(text, key) if text in rows.columns else key).alias(entity))
+    return rows.select(
+        *columns, *(pl.col(f"in.{name}").alias(name) for name in view.feature_names if f"in.{name}" in rows.columns)
+    )
+
+
+def report_features(project: Project, bundle: Bundle, ablations: Mapping[str, Ablation]) -> FeatureReport:
+    """Report what the features of a release cost and are worth, how old and how complete they are, and their drift.
+
+    Parameters
+    ----------
+    project : Project
+        Its log, online store and monitoring are read.
+    bundle : Bundle
+        The release.
+    ablations : mapping of str to Ablation
+        Worth of the features, as `evaluation.feature_worth.measure_worth` measures it.
+    """
+    rows, unknown = _logged(project, bundle), list[str]()
+    views = [view for view in bundle.release.views if view.features or view.columns]
+    costs: list[FeatureCost] = []
+    try:
+        stored = [view for view in views if not view.is_on_demand]
+        costs, absent = _costs(project, stored, rows)
+        unknown += absent
+    except StoreError as error:
+        unknown.append(f"cost of the lookups: {error.what}")
+    drifts = _drifts(project, bundle.digest)
+    if not len(rows):
+        unknown.append("missing, stale and age: no request is logged")
+    if not drifts:
+        unknown.append("drift: no ended period was monitored")
+    if not ablations:
+        unknown.append("worth: not measured")
+    read = set(bundle.release.variant.signature.names)
+    features = [
+        _worth(view, name, rows, ablations.get(name), drifts.get(name))
+        for view in views
+        for name in view.feature_names
+        if name in read
+    ]
+    return FeatureReport(
+        name=project.name,
+        release=bundle.digest,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        n_logged=len(rows),
+        costs=tuple(costs),
+        features=tuple(features),
+        unknown=tuple(unknown),
+    )
+
+
+def _logged(project: Project, bundle: Bundle) -> pl.DataFrame:
+    rows = read_predictions(log_root(project.config, project.name), project.name, [bundle.digest])
+    return rows if len(rows) else pl.DataFrame(schema={"at_us": pl.Int64, "request": pl.Int64, "key": pl.String})
+
+
+def _costs(project: Project, views: Sequence[FeatureView], rows: pl.DataFrame) -> tuple[list[FeatureCost], list[str]]:
+    """Measure the lookup of each view with keys of the log, or of the store itself, and count its rows.
+
+    Returns the costs, and a line for each view that is not in the store.
+    """
+    with closing(open_online(project.config)) as store:
+        tables = store.tables()
+        absent = [view for view in views if view.online_table not in tables]
+        views = [view for view in views if view not in absent]
+        sizes: dict[str, tuple[int, int]] = {}
+        keys: dict[str, list[str]] = {}
+        for view in views:
+            table, count, width = view.online_table, 0, 0
+            stored: list[str] = []
+            for of_table, values, _ in store.scan(table):
+                count, width = count + len(of_table), values.shape[1]
+                stored += of_table[: _KEYS - len(stored)]
+            sizes[view.reference] = count, count * (width + 1) * 8
+            logged = _logged_keys(rows, view)
+            keys[table] = (logged or stored)[:_KEYS]
+        least = min((len(found) for found in keys.values()), default=0)
+        times = measure_lookups(store, {table: found[:least] for table, found in keys.items()})
+    costs = [
+        FeatureCost(
+            view=view.reference,
+            lookup_us=times.get(view.online_table),
+            n_entities=sizes[view.reference][0],
+            size_bytes=sizes[view.reference][1],
+        )
+        for view in views
+    ]
+    lines = [
+        f"cost of {view.reference}: it is not in the online store; headway features materialize {view.name}"
+        for view in absent
+    ]
+    return costs, lines
+
+
+def _logged_keys(rows: pl.DataFrame, view: FeatureView) -> list[str]:
+    try:
+        entities = view_rows(rows.tail(_KEYS), view).select(view.entities).drop_nulls()
+    except DataError:
+        return []
+    return [entity_key(values) for values in entities.iter_rows()]
+
+
+def _drifts(project: Project, digest: str) -> dict[str, Measurement]:
+    """Return the drift of each input in the last period of a release that was judged."""
+    reports = [report for report in project.records(MonitoringReport) if report.release == digest and report.drift]
+    measured = reports[-1].drift.measurements if reports and reports[-1].drift else ()
+    return {found.slice: found for found in measured if found.name == "drift.p" and found.slice}
+
+
+def _worth(
+    view: FeatureView,
+    name: str,
+    rows: pl.DataFrame,
+    ablation: Ablation | None,
+    drift: Measurement | None,
+) -> FeatureWorth:
+    missing, stale, ages = _freshness(view, name, rows)
+    proposal: Proposal = ""
+    if ablation:
+        proposal = "harmful" if ablation.is_harmful else "useless" if ablation.is_useless else ""
+    return FeatureWorth(
+        view=view.reference,
+        name=name,
+        worth=ablation.increase if ablation else None,
+        missing=missing,
+        stale=stale,
+        age_s=ages,
+        drift=drift,
+        proposal=proposal,
+        reason=ablation.reason if ablation else "",
+    )
+
+
+def _freshness(
+    view: FeatureView, name: str, rows: pl.DataFrame
+) -> tuple[Measurement | None, Measurement | None, tuple[float, ...]]:
+    """Return the shares of missing and stale values of the logged rows, and median and 99th percentile of the ages."""
+    column, seen = f"in.{name}", f"seen_us.{view.name}"
+    if rows.is_empty() or column not in rows.columns:
+        return None, None, ()
+    n = len(rows)
+    absent = rows[column].cast(pl.Float64).fill_nan(None).null_count() / n
+    missing = exact_measurement("feature.missing", absent, n_rows=n, method="share of logged rows")
+    if seen not in rows.columns:
+        return missing, None, ()
+    known = rows.filter(pl.col(seen) >= 0)
+    ages = (known["at_us"] - known[seen]).to_numpy() / 1e6
+    stale = float((ages > view.ttl_s).sum()) / n if view.ttl_s else 0.0
+    shown = tuple(float(age) for age in np.quantile(ages, (0.5, 0.99))) if len(ages) else ()
+    return missing, exact_measurement("feature.stale", stale, n_rows=n, method="share of logged rows"), shown

@@ -1,0 +1,224 @@
+"""The log of a release with views: its values are replayed, and each feature has its cost, worth, age and gaps."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+from tests.monitoring import rollouts
+from tests.serving.flushed_log import FlushedLog
+
+from headway.core.evidence import Measurement
+from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.core.monitoring import Drift, MonitoringReport
+from headway.evaluation.feature_worth import Ablation
+from headway.features import catalog
+from headway.monitoring.feature_values import replay_features, report_features
+from headway.serving.loading import load_model
+from headway.serving.telemetry.prediction_log import LogEntry
+from headway.storage import traffic
+from headway.storage.addresses import open_online
+
+pytestmark = pytest.mark.slow
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+STATIONS = 4
+REQUESTS = 60
+
+
+@pytest.fixture
+def source() -> pl.DataFrame:
+    """Hourly observations of a day at each station."""
+    hours = [DAY + timedelta(hours=hour) for hour in range(24)]
+    return pl.DataFrame(
+        {
+            "station": [f"s{station}" for station in range(STATIONS) for _ in hours],
+            "observed_at": hours * STATIONS,
+            "a": [float(100 * station + hour) for station in range(STATIONS) for hour in range(24)],
+        }
+    )
+
+
+@pytest.fixture
+def project(tmp_path, source):
+    """A project whose live release reads `a` from the view `weather`, and `b` from the request."""
+    opened = rollouts.project(tmp_path)
+    source.write_parquet(tmp_path / "weather.parquet")
+    view = FeatureView(
+        name="weather",
+        entities=("station",),
+        source=FeatureSource(location="weather.parquet", event_time="observed_at"),
+        ttl_s=6 * 3_600,
+        features=(Feature(name="a"),),
+    )
+    [version] = catalog.apply(opened.state, [view], who="ann")
+    with closing(open_online(opened.config)) as store:
+        newest = source.filter(pl.col("observed_at") == pl.col("observed_at").max())
+        store.write(
+            version.view.online_table,
+            newest["station"].to_list(),
+            newest.select("a").to_numpy(),
+            newest["observed_at"].dt.timestamp("us").to_numpy(),
+        )
+    rollouts.live(opened, rollouts.release(views=(replace(version.view, columns=("a",)),)))
+    yield opened
+    opened.state.close()
+    opened.registry.state.close()
+
+
+def log(project, source: pl.DataFrame, *, factor: float = 1.0, lag_h: int = 0) -> None:
+    """Log requests of one station after the other, a quarter of an hour apart, with the values of some hours before."""
+    with closing(open_online(project.config)) as store:
+        model = load_model(project.registry.resolve("flights@live"), store)
+    known = {(station, at): a for station, at, a in source.iter_rows()}
+    flushed = FlushedLog(project.config.state)
+    for number in range(REQUESTS):
+        station, at = f"s{number % STATIONS}", DAY + timedelta(hours=6, minutes=15 * number)
+        seen = at.replace(minute=0) - timedelta(hours=lag_h)
+        rows = np.array([[known[station, seen] * factor, 0.5]])
+        flushed.add(
+            LogEntry(
+                release=model,
+                at_us=int(at.timestamp() * 1e6),
+                requests=np.array([number]),
+                keys=[station],
+                sizes=[1],
+                latency_ns=np.array([1000]),
+                role=traffic.LIVE,
+                answered=1,
+                stage=traffic.ALONE,
+                paired=0,
+                rows=rows,
+                answers=rows[:, :1],
+                seen=(np.array([int(seen.timestamp() * 1e6)]),),
+            )
+        )
+    flushed.close()
+
+
+def live(project):
+    return project.registry.resolve("flights@live")
+
+
+def test_right_values_of_the_log_have_no_skew(project, source):
+    log(project, source)
+
+    found = replay_features(project, live(project), max_lag_s=0)
+
+    assert (found.n_rows, found.skews, found.unknown) == (REQUESTS, (), {})
+    assert [(view.view, view.n_rows) for view in found.views] == [("weather@v1", REQUESTS)]
+    assert found.until_us - found.since_us == (REQUESTS - 1) * 15 * 60 * 1_000_000
+
+
+def test_another_unit_in_the_log_is_named(project, source):
+    log(project, source, factor=1.8)
+
+    [skew] = replay_features(project, live(project), max_lag_s=0).skews
+
+    assert (skew.view, skew.kind, skew.detail) == ("weather@v1", "unit", "a is 1.8 times the value")
+
+
+def test_a_late_store_is_a_skew_beyond_the_lag_that_is_allowed(project, source):
+    log(project, source, lag_h=1)
+
+    strict, allowed = (replay_features(project, live(project), max_lag_s=lag) for lag in (0, 7_200))
+
+    assert [skew.kind for skew in strict.skews] == ["stale"]
+    assert (allowed.skews, allowed.views[0].n_lagging) == ((), REQUESTS)
+
+
+def test_only_requests_since_a_time_are_replayed_and_at_most_so_many(project, source):
+    log(project, source)
+    since = int((DAY + timedelta(hours=12)).timestamp() * 1e6)
+
+    assert replay_features(project, live(project), since_us=since, max_lag_s=0).n_rows == REQUESTS - 24
+    assert replay_features(project, live(project), max_rows=10, max_lag_s=0).n_rows == 10
+
+
+def test_a_view_that_cannot_be_replayed_is_named_with_the_reason(project, source, tmp_path):
+    empty = replay_features(project, live(project), max_lag_s=0)
+    log(project, source)
+    (tmp_path / "weather.parquet").unlink()
+
+    gone = replay_features(project, live(project), max_lag_s=0)
+
+    assert empty.unknown == {"weather@v1": "no request is logged"}
+    assert gone.views == () and list(gone.unknown) == ["weather@v1"]
+
+
+def test_a_view_of_an_earlier_headway_cannot_be_replayed(project, source):
+    log(project, source)
+    bundle = live(project)
+    old = FeatureView(name="weather", table="weather.v1", columns=("a",))
+
+    found = replay_features(
+        project, dataclasses.replace(bundle, release=replace(bundle.release, views=(old,))), max_lag_s=0
+    )
+
+    assert "before views were declared" in found.unknown["weather"]
+
+
+def test_each_feature_has_its_cost_worth_age_and_drift(project, source):
+    log(project, source)
+    project.save(monitored(live(project).digest))
+    increase = measurement("components.brier.drop", 0.01)
+
+    found = report_features(project, live(project), {"a": Ablation(increase, False, False, "")})
+
+    [cost], [feature] = found.costs, found.features
+    assert (cost.view, cost.n_entities, cost.size_bytes) == ("weather@v1", STATIONS, STATIONS * 16)
+    assert cost.lookup_us is not None and cost.lookup_us.low > 0
+    assert (feature.name, feature.worth, feature.proposal) == ("a", increase, "")
+    assert feature.missing is not None and (feature.missing.value, feature.missing.n_rows) == (0, REQUESTS)
+    assert feature.stale is not None and feature.stale.value == 0
+    assert feature.age_s == pytest.approx((22.5 * 60, 45 * 60))
+    assert feature.drift is not None and feature.drift.value == 0.03
+    assert found.unknown == ()
+
+
+@pytest.mark.parametrize(("harmful", "useless", "word"), [(True, False, "harmful"), (False, True, "useless")])
+def test_a_feature_that_hurts_or_does_nothing_is_proposed_for_removal(project, source, harmful, useless, word):
+    found = report_features(project, live(project), {"a": Ablation(None, harmful, useless, "no error changes")})
+
+    assert [(feature.proposal, feature.reason) for feature in found.features] == [(word, "no error changes")]
+
+
+def test_what_is_not_known_is_named(project):
+    found = report_features(project, live(project), {})
+
+    assert found.n_logged == 0
+    assert [text.partition(":")[0] for text in found.unknown] == ["missing, stale and age", "drift", "worth"]
+    assert found.costs[0].lookup_us is not None, "keys of the store stand for those of requests"
+
+
+def test_a_store_without_the_table_leaves_the_cost_unknown(project, tmp_path):
+    with closing(open_online(project.config)) as store:
+        store.drop("weather.v1")
+
+    found = report_features(project, live(project), {})
+
+    assert found.unknown[0] == "cost of weather@v1: it is not in the online store; headway features materialize weather"
+
+
+def measurement(name: str, value: float, **fields: object) -> Measurement:
+    return replace(Measurement(name=name, value=value, low=value, high=value, method="m", n_rows=9), **fields)
+
+
+def monitored(digest: str) -> MonitoringReport:
+    drift = Drift(alarm=True, measurements=(measurement("drift.p", 0.03, slice="a"), measurement("drift.p", 0.03)))
+    return MonitoringReport(
+        name="flights",
+        release=digest,
+        period="2026-03",
+        since="2026-03-01",
+        until="2026-04-01",
+        n_rows=9,
+        n_labeled=0,
+        drift=drift,
+        status="drifted",
+        message="the inputs changed",
+    )
