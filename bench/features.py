@@ -1,4 +1,4 @@
-"""Benchmark the feature store on the flights of 2013: point-in-time joins, compared with Feast on DuckDB.
+"""Benchmark the feature store: joins on the flights next to Feast, windows over events next to DuckDB and polars.
 
 Each part is a function of bench/feature_rows/. Feast runs in an environment of its own, in the same run.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from feature_rows import joins
+from feature_rows import joins, tiles
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
     "join_seconds": joins.seconds,
     "join_three_views": joins.three_views,
     "join_rows_lost": joins.rows_lost,
+    "tiles_speed": tiles.speed,
+    "tiles_exactness": tiles.exactness,
+    "tiles_online": tiles.online,
 }
 
 if __name__ == "__main__":

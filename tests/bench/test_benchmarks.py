@@ -72,6 +72,7 @@ QUICK = [
     ("stores", "pointer_seconds", "outage"),
     ("dashboard", "pages", "memory"),
     ("features", "join_seconds", "join_three_views", "join_rows_lost"),
+    ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),

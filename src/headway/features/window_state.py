@@ -4,7 +4,7 @@ The state is a few byte strings, each under a key. Up to `MAX_INLINE` events are
 head. Beyond, the events lie in segments of one tile of time each, 1/1,024 of the longest window, and the head holds a
 summary of each tile: a window is the summaries of its whole tiles, and the events of the two tiles at its edges. All
 keys follow from the entity and the time of the request, so that one read fetches them. Nothing here imports a dataframe
-library or reads a store.
+library.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.arrays import Ints
+from headway.core.arrays import Floats, Ints
+from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError, StoreError
-from headway.core.feature_view import Aggregation
+from headway.core.feature_view import Aggregation, FeatureView
 
 MAX_INLINE = 512
 """Events of an entity that are kept in its head; with more it has segments."""
@@ -31,6 +32,8 @@ MAX_TILE_EVENTS = 16_384
 MAX_DISTINCT = 8_192
 """Different values of a column that the head of an entity with segments remembers, the newest."""
 MAX_COLUMNS = 64
+MAX_TRIES = 50
+"""Times that a merge is tried again because another writer was faster."""
 _TILES = 1_024
 _HEAD = struct.Struct("<4s8sBxxxII")
 _DISTINCT = struct.Struct("<Iq")
@@ -115,12 +118,28 @@ class WindowPlan:
             if name not in values or len(values[name]) != len(rows):
                 raise DataError(f"the events have no value of '{name}' each")
             column = [None if value is None or value != value else value for value in _plain(values[name])]
+            if name in self.integers and any(isinstance(value, float) and not value.is_integer() for value in column):
+                raise DataError(
+                    f"'{name}' is an integer by the features of the view, and has a value that is not whole"
+                )
             try:
                 rows[f"value {name}"] = [0 if value is None else value for value in column]
             except (OverflowError, TypeError, ValueError) as error:
                 raise DataError(f"a value of '{name}' is not a number of 64 bits: {error}") from error
             rows["missing"] |= np.array([value is None for value in column], dtype=np.uint64) << np.uint64(bit)
         return rows
+
+    @classmethod
+    def of_view(cls, view: FeatureView) -> WindowPlan:
+        """Return the plan of the windowed features of a view, in their order.
+
+        A column is one of integers if the sum, minimum, maximum or last of it is not declared a `number`: strings are
+        codes, booleans 0 and 1, times microseconds.
+        """
+        windows = [(feature.dtype, feature.aggregation) for feature in view.features if feature.aggregation]
+        kept = ("sum", "min", "max", "last")
+        integers = {one.column for dtype, one in windows if one.function in kept and dtype != "number"}
+        return cls([one for _, one in windows], integers=integers)
 
     def keys_at(self, entity: str, at_us: int) -> tuple[str, ...]:
         """Return the keys to read for an answer at a time: the head, and the tiles at the edges of the windows."""
@@ -212,6 +231,23 @@ class WindowPlan:
             edges = parts[0] if len(parts) == 1 else _sorted(np.concatenate(parts))
             spans[window_us] = (edges, head.tiles[begin:end])
         return [self._value(one, head, *spans[one.window_s * 1_000_000], at_us) for one in self.aggregations]
+
+    def answers(self, entities: Sequence[str], states: Sequence[bytes | None], at_us: int) -> Floats:
+        """Return the answers of several entities, of shape (n, aggregations): NaN is a missing value.
+
+        Parameters
+        ----------
+        states : sequence of bytes or None
+            What the store has under the keys of all entities, in the order of `keys_at` of each.
+        """
+        found = np.full((len(entities), len(self.aggregations)), np.nan)
+        start = 0
+        for row, entity in enumerate(entities):
+            keys = self.keys_at(entity, at_us)
+            stored = dict(zip(keys, states[start : start + len(keys)], strict=True))
+            start += len(keys)
+            found[row] = [np.nan if value is None else value for value in self.answer(entity, stored, at_us)]
+        return found
 
     def _value(self, one: Aggregation, head: _Head, edges: Events, tiles: Events, at_us: int) -> Number:
         if not one.column:
@@ -331,6 +367,41 @@ class WindowPlan:
             return np.frombuffer(content or b"", self._event)
         except ValueError as error:
             raise StoreError(f"the events in the online store are damaged: {error}") from error
+
+
+def merge_events(
+    store: OnlineStore, view: FeatureView, events: Mapping[str, Events], *, now_us: int, staged: bool = False
+) -> None:
+    """Merge events by the key of their entity into the states of a view; a repeated call changes nothing.
+
+    Each entity changes in one step. With `staged`, the events are all that the staged table is to have of an entity.
+
+    Raises
+    ------
+    StoreError
+        If other writers change an entity again and again.
+    DataError
+        If an entity has more events than it may have; other entities may be merged.
+    """
+    plan, table = WindowPlan.of_view(view), states_table(view)
+    store.replace_states(table, {}, {}, staged=staged)
+    for entity, rows in events.items():
+        keys = plan.keys_to_merge(entity, rows)
+        for _ in range(MAX_TRIES):
+            states = [None] * len(keys) if staged else store.read_with_states([], [(table, keys)])[1][0]
+            before = dict(zip(keys, states, strict=True))
+            changes = plan.merge(entity, before, rows, now_us=now_us)
+            if store.replace_states(table, before, changes, staged=staged):
+                break
+        else:
+            raise StoreError(
+                f"other writers changed an entity {MAX_TRIES} times", where=f"entity {entity!r} of {table}"
+            )
+
+
+def states_table(view: FeatureView) -> str:
+    """Return the name of the table with the states of the windows of a view."""
+    return f"{view.online_table}.windows"
 
 
 def head_key(entity: str) -> str:
