@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from tests.serving.flushed_log import log_writer, worker_log
 from headway.core.action import PersonAction
 from headway.dashboard._process import prepare_operator_key
 from headway.data.contract.check import check_contract
+from headway.monitoring.alerts.deliver import update_alerts
+from headway.monitoring.task_runs import save_run
 from headway.registry.project import Project, open_project
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry
@@ -38,6 +40,7 @@ CONTRACT = {
     "lowest =": "minimum =",
     "highest =": "maximum =",
 }
+RULE = '[[alert]]\nname = "ops"\nto = "command"\nsettings = { command = ["true"] }\n'
 SAVED = PersonAction(
     name="small",
     at="2026-11-28T09:30:00+00:00",
@@ -70,11 +73,18 @@ def write(folder: Path) -> Path:
 
 
 def offer_every_action(folder: Path) -> None:
-    """Bring a project of `write` to where each page has all of its forms.
+    """Bring a project of `write` to where each page has all of its forms and tables.
 
-    The operator has a key, requests wait for a label, two people labeled some, and a batch of the log is put aside.
+    The operator has a key, requests wait for a label, two people labeled some, a batch of the log is put aside, a rule
+    of alerts fires and sent a message, and two tasks of the schedule ran.
     """
+    with (folder / "headway.toml").open("a") as file:
+        file.write(RULE)
     project = open_project(folder)
+    now = datetime.now(UTC)
+    save_run(project, "watch", started_at=now, outcome="failed", message="the table was not there")
+    save_run(project, "check", started_at=now - timedelta(days=2), outcome="done", message="nothing has changed")
+    update_alerts(project)
     prepare_operator_key(project)
     answer(project, [f"new-{number}" for number in range(24)])
     answer(project, ["aside-1", "aside-2"], put_aside=True)

@@ -38,7 +38,7 @@ from headway.registry.project import LIVE_POINTER, Project
 Health = Literal["healthy", "attention", "broken", "cannot be judged"]
 STATES: tuple[Health, ...] = ("broken", "attention", "cannot be judged", "healthy")
 """States, the one that decides first."""
-Topic = Literal["release", "quality", "data", "service"]
+Topic = Literal["release", "quality", "data", "service", "schedule"]
 ConditionCode = Literal[
     "store not readable",
     "pointer not trusted",
@@ -567,7 +567,7 @@ def _task_conditions(project: Project) -> Iterator[Condition]:
             yield Condition(
                 code="task failed",
                 state="attention",
-                subject="service",
+                subject="schedule",
                 message=f"The task {run.task} of the schedule failed on {run.ended_at[:10]}.",
                 next_step="Read what failed, and run it again.",
                 command=f"headway run --task {run.task}",

@@ -1,12 +1,14 @@
-"""Runs of scheduled tasks: save one, find the last of each, and when it is due again."""
+"""Runs of scheduled tasks: save one, find the last of each, when it is due again, and which have nothing to do."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from headway.core.config import parse_age
+from headway.core.config import Config, parse_age
 from headway.core.record import kind_of, read, write
 from headway.core.schedule import TaskOutcome, TaskRun
 from headway.core.sections import ScheduleSection
@@ -32,6 +34,43 @@ def due_at(project: Project, task: str, *, now: datetime) -> datetime:
     if last is None:
         return now
     return datetime.fromisoformat(last.started_at) + interval_of(project.config.schedule, task)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledTask:
+    """A task of the schedule: its interval, its last run, when it is due, and why it has nothing to do, or ""."""
+
+    name: str
+    interval: timedelta
+    last: TaskRun | None
+    due_at: datetime
+    left_out: str = ""
+
+
+def scheduled_tasks(project: Project, *, now: datetime) -> Sequence[ScheduledTask]:
+    """Return the tasks of the schedule, in the order in which they run."""
+    settings, reasons = project.config.schedule, tasks_left_out(project.config)
+    return [
+        ScheduledTask(
+            name=task,
+            interval=interval_of(settings, task),
+            last=last_run(project, task),
+            due_at=due_at(project, task, now=now),
+            left_out=reasons.get(task, ""),
+        )
+        for task in settings.tasks
+    ]
+
+
+def tasks_left_out(config: Config) -> dict[str, str]:
+    """Return the tasks that have nothing to do with these settings, each with the reason."""
+    reasons = {
+        "labels": "" if config.schedule.labels else "[schedule] labels names no file",
+        "check": "" if config.data.source else "[data] source names no table",
+        "retrain": "the scores are those of another system" if config.model.scores else "",
+        "erase": "" if config.personal.retention else "[personal] retention is empty",
+    }
+    return {task: reason for task, reason in reasons.items() if reason}
 
 
 def save_run(

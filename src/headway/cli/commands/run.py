@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ from headway.core.errors import ConfigError, HeadwayError, LeaseHeld
 from headway.core.schedule import TaskOutcome, TaskRun
 from headway.core.sections import ScheduleSection
 from headway.monitoring.schedule import Scheduler
-from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run
+from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run, tasks_left_out
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.serving.telemetry.logs import log_to_stderr
@@ -58,7 +58,7 @@ def plugin(
     opened = open_project(project, flags={"schedule.every": every} if every else None)
     for scheduled in opened.config.schedule.tasks:
         interval_of(opened.config.schedule, scheduled)  # a wrong interval is refused before anything runs
-    skipped = dict(_left_out(opened))
+    skipped = tasks_left_out(opened.config)
     if task:
         return _run_task(opened, task, if_due=if_due, skipped=skipped, json=json)
     tasks = [name for name in opened.config.schedule.tasks if name not in skipped]
@@ -92,19 +92,6 @@ def _words(interval: timedelta) -> str:
     minutes = int(interval.total_seconds()) // 60
     unit, name = (1440, "d") if not minutes % 1440 else (60, "h") if not minutes % 60 else (1, "m")
     return f"{minutes // unit}{name}"
-
-
-def _left_out(project: Project) -> Iterator[tuple[str, str]]:
-    """Yield the tasks that have nothing to do, with the reason."""
-    config = project.config
-    if not config.schedule.labels:
-        yield "labels", "[schedule] labels names no file"
-    if not config.data.source:
-        yield "check", "[data] source names no table"
-    if config.model.scores:
-        yield "retrain", "the scores are those of another system"
-    if not config.personal.retention:
-        yield "erase", "[personal] retention is empty"
 
 
 def _run_task(project: Project, task: str, *, if_due: bool, skipped: Mapping[str, str], json: bool) -> int:

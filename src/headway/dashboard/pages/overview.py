@@ -7,7 +7,13 @@ from headway.dashboard.page import Call, Page, Rendered, Reply, View
 from headway.monitoring.overview import Topic
 from headway.reporting.text import overview as words
 
-TABS: dict[Topic, str] = {"release": "Approve", "quality": "Timeline", "data": "Data", "service": "Service"}
+TABS: dict[Topic, str] = {
+    "release": "Approve",
+    "quality": "Timeline",
+    "data": "Data",
+    "service": "Service",
+    "schedule": "Alerts",
+}
 """The tab on which a person acts on a reason."""
 
 

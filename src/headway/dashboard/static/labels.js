@@ -1,4 +1,4 @@
-// Keys 1 to 9 press the button with that number, s skips. Without this script the buttons work alone.
+// A digit presses the button that names it, s skips. Without this script the buttons work alone.
 document.addEventListener("keydown", (event) => {
   const writes = event.target.closest("input, select, textarea");
   if (writes || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;

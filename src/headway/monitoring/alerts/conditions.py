@@ -6,7 +6,7 @@ A condition that cannot be judged is neither: what was sent before stays true un
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -47,9 +47,10 @@ class ConditionState:
 class Facts:
     """What conditions are judged by; each part is read when the first condition needs it."""
 
-    def __init__(self, project: Project, *, now: datetime) -> None:
+    def __init__(self, project: Project, *, now: datetime, servers: Sequence[ServerMetrics] | None = None) -> None:
         self.project = project
         self.now = now
+        self._read = servers
 
     @cached_property
     def live(self) -> PointerUpdate | None:
@@ -116,7 +117,9 @@ class Facts:
     def servers(self) -> list[ServerMetrics]:
         """Metrics of the servers in `[ui] servers`, else of the one of `[serve]` on this machine, if it runs there."""
         key, config = metrics_key(), self.project.config
-        found = [read_server(address, key=key) for address in server_addresses(config)]
+        found = self._read
+        if found is None:
+            found = [read_server(address, key=key) for address in server_addresses(config)]
         return [one for one in found if config.ui.servers or (not one.problem and self.project.name in one.models)]
 
     @cached_property
@@ -331,7 +334,11 @@ def _task_failed(facts: Facts, _: AlertRule) -> ConditionState | None:
     failed = [run for run in facts.task_runs if run.outcome == "failed"]
     summary = "; ".join(f"{run.task} failed: {run.message}" for run in failed) or "every task ended well"
     return ConditionState(
-        is_firing=bool(failed), summary=summary, subject=" ".join(run.task for run in failed), release=facts.release
+        is_firing=bool(failed),
+        summary=summary,
+        subject=" ".join(run.task for run in failed),
+        release=facts.release,
+        page="/alerts",
     )
 
 

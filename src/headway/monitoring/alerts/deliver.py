@@ -31,6 +31,7 @@ from headway.core.record import digest_of
 from headway.core.sections import AlertCondition, AlertRule, UiSection
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
 from headway.monitoring.alerts.receiver import open_receiver, shorten
+from headway.monitoring.servers import ServerMetrics
 from headway.registry.project import Project, open_project
 
 LEASE, RETRY_LEASE = "alerts", "alerts again"
@@ -53,10 +54,13 @@ def load_alerts(project: Project) -> AlertLog:
 
 
 def judge_alert_rules(
-    project: Project, *, now: datetime
+    project: Project, *, now: datetime, servers: Sequence[ServerMetrics] | None = None
 ) -> Iterator[tuple[AlertRule, AlertCondition, ConditionState | None, str]]:
-    """Yield each rule with its conditions, whether they hold, and the problem that kept one from being judged."""
-    facts = Facts(project, now=now)
+    """Yield each rule with its conditions, whether they hold, and the problem that kept one from being judged.
+
+    `servers` are the metrics of the project's servers if they were just read; without them they are read now.
+    """
+    facts = Facts(project, now=now, servers=servers)
     for rule in project.config.alert.rules:
         for condition in rule.when or CONDITIONS:
             try:
