@@ -85,6 +85,30 @@ def test_an_answer_that_takes_long_is_there_for_the_next_who_asks():
     assert cache.soon("key", lambda: 8) == 7
 
 
+def test_a_forgotten_answer_is_computed_again():
+    cache = AnswerCache()
+    assert cache.get("key", lambda: 7) == 7
+    cache.forget("key")
+    assert cache.soon("key", lambda: 8, within_s=30) == 8
+
+
+def test_what_was_erased_is_neither_kept_nor_saved_by_a_late_answer():
+    cache, begun, goes_on = AnswerCache(), threading.Event(), threading.Event()
+
+    def compute() -> str:
+        begun.set()
+        goes_on.wait(30)
+        return "a row that is erased"
+
+    cache.get("kept", lambda: "a row that is erased")
+    assert cache.soon("late", compute, within_s=0.01) is None
+    begun.wait(30)
+    cache.drop()
+    goes_on.set()
+    assert cache.get("kept", lambda: "after") == "after"
+    assert cache.soon("late", lambda: "after", within_s=30) == "after"
+
+
 def test_an_error_of_a_late_answer_is_raised_once_and_then_it_is_computed_again():
     cache = AnswerCache()
     with pytest.raises(DataError, match="no such column"):

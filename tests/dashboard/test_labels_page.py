@@ -19,11 +19,12 @@ from headway.core.action import PersonAction
 from headway.core.labeling import Agreement, Confirmation, Correction, Suspects
 from headway.dashboard.access.sessions import Role
 from headway.data.open import open_dataset
+from headway.monitoring.erasure.erase import ErasureRequest, erase
 from headway.registry.project import Project
 from headway.storage.traffic import Label, labels_of, save_labels
 
 pytestmark = pytest.mark.slow
-N_REQUESTS, N_MODELS = 24, 7
+N_REQUESTS, N_MODELS = 24, 8
 MODELS = iter([f"model{number}" for number in range(N_MODELS)])
 
 
@@ -154,6 +155,14 @@ def test_a_skipped_request_is_shown_to_others(labeling):
     assert shown_key(ann.get(labeling.page)) != key
     ben.post(labeling.page, key=shown_key(ben.get(labeling.page)), label="skip")
     assert shown_key(ben.get(labeling.page)) == key
+
+
+def test_a_request_that_is_erased_is_shown_no_more(labeling):
+    person = labeling.visitor()
+    key = shown_key(person.get(labeling.page))
+    erase(labeling.project, ErasureRequest(key=key, who="ann", why="asked for it"), wait=lambda _: None)
+    assert shown_key(person.get(labeling.page)) not in ("", key)
+    assert key not in person.get(f"{labeling.page}?key={key}").text
 
 
 def test_second_opinions_give_an_agreement(labeling):

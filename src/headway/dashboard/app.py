@@ -157,6 +157,8 @@ def parse_form(body: bytes) -> dict[str, list[str]]:
 
 def _answer(environment: jinja2.Environment, to: View | Action, call: Call) -> Response:
     try:
+        if (model := call.path.get("model", "")) in call.dashboard.projects:
+            call.dashboard.drop_erased(call.dashboard.projects[model])
         reply = to.handler(call)
     except HeadwayError as error:
         status = next((status for kind, status in STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headway.core.config import Config
+from headway.core.erasure import ErasureProof
 from headway.core.errors import HeadwayError
+from headway.core.record import digest_of, kind_of
 from headway.dashboard.access.sessions import Sessions
 from headway.dashboard.access.sign_in import SignIn
 from headway.dashboard.live import LiveView
@@ -29,6 +31,15 @@ class Dashboard:
     workers: WorkerProcess
     cache: AnswerCache
     live: LiveView
+    erased: dict[str, str] = field(default_factory=dict)
+
+    def drop_erased(self, project: Project) -> None:
+        """Forget the answers of pages if rows of a project were erased since the last request: they may hold some."""
+        last = project.state.latest(kind_of(ErasureProof), name=project.name)
+        mark = digest_of(last) if last else ""
+        if self.erased.setdefault(project.name, mark) != mark:
+            self.cache.drop()
+            self.erased[project.name] = mark
 
     def project(self, name: str) -> Project:
         """Return the project of a model; raises NotFound."""

@@ -33,6 +33,7 @@ class AnswerCache:
     def __init__(self, *, at_most: int = 256) -> None:
         self._at_most = at_most
         self._lock = threading.Lock()
+        self._times_dropped = 0
         self._found: dict[Hashable, object] = {}
         self._coming: dict[Hashable, Future[Any]] = {}
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="answers for pages")
@@ -53,6 +54,18 @@ class AnswerCache:
         self._arrived(key)
         return answer
 
+    def forget(self, key: Hashable) -> None:
+        """Compute the answer of a key again for the next who asks."""
+        with self._lock:
+            self._found.pop(key, None)
+
+    def drop(self) -> None:
+        """Forget every answer, also those that are computed now: rows that they may hold were erased."""
+        with self._lock:
+            self._times_dropped += 1
+            self._found.clear()
+            self._coming.clear()
+
     def _arrived(self, key: Hashable) -> None:
         with self._lock:
             self._coming.pop(key, None)
@@ -63,8 +76,11 @@ class AnswerCache:
             if key in self._found:
                 self._found[key] = self._found.pop(key)  # the last in order is the one that was read last
                 return cast("_T", self._found[key])
+            times_dropped = self._times_dropped
         answer = compute()
         with self._lock:
+            if times_dropped != self._times_dropped:
+                return answer
             self._found[key] = answer
             while len(self._found) > self._at_most:
                 del self._found[next(iter(self._found))]

@@ -200,6 +200,11 @@ def tables_file(state: Path, search: str) -> Path:
     return state / FOLDER / f"{search.removeprefix('sha256:')}.{FORMAT}.npz"
 
 
+def stored_tables(state: Path) -> list[Path]:
+    """Return the files of the tables of all searches, and what a write that was interrupted left of one."""
+    return sorted(path for path in (state / FOLDER).glob("*") if path.is_file())
+
+
 def grid(threshold: float, scores: Floats) -> tuple[float, ...]:
     """Return the thresholds to count at: every hundredth, or quantiles of the scores if classes are rare.
 

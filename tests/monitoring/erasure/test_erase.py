@@ -17,6 +17,7 @@ from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.data.personal.policy import load_hash_key
+from headway.evaluation import explore
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.monitoring.erasure import files
 from headway.monitoring.erasure.erase import ErasureRequest, erase, load_erasures
@@ -261,6 +262,20 @@ def test_without_the_publisher_key_nothing_is_erased(world):
     with pytest.raises(ConfigError, match="no publisher key"):
         world.erase_rows_of(key=SECRET)
     assert world.files_with(SECRET)
+
+
+def test_counts_of_rows_are_deleted_with_a_key_and_with_age_only_if_they_are_old(world):
+    tables = explore.tables_file(world.state, "sha256:1")
+    tables.parent.mkdir()
+    for order, stays in (({"older": "90d"}, True), ({"key": SECRET}, False), ({"key": SECRET}, False)):
+        if stays or order.get("older"):
+            tables.write_bytes(b"counts")
+        found = world.erase_rows_of(**order)
+        assert tables.exists() == stays and found.is_complete
+    tables.write_bytes(b"counts")
+    os.utime(tables, (0, 0))
+    (part,) = [part for part in world.erase_rows_of(older="90d").erased if part.location == "explore"]
+    assert not tables.exists() and (part.files, part.rows) == (1, 0)
 
 
 def test_a_key_that_is_stored_once_for_many_rows_or_put_aside_is_erased_everywhere(world):

@@ -12,6 +12,7 @@ from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError
+from headway.evaluation.explore import FOLDER
 from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.erasure.erase import load_erasures as read_proofs
 from headway.registry.project import open_project
@@ -75,11 +76,16 @@ def plugin(
 
 def _is_unknown(erasure: Erasure, proofs: Sequence[Erasure]) -> bool:
     """Return whether a key was found nowhere, and no earlier erasure found it."""
-    if not erasure.subject or erasure.erased or not erasure.is_complete:
+    if not erasure.subject or _had_rows(erasure) or not erasure.is_complete:
         return False
     return not any(
         proof.subject == erasure.subject and proof.number != erasure.number and proof.rows for proof in proofs
     )
+
+
+def _had_rows(erasure: Erasure) -> bool:
+    """Return whether anything but the tables of Explore, which hold no rows, was erased."""
+    return any(part.location != FOLDER for part in erasure.erased)
 
 
 def _in_one_line(erasure: Erasure) -> str:
@@ -91,8 +97,13 @@ def _in_one_line(erasure: Erasure) -> str:
 def _describe(erasure: Erasure) -> str:
     """Return what was erased and what remains, one line per location."""
     lines = [_in_one_line(erasure)]
-    lines += [f"  {part.location}: erased {part.rows:,} rows from {part.files:,} files" for part in erasure.erased]
-    if not erasure.erased:
+    lines += [
+        f"  {part.location}: erased {part.rows:,} rows from {part.files:,} files"
+        if part.location != FOLDER
+        else f"  {part.location}: deleted {part.files:,} files of counts"
+        for part in erasure.erased
+    ]
+    if not _had_rows(erasure):
         lines.append("  no row matched")
     if erasure.subject:
         own = [rest for rest in erasure.residuals if not rest.is_other]

@@ -1,4 +1,4 @@
-"""Files of the store that hold rows of callers: log segments, labels, online features, quarantined rows.
+"""Files of the store that hold rows of callers, or counts of rows: log, labels, features, quarantine, Explore.
 
 Quarantined rows are compressed parquet, so their keys are found by value, not by bytes.
 """
@@ -19,6 +19,7 @@ import polars as pl
 
 from headway.core.errors import StoreError
 from headway.core.record import Record
+from headway.evaluation import explore
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.features.online_rows import STATES, entity_values
 from headway.storage import atomic, segments, traffic
@@ -51,7 +52,11 @@ class ErasureTarget:
 
 
 def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]:
-    """Yield every file that holds rows to erase; a file that disappears during the scan has none."""
+    """Yield every file that holds rows to erase; a file that disappears during the scan has none.
+
+    The tables of Explore count rows of the project's data by group and slice, without keys. Each may count rows of a
+    key, so all of them go with it; the page makes them again from the rows that are left in the source.
+    """
     for path in traffic.all_segments(state):
         rows, old = _count_segment_rows(path, target), is_expired(path, target)
         if rows or old:
@@ -64,6 +69,9 @@ def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]
         n_rows = count_quarantined(path, target.keys) if target.keys else count_if_expired(path, target.before_ns)
         if n_rows or (n_rows is not None and not target.keys):
             yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), n_rows)
+    for path in explore.stored_tables(state):
+        if target.keys or path.stat().st_mtime_ns < target.before_ns:
+            yield _affected(state, path, explore.FOLDER, 0)
     for path in sorted(traffic.online_folder(state).glob("*.sqlite")) if target.keys else []:
         journal = path.with_name(f"{path.name}-wal")
         if count_occurrences(path, target.keys) or count_occurrences(journal, target.keys):
@@ -78,7 +86,7 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
     elif file.location.startswith("online/"):
         with closing(SqliteOnlineStore(path.parent)) as store:
             store.delete(path.stem, [*target.keys, *online_keys(store, path.stem, target.keys)])
-    elif is_expired(path, target) or path.parent.name == traffic.ASIDE:
+    elif file.location == explore.FOLDER or path.parent.name == traffic.ASIDE or is_expired(path, target):
         path.unlink(missing_ok=True)
         atomic.sync(path.parent)
     elif (table := read_segment(path)) is not None:
