@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.dashboard.people import Answer, Person, RunningDashboard, running_das
 from tests.pipeline import explored
 
 from headway import pipeline
+from headway.dashboard.shown import Picture
 from headway.registry.searches import list_searches, save_search, search_digest
 
 pytestmark = pytest.mark.slow
@@ -112,6 +114,28 @@ def test_two_variants_are_compared_and_only_operators_see_rows(served: RunningDa
         assert ("Operators also see example rows" in found.words) is not sees
         assert ("2013-02-1" in found.words) is sees
     assert "Calibration" in found.words and "Latency of one row" in found.words and "style=" not in found.text
+
+
+def test_a_histogram_that_a_busy_machine_did_not_give_is_measured_again(
+    served: RunningDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = served.dashboard.workers.call, list[str]()
+    picture = Picture(title="Calls", reading=(), wide="<svg></svg>", narrow="<svg></svg>")
+
+    def call(name: str, *arguments: object, **keywords: object) -> object:
+        made.append(name)
+        found = real(name, *arguments, **keywords)
+        is_busy = len(made) == 1
+        return dataclasses.replace(
+            found, times=None if is_busy else picture, busy="the machine is busy" if is_busy else ""
+        )
+
+    monkeypatch.setattr(served.dashboard.workers, "call", call)
+    second, first = two(served)
+    assert "No histogram of call times: the machine is busy." in compared(served, "viewer", first, second).words
+    assert "No histogram" not in compared(served, "viewer", first, second).words
+    compared(served, "viewer", first, second)
+    assert made == ["searches.compare"] * 2
 
 
 def test_a_release_is_compared_with_a_variant_on_later_rows(served: RunningDashboard) -> None:

@@ -11,6 +11,7 @@ from headway.core import config as configuration
 from headway.core.action import PersonAction
 from headway.core.config import Config
 from headway.dashboard.access.users import add_user, read_users
+from headway.reporting.audit import AuditFilter, audit_entries, audit_page
 from headway.serving.auth.keys import create_key, read_keys
 
 PAGE = "/models/flights/settings"
@@ -79,6 +80,26 @@ def test_a_key_is_created_shown_once_and_revoked(served, admin, settings):
         ("ada", "key.revoked", "ci", "it leaked"),
     ]
     assert read_keys(settings.path(settings.serve.keys))["ci"].revoked
+
+
+def test_a_key_of_the_dashboard_is_in_the_audit_once_with_who_made_it(served, admin, settings):
+    file = settings.path(settings.serve.keys)
+    create_key(file, "robot", ["predict"])
+    admin.post(f"{PAGE}/keys/create", name="ci", reason="the nightly job", scope="metrics")
+    admin.post(f"{PAGE}/keys/revoke", name="ci", reason="it leaked")
+    projects, entries, before = [served.dashboard.project("flights")], [], {}
+    while True:
+        page = audit_page(projects, AuditFilter(kind="key"), before=before, limit=1)
+        entries += page.entries
+        if not page.following:
+            break
+        before = page.following
+    assert sorted((entry.action, entry.subject, entry.who) for entry in entries) == [
+        ("key.created", "ci", "ada"),
+        ("key.created", "robot", ""),
+        ("key.revoked", "ci", "ada"),
+    ]
+    assert list(audit_entries(projects, AuditFilter(kind="key"))) == entries
 
 
 def test_people_are_added_by_a_link_change_roles_and_are_removed(served, admin, settings):

@@ -86,6 +86,11 @@ def test_the_ticket_compares_the_loss_of_a_month_with_the_cost_of_a_training(hou
     assert "cost 100 [100, 100] a month more" in ticket.why and "a training takes about 30 s" in ticket.why
 
 
+def test_the_ticket_gives_no_interval_that_says_nothing():
+    ticket = propose(rows_labeled=2000, expected_loss=measurement("retrain.expected_loss", 100.0, se=1e307))
+    assert "estimated to cost 100 (its interval is not known) a month more" in ticket.why
+
+
 def test_the_ticket_reports_a_month_that_is_shown_to_cost_less():
     ticket = propose(rows_labeled=2000, expected_loss=measurement("retrain.expected_loss", -100.0, se=20))
     assert "estimated to cost 100 [60, 140] a month less than when it was judged" in ticket.why

@@ -174,7 +174,11 @@ def export_json_lines(entries: Iterable[AuditEntry]) -> Iterator[bytes]:
 def _merged(
     projects: Iterable[Project], wanted: AuditFilter, before: Mapping[str, int]
 ) -> Iterator[tuple[str, int, AuditEntry]]:
-    """Yield the entries of all streams that can hold wanted ones, newest first, with their stream and position."""
+    """Yield the entries of all streams that can hold wanted ones, newest first, with their stream and position.
+
+    A key that was made or revoked in the dashboard is an entry of the person who did it, not another of the key file.
+    """
+    projects = list(projects)
     streams = [
         _named(project, name, stream, before.get(f"{project.name}/{name}", 0))
         for project in projects
@@ -182,7 +186,21 @@ def _merged(
         for name, (stream, kinds) in _STREAMS.items()
         if wanted.kind in ("", *kinds, "problem")
     ]
-    return heapq.merge(*streams, key=lambda found: found[2].at, reverse=True)
+    by_person = {change for project in projects for change in _changes_nearby(project, before)}
+    for stream, position, entry in heapq.merge(*streams, key=lambda found: found[2].at, reverse=True):
+        change = entry.model, entry.action, entry.subject
+        if entry.kind == "key" and entry.who:
+            by_person.add(change)
+        elif entry.kind == "key" and change in by_person:
+            continue
+        yield stream, position, entry
+
+
+def _changes_nearby(project: Project, before: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    """Yield model, action and subject of what people did round the end of the page before; nothing on the first."""
+    if position := before.get(f"{project.name}/actions", 0):
+        for saved in project.recent(PersonAction, limit=BATCH, before=position + BATCH):
+            yield project.name, saved.record.action, saved.record.subject
 
 
 def _named(project: Project, name: str, stream: Stream, before: int) -> Iterator[tuple[str, int, AuditEntry]]:

@@ -115,6 +115,17 @@ def _queue(call: Call, path: str, *, again: bool = False) -> LabelQueue:
     return queue
 
 
+def label_keys(names: Sequence[str]) -> list[str]:
+    """Return the key of the keyboard for each class: its own digit if every class is one, else its place from 1 on.
+
+    >>> label_keys(["0", "1"]), label_keys(["late", "on time"])
+    (['0', '1'], ['1', '2'])
+    """
+    if all(len(name) == 1 and name in "0123456789" for name in names):
+        return list(names)
+    return [str(number) if number < 10 else "" for number in range(1, len(names) + 1)]
+
+
 def _next(call: Call) -> Reply:
     return _request(call, NEXT)
 
@@ -126,7 +137,8 @@ def _second(call: Call) -> Reply:
 def _request(call: Call, path: str) -> Reply:
     queue = _queue(call, path)
     request = queue.find(call.query.get("key", "")) or queue.take(call.session.user)
-    values = {"request": request, "queue": queue, "path": path, "is_second": path == SECOND}
+    keys = label_keys([name for _, name in queue.classes])
+    values = {"request": request, "queue": queue, "keys": keys, "path": path, "is_second": path == SECOND}
     return Rendered(template="labels.html", values={**values, "asked": _time_of(request)})
 
 
@@ -196,7 +208,8 @@ def _suspects(call: Call) -> Reply:
             key, lambda: call.dashboard.workers.call("suspects.read_suspects", project.config, numbers)
         )
     last_reason = call.dashboard.cache.get(("reason", call.session.key), dict[str, str]).get("text", "")
-    values = {"found": found, "shown": list(zip(shown, rows, strict=False)), "n_left": n_left}
+    keys = {suspect.row: label_keys([suspect.likely_label, suspect.given_label]) for suspect in shown}
+    values = {"found": found, "shown": list(zip(shown, rows, strict=False)), "n_left": n_left, "keys": keys}
     return Rendered(template="labels_suspects.html", values={**values, "last_reason": last_reason})
 
 

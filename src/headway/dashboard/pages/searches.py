@@ -126,7 +126,10 @@ def _comparison(call: Call, digest: str, first: str, second: str, period: str) -
         found: ComparisonShown = run("searches.compare", config, digest, first, second, period, with_rows=with_rows)
         return found
 
-    return call.dashboard.cache.soon(key, compare, within_s=WAIT_S)
+    shown = call.dashboard.cache.soon(key, compare, within_s=WAIT_S)
+    if shown is not None and shown.busy and shown.times is None:
+        call.dashboard.cache.forget(key)  # a machine that is quiet later can measure it
+    return shown
 
 
 def _releases(project: Project) -> Mapping[str, str]:
