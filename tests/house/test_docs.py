@@ -30,6 +30,7 @@ from tests.house.source_tree import ROOT, Source, fail_with
 
 from headway.core import config, plugins
 from headway.data.contract import table_contract as contract
+from headway.features.definitions import read_views
 
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
 BY_HAND = [path for path in PAGES if not path.startswith("docs/reference/")]
@@ -100,6 +101,9 @@ def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
         if "columns" in settings:
             (tmp_path / "contract.toml").write_text(block.text, encoding="utf-8")
             assert contract.load_contract(tmp_path / "contract.toml"), block.at
+        elif "views" in settings:
+            (tmp_path / "features.toml").write_text(block.text, encoding="utf-8")
+            assert read_views(tmp_path), block.at
         elif entry_points:
             assert {group.removeprefix("headway.") for group in entry_points} <= set(plugins.kinds()), block.at
         else:

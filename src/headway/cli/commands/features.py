@@ -1,0 +1,257 @@
+"""Apply the feature views that a project declares, list those of the store, or show one with its users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from getpass import getuser
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from headway.cli.exit_codes import PASS
+from headway.cli.main import AsJson, ProjectFolder
+from headway.core.errors import ConfigError
+from headway.core.feature_view import Feature, FeatureView, FeatureViewVersion
+from headway.core.record import Record
+from headway.features import catalog
+from headway.features.catalog import ViewChange, compare_views
+from headway.features.definitions import FILE, read_views
+from headway.features.expressions import to_sql
+from headway.registry.feature_usage import FeatureUse, changes_for, uses_of
+from headway.registry.project import Project, open_project
+from headway.reporting.console import print_result
+from headway.reporting.text import formatting
+from headway.reporting.text.tables import make_table, text_cell
+from headway.reporting.text.terminal import TerminalTable
+
+FeaturesAction = Literal["apply", "list", "show"]
+_EFFECTS = {
+    "breaks": "breaks models that read it",
+    "values": "other values: materialize and retrain",
+    "serving": "other answers to missing values",
+    "none": "nothing",
+}
+
+
+class AppliedView(Record, frozen=True, kw_only=True):
+    """A view of a project: its version, whether it is new, and what changed from the version before."""
+
+    view: str
+    is_new: bool
+    changes: tuple[ViewChange, ...] = ()
+
+
+class ListedView(Record, frozen=True, kw_only=True):
+    """The newest version of a view, and the pointers of the releases that use any version."""
+
+    view: str
+    entities: tuple[str, ...]
+    features: tuple[str, ...]
+    used_by: tuple[str, ...]
+    who: str
+    at: str
+
+
+class VersionChanges(Record, frozen=True, kw_only=True):
+    """What changed from one version of a view to the next; `after` is empty for the declaration of the project."""
+
+    before: str
+    after: str = ""
+    changes: tuple[ViewChange, ...]
+
+
+class AffectedUse(Record, frozen=True, kw_only=True):
+    """A release, and what its next training meets if the declared change is applied."""
+
+    use: FeatureUse
+    changes: tuple[ViewChange, ...]
+
+
+class ShownView(Record, frozen=True, kw_only=True):
+    """A view with all versions, their differences, and its users; `declared` is what the project would apply."""
+
+    versions: tuple[FeatureViewVersion, ...]
+    differences: tuple[VersionChanges, ...]
+    declared: VersionChanges | None
+    uses: tuple[AffectedUse, ...]
+
+
+def plugin(
+    action: FeaturesAction = "list",
+    views: tuple[str, ...] = (),
+    *,
+    who: str = "",
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
+) -> int:
+    """Apply the views of features.toml, list the views of the store, or show one: versions, users, what would break.
+
+    Example: headway features list --project headway-demo
+
+    Parameters
+    ----------
+    action
+        apply (save each view whose definition changed as its next version; others get none), list (the newest version
+        of each view, and who uses it), or show VIEW (definition, versions with their differences, the releases behind
+        pointers that use it, and what the declaration in features.toml would change for them).
+    views
+        To show, the view, as `weather` or `weather@v2`; to apply, only these.
+    who
+        Who applies; by default the user of the system.
+    """
+    opened = open_project(project)
+    if action == "apply":
+        _apply(opened, views, who=who or getuser(), json=json)
+    elif action == "list":
+        _list(opened, json=json)
+    else:
+        if len(views) != 1:
+            raise ConfigError(f"{len(views)} views to show", hint="headway features show weather")
+        _show(opened, views[0], json=json)
+    return PASS
+
+
+def _apply(project: Project, names: Sequence[str], *, who: str, json: bool) -> None:
+    declared = read_views(Path(project.config.folder))
+    if unknown := sorted(set(names) - {view.name for view in declared}):
+        where = f"{FILE} declares: {', '.join(view.name for view in declared)}"
+        raise ConfigError(f"no view '{unknown[0]}' is declared", where=where, hint="headway features apply")
+    wanted = [view for view in declared if not names or view.name in names]
+    before = {view.name: catalog.versions(project.state, view.name) for view in wanted}
+    new = {version.name: version.view for version in catalog.apply(project.state, wanted, who=who)}
+    done = []
+    for view in wanted:
+        known = before[view.name]
+        changes = tuple(compare_views(known[-1].view, view)) if known and view.name in new else ()
+        reference = new[view.name].reference if view.name in new else known[-1].view.reference
+        done.append(AppliedView(view=reference, is_new=view.name in new, changes=changes))
+    lines = [line for applied in done for line in _applied_lines(applied)]
+    if new:
+        lines.append(f"next: headway features materialize {' '.join(new)}")
+    print_result(done, "\n".join(lines), json=json)
+
+
+def _applied_lines(applied: AppliedView) -> list[str]:
+    lines = [f"{applied.view}: {'new version' if applied.is_new else 'unchanged'}"]
+    return lines + [f"  {_sentence(change)}" for change in applied.changes]
+
+
+def _list(project: Project, *, json: bool) -> None:
+    users: dict[str, list[str]] = {}
+    for use in uses_of(project.registry):
+        users.setdefault(use.view.partition("@")[0], []).append(f"{use.address} ({use.view.partition('@')[2]})")
+    found = []
+    for view in catalog.newest_views(project.state):
+        version = catalog.versions(project.state, view.name)[-1]
+        found.append(
+            ListedView(
+                view=view.reference,
+                entities=view.entities,
+                features=view.feature_names,
+                used_by=tuple(users.get(view.name, ())),
+                who=version.who,
+                at=version.at,
+            )
+        )
+    rows = [
+        tuple(
+            map(
+                text_cell,
+                (
+                    listed.view,
+                    ", ".join(listed.entities) or "request",
+                    ", ".join(listed.features),
+                    ", ".join(listed.used_by) or "no release",
+                    f"{formatting.format_time(listed.at)} {listed.who}",
+                ),
+            )
+        )
+        for listed in found
+    ]
+    titles = ("View", "Entities", "Features", "Used by", "Applied")
+    text = TerminalTable(make_table(titles, rows, folds=("Features", "Used by"))) if rows else _NO_VIEW
+    print_result(found, text, json=json)
+
+
+_NO_VIEW = f"no view was applied; declare one in {FILE}, then: headway features apply"
+
+
+def _show(project: Project, reference: str, *, json: bool) -> None:
+    shown = catalog.resolve(project.state, reference)
+    versions = catalog.versions(project.state, shown.name)
+    differences = tuple(
+        VersionChanges(
+            before=older.view.reference,
+            after=newer.view.reference,
+            changes=tuple(compare_views(older.view, newer.view)),
+        )
+        for older, newer in pairwise(versions)
+    )
+    declared = _declared(project, versions[-1].view)
+    changes = declared.changes if declared else ()
+    uses = tuple(
+        AffectedUse(use=use, changes=tuple(changes_for(use, changes))) for use in uses_of(project.registry, shown.name)
+    )
+    result = ShownView(versions=tuple(versions), differences=differences, declared=declared, uses=uses)
+    print_result(result, "\n".join(_shown_lines(shown, result)), json=json)
+
+
+def _declared(project: Project, newest: FeatureView) -> VersionChanges | None:
+    """Return what the project's declaration would change, if it declares the view."""
+    folder = Path(project.config.folder)
+    views = read_views(folder) if (folder / FILE).is_file() else []
+    found = next((view for view in views if view.name == newest.name), None)
+    if found is None:
+        return None
+    return VersionChanges(before=newest.reference, changes=tuple(compare_views(newest, found)))
+
+
+def _shown_lines(view: FeatureView, result: ShownView) -> list[str]:
+    lines = [f"{view.reference}{f'  {view.description}' if view.description else ''}"]
+    if view.source:
+        lines.append(f"  entities {', '.join(view.entities)}; source {view.source.location}")
+    times = [f"ttl {view.ttl_s:g} s"] if view.ttl_s else []
+    if view.source and view.source.event_time:
+        times.insert(0, f"event time {view.source.event_time}")
+    lines += [f"  {'; '.join(times)}"] if times else []
+    lines += [f"  sql {view.sql}"] if view.sql else []
+    lines += [f"  {feature.name}: {_definition(feature)}" for feature in view.features]
+    lines.append("versions")
+    lines += [
+        f"  {version.view.reference}  {formatting.format_time(version.at)}  {version.who}"
+        for version in result.versions
+    ]
+    for step in result.differences:
+        lines += [f"  {step.before} -> {step.after}", *(f"    {_sentence(change)}" for change in step.changes)]
+    lines.append("used by")
+    lines += [line for affected in result.uses for line in _use_lines(affected)] or ["  no release behind a pointer"]
+    if result.declared and result.declared.changes:
+        lines += [f"{FILE} would change", *(f"  {_sentence(change)}" for change in result.declared.changes)]
+        lines.append("a release goes on with the version that it has; next: headway features apply")
+    return lines
+
+
+def _use_lines(affected: AffectedUse) -> list[str]:
+    use = affected.use
+    if use.problem:
+        return [f"  {use.address}: its views are not known: {use.problem}"]
+    lines = [f"  {use.address}  {use.view}  reads {', '.join(use.features)}"]
+    return lines + [f"    at its next training: {_sentence(change)}" for change in affected.changes]
+
+
+def _definition(feature: Feature) -> str:
+    if feature.aggregation:
+        aggregation = feature.aggregation
+        text = f"{aggregation.function}({aggregation.column}) over {aggregation.window_s // 3600}h"
+    else:
+        text = to_sql(feature.expression) if feature.expression is not None else "column"
+    missing = f"default {feature.default}" if feature.when_missing == "default" else feature.when_missing
+    return f"{text} ({feature.dtype}; missing: {missing})"
+
+
+def _sentence(change: ViewChange) -> str:
+    subject = f"{change.feature} {change.field}" if change.feature and change.field != "features" else change.field
+    if change.field == "features":
+        subject = f"feature {change.feature} {'removed' if change.before else 'added'}"
+        return f"{subject}: {_EFFECTS[change.effect]}"
+    return f"{subject}: {change.before or 'none'} -> {change.after or 'none'}: {_EFFECTS[change.effect]}"
