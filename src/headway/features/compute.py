@@ -50,12 +50,16 @@ def read_view_source(view: FeatureView, *, folder: Path) -> pl.DataFrame:
     DataError, ConfigError
         If the source cannot be read, or is a Python function: a view that a release brings never runs code.
     """
+    return read_table(source_config(view, folder), columns=needed_columns(view))
+
+
+def source_config(view: FeatureView, folder: Path) -> Config:
+    """Return the settings that read the source of a view; raise ConfigError if it is a Python function."""
     source = _source_of(view)
     if "://" not in source.location and ":" in Path(source.location).name:
         hint = "a file, a folder, a pattern, s3://BUCKET/PREFIX or the URL of a database"
         raise ConfigError(f"'{source.location}' is not a table", where=_where(view), hint=hint)
-    config = Config(data=DataSection(source=source.location, query=source.query), folder=str(folder))
-    return read_table(config, columns=needed_columns(view))
+    return Config(data=DataSection(source=source.location, query=source.query), folder=str(folder))
 
 
 def _source_of(view: FeatureView) -> FeatureSource:
@@ -121,9 +125,9 @@ def compute_rows(view: FeatureView, source: pl.DataFrame) -> pl.DataFrame:
     DataError
         If a column is absent, a value does not have the declared type, or a time is ambiguous; rows are named.
     """
-    rows = _query(view, source)
+    rows = query_source(view, source)
     features = [feature for feature in view.features if feature.aggregation is None]
-    return _usable(view, [*_keys(view, rows), *compute_features(view, rows, features)])
+    return _usable(view, [*source_keys(view, rows), *compute_features(view, rows, features)])
 
 
 def event_rows(view: FeatureView, source: pl.DataFrame) -> pl.DataFrame:
@@ -131,22 +135,23 @@ def event_rows(view: FeatureView, source: pl.DataFrame) -> pl.DataFrame:
 
     Such a column is a feature of the view if one has that name, else a column of the source.
     """
-    rows = _query(view, source)
+    rows = query_source(view, source)
     features = {feature.name: feature for feature in view.features if feature.aggregation is None}
     names = [feature.aggregation.column for feature in view.features if feature.aggregation is not None]
     wanted = [name for name in dict.fromkeys(names) if name]
     computed = compute_features(view, rows, [features[name] for name in wanted if name in features])
     columns = {column.name: column for column in computed}
-    return _usable(view, [*_keys(view, rows), *(columns.get(name, _column(view, rows, name)) for name in wanted)])
+    return _usable(view, [*source_keys(view, rows), *(columns.get(name, _column(view, rows, name)) for name in wanted)])
 
 
-def _query(view: FeatureView, source: pl.DataFrame) -> pl.DataFrame:
+def query_source(view: FeatureView, source: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a source, after the query that the view has."""
     _source_of(view)
     return run_query(view.sql, source) if view.sql else source
 
 
-def _keys(view: FeatureView, rows: pl.DataFrame) -> list[pl.Series]:
-    """Return the entities and the two times of the rows of a source."""
+def source_keys(view: FeatureView, rows: pl.DataFrame) -> list[pl.Series]:
+    """Return the entities and the two times of the rows of a source, as `compute_rows`."""
     source = _source_of(view)
     where = _where(view)
     entities = [entity_column(_column(view, rows, name), where=where) for name in view.entities]

@@ -75,21 +75,20 @@ def get_historical_features(
     DataError
         If a column is absent, the type of an entity differs, two columns would have one name, or a time is ambiguous.
     """
-    _expect_column(rows, time, "time")
-    at = utc_times(rows[time], time_zone, where="the rows")
+    at = utc_times(expect_column(rows, time, "time"), time_zone, where="the rows")
     columns = list[pl.Series]()
     given = sources or {}
     for view in (narrowed(view) for view in views if not view.is_on_demand):
         source = given[view.name] if view.name in given else read_view_source(view, folder=folder)
         joined, seen = join_view(rows, at, view, source)
-        columns += [column.alias(_name(view, column.name, full_names)) for column in joined]
+        columns += [column.alias(full_name(view, column.name, full_names)) for column in joined]
         columns += [seen.alias(f"{view.name}__{EVENT_TIME}")] if with_times else []
     for view in (view for view in views if view.is_on_demand):
         table = rows.with_columns(columns)
         wanted = [feature for feature in view.features if feature.name in view.feature_names]
         found = compute_features(view, table, wanted)
-        columns += [column.alias(_name(view, column.name, full_names)) for column in found]
-    _expect_unique(rows, columns)
+        columns += [column.alias(full_name(view, column.name, full_names)) for column in found]
+    expect_unique(rows, columns)
     return rows.hstack(columns)
 
 
@@ -110,7 +109,7 @@ def join_view(
         The table of its source.
     """
     observed = compute_rows(view, source)
-    keys = _keys(rows, view, observed)
+    keys = row_keys(rows, view, observed.schema)
     moments = pl.DataFrame([*keys, at.alias(EVENT_TIME)])
     found = _newest(moments, observed, view)
     seen = observed[EVENT_TIME].gather(found)
@@ -165,12 +164,12 @@ def _newest(rows: pl.DataFrame, observed: pl.DataFrame, view: FeatureView) -> pl
     return found.scatter(joined[_ROW], joined[_INDEX])
 
 
-def _keys(rows: pl.DataFrame, view: FeatureView, observed: pl.DataFrame) -> list[pl.Series]:
-    """Return the entities of the rows in the types of the view; raise DataError if these differ."""
+def row_keys(rows: pl.DataFrame, view: FeatureView, dtypes: Mapping[str, pl.DataType]) -> list[pl.Series]:
+    """Return the entities of rows in the types that a view has for them; raise DataError if these differ."""
     keys = list[pl.Series]()
     for name in view.entities:
-        _expect_column(rows, name, f"entity of view '{view.reference}'")
-        column, known = entity_column(rows[name], where="the rows"), observed.schema[name]
+        role = f"entity of view '{view.reference}'"
+        column, known = entity_column(expect_column(rows, name, role), where="the rows"), dtypes[name]
         if known == pl.Null or column.dtype == pl.Null:
             column = (
                 column.cast(pl.Null) if known == pl.Null and not column.count() else column.cast(known, strict=False)
@@ -182,16 +181,20 @@ def _keys(rows: pl.DataFrame, view: FeatureView, observed: pl.DataFrame) -> list
     return keys
 
 
-def _expect_column(rows: pl.DataFrame, name: str, role: str) -> None:
+def expect_column(rows: pl.DataFrame, name: str, role: str) -> pl.Series:
+    """Return a column of the rows; raise DataError, which names its role, if there is none."""
     if name not in rows.columns:
         raise DataError(f"no column '{name}' ({role})", where="the rows", hint=f"they have {', '.join(rows.columns)}")
+    return rows[name]
 
 
-def _name(view: FeatureView, name: str, full_names: bool) -> str:
+def full_name(view: FeatureView, name: str, full_names: bool) -> str:
+    """Return the name of the column of a feature: `VIEW__FEATURE`, or the feature alone."""
     return f"{view.name}__{name}" if full_names else name
 
 
-def _expect_unique(rows: pl.DataFrame, columns: Sequence[pl.Series]) -> None:
+def expect_unique(rows: pl.DataFrame, columns: Sequence[pl.Series]) -> None:
+    """Raise DataError if two columns have one name."""
     names = [*rows.columns, *(column.name for column in columns)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         what = f"two columns would be named {', '.join(map(repr, twice))}"
