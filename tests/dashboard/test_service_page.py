@@ -41,6 +41,8 @@ def test_the_page_shows_what_the_servers_counted(tmp_path):
     assert "http://127.0.0.1:1 ✗ it refused the connection" in page.words
     assert "400 Bad Request 1" in page.words
     assert "style=" not in page.text
+    assert "5 requests in 5 calls, 1.00 on average" in page.words
+    assert "Requests of a call Calls Share 1 5 100.0 %" in page.words
 
 
 def test_without_servers_the_page_claims_nothing_of_them(tmp_path):
@@ -81,3 +83,16 @@ def test_the_bars_end_with_the_last_bucket_that_has_requests():
         ("up to 10 ms", 100, 0.1, pytest.approx(100 / 9)),
     ]
     assert service.latency_bars(None, width=100) == []
+
+
+def test_the_bars_of_batch_sizes_are_summed_over_servers_and_absent_for_earlier_ones():
+    bucket = 'headway_batch_requests_bucket{model="flights",le='
+    text = f'{bucket}"1"}} 6\n{bucket}"2"}} 6\n{bucket}"4"}} 9\n{bucket}"+Inf"}} 10\n'
+    traffic = service.count_traffic("flights", [metrics(text), metrics(text, address="http://b")])
+    assert service.batch_bars(traffic, width=100) == [
+        ("1", 12, 0.6, 100.0),
+        ("2", 0, 0.0, 0.0),
+        ("3 to 4", 6, 0.3, 50.0),
+        ("over 4", 2, 0.1, pytest.approx(100 / 6)),
+    ]
+    assert service.batch_bars(service.count_traffic("flights", [counted(5, fast=5)]), width=100) == []

@@ -39,6 +39,7 @@ _SAMPLE = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _ESCAPES = re.compile(r"\\(.)")
 _LATENCY = "headway_request_seconds_bucket"
+_BATCH = "headway_batch_requests_bucket"
 _OPENER = build_opener(ProxyHandler({}))  # servers are next to this process, not behind a proxy
 
 Labels = Mapping[str, str]
@@ -148,7 +149,8 @@ class ModelTraffic(Record, frozen=True, kw_only=True):
     """What servers counted of a model in a time: requests by their end, rows, engine calls, and the latency histogram.
 
     `seconds` is None since the start of each server. `latency` has the upper edge of each bucket, seconds, with its
-    requests; the last edge is infinite, which JSON shows as null.
+    requests; the last edge is infinite, which JSON shows as null. `batches` are engine calls by their number of
+    requests, in the same form; empty for a server that does not count them.
     """
 
     requests: int = 0
@@ -158,6 +160,7 @@ class ModelTraffic(Record, frozen=True, kw_only=True):
     rows: int = 0
     calls: int = 0
     latency: tuple[tuple[float, int], ...] = ()
+    batches: tuple[tuple[float, int], ...] = ()
     seconds: float | None = None
 
     @property
@@ -206,13 +209,21 @@ def count_traffic(
         name: int(sum(_increase(one, old, metric, model=model) for one, old in pairs))
         for name, metric in _COUNTS.items()
     }
-    latency: dict[float, int] = {}
-    for one, old in pairs:
-        for edge, count in _histogram(one, old, model).items():
-            latency[edge] = latency.get(edge, 0) + count
+    latency, batches = (_histogram_of(pairs, name, model) for name in (_LATENCY, _BATCH))
     spans = [one.at_s - old.at_s for one, old in pairs if old is not None]
     seconds = max(spans, default=0.0) if before is not None else None
-    return ModelTraffic(**counts, latency=tuple(sorted(latency.items())), seconds=seconds)
+    return ModelTraffic(**counts, latency=latency, batches=batches, seconds=seconds)
+
+
+def _histogram_of(
+    pairs: Sequence[tuple[ServerMetrics, ServerMetrics | None]], name: str, model: str
+) -> tuple[tuple[float, int], ...]:
+    """Return a histogram summed over servers: the upper edge of each bucket with its count."""
+    found: dict[float, int] = {}
+    for one, old in pairs:
+        for edge, count in _histogram(one, old, name, model).items():
+            found[edge] = found.get(edge, 0) + count
+    return tuple(sorted(found.items()))
 
 
 def _increase(now: ServerMetrics, before: ServerMetrics | None, name: str, **labels: str) -> float:
@@ -220,12 +231,12 @@ def _increase(now: ServerMetrics, before: ServerMetrics | None, name: str, **lab
     return value - old if value >= old else value
 
 
-def _histogram(now: ServerMetrics, before: ServerMetrics | None, model: str) -> dict[float, int]:
-    """Return the requests of each bucket by its upper edge."""
-    cumulative = sorted((float(edge), edge) for edge in now.by("le", _LATENCY, model=model))
+def _histogram(now: ServerMetrics, before: ServerMetrics | None, name: str, model: str) -> dict[float, int]:
+    """Return the count of each bucket by its upper edge."""
+    cumulative = sorted((float(edge), edge) for edge in now.by("le", name, model=model))
     below, found = 0.0, {}
     for edge, text in cumulative:
-        count = _increase(now, before, _LATENCY, model=model, le=text)
+        count = _increase(now, before, name, model=model, le=text)
         found[edge] = max(int(count - below), 0)
         below = count
     return found

@@ -19,6 +19,18 @@ def test_latencies_fall_into_the_right_bucket():
     assert 'headway_request_seconds_sum{model="m"} 1.999200000' in lines_of(metrics)
 
 
+def test_batch_sizes_fall_into_buckets_that_double_and_the_last_is_open():
+    metrics = Metrics()
+    for size in (1, 1, 2, 3, 4, 5, 1024, 1025, 5000):
+        metrics.of("m").add([0] * size, engine_ns=(0, 0), ended_ns=1, rows=size)
+    lines = [line for line in lines_of(metrics) if line.startswith("headway_batch_requests")]
+    counted = {line.split('le="')[1].split('"')[0]: int(line.split()[1]) for line in lines if "le=" in line}
+    assert (counted["1"], counted["2"], counted["4"], counted["8"], counted["512"]) == (2, 3, 5, 6, 6)
+    assert (counted["1024"], counted["+Inf"]) == (7, 9)
+    assert lines[-2:] == ['headway_batch_requests_sum{model="m"} 7065', 'headway_batch_requests_count{model="m"} 9']
+    assert sum(metrics.total("m").buckets) == 7065
+
+
 def test_engine_calls_requests_and_rows_are_counted():
     metrics = Metrics()
     for _ in range(2):
@@ -37,7 +49,7 @@ def test_each_family_is_named_once_with_its_type():
     metrics.errors[404] += 2
     lines = lines_of(metrics, a="1", b="2")
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(types) == len(set(types)) == 30
+    assert len(types) == len(set(types)) == 31
     assert 'headway_release_info{model="b",version="2"} 1' in lines and 'headway_errors_total{code="404"} 2' in lines
 
 

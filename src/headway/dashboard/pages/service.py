@@ -24,6 +24,8 @@ def _service(call: Call) -> Reply:
         "objectives": service.tabulate_objectives(project.config.slo, found.servers),
         "span": found.traffic.seconds if found.traffic else None,
         "bars": service.latency_bars(found.traffic, width=BAR),
+        "batches": service.batch_bars(found.traffic, width=BAR),
+        "traffic": found.traffic,
         "bar": BAR,
     }
     return Rendered(template="service.html", values=values)

@@ -158,20 +158,34 @@ def _rate(rate: float) -> str:
     return "all of it" if math.isinf(rate) else f"{formatting.format_number(rate)}"
 
 
-def latency_bars(traffic: ModelTraffic | None, *, width: float) -> list[tuple[str, int, float, float]]:
+Bar = tuple[str, int, float, float]
+
+
+def latency_bars(traffic: ModelTraffic | None, *, width: float) -> list[Bar]:
     """Return the buckets of a latency histogram up to the last with requests: name, requests, share, and bar length."""
-    filled = [number for number, (_, count) in enumerate(traffic.latency) if count] if traffic else []
-    if traffic is None or not filled:
+    counts = traffic.latency if traffic else ()
+    last = max((edge for edge, _ in counts if math.isfinite(edge)), default=0.0)
+    names = [f"up to {edge * 1000:g} ms" if math.isfinite(edge) else f"over {last * 1000:g} ms" for edge, _ in counts]
+    return _bars(names, counts, width=width)
+
+
+def batch_bars(traffic: ModelTraffic | None, *, width: float) -> list[Bar]:
+    """Return the buckets of a histogram of batch sizes: requests of an engine call, calls, share, and bar length."""
+    counts = traffic.batches if traffic else ()
+    names, below = [], 0.0
+    for edge, _ in counts:
+        first = below + 1
+        name = f"{first:g}" if edge == first else f"{first:g} to {edge:g}"
+        names.append(name if math.isfinite(edge) else f"over {below:g}")
+        below = edge
+    return _bars(names, counts, width=width)
+
+
+def _bars(names: Sequence[str], counts: Sequence[tuple[float, int]], *, width: float) -> list[Bar]:
+    """Return the buckets from the one before the first that is filled, up to the last that is."""
+    filled = [number for number, (_, count) in enumerate(counts) if count]
+    if not filled:
         return []
-    shown = traffic.latency[max(filled[0] - 1, 0) : filled[-1] + 1]
-    total, largest = sum(count for _, count in traffic.latency), max(count for _, count in shown)
-    last = max(edge for edge, _ in traffic.latency if math.isfinite(edge))
-    return [
-        (
-            f"up to {edge * 1000:g} ms" if math.isfinite(edge) else f"over {last * 1000:g} ms",
-            count,
-            count / total,
-            width * count / largest,
-        )
-        for edge, count in shown
-    ]
+    total, largest = sum(count for _, count in counts), max(count for _, count in counts)
+    shown = range(max(filled[0] - 1, 0), filled[-1] + 1)
+    return [(names[at], counts[at][1], counts[at][1] / total, width * counts[at][1] / largest) for at in shown]

@@ -28,6 +28,10 @@ _EDGES = _EDGES_NS.tolist()
 _FEW_CALLS = 32  # up to here, counting one by one takes less time than numpy
 _BUCKETS = len(_EDGES_S) + 1
 _FIELDS = 11
+_BATCH_EDGES = tuple(1 << power for power in range(11))  # requests of an engine call, the last bucket is open
+_BATCH_BUCKETS = len(_BATCH_EDGES) + 1
+_BATCHES = _FIELDS + _BUCKETS  # the first cell of the histogram of batch sizes
+_WIDTH = _BATCHES + _BATCH_BUCKETS
 _MAX_OUTSIDE = 1_024  # columns with a value outside the contract, by model and kind
 _NAME_BYTES = 200
 _STATUSES = 600
@@ -39,6 +43,7 @@ SAMPLE_S = 15.0
 _EXCHANGE_S, _KEEP_S = 5.0, 86_400
 _SLOW_SHARE = 0.01  # the share that a 99th percentile allows
 _LATENCY = "headway_request_seconds"
+_BATCH = "headway_batch_requests"
 _DROPPED = "headway_log_dropped_rows_total"
 _HELP_DROPPED = "Rows that sampling left out of the prediction log ([serve] log_mode = sample)."
 _LOST = "headway_log_lost_rows_total"
@@ -109,9 +114,10 @@ class _Cell:
 class ModelCounters:
     """Counters of one model: requests, rows, engine calls, and latencies from request read to response written.
 
-    `queue_ns` is the part of the latencies before the engine call, `engine_ns` the part in it. `last_ns` is the time of
-    the last answer, by `time.perf_counter_ns`. `failed` requests got an error, `refused` ones met a full queue, and the
-    deadline of `expired` ones passed in the queue.
+    `batches` are engine calls by their number of requests, in buckets that double. `queue_ns` is the part of the
+    latencies before the engine call, `engine_ns` the part in it. `last_ns` is the time of the last answer, by
+    `time.perf_counter_ns`. `failed` requests got an error, `refused` ones met a full queue, and the deadline of
+    `expired` ones passed in the queue.
     """
 
     requests = _Cell(0)
@@ -127,9 +133,10 @@ class ModelCounters:
     expired = _Cell(10)
 
     def __init__(self, numbers: Ints | None = None) -> None:
-        numbers = np.zeros(_FIELDS + _BUCKETS, dtype=np.int64) if numbers is None else numbers
+        numbers = np.zeros(_WIDTH, dtype=np.int64) if numbers is None else numbers
         self.cells = memoryview(numbers)
-        self.buckets = numbers[_FIELDS:]
+        self.buckets = numbers[_FIELDS:_BATCHES]
+        self.batches = numbers[_BATCHES:]
 
     @property
     def output_ns(self) -> int:
@@ -163,6 +170,7 @@ class ModelCounters:
         cells[0] += n
         cells[1] += rows
         cells[2] += 1
+        cells[_BATCHES + min((n - 1).bit_length(), _BATCH_BUCKETS - 1)] += 1
         cells[3] += latency_ns
         cells[4] += latency_ns - n * (ended_ns - began_ns)
         cells[5] += n * (done_ns - began_ns)
@@ -186,7 +194,7 @@ class SharedMetrics:
 
     def __init__(self, workers: int = 1, *, models: int = 32) -> None:
         rows = workers + 1
-        self.models = NamedCounters(rows, _FIELDS + _BUCKETS, max_names=models)
+        self.models = NamedCounters(rows, _WIDTH, max_names=models)
         self.errors = SharedTable(rows, _STATUSES)
         self.dropped, self.lost, self.aside, self.canary_errors = (
             NamedCounters(rows, 1, max_names=models) for _ in range(4)
@@ -272,6 +280,9 @@ class Metrics:
         yield from _family(_LATENCY, "histogram", "Latency from request read to response written, seconds.")
         for model, counts in models.items():
             yield from _histogram(_label(model), counts)
+        yield from _family(_BATCH, "histogram", "Requests of an engine call: batch sizes.")
+        for model, counts in models.items():
+            yield from _batch_histogram(_label(model), counts)
         yield from self.model_lines()
         yield from self.extra_lines()
 
@@ -361,6 +372,13 @@ def _histogram(label: str, counts: ModelCounters) -> list[str]:
         f"{_LATENCY}_sum{{{label}}} {counts.latency_ns / 1e9:.9f}",
         f"{_LATENCY}_count{{{label}}} {cumulative[-1]}",
     ]
+
+
+def _batch_histogram(label: str, counts: ModelCounters) -> list[str]:
+    edges = [*map(str, _BATCH_EDGES), "+Inf"]
+    cumulative = np.cumsum(counts.batches).tolist()
+    lines = [f'{_BATCH}_bucket{{{label},le="{edge}"}} {n}' for edge, n in zip(edges, cumulative, strict=True)]
+    return [*lines, f"{_BATCH}_sum{{{label}}} {counts.requests}", f"{_BATCH}_count{{{label}}} {cumulative[-1]}"]
 
 
 class MetricSample(NamedTuple):
