@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cache import HERE, folder, home, made
 from headway.core import config
 from headway.core.arrays import Floats
+from headway.core.feature_view import FeatureView
 from headway.core.plugins import load_engine
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
@@ -198,8 +199,8 @@ def new_caller(directory: Path) -> str:
     return create_key(directory / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
 
 
-def publish(register: ModelRegistry, name: str, model: Model) -> str:
-    """Sign and publish a release of a model; return its digest."""
+def publish(register: ModelRegistry, name: str, model: Model, *, views: Sequence[FeatureView] = ()) -> str:
+    """Sign and publish a release of a model, which may read feature views; return its digest."""
     artifact = Artifact(format=model.format, digest=digest_of(model.content), size_bytes=len(model.content))
     fields = tuple(Field(name=f"x{number}") for number in range(model.width))
     classes = tuple(f"c{number}" for number in range(model.classes)) if model.classes > 2 else ()
@@ -214,6 +215,7 @@ def publish(register: ModelRegistry, name: str, model: Model) -> str:
         evidence=(),
         verdict=_passed(variant.digest),
         self_test=test,
+        views=tuple(views),
         contract=observed_contract(rows_of(8_000, model.width), variant.signature, margin=0.1),
     )
     return register.publish(release, {f"model.{model.format}": model.content})

@@ -9,12 +9,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
+from tests.serving.running import project as released
+from tests.serving.running import release
 
 from headway.cli import doctor, loading
 from headway.cli import main as cli
 from headway.cli.loading import Diagnosis, load_plugins
+from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.registry.sign import create_publisher
+from headway.storage.addresses import open_online
 
 CPUINFO = "model name\t: Test CPU\nflags\t\t: fpu sse2 avx2 fma amx_int8\n"
 MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\n"
@@ -211,3 +217,19 @@ def test_the_doctor_imports_no_numerical_library():
     text = subprocess.run(run, check=True, capture_output=True, text=True).stderr
     assert "headway.cli.doctor" in text
     assert [name for name in ("numpy", "polars", "onnxruntime", "lightgbm") if f" {name}\n" in text] == []
+
+
+def test_a_view_of_the_live_release_without_a_table_is_broken_with_the_command_that_makes_it(tmp_path):
+    features = (Feature(name="c"),)
+    view = FeatureView(
+        name="weather", version=2, entities=("origin",), source=FeatureSource(location="w"), features=features
+    )
+    config = released(tmp_path, replace(release(name="model"), views=(view,)))
+    found = by_part(doctor.diagnose_project(tmp_path))["feature views"]
+    assert (found.health, found.hint) == ("broken", "headway features materialize weather")
+    assert "view 'weather@v2' has no table in the online store: 'weather.v2' is missing" in found.message
+    store = open_online(config)
+    store.write("weather.v2", ["JFK"], np.ones((1, 1)), np.ones(1, dtype=np.int64))
+    store.close()
+    found = by_part(doctor.diagnose_project(tmp_path))["feature views"]
+    assert (found.health, found.message) == ("well", "weather@v2 in the online store")

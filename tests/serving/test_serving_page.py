@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 
-from running import TESTS, ask, loaded, serving
+import numpy as np
+from msgspec.structs import replace
+from running import TESTS, ask, bundle, loaded, release, serving
 from tests.house.pages import code_blocks, read
 
+from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.variant import Field, Signature
+from headway.features.online.sqlite import SqliteOnlineStore
+from headway.serving.loading import load_model
 
 PAGE = read("docs/protocol.md")
-BODY, SHOWN = code_blocks("docs/protocol.md", "json")
+BODY, SHOWN, WITH_ENTITIES = code_blocks("docs/protocol.md", "json")
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
 )
@@ -26,6 +31,18 @@ def test_the_request_of_the_page_is_answered_as_documented():
     assert [{**output, "data": len(output["data"])} for output in response["outputs"]] == [
         {**output, "data": len(output["data"])} for output in promised["outputs"]
     ]
+
+
+def test_the_request_with_entities_of_the_page_is_answered_with_looked_up_features(tmp_path):
+    store = SqliteOnlineStore(tmp_path)
+    store.write("weather.v1", ["JFK", "LGA"], np.array([[10.0], [20.0]]), np.array([1, 1]))
+    source, features = FeatureSource(location="weather.parquet"), (Feature(name="temp"),)
+    view = FeatureView(name="weather", version=1, entities=("origin",), source=source, features=features)
+    made = release(signature=Signature(inputs=(Field(name="hour"), Field(name="temp"))))
+    with serving(load_model(bundle(replace(made, views=(view,))), store)) as server:
+        response = ask(server, "/v2/models/flights/infer", WITH_ENTITIES.encode()).json
+    assert response["outputs"][0]["data"] == [8.5, 14.0]
+    store.close()
 
 
 def test_the_page_lists_exactly_the_statuses_of_the_server():

@@ -26,9 +26,12 @@ from headway.core import config as configuration
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
+from headway.core.feature_view import FeatureView
+from headway.core.record import read
+from headway.core.release import PointerUpdate, Release
 from headway.core.threads import memory_limit, read_text, this_machine
 from headway.registry.sign import load_publisher, load_trusted
-from headway.storage.addresses import open_state
+from headway.storage.addresses import no_table_error, online_folder, open_state
 
 # A command needs the libraries of what it calls, which are diagnosed there.
 NOT_DIAGNOSED = ("command",)
@@ -192,7 +195,7 @@ def diagnose_project(folder: Path) -> list[Diagnosis]:
     except HeadwayError as error:
         return [_broken("project", error)]
     project = Diagnosis(what="project", health="well", message=f"{config.project.name} in {folder.resolve()}")
-    return [project, *_keys(config), _state(config)]
+    return [project, *_keys(config), _state(config), *_views(config)]
 
 
 def _keys(config: Config) -> list[Diagnosis]:
@@ -264,6 +267,38 @@ def _count_updates(config: Config) -> str:
         return f"{len(opened.updates())} pointer updates{where}"
     finally:
         opened.close()
+
+
+def _views(config: Config) -> list[Diagnosis]:
+    """Check that the views of the live release have their tables in the online store; nothing without such a release.
+
+    The stores are those of this machine, which are read without a numerical library. What else is wrong with a release
+    is found by `headway verify`.
+    """
+    if config.store.online or not (config.state / "state.sqlite").exists():
+        return []
+    views = _views_of_live(config)
+    absent = [view for view in views if not (online_folder(config.state) / f"{view.online_table}.sqlite").exists()]
+    if views and not absent:
+        names = ", ".join(view.reference for view in views)
+        return [Diagnosis(what="feature views", health="well", message=f"{names} in the online store")]
+    return [_broken("feature views", no_table_error(view, str(online_folder(config.state)))) for view in absent]
+
+
+def _views_of_live(config: Config) -> list[FeatureView]:
+    """Return the views of the live release that have tables; none if there is no such release on this machine."""
+    name = config.project.name
+    try:
+        state = open_state(config)
+        try:
+            signed = state.last(name, "live")
+        finally:
+            state.close()
+        digest = read(PointerUpdate, signed.content).release.removeprefix("sha256:") if signed else ""
+        release = read(Release, (config.state / "releases" / name / digest / "release.json").read_bytes())
+    except (HeadwayError, OSError):
+        return []
+    return [view for view in release.views if not view.is_on_demand]
 
 
 def _broken(what: str, error: HeadwayError) -> Diagnosis:

@@ -130,7 +130,9 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
         digest=bundle.digest,
         threshold=release.threshold,
         engine=engine,
-        reader=RequestReader(features.request, ignored=features.columns, limits=limits),
+        reader=RequestReader(
+            features.request, ignored=features.columns, texts=features.texts, keyed=features.keyed, limits=limits
+        ),
         writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output, classes=classes),
         metadata=describe_model(
             features.request, name=release.name, version=version, parameters=parameters, n_outputs=n_outputs

@@ -13,7 +13,7 @@ CONSEQUENCES = {
     "blobs": "only releases that are on this machine can be loaded",
     "logs": "the prediction log and labels stay on this machine, and are sent later",
     "feed": "pointers are polled, and rate limits count the requests to this server alone",
-    "online": "requests that need looked-up features cannot be answered",
+    "online": "features are missing, and requests are answered as their views declare",
 }
 PROBE_S = 5.0
 _log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ as their scheme.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -14,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 from headway.core import plugins
 from headway.core.config import Config, expect_no_password
 from headway.core.contracts import Blobs, Feed, OnlineStore, SharedReleases, State
-from headway.core.errors import ConfigError
-from headway.storage import traffic
+from headway.core.errors import ConfigError, StoreError
+from headway.core.feature_view import FeatureView
 
 if TYPE_CHECKING:
     from headway.storage._shared_logs import SharedLogs
@@ -59,12 +60,32 @@ def open_feed(config: Config) -> Feed | None:
     return plugins.load_feed(plugin_of("feed", address, role="feed"))(address) if address else None
 
 
+def online_folder(state: Path) -> Path:
+    """Return the folder of the online tables of feature views."""
+    return state / "online"
+
+
 def open_online(config: Config) -> OnlineStore:
     """Open the online store of a project, which connects with its first call."""
     address = config.store.online
     if not address:
-        return plugins.load_online_store("sqlite")(traffic.online_folder(config.state))
+        return plugins.load_online_store("sqlite")(online_folder(config.state))
     return plugins.load_online_store(plugin_of("online_store", address, role="online"))(address)
+
+
+def views_without_table(store: OnlineStore, views: Sequence[FeatureView]) -> list[FeatureView]:
+    """Return the views that have no table in the online store."""
+    there = store.tables()
+    return [view for view in views if view.online_table not in there]
+
+
+def no_table_error(view: FeatureView, where: str) -> StoreError:
+    """Return the error of a view without a table, with the command that makes it."""
+    return StoreError(
+        f"view '{view.reference}' has no table in the online store: '{view.online_table}' is missing",
+        where=where,
+        hint=f"headway features materialize {view.name}",
+    )
 
 
 class LateState:

@@ -215,7 +215,7 @@ def test_an_inconsistent_feature_view_is_refused_when_loading(viewed, table, col
 
 
 def test_a_feature_view_without_a_table_is_refused_when_loading(viewed):
-    with pytest.raises(StoreError, match="the online table does not exist"):
+    with pytest.raises(StoreError, match="has no table in the online store: 'absent' is missing"):
         viewed("absent")
 
 

@@ -179,11 +179,12 @@ def test_if_all_calls_failed_the_segment_still_has_the_input_columns():
 
 def test_the_time_of_looked_up_features_is_logged_and_never_if_the_lookup_failed():
     class Viewed:
-        names = ("weather",)
+        names, versions, texts = ("weather",), (2,), ("origin",)
 
     viewed = dataclasses.replace(LOADED, features=Viewed())
     table = table_of(entry(1, release=viewed, seen=(np.array([5]),)), entry(1, release=viewed, failed=True))
     assert list(table["seen_us.weather"]) == [5, NEVER_US]
+    assert list(table["version.weather"]) == [2, 2] and table["text.origin"] == [None, None]
 
 
 def test_an_older_log_with_wide_flags_is_read_together_with_a_new_one(tmp_path):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import OnlineStore
     from headway.storage.segments import Column
 
-KEY = "key"
+KEY, _TEXT = "key", "text."
 _WORD = re.compile(rb"[0-9A-Za-z]")
 
 
@@ -91,7 +91,7 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
         atomic.sync(path.parent)
     elif (table := read_segment(path)) is not None:
         # an empty segment stays: a log writer that was killed recreates only what does not exist
-        remaining = _key_once(table.filter(~pl.col(KEY).is_in(target.keys)))
+        remaining = _key_once(table.filter(~_has_key(table, target.keys)))
         segments.save(path.parent, {column.name: _column(column) for column in remaining}, name=path.name)
 
 
@@ -178,7 +178,13 @@ def _count_segment_rows(path: Path, target: ErasureTarget) -> int:
     table = read_segment(path) if old or count_occurrences(path, target.keys) else None
     if table is None or old:
         return 0 if table is None else len(table)
-    return int(table[KEY].is_in(target.keys).sum()) if KEY in table.columns else 0
+    return int(table.select(_has_key(table, target.keys)).to_series().sum()) if KEY in table.columns else 0
+
+
+def _has_key(table: pl.DataFrame, keys: Sequence[str]) -> pl.Expr:
+    """Return whether a row has one of these keys: that of its request, or an entity of its feature views."""
+    names = [KEY, *(name for name in table.columns if name.startswith(_TEXT))]
+    return pl.any_horizontal(pl.col(name).is_in(list(keys)).fill_null(value=False) for name in names)
 
 
 def _column(values: pl.Series) -> Column:

@@ -154,7 +154,7 @@ class AdaptiveBatcher:
         work = _Work(calls, self._execute(self._model, calls))
         rows = _row_count(calls)
         large = rows * len(self._model.columns) > _LOOP_VALUES
-        if large or self._expected_ns(self._model, rows) > self._limits.long_ms * 1e6:
+        if large or self._model.features.blocks or self._expected_ns(self._model, rows) > self._limits.long_ms * 1e6:
             self._thread_queue().put(work)
         else:
             try:

@@ -219,6 +219,8 @@ class DataPlane:
     def _complete(self, result: BatchResult) -> None:
         """Answer the callers and count."""
         model = result.model
+        while model.features.counts:
+            self.metrics.count_features(model.name, model.features.counts.popleft())
         if result.arm.answered:
             self._answer(model, result)
         elif result.canary_failed:
@@ -283,6 +285,7 @@ def _log_entry(result: BatchResult) -> LogEntry[LoadedModel]:
         answers=result.answers,
         seen=result.seen,
         rate=result.batch.rate,
+        texts=result.texts,
     )
 
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWN_VIOLATIONS, _LISTED_VIOLATIONS = 3, 1_000  # of a call: in the message of a rejection, and in its response
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class InferCall(Protocol):
@@ -123,6 +124,7 @@ class BatchResult:
     rows: Floats | None = None
     answers: Floats | None = None
     seen: tuple[Ints, ...] = ()
+    texts: tuple[list[str | None], ...] = ()
     error: Exception | None = None
     canary_failed: bool = False
     outside: Mapping[InferCall, Counts] = field(default_factory=dict)
@@ -147,19 +149,21 @@ class ExecutorSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows of a batch as the model reads them, and when gathering them began."""
+    """The rows of a batch as the model reads them, what was looked up for them, and when gathering them began."""
 
     batch: Batch
     rows: Floats
     seen: tuple[Ints, ...]
     began_ns: int
+    texts: tuple[list[str | None], ...] = ()
 
     def starts(self) -> Ints:
         """Return the index of the first row of each call, and the number of rows."""
         return np.cumsum([0, *(len(call.rows) for call in self.batch.calls)])
 
     def select(self, batch: Batch, rows: slice | Ints) -> _Rows:
-        return _Rows(batch, self.rows[rows], tuple(times[rows] for times in self.seen), self.began_ns)
+        seen = tuple(times[rows] for times in self.seen)
+        return _Rows(batch, self.rows[rows], seen, self.began_ns, tuple(_take(values, rows) for values in self.texts))
 
     def halves(self) -> tuple[_Rows, _Rows]:
         first, second = self.batch.halves()
@@ -180,7 +184,7 @@ class BatchExecutor:
         model that reads other columns than the one they were decoded for.
         """
         try:
-            gathered = _gather(model, batch, reread=reread)
+            gathered, refused = _gather(model, batch, reread=reread)
         except Exception as error:  # noqa: BLE001 - a call or a feature table: one request must not fail the others
             if len(batch.calls) == 1:
                 yield _failed(model, batch, arm, error)
@@ -188,6 +192,12 @@ class BatchExecutor:
             for half in batch.halves():
                 yield from self.run(model, half, arm, reread=reread)
             return
+        if refused:
+            failed, rest = _split_off(gathered, _errors_by_call(gathered, refused))
+            yield from (_refused(model, part, arm, error) for part, error in failed)
+            if rest is None:
+                return
+            gathered = rest
         outside: Mapping[InferCall, Counts] = {}
         violations: Violations = {}
         if model.validator is not None and self._settings.contract != "off":
@@ -220,6 +230,7 @@ class BatchExecutor:
                 rows=part.rows,
                 answers=answers,
                 seen=part.seen,
+                texts=part.texts,
                 outside=outside,
                 violations=violations,
             )
@@ -265,15 +276,46 @@ class BatchExecutor:
         return None
 
 
-def _gather(model: LoadedModel, batch: Batch, *, reread: bool) -> _Rows:
+def _gather(model: LoadedModel, batch: Batch, *, reread: bool) -> tuple[_Rows, Mapping[int, RowRefused]]:
+    """Return the rows of a batch as the model reads them, and the error of each row that a feature refuses."""
     calls = batch.calls
     parts = [call.read_for(model) for call in calls] if reread else [call.rows for call in calls]
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
     began = time.perf_counter_ns()
-    if not model.features.names:
-        return _Rows(batch, rows, (), began)
+    if not model.features.is_needed:
+        return _Rows(batch, rows, (), began), {}
     keys = [call.key for call, part in zip(calls, parts, strict=True) for _ in range(len(part))]
-    return _Rows(batch, *model.features.get_online_features(rows, keys), began)
+    found = model.features.get_online_features(rows, keys)
+    return _Rows(batch, found.rows, found.seen, began, found.texts), found.refused
+
+
+def _take(values: list[str | None], rows: slice | Ints) -> list[str | None]:
+    return values[rows] if isinstance(rows, slice) else [values[row] for row in rows.tolist()]
+
+
+def _errors_by_call(gathered: _Rows, refused: Mapping[int, RowRefused]) -> dict[InferCall, Exception]:
+    """Return the first error of each call with a refused row, which names the row by its index in the call."""
+    starts, found = gathered.starts(), dict[InferCall, Exception]()
+    for row in sorted(refused):
+        index = int(np.searchsorted(starts, row, side="right")) - 1
+        error = refused[row]
+        if error.where.startswith(f"row {row}"):
+            error.where = f"row {row - int(starts[index])}{error.where.removeprefix(f'row {row}')}"
+        found.setdefault(gathered.batch.calls[index], error)
+    return found
+
+
+def _refused(model: LoadedModel, part: _Rows, arm: Arm, error: Exception) -> BatchResult:
+    return BatchResult(
+        model=model,
+        batch=part.batch,
+        arm=arm,
+        ended_ns=time.perf_counter_ns(),
+        rows=part.rows,
+        seen=part.seen,
+        texts=part.texts,
+        error=error,
+    )
 
 
 def _count_by_call(validator: InputValidator, gathered: _Rows, cells: Ints) -> Mapping[InferCall, Counts]:
@@ -300,17 +342,24 @@ def _reject(
     model: LoadedModel, gathered: _Rows, arm: Arm, violations: Violations, outside: Mapping[InferCall, Counts]
 ) -> tuple[list[BatchResult], list[_Rows]]:
     """Return an error for each call that violates the contract, and the rows of the other calls, if there are any."""
+    found, rest = _split_off(gathered, violations)
+    rejected = [_rejected(model, part, arm, listed, outside[part.batch.calls[0]]) for part, listed in found]
+    return rejected, [] if rest is None else [rest]
+
+
+def _split_off(gathered: _Rows, chosen: Mapping[InferCall, T]) -> tuple[list[tuple[_Rows, T]], _Rows | None]:
+    """Return the rows of each chosen call with its value, and those of the other calls, if there are any."""
     batch, starts = gathered.batch, gathered.starts()
-    rejected = []
+    found = []
     for index, call in enumerate(batch.calls):
-        if call in violations:
+        if call in chosen:
             part = gathered.select(batch.select([index]), slice(int(starts[index]), int(starts[index + 1])))
-            rejected.append(_rejected(model, part, arm, violations[call], outside[call]))
-    valid = [index for index, call in enumerate(batch.calls) if call not in violations]
-    if not valid:
-        return rejected, []
-    rows = np.isin(np.repeat(np.arange(len(batch.calls)), np.diff(starts)), valid).nonzero()[0]
-    return rejected, [gathered.select(batch.select(valid), rows)]
+            found.append((part, chosen[call]))
+    others = [index for index, call in enumerate(batch.calls) if call not in chosen]
+    if not others:
+        return found, None
+    rows = np.isin(np.repeat(np.arange(len(batch.calls)), np.diff(starts)), others).nonzero()[0]
+    return found, gathered.select(batch.select(others), rows)
 
 
 def _rejected(
@@ -325,6 +374,7 @@ def _rejected(
         ended_ns=time.perf_counter_ns(),
         rows=part.rows,
         seen=part.seen,
+        texts=part.texts,
         error=ContractViolation(f"outside the contract: {shown}{more}"),
         outside={part.batch.calls[0]: outside},
     )

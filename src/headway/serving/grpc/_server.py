@@ -217,6 +217,7 @@ _MEMBERS = {
 _log = logging.getLogger(__name__)
 
 _EXACT = ("INT64", "UINT64")
+_WHOLE = ("int_contents", "int64_contents", "uint_contents", "uint64_contents")
 
 _RESPONSE = INFERENCE["ModelInferResponse"]
 _RAW_OUTPUT = b"\x32"  # field 6, raw_output_contents, of a length that follows
@@ -455,7 +456,10 @@ def decode_request(message: Any, reader: RequestReader) -> InferRequest:
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise DataError(f"raw_input_contents holds {len(raw)} inputs, and inputs {len(message.inputs)}")
-    tensors = [_tensor(tensor, raw[index] if raw else None) for index, tensor in enumerate(message.inputs)]
+    tensors = [
+        _tensor(tensor, raw[index] if raw else None, as_text=tensor.name in reader.texts)
+        for index, tensor in enumerate(message.inputs)
+    ]
     outputs = [RequestedOutput(output.name, _output_parameters(output.parameters)) for output in message.outputs]
     key = _parameter(message.parameters, "key", "string_param", "")
     timeout = max(_parameter(message.parameters, "timeout", "int64_param", 0), 0)
@@ -505,19 +509,19 @@ def _varint(number: int) -> bytes:
     return bytes(content)
 
 
-def _tensor(tensor: Any, raw: bytes | None) -> Tensor:
+def _tensor(tensor: Any, raw: bytes | None, *, as_text: bool) -> Tensor:
     if "shared_memory_region" in tensor.parameters:
         raise DataError(f"input '{tensor.name}' is in shared memory, which is not supported", hint="send its values")
     value_count(tensor.name, tensor.shape)
     shape = list(tensor.shape)
     if raw is None:
-        return _typed_tensor(tensor, shape)
+        return _typed_tensor(tensor, shape, as_text=as_text)
     if tensor.HasField("contents"):
         raise DataError(f"input '{tensor.name}' has contents and raw_input_contents", hint="send one of them")
-    return unpack_tensor(BinaryTensor(tensor.name, shape, tensor.datatype), memoryview(raw))
+    return unpack_tensor(BinaryTensor(tensor.name, shape, tensor.datatype), memoryview(raw), as_text=as_text)
 
 
-def _typed_tensor(tensor: Any, shape: list[int]) -> Tensor:
+def _typed_tensor(tensor: Any, shape: list[int], *, as_text: bool) -> Tensor:
     member = _MEMBERS.get(tensor.datatype)
     if member is None:
         hint = f"one of {', '.join(_MEMBERS)}; FP16 in raw_input_contents"
@@ -525,6 +529,8 @@ def _typed_tensor(tensor: Any, shape: list[int]) -> Tensor:
     values = list(getattr(tensor.contents, member))
     if tensor.datatype == BYTES:
         return Tensor(tensor.name, shape, BYTES, _strings(tensor.name, values))
+    if as_text and member in _WHOLE:
+        return Tensor(tensor.name, shape, BYTES, [str(value) for value in values])
     if tensor.datatype == "BOOL":
         return Tensor(tensor.name, shape, "FP64", [float(value) for value in values])
     require_finite(tensor.name, np.array(values, dtype=np.float64))

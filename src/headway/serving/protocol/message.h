@@ -108,7 +108,6 @@ static int take_raw(Columns *to, Input *in, Text raw) {
   else {
     if (!add_raw(raw, in->datatype, &to->v)) return 0;
     in->count = to->v.count - in->first;
-    in->datatype = (Text){"FP64", 4, 1};
   }
   return take(to, in, NULL);
 }

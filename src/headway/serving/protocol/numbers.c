@@ -433,6 +433,20 @@ static int add_codes(const char *p, const char *end, PyObject *codes, Values *v)
   return 1;
 }
 
+/* Replace integers by the codes of their digits; return 0 for an unknown one, or if a double may not hold its digits. */
+static int code_integers(double *values, Py_ssize_t n, PyObject *codes) {
+  for (Py_ssize_t i = 0; i < n; i++) {
+    if (isnan(values[i])) continue;
+    if (fabs(values[i]) >= EXACT_INTEGER) return 0;
+    PyObject *digits = PyUnicode_FromFormat("%lld", (long long)values[i]);
+    PyObject *known = digits ? PyDict_GetItemWithError(codes, digits) : NULL;
+    Py_XDECREF(digits);
+    if (!known) return 0;
+    values[i] = PyFloat_AsDouble(known);
+  }
+  return 1;
+}
+
 static int add_packed_codes(Text packed, PyObject *codes, Values *v) {
   for (const char *p = packed.at; p < end_of(packed);) {
     uint32_t size;
@@ -477,6 +491,9 @@ static int take(Columns *to, Input *in, const char *end) {
   to->firsts[column] = in->first;
   PyObject *codes = PyTuple_Size(to->codes) ? PyTuple_GetItem(to->codes, column) : Py_None;
   if (codes == Py_None) return is_numbers && in->count == to->rows && cast(in->datatype, values, in->count);
+  if (in->datatype.size > 3 && (in->datatype.at[0] == 'I' || in->datatype.at[0] == 'U'))
+    return PyObject_HasAttrString(codes, "texts") && is_numbers && in->count == to->rows &&
+           cast(in->datatype, values, in->count) && code_integers(values, in->count, codes);
   if (!equals(in->datatype, "BYTES") || in->inner) return 0;
   if (in->strings && !add_codes(in->strings, end, codes, &to->v)) return 0;
   if (in->packed.at && !add_packed_codes(in->packed, codes, &to->v)) return 0;

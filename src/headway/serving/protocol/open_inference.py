@@ -39,6 +39,7 @@ from headway.serving.protocol.tensors import (
     pack_output,
     refuse_shared_memory,
     row_count,
+    text_codes,
     to_exact,
     to_float64,
     unpack_tensors,
@@ -213,13 +214,19 @@ _decode_names = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 
 
 class RequestReader:
-    """Decodes infer requests for one signature; a column in `ignored` may be sent as well, and is not read."""
+    """Decodes infer requests for one signature; a column in `ignored` may be sent as well, and is not read.
+
+    Columns in `texts` hold strings or integers, such as entities of feature views, and are read as `text_codes`. The
+    key of a request stands for the column `keyed` if the request does not have it.
+    """
 
     def __init__(
         self,
         signature: Signature,
         *,
         ignored: Collection[str] = (),
+        texts: Collection[str] = (),
+        keyed: str = "",
         limits: RequestLimits = _LIMITS,
         lift: Lift | None = lift,
         read_common: ReadCommon | None = read_common,
@@ -231,7 +238,11 @@ class RequestReader:
         self._ignored = ignored
         self._order = signature.names
         self._names = frozenset(self._order)
-        self._columns = tuple((field.name, category_codes(field)) for field in signature.inputs)
+        self.texts, self._keyed = frozenset(texts), keyed
+        self._columns = tuple(
+            (field.name, text_codes if field.name in self.texts else category_codes(field))
+            for field in signature.inputs
+        )
         self._output = signature.output
         self._categorical = next((name for name, codes in self._columns if codes is not None), None)
         self._columns_in_c = (
@@ -309,6 +320,8 @@ class RequestReader:
             binary = self._wants_binary(request.outputs, binary=binary)
         if len(inputs) > self.max_inputs:
             raise self._wrong_names([tensor.name for tensor in inputs])
+        if self._keyed and parameters.key and all(tensor.name != self._keyed for tensor in inputs):
+            inputs = [*inputs, _keys(self._keyed, parameters.key, inputs)]
         if self._ignored:
             inputs = [tensor for tensor in inputs if tensor.name not in self._ignored]
         if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].name not in self._names:
@@ -358,7 +371,8 @@ class RequestReader:
             raise _malformed(bytes(view[:json_bytes]), error) from error
         if len(head.inputs) > self.max_inputs:
             raise self._wrong_names([tensor.name for tensor in head.inputs])
-        return InferRequest(unpack_tensors(head.inputs, view[json_bytes:]), head.id, head.outputs, head.parameters)
+        tensors = unpack_tensors(head.inputs, view[json_bytes:], texts=self.texts)
+        return InferRequest(tensors, head.id, head.outputs, head.parameters)
 
     def _exact(self, body: bytes | bytearray, json_bytes: int | None) -> InferRequest:
         """Decode a request with all digits of its integers; raises DataError for the first that does not fit."""
@@ -366,7 +380,9 @@ class RequestReader:
         def decode(content: memoryview) -> BinaryInferRequest:
             request = _decode_exact(content)
             for tensor in request.inputs:
-                if tensor.data is not None:
+                if tensor.data is not None and tensor.name in self.texts and tensor.datatype != BYTES:
+                    _digits_of(tensor)
+                elif tensor.data is not None:
                     to_exact(tensor, columns=() if tensor.name in self._names else self._order)
             return request
 
@@ -422,7 +438,7 @@ class RequestReader:
         columns = [column_values(by_name[name], codes, shapes) for name, codes in self._columns]
         table = stack(tensors, columns, n)
         for position, tensor in enumerate(tensors):
-            if tensor.datatype not in _EXACT_DATATYPES:
+            if tensor.datatype not in _EXACT_DATATYPES and tensor.name not in self.texts:
                 table[position] = cast_datatype(table[position], tensor)
         return np.ascontiguousarray(table.T)
 
@@ -449,6 +465,19 @@ class RequestReader:
         shared = {column: len(pairs.intersection(pairwise(column))) for column in islice(self._order, _COMPARED)}
         near = difflib.get_close_matches(name, heapq.nlargest(_NEAREST, shared, key=shared.__getitem__), 1)
         return near[0] if near else ""
+
+
+def _keys(name: str, key: str, inputs: Sequence[Tensor]) -> Tensor:
+    """Return a column with the key of the request in each row."""
+    n = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+    return Tensor(name, [n], BYTES, [key] * max(n, 1))
+
+
+def _digits_of(tensor: BinaryTensor) -> None:
+    """Replace integers that were decoded with all of their digits by strings."""
+    values = [value for row in tensor.data or () for value in (row if isinstance(row, list) else [row])]
+    tensor.data = [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in values]
+    tensor.datatype = BYTES
 
 
 def require_outputs(count: int) -> None:

@@ -6,7 +6,8 @@ Raw bytes are the binary tensor extension: little-endian values behind the JSON 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -14,6 +15,7 @@ import numpy as np
 
 from headway.core.errors import DataError
 from headway.core.variant import Field
+from headway.serving.protocol.errors import QueueFull
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -36,6 +38,7 @@ _DTYPES = {
 _LENGTH = struct.Struct("<I")
 MAX_DIMENSIONS = 16
 _MAX_SIZE = 2**63 - 1
+_EXACT = 2**53
 _RANGES = {"INT64": (-(2**63), 2**63 - 1), "UINT64": (0, 2**64 - 1)}
 
 Value = float | str | None
@@ -93,6 +96,84 @@ class CategoryCodes(dict[object, float]):
         return self._unseen
 
 
+MAX_TEXT = 1_024
+_MAX_TEXTS, _MAX_CHARACTERS = 1 << 17, 1 << 24
+
+
+class TextCodes(dict[object, float]):
+    """Numbers that stand for texts while they are in the rows of a request, such as the entities of feature views.
+
+    A text gets a number the first time, also an integer by its digits, and keeps it while it is used. Texts are
+    forgotten once many others have come since, long after the requests that brought them were answered.
+    """
+
+    def __init__(self, *, max_texts: int = _MAX_TEXTS) -> None:
+        super().__init__()
+        self._max_texts = max_texts
+        self._lock = threading.Lock()
+        self._texts: dict[float, str] = {}
+        self._former: tuple[dict[object, float], dict[float, str]] = ({}, {})
+        self._next, self._characters = 0, 0
+
+    def __missing__(self, value: object) -> float:
+        if value is None or value != value:
+            return float("nan")
+        if not isinstance(value, str):
+            text = _digits(value)
+            return self[text]
+        if len(value) > MAX_TEXT:
+            raise DataError(f"a text has {len(value)} characters, at most {MAX_TEXT} are allowed", hint="shorten it")
+        with self._lock:
+            return self._add(value)
+
+    def texts(self, codes: Floats) -> list[str | None]:
+        """Return the texts of numbers, float64 [n]; None for a missing one.
+
+        Raises QueueFull if a text was forgotten: far too many rows are being read at once.
+        """
+        known = self._texts
+        try:
+            return [known[code] if code == code else None for code in codes.tolist()]
+        except KeyError:
+            return [self._former_text(code) if code == code else None for code in codes.tolist()]
+
+    def _former_text(self, code: float) -> str:
+        text = self._texts.get(code) or self._former[1].get(code)
+        if text is None:
+            raise QueueFull("too many different texts are read at once", retry_s=1)
+        return text
+
+    def _add(self, text: str) -> float:
+        if len(self) >= self._max_texts or self._characters >= _MAX_CHARACTERS:
+            self._former = dict(self), self._texts
+            self._texts, self._characters = {}, 0
+            self.clear()
+        code = self._former[0].get(text)
+        if code is None:
+            code = float(self._next)
+            self._next += 1
+        self._texts[code] = text  # before the number can be found
+        self[text] = code
+        self._characters += len(text)
+        return code
+
+
+text_codes = TextCodes()
+"""The texts of all models of this process: a request that two models read has the same numbers for both."""
+
+
+def _digits(value: object) -> str:
+    """Return the digits of an integer, in JSON perhaps a float; raise TypeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise TypeError(value)
+    if isinstance(value, float) and abs(value) >= _EXACT:
+        raise BeyondExact(f"the integer {value:g} has more digits than a double")
+    return str(int(value))
+
+
+Codes = CategoryCodes | TextCodes
+
+
 def category_codes(field: Field) -> CategoryCodes | None:
     """Return the codes of a categorical column; None for a column of numbers."""
     return CategoryCodes(field) if field.datatype == BYTES else None
@@ -129,7 +210,7 @@ def row_count(tensor: Tensor) -> int:
     return n
 
 
-def column_values(tensor: Tensor, codes: CategoryCodes | None, shapes: Sequence[list[int]]) -> Values:
+def column_values(tensor: Tensor, codes: Codes | None, shapes: Sequence[list[int]]) -> Values:
     """Return the values of a named column of one of these shapes ([n] or [n, 1]), categories as codes.
 
     Raises DataError if the shape, the number of values or the datatype does not fit.
@@ -141,8 +222,10 @@ def column_values(tensor: Tensor, codes: CategoryCodes | None, shapes: Sequence[
         if tensor.datatype not in _NUMBERS:
             raise _wrong_datatype(tensor, f"a number: {', '.join(sorted(_NUMBERS))}")
         return values
-    if tensor.datatype != BYTES:
-        raise _wrong_datatype(tensor, "a string: BYTES")
+    is_integers = isinstance(codes, TextCodes) and tensor.datatype in _INTEGERS
+    if tensor.datatype != BYTES and not is_integers:
+        expected = "a string: BYTES, or an integer: INT64" if isinstance(codes, TextCodes) else "a string: BYTES"
+        raise _wrong_datatype(tensor, expected)
     try:
         return [codes[value] for value in values]
     except KeyError as error:
@@ -153,7 +236,9 @@ def column_values(tensor: Tensor, codes: CategoryCodes | None, shapes: Sequence[
             hint=f"one of its {len(codes)} categories, or null for a missing value",
         ) from error
     except TypeError as error:
-        raise DataError(f"input '{tensor.name}' holds a number or a list, expected strings or null") from error
+        expected = "strings, integers" if isinstance(codes, TextCodes) else "strings"
+        what = f"input '{tensor.name}' holds a number or a list, expected {expected} or null"
+        raise DataError(what) from error
 
 
 def flatten(tensor: Tensor, size: int) -> Values:
@@ -245,10 +330,11 @@ def round_to_datatype(values: Floats, datatype: str) -> Floats:
     return np.where(np.isnan(single), np.nan, upper.astype(np.uint32).view(np.float32)).astype(np.float64)
 
 
-def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
+def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview, *, texts: Collection[str] = ()) -> list[Tensor]:
     """Return the inputs with their values, which follow one another in `raw`; numbers become FP64 of the same value.
 
-    Raises DataError, which names the input, if its bytes do not fit its shape and datatype.
+    Integers of a column in `texts` become strings of their digits. Raises DataError, which names the input, if its
+    bytes do not fit its shape and datatype.
     """
     tensors, start = [], 0
     for tensor in inputs:
@@ -260,7 +346,7 @@ def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
         if size < 0 or start + size > len(raw):
             remaining = len(raw) - start
             raise DataError(f"input '{tensor.name}' has a binary_data_size of {size}, but {remaining} bytes are left")
-        tensors.append(unpack_tensor(tensor, raw[start : start + size]))
+        tensors.append(unpack_tensor(tensor, raw[start : start + size], as_text=tensor.name in texts))
         start += size
     if start != len(raw):
         raise DataError(
@@ -269,8 +355,8 @@ def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
     return tensors
 
 
-def unpack_tensor(tensor: BinaryTensor, raw: memoryview) -> Tensor:
-    """Return one input whose values are all of `raw`; raises DataError as `unpack_tensors` does."""
+def unpack_tensor(tensor: BinaryTensor, raw: memoryview, *, as_text: bool = False) -> Tensor:
+    """Return one input whose values are all of `raw`, integers `as_text`; raises DataError as `unpack_tensors` does."""
     count = value_count(tensor.name, tensor.shape)
     if tensor.datatype == BYTES:
         return Tensor(tensor.name, tensor.shape, BYTES, _unpack_strings(tensor, raw, count))
@@ -281,6 +367,8 @@ def unpack_tensor(tensor: BinaryTensor, raw: memoryview) -> Tensor:
     if len(raw) != count * dtype.itemsize:
         raise _wrong_size(tensor, len(raw), f"{count * dtype.itemsize}")
     values = np.frombuffer(raw, dtype)
+    if as_text and tensor.datatype in _INTEGERS:
+        return Tensor(tensor.name, tensor.shape, BYTES, [str(value) for value in values.tolist()])
     if tensor.datatype == "BOOL":
         bits = values.view(np.uint8)
         if (bits > 1).any():

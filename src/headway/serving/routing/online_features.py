@@ -1,26 +1,97 @@
-"""Online features of a release: which columns a request brings, and which are looked up by its key."""
+"""Online features of a release: which columns a request brings, and which are looked up or computed in the server.
+
+A request brings the entities of feature views (`origin`), as strings or integers, next to the model's own columns. All
+views of a batch are read in one call of the online store. A value that is missing, or older than the view allows, is
+handled as its feature declares: null, a default, or the row is refused; all are counted. While the store is away, every
+value is missing, and the store is tried again after a moment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.errors import Refused, StoreError
-from headway.core.feature_view import FeatureView
-from headway.core.variant import Signature
+from headway.core.errors import Refused, RowRefused, StoreError, StoreUnavailable
+from headway.core.feature_view import (
+    ColumnValue,
+    ConstantValue,
+    Expression,
+    Feature,
+    FeatureType,
+    FeatureView,
+    FunctionCall,
+)
+from headway.core.variant import Field, Signature
+from headway.features.expressions import columns_of, compile_expression, type_of
+from headway.features.online_rows import NEVER_US, entity_key
+from headway.serving.protocol.tensors import BYTES, UNSEEN_CATEGORY, CategoryCodes, category_codes, text_codes
+from headway.storage.addresses import no_table_error, views_without_table
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Floats, Ints, OnlineStore
+    from numpy.typing import NDArray
+
+    from headway.core.contracts import Bools, Floats, Ints, OnlineStore
+
+    Column = NDArray[np.generic]
+    Counts = dict[tuple[str, str, str], int]
+    Compute = Callable[[Mapping[str, Column]], Column]
+
+RETRY_S = 1.0
+"""Time for which a store that did not answer is not asked, seconds: requests are answered without it at once."""
+ROWS, MISSING, STALE, LOOKUPS, LOOKUP_NS, AWAY = "rows", "missing", "stale", "lookups", "lookup_ns", "away"
+"""What is counted: by view and feature, by view, and for all views of a release."""
+_OF_TEXTS = frozenset({"lower", "upper", "length"})
+_OF_TIMES = frozenset({"year", "month", "day", "weekday", "hour", "minute", "second", "epoch_s"})
+_COMPARISONS = frozenset({"equal", "not_equal", "in", "less", "less_equal", "greater", "greater_equal"})
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRows:
+    """Rows of a batch as the model reads them, float64 [n, d], and what was looked up for them.
+
+    `seen` has the event times of each view, int64 [n] in microseconds since 1970. `texts` are the columns of the
+    request that are no numbers, such as entities. `refused` has the error of each row that a feature refuses.
+    """
+
+    rows: Floats
+    seen: tuple[Ints, ...] = ()
+    texts: tuple[list[str | None], ...] = ()
+    refused: Mapping[int, RowRefused] = field(default_factory=dict)
 
 
 class OnlineFeatures:
-    """Completes the rows of requests with features from online tables.
+    """Completes the rows of requests with features of views.
 
-    `names` are the feature views, `columns` the features that they bring, and `request` is the signature of what a
-    request brings itself: without views, the whole signature of the model.
+    Attributes
+    ----------
+    names : tuple of str
+        The views with a table in the online store.
+    versions : tuple of int
+        Their versions, 0 for a view of an earlier headway.
+    columns : frozenset of str
+        The columns of the model that views bring.
+    request : Signature
+        What a request brings itself: without views, the whole signature of the model.
+    texts : tuple of str
+        Columns of the request that are read as strings: entities, and what features of the request need.
+    keyed : str
+        The only entity, for which the key of a request stands too; empty if there are several.
+    is_needed : bool
+        Whether requests are to be completed at all.
+    blocks : bool
+        Whether a look-up may wait for another machine.
+    counts : deque
+        What was counted of each batch, by kind, view and feature: to be taken by who adds it up.
     """
 
     def __init__(self, signature: Signature, views: Sequence[FeatureView], store: OnlineStore | None) -> None:
@@ -29,69 +100,462 @@ class OnlineFeatures:
         Raises
         ------
         Refused
-            If a view has a column that the model does not read, or that another view has too.
+            If a view has a column that the model does not read, or that another view has too, or a table of another
+            width.
         StoreError
             If a table is missing.
-        StoreUnavailable
-            If the store does not answer.
         """
         names = list(signature.names)
-        self.names = tuple(view.name for view in views)
-        self.columns = frozenset(column for view in views for column in view.columns)
         _require_valid_columns(views, names)
-        inputs = tuple(field for field in signature.inputs if field.name not in self.columns)
-        self.request = replace(signature, inputs=inputs)
+        stored = [view for view in views if not view.is_on_demand]
+        _require_no_windows(stored)
+        on_demand = [feature for view in views if view.is_on_demand for feature in _read_features(view)]
+        self.names = tuple(view.name for view in stored)
+        self.versions = tuple(view.version for view in stored)
+        brought = frozenset(name for view in views for name in view.feature_names)
+        self.columns = brought & frozenset(names)
+        self._fields = {column.name: column for column in signature.inputs}
         self._width = len(names)
-        self._request_columns = [names.index(name) for name in self.request.names]
+        entities = list(dict.fromkeys(entity for view in stored for entity in view.entities))
+        needed = _request_columns(on_demand) - brought
+        kinds = {name: kind for feature in on_demand for name, kind in _kinds(feature.expression).items()}
+        categories = {name for name in needed if name in self._fields and self._fields[name].datatype == BYTES}
+        self._times = frozenset(name for name in needed if kinds.get(name) == "time")
+        strings = {name for name in needed if kinds.get(name) in ("text", "time")} | categories
+        self.texts = tuple(dict.fromkeys([*entities, *sorted(strings - set(entities))]))
+        own = [column for column in signature.inputs if column.name not in self.columns]
+        extra = [name for name in (*self.texts, *sorted(needed)) if name not in self._fields]
+        inputs = [
+            Field(name=name, datatype=BYTES if name in self.texts else "FP64")
+            if name in self.texts or name not in self._fields
+            else self._fields[name]
+            for name in dict.fromkeys([*(column.name for column in own), *extra])
+        ]
+        self.request = replace(signature, inputs=tuple(inputs)) if views else signature
+        self.keyed = entities[0] if len(entities) == 1 else ""
+        self.blocks = store is not None and store.is_remote and bool(stored)
+        self.is_needed = bool(views)
+        self.counts: deque[Counts] = deque()
+        self._positions = {name: index for index, name in enumerate(self.request.names)}
+        numbers = [column.name for column in own if column.name not in self.texts]
+        self._own = [names.index(name) for name in numbers], [self._positions[name] for name in numbers]
+        self._is_plain = not views or self._own[1] == list(range(len(self.request.names)))
+        self._own_texts = [
+            (names.index(column.name), self.texts.index(column.name), _text_reader(column))
+            for column in own
+            if column.name in self.texts
+        ]
+        self._extra = [name for name in needed if name not in self.texts]
         self._store = store
-        self._tables = [(view.online_table, [names.index(column) for column in view.columns]) for view in views]
-        if not views:
-            return
-        if store is None:
-            raise StoreError(
-                f"view '{views[0].name}' needs an online store", hint="serve the release with headway serve"
-            )
-        found = store.read([(table, ()) for table, _ in self._tables])
-        for (_, columns), (values, _), view in zip(self._tables, found, views, strict=True):
-            _require_width(view, values.shape[1], len(columns))
+        self._away_until = 0.0
+        self._views = [
+            _ViewReader(view, self._fields, names, self.texts, store, is_computed_from=bool(on_demand))
+            for view in stored
+        ]
+        self._on_demand = [
+            (feature, names.index(feature.name)) for feature in on_demand if feature.name in self._fields
+        ]
+        types = {feature.name: feature.dtype for view in stored for feature in _read_features(view)}
+        types |= {name: "datetime" if name in self._times else "string" for name in self.texts}
+        types |= {name: "number" for name in needed if name not in types}
+        self._computed = _compiled(on_demand, types)
+        if stored:
+            self._require_tables(stored)
 
-    def get_online_features(self, rows: Floats, keys: Sequence[str]) -> tuple[Floats, tuple[Ints, ...]]:
-        """Look up the features of requests by key.
+    def _require_tables(self, stored: Sequence[FeatureView]) -> None:
+        if self._store is None:
+            name = stored[0].name
+            raise StoreError(f"view '{name}' needs an online store", hint="serve the release with headway serve")
+        try:
+            found = self._store.read([(view.online_table, ()) for view in stored])
+        except StoreUnavailable as error:
+            _log.error("features are missing until the online store answers: %s", error)
+            return
+        except StoreError as error:
+            absent = views_without_table(self._store, stored)
+            raise (no_table_error(absent[0], error.where) if absent else error) from error
+        for view, (values, _) in zip(stored, found, strict=True):
+            expected = len(view.features or view.columns)
+            if values.shape[1] != expected:
+                what = f"view '{view.reference}' has {expected} columns, its table '{view.online_table}' has "
+                raise Refused(f"{what}{values.shape[1]}", hint=f"headway features materialize {view.name}")
+
+    def get_online_features(self, rows: Floats, keys: Sequence[str]) -> FeatureRows:
+        """Look up and compute the features of requests.
 
         Parameters
         ----------
         rows : float64 [n, width of `request`]
             Rows as the requests brought them.
         keys
-            Key of each row.
+            Key of the request of each row.
 
         Returns
         -------
-        rows : float64 [n, d]
-            Rows as the model reads them; a value that no table has is NaN.
-        times_us : int64 [n] for each view
-            When the values were written, in microseconds since 1970.
+        FeatureRows
         """
+        texts = tuple(text_codes.texts(rows[:, self._positions[name]]) for name in self.texts)
         complete = np.empty((len(rows), self._width))
-        complete[:, self._request_columns] = rows
-        if self._store is None or not self._tables:
-            return complete, ()
-        found = self._store.read([(table, keys) for table, _ in self._tables])
-        for (_, columns), (values, _) in zip(self._tables, found, strict=True):
-            complete[:, columns] = values
-        return complete, tuple(times_us for _, times_us in found)
+        if self._is_plain:
+            complete[:, self._own[0]] = rows
+        else:
+            complete[:, self._own[0]] = rows[:, self._own[1]]
+        counts: Counts = {}
+        refused: dict[int, RowRefused] = {}
+        for column, text, read in self._own_texts:
+            complete[:, column] = _read_each(texts[text], read, f"column '{self.texts[text]}'", refused, float("nan"))
+        columns: dict[str, Column] = {}
+        seen = self._look_up(complete, texts, keys, columns, counts, refused) if self._views else ()
+        if self._computed:
+            self._compute(complete, rows, texts, columns, counts, refused)
+        self.counts.append(counts)
+        return FeatureRows(rows=complete, seen=seen, texts=texts, refused=refused)
+
+    def _look_up(
+        self,
+        complete: Floats,
+        texts: Sequence[list[str | None]],
+        keys: Sequence[str],
+        columns: dict[str, Column],
+        counts: Counts,
+        refused: dict[int, RowRefused],
+    ) -> tuple[Ints, ...]:
+        """Fill in the features of all views; return the event times of each."""
+        began = time.perf_counter_ns()
+        wanted = [(view.table, view.keys(texts, keys)) for view in self._views]
+        found = self._read([(table, [key or "" for key in of_view]) for table, of_view in wanted], counts)
+        now_us = time.time_ns() // 1000
+        seen = []
+        for number, (view, (_, of_view)) in enumerate(zip(self._views, wanted, strict=True)):
+            values, times_us = found[number] if found else view.nothing(len(complete))
+            if None in of_view:
+                unknown = np.array([key is None for key in of_view])
+                values, times_us = np.where(unknown[:, None], np.nan, values), np.where(unknown, NEVER_US, times_us)
+            counts[ROWS, view.view.name, ""] = len(complete)
+            try:
+                view.fill(complete, values, times_us, of_view, now_us, columns, counts, refused)
+            except StoreError as error:  # the vocabulary of its strings
+                self._lose(error, counts)
+                values, times_us = view.nothing(len(complete))
+                view.fill(complete, values, times_us, of_view, now_us, columns, counts, refused)
+            seen.append(times_us)
+        counts[LOOKUPS, "", ""] = 1
+        counts[LOOKUP_NS, "", ""] = time.perf_counter_ns() - began
+        return tuple(seen)
+
+    def _read(self, requests: list[tuple[str, list[str]]], counts: Counts) -> list[tuple[Floats, Ints]] | None:
+        """Read all views in one call; None while the store is away."""
+        assert self._store is not None
+        if time.monotonic() < self._away_until:
+            counts[AWAY, "", ""] = 1
+            return None
+        try:
+            found = self._store.read(requests)
+        except StoreError as error:
+            if not all(view.is_declared for view in self._views):
+                raise  # an earlier headway declared nothing for a missing value
+            self._lose(error, counts)
+            return None
+        if self._away_until:
+            self._away_until = 0.0
+            _log.warning("the online store answers again")
+        return found
+
+    def _lose(self, error: StoreError, counts: Counts) -> None:
+        """Note that the store did not answer, and leave it alone for a moment."""
+        if not self._away_until:
+            _log.error("features are missing until the online store answers: %s", error)
+        self._away_until = time.monotonic() + RETRY_S
+        counts[AWAY, "", ""] = 1
+
+    def _compute(
+        self,
+        complete: Floats,
+        rows: Floats,
+        texts: Sequence[list[str | None]],
+        columns: dict[str, Column],
+        counts: Counts,
+        refused: dict[int, RowRefused],
+    ) -> None:
+        """Compute the features of the request."""
+        for name, values in zip(self.texts, texts, strict=True):
+            if name in self._times:
+                times = _read_each(values, _as_time, f"column '{name}'", refused, None)
+                columns[name] = np.array(times, dtype="datetime64[us]")
+            else:
+                columns[name] = np.array(values, dtype=object)
+        for name, position in self._positions.items():
+            if name not in columns:
+                columns[name] = rows[:, position]
+        for feature, compute in self._computed:
+            columns[feature.name] = compute(columns)
+        for feature, column in self._on_demand:
+            computed = _as_floats(columns[feature.name], _codes_of(self._fields[feature.name]))
+            missing = np.isnan(computed) & (computed.view(np.int64) != _UNSEEN_BITS)
+            if missing.any():
+                counts[MISSING, "request", feature.name] = int(missing.sum())
+                _refuse(feature, "request", missing, None, refused)
+                computed = np.where(missing, _fill(feature, self._fields[feature.name]), computed)
+            complete[:, column] = computed
 
 
-def _require_width(view: FeatureView, found: int, expected: int) -> None:
-    if found != expected:
-        raise Refused(f"view '{view.name}' has {expected} columns, its table '{view.online_table}' has {found}")
+_UNSEEN_BITS = np.float64(UNSEEN_CATEGORY).view(np.int64)
+
+
+class _ViewReader:
+    """Reads the rows of one view: its keys, and where its values go."""
+
+    def __init__(
+        self,
+        view: FeatureView,
+        fields: Mapping[str, Field],
+        names: list[str],
+        texts: Sequence[str],
+        store: OnlineStore | None,
+        *,
+        is_computed_from: bool,
+    ) -> None:
+        self.view = view
+        self.table = view.online_table
+        self.is_declared = bool(view.features)
+        self._entities = [texts.index(entity) for entity in view.entities]
+        features = view.features or tuple(Feature(name=name) for name in view.columns)
+        self._width = len(features)
+        read = [(index, feature) for index, feature in enumerate(features) if feature.name in view.feature_names]
+        self._features = [feature for _, feature in read]
+        self._picked = [index for index, _ in read]
+        self._takes_all = self._picked == list(range(self._width))
+        self._targets = [names.index(feature.name) if feature.name in fields else -1 for feature in self._features]
+        self._of_model = [number for number, target in enumerate(self._targets) if target >= 0]
+        self._all_of_model = len(self._of_model) == len(self._targets)
+        self._columns = [self._targets[number] for number in self._of_model]
+        self._is_computed_from = is_computed_from
+        self._fills = np.array([_fill(feature, fields.get(feature.name)) for feature in self._features])
+        self._strings = [number for number, feature in enumerate(self._features) if feature.dtype == "string"]
+        self._codes = [_codes_of(fields.get(feature.name)) for feature in self._features]
+        self._categories: list[dict[float, float]] = [{} for _ in self._features]
+        self._refusing = [number for number, feature in enumerate(self._features) if feature.when_missing == "refuse"]
+        self._ttl_us = int(view.ttl_s * 1e6)
+        self._store = store
+
+    def keys(self, texts: Sequence[list[str | None]], keys: Sequence[str]) -> Sequence[str | None]:
+        """Return the key of each row in the table; None for a row without an entity."""
+        if not self._entities:
+            return keys
+        if len(self._entities) == 1:
+            return texts[self._entities[0]]
+        parts = zip(*(texts[index] for index in self._entities), strict=True)
+        return [None if None in values else entity_key(values) for values in parts]
+
+    def nothing(self, n: int) -> tuple[Floats, Ints]:
+        """Return the values and times of n rows of which nothing is known."""
+        return np.full((n, self._width), np.nan), np.full(n, NEVER_US, dtype=np.int64)
+
+    def fill(
+        self,
+        complete: Floats,
+        values: Floats,
+        times_us: Ints,
+        keys: Sequence[str | None],
+        now_us: int,
+        columns: dict[str, Column],
+        counts: Counts,
+        refused: dict[int, RowRefused],
+    ) -> None:
+        """Fill in the values of the model, and add those of features of the request to `columns`."""
+        values = values if self._takes_all else values[:, self._picked]
+        stale = None
+        if self._ttl_us:
+            stale = (now_us - times_us > self._ttl_us) & (times_us != NEVER_US)
+            stale = stale if stale.any() else None
+        strings = self._strings if self._is_computed_from else ()
+        texts = {number: self._texts(number, values[:, number]) for number in strings}
+        if self._strings:
+            values = values.copy()
+            for number in self._strings:
+                values[:, number] = self._category_codes(number, values[:, number])
+        missing = np.isnan(values)
+        if self._strings:
+            missing &= values.view(np.int64) != _UNSEEN_BITS
+        if stale is not None:
+            counts[STALE, self.view.name, ""] = int(stale.sum())
+            missing |= stale[:, None]
+        if missing.any():
+            absent = missing if stale is None else missing & ~stale[:, None]
+            for number, n in enumerate(absent.sum(axis=0).tolist()):
+                if n:
+                    counts[MISSING, self.view.name, self._features[number].name] = n
+            for number in self._refusing:
+                _refuse(self._features[number], self.view.reference, missing[:, number], stale, refused, keys)
+            values = np.where(missing, self._fills, values)
+        complete[:, self._columns] = values if self._all_of_model else values[:, self._of_model]
+        for number, feature in enumerate(self._features if self._is_computed_from else ()):
+            columns[feature.name] = _with_default(texts.get(number), feature, missing[:, number], values[:, number])
+
+    def _category_codes(self, number: int, codes: Floats) -> Floats:
+        """Return the model's codes of the categories with these codes in the vocabulary of the view."""
+        known, of_model = self._categories[number], self._codes[number]
+        distinct = set(codes[~np.isnan(codes)].tolist())
+        if unknown := [code for code in distinct if code not in known]:
+            for code, text in zip(unknown, self._strings_of(number, unknown), strict=True):
+                known[code] = of_model[text] if of_model is not None else float("nan") if text is None else 0.0
+        return np.array([known.get(code, np.nan) for code in codes.tolist()])
+
+    def _texts(self, number: int, codes: Floats) -> list[str | None]:
+        distinct = sorted(set(codes[~np.isnan(codes)].tolist()))
+        texts = dict(zip(distinct, self._strings_of(number, distinct), strict=True)) if distinct else {}
+        return [texts.get(code) for code in codes.tolist()]
+
+    def _strings_of(self, number: int, codes: Sequence[float]) -> list[str | None]:
+        assert self._store is not None
+        return self._store.strings(self.table, self._features[number].name, [int(code) for code in codes])
+
+
+def _with_default(texts: list[str | None] | None, feature: Feature, missing: Bools, values: Floats) -> Column:
+    """Return the values of a feature that the model does not read itself, strings as objects."""
+    if texts is None:
+        return values.astype("datetime64[us]") if feature.dtype == "datetime" else values
+    default = feature.default if feature.when_missing == "default" else None
+    return np.array(
+        [default if gone else text for text, gone in zip(texts, missing.tolist(), strict=True)], dtype=object
+    )
+
+
+def _refuse(
+    feature: Feature,
+    reference: str,
+    missing: Bools,
+    stale: Bools | None,
+    refused: dict[int, RowRefused],
+    keys: Sequence[str | None] = (),
+) -> None:
+    """Add the error of each row in which a feature is missing that refuses such rows."""
+    if feature.when_missing != "refuse":
+        return
+    for row in np.flatnonzero(missing).tolist():
+        why = "too old" if stale is not None and stale[row] else "missing"
+        of = f", for {keys[row]!r}" if keys else ""
+        refused.setdefault(
+            row,
+            RowRefused(
+                f"feature '{feature.name}' of {reference} is {why}",
+                where=f"row {row}{of}",
+                hint=f"headway features materialize {reference.partition('@')[0]}",
+            ),
+        )
+
+
+def _fill(feature: Feature, column: Field | None) -> float:
+    """Return what stands for a missing value: NaN, or the default as the model reads it."""
+    if feature.when_missing != "default" or feature.default is None:
+        return float("nan")
+    codes = _codes_of(column)
+    if codes is not None:
+        return codes[str(feature.default)]
+    return 0.0 if isinstance(feature.default, str) else float(feature.default)
+
+
+def _codes_of(column: Field | None) -> CategoryCodes | None:
+    return None if column is None else category_codes(column)
+
+
+def _text_reader(column: Field) -> Callable[[str | None], float]:
+    """Return the function that reads a text as a column of the model."""
+    codes = category_codes(column)
+    if codes is not None:
+        return codes.__getitem__
+    return lambda text: float("nan") if text is None else float(text)
+
+
+def _as_floats(values: Column, codes: CategoryCodes | None) -> Floats:
+    """Return computed values as the model reads them; None and NaN are missing."""
+    if codes is not None:
+        return np.array([codes[value] if isinstance(value, str) else np.nan for value in values.tolist()])
+    if values.dtype == object:
+        return np.array([np.nan if value is None else float(value) for value in values.tolist()])
+    return values.astype(np.float64)
+
+
+def _as_time(text: str | None) -> datetime | None:
+    """Return a time in ISO 8601, UTC without a zone; raises ValueError for another text."""
+    if text is None:
+        return None
+    at = datetime.fromisoformat(text)
+    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+
+
+def _read_each(
+    texts: Sequence[str | None], read: Callable[[str | None], T], what: str, refused: dict[int, RowRefused], none: T
+) -> list[T]:
+    """Read each text of a column; a row that cannot be read gets an error, and `none`."""
+    found = []
+    for row, text in enumerate(texts):
+        try:
+            found.append(read(text))
+        except (KeyError, ValueError):
+            hint = "a value that the model was trained with, or null"
+            refused.setdefault(row, RowRefused(f"{what} cannot hold {text!r}", where=f"row {row}", hint=hint))
+            found.append(none)
+    return found
+
+
+def _read_features(view: FeatureView) -> list[Feature]:
+    """Return the features of a view on demand, in its order: the model reads them, or later ones of it do."""
+    return [feature for feature in view.features if feature.name in view.feature_names]
+
+
+def _compiled(features: Sequence[Feature], types: dict[str, FeatureType]) -> list[tuple[Feature, Compute]]:
+    """Return the functions that compute features of the request, each of which may read those before it."""
+    found = []
+    for feature in features:
+        if feature.expression is None:
+            raise Refused(f"feature '{feature.name}' of the request has no expression")
+        where = f"feature '{feature.name}'"
+        found.append((feature, compile_expression(feature.expression, types, where=where)))
+        result = type_of(feature.expression, types, where=where)
+        types = {**types, feature.name: "number" if result == "missing" else result}
+    return found
+
+
+def _request_columns(features: Sequence[Feature]) -> frozenset[str]:
+    """Return the names that expressions read."""
+    found = (columns_of(feature.expression) for feature in features if feature.expression is not None)
+    return frozenset(name for names in found for name in names)
+
+
+def _kinds(expression: Expression | None, kind: str = "") -> dict[str, str]:
+    """Return how an expression reads each column: as a `text`, a `time`, or a number (empty)."""
+    if isinstance(expression, ColumnValue):
+        return {expression.name: kind}
+    if not isinstance(expression, FunctionCall):
+        return {}
+    name, arguments = expression.function, expression.arguments
+    is_text = any(isinstance(part, ConstantValue) and isinstance(part.value, str) for part in arguments)
+    inner = "text" if name in _OF_TEXTS or (is_text and name in _COMPARISONS) else "time" if name in _OF_TIMES else ""
+    if name in ("coalesce", "if", "minimum", "maximum"):
+        inner = "text" if is_text else kind
+    found = dict[str, str]()
+    for part in arguments:
+        for column, of_column in _kinds(part, inner).items():
+            found[column] = found.get(column) or of_column
+    return found
+
+
+def _require_no_windows(views: Sequence[FeatureView]) -> None:
+    for view in views:
+        windows = [feature.name for feature in _read_features(view) if feature.aggregation is not None]
+        if windows:
+            what = f"view '{view.reference}' aggregates over windows, which this version does not serve: {windows[0]}"
+            raise Refused(what, hint="leave these features out of the model")
 
 
 def _require_valid_columns(views: Sequence[FeatureView], names: Sequence[str]) -> None:
+    on_demand = [feature for view in views if view.is_on_demand for feature in view.features]
+    known = {*names, *_request_columns(on_demand)}
     seen: set[str] = set()
     for view in views:
-        for column in view.columns:
-            if column not in names or column in seen:
+        for column in view.feature_names:
+            if column not in known or column in seen:
                 reason = "that another view has too" if column in seen else "that the model does not read"
                 raise Refused(f"view '{view.name}' has a column '{column}' {reason}")
             seen.add(column)

@@ -54,6 +54,14 @@ _CANARY = "headway_canary_errors_total"
 _HELP_CANARY = "Requests on which the canary failed and the live release answered."
 _REFUSED = "headway_pointer_refused"
 _OUTSIDE = "headway_outside_values_total"
+_LOOKUP = "headway_feature_lookup_seconds"
+# By what `OnlineFeatures` counts: name, help, and whether a feature is named as well as its view.
+_OF_FEATURES = (
+    ("rows", "headway_feature_rows_total", "Rows for which a feature view was read.", False),
+    ("missing", "headway_feature_missing_total", "Values of features that were missing.", True),
+    ("stale", "headway_feature_stale_total", "Rows of a feature view that were older than it allows.", False),
+    ("away", "headway_feature_away_total", "Batches answered while the online store did not answer.", None),
+)
 _RESTARTS = "headway_restarts_total"
 _STORE = "headway_store_up"
 _OVERLOADS = "headway_overload_refused_total"
@@ -201,6 +209,7 @@ class SharedMetrics:
         )
         self.refused = NamedCounters(rows, 1, max_names=2 * models)
         self.outside = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
+        self.features = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.overloads = NamedCounters(rows, 1, max_names=8)
         self.away = NamedCounters(rows, 1, max_names=8)
         self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
@@ -219,6 +228,8 @@ class Metrics:
         self.refused = FlagMap(memory.refused, row)
         self.away = FlagMap(memory.away, row)  # by role of [store]
         self._outside = CounterMap(memory.outside, row)
+        self._features = CounterMap(memory.features, row)
+        self._feature_cells: dict[str, dict[tuple[str, str, str], memoryview[int]]] = {}
         self.overloads = CounterMap(memory.overloads, row)
         self.log_lines: Callable[[], Iterable[str]] = tuple  # the state of the prediction log
         self.model_lines: Callable[[], Iterable[str]] = tuple  # what monitoring found of the models
@@ -245,6 +256,18 @@ class Metrics:
         name = f"{model}\n{kind}\n{column}".encode()[:_NAME_BYTES].decode(errors="ignore")
         with suppress(IndexError):
             self._outside[name] += n
+
+    def count_features(self, model: str, counts: Mapping[tuple[str, str, str], int]) -> None:
+        """Count what was looked up, by kind, view and feature; names beyond the space are not counted."""
+        known = self._feature_cells.setdefault(model, {})
+        for key, n in counts.items():
+            cells = known.get(key)
+            if cells is None:
+                name = "\n".join((model, *key)).encode()[:_NAME_BYTES].decode(errors="ignore")
+                with suppress(IndexError):
+                    cells = known[key] = memoryview(self._memory.features.of(self._row, name))
+            if cells is not None:
+                cells[0] += n
 
     def request_counts(self, within_ms: float) -> RequestCounts:
         """Count requests; slow ones by the edge of the histogram at `within_ms`, or the next one below it.
@@ -304,6 +327,7 @@ class Metrics:
         for name, n in sorted(self._outside.total().items()):
             model, kind, column = name.split("\n", 2)
             yield f'{_OUTSIDE}{{{_label(model)},column="{_escaped(column)}",kind="{kind}"}} {n}'
+        yield from self._of_features()
         yield from _family(
             _REFUSED,
             "gauge",
@@ -321,6 +345,23 @@ class Metrics:
         yield from _family(_RESTARTS, "counter", "Processes that ended and were restarted.")
         yield f'{_RESTARTS}{{process="worker"}} {workers}'
         yield f'{_RESTARTS}{{process="log"}} {logs}'
+
+    def _of_features(self) -> Iterator[str]:
+        """Yield the counters of feature views; none if no request needed any."""
+        total = {tuple(name.split("\n", 3)): n for name, n in sorted(self._features.total().items())}
+        for kind, name, message, names_feature in _OF_FEATURES:
+            found = [(key, n) for key, n in total.items() if key[1] == kind]
+            yield from _family(name, "counter", message) if found else ()
+            for (model, _, view, feature), n in found:
+                labels = [_label(model)]
+                labels += [f'view="{_escaped(view)}"'] if names_feature is not None else []
+                labels += [f'feature="{_escaped(feature)}"'] if names_feature else []
+                yield f"{name}{{{','.join(labels)}}} {n}"
+        lookups = [(model, n) for (model, kind, *_), n in total.items() if kind == "lookups"]
+        yield from _family(_LOOKUP, "summary", "Time of a look-up of all views of a batch, seconds.") if lookups else ()
+        for model, n in lookups:
+            yield f"{_LOOKUP}_count{{{_label(model)}}} {n}"
+            yield f"{_LOOKUP}_sum{{{_label(model)}}} {total.get((model, 'lookup_ns', '', ''), 0) / 1e9:.9f}"
 
 
 def _sum(rows: Ints) -> ModelCounters:

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -40,6 +40,7 @@ _NONE = -1
 _CELL = 8
 _MAX_SOURCES = 64
 _RECORD_BYTES, _FLUSH_BYTES = 1 << 20, 4 << 20
+_TEXT_CELLS = 4  # of a string, about
 _FEW_CELLS = 4096  # copying them costs less than a view of them
 _RATES = ((0.25, 1.0), (0.5, 1 / 4), (0.75, 1 / 16), (math.inf, 1 / 64))
 """Rate of sampling while the ring is filled by less than a share of its capacity."""
@@ -51,19 +52,26 @@ _log = logging.getLogger(__name__)
 
 
 class LogSource(msgspec.Struct, frozen=True, array_like=True):
-    """A release in the log: its name and digest, and the names of its input columns and feature views."""
+    """A release in the log: its name and digest, and the names of its input columns and feature views.
+
+    `versions` are those of the views, 0 for a view without a definition. `texts` are the columns of a request that are
+    kept as strings, such as entities. Older records have neither.
+    """
 
     name: str
     digest: str
     columns: tuple[str, ...]
     views: tuple[str, ...]
+    versions: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 class LogEntry(NamedTuple, Generic[R]):
     """Calls of one batch of one release; the fields are those of `storage.traffic`, lists with one item per call.
 
     `sizes` are the numbers of rows of the calls. `rows` float64 [n, d] and `seen` are as the model read them, `answers`
-    as the callers received them; after an error they are None. `times_us` int64 [calls] are there if the calls are of
+    as the callers received them; after an error they are None. `texts` have a string or None for each row, column by
+    column; after an error there may be none. `times_us` int64 [calls] are there if the calls are of
     several batches, of which `at_us` is the first.
     """
 
@@ -82,6 +90,7 @@ class LogEntry(NamedTuple, Generic[R]):
     seen: tuple[Ints, ...]
     rate: float = 1.0
     times_us: Ints | None = None
+    texts: tuple[list[str | None], ...] = ()
 
 
 class LogBuffers:
@@ -279,7 +288,10 @@ class PredictionLog:
     def _source(self, release: LoadedModel) -> bytes:
         if len(self._sources) >= _MAX_SOURCES:  # releases are replaced over time
             self._sources.clear()
-        source = msgspec.json.encode(LogSource(release.name, release.digest, release.columns, release.features.names))
+        views = release.features
+        source = msgspec.json.encode(
+            LogSource(release.name, release.digest, release.columns, views.names, views.versions, views.texts)
+        )
         return self._sources.setdefault(release, source + b" " * (-len(source) % _CELL))
 
 
@@ -289,7 +301,8 @@ def split(entry: LogEntry[R], max_bytes: int) -> Iterator[LogEntry[R]]:
     Of a call that is divided, only the first part has the stage of the rollout: it is one request.
     """
     widths = [matrix.shape[1] for matrix in (entry.rows, entry.answers) if matrix is not None]
-    max_rows = max(1, max_bytes // (_CELL * max(1, sum(widths) + len(entry.seen))))
+    others = len(entry.seen) + _TEXT_CELLS * len(entry.texts)
+    max_rows = max(1, max_bytes // (_CELL * max(1, sum(widths) + others)))
     call = begin = position = 0  # the first call and the first row of the next part, and the rows before this call
     for number, size in enumerate(entry.sizes):
         end = position + size
@@ -317,6 +330,7 @@ def _part(entry: LogEntry[R], calls: slice, rows: slice) -> LogEntry[R]:
         rows=None if entry.rows is None else entry.rows[rows],
         answers=None if entry.answers is None else entry.answers[rows],
         seen=tuple(times[rows] for times in entry.seen),
+        texts=tuple(values[rows] for values in entry.texts),
     )
 
 
@@ -325,24 +339,27 @@ def encode_entry(entry: LogEntry[LoadedModel], source: bytes) -> _Record:
 
     Each record can thus be read on its own. Numbers are aligned if the length of the source is a multiple of 8.
     """
-    _, at_us, requests, names, sizes, latency_ns, role, answered, stage, paired, inputs, answers, seen, rate, _ = entry
+    names, sizes, inputs, answers = entry.keys, entry.sizes, entry.rows, entry.answers
     calls, rows, width, outputs = len(names), sum(sizes), _NONE, _NONE
     read: bytes | memoryview = b""
-    parts: list[bytes | Ints | array[int]] = [requests, latency_ns]
+    parts: list[bytes | Ints | array[int]] = [entry.requests, entry.latency_ns]
     if rows != calls:
         parts.append(array("q", sizes))
     keys = [name.encode("utf-8", "replace") for name in names] if any(names) else []
     if keys:
         parts.append(array("q", map(len, keys)))
-    values: list[bytes | Ints] = [*seen, *keys]
+    values: list[bytes | Ints | array[int]] = [*entry.seen, *keys]
+    for column in entry.texts or [[None] * rows for _ in entry.release.features.texts]:
+        strings = [None if text is None else text.encode("utf-8", "replace") for text in column]
+        values += [array("q", [_NONE if text is None else len(text) for text in strings]), *filter(None, strings)]
     if inputs is not None:
         width = inputs.shape[1]
         read = inputs.tobytes() if inputs.size < _FEW_CELLS else np.ascontiguousarray(inputs).data.cast("B")
     if answers is not None:
         outputs = answers.shape[1]
         values.insert(0, answers.tobytes())
-    flags = (at_us, role, answered, stage, paired, rate)
-    fixed = _FIXED.pack(len(source), calls, rows, width, outputs, len(seen), bool(keys), *flags)
+    flags = (entry.at_us, entry.role, entry.answered, entry.stage, entry.paired, entry.rate)
+    fixed = _FIXED.pack(len(source), calls, rows, width, outputs, len(entry.seen), bool(keys), *flags)
     return b"".join((fixed, source, *parts)), read, b"".join(values)
 
 
@@ -392,9 +409,16 @@ def _decode_joined(records: Sequence[bytes | memoryview]) -> LogEntry[LogSource]
     ]
     requests, latency_ns, lengths, rows, answers, *seen = parts
     keys = [""] * n
-    if keyed:
-        of_records = zip(records, lengths.reshape(-1, calls).tolist(), strict=True)
-        keys = [key for record, sizes in of_records for key in _PartReader(record, end).strings(sizes)]
+    texts: tuple[list[str | None], ...] = tuple([] for _ in read_source(source_of(records[0])[0]).texts)
+    if keyed or texts:
+        keys = []
+        for record, of_calls in zip(
+            records, lengths.reshape(-1, calls).tolist() if keyed else repeat([]), strict=False
+        ):
+            reader = _PartReader(record, end)
+            keys += reader.strings(of_calls) if keyed else [""] * calls
+            for column in texts:
+                column += reader.texts(calls)
     return decode_entry(records[0])._replace(
         times_us=np.repeat(table[:, _TIME], calls),
         requests=requests[:, 0],
@@ -404,6 +428,7 @@ def _decode_joined(records: Sequence[bytes | memoryview]) -> LogEntry[LogSource]
         rows=None if width == _NONE else rows.view(np.float64),
         answers=None if outputs == _NONE else answers.view(np.float64),
         seen=tuple(times[:, 0] for times in seen),
+        texts=texts,
     )
 
 
@@ -417,9 +442,11 @@ def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:
     rows, answers = parts.floats(n, width), parts.floats(n, outputs)
     seen = tuple(parts.ints(n) for _ in range(views))
     keys = parts.strings(lengths) if keyed else [""] * calls
+    release = read_source(source_of(record)[0])
+    texts = tuple(parts.texts(n) for _ in release.texts)
     at_us, role, answered, stage, paired, rate = flags
     return LogEntry(
-        release=read_source(source_of(record)[0]),
+        release=release,
         at_us=at_us,
         requests=requests,
         keys=keys,
@@ -433,6 +460,7 @@ def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:
         answers=answers,
         seen=seen,
         rate=rate,
+        texts=texts,
     )
 
 
@@ -461,4 +489,11 @@ class _PartReader:
     def strings(self, lengths: Iterable[int]) -> list[str]:
         """Read strings with these lengths in bytes."""
         ends = list(itertools.accumulate(lengths, initial=self._position))
+        self._position = ends[-1]
         return [str(self._record[start:end], "utf-8") for start, end in pairwise(ends)]
+
+    def texts(self, count: int) -> list[str | None]:
+        """Read strings behind their lengths in bytes, which are negative for None."""
+        lengths = self.ints(count).tolist()
+        strings = self.strings(max(length, 0) for length in lengths)
+        return [None if length < 0 else text for length, text in zip(lengths, strings, strict=True)]

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _PASS_BYTES = 2 << 20
 _TIME, _BEGUN, _AT, _AT_BEGUN, _ENDS = range(5)
 _TRIES = 2
+_MAX_INT8 = 127
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _RETRY_S, _KEEP_S = 0.5, 60.0
 _SETTLED_NS, _MERGED_SPAN_NS = 600 * 10**9, 3600 * 10**9
@@ -325,7 +326,7 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
     columns |= _named("in.", release.columns, _stacked([(entry.rows, entry.sizes) for entry in entries]))
     answers = _stacked([(entry.answers, entry.sizes) for entry in entries])
     columns |= _named("out.", [str(number) for number in range(len(answers))], answers)
-    return columns | _feature_times(release, entries)
+    return columns | _feature_times(release, entries) | _texts(release, entries)
 
 
 def in_order_of_time(columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -372,4 +373,15 @@ def _feature_times(release: LogSource, entries: Sequence[LogEntry[LogSource]]) -
     for number, name in enumerate(release.views):
         parts = [entry.seen[number] if entry.seen else np.full(sum(entry.sizes), NEVER_US) for entry in entries]
         found[f"seen_us.{name}"] = np.concatenate(parts)
+    for name, version in zip(release.views, release.versions, strict=False):
+        versions = np.full(sum(sum(entry.sizes) for entry in entries), version, np.int64)
+        found[f"version.{name}"] = versions.astype(np.int8) if version <= _MAX_INT8 else versions
+    return found
+
+
+def _texts(release: LogSource, entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]:
+    found: dict[str, Column] = {}
+    for number, name in enumerate(release.texts):
+        parts = [entry.texts[number] if entry.texts else [None] * sum(entry.sizes) for entry in entries]
+        found[f"text.{name}"] = list(chain.from_iterable(parts))
     return found

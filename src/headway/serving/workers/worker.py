@@ -164,6 +164,8 @@ async def _serve(
         if register.shared:
             ask = partial(register.shared.load_release, "probe", _NO_RELEASE)
             stack.enter_context(closing(StoreProbe("blobs", ask, health=health)))
+        if settings.config.store.online:
+            stack.enter_context(closing(StoreProbe("online", online.tables, health=health)))
         if feed is not None:
             stack.enter_context(closing(FeedListener(feed, wake=watcher.wake, health=health, exchanges=exchanges)))
         for address, model in models.items():

@@ -1,0 +1,129 @@
+"""Serve features by name: requests with an entity against the same requests with ready columns."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from harness import Result, Row
+from headway.core import config
+from headway.core.arrays import Floats
+from headway.core.contracts import OnlineStore
+from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.storage.addresses import open_online
+from serving.load import Case, Plan, measure
+from serving.models import Model, by_trees, new_caller, point, posted, project, publish, question
+from serving.processes import LOAD_CORE, Server, ours, started
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+from tests.storage.redis_server import PASSWORD, redis_server
+
+ROUNDS, SECONDS, KEYS, LOOKED_UP = 9, 0.75, 10_000, 8
+TINY = {"ROUNDS": 1, "SECONDS": 0.2, "KEYS": 100}
+AT_LEAST = {"sqlite": 0.6, "redis": 0.4}
+_PASSWORD_VARIABLE = "HEADWAY_STORE_ONLINE_PASSWORD"
+_NAMES = [f"x{number}" for number in range(25)]
+
+
+def served() -> Result:
+    """Compare the rate of requests of one row with an entity, whose 8 features are looked up, with ready columns."""
+    rows = [_row("sqlite", _ratios("", {}))]
+    with redis_server() as redis:
+        rows.append(_row("redis", _ratios(redis.address, {_PASSWORD_VARIABLE: PASSWORD})))
+    return rows, []
+
+
+def _row(store: str, turns: Sequence[tuple[float, float]]) -> Row:
+    ratios = [looked_up / ready for ready, looked_up in turns]
+    ready, looked_up = (median(rates) for rates in zip(*turns, strict=True))
+    words = (
+        f"{min(ratios):.2f} to {max(ratios):.2f}, {len(turns)} turns; {looked_up:,.0f} against {ready:,.0f} a second"
+    )
+    limit, share = AT_LEAST[store], median(ratios)
+    return Row(
+        name=f"serve.with_features.{store}",
+        measured=share,
+        unit="share",
+        target=f">= {limit}",
+        ok=share >= limit,
+        against=f"{words}; {LOOKED_UP} of {len(_NAMES)} columns, {KEYS:,} entities, 32 connections",
+    )
+
+
+def _ratios(address: str, environment: Mapping[str, str]) -> list[tuple[float, float]]:
+    """Return the rates of both kinds of requests, by turns."""
+    os.environ.update(environment)
+    model = by_trees()
+    asked = question(model, 1)
+    with _project(model, asked.rows, address) as (folder, key), ExitStack() as stack:
+        with_key = [f"Authorization: Bearer {key}"]
+
+        def cases(name: str, body: Callable[[int, Floats], dict[str, object]]) -> list[Case]:
+            parts = enumerate(asked.rows)
+            bodies = [json.dumps(body(number, row), separators=(",", ":")).encode() for number, row in parts]
+            return asked.cases([posted(f"/v2/models/{name}/infer", body, with_key) for body in bodies], columns=1)
+
+        ready, looked_up = cases("ready", _ready), cases("looked_up", _looked_up)
+        command = ours(folder, "ready", "looked_up")
+        server = stack.enter_context(started(command, asks=ready[0].request))
+        plan = Plan(seconds=SECONDS, core=LOAD_CORE)
+        return [(_rate(server, ready, plan), _rate(server, looked_up, plan)) for _ in range(ROUNDS)]
+
+
+def _rate(server: Server, cases: Sequence[Case], plan: Plan) -> float:
+    return measure(server.port, cases, plan).per_s
+
+
+def _inputs(row: Floats, names: Sequence[str]) -> list[dict[str, object]]:
+    values = zip(names, row[: len(names)].tolist(), strict=True)
+    return [{"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in values]
+
+
+def _ready(_: int, row: Floats) -> dict[str, object]:
+    return {"inputs": _inputs(row, _NAMES)}
+
+
+def _looked_up(number: int, row: Floats) -> dict[str, object]:
+    entity = {"name": "entity", "shape": [1], "datatype": "BYTES", "data": [f"key-{number}"]}
+    return {"inputs": [*_inputs(row, _NAMES[:-LOOKED_UP]), entity]}
+
+
+@contextmanager
+def _project(model: Model, rows: Floats, address: str) -> Iterator[tuple[Path, str]]:
+    """Make a project with the model twice, once with a view of its last columns, and write its online table."""
+    view = FeatureView(
+        name="view",
+        version=1,
+        entities=("entity",),
+        source=FeatureSource(location="none.parquet", event_time="at"),
+        features=tuple(Feature(name=name) for name in _NAMES[-LOOKED_UP:]),
+        ttl_s=86_400.0,
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        register = project(folder, {"ready": model})
+        point(register, "looked_up", publish(register, "looked_up", model, views=[view]))
+        if address:
+            with (folder / "headway.toml").open("a") as file:
+                file.write(f'[store]\nonline = "{address}"\n')
+        store = _open(folder, address)
+        values = np.concatenate([rows[:, -LOOKED_UP:], np.zeros((max(0, KEYS - len(rows)), LOOKED_UP))])[:KEYS]
+        now_us = np.full(len(values), time.time_ns() // 1000)
+        store.write("view.v1", [f"key-{number}" for number in range(len(values))], values, now_us)
+        store.close()
+        yield folder, new_caller(folder)
+
+
+def _open(folder: Path, address: str) -> OnlineStore:
+    settings = config.load(folder, environment={"HEADWAY_STORE_ONLINE": address} if address else {})
+    return open_online(settings)
