@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -39,13 +39,14 @@ from headway.registry.project import Project
 from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
 from headway.registry.stores import all_records
 from headway.storage import atomic, segments, traffic
-from headway.storage.addresses import open_blobs, open_logs
+from headway.storage.addresses import open_blobs, open_logs, open_online
 
 if TYPE_CHECKING:
     from headway.storage._shared_logs import SharedLogs
 
 _DOMAIN = "headway forget\0"  # part of the hash in stored proofs
 _SLACK_S = 1.0
+ONLINE = "online"
 BEYOND_REACH = ("not reached: backups, files written by headway predict, freed disk blocks",)
 
 
@@ -84,6 +85,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
             if passes:
                 wait(2 * project.config.serve.log_flush_s + _SLACK_S)
             _erase_files(project, target, journal)
+            _erase_online(project, target, journal)
             if logs and renew_lock:
                 _erase_objects(logs, target, journal, renew_lock)
         resumed = replace(journal.header, older_than=header.older_than)
@@ -91,6 +93,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
         if target.keys:
             found = find_residuals(project.config.state, target.keys)
             found = (*found, *_residuals_of_shared_blobs(project, target.keys))
+            found = (*found, *_residuals_of_shared_online(project, target.keys))
             erasure = replace(erasure, residuals=(*found, *_residuals_of_shared_state(project, target.keys)))
         lease.expect_held()
         save_proof(project, erasure, publisher)
@@ -155,6 +158,19 @@ def _erase_objects(
         renew_lock()
     logs.refresh()
     logs.delete_old_versions()
+
+
+def _erase_online(project: Project, target: ErasureTarget, journal: ErasureJournal) -> None:
+    """Erase the rows of keys in the online store that machines share, and the strings of its vocabularies."""
+    if not target.keys or not project.config.store.online:
+        return
+    with closing(open_online(project.config)) as store:
+        for table in store.tables():
+            found = files.online_keys(store, table, target.keys)
+            if found:
+                path, before = f"{ONLINE}/{table}", digest_of(f"{len(found)} rows".encode())  # no hash of keys
+                journal.note(AffectedFile(path=path, location=path, rows=len(found), before=before))
+            store.delete(table, [*target.keys, *found])
 
 
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
@@ -368,6 +384,19 @@ def _residuals_of_shared_blobs(project: Project, keys: Sequence[str]) -> tuple[R
     blobs, names = open_blobs(project.config), [key.encode("utf-8", "replace") for key in keys]
     times = sum(content.count(name) for content in map(blobs.get, blobs.digests()) for name in names)
     return (Residual(location="blobs", times=times, why=WHY["blobs"]),) if times else ()
+
+
+def _residuals_of_shared_online(project: Project, keys: Sequence[str]) -> tuple[Residual, ...]:
+    """Search the online store that machines share for rows of the keys, pushed again since they were erased."""
+    if not project.config.store.online:
+        return ()
+    with closing(open_online(project.config)) as store:
+        found = {table: len(files.online_keys(store, table, keys)) for table in store.tables()}
+    return tuple(
+        Residual(location=f"{ONLINE}/{table}", times=times, why=WRITTEN_SINCE)
+        for table, times in found.items()
+        if times
+    )
 
 
 def _residuals_of_shared_state(project: Project, keys: Sequence[str]) -> tuple[Residual, ...]:
