@@ -148,11 +148,21 @@ def test_a_view_without_times_is_always_true(store):
     assert served(store, "A", view=view) == [[2.0]] and store.read([("s.v0", ["A"])])[0][1].tolist() == [0]
 
 
-def test_windowed_features_and_two_runs_at_a_time_are_refused(store):
+def test_a_windowed_feature_is_missing_in_the_row_and_a_view_of_the_request_has_none(store):
     windowed = Feature(name="n", aggregation=Aggregation(function="count", window_s=3600))
-    view = FeatureView(name="w", entities=("origin",), source=FeatureSource(location="x"), features=(windowed,))
-    with pytest.raises(DataError, match="windowed"):
-        materialize(store, view, pl.DataFrame())
+    view = FeatureView(
+        name="w",
+        entities=("origin",),
+        source=FeatureSource(location="x", event_time="at"),
+        features=(windowed, *VIEW.features[:1]),
+    )
+    run(store, table(("A", 1, 1.0, "a", True)), view)
+    assert served(store, "A", view=view) == [[None, 1.0]]
+    with pytest.raises(DataError, match="computed from the request"):
+        materialize(store, FeatureView(name="r"), pl.DataFrame())
+
+
+def test_two_runs_at_a_time_are_refused(store):
     source = table(*((f"k{number}", 1, 1.0, "a", True) for number in range(2500)))
 
     def other(done: int, total: int) -> None:

@@ -8,6 +8,7 @@ from getpass import getuser
 from headway import pipeline
 from headway.cli.commands import retrain
 from headway.cli.commands.watch import NO_WINDOW
+from headway.cli.feature_rows import materialize_project
 from headway.core.schedule import TaskOutcome
 from headway.data.sampled import open_for_checks
 from headway.monitoring.erasure.erase import ErasureRequest
@@ -24,6 +25,11 @@ def _labels(project: Project) -> Result:
         return "done", "no new file of labels"
     unknown = f"; {found.unknown:,} keys belong to no logged request" if found.unknown else ""
     return "attention" if unknown else "done", f"{found.labels:,} labels of {found.files:,} new files{unknown}"
+
+
+def _materialize(project: Project) -> Result:
+    done = materialize_project(project, callback=print_status)
+    return "done", "; ".join(f"{one.view}: {one.stored:,} of {one.entities:,} entities" for one in done)
 
 
 def _check(project: Project) -> Result:
@@ -67,6 +73,7 @@ def _erase(project: Project) -> Result:
 
 TASKS: Mapping[str, Callable[[Project], Result]] = {
     "labels": _labels,
+    "materialize": _materialize,
     "check": _check,
     "watch": _watch,
     "retrain": _retrain,

@@ -115,9 +115,9 @@ class ScheduleSection(Record, frozen=True, kw_only=True):
         about('Interval of single tasks in place of `every`, such as { labels = "1h" }.'),
     ] = {}
     tasks: Annotated[
-        tuple[Literal["labels", "check", "watch", "retrain", "erase"], ...],
+        tuple[Literal["labels", "materialize", "check", "watch", "retrain", "erase"], ...],
         about("Tasks, run in this order; one whose settings are empty is left out."),
-    ] = ("labels", "check", "watch", "retrain", "erase")
+    ] = ("labels", "materialize", "check", "watch", "retrain", "erase")
     labels: Annotated[
         str, about("File of labels (csv or parquet), or a folder of them; each is imported once. Empty: no import.")
     ] = ""

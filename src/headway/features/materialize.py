@@ -8,20 +8,25 @@ Each batch is saved with the progress of its run, from which the same run goes o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import OnlineStore
+from headway.core.contracts import OnlineStore, State
 from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import FeatureView
 from headway.core.record import Record
-from headway.features.compute import CREATED_TIME, EVENT_TIME
+from headway.features import catalog
+from headway.features.compute import CREATED_TIME, EVENT_TIME, compute_rows, event_rows, read_view_source
+from headway.features.materialize_windows import materialize_windows
+from headway.features.window_state import states_table
 
 BATCH_ROWS = 1_000
 """Rows of a batch: a server of Redis answers no other call while it stores one, which takes a millisecond or two."""
@@ -57,7 +62,8 @@ class MaterializedView(Record, frozen=True, kw_only=True):
     """What a run wrote.
 
     `rows` were read, `entities` have a row among them, of which `stored` were newer than the stored ones; `resumed` is
-    the number that an interrupted run had stored before. Times are ISO 8601, empty for none.
+    the number that an interrupted run had stored before, and `windows` that of entities with states of windows. Times
+    are ISO 8601, empty for none.
     """
 
     view: str
@@ -67,6 +73,7 @@ class MaterializedView(Record, frozen=True, kw_only=True):
     entities: int
     stored: int
     resumed: int = 0
+    windows: int = 0
     watermark: str = ""
 
 
@@ -110,10 +117,9 @@ def materialize(
     StoreError
         If another process stages the same table.
     DataError
-        If a feature is windowed, for which a server reads states of windows and no rows.
+        If the view has no source.
     """
-    if any(feature.aggregation is not None for feature in view.features):
-        raise DataError(f"view '{view.reference}' has windowed features, which have no rows", where="materialize")
+    expect_rows(view)
     now_us, table = _us(now or datetime.now(UTC)), view.online_table
     exists = table in store.tables()
     progress = _progress(store, table)
@@ -155,14 +161,91 @@ def materialize(
     )
 
 
+def materialize_views(
+    state: State,
+    store: OnlineStore,
+    references: Sequence[str] = (),
+    *,
+    folder: Path,
+    full: bool = False,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    callback: Callable[[str], object] = lambda _: None,
+) -> list[MaterializedView]:
+    """Read the sources of views, and materialise each.
+
+    Without references, these are the newest version of each view that has rows, and older versions that have a table,
+    since a release may read them.
+
+    Raises
+    ------
+    LeaseHeld
+        If another process materialises one of the views.
+    """
+    views = [catalog.resolve(state, reference) for reference in references] or _views_with_rows(state, store)
+    done = []
+    for view in views:
+        expect_rows(view)
+        with state.lease(f"materialize {view.reference}"):
+            source = read_view_source(view, folder=folder)
+            callback(f"{view.reference}: {len(source):,} rows")
+            windows = 0
+            if has_windows(view):
+                windows = materialize_windows(store, view, event_rows(view, source), full=full)
+            if has_rows(view):
+                found = materialize(store, view, compute_rows(view, source), full=full, since=since, until=until)
+            else:
+                found = MaterializedView(
+                    view=view.reference,
+                    table=states_table(view),
+                    mode="full" if full else "incremental",
+                    rows=len(source),
+                    entities=windows,
+                    stored=windows,
+                )
+            done.append(replace(found, windows=windows))
+    return done
+
+
+def has_windows(view: FeatureView) -> bool:
+    """Return whether a view has windowed features, whose states are in a table of their own."""
+    return any(feature.aggregation is not None for feature in view.features)
+
+
+def has_rows(view: FeatureView) -> bool:
+    """Return whether a view has features that are stored as rows."""
+    return any(feature.aggregation is None for feature in view.features)
+
+
+def expect_rows(view: FeatureView) -> None:
+    """Raise DataError for a view that has nothing in an online store."""
+    if view.source is None:
+        what = f"view '{view.reference}' is computed from the request"
+        raise DataError(what, where=f"online table {view.online_table}")
+
+
+def _views_with_rows(state: State, store: OnlineStore) -> list[FeatureView]:
+    tables, found = store.tables(), []
+    for newest in catalog.newest_views(state):
+        versions = [version.view for version in catalog.versions(state, newest.name)]
+        found += [
+            view
+            for view in versions
+            if view.version == newest.version or not tables.keys().isdisjoint((view.online_table, states_table(view)))
+        ]
+    return [view for view in found if view.source is not None]
+
+
 def encoded_rows(store: OnlineStore, view: FeatureView, rows: pl.DataFrame) -> tuple[list[str], Floats, Ints]:
     """Return keys, values and event times of rows as an online store has them.
 
     Booleans are 0 and 1, times microseconds since 1970, and strings codes of the vocabulary, to which new ones are
-    appended. A missing value is NaN.
+    appended. A missing value is NaN, and so is a windowed feature, which a server answers from states.
     """
-    values = np.empty((len(rows), len(view.features)))
+    values = np.full((len(rows), len(view.features)), np.nan)
     for index, feature in enumerate(view.features):
+        if feature.aggregation is not None:
+            continue
         column = rows[feature.name]
         if feature.dtype == "string":
             strings = column.drop_nulls().unique(maintain_order=True)
@@ -196,7 +279,7 @@ def _write(
         if staged and done:
             _expect_staged(store, table, run.run, done)
         done += len(part)
-        saved = msgspec.json.encode(msgspec.structs.replace(run, done=done))
+        saved = msgspec.json.encode(replace(run, done=done))
         stored += store.write(table, keys, values, times, staged=staged, progress=saved)
         callback(done, len(newest))
     return stored, resumed

@@ -1,4 +1,4 @@
-"""Apply the feature views that a project declares, list those of the store, or show one with its users."""
+"""Apply, list and show the feature views of a project, write their rows to the online store, or push rows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from getpass import getuser
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from headway.cli.exit_codes import PASS
+from cyclopts import Parameter
+
+from headway.cli.exit_codes import FAIL, PASS
+from headway.cli.feature_rows import describe_run, materialize_project, push_file
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
 from headway.core.feature_view import Feature, FeatureView, FeatureViewVersion
@@ -19,12 +22,12 @@ from headway.features.definitions import FILE, read_views
 from headway.features.expressions import to_sql
 from headway.registry.feature_usage import FeatureUse, changes_for, uses_of
 from headway.registry.project import Project, open_project
-from headway.reporting.console import print_result
+from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
 from headway.reporting.text.tables import make_table, text_cell
 from headway.reporting.text.terminal import TerminalTable
 
-FeaturesAction = Literal["apply", "list", "show"]
+FeaturesAction = Literal["apply", "list", "show", "materialize", "push"]
 _EFFECTS = {
     "breaks": "breaks models that read it",
     "values": "other values: materialize and retrain",
@@ -81,10 +84,14 @@ def plugin(
     views: tuple[str, ...] = (),
     *,
     who: str = "",
+    full: bool = False,
+    since: Annotated[str, Parameter(name="--from")] = "",
+    until: Annotated[str, Parameter(name="--to")] = "",
+    refused: str = "",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
-    """Apply the views of features.toml, list the views of the store, or show one: versions, users, what would break.
+    """Apply the views of features.toml, list or show views, materialise them, or push rows. Exit 1: rows were refused.
 
     Example: headway features list --project headway-demo
 
@@ -92,23 +99,48 @@ def plugin(
     ----------
     action
         apply (save each view whose definition changed as its next version; others get none), list (the newest version
-        of each view, and who uses it), or show VIEW (definition, versions with their differences, the releases behind
-        pointers that use it, and what the declaration in features.toml would change for them).
+        of each view, and who uses it), show VIEW (definition, versions with their differences, the releases behind
+        pointers that use it, and what the declaration in features.toml would change for them), materialize (write the
+        newest row of each entity to the online store; by default of all views, and only what is new since the last
+        run), or push VIEW FILE (store rows of the source, JSON lines or parquet; without FILE, lines of the standard
+        input).
     views
-        To show, the view, as `weather` or `weather@v2`; to apply, only these.
+        To show or materialise, views as `weather` or `weather@v2`; to apply, only these; to push, VIEW and FILE.
     who
         Who applies; by default the user of the system.
+    full
+        To materialise: write all rows, and put the table in place in one step.
+    since
+        To materialise a range: event times from here, such as 2026-01-31 or 2026-01-31T12:00:00Z.
+    until
+        To materialise a range: event times before this.
+    refused
+        To push: file to which refused lines are written, as JSON lines with number, reason and line.
     """
     opened = open_project(project)
     if action == "apply":
         _apply(opened, views, who=who or getuser(), json=json)
     elif action == "list":
         _list(opened, json=json)
+    elif action == "materialize":
+        done = materialize_project(opened, views, full=full, since=since, until=until, callback=print_status)
+        print_result(done, "\n".join(map(describe_run, done)) or "no view has rows", json=json)
+    elif action == "push":
+        return _push(opened, views, refused=refused, json=json)
     else:
         if len(views) != 1:
             raise ConfigError(f"{len(views)} views to show", hint="headway features show weather")
         _show(opened, views[0], json=json)
     return PASS
+
+
+def _push(project: Project, views: Sequence[str], *, refused: str, json: bool) -> int:
+    if len(views) not in (1, 2):
+        raise ConfigError("a push needs a view and a file", hint="headway features push weather rows.jsonl")
+    pushed = push_file(project, *views, refused=refused, callback=print_status)
+    text = f"{pushed.view}: {pushed.rows:,} rows, {pushed.stored:,} stored, {pushed.refused:,} refused"
+    print_result(pushed, text, json=json)
+    return FAIL if pushed.refused else PASS
 
 
 def _apply(project: Project, names: Sequence[str], *, who: str, json: bool) -> None:
