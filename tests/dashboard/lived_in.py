@@ -78,8 +78,8 @@ def offer_every_action(folder: Path) -> None:
     The operator has a key, requests wait for a label, two people labeled some, a batch of the log is put aside, a rule
     of alerts fires and sent a message, and two tasks of the schedule ran.
     """
-    with (folder / "headway.toml").open("a") as file:
-        file.write(RULE)
+    toml = (folder / "headway.toml").read_text()
+    (folder / "headway.toml").write_text(toml.replace("[trust]", '[trust]\noperator_key = "keys/operator.pem"') + RULE)
     project = open_project(folder)
     now = datetime.now(UTC)
     save_run(project, "watch", started_at=now, outcome="failed", message="the table was not there")

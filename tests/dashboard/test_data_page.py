@@ -118,7 +118,7 @@ def test_the_contract_shows_where_it_came_from_and_its_rules(served_data):
 def test_drift_is_shown_by_column_with_intervals(served_data):
     found = served_data.visitor("viewer").get(f"{PAGE}/drift").words
     assert "April 2013 drifted" in found
-    assert "wind 0.00100 0.20 [0.10, 0.30] not estimated 900" in found
+    assert "wind 0.00100 0.20 [0.10, 0.30] 900" in found
     assert found.index(" wind ") < found.index(" hour ")
 
 

@@ -58,7 +58,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashboa
     for number in range(N_MODELS):
         name = f"model{number}"
         folders.append(tmp_path_factory.mktemp(name))
-        project = rollouts.project(folders[-1], toml=rollouts.TOML.replace('"flights"', f'"{name}"'))
+        toml = rollouts.TOML.replace('"flights"', f'"{name}"') + '[personal]\nkey = "keys/personal.key"\n'
+        project = rollouts.project(folders[-1], toml=toml)
         rollouts.live(project, rollouts.release(name=name))
         log(project, [0.5] * N_REQUESTS)
         project.state.close()

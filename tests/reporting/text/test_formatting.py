@@ -43,6 +43,7 @@ def test_the_examples_in_docstrings_hold(module: object) -> None:
         (fact("decision_churn", 0.0), "0 %"),
         (fact("max_change", 2.2e-16), "< 1e-12"),
         (estimate("brier.drop", 3.8e-19, 2e-18), "< 1e-12"),
+        (estimate("brier.drop", 0.0, 2e-18), "0"),
         (estimate("latency.one_row", 7098, 3086, unit="us"), "7,100 us [4,000, 10,200]"),
         (estimate("latency.speedup", 0.9985, 0.0033, unit="x"), "x 0.999 [0.995, 1.002]"),
         (estimate("request.p50", 0.32947, 0.0002, unit="ms"), "0.329 ms [0.329, 0.330]"),

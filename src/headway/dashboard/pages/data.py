@@ -15,11 +15,14 @@ from headway.dashboard.access.sessions import Role
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
 from headway.registry.project import Project
+from headway.reporting.text.formatting import format_interval, format_number, format_value
+from headway.reporting.text.tables import Cell, Line, Table, make_table, text_cell
 
 CHECKS, CHARTS, CONTRACT = "/models/{model}/data", "/models/{model}/data/charts", "/models/{model}/data/contract"
 QUARANTINE, DRIFT, USE = "/models/{model}/data/quarantine", "/models/{model}/data/drift", "/models/{model}/data/use"
 N_ROWS = 50
 N_REPORTS, MAX_SCANNED = 3, 20
+DRIFT_MEASURES = {"drift.p": "p-value", "drift.distance": "Distance, 0 to 1", "cost": "Estimated cost per row"}
 SEES_ROWS: Role = "operator"
 """Role from which a person sees values of rows: quarantine, and the words of findings, which quote them."""
 
@@ -77,12 +80,12 @@ def _use(call: Call) -> Reply:
 def _drift(call: Call) -> Reply:
     reports = [saved.record for saved in call.project.recent(MonitoringReport, limit=MAX_SCANNED)]
     shown = [report for report in reports if report.is_complete][:N_REPORTS] or reports[:1]
-    columns = [(report, _drift_rows(report)) for report in shown]
-    return Rendered(template="data_drift.html", values={"reports": columns, "rows": call.session.may(SEES_ROWS)})
+    tables = [(report, _drift_table(report)) for report in shown]
+    return Rendered(template="data_drift.html", values={"reports": tables, "rows": call.session.may(SEES_ROWS)})
 
 
-def _drift_rows(report: MonitoringReport) -> list[tuple[str, dict[str, Measurement]]]:
-    """Return the measurements of each column, the strongest evidence of drift first."""
+def _drift_table(report: MonitoringReport) -> Table:
+    """Tabulate the drift of each column, the strongest evidence first; a measure that no column has is left out."""
     found: dict[str, dict[str, Measurement]] = {}
     measured: Sequence[Measurement] = report.drift.measurements if report.drift else ()
     for one in measured:
@@ -91,7 +94,27 @@ def _drift_rows(report: MonitoringReport) -> list[tuple[str, dict[str, Measureme
     for one in report.drift_costs:
         if one.slice:
             found.setdefault(one.slice, {})["cost"] = one
-    return sorted(found.items(), key=lambda named: named[1]["drift.p"].value if "drift.p" in named[1] else 2.0)
+    ordered = sorted(found.items(), key=lambda named: named[1]["drift.p"].value if "drift.p" in named[1] else 2.0)
+    known = [name for name in DRIFT_MEASURES if any(name in measures for _, measures in ordered)]
+    rows = (
+        (
+            text_cell(column, "strong"),
+            *(_drift_cell(name, measures.get(name)) for name in known),
+            text_cell(f"{max(one.n_rows for one in measures.values()):,}"),
+        )
+        for column, measures in ordered
+    )
+    return make_table(("Column", *(DRIFT_MEASURES[name] for name in known), "Rows"), rows)
+
+
+def _drift_cell(name: str, found: Measurement | None) -> Cell:
+    if found is None:
+        return text_cell("not known", "quiet")
+    if name == "drift.p":
+        return text_cell(format_number(found.value))
+    interval = format_interval(found)
+    line = Line(text=format_value(found).removesuffix(f" {found.unit}"))
+    return (line, Line(text=interval, style="quiet")) if interval else (line,)
 
 
 def _quarantine(call: Call) -> Reply:

@@ -77,6 +77,8 @@ def format_value(measurement: Measurement) -> str:
         return text
     if measurement.low == measurement.high and value == round(value):
         text = f"{value:,.0f}"  # a count
+    elif value == 0 and width < ROUNDING:
+        text = "0"
     if measurement.name.endswith("speedup") or measurement.unit == "x":
         return f"x {text}"
     unit = "%" if _is_share(measurement.name) else measurement.unit
