@@ -29,9 +29,11 @@ from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, HeadwayError, NotApplicable, StoreError
 from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Promotion, Retraining
+from headway.core.value_replay import ValueReplay
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
 from headway.core.verdict import EvaluatedVariant, PolicyTest, Verdict
 from headway.data import check as checking
@@ -54,6 +56,7 @@ from headway.evaluation.comparison import (
 )
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.explore import MAX_ROWS, tables_file
+from headway.evaluation.feature_worth import Ablation, measure_worth
 from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.machine_load import wait_until_quiet
 from headway.evaluation.measure import Audits, measure, run_audits, with_results
@@ -63,7 +66,7 @@ from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
-from headway.monitoring import completion, monitor
+from headway.monitoring import completion, feature_values, monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
 from headway.monitoring.assessment.history import open_assessed_dataset
@@ -665,6 +668,82 @@ def follow_promotion(
     `wait` is called between two evaluations.
     """
     return promotion.follow_promotion(project, callback=callback, wait=wait)
+
+
+def report_features(project: Project, reference: str = "") -> FeatureReport:
+    """Report what each feature of the views of a release costs, what it is worth, how old it is and how it drifts.
+
+    The worth is measured on `validation`, where evaluations are not counted. The report is saved.
+
+    Parameters
+    ----------
+    reference : str
+        A release; by default the live one.
+
+    Raises
+    ------
+    DataError
+        If the release has no feature views.
+    """
+    bundle = project.registry.resolve(reference or f"{project.name}@live")
+    expect_views(bundle)
+    try:
+        ablations = _ablations(project, bundle)
+    except HeadwayError as error:
+        report = feature_values.report_features(project, bundle, {})
+        report = replaced(report, unknown=(*report.unknown[:-1], f"worth: {error.what}"))
+    else:
+        report = feature_values.report_features(project, bundle, ablations)
+    project.save(report)
+    return report
+
+
+def _ablations(project: Project, bundle: Bundle) -> dict[str, Ablation]:
+    release = bundle.release
+    evaluation_set = _evaluation_set(project, last_search(project).baseline, periods(project)["validation"])
+    subject = compare_with_baseline(release.variant, evaluation_set, project.blobs)
+    names = [name for view in release.views for name in view.feature_names if name in release.variant.signature.names]
+    return measure_worth(
+        subject,
+        names,
+        blobs=project.blobs,
+        budget_s=project.config.evaluate.budget_s,
+        calibrator=release.calibrator,
+    )
+
+
+def replay_features(
+    project: Project, reference: str = "", *, since: datetime | None = None, max_lag_s: float = 0.0
+) -> ValueReplay:
+    """Compare what logged requests of a release saw of its views with what they should have seen; save the result.
+
+    Parameters
+    ----------
+    reference : str
+        A release; by default the live one.
+    since : datetime, optional
+        Begin of the requests to replay; by default all that are logged, at most the newest 100,000.
+    max_lag_s : float
+        Time for which a value may be known before the online store has it, seconds.
+
+    Raises
+    ------
+    DataError
+        If the release has no feature views.
+    """
+    bundle = project.registry.resolve(reference or f"{project.name}@live")
+    expect_views(bundle)
+    since_us = int(since.timestamp() * 1e6) if since else 0
+    found = feature_values.replay_features(project, bundle, since_us=since_us, max_lag_s=max_lag_s)
+    project.save(found)
+    return found
+
+
+def expect_views(bundle: Bundle) -> None:
+    """Raise DataError if a release has no feature views."""
+    if not bundle.release.views:
+        hint = 'name the views that the model reads: [features] views = ["NAME"]; then headway optimize and release'
+        raise DataError(f"release {bundle.digest[:19]} reads no feature views", hint=hint)
 
 
 def erase(project: Project, request: ErasureRequest) -> Erasure:
