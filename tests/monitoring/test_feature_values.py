@@ -13,9 +13,12 @@ from msgspec.structs import replace
 from tests.monitoring import rollouts
 from tests.serving.flushed_log import FlushedLog
 
+from headway.cli.main import main
 from headway.core.evidence import Measurement
+from headway.core.feature_report import FeatureReport
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.monitoring import Drift, MonitoringReport
+from headway.core.value_replay import ValueReplay
 from headway.evaluation.feature_worth import Ablation
 from headway.features import catalog
 from headway.monitoring.feature_values import replay_features, report_features
@@ -222,3 +225,56 @@ def monitored(digest: str) -> MonitoringReport:
         status="drifted",
         message="the inputs changed",
     )
+
+
+def run(project, capsys, *words: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["features", *words, "--project", str(project.config.folder)])
+    return int(ended.value.code or 0), capsys.readouterr().out
+
+
+def test_the_command_names_a_skew_and_fails(project, source, capsys):
+    log(project, source, factor=1.8)
+
+    code, text = run(project, capsys, "replay")
+
+    assert code == 1
+    assert "a is 1.8 times the value" in text
+    assert f"1 skew; in {REQUESTS} rows of weather@v1, the values have another unit" in text
+    assert [saved.n_rows for saved in project.records(ValueReplay)] == [REQUESTS]
+
+
+def test_the_command_passes_if_the_store_is_as_late_as_it_may_be(project, source, capsys):
+    log(project, source, lag_h=1)
+
+    assert run(project, capsys, "replay", "--max-lag", "2h")[0] == 0
+    assert run(project, capsys, "replay")[0] == 1
+
+
+def test_a_replay_without_requests_is_undecided(project, capsys):
+    code, text = run(project, capsys, "replay", "flights@live")
+
+    assert code == 3
+    assert "weather@v1 was not replayed: no request is logged" in text
+
+
+def test_the_command_shows_the_cost_of_features_and_what_is_not_known_of_their_worth(project, source, capsys):
+    log(project, source)
+
+    code, text = run(project, capsys, "worth")
+
+    assert code == 0
+    assert "22.5 min / 45 min" in text
+    assert "not known: worth: " in text
+    assert len(project.records(FeatureReport)) == 1
+
+
+def test_the_error_of_a_release_without_views_says_how_to_read_some(tmp_path, capsys):
+    opened = rollouts.project(tmp_path)
+    rollouts.live(opened, rollouts.release())
+
+    with pytest.raises(SystemExit) as ended:
+        main(["features", "replay", "--project", str(tmp_path)])
+
+    assert ended.value.code == 2
+    assert "[features] views" in capsys.readouterr().err

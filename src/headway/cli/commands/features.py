@@ -1,4 +1,4 @@
-"""Apply, list and show the feature views of a project, write their rows to the online store, or push rows."""
+"""Feature views of a project: apply and list them, write their rows, what each feature is worth, value replay."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from rich.console import Group
 
-from headway.cli.exit_codes import FAIL, PASS
+from headway import pipeline
+from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.feature_rows import describe_run, materialize_project, push_file
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
@@ -24,10 +26,11 @@ from headway.registry.feature_usage import FeatureUse, changes_for, uses_of
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
+from headway.reporting.text.feature_tables import describe_features, describe_replay, tabulate_features, tabulate_skews
 from headway.reporting.text.tables import make_table, text_cell
 from headway.reporting.text.terminal import TerminalTable
 
-FeaturesAction = Literal["apply", "list", "show", "materialize", "push"]
+FeaturesAction = Literal["apply", "list", "show", "materialize", "push", "worth", "replay"]
 _EFFECTS = {
     "breaks": "breaks models that read it",
     "values": "other values: materialize and retrain",
@@ -88,6 +91,7 @@ def plugin(
     since: Annotated[str, Parameter(name="--from")] = "",
     until: Annotated[str, Parameter(name="--to")] = "",
     refused: str = "",
+    max_lag: str = "0s",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
@@ -102,10 +106,13 @@ def plugin(
         of each view, and who uses it), show VIEW (definition, versions with their differences, the releases behind
         pointers that use it, and what the declaration in features.toml would change for them), materialize (write the
         newest row of each entity to the online store; by default of all views, and only what is new since the last
-        run), or push VIEW FILE (store rows of the source, JSON lines or parquet; without FILE, lines of the standard
-        input).
+        run), push VIEW FILE (store rows of the source, JSON lines or parquet; without FILE, lines of the standard
+        input), worth (what each feature of a release costs, is worth, how old it is and how it drifts), or replay
+        (recompute what logged requests should have seen, and compare value by value: exit 1 if values differ, 3 if a
+        view could not be replayed).
     views
         To show or materialise, views as `weather` or `weather@v2`; to apply, only these; to push, VIEW and FILE.
+        For worth and replay, the release; by default the live one.
     who
         Who applies; by default the user of the system.
     full
@@ -116,6 +123,8 @@ def plugin(
         To materialise a range: event times before this.
     refused
         To push: file to which refused lines are written, as JSON lines with number, reason and line.
+    max_lag
+        For replay: how long a value may be known before the online store has it, such as 1h.
     """
     opened = open_project(project)
     if action == "apply":
@@ -127,6 +136,12 @@ def plugin(
         print_result(done, "\n".join(map(describe_run, done)) or "no view has rows", json=json)
     elif action == "push":
         return _push(opened, views, refused=refused, json=json)
+    elif action == "worth":
+        report = pipeline.report_features(opened, *views[:1])
+        shown = Group(TerminalTable(tabulate_features(report)), describe_features(report))
+        print_result(report, shown, json=json)
+    elif action == "replay":
+        return _replay(opened, views[0] if views else "", max_lag, json=json)
     else:
         if len(views) != 1:
             raise ConfigError(f"{len(views)} views to show", hint="headway features show weather")
@@ -141,6 +156,14 @@ def _push(project: Project, views: Sequence[str], *, refused: str, json: bool) -
     text = f"{pushed.view}: {pushed.rows:,} rows, {pushed.stored:,} stored, {pushed.refused:,} refused"
     print_result(pushed, text, json=json)
     return FAIL if pushed.refused else PASS
+
+
+def _replay(project: Project, reference: str, max_lag: str, *, json: bool) -> int:
+    replay = pipeline.replay_features(project, reference, max_lag_s=formatting.parse_duration(max_lag))
+    answer = describe_replay(replay)
+    text = Group(TerminalTable(tabulate_skews(replay)), answer) if replay.skews else answer
+    print_result(replay, text, json=json)
+    return FAIL if replay.skews else UNDECIDED if replay.unknown or not replay.n_rows else PASS
 
 
 def _apply(project: Project, names: Sequence[str], *, who: str, json: bool) -> None:
