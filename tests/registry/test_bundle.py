@@ -16,10 +16,11 @@ from releases import FILES, release
 
 from headway.core import record
 from headway.core.errors import Refused, StoreError
+from headway.core.feature_view import Feature, FeatureView, FunctionCall
 from headway.core.record import digest_of, write
 from headway.core.release import Release
 from headway.core.variant import Artifact
-from headway.registry.bundle import RELEASE, SEAL, open_bundle, save_bundle, sign_release
+from headway.registry.bundle import RELEASE, SEAL, Bundle, open_bundle, open_release, save_bundle, sign_release
 from headway.registry.sign import Publisher, Trusted, create_publisher
 
 
@@ -289,3 +290,22 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path, ann: Publis
         with pytest.raises(StoreError, match="cannot write the release"):
             save_bundle(folder, sign_release(release(), FILES, ann))
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@pytest.mark.parametrize(
+    ("feature", "what"),
+    [
+        (Feature(name="a", expression=FunctionCall(function="system", arguments=())), "unknown function 'system'"),
+        (Feature(name="a"), "'a' has no expression"),
+    ],
+)
+def test_a_release_with_an_invalid_view_is_not_opened_although_a_trusted_key_signed_it(
+    folder: Path, trusted: Trusted, feature: Feature, what: str
+) -> None:
+    bundle = open_bundle(folder, trusted)
+    made = replace(bundle.release, views=(FeatureView(name="trip", features=(feature,)),))
+
+    with pytest.raises(Refused) as caught:
+        open_release(Bundle(made, bundle.files, bundle.digest, bundle.key))
+
+    assert what in caught.value.what

@@ -19,11 +19,12 @@ from msgspec.structs import replace
 from headway.core import record
 from headway.core.arrays import Floats
 from headway.core.contracts import Engine, Signed
-from headway.core.errors import Refused, StoreError
+from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.plugins import load_engine
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.engines.formats.external_data import external_files
+from headway.features.rules import expect_valid
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, verify
 from headway.storage import atomic
 
@@ -214,10 +215,11 @@ def open_release(bundle: Bundle) -> Engine:
     """Open the engine of a verified release, and check that it passes its self-test.
 
     The self-test runs only the engine, on complete rows and before the calibrator, because another machine or library
-    can change nothing else. Raises Refused if an answer differs from the recorded one, if the self-test is missing, or
-    if the calibrator does not fit the task.
+    can change nothing else. Raises Refused if an answer differs from the recorded one, if the self-test is missing, if
+    the calibrator does not fit the task, or if a feature view has what the closed list of functions has not.
     """
     release, variant = bundle.release, bundle.release.variant
+    _expect_valid_views(release)
     engine = load_engine(variant.engine)(bundle.model, variant.settings)
     _answer_as_recorded(engine, release.self_test)
     _run_self_test(engine, release.self_test, where=f"{release.name} {bundle.digest}")
@@ -232,6 +234,16 @@ def _answer_as_recorded(engine: Engine, test: SelfTest) -> None:
         return
     if engine.predict(np.array(test.rows[:1], dtype=np.float64)).shape[1] == 2:
         engine.first_column = 1  # type: ignore[attr-defined]
+
+
+def _expect_valid_views(release: Release) -> None:
+    """Check the views again as if they were declared; one without features was written by an earlier headway."""
+    try:
+        for view in release.views:
+            if view.features:
+                expect_valid(view)
+    except ConfigError as error:
+        raise Refused(f"the release has an invalid feature {error.what}", where=error.where, hint=error.hint) from error
 
 
 def _expect_probability(release: Release) -> None:
