@@ -100,3 +100,27 @@ def test_a_search_whose_rows_changed_is_not_explored(tmp_path: Path) -> None:
     with running_dashboard(tmp_path) as running:
         found = ready(running.visitor("viewer"), f"{EXPLORE}?search={digest[7:19]}")
     assert found.status == 200 and "no longer those of this search" in found.words
+
+
+@pytest.mark.parametrize(
+    ("task", "error", "why"),
+    [
+        (explored.REGRESSION, "Mean absolute error", "this model answers with a number, and decides nothing"),
+        (explored.MULTICLASS, "Share of wrong classes", "names the most probable of several classes"),
+    ],
+)
+def test_a_task_without_a_threshold_is_explored_and_says_what_does_not_apply(tmp_path, task, error, why) -> None:
+    explored.searched_for(tmp_path, task).state.close()
+    with running_dashboard(tmp_path) as running:
+        ready(running.visitor("viewer"), EXPLORE)
+        found = running.visitor("viewer").get(f"{EXPLORE}?trees=13&missing=hour")
+        assert running.visitor("viewer").get(f"{EXPLORE}?month=2013-04").status == 200
+    assert found.status == 200 and why in found.words and error in found.words and "carrier=AA" in found.words
+    assert "There is no calibration curve: " in found.words and 'id="threshold"' not in found.text
+    for name in ("trees", "engine", "missing", "month"):
+        assert f'<label for="{name}">' in found.text
+
+
+def test_the_page_names_the_choices_that_the_search_did_not_measure(served: RunningDashboard) -> None:
+    found = served.visitor("viewer").get(EXPLORE)
+    assert "No variant that this search measured differs in: student, cascade or another model; bits" in found.words

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.explored import searched
+from tests.pipeline.explored import MULTICLASS, REGRESSION, searched, searched_for
 
 from headway import pipeline
 from headway.core.errors import DataError, StoreError
@@ -151,3 +151,35 @@ def test_tables_stay_in_their_file_until_a_choice_reads_them(tmp_path, made):
 def test_thresholds_of_a_rare_class_are_quantiles_of_its_scores():
     edges = grid(0.001, np.linspace(0, 0.01, 1001))
     assert 0.001 in edges and edges[-1] < 0.01 and len(edges) >= 99
+
+
+@pytest.mark.parametrize("task", [REGRESSION, MULTICLASS])
+def test_slices_of_a_task_without_a_threshold_are_sums_of_row_errors(tmp_path, task):
+    project = searched_for(tmp_path, task)
+    data = pipeline.periods(project)
+    path = pipeline.prepare_explore(project, search_digest(project), data)
+    tables, search = ExploreTables(path), pipeline.last_search(project)
+    rows = build_evaluation_set(search.baseline, data["validation"], project.blobs)
+    short = shortest(search)
+    found = {one.slice: one for one in tables.outcome(short, USUAL, 0.5, (1.0, 1.0)).slices}
+    subject = compare_with_baseline(search.row(short).variant, rows, project.blobs)
+    column = subject.slices["carrier"]
+    inside = column.codes == list(column.values).index("AA")
+
+    def errors(scores):
+        if task == REGRESSION:
+            return np.abs(scores[:, 0] - subject.labels)[inside]
+        return (scores.argmax(1) != subject.labels)[inside]
+
+    now, before = errors(subject.scores), errors(subject.reference_scores)
+    one = found["carrier=AA"]
+    assert one.cost.value == pytest.approx(now.mean()) and one.cost.low < one.cost.value < one.cost.high
+    assert one.difference.value == pytest.approx(now.mean() - before.mean(), abs=1e-6)
+    assert one.difference.high - one.difference.low < one.cost.high - one.cost.low  # paired
+    if task == REGRESSION:
+        assert one.bias.value == pytest.approx((subject.labels - subject.scores[:, 0])[inside].mean(), abs=1e-6)
+    else:
+        assert one.bias is None
+    month = tables.outcome(short, "month:2013-04", 0.5, (1.0, 1.0))
+    assert month.slices and not any(one.difference for one in month.slices)
+    project.state.close()

@@ -2,7 +2,7 @@
 
 Each measured variant answers the rows of `validation` as they are, with each feature missing, and the rows of single
 months. Of its answers only counts by group, slice and bin of the score are kept: costs and rates at any of the
-thresholds, with their intervals, are sums of them.
+thresholds, with their intervals, are sums of them. For a number or one of several classes, sums of the errors are kept.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.evaluation.context import Comparison
+from headway.evaluation.quality.multiclass import class_answers
 from headway.evaluation.statistics.intervals import (
     CHANGE,
     LEVEL,
     SHARE,
+    UNBOUNDED,
     Estimate,
     Sample,
     jackknife_error,
@@ -41,7 +43,7 @@ from headway.evaluation.statistics.intervals import (
 )
 from headway.evaluation.statistics.tables import block_fields, leave_one_out_mean, tally, weighted
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "explore"
 USUAL = "usual"
 MISSING, MONTH = "missing:", "month:"
@@ -87,6 +89,8 @@ class Form(Record, frozen=True, kw_only=True):
         return next((one for one in self.timings if one.name == name), None)
 
 
+ROW_ERRORS = {"regression": ("mae", (0.0, math.inf)), "multiclass": ("error_rate", SHARE)}
+"""By task without a threshold: the mean error of a row that slices show, and its range."""
 TRAITS = ("trees", "stage", "bits", "nodes", "engine")
 """What a form is made of; the first ones weigh most where a combination was not measured."""
 ALL, NONE = "all", "none"
@@ -157,7 +161,10 @@ class ExploreIndex(Record, frozen=True, kw_only=True):
 
 
 class SliceOutcome(Record, frozen=True, kw_only=True):
-    """Cost and calibration of a slice: with the choice, and the difference from the model as it is."""
+    """Cost and calibration of a slice: with the choice, and the difference from the model as it is.
+
+    For a task without a threshold, `cost` is the mean error of a row (`ROW_ERRORS`).
+    """
 
     slice: str
     n_rows: int
@@ -246,6 +253,8 @@ def write_tables(
         name = f"{variant}/{condition}"
         if index.thresholds:
             arrays |= _counted(name, subject, index.thresholds, conditions[condition])
+        if index.task in ROW_ERRORS and conditions[condition].slices:
+            arrays[f"{name}/errors"] = _summed(subject, conditions[condition])
         arrays[f"{name}/measured"] = _as_bytes(tuple(measure(subject)))
     index = replace(index, refused=dict(refused))
     arrays[_META] = _as_bytes(index)
@@ -297,6 +306,25 @@ def _counted(key: str, subject: Comparison, thresholds: Sequence[float], conditi
     if parts:
         found[f"{key}/slices"] = np.stack(parts).reshape(len(parts), *shape).astype(np.float32)
     return found
+
+
+def _summed(subject: Comparison, condition: RowsCondition) -> Floats:
+    """Return rows, errors and, for a number, observed minus predicted, as sums by slice and block."""
+    blocks = block_fields(subject.groups, subject.weights)
+    rows = np.ones(len(subject.labels))
+    if subject.variant.task == "regression":
+        residuals = subject.labels - subject.scores[:, 0]
+        values = [rows, np.abs(residuals), residuals]
+    else:
+        answers = class_answers(subject)
+        values = [rows, (answers.decided != answers.labels).astype(np.float64)]
+    found = []
+    for name in condition.slices:
+        inside = _inside(subject.slices, name)
+        weights = subject.weights[inside] if subject.weights is not None else None
+        where = blocks["blocks"][inside]
+        found.append([tally(where, blocks["n_blocks"], weighted(value[inside], weights)) for value in values])
+    return np.array(found)
 
 
 def _inside(slices: Mapping[str, SliceColumn], name: str) -> Any:
@@ -363,7 +391,10 @@ class ExploreTables:
         was = {one.name: one for one in of_base if not one.slice}
         differences = _paired(measured, was) if known.paired else _unpaired(measured, was)
         if not self.index.thresholds:
-            return Outcome(condition=known, threshold=threshold, measured=measured, differences=differences)
+            slices = tuple(self._errors(variant, known))
+            return Outcome(
+                condition=known, threshold=threshold, measured=measured, differences=differences, slices=slices
+            )
         usual = self.index.conditions[0]
         own = _Decisions(self._array(f"{name}/counts"), self._at(threshold), costs)
         before = _Decisions(self._array(f"{base}/counts"), self._at(self.index.threshold), costs)
@@ -400,6 +431,28 @@ class ExploreTables:
 
     def _at(self, threshold: float) -> int:
         return self.index.thresholds.index(threshold)
+
+    def _errors(self, variant: str, known: RowsCondition) -> Iterator[SliceOutcome]:
+        """Yield the mean error of a row of each slice, paired with that of the baseline on the same rows."""
+        name = f"{variant}/{known.key}/errors"
+        if name not in self._names:
+            return
+        sums, base = self._array(name), f"{self.index.variants[0]}/{USUAL}/errors"
+        before = self._array(base) if known.paired and base in self._names else None
+        measure, bounds = ROW_ERRORS[self.index.task]
+        for at, label in enumerate(known.slices):
+            part = replace(known, n_rows=known.slice_rows[at], n_groups=known.slice_groups[at])
+            rows, errors, *residuals = sums[at]
+            yield SliceOutcome(
+                slice=label,
+                n_rows=part.n_rows,
+                n_groups=part.n_groups,
+                cost=_ratio(measure, errors, rows, part, bounds),
+                difference=_ratio(measure, errors - before[at][1], rows, part, (-bounds[1], bounds[1]))
+                if before is not None
+                else None,
+                bias=_ratio("calibration.bias", residuals[0], rows, part, UNBOUNDED) if residuals else None,
+            )
 
     def _slices(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headway.core.errors import HeadwayError
@@ -49,7 +49,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "trees": (
         "Trees kept",
         "A forest or boosted model adds up many trees; fewer are faster. Each tree that is left out moves the "
-        "probabilities a little.",
+        "answers a little.",
     ),
     "stage": (
         "Student, cascade or another model",
@@ -81,6 +81,16 @@ THRESHOLD_HELP = (
 COST_HELP = (
     "What a false alarm and a missed case cost you, in any unit. The curve below shows which threshold is cheapest."
 )
+NO_THRESHOLD = {
+    "regression": "this model answers with a number, and decides nothing at a threshold",
+    "multiclass": "this model names the most probable of several classes, so no single threshold decides",
+}
+NO_CURVE = {
+    "regression": "it compares probabilities with what happened, and this model answers with a number; slices show by "
+    "how much it is off on the average",
+    "multiclass": "with several classes there is no single curve; the calibration error is among the measures",
+}
+ERRORS = {"regression": "Mean absolute error", "multiclass": "Share of wrong classes"}
 LOWER = (
     "cost",
     "brier",
@@ -140,12 +150,13 @@ def _explore(call: Call) -> Reply:
         "refused": index.refused.get(f"{form.answers}/{condition}", ""),
         "outcome": outcome,
         "helps": {"threshold": THRESHOLD_HELP, "costs": COST_HELP},
+        "absent": _absent(tables, {name for name in TRAITS if len({one.traits[name] for one in index.forms}) > 1}),
         "answers_of": next(one.name for one in index.forms if one.digest == form.answers),
     }
     if outcome:
         values |= {
             "effects": _effects(index.forms[0], form, usual, outcome),
-            "slices": _slices(outcome),
+            "slices": _slices(outcome, index.task),
             "curve": band_chart(outcome.curve, at=threshold) if outcome.curve else "",
             "cheapest": min(outcome.curve, key=lambda point: point.value, default=None),
             "calibration": calibration_chart(outcome.reliability) if len(outcome.reliability) > 1 else "",
@@ -200,6 +211,24 @@ def _controls(forms: Sequence[Form], wanted: Mapping[str, str], form: Form) -> I
             label, help = LABELS[name]
             named = [(value, _named({name: value})[0]) for value in values]
             yield Control(name=name, label=label, values=named, chosen=wanted.get(name, form.traits[name]), help=help)
+
+
+def _absent(tables: ExploreTables, varied: Collection[str]) -> list[str]:
+    """Return for what this page has no control or chart, and why, one sentence each."""
+    index = tables.index
+    found = []
+    missing = [LABELS[name][0].lower() for name in TRAITS if name not in varied]
+    if missing:
+        found.append(f"No variant that this search measured differs in: {'; '.join(missing)}.")
+    for prefix, what in ((MISSING, "missing column"), (MONTH, "single month")):
+        if not any(one.key.startswith(prefix) for one in index.conditions):
+            found.append(f"There is no {what}: no labelled rows of one were measured.")
+    if not index.thresholds:
+        why = NO_THRESHOLD.get(index.task, f"a model of the task {index.task} decides nothing at a threshold")
+        found.append(f"There is no threshold, and no costs of decisions: {why}.")
+        why = NO_CURVE.get(index.task, f"a model of the task {index.task} gives no probabilities")
+        found.append(f"There is no calibration curve: {why}.")
+    return found
 
 
 def _order(value: str) -> tuple[bool, float, str]:
@@ -284,9 +313,10 @@ def _difference(name: str, found: Measurement | None) -> Cell:
     return (*cell, Line(text="worse" if is_worse else "better", style="fail" if is_worse else "pass"))
 
 
-def _slices(outcome: Outcome) -> Table:
-    """Tabulate slices: cost with the choice, its difference from the model as it is, and calibration."""
+def _slices(outcome: Outcome, task: str) -> Table:
+    """Tabulate slices: cost or error with the choice, its difference from the model as it is, and calibration."""
     shown = [one for one in outcome.slices if one.n_rows >= MIN_SLICE_ROWS]
+    has_bias = any(one.bias for one in shown)
     rows = (
         (
             (
@@ -295,11 +325,12 @@ def _slices(outcome: Outcome) -> Table:
             ),
             measurement_cell(one.cost),
             _difference("cost", one.difference),
-            measurement_cell(_of_all(one.bias)),
+            *((measurement_cell(_of_all(one.bias)),) if has_bias else ()),
         )
         for one in shown
     )
-    return make_table(("Slice", "Cost of a decision", "Difference", "Observed − predicted"), rows, folds=("Slice",))
+    titles = ("Slice", ERRORS.get(task, "Cost of a decision"), "Difference", *(("Observed − predicted",) * has_bias))
+    return make_table(titles, rows, folds=("Slice",))
 
 
 def _of_all(found: Measurement | None) -> Measurement | None:
