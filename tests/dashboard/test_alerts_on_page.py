@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.dashboard.people import running_dashboard
@@ -11,8 +12,10 @@ from tests.monitoring import rollouts
 from tests.monitoring.alerts import alerting_projects
 from tests.monitoring.alerts.places import http_site
 
+from headway.core.sections import AlertCondition, ScheduleSection
 from headway.monitoring.alerts.deliver import update_alerts
 from headway.monitoring.task_runs import save_run
+from headway.reporting.text import alerts
 
 pytestmark = pytest.mark.slow
 PAGE = "/models/flights/alerts"
@@ -62,6 +65,11 @@ def test_each_task_has_its_last_run_its_result_and_its_next_run(tmp_path: Path) 
         overview = person.get("/")
         assert "The task check of the schedule failed" in overview.words
     project.state.close()
+
+
+def test_every_task_and_condition_has_a_name() -> None:
+    assert set(alerts.TASK_NAMES) == set(ScheduleSection().tasks)
+    assert set(alerts.CONDITION_NAMES) == set(get_args(AlertCondition))
 
 
 def test_without_a_rule_the_page_says_that_nobody_is_told(tmp_path: Path) -> None:

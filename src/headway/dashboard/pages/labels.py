@@ -139,7 +139,8 @@ def _request(call: Call, path: str) -> Reply:
     request = queue.find(call.query.get("key", "")) or queue.take(call.session.user)
     keys = label_keys([name for _, name in queue.classes])
     values = {"request": request, "queue": queue, "keys": keys, "path": path, "is_second": path == SECOND}
-    return Rendered(template="labels.html", values={**values, "asked": _time_of(request)})
+    target = call.project.config.data.target
+    return Rendered(template="labels.html", values={**values, "asked": _time_of(request), "target": target})
 
 
 def _time_of(request: LabelRequest | None) -> str:

@@ -30,6 +30,7 @@ CONDITION_NAMES: Mapping[AlertCondition, str] = {
 }
 TASK_NAMES: Mapping[str, str] = {
     "labels": "Import labels",
+    "materialize": "Compute features",
     "check": "Check the data",
     "watch": "Monitor the model",
     "retrain": "Propose a retraining",
