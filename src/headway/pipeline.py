@@ -40,7 +40,6 @@ from headway.data import check as checking
 from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
 from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
-from headway.data.open import open_dataset
 from headway.data.split import labeled_rows, months_of, split_dataset
 from headway.evaluation import explore_answers
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retraining_of, share_audits
@@ -66,6 +65,7 @@ from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
+from headway.features.join import open_with_views, view_digests, views_read
 from headway.monitoring import completion, feature_values, monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
@@ -117,20 +117,23 @@ _MARGIN = 1.25  # of the predicted duration of the verdict on `test`
 def periods(project: Project) -> Data:
     """Load the project's data and split it into train, validation, test and live.
 
-    A model from a file needs no train period.
+    The features of `[features] views` are columns like others, as they were known at each decision. A model from a file
+    needs no train period.
     """
-    return split_dataset(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
+    dataset = open_with_views(project.config, project.state)
+    return split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
 
 
 def check(project: Project, dataset: Dataset) -> list[Finding]:
-    """Run every data check on the rows of a project.
+    """Run every data check on the rows of a project, with the features of its views.
 
     Returns
     -------
     list of Finding
         What the checks found. A check that could not run is a finding of its own.
     """
-    return checking.run_checks(check_context(project, dataset))
+    joined = open_with_views(project.config, project.state, opened=dataset)
+    return checking.run_checks(check_context(project, joined))
 
 
 def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
@@ -607,7 +610,9 @@ def _open_monitored(project: Project, source: RowSource, callback: Callback) -> 
         return open_scores(project, dataset), dataset
     deployed = open_deployed_release(project, for_log=source == "log")
     is_known = source == "table" or deployed.training.dataset
-    return deployed, open_assessed_dataset(project, callback, sampled=True) if is_known else None
+    if not is_known:
+        return deployed, None
+    return deployed, open_assessed_dataset(project, callback, sampled=True, views=deployed.release.views)
 
 
 def open_ticket(project: Project) -> Ticket | None:
@@ -625,7 +630,8 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
     training.require_model(project.config)
     training.require_training_function(project.config)
     deployed = open_deployed_release(project)
-    data = retraining.prepare_retraining(project, deployed, open_assessed_dataset(project, callback), until)
+    dataset = open_assessed_dataset(project, callback, views=deployed.release.views)
+    data = retraining.prepare_retraining(project, deployed, dataset, until)
     return retraining.retrain(
         project,
         deployed,
@@ -640,10 +646,11 @@ def recalibrate(project: Project, *, until: datetime | None = None, callback: Ca
     """Refit the calibrator of the live release on the last labeled days, and judge the result against it."""
     training.require_model(project.config)
     deployed = open_deployed_release(project)
+    dataset = open_assessed_dataset(project, callback, views=deployed.release.views)
     return recalibration.recalibrate_release(
         project,
         deployed,
-        recalibration.prepare_recalibration(project, deployed, open_assessed_dataset(project, callback), until),
+        recalibration.prepare_recalibration(project, deployed, dataset, until),
     )
 
 
@@ -1020,12 +1027,14 @@ def _baseline(project: Project, model: Variant, data: Data, *, findings: tuple[F
         pl.concat(labeled_rows(data[name]).table for name in ("train", "validation") if name in data), model.signature
     )
     contract = observed_contract(rows, model.signature, margin=project.config.policy.contract_margin)
+    views = views_read(data["validation"].views, model.signature.names)
     baseline = Baseline(
         model=model,
         threshold=threshold,
         threshold_rule=rule,
         costs=costs,
-        data=digests,
+        data={**digests, **view_digests(views)},
+        views=views,
         contract=contract,
         findings=findings,
     )

@@ -15,6 +15,7 @@ from headway.api.model import Model, load_model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.feature_view import FeatureView
 from headway.core.renamed import renamed_arguments
 from headway.core.search_result import SearchResult
 from headway.optimization.screening import TimeBudget
@@ -33,6 +34,7 @@ def optimize(
     query_id: Any = None,
     sample_weight: Any = None,
     slices: Sequence[str] = (),
+    views: Sequence[FeatureView | str] = (),
     costs: Mapping[str, float] | None = None,
     policy: Mapping[str, float | str] | None = None,
     objective: str | None = None,
@@ -71,6 +73,9 @@ def optimize(
         Weight of each row in the metrics.
     slices : sequence of str
         Columns of `X` whose values are evaluated one by one.
+    views : sequence of FeatureView or str
+        Feature views that columns of `X` were joined from, or their references in the store of `folder`:
+        ``["weather@v2"]``. A server then looks these columns up by their entities.
     costs : mapping, optional
         Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it;
         without costs the model decides as its own `predict` does.
@@ -129,6 +134,7 @@ def optimize(
         query_id=query_id,
         sample_weight=sample_weight,
         slices=slices,
+        views=views,
         costs=costs,
         policy=policy,
         objective=objective,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import weakref
@@ -23,12 +24,14 @@ from headway.core.contracts import ImportedModel
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import current_measure
+from headway.core.feature_view import FeatureView
 from headway.core.renamed import warn_renamed
 from headway.core.sections import Costs, DataSection, ModelSection
 from headway.core.verdict import Rule
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
+from headway.features.catalog import resolve
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
 from headway.optimization.importers.huggingface import open_text_model, reads_texts
 from headway.optimization.importers.models import import_fitted_model, open_model_file
@@ -83,6 +86,7 @@ def create_project(
     query_id: Any = None,
     sample_weight: Any = None,
     slices: Sequence[str] = (),
+    views: Sequence[FeatureView | str] = (),
     costs: Mapping[str, float] | None = None,
     policy: Mapping[str, float | str] | None = None,
     objective: str | None = None,
@@ -144,10 +148,13 @@ def create_project(
             wait_quiet=wait_quiet or config.optimize.wait_quiet,
         ),
     )
+    project = project_of(config)
     found = InMemoryProject(
-        project=project_of(config),
+        project=project,
         imported=imported,
-        rows=make_dataset(table, roles, name="rows"),
+        rows=dataclasses.replace(
+            make_dataset(table, roles, name="rows"), views=_find_views(project, views, table.columns)
+        ),
         native=native,
         library=library,
         temporary=folder is None,
@@ -155,6 +162,19 @@ def create_project(
     if folder is None:
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
     return found
+
+
+def _find_views(
+    project: Project, views: Sequence[FeatureView | str], columns: Sequence[str]
+) -> tuple[FeatureView, ...]:
+    """Return the definitions of views; raises DataError for one that no column was joined from."""
+    found = [resolve(project.state, view) if isinstance(view, str) else view for view in views]
+    for view in found:
+        names = [feature.name for feature in view.features]
+        if not set(names) & set(columns):
+            where, hint = f"its features: {', '.join(names)}", "leave it out, or join its features to X"
+            raise DataError(f"X has no column of view '{view.reference}'", where=where, hint=hint)
+    return tuple(found)
 
 
 def _custom_part(model: Any) -> CustomModel | None:

@@ -14,7 +14,7 @@ from headway.batch.scorer import Callback, Scorer, score_file
 from headway.core.batch import Format, ScoringOptions
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.plugins import load_engine, load_format, names
+from headway.core.plugins import load_engine, load_format, load_sibling, names
 from headway.core.release import Release
 from headway.core.threads import cores
 from headway.registry.bundle import Bundle, open_release
@@ -98,9 +98,13 @@ def _score(
     done = journal.load_receipt(files, terms)
     if done is not None:
         return done
+    scan = None
+    if any(view.features for view in bundle.release.views) and source.is_file():
+        joining = load_sibling(__name__, "views", reads="features of views")
+        scan = joining.open_joined(source, options, config, bundle.release)
     return score_file(
         Scorer(release=bundle.release, engine=open_release(bundle)),
-        reader.scan(source, options),
+        scan or reader.scan(source, options),
         writer,
         files,
         describe=lambda: describe_terms(bundle, source, options),

@@ -27,6 +27,7 @@ from headway.core.sections import (
     CostSection,
     DataSection,
     EvaluateSection,
+    FeaturesSection,
     ModelSection,
     OidcSection,
     OptimizeSection,
@@ -62,6 +63,7 @@ class Config(Record, frozen=True, kw_only=True):
     store: StoreSection = StoreSection()
     compute: ComputeSection = ComputeSection()
     data: DataSection = DataSection()
+    features: FeaturesSection = FeaturesSection()
     personal: PersonalSection = PersonalSection()
     provenance: ProvenanceSection = ProvenanceSection()
     split: SplitSection = SplitSection()

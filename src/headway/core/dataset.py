@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from headway.core.feature_view import FeatureView
 from headway.core.provenance import TrackedData
 from headway.core.record import Record
 
@@ -85,7 +86,8 @@ class Dataset:
 
     `tracked` is what DVC records of the files that it was read from. `blanks` are the strings that were read as missing
     values of numeric columns: by column, how often each occurs. Of a table larger than memory, `table` holds the
-    `sampled` rows, and the digest is that of all rows; `all_rows` has them if a step needs them.
+    `sampled` rows, and the digest is that of all rows; `all_rows` has them if a step needs them. `views` are the
+    feature views that were joined to the table, whose features are columns like others.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Dataset:
     blanks: dict[str, dict[str, int]] = field(default_factory=dict)
     sampled: SampledRows | None = None
     all_rows: polars.LazyFrame | None = None
+    views: tuple[FeatureView, ...] = ()
 
     @property
     def features(self) -> list[str]:

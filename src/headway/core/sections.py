@@ -248,6 +248,18 @@ class DataSection(Record, frozen=True, kw_only=True):
         return without_password(self.source)
 
 
+class FeaturesSection(Record, frozen=True, kw_only=True):
+    """Feature views that the model reads: shared features, joined as they were known at the time of the decision."""
+
+    views: Annotated[
+        tuple[str, ...],
+        about(
+            "Views whose features the model reads: `weather`, the newest version at training, or `weather@v2`. The "
+            "table of [data] has their entities."
+        ),
+    ] = ()
+
+
 class SplitSection(Record, frozen=True, kw_only=True):
     """Periods of the time column, [from, to): train for the model, validation for the search, test for the winner."""
 

@@ -158,6 +158,39 @@ def missing_role_error(role: str, name: str, n_missing: int, n_rows: int, first_
     )
 
 
+_BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
+
+
+def decision_times(table: pl.DataFrame, roles: Roles, *, strict: bool = False) -> pl.Series:
+    """Return when each prediction is made: `[data] decision` if it reads `2h before COLUMN` (m, h, d), else the time.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of a project that has a time column.
+    roles : Roles
+        Their roles.
+    strict : bool
+        Whether to raise ConfigError for a decision of another form, in place of the time column.
+    """
+    match = _BEFORE.match(roles.decision)
+    if match and match[3] in table.columns and table.schema[match[3]] == pl.Datetime:
+        return table[match[3]].dt.offset_by(f"-{match[1]}{match[2]}")
+    if strict and roles.decision:
+        raise ConfigError(
+            f"the time of the decision cannot be computed: {roles.decision!r}",
+            where="[data] decision",
+            hint='decision = "2h before COLUMN" with a datetime column (m, h or d), or leave it out: the time column',
+        )
+    return as_datetimes(table[roles.time])
+
+
+def as_datetimes(column: pl.Series) -> pl.Series:
+    """Return times as datetimes; a date becomes its midnight, and other columns stay."""
+    found = parse_date_column(column)
+    return found.cast(pl.Datetime("us")) if found.dtype == pl.Date else found
+
+
 def _parse_time(column: pl.Series) -> pl.Series:
     found = parse_date_column(column)
     if found.dtype in (pl.Date, pl.Datetime):

@@ -26,6 +26,7 @@ from headway.data.matrix import group_codes
 from headway.data.split import split_dataset
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
 from headway.evaluation.statistics.tables import tally
+from headway.features.join import open_with_views
 from headway.monitoring.assessment import changes
 from headway.monitoring.assessment.changes import draw_sample, encode_sample, last_time
 from headway.monitoring.assessment.history import assessment_history
@@ -67,7 +68,9 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     A new source, new columns, moved distributions or changed settings open a new assessment, with the next number and
     the reasons.
     """
-    began_ns, context = time.time_ns(), check_context(project, dataset)
+    began_ns = time.time_ns()
+    dataset = open_with_views(project.config, project.state, opened=dataset)
+    context = check_context(project, dataset)
     found, stored = _run_checks(project, context, who), assessment_history(project)
     before = stored[-1] if stored else None
     mark_checked(project.config, began_ns)

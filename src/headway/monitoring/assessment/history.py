@@ -5,18 +5,19 @@ D057: No assessment covers the data: none was made, or the table has grown or ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from headway.core.assessment import Assessment
 from headway.core.dataset import Dataset
 from headway.core.evidence import Evidence, Finding
+from headway.core.feature_view import FeatureView
 from headway.core.record import digest_of, read
 from headway.core.threads import this_machine
 from headway.data.contract.check import ContractReport
-from headway.data.open import open_dataset
 from headway.data.sampled import open_sample
 from headway.evaluation.statistics.intervals import exact_measurement
+from headway.features.join import open_with_views
 from headway.monitoring.assessment.changes import later_rows
 from headway.registry.project import Project
 
@@ -69,12 +70,16 @@ def _finding_key(finding: Finding) -> FindingKey:
 HINT = "headway check"
 
 
-def open_assessed_dataset(project: Project, callback: Callable[[str], object], *, sampled: bool = False) -> Dataset:
+def open_assessed_dataset(
+    project: Project, callback: Callable[[str], object], *, sampled: bool = False, views: Sequence[FeatureView] = ()
+) -> Dataset:
     """Open the current data of a project, and warn by `callback` if no assessment covers them.
 
-    With `sampled`, a table larger than memory is sampled as `headway check` does.
+    With `sampled`, a table larger than memory is sampled as `headway check` does. The feature views are those of the
+    release that is monitored or retrained, `views`, in its versions.
     """
-    dataset = open_sample(project.config) if sampled else open_dataset(project.config)
+    opened = open_sample(project.config) if sampled else None
+    dataset = open_with_views(project.config, project.state, pinned=views, opened=opened)
     if (found := unassessed_finding(last_assessment(project), dataset)) is not None:
         callback(f"{found.code} {found.severity}: {found.message}; try: {found.hint}")
     return dataset

@@ -20,6 +20,7 @@ from headway.core.contracts import Engine
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding
+from headway.core.feature_view import FeatureView
 from headway.core.monitoring import Ticket
 from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline, SearchResult
@@ -36,6 +37,7 @@ from headway.evaluation.comparison import open_variant, record_self_test
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.seeds import pool_seeds
+from headway.features.join import views_read
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.scored_rows import parse_delay, time_expression
 from headway.optimization import search
@@ -211,7 +213,7 @@ def _search_result(
         threshold=deployed.release.threshold,
         threshold_rule=deployed.release.threshold_rule,
         data={"train": trainings[0].dataset, "test": holdout.digest},
-        views=deployed.release.views,
+        views=_views(deployed, data, first),
         contract=observed_contract(
             matrix.matrix(data.rows.table, first.signature),
             first.signature,
@@ -228,6 +230,12 @@ def _search_result(
         ),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _views(deployed: DeployedRelease, data: RetrainingData, model: Variant) -> tuple[FeatureView, ...]:
+    """Return the views of a retrained release: those joined to its rows, and those of live without a definition."""
+    undefined = tuple(view for view in deployed.release.views if not view.features)
+    return (*undefined, *views_read(data.rows.views, model.signature.names))
 
 
 def _evidence(project: Project, holdout: HoldoutSet, variant: Variant) -> Evidence:
@@ -343,7 +351,7 @@ def rows_labeled_by(project: Project, dataset: Dataset, until: datetime | None) 
     if last is None:
         raise DataError("no row has a label", where=dataset.name, hint="headway labels add")
     end = min(until - delay, last) if until else last
-    all_labeled = Dataset(name=dataset.name, table=labeled, roles=dataset.roles)
+    all_labeled = Dataset(name=dataset.name, table=labeled, roles=dataset.roles, views=dataset.views)
     end += timedelta(microseconds=1)
     return select_period(all_labeled, datetime.min, end, name=dataset.name), end
 

@@ -77,7 +77,16 @@ def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | N
 
 
 def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Mapping[str, str]) -> None:
-    """Raise Refused if the rows of train, validation or test no longer have these digests."""
+    """Raise Refused if the rows of train, validation or test, or their feature views, no longer have these digests."""
+    joined = {f"view.{view.reference}": view.digest for dataset in data.values() for view in dataset.views}
+    for name, digest in digests.items():
+        if name.startswith("view.") and joined and joined.get(name) != digest:
+            raise Refused(
+                f"nothing is released: the model was judged with {name.removeprefix('view.')}, and the project reads "
+                "another version of that view now",
+                where=", ".join(other.removeprefix("view.") for other in joined),
+                hint="headway optimize, to judge with it; or name the version in [features] views",
+            )
     for period in JUDGED:
         if period not in digests or period not in data:
             continue

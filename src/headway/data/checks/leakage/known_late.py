@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import polars as pl
 
-from headway.core.dataset import OUTCOME, REQUEST, Dataset
+from headway.core.dataset import OUTCOME, REQUEST
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
-from headway.data.parsing import parse_date_column
-from headway.data.roles import known_line
+from headway.data.roles import as_datetimes, decision_times, known_line
 
 CODES = ("D025",)
 LIMIT = 0.01
-_BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
 
 
 def plugin(context: CheckContext) -> list[Finding]:
@@ -32,22 +28,9 @@ def plugin(context: CheckContext) -> list[Finding]:
         raise NotApplicable("no feature has a time at which it was known", hint='[data.known] COLUMN = "TIME"')
     if not dataset.roles.time:
         raise NotApplicable("no column has the time of the decision", hint='[data] time = "COLUMN"')
-    decision = _decision(dataset)
-    found = [_finding(name, _read(dataset.table[when]), decision) for name, when in timed.items()]
+    decision = decision_times(dataset.table, dataset.roles)
+    found = [_finding(name, as_datetimes(dataset.table[when]), decision) for name, when in timed.items()]
     return [finding for finding in found if finding.measured or finding.severity == "undecided"]
-
-
-def _decision(dataset: Dataset) -> pl.Series:
-    match = _BEFORE.match(dataset.roles.decision)
-    if match and match[3] in dataset.table.columns and dataset.table.schema[match[3]] == pl.Datetime:
-        return dataset.table[match[3]].dt.offset_by(f"-{match[1]}{match[2]}")
-    return _read(dataset.table[dataset.roles.time])
-
-
-def _read(column: pl.Series) -> pl.Series:
-    """Return times as datetimes; a date becomes its midnight."""
-    found = parse_date_column(column)
-    return found.cast(pl.Datetime("us")) if found.dtype == pl.Date else found
 
 
 def _finding(name: str, known: pl.Series, decision: pl.Series) -> Finding:

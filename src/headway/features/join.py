@@ -1,0 +1,197 @@
+"""Join the feature views that a project names to its table, as their values were known at the time of each decision."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from msgspec.structs import replace as changed
+
+from headway.core.config import Config
+from headway.core.contracts import State
+from headway.core.dataset import Dataset, Roles
+from headway.core.errors import ConfigError, DataError
+from headway.core.feature_view import (
+    Feature,
+    FeatureView,
+)
+from headway.core.record import canonical, digest_of
+from headway.data.open import open_dataset
+from headway.data.provenance.fingerprint import table_digest
+from headway.data.roles import decision_times
+from headway.features.catalog import resolve
+from headway.features.expressions import columns_of
+from headway.features.historical import get_historical_features
+
+_AT = "__decision_at"
+_WHERE = "[features] views"
+
+
+def project_views(config: Config, state: State, *, pinned: Sequence[FeatureView] = ()) -> list[FeatureView]:
+    """Return the definitions of the views that `[features] views` names.
+
+    Parameters
+    ----------
+    config : Config
+        Project configuration.
+    state : State
+        State with the catalog of views.
+    pinned : sequence of FeatureView
+        Views of a release, which are taken in their versions. By default every view is the newest version, or the one
+        that the project names.
+    """
+    of_release = {view.name: view for view in pinned if view.version}
+    others = [name for name in config.features.views if name.partition("@")[0] not in of_release]
+    return [*of_release.values(), *(resolve(state, name) for name in others)]
+
+
+def open_with_views(
+    config: Config, state: State, *, pinned: Sequence[FeatureView] = (), opened: Dataset | None = None
+) -> Dataset:
+    """Open the dataset that `[data]` declares, with the features of the views that `[features] views` names.
+
+    See `project_views`; `opened` is the dataset if it was opened already.
+    """
+    dataset = open_dataset(config) if opened is None else opened
+    if dataset.views:
+        return dataset
+    return join_views(dataset, project_views(config, state, pinned=pinned), folder=Path(config.folder))
+
+
+def join_views(
+    dataset: Dataset,
+    views: Sequence[FeatureView],
+    *,
+    folder: Path,
+    sources: Mapping[str, pl.DataFrame] | None = None,
+) -> Dataset:
+    """Join the features of views to a dataset, each as it was known at the time of the row's decision.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Rows with the entities of the views, and with a time if a view has event times.
+    views : sequence of FeatureView
+        Definitions of the views.
+    folder : Path
+        Folder at which relative paths of sources begin.
+    sources : mapping of str to DataFrame, optional
+        Source tables by the name of the view; by default they are read.
+
+    Returns
+    -------
+    Dataset
+        The rows in their order with a column per feature; `views`, `digest` and `provenance` name the versions.
+
+    Raises
+    ------
+    DataError
+        If the table lacks an entity, or has a column with the name of a feature.
+    ConfigError
+        If the time of the decision is not declared, or a view is named twice.
+    """
+    if not views:
+        return dataset
+    expect_joinable(views, dataset.table.columns, where=dataset.name)
+    times = any(view.source is not None and view.source.event_time for view in views)
+    if times and not dataset.roles.time:
+        raise ConfigError(
+            "features are joined at the time of the decision, and no time is declared",
+            where=_WHERE,
+            hint='[data] time = "COLUMN"',
+        )
+    table = join_rows(dataset.table, dataset.roles, views, folder=folder, sources=sources)
+    versions = {f"view.{view.name}": f"{view.reference} {view.digest}" for view in views}
+    content = table_digest(table) if dataset.sampled is None else dataset.digest
+    return replace(
+        dataset,
+        table=table,
+        views=tuple(views),
+        digest=digest_of(canonical({"rows": content, **versions})),
+        provenance={**dataset.provenance, **versions},
+    )
+
+
+def join_rows(
+    rows: pl.DataFrame,
+    roles: Roles,
+    views: Sequence[FeatureView],
+    *,
+    folder: Path,
+    sources: Mapping[str, pl.DataFrame] | None = None,
+) -> pl.DataFrame:
+    """Return rows with a column per feature, missing ones with their default, as a server has it; see `join_views`."""
+    now = pl.lit(datetime.now(UTC).replace(tzinfo=None), dtype=pl.Datetime("us"))
+    timed = rows.with_columns((decision_times(rows, roles, strict=True) if roles.time else now).alias(_AT))
+    joined = get_historical_features(timed, views, time=_AT, folder=folder, sources=sources).drop(_AT)
+    return fill_defaults(joined, views)
+
+
+def fill_defaults(table: pl.DataFrame, views: Sequence[FeatureView]) -> pl.DataFrame:
+    """Return a table with the default of each feature in place of its missing values, where it has one."""
+    defaults = {
+        feature.name: feature.default
+        for view in views
+        for feature in view.features
+        if feature.when_missing == "default" and feature.name in table.columns
+    }
+    return table.with_columns(pl.col(name).fill_null(default) for name, default in defaults.items())
+
+
+def expect_joinable(views: Sequence[FeatureView], columns: Collection[str], *, where: str) -> None:
+    """Raise an error unless a table with these columns can be joined with views."""
+    seen: dict[str, str] = {}
+    for view in views:
+        if any(other.startswith(f"{view.name}.") for other in seen.values()):
+            raise ConfigError(f"view '{view.name}' is named twice", where=_WHERE, hint="remove one of them")
+        for entity in view.entities:
+            if entity not in columns:
+                near = difflib.get_close_matches(entity, columns, 1)
+                raise DataError(
+                    f"view '{view.reference}' has the entity '{entity}', and the table has no such column",
+                    where=where,
+                    hint=f"nearest: {near[0]}" if near else "add the column to the table",
+                )
+        for feature in read_features(view):
+            other = seen.get(feature.name) or (feature.name if feature.name in columns else "")
+            if other:
+                raise DataError(
+                    f"feature '{view.reference}.{feature.name}' has the name of "
+                    + (f"'{other}'" if other != feature.name else "a column of the table"),
+                    where=where,
+                    hint="rename one of them, or leave the column out of the table",
+                )
+            seen[feature.name] = f"{view.name}.{feature.name}"
+
+
+def views_read(views: Sequence[FeatureView], names: Collection[str]) -> tuple[FeatureView, ...]:
+    """Return the views of a release whose model reads columns of these names.
+
+    `columns` of each are the features that the model reads, or that features of the request (on demand) are computed
+    from. A view of which nothing is read is left out.
+    """
+    needed = set(names)
+    for view in reversed(views):
+        for feature in reversed(view.features):
+            if view.is_on_demand and feature.name in needed and feature.expression is not None:
+                needed |= columns_of(feature.expression)
+    found = []
+    for view in views:
+        columns = tuple(feature.name for feature in view.features if feature.name in needed)
+        if columns:
+            found.append(changed(view, columns=columns))
+    return tuple(found)
+
+
+def read_features(view: FeatureView) -> list[Feature]:
+    """Return the features of a view that a model reads, in its order."""
+    return [feature for feature in view.features if feature.name in view.feature_names]
+
+
+def view_digests(views: Sequence[FeatureView]) -> dict[str, str]:
+    """Return the digest of the definition of each view, by `view.REFERENCE`: part of the data of a model."""
+    return {f"view.{view.reference}": view.digest for view in views}
