@@ -3,8 +3,8 @@
 `tiles.speedup` compares with the self-join of DuckDB, the fastest of the straightforward ways that take any request;
 its time grows with the requests and with the events per entity. A window frame of DuckDB and a rolling sum of polars
 are shown too: they take requests as more rows of the events, and no event that was stored late. The ratio is of CPU
-seconds, which another process on the machine hardly changes: a ratio of clocks on a busy machine is chance. On a quiet
-one DuckDB keeps all cores busy, and headway one and a half, so that the clock shows a smaller ratio.
+seconds, which another process on the machine hardly changes: a ratio of clocks on a busy machine is chance. By the
+clock of a quiet machine the ratio is smaller: DuckDB keeps all cores busy, and much of headway runs on one.
 """
 
 from __future__ import annotations
