@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from feature_rows import joins, tiles
+from feature_rows import joins, online, tiles
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
@@ -17,6 +17,10 @@ PARTS: dict[str, Callable[[], Result]] = {
     "tiles_speed": tiles.speed,
     "tiles_exactness": tiles.exactness,
     "tiles_online": tiles.online,
+    "online_sqlite": online.sqlite,
+    "online_redis": online.redis,
+    "push": online.push,
+    "materialise_killed": online.materialise_killed,
 }
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ QUICK = [
     ("dashboard", "pages", "memory"),
     ("features", "join_seconds", "join_three_views", "join_rows_lost"),
     ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
+    ("features", "online_sqlite", "online_redis", "push", "materialise_killed"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
