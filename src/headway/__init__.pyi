@@ -1,4 +1,5 @@
 from headway.api.calls import compare, evaluate, learning_curve, load, optimize
+from headway.features.definitions import feature_view
 
 __version__: str
-__all__ = ["__version__", "compare", "evaluate", "learning_curve", "load", "optimize"]
+__all__ = ["__version__", "compare", "evaluate", "feature_view", "learning_curve", "load", "optimize"]

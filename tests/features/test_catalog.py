@@ -160,7 +160,7 @@ def test_what_a_change_means_is_said_field_by_field() -> None:
                     Feature(name="b", expression=ColumnValue(name="a")),
                 ),
             ),
-            "reads the window 'a'",
+            "reads the window 'a', which a row does not have",
         ),
         (
             replace(

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import headway as hw
 from headway.core.errors import ConfigError
 from headway.core.feature_view import Aggregation, Feature, FeatureSource
 from headway.features.definitions import feature_view, read_views
@@ -188,4 +189,4 @@ def test_mistakes_in_python_are_named_at_once() -> None:
     assert "3 mistakes in view 'weather'" in caught.value.what
     assert "Agg of polars" in caught.value.what
     with pytest.raises(ConfigError, match="needs entities"):
-        feature_view("weather", source="weather.parquet", features=["temp"])
+        hw.feature_view("weather", source="weather.parquet", features=["temp"])

@@ -1,4 +1,4 @@
-"""The public functions of `import headway`: optimize, evaluate, compare, learning_curve, load."""
+"""The public functions of `import headway`: optimize, evaluate, compare, learning_curve, load, feature_view."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from headway.core.evidence import Measurement
 from headway.core.feature_view import FeatureView
 from headway.core.renamed import renamed_arguments
 from headway.core.search_result import SearchResult
+from headway.features.definitions import feature_view as feature_view
 from headway.optimization.screening import TimeBudget
 from headway.registry.project import open_project
 from headway.reporting.console import progress

@@ -50,7 +50,7 @@ def run_query(
 
 
 def _fetch(relation: duckdb.DuckDBPyRelation, sql: str, *, deadline: float, max_bytes: int) -> pl.DataFrame:
-    """Read the result in batches: what was read is no part of DuckDB's memory, and is bounded as well."""
+    """Read the result in batches: fetched batches are outside DuckDB's memory limit, and have a limit of their own."""
     batches, size = [pl.DataFrame(relation.limit(0))], 0.0
     for batch in nanoarrow.c_array_stream(relation):
         batches.append(pl.DataFrame(batch))

@@ -101,7 +101,7 @@ def parse_expression(text: str) -> Expression:
 
 
 def statements(text: str, *, what: str) -> list[exp.Expr]:
-    """Parse SQL of a bounded size; raises DataError for what is no SQL."""
+    """Parse SQL of a bounded size; raises DataError if it cannot be parsed."""
     if len(text) > MAX_CHARACTERS:
         raise DataError(f"{what} has {len(text):,} characters", where=text[:200], hint=f"at most {MAX_CHARACTERS:,}")
     try:

@@ -10,7 +10,7 @@ features = ["temp", "wind_speed"]    # columns as they are
 expressions = { celsius = "(temp - 32) / 1.8" }
 windows = { rain_1d = "sum(precip) over 1d" }
 when_missing = { temp = "refuse", celsius = { default = 15.0 } }
-types = { sky = "string" }           # number, where nothing else is said
+types = { sky = "string" }           # number by default
 """
 
 from __future__ import annotations

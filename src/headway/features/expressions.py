@@ -68,7 +68,7 @@ def parse_expression(text: str) -> Expression:
     Raises
     ------
     DataError
-        If the text is no expression, or has what the closed list of functions does not; the message names it.
+        If the text cannot be parsed, or has what the closed list of functions does not; the message names it.
     PluginError
         If the SQL parser is not installed (`headway[features]`).
     """
@@ -142,9 +142,9 @@ def _problem(node: Expression) -> tuple[str, str] | None:
         return _constant_problem(node.value)
     if node.function not in OPERATIONS:
         return f"unknown function '{node.function}'", f"one of: {', '.join(OPERATIONS)}"
-    least, most = OPERATIONS[node.function]
-    if not least <= len(node.arguments) <= most:
-        expected = f"{least}" if least == most else f"{least} to {most}"
+    minimum, maximum = OPERATIONS[node.function]
+    if not minimum <= len(node.arguments) <= maximum:
+        expected = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
         return f"'{node.function}' has {len(node.arguments)} arguments", f"it takes {expected}"
     if node.function == "round":
         digits = node.arguments[1]
@@ -265,7 +265,7 @@ def evaluate(
         Numbers and booleans of any dtype (NaN is missing), strings (dtype object, None is missing, or a numpy string),
         datetime64 (NaT is missing).
     types : mapping of str to str, optional
-        The types of columns whose dtype does not tell it: a boolean that comes as 0.0, 1.0 or NaN.
+        The types of columns, where the dtype is ambiguous: a boolean that comes as 0.0, 1.0 or NaN.
 
     Returns
     -------
@@ -388,24 +388,24 @@ def _is_missing(values: Array) -> Array:
 def _compare(test: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
     """Return a comparison that is NaN where one of its values is missing."""
 
-    def compare(left: Array, right: Array) -> Array:
-        missing = _is_missing(left) | _is_missing(right)
-        if left.dtype.kind != "O":
-            return np.where(missing, np.nan, test(left, right))
-        left, right = np.broadcast_arrays(left, right)
-        found = np.full(left.shape, np.nan)
-        found[~missing] = test(left[~missing], right[~missing])
+    def compare(first: Array, second: Array) -> Array:
+        missing = _is_missing(first) | _is_missing(second)
+        if first.dtype.kind != "O":
+            return np.where(missing, np.nan, test(first, second))
+        first, second = np.broadcast_arrays(first, second)
+        found = np.full(first.shape, np.nan)
+        found[~missing] = test(first[~missing], second[~missing])
         return found
 
     return compare
 
 
-def _and(left: Array, right: Array) -> Array:
-    return np.where((left == 0) | (right == 0), 0.0, np.where(np.isnan(left) | np.isnan(right), np.nan, 1.0))
+def _and(first: Array, second: Array) -> Array:
+    return np.where((first == 0) | (second == 0), 0.0, np.where(np.isnan(first) | np.isnan(second), np.nan, 1.0))
 
 
-def _or(left: Array, right: Array) -> Array:
-    return np.where((left == 1) | (right == 1), 1.0, np.where(np.isnan(left) | np.isnan(right), np.nan, 0.0))
+def _or(first: Array, second: Array) -> Array:
+    return np.where((first == 1) | (second == 1), 1.0, np.where(np.isnan(first) | np.isnan(second), np.nan, 0.0))
 
 
 def _folded(function: Callable[[Array, Array], Array]) -> Callable[..., Array]:
@@ -421,13 +421,13 @@ def _if(condition: Array, then: Array, otherwise: Array) -> Array:
     return np.where(condition == 1, then, otherwise)
 
 
-def _divide(left: Array, right: Array) -> Array:
-    return np.where(right == 0, np.nan, left / right)
+def _divide(first: Array, second: Array) -> Array:
+    return np.where(second == 0, np.nan, first / second)
 
 
-def _power(left: Array, right: Array) -> Array:
-    missing = np.isnan(left) | np.isnan(right) | ((left == 0) & (right < 0))  # NaN ** 0 is 1
-    return np.where(missing, np.nan, np.power(left, right))
+def _power(first: Array, second: Array) -> Array:
+    missing = np.isnan(first) | np.isnan(second) | ((first == 0) & (second < 0))  # NaN ** 0 is 1
+    return np.where(missing, np.nan, np.power(first, second))
 
 
 def _round(values: Array, digits: Array) -> Array:
@@ -517,7 +517,7 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "epoch_s": _of_time(lambda values: _since("us")(values) / 1e6),
     "minimum": _folded(np.fmin),
     "maximum": _folded(np.fmax),
-    "coalesce": _folded(lambda left, right: _if(_is_missing(left), right, left)),
+    "coalesce": _folded(lambda first, second: _if(_is_missing(first), second, first)),
     "in": _in,
     "if": _if,
 }

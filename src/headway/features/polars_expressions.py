@@ -35,12 +35,12 @@ _DTYPES: dict[ExpressionType, pl.DataType] = {
     "datetime": _TIME,
 }
 _COMPARISONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
-    "equal": lambda left, right: left == right,
-    "not_equal": lambda left, right: left != right,
-    "less": lambda left, right: left < right,
-    "less_equal": lambda left, right: left <= right,
-    "greater": lambda left, right: left > right,
-    "greater_equal": lambda left, right: left >= right,
+    "equal": lambda first, second: first == second,
+    "not_equal": lambda first, second: first != second,
+    "less": lambda first, second: first < second,
+    "less_equal": lambda first, second: first <= second,
+    "greater": lambda first, second: first > second,
+    "greater_equal": lambda first, second: first >= second,
 }
 _MIRRORED = {
     "equal": "equal",
@@ -51,9 +51,9 @@ _MIRRORED = {
     "greater_equal": "less_equal",
 }
 _NUMERIC: dict[str, Callable[..., pl.Expr]] = {
-    "add": lambda left, right: left + right,
-    "subtract": lambda left, right: left - right,
-    "multiply": lambda left, right: left * right,
+    "add": lambda first, second: first + second,
+    "subtract": lambda first, second: first - second,
+    "multiply": lambda first, second: first * second,
     "negate": lambda value: -value,
     "abs": lambda value: value.abs(),
     "sign": lambda value: value.sign(),
@@ -86,7 +86,7 @@ _OTHERS: dict[str, Callable[..., pl.Expr]] = {
 
 
 def types_of_schema(schema: Mapping[str, pl.DataType]) -> dict[str, FeatureType]:
-    """Return the type of each column that an expression can read; columns of lists, bytes and others are left out."""
+    """Return the type of each column that an expression can read; columns of lists, bytes and others are omitted."""
     found = {name: _type_of_dtype(dtype) for name, dtype in schema.items()}
     return {name: dtype for name, dtype in found.items() if dtype}
 

@@ -98,7 +98,7 @@ def _feature_mistakes(view: FeatureView, feature: Feature) -> Iterator[Mistake]:
         windows = {other.name for other in view.features if other.aggregation and other.name != feature.name}
         for name in sorted(windows & columns_of(feature.expression)):
             hint = "compute it in a view without source, which reads features of other views"
-            yield Mistake(feature.name, f"'{feature.name}' reads the window '{name}', which is no value of a row", hint)
+            yield Mistake(feature.name, f"'{feature.name}' reads the window '{name}', which a row does not have", hint)
     elif view.source is None:
         yield Mistake(feature.name, f"'{feature.name}' has no expression", "a view without source has expressions only")
     if feature.when_missing == "default" and not _fits(feature):

@@ -1,6 +1,6 @@
 """Queries of feature views: one SELECT over the table `source`, of a closed list, run by DuckDB without any access.
 
-The text is checked before it runs (`_sqlglot.py`); what runs is written anew from the checked tree. DuckDB is closed
+The text is checked before it runs (`_sqlglot.py`); what runs is generated from the checked tree. DuckDB is closed
 off as well (`_duckdb.py`), so that neither relies on the other.
 """
 
@@ -20,7 +20,7 @@ def check_query(sql: str) -> str:
     Returns
     -------
     str
-        The query, written anew from what was checked.
+        The query, generated from the checked tree.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def check_query(sql: str) -> str:
 def run_query(
     sql: str, source: pl.DataFrame, *, timeout_s: float = 60.0, memory_mb: int = 1_024, threads: int = 2
 ) -> pl.DataFrame:
-    """Check a query, whoever checked it before, and run it over a frame.
+    """Check a query once more, and run it over a frame.
 
     Parameters
     ----------
