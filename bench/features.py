@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from feature_rows import joins, online, tiles
+from feature_rows import joins, online, replay, tiles
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "online_redis": online.redis,
     "push": online.push,
     "materialise_killed": online.materialise_killed,
+    "replay": replay.rows,
 }
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ QUICK = [
     ("features", "join_seconds", "join_three_views", "join_rows_lost"),
     ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
     ("features", "online_sqlite", "online_redis", "push", "materialise_killed"),
+    ("features", "replay"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),

@@ -257,12 +257,12 @@ def _zone(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SHIFTED_ROWS)).astype(np.int64)]
     part = compared.rows[sample]
     wrong = compared.wrong[sample]
-    best, most = 0, 0.0
-    for shift in _ZONES_US:
-        values = compared.recompute(compared.at_us[sample] + shift, rows=part)[0]
-        share = float((_equal(compared.values[sample], values) & wrong).sum() / wrong.sum())
-        if share > most + 1e-9 or (share >= most - 1e-9 and most and abs(shift) < abs(best)):
-            best, most = shift, share
+    shifted = compared.at_us[sample] + np.array(_ZONES_US)[:, None]  # one join for all shifts
+    every = compared.recompute(shifted.ravel(), rows=pl.concat([part] * len(_ZONES_US)))[0]
+    hits = _equal(compared.values[sample], every.reshape(len(_ZONES_US), *wrong.shape)) & wrong
+    shares = hits.sum(axis=(1, 2)) / wrong.sum()
+    most = float(shares.max())
+    best = min((zone for zone, share in zip(_ZONES_US, shares, strict=True) if share >= most - 1e-9), key=abs)
     if most < _ALMOST_ALL or abs(best) < 2 * _HOUR_US or len(sample) < _UNIT_ROWS:
         return  # an hour or less is rather a late update
     values = compared.recompute(compared.at_us + best)[0]
