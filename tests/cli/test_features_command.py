@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from msgspec.structs import replace
 from tests.monitoring import rollouts
 
+from headway.cli.commands.features import plugin
 from headway.cli.main import main
+from headway.core.errors import ConfigError
 from headway.features import catalog
 from headway.registry.feature_usage import uses_of
 from headway.registry.project import Project
@@ -124,3 +128,31 @@ def test_a_view_that_is_unknown_is_named(
 
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_rows_are_joined_with_what_was_known_at_their_time(
+    project: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    noon = datetime(2024, 1, 31, 12, tzinfo=UTC)
+    weather = {
+        "origin": ["JFK"] * 2,
+        "observed_at": [noon, noon + timedelta(hours=1)],
+        "temp": [40, 50],
+        "wind": [1, 2],
+    }
+    pl.DataFrame(weather).write_parquet(tmp_path / "weather.parquet")
+    rows = {"origin": ["JFK", "LGA"], "at": [noon + timedelta(minutes=5)] * 2, "weekday": [3, 6]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "rows.parquet")
+    asked = ("join", "--rows", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "out.parquet"))
+
+    with pytest.raises(ConfigError, match="a join needs --rows, --time and --out"):
+        plugin("join", project=tmp_path)
+    with pytest.raises(ConfigError, match="no view was applied"):
+        plugin("join", rows=tmp_path / "rows.parquet", time="at", out=tmp_path / "out.parquet", project=tmp_path)
+    run(project, capsys, "apply")
+    code, text = run(project, capsys, *asked, "--time", "at")
+
+    assert (code, text.split(":")[0]) == (0, "2 rows with the features of trip@v1, weather@v1")
+    joined = pl.read_parquet(tmp_path / "out.parquet")
+    assert joined["temp"].to_list() == [40.0, None]
+    assert joined["is_weekend"].to_list() == [False, True]

@@ -1,4 +1,4 @@
-"""Write rows of feature views to the online store, for the command line: from their sources, or pushed."""
+"""Write rows of feature views to the online store, from their sources or pushed, or join rows with them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from headway.batch.compute import open_workers
 from headway.core.errors import ConfigError, DataError
+from headway.core.record import Record
 from headway.features import catalog
 from headway.features.materialize import MaterializedView, materialize_views
+from headway.features.partitioned_join import write_historical_features
 from headway.features.push import PushedRows, RefusedLine, lines_of, push_lines
 from headway.registry.project import Project
 from headway.storage.addresses import open_online
@@ -67,6 +70,29 @@ def push_file(
 
         store = stack.enter_context(closing(open_online(project.config)))
         return push_lines(store, view, lines, refuse=refuse)
+
+
+class JoinedRows(Record, frozen=True, kw_only=True):
+    """Rows that were written with the features of views."""
+
+    rows: int
+    views: tuple[str, ...]
+    file: str
+
+
+def join_file(
+    project: Project, references: Sequence[str], *, rows: Path, time: str, out: Path, memory_mb: int
+) -> JoinedRows:
+    """Write rows with the features that were known at their time, by default of all views, on `[compute] ray`."""
+    views = [catalog.resolve(project.state, name) for name in references] or catalog.newest_views(project.state)
+    if not views:
+        raise ConfigError("no view was applied", where=str(project.config.folder), hint="headway features apply")
+    folder, memory_bytes = Path(project.config.folder), max(1, memory_mb) * 10**6
+    with open_workers(project.config) as workers:
+        count = write_historical_features(
+            rows, views, out, time=time, folder=folder, memory_bytes=memory_bytes, workers=workers
+        )
+    return JoinedRows(rows=count, views=tuple(view.reference for view in views), file=str(out))
 
 
 def describe_run(done: MaterializedView) -> str:

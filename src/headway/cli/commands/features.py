@@ -13,7 +13,7 @@ from rich.console import Group
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
-from headway.cli.feature_rows import describe_run, materialize_project, push_file
+from headway.cli.feature_rows import describe_run, join_file, materialize_project, push_file
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
 from headway.core.feature_view import Feature, FeatureView, FeatureViewVersion
@@ -30,7 +30,7 @@ from headway.reporting.text.feature_tables import describe_features, describe_re
 from headway.reporting.text.tables import make_table, text_cell
 from headway.reporting.text.terminal import TerminalTable
 
-FeaturesAction = Literal["apply", "list", "show", "materialize", "push", "worth", "replay"]
+FeaturesAction = Literal["apply", "list", "show", "materialize", "push", "worth", "replay", "join"]
 _EFFECTS = {
     "breaks": "breaks models that read it",
     "values": "other values: materialize and retrain",
@@ -91,11 +91,15 @@ def plugin(
     since: Annotated[str, Parameter(name="--from")] = "",
     until: Annotated[str, Parameter(name="--to")] = "",
     refused: str = "",
+    rows: Path | None = None,
+    time: str = "",
+    out: Path | None = None,
+    memory_mb: int = 1_000,
     max_lag: str = "0s",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
-    """Apply the views of features.toml, list or show views, materialise them, or push rows. Exit 1: rows were refused.
+    """Apply the views of features.toml, list or show views, materialise, push or join rows. Exit 1: rows were refused.
 
     Example: headway features list --project headway-demo
 
@@ -107,11 +111,11 @@ def plugin(
         pointers that use it, and what the declaration in features.toml would change for them), materialize (write the
         newest row of each entity to the online store; by default of all views, and only what is new since the last
         run), push VIEW FILE (store rows of the source, JSON lines or parquet; without FILE, lines of the standard
-        input), worth (what each feature of a release costs, is worth, how old it is and how it drifts), or replay
+        input), worth (what each feature of a release costs, is worth, how old it is and how it drifts), replay
         (recompute what logged requests should have seen, and compare value by value: exit 1 if values differ, 3 if a
-        view could not be replayed).
+        view could not be replayed), or join (write rows with the features that were known at their time).
     views
-        To show or materialise, views as `weather` or `weather@v2`; to apply, only these; to push, VIEW and FILE.
+        To show, materialise or join, views as `weather` or `weather@v2`; to apply, only these; to push, VIEW and FILE.
         For worth and replay, the release; by default the live one.
     who
         Who applies; by default the user of the system.
@@ -123,6 +127,14 @@ def plugin(
         To materialise a range: event times before this.
     refused
         To push: file to which refused lines are written, as JSON lines with number, reason and line.
+    rows
+        To join: a file, folder or pattern of rows with the entities of the views, of any size.
+    time
+        To join: the column with the time of a row; without a zone it is in UTC.
+    out
+        To join: the parquet file to write.
+    memory_mb
+        To join: about what the tables may take in memory besides the program, MB.
     max_lag
         For replay: how long a value may be known before the online store has it, such as 1h.
     """
@@ -136,6 +148,8 @@ def plugin(
         print_result(done, "\n".join(map(describe_run, done)) or "no view has rows", json=json)
     elif action == "push":
         return _push(opened, views, refused=refused, json=json)
+    elif action == "join":
+        _join(opened, views, rows=rows, time=time, out=out, memory_mb=memory_mb, json=json)
     elif action == "worth":
         report = pipeline.report_features(opened, *views[:1])
         shown = Group(TerminalTable(tabulate_features(report)), describe_features(report))
@@ -147,6 +161,24 @@ def plugin(
             raise ConfigError(f"{len(views)} views to show", hint="headway features show weather")
         _show(opened, views[0], json=json)
     return PASS
+
+
+def _join(
+    project: Project,
+    views: Sequence[str],
+    *,
+    rows: Path | None,
+    time: str,
+    out: Path | None,
+    memory_mb: int,
+    json: bool,
+) -> None:
+    if rows is None or out is None or not time:
+        hint = "headway features join weather --rows rows.parquet --time at --out joined.parquet"
+        raise ConfigError("a join needs --rows, --time and --out", hint=hint)
+    joined = join_file(project, views, rows=rows, time=time, out=out, memory_mb=memory_mb)
+    text = f"{joined.rows:,} rows with the features of {', '.join(joined.views)}: {joined.file}"
+    print_result(joined, text, json=json)
 
 
 def _push(project: Project, views: Sequence[str], *, refused: str, json: bool) -> int:
