@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from feature_rows import joins, online, replay, tiles
+from feature_rows import joins, lookups, online, replay, tiles
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "push": online.push,
     "materialise_killed": online.materialise_killed,
     "replay": replay.rows,
+    "serve_with_features": lookups.served,
 }
 
 if __name__ == "__main__":

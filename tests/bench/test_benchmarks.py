@@ -75,6 +75,7 @@ QUICK = [
     ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
     ("features", "online_sqlite", "online_redis", "push", "materialise_killed"),
     ("features", "replay"),
+    ("features", "serve_with_features"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
