@@ -120,7 +120,7 @@ def test_a_histogram_that_a_busy_machine_did_not_give_is_measured_again(
     served: RunningDashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, made = served.dashboard.workers.call, list[str]()
-    picture = Picture(title="Calls", reading=(), wide="<svg></svg>", narrow="<svg></svg>")
+    picture = Picture(title="Calls", alt="Times of calls", reading=(), wide="<svg></svg>", narrow="<svg></svg>")
 
     def call(name: str, *arguments: object, **keywords: object) -> object:
         made.append(name)
