@@ -22,10 +22,10 @@ from msgspec.structs import replace
 
 from cache import Absent
 from harness import Result, Row
+from headway.core.release import version_of
 from headway.monitoring import rollout as control
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
-from headway.serving.loading import version_of
 from serving.models import FEATURES, by_trees, new_caller, posted, project, rows_of, v2
 from serving.processes import READY, ours, started
 

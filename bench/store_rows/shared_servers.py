@@ -27,8 +27,8 @@ from msgspec.structs import replace
 
 from harness import Result, Row, shown
 from headway.core import config
+from headway.core.release import version_of
 from headway.registry.model_registry import ModelRegistry
-from headway.serving.loading import version_of
 from headway.storage import segments, traffic
 from headway.storage.addresses import log_root, open_logs
 from serving.models import FEATURES, by_trees, new_caller, point, project, publish, rows_of, v2

@@ -697,10 +697,10 @@ def report_features(project: Project, reference: str = "") -> FeatureReport:
     try:
         ablations = _ablations(project, bundle)
     except HeadwayError as error:
-        report = feature_values.report_features(project, bundle, {})
+        report = feature_values.build_feature_report(project, bundle, {})
         report = replaced(report, unknown=(*report.unknown[:-1], f"worth: {error.what}"))
     else:
-        report = feature_values.report_features(project, bundle, ablations)
+        report = feature_values.build_feature_report(project, bundle, ablations)
     project.save(report)
     return report
 
@@ -741,7 +741,7 @@ def replay_features(
     bundle = project.registry.resolve(reference or f"{project.name}@live")
     expect_views(bundle)
     since_us = int(since.timestamp() * 1e6) if since else 0
-    found = feature_values.replay_features(project, bundle, since_us=since_us, max_lag_s=max_lag_s)
+    found = feature_values.replay_log(project, bundle, since_us=since_us, max_lag_s=max_lag_s)
     project.save(found)
     return found
 

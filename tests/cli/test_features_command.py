@@ -47,7 +47,7 @@ def run(project: Project, capsys: pytest.CaptureFixture[str], *words: str) -> tu
 
 
 def release_with_weather(project: Project) -> str:
-    view = catalog.resolve(project.state, "weather")
+    view = catalog.resolve_view(project.state, "weather")
     return rollouts.live(project, replace(rollouts.release(), views=(replace(view, columns=("temp",)),)))
 
 

@@ -320,7 +320,7 @@ def test_strings_get_codes_that_stay_and_come_back_as_strings(opened):
         one.codes("t", "carrier", ["x" * 5000])
 
 
-def test_states_are_replaced_together_only_if_nobody_changed_them(opened):
+def test_states_are_replaced_together_only_if_no_other_process_changed_them(opened):
     one, other = opened(), opened()
     assert one.replace_states("t.windows", {"head": None}, {"head": b"\xff\0", "1": b""})
     assert not other.replace_states("t.windows", {"head": None}, {"head": b"x", "2": b"y"})

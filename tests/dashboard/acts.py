@@ -83,7 +83,7 @@ class FormUser:
         with self.page.expect_event("load"):
             button.click()
 
-    def is_told(self, text: str) -> None:
+    def sees_message(self, text: str) -> None:
         """Expect a text on the page."""
         assert text in self.page.locator("main").inner_text(), self.page.locator("main").inner_text()
 
@@ -153,7 +153,7 @@ def _sign_in_by_link(user: FormUser) -> None:
     user.sign_out()
     user.page.goto(address)
     user.send("Sign in")
-    user.is_told("The link was used already")
+    user.sees_message("The link was used already")
     assert user.signed_in_as() == ""
 
 
@@ -180,9 +180,9 @@ def _choose_password(user: FormUser) -> None:
 def _decide(user: FormUser) -> None:
     user.open("approve")
     user.send("Approve (override)", tick=["I decide against the judge"])
-    user.is_told("Approved, as an override.")
+    user.sees_message("Approved, as an override.")
     user.send("Reject")
-    user.is_told("Rejected.")
+    user.sees_message("Rejected.")
     rejected, approved = (saved.approval for saved in load_decisions(user.project)[:2])
     assert (approved.approved, approved.override, approved.who, approved.why) == (True, True, WHO, WHY)
     assert (rejected.approved, rejected.subject) == (False, approved.subject)
@@ -194,14 +194,14 @@ def _roll_back(user: FormUser) -> None:
     assert first and canary and canary.release
     user.open("approve")
     user.send("Roll back: end the rollout")
-    user.is_told("The rollout has ended.")
+    user.sees_message("The rollout has ended.")
     ended = registry.head("small@canary")
     assert ended and (ended.release, ended.who, ended.why) == ("", WHO, WHY)
     verdict = registry.resolve(f"small@{canary.release}").release.verdict
     registry.point("small@live", canary.release, UpdateReason(who="ann", why="a test", verdict=verdict))
     user.open("approve")
     user.send("Roll back", choose={"Release to go back to": first.release})
-    user.is_told("Rolled back: small is at")
+    user.sees_message("Rolled back: small is at")
     moved = registry.head("small@live")
     assert moved and (moved.release, moved.who, moved.why) == (first.release, WHO, WHY)
 
@@ -210,7 +210,7 @@ def _check_data(user: FormUser) -> None:
     before = len(user.project.records(Assessment))
     user.open("data")
     user.send("Check the data now")
-    user.is_told("Checked: ")
+    user.sees_message("Checked: ")
     found = user.project.records(Assessment)
     assert (len(found), found[-1].by) == (before + 1, WHO)
 
@@ -225,7 +225,7 @@ def _decide_rows(user: FormUser) -> None:
         box = user.page.get_by_label(re.compile(r"^Row \d+$")).first
         row = box.get_attribute("value")
         user.send(button, tick=[f"Row {row}"])
-        user.is_told(f"1 row is {decision}.")
+        user.sees_message(f"1 row is {decision}.")
         last = user.project.records(RowDecision)[-1]
         assert (last.decision, last.who, last.why, last.numbers) == (decision, WHO, WHY, (int(row or 0),))
 
@@ -236,7 +236,7 @@ def _import_aside(user: FormUser) -> None:
     before = len(list(segments.segments(folder)))
     user.open("data/quarantine")
     user.send("Import them into the log")
-    user.is_told("1 batch is in the log")
+    user.sees_message("1 batch is in the log")
     assert traffic.aside_files(state) == [] and len(list(segments.segments(folder))) == before + 1
 
 
@@ -251,7 +251,7 @@ def _label(user: FormUser) -> None:
         user.open(page)
         key = _shown_request(user)
         user.press(user.page.locator("button[name=label][value='1']"))
-        user.is_told(f"{key} is labeled 1.")
+        user.sees_message(f"{key} is labeled 1.")
         stored = traffic.labels_of(user.project.config.state, "small", key)
         assert (stored[-1].label, stored[-1].who, len(stored)) == (1.0, WHO, 2 if "second" in page else 1)
 
@@ -271,7 +271,7 @@ def _find_suspects(user: FormUser) -> None:
     before = len(user.project.records(Suspects))
     user.open("labels/suspects")
     user.press(user.page.get_by_role("button", name="Examine the labels"))
-    user.is_told("The labels were examined again.")
+    user.sees_message("The labels were examined again.")
     assert len(user.project.records(Suspects)) == before + 1
 
 
@@ -292,7 +292,7 @@ def _measure_agreement(user: FormUser) -> None:
     before = len(user.project.records(Agreement))
     user.open("labels/agreement")
     user.press(user.page.get_by_role("button", name=re.compile("^Measure")))
-    user.is_told("The agreement was measured.")
+    user.sees_message("The agreement was measured.")
     found = user.project.records(Agreement)
     assert len(found) == before + 1 and {"ben", "carl"} <= set(found[-1].annotators)
 
@@ -309,7 +309,7 @@ def _revoke_key(user: FormUser) -> None:
     create_key(keys_file(user.project.config), "lost", ["predict"])
     user.open("settings")
     user.send("Revoke the key", choose={"Key": "lost"})
-    user.is_told("The API key lost is revoked.")
+    user.sees_message("The API key lost is revoked.")
     assert read_keys(keys_file(user.project.config))["lost"].revoked
 
 

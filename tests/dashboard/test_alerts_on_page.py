@@ -1,4 +1,4 @@
-"""Alerts: what fires, who was told, what waits, and how the tasks of the schedule went."""
+"""Alerts: what fires, who received it, what waits, and how the tasks of the schedule went."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABSENT = (
 )
 
 
-def test_what_fires_is_shown_with_who_was_told_and_what_is_tried_again(tmp_path: Path) -> None:
+def test_what_fires_is_shown_with_who_received_it_and_what_is_tried_again(tmp_path: Path) -> None:
     with http_site() as site:
         rule = alerting_projects.webhook(f"{site.url}?token=s3cret", when='"degradation", "drift", "slo_burn"')
         project = alerting_projects.project(tmp_path, rule + ABSENT)
@@ -72,8 +72,8 @@ def test_every_task_and_condition_has_a_name() -> None:
     assert set(alerts.CONDITION_NAMES) == set(get_args(AlertCondition))
 
 
-def test_without_a_rule_the_page_says_that_nobody_is_told(tmp_path: Path) -> None:
+def test_without_a_rule_the_page_shows_that_nothing_is_set_up(tmp_path: Path) -> None:
     alerting_projects.project(tmp_path, "").state.close()
     with running_dashboard(tmp_path) as served:
         words = served.visitor("operator").get(PAGE).words
-    assert "nobody is told" in words and "[[alert]]" in words
+    assert "not set up" in words and "[[alert]]" in words

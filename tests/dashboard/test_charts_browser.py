@@ -113,7 +113,7 @@ def test_histograms_of_call_times_have_tooltips(browser: Browser, served: Runnin
     path = f"{search}/compare?{urlencode({'first': first, 'second': second})}"
     busy = "No histogram of call times" in ready(served.visitor("viewer"), path).words
     visit = opened(browser, served, path)
-    if not busy:  # on a busy machine there is no histogram, and the page says why
+    if not busy:  # a busy machine gives no histogram, and the page shows why
         bars = visit.page.locator("figure .wide svg.marks .mark-rect path")
         expect(bars.first).to_be_visible()
         bars.first.hover(force=True)

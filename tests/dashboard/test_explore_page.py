@@ -116,7 +116,7 @@ def test_a_task_without_a_threshold_is_explored_and_says_what_does_not_apply(tmp
         found = running.visitor("viewer").get(f"{EXPLORE}?trees=13&missing=hour")
         assert running.visitor("viewer").get(f"{EXPLORE}?month=2013-04").status == 200
     assert found.status == 200 and why in found.words and error in found.words and "carrier=AA" in found.words
-    assert "There is no calibration curve: " in found.words and 'id="threshold"' not in found.text
+    assert "A calibration curve does not apply: " in found.words and 'id="threshold"' not in found.text
     for name in ("trees", "engine", "missing", "month"):
         assert f'<label for="{name}">' in found.text
 

@@ -30,7 +30,7 @@ from tests.storage import postgres, seaweed
 from bench import containers
 from headway.core import config
 from headway.core.record import digest_of
-from headway.core.release import Release, SelfTest
+from headway.core.release import Release, SelfTest, version_of
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.deployment import image, kubernetes
@@ -40,7 +40,6 @@ from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.registry.project import Project, open_project
 from headway.registry.sign import init_keys, load_trusted
 from headway.serving.auth.keys import create_key
-from headway.serving.loading import version_of
 
 pytestmark = pytest.mark.services
 ROW = (0.5, -1.0, 2.0)

@@ -137,7 +137,7 @@ def test_more_errors_than_the_limit_need_no_more_groups() -> None:
     ("changes", "message"),
     [
         ({"confidence": np.ones(2)}, "differ in number"),
-        ({"confidence": np.empty(0), "errors": np.empty(0)}, "no held-out row"),
+        ({"confidence": np.empty(0), "errors": np.empty(0)}, "without held-out rows"),
         ({"confidence": np.array([1.0, np.nan, 1.0])}, "not a number"),
         ({"errors": np.array([0.0, 2.0, 0.0])}, "met 2.0"),
         ({"errors": np.array([0.0, np.nan, 0.0])}, "met nan"),

@@ -13,7 +13,7 @@ from headway.core.errors import ConfigError, LeaseHeld
 from headway.core.feature_view import Aggregation, ColumnValue, Feature, FeatureSource, FeatureView
 from headway.core.plugins import load_state
 from headway.features import catalog
-from headway.features.catalog import apply, compare_views, newest_views, resolve, versions
+from headway.features.catalog import apply, compare_views, newest_views, resolve_view, versions
 from headway.features.expressions import parse_expression
 from headway.features.rules import find_mistakes
 
@@ -51,9 +51,9 @@ def test_a_reference_names_the_newest_version_or_one_of_them(state: State) -> No
     apply(state, [WEATHER, TRIP], who="ann")
     apply(state, [replace(WEATHER, features=(TEMP, CELSIUS))], who="ann")
 
-    assert resolve(state, "weather").version == 2
-    assert resolve(state, "weather@v1").features == (TEMP,)
-    assert resolve(state, "weather@v2").online_table == "weather.v2"
+    assert resolve_view(state, "weather").version == 2
+    assert resolve_view(state, "weather@v1").features == (TEMP,)
+    assert resolve_view(state, "weather@v2").online_table == "weather.v2"
     assert [view.reference for view in newest_views(state)] == ["trip@v1", "weather@v2"]
 
 
@@ -72,7 +72,7 @@ def test_a_reference_to_nothing_is_named(state: State, reference: str, what: str
     apply(state, [WEATHER], who="ann")
 
     with pytest.raises(ConfigError) as caught:
-        resolve(state, reference)
+        resolve_view(state, reference)
 
     assert what in caught.value.what
     assert hint in caught.value.hint
@@ -97,7 +97,7 @@ def test_a_view_with_mistakes_saves_nothing_of_its_file(state: State) -> None:
     assert newest_views(state) == []
 
 
-def test_what_a_change_means_is_said_field_by_field() -> None:
+def test_what_a_change_means_is_shown_field_by_field() -> None:
     after = replace(
         WEATHER,
         entities=("origin", "day"),

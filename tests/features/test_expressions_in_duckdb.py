@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def in_duckdb(sql: str, frame: pl.DataFrame) -> pl.Series:
     query = f"SELECT {sql} AS found FROM source"
-    return _duckdb.run_query(query, frame, table="source", timeout_s=60.0, memory_mb=200, threads=1)["found"]
+    return _duckdb.execute_query(query, frame, table="source", timeout_s=60.0, memory_mb=200, threads=1)["found"]
 
 
 def lifted(node: Expression, constants: dict[str, object]) -> Expression:

@@ -211,7 +211,7 @@ def test_a_time_can_have_any_type_of_times(times):
         (pl.Series([2**31 - 1], dtype=pl.Int32).cast(pl.Date), "beyond the years 1 to 9999"),
     ],
 )
-def test_what_is_no_time_is_named(times, what):
+def test_values_that_are_not_times_are_named(times, what):
     rows = pl.DataFrame({"place": ["A"], "at": times})
     with pytest.raises(DataError, match=what):
         get_historical_features(rows, [weather()], time="at", sources={})

@@ -15,7 +15,7 @@ from tests.features.expression_trees import COLUMNS, TYPES, arrays, call, expres
 from headway.core.errors import DataError
 from headway.core.feature_view import OPERATIONS, ColumnValue, Expression
 from headway.features.expressions import check_expression, evaluate, parse_expression, to_sql
-from headway.features.polars_expressions import from_polars, to_polars, types_of_schema
+from headway.features.polars_expressions import expression_to_polars, from_polars, types_of_schema
 
 pytestmark = pytest.mark.slow
 a, b = pl.col("a"), pl.col("b")
@@ -30,7 +30,7 @@ def as_array(series: pl.Series) -> np.ndarray:
 
 def expect_equal(expression: Expression, frame: pl.DataFrame) -> None:
     expected = evaluate(expression, arrays(frame), types=TYPES)
-    found = frame.with_columns(found=to_polars(expression, frame.schema))["found"]
+    found = frame.with_columns(found=expression_to_polars(expression, frame.schema))["found"]
     assert not (found.dtype == pl.Float64 and found.is_nan().any()), "a missing number is null"
     assert len(found) == len(expected)
     np.testing.assert_array_equal(as_array(found), expected, strict=True)
@@ -72,7 +72,7 @@ def test_large_columns_and_the_streaming_engine_give_the_same() -> None:
     frame = pl.DataFrame({"x": generator.normal(size=200_001) * 1e3, "y": generator.normal(size=200_001)})
     expression = parse_expression("exp(x / 1e3) * sin(y) + pow(abs(x), 0.3) % 7 - round(ln(abs(y)), 3) + log1p(2)")
     expected = evaluate(expression, {name: frame[name].to_numpy() for name in "xy"})
-    found = frame.lazy().select(found=to_polars(expression, frame.schema))
+    found = frame.lazy().select(found=expression_to_polars(expression, frame.schema))
     for engine in ("in-memory", "streaming"):
         np.testing.assert_array_equal(found.collect(engine=engine)["found"].to_numpy(), expected)
     for rows in (1, 2, 7):  # a server's batches are small
@@ -95,7 +95,7 @@ def test_columns_of_other_types_are_converted() -> None:
     assert types_of_schema(frame.schema).keys() == set("nfdzcm")
 
     def found(text: str) -> list[object]:
-        return frame.select(found=to_polars(parse_expression(text), frame.schema))["found"].to_list()
+        return frame.select(found=expression_to_polars(parse_expression(text), frame.schema))["found"].to_list()
 
     assert found("n + 1") == [None, None]
     assert found("f * 2") == [3.0, None]

@@ -85,7 +85,7 @@ def test_values_within_the_allowed_lag_are_counted_and_no_skew() -> None:
     assert tolerant.n_lagging == strict.skews[0].n_rows
 
 
-def test_a_default_for_missing_values_is_no_skew() -> None:
+def test_a_default_for_missing_values_counts_as_right() -> None:
     world = make_world(5)
     features = tuple(
         replace(feature, when_missing="default", default=7.0) if feature.name == "gust" else feature

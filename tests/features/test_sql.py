@@ -173,7 +173,7 @@ def test_duckdb_itself_refuses_what_reaches_outside(escape: str, tmp_path: Path)
     query = escape.format(file=secret, folder=tmp_path)
 
     try:
-        found = _duckdb.run_query(query, SOURCE, table="source", timeout_s=20.0, memory_mb=200, threads=1)
+        found = _duckdb.execute_query(query, SOURCE, table="source", timeout_s=20.0, memory_mb=200, threads=1)
     except DataError as error:
         assert "hidden" not in str(error)
     else:

@@ -240,7 +240,7 @@ def test_a_segment_that_is_not_there_is_an_error_not_a_smaller_answer():
 
 
 @pytest.mark.parametrize("value", ["text", 2**64])
-def test_a_value_that_is_no_number_is_refused_with_its_column(value):
+def test_a_value_other_than_a_number_is_refused_with_its_column(value):
     with pytest.raises(DataError, match="'number'"):
         PLAN.events([1], {"number": [value], "real": [1.0]})
     with pytest.raises(DataError, match="no value of 'real'"):

@@ -86,10 +86,12 @@ ALLOWED = {
     "polars": (
         "batch/polars_reader.py",
         "batch/formats/parquet.py",
+        "batch/_views.py",
         "data/",
         "evaluation/learning_curves/curve.py",
         "cli/demo/",
         "cli/commands/init.py",
+        "cli/feature_rows.py",
         "cli/templates/",
         "api/",
         "features/",

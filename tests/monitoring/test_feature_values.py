@@ -21,7 +21,7 @@ from headway.core.monitoring import Drift, MonitoringReport
 from headway.core.value_replay import ValueReplay
 from headway.evaluation.feature_worth import Ablation
 from headway.features import catalog
-from headway.monitoring.feature_values import replay_features, report_features
+from headway.monitoring.feature_values import build_feature_report, replay_log
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogEntry
 from headway.storage import traffic
@@ -110,7 +110,7 @@ def live(project):
 def test_right_values_of_the_log_have_no_skew(project, source):
     log(project, source)
 
-    found = replay_features(project, live(project), max_lag_s=0)
+    found = replay_log(project, live(project), max_lag_s=0)
 
     assert (found.n_rows, found.skews, found.unknown) == (REQUESTS, (), {})
     assert [(view.view, view.n_rows) for view in found.views] == [("weather@v1", REQUESTS)]
@@ -120,7 +120,7 @@ def test_right_values_of_the_log_have_no_skew(project, source):
 def test_another_unit_in_the_log_is_named(project, source):
     log(project, source, factor=1.8)
 
-    [skew] = replay_features(project, live(project), max_lag_s=0).skews
+    [skew] = replay_log(project, live(project), max_lag_s=0).skews
 
     assert (skew.view, skew.kind, skew.detail) == ("weather@v1", "unit", "a is 1.8 times the value")
 
@@ -128,7 +128,7 @@ def test_another_unit_in_the_log_is_named(project, source):
 def test_a_late_store_is_a_skew_beyond_the_lag_that_is_allowed(project, source):
     log(project, source, lag_h=1)
 
-    strict, allowed = (replay_features(project, live(project), max_lag_s=lag) for lag in (0, 7_200))
+    strict, allowed = (replay_log(project, live(project), max_lag_s=lag) for lag in (0, 7_200))
 
     assert [skew.kind for skew in strict.skews] == ["stale"]
     assert (allowed.skews, allowed.views[0].n_lagging) == ((), REQUESTS)
@@ -138,16 +138,16 @@ def test_only_requests_since_a_time_are_replayed_and_at_most_so_many(project, so
     log(project, source)
     since = int((DAY + timedelta(hours=12)).timestamp() * 1e6)
 
-    assert replay_features(project, live(project), since_us=since, max_lag_s=0).n_rows == REQUESTS - 24
-    assert replay_features(project, live(project), max_rows=10, max_lag_s=0).n_rows == 10
+    assert replay_log(project, live(project), since_us=since, max_lag_s=0).n_rows == REQUESTS - 24
+    assert replay_log(project, live(project), max_rows=10, max_lag_s=0).n_rows == 10
 
 
 def test_a_view_that_cannot_be_replayed_is_named_with_the_reason(project, source, tmp_path):
-    empty = replay_features(project, live(project), max_lag_s=0)
+    empty = replay_log(project, live(project), max_lag_s=0)
     log(project, source)
     (tmp_path / "weather.parquet").unlink()
 
-    gone = replay_features(project, live(project), max_lag_s=0)
+    gone = replay_log(project, live(project), max_lag_s=0)
 
     assert empty.unknown == {"weather@v1": "no request is logged"}
     assert gone.views == () and list(gone.unknown) == ["weather@v1"]
@@ -158,9 +158,7 @@ def test_a_view_of_an_earlier_headway_cannot_be_replayed(project, source):
     bundle = live(project)
     old = FeatureView(name="weather", table="weather.v1", columns=("a",))
 
-    found = replay_features(
-        project, dataclasses.replace(bundle, release=replace(bundle.release, views=(old,))), max_lag_s=0
-    )
+    found = replay_log(project, dataclasses.replace(bundle, release=replace(bundle.release, views=(old,))), max_lag_s=0)
 
     assert "before views were declared" in found.unknown["weather"]
 
@@ -170,7 +168,7 @@ def test_each_feature_has_its_cost_worth_age_and_drift(project, source):
     project.save(monitored(live(project).digest))
     increase = measurement("components.brier.drop", 0.01)
 
-    found = report_features(project, live(project), {"a": Ablation(increase, False, False, "")})
+    found = build_feature_report(project, live(project), {"a": Ablation(increase, False, False, "")})
 
     [cost], [feature] = found.costs, found.features
     assert (cost.view, cost.n_entities, cost.size_bytes) == ("weather@v1", STATIONS, STATIONS * 16)
@@ -185,13 +183,13 @@ def test_each_feature_has_its_cost_worth_age_and_drift(project, source):
 
 @pytest.mark.parametrize(("harmful", "useless", "word"), [(True, False, "harmful"), (False, True, "useless")])
 def test_a_feature_that_hurts_or_does_nothing_is_proposed_for_removal(project, source, harmful, useless, word):
-    found = report_features(project, live(project), {"a": Ablation(None, harmful, useless, "no error changes")})
+    found = build_feature_report(project, live(project), {"a": Ablation(None, harmful, useless, "no error changes")})
 
     assert [(feature.proposal, feature.reason) for feature in found.features] == [(word, "no error changes")]
 
 
 def test_what_is_not_known_is_named(project):
-    found = report_features(project, live(project), {})
+    found = build_feature_report(project, live(project), {})
 
     assert found.n_logged == 0
     assert [text.partition(":")[0] for text in found.unknown] == ["missing, stale and age", "drift", "worth"]
@@ -202,7 +200,7 @@ def test_a_store_without_the_table_leaves_the_cost_unknown(project, tmp_path):
     with closing(open_online(project.config)) as store:
         store.drop("weather.v1")
 
-    found = report_features(project, live(project), {})
+    found = build_feature_report(project, live(project), {})
 
     assert found.unknown[0] == "cost of weather@v1: it is not in the online store; headway features materialize weather"
 

@@ -33,6 +33,7 @@ from headway.core.search_result import Baseline, SearchResult
 from headway.core.sections import Costs
 from headway.core.training import Retraining, Training
 from headway.core.verdict import Verdict
+from headway.data.open import open_dataset
 from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.bundle import open_release
 from headway.registry.project import Project, open_project
@@ -174,7 +175,7 @@ def test_answers_of_monitored_periods_are_kept_and_inputs_that_could_not_be_judg
 @pytest.mark.slow
 def test_renamed_settings_do_not_open_a_new_assessment(project: Project) -> None:
     [before] = project.records(Assessment)
-    data = pipeline.open_dataset(project.config)
+    data = open_dataset(project.config)
     with pytest.warns(RenamedWarning) as caught:
         now = pipeline.assess(project, data, who="ada").now  # a label was corrected since, so it is another one
     assert (now.number, now.why, now.settings) == (before.number, (), before.settings)

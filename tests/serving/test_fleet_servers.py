@@ -15,9 +15,9 @@ from tests.storage import postgres
 from tests.storage.redis_server import PASSWORD, RedisServer, redis_server
 
 from headway.core.errors import StoreUnavailable
+from headway.core.release import version_of
 from headway.registry.model_registry import UpdateReason
 from headway.serving.auth.keys import create_key
-from headway.serving.loading import version_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 REASON = UpdateReason(who="ann", why="a test", verdict=rollouts.release().verdict)

@@ -17,8 +17,8 @@ from shared_stores import SECTION, STORES, shared_project, switch
 from tests.monitoring import rollouts
 from tests.storage.small_s3 import small_s3
 
+from headway.core.release import version_of
 from headway.registry.model_registry import UpdateReason
-from headway.serving.loading import version_of
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 20.0

@@ -23,18 +23,18 @@ from tests.serving.plain_client import ask
 from headway.core.errors import Refused, StoreUnavailable
 from headway.core.feature_view import FeatureView
 from headway.core.record import digest_of, read, write
-from headway.core.release import PointerUpdate
+from headway.core.release import PointerUpdate, version_of
 from headway.core.rollout import Plan, RolloutStage
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.monitoring import rollout as control
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import init_operator_keys, load_operator
-from headway.serving.loading import load_model, version_of
+from headway.serving.loading import load_model
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.routing.traffic_split import TrafficSplit
 from headway.serving.store_health import StoreHealth
-from headway.storage import traffic
+from headway.storage.addresses import online_folder
 
 
 class Followed:
@@ -45,7 +45,7 @@ class Followed:
         self.first = rollouts.live(self.project, rollouts.release(made_at="1"))
         self.splits: list[TrafficSplit] = []
         self.refused: dict[str, bool] = {}
-        online = SqliteOnlineStore(traffic.online_folder(self.project.config.state))
+        online = SqliteOnlineStore(online_folder(self.project.config.state))
         self.watcher = RegistryWatcher(
             self.project.registry, online=online, on_change=self.splits.append, refused=self.refused
         )
@@ -333,7 +333,7 @@ class Callers:
 @pytest.mark.slow
 def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_fails(tmp_path):
     project = rollouts.project(tmp_path)
-    online = SqliteOnlineStore(traffic.online_folder(project.config.state))
+    online = SqliteOnlineStore(online_folder(project.config.state))
     online.write("t", ["k"], np.ones((1, 1)), np.ones(1, dtype=np.int64))
     online.close()
     first = rollouts.live(project, rollouts.release(made_at="1"))

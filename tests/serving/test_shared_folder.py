@@ -13,12 +13,12 @@ from tests.monitoring import rollouts
 from tests.serving.test_outage import PATIENCE_S, REASON, Server, serving
 
 from headway.core.config import load
+from headway.core.release import version_of
 from headway.core.rollout import Plan, RolloutStage
 from headway.monitoring import rollout as control
 from headway.registry.key_assignment import assign_key
 from headway.serving.auth.keys import create_key, keys_file, revoke_key
 from headway.serving.auth.shared_keys import keys_of_all_servers
-from headway.serving.loading import version_of
 
 pytestmark = pytest.mark.slow
 HALF = Plan(stages=(RolloutStage(share=0.5),))

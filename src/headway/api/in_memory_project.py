@@ -31,7 +31,7 @@ from headway.core.verdict import Rule
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
-from headway.features.catalog import resolve
+from headway.features.catalog import resolve_view
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
 from headway.optimization.importers.huggingface import open_text_model, reads_texts
 from headway.optimization.importers.models import import_fitted_model, open_model_file
@@ -168,7 +168,7 @@ def _find_views(
     project: Project, views: Sequence[FeatureView | str], columns: Sequence[str]
 ) -> tuple[FeatureView, ...]:
     """Return the definitions of views; raises DataError for one that no column was joined from."""
-    found = [resolve(project.state, view) if isinstance(view, str) else view for view in views]
+    found = [resolve_view(project.state, view) if isinstance(view, str) else view for view in views]
     for view in found:
         names = [feature.name for feature in view.features]
         if not set(names) & set(columns):

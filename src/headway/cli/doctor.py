@@ -286,7 +286,7 @@ def _views(config: Config) -> list[Diagnosis]:
 
 
 def _views_of_live(config: Config) -> list[FeatureView]:
-    """Return the views of the live release that have tables; none if there is no such release on this machine."""
+    """Return the views of the live release that have tables; empty if this machine has none."""
     name = config.project.name
     try:
         state = open_state(config)

@@ -55,7 +55,7 @@ def push_file(
     Refused lines are written to the file `refused` with number and reason, if it is given; the callback is called with
     the first ones.
     """
-    view, n_shown = catalog.resolve(project.state, reference), 0
+    view, n_shown = catalog.resolve_view(project.state, reference), 0
     with ExitStack() as stack:
         lines = _lines(file, stack)
         out = stack.enter_context(Path(refused).open("wb")) if refused else None
@@ -84,7 +84,7 @@ def join_file(
     project: Project, references: Sequence[str], *, rows: Path, time: str, out: Path, memory_mb: int
 ) -> JoinedRows:
     """Write rows with the features that were known at their time, by default of all views, on `[compute] ray`."""
-    views = [catalog.resolve(project.state, name) for name in references] or catalog.newest_views(project.state)
+    views = [catalog.resolve_view(project.state, name) for name in references] or catalog.newest_views(project.state)
     if not views:
         raise ConfigError("no view was applied", where=str(project.config.folder), hint="headway features apply")
     folder, memory_bytes = Path(project.config.folder), max(1, memory_mb) * 10**6

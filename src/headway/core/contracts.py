@@ -435,7 +435,7 @@ class OnlineStore(Protocol):
     ) -> bool:
         """Store states under several keys at once if those of `before` are still stored; else change nothing.
 
-        None is no state, so that key is deleted. Returns False if another process has changed one: read again, and try
+        None deletes the key. Returns False if another process has changed one: read again, and try
         again. The table is created.
         """
         ...
@@ -479,7 +479,7 @@ class OnlineStore(Protocol):
     def scan(self, table: str) -> Iterator[tuple[list[str], Floats, Ints]]:
         """Yield all rows of a table in batches, as `read` returns them; none if it does not exist.
 
-        Rows that are written meanwhile may be left out, and a row may come twice.
+        Rows that are written during the scan may be left out, and a row may come twice.
         """
         ...
 

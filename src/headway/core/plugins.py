@@ -157,7 +157,7 @@ def load_engine(name: str) -> type[Engine]:
     return engine
 
 
-_kept: dict[tuple[str, str, tuple[tuple[str, object], ...]], Engine] = {}
+_open_baselines: dict[tuple[str, str, tuple[tuple[str, object], ...]], Engine] = {}
 
 
 def open_baseline(name: str, digest: str, content: bytes, settings: Mapping[str, Any]) -> Engine:
@@ -166,11 +166,11 @@ def open_baseline(name: str, digest: str, content: bytes, settings: Mapping[str,
     A forest of 500 trees takes seconds to open, and a search needs it at import, on each period, and at the end.
     """
     key = (name, digest, tuple(sorted(settings.items())))
-    if key not in _kept:
+    if key not in _open_baselines:
         opened = load_engine(name)(content, dict(settings))
-        _kept.clear()
-        _kept[key] = opened
-    return _kept[key]
+        _open_baselines.clear()
+        _open_baselines[key] = opened
+    return _open_baselines[key]
 
 
 def load_format(name: str) -> Format:

@@ -15,6 +15,9 @@ from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.variant import ThresholdRule, Variant
 from headway.core.verdict import Verdict
 
+VERSION_DIGITS = 12
+"""Hexadecimal digits of the digest of a release that its version is made of."""
+
 
 class SelfTest(Record, frozen=True, kw_only=True):
     """Rows with the answers they had when the release was made; a server checks them before it takes traffic.
@@ -127,3 +130,14 @@ class PointerUpdate(StoredRecord, frozen=True, kw_only=True):
             where=last.at if last else "",
             hint="check headway history, then repeat the update if it is still right",
         )
+
+
+def version_of(digest: str) -> str:
+    """Return the version of a release: the first 12 hexadecimal digits of its digest as a decimal number.
+
+    Triton's perf_analyzer reads no other versions.
+
+    >>> version_of("sha256:00000000001f" + 52 * "0")
+    '31'
+    """
+    return str(int(digest.removeprefix("sha256:")[:VERSION_DIGITS], 16))

@@ -98,11 +98,11 @@ def measure_lookups(store: OnlineStore, keys: Mapping[str, Sequence[str]]) -> di
     n_rows = min(map(len, tables.values()), default=0)
     if not n_rows:
         return {}
-    every = [(table, of_table[:n_rows]) for table, of_table in tables.items()]
-    store.read(every)
+    lookups = [(table, of_table[:n_rows]) for table, of_table in tables.items()]
+    store.read(lookups)
     spent = np.array(
         [
-            [_cpu_us(store, [request for request in every if request[0] != left_out]) for left_out in (None, *tables)]
+            [_cpu_us(store, [request for request in lookups if request[0] != left_out]) for left_out in (None, *tables)]
             for _ in range(_ROUNDS)
         ]
     )

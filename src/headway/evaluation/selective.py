@@ -80,7 +80,7 @@ def certify_threshold(
     Raises
     ------
     DataError
-        If the lengths differ, a value is outside its range or not a number, or there is no row or no threshold.
+        If the lengths differ, a value is outside its range or not a number, or rows or thresholds are missing.
 
     Notes
     -----
@@ -166,8 +166,8 @@ class _Tested:
 
     def _logs(self, limit: float) -> Floats:
         """Return the logarithm of each bet's wealth (bets,) after all groups."""
-        kept = 1 - limit - (self.errors - limit * self.answered) / self.largest  # in [0, 1], on average 1 - limit
-        logs: Floats = np.log(bet_returns(kept, 1 - limit)).sum(axis=0)
+        gains = 1 - limit - (self.errors - limit * self.answered) / self.largest  # in [0, 1], on average 1 - limit
+        logs: Floats = np.log(bet_returns(gains, 1 - limit)).sum(axis=0)
         assert logs.shape == BETS.shape
         return logs
 
@@ -189,7 +189,7 @@ def _expect_valid(
     if not len(confidence) == len(errors) == (len(errors) if groups is None else len(groups)):
         raise DataError(f"{len(confidence)} confidences, {len(errors)} errors and the groups differ in number")
     if not len(errors):
-        raise DataError("there is no held-out row to certify a threshold on")
+        raise DataError("a threshold cannot be certified without held-out rows")
     if np.isnan(confidence).any():
         row = int(np.argmax(np.isnan(confidence)))
         raise DataError("a confidence is not a number", where=f"row {row}", hint="give such rows the confidence -inf")

@@ -23,7 +23,7 @@ _CLOSED = {
 }
 
 
-def run_query(
+def execute_query(
     sql: str, source: pl.DataFrame, *, table: str, timeout_s: float, memory_mb: int, threads: int
 ) -> pl.DataFrame:
     """Run one SELECT over a frame; see `headway.features.sql.run_query`."""

@@ -89,7 +89,7 @@ _ALLOWED = (
 )
 
 
-def parse_expression(text: str) -> Expression:
+def sql_to_tree(text: str) -> Expression:
     """Parse one SQL expression; see `headway.features.expressions`."""
     found = statements(text, what="the expression")
     if len(found) != 1:
@@ -295,7 +295,7 @@ _SPECIAL: dict[type[exp.Expr], Callable[[exp.Expr, str], Expression]] = {
 }
 
 
-def check_query(sql: str, *, table: str) -> str:
+def rewrite_query(sql: str, *, table: str) -> str:
     """Check a query of a view, and return it as written from its tree; see `headway.features.sql.check_query`."""
     found = statements(sql, what="the query")
     if len(found) != 1 or not isinstance(found[0], exp.Select | exp.SetOperation):

@@ -79,7 +79,7 @@ def apply(
     return made
 
 
-def resolve(state: State, reference: str) -> FeatureView:
+def resolve_view(state: State, reference: str) -> FeatureView:
     """Return the view of a reference: `weather` (the newest version) or `weather@v2`.
 
     Raises

@@ -16,7 +16,7 @@ from headway.core.sections import DataSection
 from headway.data.parsing import parse_date_column
 from headway.data.read import read_table
 from headway.features.expressions import columns_of
-from headway.features.polars_expressions import to_polars
+from headway.features.polars_expressions import expression_to_polars
 from headway.features.sql import run_query
 
 EVENT_TIME, CREATED_TIME = "event_time", "created_time"
@@ -195,7 +195,9 @@ def compute_features(view: FeatureView, rows: pl.DataFrame, features: Sequence[F
             column = _column(view, rows, name)
         else:
             table = rows.with_columns(found.values())
-            column = table.select(to_polars(feature.expression, table.schema, where=where).alias(name)).to_series()
+            column = table.select(
+                expression_to_polars(feature.expression, table.schema, where=where).alias(name)
+            ).to_series()
             column = column.new_from_index(0, len(rows)) if len(column) == 1 != len(rows) else column
         zone = view.source.time_zone if view.source and feature.expression is None else "UTC"
         found[name] = typed_column(column, feature.dtype, zone=zone, where=where)
@@ -268,9 +270,11 @@ def entity_column(column: pl.Series, *, where: str) -> pl.Series:
         column = column.fill_nan(None)
         uneven = (column != column.floor()) | (column.abs() > _MAX_WHOLE)
         expect_none(column, uneven.fill_null(False), f"entity '{column.name}' is not a whole number", where=where)
-    whole = column.cast(pl.Int64, strict=False)
-    expect_none(column, whole.is_null() & column.is_not_null(), f"entity '{column.name}' is too large", where=where)
-    return whole
+    is_integral = column.cast(pl.Int64, strict=False)
+    expect_none(
+        column, is_integral.is_null() & column.is_not_null(), f"entity '{column.name}' is too large", where=where
+    )
+    return is_integral
 
 
 def utc_times(times: pl.Series, zone: str, *, where: str) -> pl.Series:
@@ -324,8 +328,8 @@ def _expect_years(times: pl.Series, where: str) -> None:
     unit = getattr(times.dtype, "time_unit", None)
     low, high = (second * _PER_SECOND[unit] if unit else second // 86_400 for second in _SECONDS)
     numbers = times.to_physical().cast(pl.Int64)
-    least, most = numbers.min(), numbers.max()
-    if least is not None and (least < low or most >= high):  # type: ignore[operator]
+    lowest, highest = numbers.min(), numbers.max()
+    if lowest is not None and (lowest < low or highest >= high):  # type: ignore[operator]
         wrong = ((numbers < low) | (numbers >= high)).fill_null(False)
         expect_none(numbers, wrong, f"column '{times.name}' has a time beyond the years 1 to 9999", where=where)
 

@@ -194,13 +194,15 @@ def feature_view(
 
 def _error_of(mistakes: Sequence[Mistake], file: Path | None, name: str = "") -> ConfigError:
     """Return one error for all mistakes, one a line, with the line of the file."""
-    places = [file_and_line(file, mistake.path) if file else f"{name} {mistake.path}".strip() for mistake in mistakes]
+    positions = [
+        file_and_line(file, mistake.path) if file else f"{name} {mistake.path}".strip() for mistake in mistakes
+    ]
     if len(mistakes) == 1:
         path = f"{mistakes[0].path}: " if file else ""
-        return ConfigError(f"{path}{mistakes[0].what}", where=places[0], hint=mistakes[0].hint)
+        return ConfigError(f"{path}{mistakes[0].what}", where=positions[0], hint=mistakes[0].hint)
     lines = [
-        f"{place}: {mistake.path if file else ''}{': ' if file else ''}{mistake.what}"
-        for place, mistake in zip(places, mistakes, strict=True)
+        f"{position}: {mistake.path if file else ''}{': ' if file else ''}{mistake.what}"
+        for position, mistake in zip(positions, mistakes, strict=True)
     ]
     hints = list(dict.fromkeys(mistake.hint for mistake in mistakes if mistake.hint))
     subject = file.name if file else f"view '{name}'"

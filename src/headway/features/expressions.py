@@ -72,7 +72,7 @@ def parse_expression(text: str) -> Expression:
     PluginError
         If the SQL parser is not installed (`headway[features]`).
     """
-    expression: Expression = load_sibling(__name__, "sqlglot", reads="SQL of a feature view").parse_expression(text)
+    expression: Expression = load_sibling(__name__, "sqlglot", reads="SQL of a feature view").sql_to_tree(text)
     check_expression(expression, where=text)
     return expression
 
@@ -331,8 +331,8 @@ def _as_values(name: str, array: Array, dtype: FeatureType) -> Array:
     strings = array.astype(object, copy=False)
     if all(value is None or isinstance(value, str) for value in strings):
         return strings
-    strange = next(value for value in strings if value is not None and not isinstance(value, str))
-    raise DataError(f"column '{name}' holds {strange!r}", where=name, hint="strings, and None for a missing value")
+    unsupported = next(value for value in strings if value is not None and not isinstance(value, str))
+    raise DataError(f"column '{name}' holds {unsupported!r}", where=name, hint="strings, and None for a missing value")
 
 
 Node = Callable[[Mapping[str, Array]], Array]
@@ -435,8 +435,8 @@ def _round(values: Array, digits: Array) -> Array:
     count = int(digits)
     scale = 10.0 ** abs(count)
     scaled = values * scale if count >= 0 else values / scale
-    whole = np.trunc(scaled)
-    rounded = np.where(np.abs(scaled - whole) >= 0.5, whole + np.copysign(1.0, scaled), whole)
+    integral = np.trunc(scaled)
+    rounded = np.where(np.abs(scaled - integral) >= 0.5, integral + np.copysign(1.0, scaled), integral)
     found = rounded / scale if count >= 0 else rounded * scale
     return np.where(np.isfinite(found), found, values)
 
@@ -450,8 +450,8 @@ def _log1p(values: Array) -> Array:
 
 
 def _of_string(function: Callable[[str], str | int]) -> Callable[[Array], Array]:
-    each = np.frompyfunc(lambda value: None if value is None else function(value), 1, 1)
-    return lambda values: np.asarray(each(values), dtype=object)
+    types_of = np.frompyfunc(lambda value: None if value is None else function(value), 1, 1)
+    return lambda values: np.asarray(types_of(values), dtype=object)
 
 
 def _of_time(function: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -77,9 +77,9 @@ def get_historical_features(
     """
     at = utc_times(expect_column(rows, time, "time"), time_zone, where="the rows")
     columns = list[pl.Series]()
-    given = sources or {}
+    by_view = sources or {}
     for view in (narrowed(view) for view in views if not view.is_on_demand):
-        source = given[view.name] if view.name in given else read_view_source(view, folder=folder)
+        source = by_view[view.name] if view.name in by_view else read_view_source(view, folder=folder)
         joined, seen = join_view(rows, at, view, source)
         columns += [column.alias(full_name(view, column.name, full_names)) for column in joined]
         columns += [seen.alias(f"{view.name}__{EVENT_TIME}")] if with_times else []
@@ -110,16 +110,16 @@ def join_view(
     """
     observed = compute_rows(view, source)
     keys = row_keys(rows, view, observed.schema)
-    moments = pl.DataFrame([*keys, at.alias(EVENT_TIME)])
-    found = _newest(moments, observed, view)
+    times = pl.DataFrame([*keys, at.alias(EVENT_TIME)])
+    found = _newest(times, observed, view)
     seen = observed[EVENT_TIME].gather(found)
     stale = (at - seen).dt.total_microseconds() > round(view.ttl_s * 1e6) if view.ttl_s else None
-    kept = found if stale is None else found.set(stale.fill_null(False), None)
-    values = {name: observed[name].gather(kept) for name in view.feature_names if name in observed.columns}
+    chosen = found if stale is None else found.set(stale.fill_null(False), None)
+    values = {name: observed[name].gather(chosen) for name in view.feature_names if name in observed.columns}
     windows = {feature.name: feature.aggregation for feature in view.features if feature.aggregation is not None}
     if windows:
         everyone = pl.lit(0).alias(_EVERYONE)  # a view without entities has one, of which all rows are
-        events, requests = (table.with_columns(everyone) for table in (event_rows(view, source), moments))
+        events, requests = (table.with_columns(everyone) for table in (event_rows(view, source), times))
         answers = aggregate(events, requests, windows, entities=view.entities or (_EVERYONE,))
         dtypes = {feature.name: feature.dtype for feature in view.features}
         values |= {
@@ -149,11 +149,11 @@ def _newest(rows: pl.DataFrame, observed: pl.DataFrame, view: FeatureView) -> pl
         table = table.filter(pl.col(_ROW) == (best.over(entities) if entities else best))
     else:
         table = table.sort(_SEEN, _INDEX)
-    moment = pl.col(EVENT_TIME).to_physical()
+    at_us = pl.col(EVENT_TIME).to_physical()
     if view.source is not None and not (view.source.event_time or view.source.created_time):
-        moment = moment.fill_null(0)  # what is always true needs no time
-    moments = rows.with_columns(moment).with_row_index(_ROW).drop_nulls()
-    joined = moments.sort(EVENT_TIME).join_asof(
+        at_us = at_us.fill_null(0)  # what is always true needs no time
+    times = rows.with_columns(at_us).with_row_index(_ROW).drop_nulls()
+    joined = times.sort(EVENT_TIME).join_asof(
         table.select(*entities, _SEEN, _INDEX),
         left_on=EVENT_TIME,
         right_on=_SEEN,

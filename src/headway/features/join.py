@@ -23,7 +23,7 @@ from headway.core.record import canonical, digest_of
 from headway.data.open import open_dataset
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.roles import decision_times
-from headway.features.catalog import resolve
+from headway.features.catalog import resolve_view
 from headway.features.expressions import columns_of
 from headway.features.historical import get_historical_features
 
@@ -46,7 +46,7 @@ def project_views(config: Config, state: State, *, pinned: Sequence[FeatureView]
     """
     of_release = {view.name: view for view in pinned if view.version}
     others = [name for name in config.features.views if name.partition("@")[0] not in of_release]
-    return [*of_release.values(), *(resolve(state, name) for name in others)]
+    return [*of_release.values(), *(resolve_view(state, name) for name in others)]
 
 
 def open_with_views(

@@ -92,7 +92,7 @@ def materialize(
 
     Without `full` and `since` only rows created since the last run are written; the first run is a full one. A view
     without a created time has rows that may arrive late, so all are compared. One process at a time may do this for a
-    view; rows may be pushed meanwhile.
+    view; rows may be pushed during the run.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def materialize_views(
     LeaseHeld
         If another process materialises one of the views.
     """
-    views = [catalog.resolve(state, reference) for reference in references] or _views_with_rows(state, store)
+    views = [catalog.resolve_view(state, reference) for reference in references] or _views_with_rows(state, store)
     done = []
     for view in views:
         expect_rows(view)

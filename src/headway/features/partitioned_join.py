@@ -96,7 +96,7 @@ def write_historical_features(
     sourced = [narrowed(view) for view in views if not view.is_on_demand]
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as name:
         scratch = Path(name)
-        table = _Table(scan_path(rows, scratch, max_rows=1) or read_file(rows))
+        table = _RowFile(scan_path(rows, scratch, max_rows=1) or read_file(rows))
         expect_column(table.empty, time, "time")
         for number, view in enumerate(sourced):
             part = scratch / f"view-{number}"
@@ -128,7 +128,7 @@ def write_historical_features(
     return table.n_rows
 
 
-class _Table:
+class _RowFile:
     """A table in batches of equal length, whether it is a scan or in memory."""
 
     def __init__(self, table: TableScan | pl.DataFrame) -> None:
@@ -155,17 +155,17 @@ class _Table:
         for part in self._table.batches() if isinstance(self._table, TableScan) else [self._table]:
             held.append(part)
             while sum(map(len, held)) >= self.batch_rows:
-                whole = pl.concat(held)
-                yield start, whole[: self.batch_rows]
-                start, held = start + self.batch_rows, [whole[self.batch_rows :]]
+                complete = pl.concat(held)
+                yield start, complete[: self.batch_rows]
+                start, held = start + self.batch_rows, [complete[self.batch_rows :]]
         if sum(map(len, held)):
             yield start, pl.concat(held)
 
 
-def _open_source(view: FeatureView, folder: Path, scratch: Path) -> tuple[_Table, FeatureView]:
+def _open_source(view: FeatureView, folder: Path, scratch: Path) -> tuple[_RowFile, FeatureView]:
     """Return the source of a view, and the view over it; the query of a view is run here, over the whole source."""
     if view.sql:
-        return _Table(query_source(view, read_view_source(view, folder=folder))), changed(view, sql="")
+        return _RowFile(query_source(view, read_view_source(view, folder=folder))), changed(view, sql="")
     config = source_config(view, folder)
     found = scan_source(changed(config, data=changed(config.data, max_rows=1)), scratch)
     if isinstance(found, TableScan):
@@ -174,12 +174,19 @@ def _open_source(view: FeatureView, folder: Path, scratch: Path) -> tuple[_Table
             name: frame.select(column for column in frame.collect_schema() if needed is None or column in needed)
             for name, frame in found.parts.items()
         }
-        return _Table(replace(found, parts=parts)), view
-    return _Table(read_view_source(view, folder=folder) if found is None else found), view
+        return _RowFile(replace(found, parts=parts)), view
+    return _RowFile(read_view_source(view, folder=folder) if found is None else found), view
 
 
 def _split(
-    table: _Table, source: _Table, view: FeatureView, scratch: Path, count: int, *, time: str, time_zone: str
+    table: _RowFile,
+    source: _RowFile,
+    view: FeatureView,
+    scratch: Path,
+    count: int,
+    *,
+    time: str,
+    time_zone: str,
 ) -> list[PartitionTask]:
     """Write the rows and the observations of each partition to files; return the tasks of those that have rows."""
     where = f"view '{view.reference}'"
@@ -194,9 +201,9 @@ def _split(
         with _counted_from(start):
             at = utc_times(batch[time], time_zone, where="the rows").alias(AT)
             keys = row_keys(batch, view, dtypes)
-        moments = pl.DataFrame([*keys, at]).with_row_index(ROW, offset=start)
+        times = pl.DataFrame([*keys, at]).with_row_index(ROW, offset=start)
         parts = _partitions(keys, count) if keys else start // table.batch_rows % count
-        _write(moments, parts, scratch / "rows", start)
+        _write(times, parts, scratch / "rows", start)
     return [
         PartitionTask(
             rows=tuple(sorted(map(str, part.iterdir()))),

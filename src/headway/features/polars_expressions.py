@@ -101,7 +101,7 @@ def _type_of_dtype(dtype: pl.DataType) -> FeatureType | None:
     return "datetime" if dtype in (pl.Date, pl.Datetime) else None
 
 
-def to_polars(expression: Expression, schema: Mapping[str, pl.DataType], *, where: str = "") -> pl.Expr:
+def expression_to_polars(expression: Expression, schema: Mapping[str, pl.DataType], *, where: str = "") -> pl.Expr:
     """Return the polars expression that computes a feature.
 
     Parameters

@@ -163,20 +163,20 @@ class _Compared:
 
 def _explain(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[ValueSkew]:
     """Yield the skews: again and again the cause that explains most of the values that are left."""
-    left = compared.wrong.copy()
+    remaining = compared.wrong.copy()
     causes = [cause for find in _FINDERS for cause in find(compared, versions)]
     order = list(KINDS)
-    while left.any():
-        counts = [int((cause.explained & left).sum()) for cause in causes]
-        most = max(counts, default=0)
-        if not most:
-            yield _skew(compared, _Cause("unexplained", "", left), left)
+    while remaining.any():
+        counts = [int((cause.explained & remaining).sum()) for cause in causes]
+        largest = max(counts, default=0)
+        if not largest:
+            yield _skew(compared, _Cause("unexplained", "", remaining), remaining)
             return
         # A cause that explains almost as much counts as much: a chance agreement must not hide the real one.
-        near = [cause for cause, count in zip(causes, counts, strict=True) if count >= _ALMOST_ALL * most]
+        near = [cause for cause, count in zip(causes, counts, strict=True) if count >= _ALMOST_ALL * largest]
         best = min(near, key=lambda cause: order.index(cause.kind))
-        yield _skew(compared, best, best.explained & left)
-        left &= ~best.explained
+        yield _skew(compared, best, best.explained & remaining)
+        remaining &= ~best.explained
 
 
 def _skew(compared: _Compared, cause: _Cause, cells: Bools) -> ValueSkew:
@@ -258,12 +258,12 @@ def _zone(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     part = compared.rows[sample]
     wrong = compared.wrong[sample]
     shifted = compared.at_us[sample] + np.array(_ZONES_US)[:, None]  # one join for all shifts
-    every = compared.recompute(shifted.ravel(), rows=pl.concat([part] * len(_ZONES_US)))[0]
-    hits = _equal(compared.values[sample], every.reshape(len(_ZONES_US), *wrong.shape)) & wrong
+    by_zone = compared.recompute(shifted.ravel(), rows=pl.concat([part] * len(_ZONES_US)))[0]
+    hits = _equal(compared.values[sample], by_zone.reshape(len(_ZONES_US), *wrong.shape)) & wrong
     shares = hits.sum(axis=(1, 2)) / wrong.sum()
-    most = float(shares.max())
-    best = min((zone for zone, share in zip(_ZONES_US, shares, strict=True) if share >= most - 1e-9), key=abs)
-    if most < _ALMOST_ALL or abs(best) < 2 * _HOUR_US or len(sample) < _UNIT_ROWS:
+    largest = float(shares.max())
+    best = min((zone for zone, share in zip(_ZONES_US, shares, strict=True) if share >= largest - 1e-9), key=abs)
+    if largest < _ALMOST_ALL or abs(best) < 2 * _HOUR_US or len(sample) < _UNIT_ROWS:
         return  # an hour or less is rather a late update
     values = compared.recompute(compared.at_us + best)[0]
     yield _Cause("time zone", f"values of {best / _HOUR_US:+g} h", compared.wrong & _equal(compared.values, values))
@@ -329,8 +329,8 @@ def _rows_of_history(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[
         yield from _at_seen_time(compared)
         return
     entities = list(compared.view.entities)
-    asked = compared.rows[rows].select(pl.col(name).alias(f"asked.{name}") for name in entities)
-    asked = asked.with_columns(
+    requested = compared.rows[rows].select(pl.col(name).alias(f"asked.{name}") for name in entities)
+    requested = requested.with_columns(
         pl.Series("row", rows),
         pl.Series("at_us", compared.at_us[rows]),
         pl.Series("seen_us", compared.seen_us[rows]),
@@ -340,10 +340,10 @@ def _rows_of_history(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[
             compared.values[rows][:, [compared.names.index(name) for name in names]], schema=names, orient="row"
         )
     )
-    known = [name for name in names if not asked[name].is_nan().all()]
+    known = [name for name in names if not requested[name].is_nan().all()]
     if not known:
         return
-    matches = asked.fill_nan(None).join(history.fill_nan(None), on=names, nulls_equal=True)
+    matches = requested.fill_nan(None).join(history.fill_nan(None), on=names, nulls_equal=True)
     own = pl.all_horizontal(
         pl.col(f"asked.{name}").cast(pl.String) == pl.col(name).cast(pl.String) for name in entities
     )

@@ -29,7 +29,7 @@ def check_query(sql: str) -> str:
     PluginError
         If the SQL parser is not installed (`headway[features]`).
     """
-    checked: str = load_sibling(__name__, "sqlglot", reads=_READS).check_query(sql, table=TABLE)
+    checked: str = load_sibling(__name__, "sqlglot", reads=_READS).rewrite_query(sql, table=TABLE)
     return checked
 
 
@@ -59,7 +59,7 @@ def run_query(
         If DuckDB or the SQL parser is not installed (`headway[features]`).
     """
     checked = check_query(sql)
-    found: pl.DataFrame = load_sibling(__name__, "duckdb", reads=_READS).run_query(
+    found: pl.DataFrame = load_sibling(__name__, "duckdb", reads=_READS).execute_query(
         checked, source, table=TABLE, timeout_s=timeout_s, memory_mb=memory_mb, threads=threads
     )
     return found

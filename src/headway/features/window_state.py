@@ -137,8 +137,8 @@ class WindowPlan:
         codes, booleans 0 and 1, times microseconds.
         """
         windows = [(feature.dtype, feature.aggregation) for feature in view.features if feature.aggregation]
-        kept = ("sum", "min", "max", "last")
-        integers = {one.column for dtype, one in windows if one.function in kept and dtype != "number"}
+        retained = ("sum", "min", "max", "last")
+        integers = {one.column for dtype, one in windows if one.function in retained and dtype != "number"}
         return cls([one for _, one in windows], integers=integers)
 
     def keys_at(self, entity: str, at_us: int) -> tuple[str, ...]:
@@ -313,10 +313,10 @@ class WindowPlan:
             newest = head.newest.get(name, {})
             for value, time_us in zip(values, times.tolist(), strict=True):
                 newest[value] = max(time_us, newest.get(value, _NEVER))
-            kept = sorted(((at, value) for value, at in newest.items() if at > oldest_us), reverse=True)
-            if len(kept) > MAX_DISTINCT:
-                head.forgotten[name] = max(kept[MAX_DISTINCT][0], head.forgotten.get(name, _NEVER))
-            head.newest[name] = {value: at for at, value in kept[:MAX_DISTINCT]}
+            retained = sorted(((at, value) for value, at in newest.items() if at > oldest_us), reverse=True)
+            if len(retained) > MAX_DISTINCT:
+                head.forgotten[name] = max(retained[MAX_DISTINCT][0], head.forgotten.get(name, _NEVER))
+            head.newest[name] = {value: at for at, value in retained[:MAX_DISTINCT]}
 
     def _segment(self, entity: str, stored: Mapping[str, bytes | None], head: _Head, tile: int) -> Events:
         content = stored.get(_segment_key(entity, tile))
@@ -427,7 +427,7 @@ def _sorted(events: Events) -> Events:
 
 
 def _joined(stored: Events, new: Events) -> Events:
-    """Join events without those that are there already, by event and created time; equal times as they came."""
+    """Join events without those that are stored, by event and created time; equal times in the order of arrival."""
     both = np.concatenate([stored, new])
     size = both.dtype.itemsize
     content = both.tobytes()

@@ -139,7 +139,7 @@ def _aggregate(
 ) -> pl.DataFrame:
     """Aggregate events, in the order of entity, event and created time, at requests, in the order of entity and time.
 
-    The values come in the order of the caller's table of `total` rows: null for a row that is no request.
+    The values come in the order of the caller's table of `total` rows: null for a row without a request.
     """
     entity, event_us = _ints(table["__entity"]), _ints(table["__event"])
     bounds = np.concatenate([[0], np.cumsum(np.bincount(entity, minlength=entities))])

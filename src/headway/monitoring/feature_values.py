@@ -30,7 +30,7 @@ from headway.storage.addresses import log_root, open_online
 _KEYS = 100
 
 
-def replay_features(
+def replay_log(
     project: Project, bundle: Bundle, *, since_us: int = 0, max_rows: int = 100_000, max_lag_s: float
 ) -> ValueReplay:
     """Recompute what the logged requests of a release should have seen, and compare value by value.
@@ -110,7 +110,7 @@ def view_rows(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
     )
 
 
-def report_features(project: Project, bundle: Bundle, ablations: Mapping[str, Ablation]) -> FeatureReport:
+def build_feature_report(project: Project, bundle: Bundle, ablations: Mapping[str, Ablation]) -> FeatureReport:
     """Report what the features of a release cost and are worth, how old and how complete they are, and their drift.
 
     Parameters
@@ -181,8 +181,8 @@ def _costs(project: Project, views: Sequence[FeatureView], rows: pl.DataFrame) -
             sizes[view.reference] = count, count * (width + 1) * 8
             logged = _logged_keys(rows, view)
             keys[table] = (logged or stored)[:_KEYS]
-        least = min((len(found) for found in keys.values()), default=0)
-        times = measure_lookups(store, {table: found[:least] for table, found in keys.items()})
+        n_keys = min((len(found) for found in keys.values()), default=0)
+        times = measure_lookups(store, {table: found[:n_keys] for table, found in keys.items()})
     costs = [
         FeatureCost(
             view=view.reference,

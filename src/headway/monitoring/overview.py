@@ -28,7 +28,7 @@ from headway.core.monitoring import (
     Ticket,
 )
 from headway.core.record import Record
-from headway.core.release import PointerUpdate
+from headway.core.release import VERSION_DIGITS, PointerUpdate, version_of
 from headway.core.rollout import Rollout
 from headway.core.sections import ScheduleSection
 from headway.monitoring.servers import ServerMetrics, burning
@@ -67,7 +67,6 @@ OVERDUE = 1.125
 RECENT = 50
 """Monitoring reports that are searched for the last one of the live release."""
 MAX_FILES = 10_000
-_DIGITS = 12
 
 
 class Condition(Record, frozen=True, kw_only=True):
@@ -392,7 +391,7 @@ def _rollout_conditions(rollout: Rollout, now: datetime) -> Iterator[Condition]:
         code="rollout overdue",
         state="attention",
         subject="release",
-        message=f"The rollout of {rollout.release[7:][:_DIGITS]} is over the time limit of its stage, "
+        message=f"The rollout of {rollout.release[7:][:VERSION_DIGITS]} is over the time limit of its stage, "
         f"{rollout.current.name}, and no decision was made.",
         next_step="Advance it, roll it back, or let headway follow it.",
         command="headway rollout watch",
@@ -403,15 +402,6 @@ def _answer(project: Project, server: ServerMetrics) -> ServerAnswer:
     version = server.models.get(project.name, "")
     problem = server.problem or ("" if version else f"it does not serve {project.name}")
     return ServerAnswer(address=server.address, problem=problem, version=version)
-
-
-def version_of(digest: str) -> str:
-    """Return the version by which servers name a release; see `serving.loading.version_of`.
-
-    >>> version_of("sha256:00000000001f" + 52 * "0")
-    '31'
-    """
-    return str(int(digest.removeprefix("sha256:")[:_DIGITS], 16))
 
 
 def _server_conditions(

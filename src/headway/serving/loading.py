@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headway.core.record import Scalar
+from headway.core.release import version_of
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release
@@ -19,7 +20,6 @@ from headway.serving.routing.online_features import OnlineFeatures
 if TYPE_CHECKING:
     from headway.core.contracts import Engine, Floats, OnlineStore
 
-VERSION_DIGITS = 12
 _LIMITS = RequestLimits()
 _TRIES = 3
 _FEW_ROWS = 8
@@ -79,17 +79,6 @@ class LoadedModel:
     refusals: RefusalCheck
     validator: InputValidator | None
     latency: LatencyEstimator
-
-
-def version_of(digest: str) -> str:
-    """Return the version of a release: the first 12 hexadecimal digits of its digest as a decimal number.
-
-    Triton's perf_analyzer reads no other versions.
-
-    >>> version_of("sha256:00000000001f" + 52 * "0")
-    '31'
-    """
-    return str(int(digest.removeprefix("sha256:")[:VERSION_DIGITS], 16))
 
 
 def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: RequestLimits = _LIMITS) -> LoadedModel:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from headway.core.errors import HeadwayError
+from headway.core.release import VERSION_DIGITS
 from headway.serving.batching.data_plane import DataPlane
-from headway.serving.loading import VERSION_DIGITS, LoadedModel
+from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import RequestError, request_error
 from headway.serving.protocol.schemas import (
     ConfigTensor,

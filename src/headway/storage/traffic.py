@@ -31,7 +31,6 @@ import numpy as np
 
 from headway.core.errors import DataError, StoreError
 from headway.storage import atomic, segments
-from headway.storage.addresses import online_folder as online_folder
 
 LIVE, CANARY = 0, 1
 ALONE = -1

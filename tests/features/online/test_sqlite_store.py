@@ -62,7 +62,7 @@ def test_a_file_that_is_not_a_table_is_an_error(store, tmp_path):
             call()
 
 
-def test_an_empty_database_is_no_table(store, tmp_path):
+def test_an_empty_database_has_no_table(store, tmp_path):
     sqlite3.connect(tmp_path / "schedule.sqlite").close()
     (tmp_path / "schedule.sqlite").touch()
     with pytest.raises(StoreError, match="does not exist"):

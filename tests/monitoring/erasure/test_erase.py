@@ -24,6 +24,7 @@ from headway.monitoring.erasure.erase import ErasureRequest, erase, load_erasure
 from headway.monitoring.prediction_log import LabelReader, read_predictions
 from headway.registry.project import open_project
 from headway.storage import segments, traffic
+from headway.storage.addresses import online_folder
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +53,7 @@ class World(Served):
         for _ in range(3):
             traffic.save_labels(self.state, "flights", [traffic.Label(SECRET, 1.0)], who="ann")
         traffic.save_labels(self.state, "flights", [traffic.Label(key, 0.0) for key in self.others], who="ann")
-        online = SqliteOnlineStore(traffic.online_folder(self.state))
+        online = SqliteOnlineStore(online_folder(self.state))
         for at in range(5):  # each leaves the row before it in a free part of a page
             keys = [SECRET, *(f"k{number}" for number in range(300))]
             online.write("history", keys, np.full((301, 3), float(at)), np.full(301, at))
@@ -97,7 +98,7 @@ def test_no_byte_of_a_key_remains_in_any_file_and_no_other_key_loses_a_row(world
     assert found.is_complete and found.residuals == ()
     labels = LabelReader(world.state, "flights").read()
     assert sorted(labels["key"]) == sorted(world.others)
-    with closing(SqliteOnlineStore(traffic.online_folder(world.state))) as online:
+    with closing(SqliteOnlineStore(online_folder(world.state))) as online:
         ((values, at),) = online.read([("history", [SECRET, "k3"])])
     assert at.tolist() == [-1, 4] and values[1].tolist() == [4.0] * 3
 

@@ -7,7 +7,12 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth
 from headway.core.value_replay import SkewExample, ValueReplay, ValueSkew, ViewReplay
-from headway.reporting.text.feature_tables import describe_features, describe_replay, tabulate_features, tabulate_skews
+from headway.reporting.text.feature_tables import (
+    describe_features,
+    describe_value_replay,
+    tabulate_features,
+    tabulate_skews,
+)
 
 
 def figure(value: float, width: float = 0.0, *, name: str = "components.brier.drop") -> Measurement:
@@ -103,7 +108,7 @@ def test_a_skew_is_shown_with_its_rows_its_time_and_examples():
 
 
 def test_a_replay_ends_with_its_answer_and_what_it_did_not_cover():
-    text = describe_replay(REPLAY)
+    text = describe_value_replay(REPLAY)
 
     assert text.startswith("1 skew; in 500 rows of weather@v2, the values have another unit")
     assert "planes@v1 was not replayed: the source is gone" in text
@@ -113,8 +118,10 @@ def test_a_replay_ends_with_its_answer_and_what_it_did_not_cover():
 def test_a_replay_without_skews_counts_what_it_compared():
     clean = replace(REPLAY, views=(ViewReplay(view="weather@v2", n_rows=1_000),), unknown={})
 
-    assert describe_replay(clean) == "all values of 1,000 lookups in 1,000 rows are as they should be"
+    assert describe_value_replay(clean) == "all values of 1,000 lookups in 1,000 rows are as they should be"
 
 
 def test_a_replay_of_no_view_is_not_called_clean():
-    assert describe_replay(replace(REPLAY, views=())).startswith("no view was replayed; planes@v1 was not replayed")
+    assert describe_value_replay(replace(REPLAY, views=())).startswith(
+        "no view was replayed; planes@v1 was not replayed"
+    )

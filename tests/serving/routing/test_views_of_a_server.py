@@ -16,7 +16,7 @@ from headway.core.release import SelfTest
 from headway.core.variant import Field, Signature
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.registry.model_registry import ModelRegistry, UpdateReason
-from headway.storage import traffic
+from headway.storage.addresses import online_folder
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def wait_for(port: int, wanted: float) -> None:
 
 
 def test_a_rollback_takes_the_views_back_with_the_model(tmp_path):
-    store = SqliteOnlineStore(traffic.online_folder(tmp_path / ".headway"))
+    store = SqliteOnlineStore(online_folder(tmp_path / ".headway"))
     for number in (1, 2):
         store.write(f"weather.v{number}", ["JFK"], np.array([[10.0 * number]]), np.array([time.time_ns() // 1000]))
     store.close()

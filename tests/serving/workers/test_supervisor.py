@@ -16,8 +16,8 @@ from running import project, release, started, with_operator
 from tests.monitoring import rollouts
 from tests.serving import plain_client as plain
 
+from headway.core.release import version_of
 from headway.monitoring import rollout as control
-from headway.serving.loading import version_of
 from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.serving.workers.supervisor import Supervisor
 

@@ -26,7 +26,12 @@ from headway.registry.feature_usage import FeatureUse, changes_for, uses_of
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
-from headway.reporting.text.feature_tables import describe_features, describe_replay, tabulate_features, tabulate_skews
+from headway.reporting.text.feature_tables import (
+    describe_features,
+    describe_value_replay,
+    tabulate_features,
+    tabulate_skews,
+)
 from headway.reporting.text.tables import make_table, text_cell
 from headway.reporting.text.terminal import TerminalTable
 
@@ -192,7 +197,7 @@ def _push(project: Project, views: Sequence[str], *, refused: str, json: bool) -
 
 def _replay(project: Project, reference: str, max_lag: str, *, json: bool) -> int:
     replay = pipeline.replay_features(project, reference, max_lag_s=formatting.parse_duration(max_lag))
-    answer = describe_replay(replay)
+    answer = describe_value_replay(replay)
     text = Group(TerminalTable(tabulate_skews(replay)), answer) if replay.skews else answer
     print_result(replay, text, json=json)
     return FAIL if replay.skews else UNDECIDED if replay.unknown or not replay.n_rows else PASS
@@ -264,7 +269,7 @@ _NO_VIEW = f"no view was applied; declare one in {FILE}, then: headway features 
 
 
 def _show(project: Project, reference: str, *, json: bool) -> None:
-    shown = catalog.resolve(project.state, reference)
+    shown = catalog.resolve_view(project.state, reference)
     versions = catalog.versions(project.state, shown.name)
     differences = tuple(
         VersionChanges(

@@ -1,4 +1,4 @@
-"""Alerts and scheduled work: what fires, who was told and whether it arrived, and how the daily tasks went."""
+"""Alerts and scheduled work: what fires, who received it, and how the daily tasks went."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ NO_THRESHOLD = {
 NO_CURVE = {
     "regression": "it compares probabilities with what happened, and this model answers with a number; slices show by "
     "how much it is off on the average",
-    "multiclass": "with several classes there is no single curve; the calibration error is among the measures",
+    "multiclass": "with several classes a single curve does not exist; the calibration error is among the measures",
 }
 ERRORS = {"regression": "Mean absolute error", "multiclass": "Share of wrong classes"}
 LOWER = (
@@ -225,9 +225,9 @@ def _absent(tables: ExploreTables, varied: Collection[str]) -> list[str]:
             found.append(f"There is no {what}: no labelled rows of one were measured.")
     if not index.thresholds:
         why = NO_THRESHOLD.get(index.task, f"a model of the task {index.task} decides nothing at a threshold")
-        found.append(f"There is no threshold, and no costs of decisions: {why}.")
+        found.append(f"A threshold and costs of decisions do not apply: {why}.")
         why = NO_CURVE.get(index.task, f"a model of the task {index.task} gives no probabilities")
-        found.append(f"There is no calibration curve: {why}.")
+        found.append(f"A calibration curve does not apply: {why}.")
     return found
 
 

@@ -187,8 +187,8 @@ class Trainer:
 
     def _train_seeds(self, parts: Mapping[str, Columns], count: int, until: float) -> None:
         """Train with all features and without each part until `count` seeds of each are done, while there is time."""
-        whole = np.arange(self.subject.rows.shape[1])
-        columns = {_WHOLE: whole} | {part: np.setdiff1d(whole, parts[part]) for part in parts}
+        all_columns = np.arange(self.subject.rows.shape[1])
+        columns = {_WHOLE: all_columns} | {part: np.setdiff1d(all_columns, parts[part]) for part in parts}
         wanted = [
             (name, seed) for part in parts for seed in range(len(self._seeds[part]), count) for name in (_WHOLE, part)
         ]

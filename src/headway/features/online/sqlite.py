@@ -52,7 +52,7 @@ class SqliteOnlineStore:
 
     def __init__(self, address: Path | str) -> None:
         self._folder = Path(address)
-        self._opened: dict[str, _Table] = {}
+        self._opened: dict[str, _OnlineTable] = {}
         self._lock = threading.Lock()
 
     def read(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[Floats, Ints]]:
@@ -226,16 +226,16 @@ class SqliteOnlineStore:
         for table in list(self._opened.values()):
             table.close()
 
-    def _table(self, name: str) -> _Table:
+    def _table(self, name: str) -> _OnlineTable:
         found = self._opened.get(name)
         if found is None:
             require_table_name(name)
             with self._lock:
-                found = self._opened.setdefault(name, _Table(self._folder / f"{name}.sqlite"))
+                found = self._opened.setdefault(name, _OnlineTable(self._folder / f"{name}.sqlite"))
         return found
 
 
-class _Table:
+class _OnlineTable:
     """The file of a table, and one connection to it, on which threads take turns."""
 
     def __init__(self, path: Path) -> None:
@@ -290,7 +290,7 @@ class _Table:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """Give the connection; None if there is no file."""
+        """Give the connection; None without a file."""
         if self._db is None and not self.path.is_file():
             yield None
         else:

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 
 
-def utc_now() -> datetime:
+def _utc_now() -> datetime:
     """Return the time in UTC."""
     return datetime.now(UTC)
 
@@ -69,7 +69,7 @@ def judge_alert_rules(
                 yield rule, condition, None, error.what
 
 
-def update_alerts(project: Project, *, wait_s: float = 0.0, clock: Clock = utc_now) -> AlertLog:
+def update_alerts(project: Project, *, wait_s: float = 0.0, clock: Clock = _utc_now) -> AlertLog:
     """Judge the rules, save an alert for each change, and attempt what is due once; return what is known afterwards.
 
     Raises LeaseHeld if another process still does this after `wait_s`.
@@ -271,7 +271,7 @@ class AlertLoop:
                 log = update_alerts(self._project)
                 due = [datetime.fromisoformat(one.due_at) for one in log.waiting]
                 if due:
-                    pause_s = min(pause_s, max(0.1, (min(due) - utc_now()).total_seconds()))
+                    pause_s = min(pause_s, max(0.1, (min(due) - _utc_now()).total_seconds()))
                 self._problem = ""
             except LeaseHeld:
                 pause_s = min(pause_s, STEP_S)  # what the other process has not seen is judged soon

@@ -23,6 +23,7 @@ from headway.evaluation import explore
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.features.online_rows import STATES, entity_values
 from headway.storage import atomic, segments, traffic
+from headway.storage.addresses import online_folder
 
 if TYPE_CHECKING:
     from headway.core.contracts import OnlineStore
@@ -72,7 +73,7 @@ def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]
     for path in explore.stored_tables(state):
         if target.keys or path.stat().st_mtime_ns < target.before_ns:
             yield _affected(state, path, explore.FOLDER, 0)
-    for path in sorted(traffic.online_folder(state).glob("*.sqlite")) if target.keys else []:
+    for path in sorted(online_folder(state).glob("*.sqlite")) if target.keys else []:
         journal = path.with_name(f"{path.name}-wal")
         if count_occurrences(path, target.keys) or count_occurrences(journal, target.keys):
             yield _affected(state, path, f"online/{path.stem}", count_in_table(path, target.keys))

@@ -18,7 +18,7 @@ from headway.monitoring.alerts.receiver import DeliveryFailed, ReceiverContext
 TIMEOUT_S = 30.0
 
 
-class Settings(Record, frozen=True, kw_only=True):
+class CommandSettings(Record, frozen=True, kw_only=True):
     """Settings of a command.
 
     Attributes
@@ -34,7 +34,7 @@ class Command:
     """Run a program in the project's folder; exit code 0 means that the alert was taken."""
 
     def __init__(self, context: ReceiverContext) -> None:
-        self._command = context.read_settings(Settings).command
+        self._command = context.read_settings(CommandSettings).command
         self._folder = context.folder
 
     @property

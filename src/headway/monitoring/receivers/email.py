@@ -23,7 +23,7 @@ PORTS = {"starttls": 587, "tls": 465, "none": 25}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class Settings(Record, frozen=True, kw_only=True):
+class EmailSettings(Record, frozen=True, kw_only=True):
     """Settings of e-mails.
 
     Attributes
@@ -53,7 +53,7 @@ class Email:
     """Send each alert as one e-mail; its Message-ID is made of the alert's id, so that a repetition is recognized."""
 
     def __init__(self, context: ReceiverContext) -> None:
-        self._settings = settings = context.read_settings(Settings)
+        self._settings = settings = context.read_settings(EmailSettings)
         self._password = context.secret("PASSWORD") if settings.user else ""
         for name in ("sender", *settings.recipients):
             address = settings.sender if name == "sender" else name

@@ -21,7 +21,7 @@ MAX_TEXT = 2_000
 SYMBOLS = {"firing": ":red_circle:", "resolved": ":white_check_mark:", "test": ":information_source:"}
 
 
-class Settings(Record, frozen=True, kw_only=True):
+class WebhookSettings(Record, frozen=True, kw_only=True):
     """Settings of a webhook.
 
     Attributes
@@ -40,7 +40,7 @@ class Webhook:
     """Post each alert to one URL, follow no redirect, and send a token if the environment has one."""
 
     def __init__(self, context: ReceiverContext) -> None:
-        settings = context.read_settings(Settings)
+        settings = context.read_settings(WebhookSettings)
         self._format = settings.format
         self._url = settings.url or context.secret("URL")
         self._token = context.secret("TOKEN")

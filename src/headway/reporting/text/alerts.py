@@ -1,4 +1,4 @@
-"""Tables of alerts and of scheduled work: what fires, who was told, and when each task runs."""
+"""Tables of alerts and of scheduled work: what fires, who received it, and when each task runs."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def _last_cell(task: ScheduledTask) -> Cell:
 def _next_cell(task: ScheduledTask, now: datetime) -> Cell:
     if task.left_out:
         return text_cell(f"left out: {task.left_out}", "quiet")
-    every = Line(text=f"every {describe_age(task.interval)}", style="quiet")
+    repeats = Line(text=f"every {describe_age(task.interval)}", style="quiet")
     if is_overdue(task, now):
-        return (Line(text=f"! overdue for {describe_age(now - task.due_at)}", style="undecided"), every)
+        return (Line(text=f"! overdue for {describe_age(now - task.due_at)}", style="undecided"), repeats)
     if task.due_at <= now:
-        return (Line(text="due now"), every)
-    return (Line(text=format_time(task.due_at.astimezone(UTC).isoformat())), every)
+        return (Line(text="due now"), repeats)
+    return (Line(text=format_time(task.due_at.astimezone(UTC).isoformat())), repeats)
 
 
 def is_overdue(task: ScheduledTask, now: datetime) -> bool:

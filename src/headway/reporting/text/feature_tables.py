@@ -70,7 +70,7 @@ def tabulate_skews(replay: ValueReplay) -> Table:
     return make_table(titles, rows, folds=("Kind", "Features", "Examples"))
 
 
-def describe_replay(replay: ValueReplay) -> str:
+def describe_value_replay(replay: ValueReplay) -> str:
     """Return the answer of a replay in a sentence or two."""
     unknown = [f"{view} was not replayed: {reason}" for view, reason in replay.unknown.items()]
     compared = sum(view.n_rows for view in replay.views)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from headway.core.release import version_of
 from headway.core.sections import SloSection
-from headway.monitoring.overview import version_of
 from headway.monitoring.servers import ModelTraffic, ServerMetrics, burn_rates, count_traffic, objectives
 from headway.reporting.text import formatting
 from headway.reporting.text.overview import describe_p99

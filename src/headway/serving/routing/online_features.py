@@ -60,7 +60,7 @@ class FeatureRows:
     """Rows of a batch as the model reads them, float64 [n, d], and what was looked up for them.
 
     `seen` has the event times of each view, int64 [n] in microseconds since 1970. `texts` are the columns of the
-    request that are no numbers, such as entities. `refused` has the error of each row that a feature refuses.
+    request that are strings, such as entities. `refused` has the error of each row that a feature refuses.
     """
 
     rows: Floats

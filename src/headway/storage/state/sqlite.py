@@ -263,11 +263,11 @@ def _create(path: Path) -> None:
     atomic.sync(path.parent)
 
 
-def _where(limit: str = "", place: int = 0, **columns: str) -> tuple[str, tuple[object, ...]]:
+def _where(limit: str = "", minimum: int = 0, **columns: str) -> tuple[str, tuple[object, ...]]:
     """Build the WHERE clause for the given columns, and a limit of places; an empty value or limit matches any."""
     wanted: dict[str, object] = {f"{column} = ?": value for column, value in columns.items() if value}
     if limit:
-        wanted[limit] = place
+        wanted[limit] = minimum
     return (f"WHERE {' AND '.join(wanted)}" if wanted else ""), tuple(wanted.values())
 
 
