@@ -17,6 +17,7 @@ import polars as pl
 from headway import pipeline
 from headway.core import config
 from headway.data.contract.check import check_contract, discover_project_contract
+from headway.data.open import open_dataset
 from headway.registry.project import Project, open_project
 from headway.registry.sign import init_keys
 
@@ -106,7 +107,7 @@ def hostile_table(payloads: Sequence[str]) -> pl.DataFrame:
 def _live_through(opened: Project, payloads: Sequence[str]) -> None:
     """Check, train, search, release and watch, with payloads as the words of people."""
     data = pipeline.periods(opened)
-    pipeline.assess(opened, pipeline.open_dataset(opened.config), who=payloads[2])
+    pipeline.assess(opened, open_dataset(opened.config), who=payloads[2])
     found = pipeline.optimize(opened, pipeline.train(opened, data), data)
     pipeline.release(opened, found, who=payloads[3], why=payloads[4], override=payloads[5])
     pipeline.watch(opened)

@@ -156,3 +156,13 @@ def test_rows_are_joined_with_what_was_known_at_their_time(
     joined = pl.read_parquet(tmp_path / "out.parquet")
     assert joined["temp"].to_list() == [40.0, None]
     assert joined["is_weekend"].to_list() == [False, True]
+
+
+def test_a_release_that_reads_other_views_does_not_use_this_one(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project, capsys, "apply")
+    release_with_weather(project)
+
+    assert [use.view for use in uses_of(project.registry, "weather")] == ["weather@v1"]
+    assert uses_of(project.registry, "planes") == []

@@ -14,6 +14,7 @@ from tests.serving.manual_loop import BlockingEngine, ManualLoop, RecordingCall
 
 from headway.monitoring.prediction_log import read_predictions
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.batching.executor import Batch, BatchResult
 from headway.serving.loading import LatencyEstimator
 from headway.serving.protocol.errors import QueueFull
 from headway.serving.routing.traffic_split import TrafficSplit
@@ -188,3 +189,17 @@ def test_one_request_larger_than_the_log_is_answered_once_it_is_written(tmp_path
     served.write()
     assert call.values == [3.0] * rows and len(served.rows()) == rows
     assert np.isfinite(served.rows()["latency_us"].to_numpy()).all()
+
+
+def test_a_second_result_that_waits_is_answered_in_its_turn_and_asks_for_no_second_timer(tmp_path):
+    served = Served(tmp_path)
+    held = served.fill()[-1]
+    timers = len(served.loop.timers)
+    late = request(7)
+    batch = Batch(calls=[late], numbers=np.array([7]))
+    served.plane._deliver(
+        BatchResult(model=ECHO, batch=batch, ended_ns=0, rows=late.rows, answers=late.rows.mean(1, keepdims=True))
+    )
+    assert len(served.loop.timers) == timers and not late.replies
+    served.write()
+    assert held.replies == late.replies == 1

@@ -299,8 +299,7 @@ def _errors_by_call(gathered: _Rows, refused: Mapping[int, RowRefused]) -> dict[
     for row in sorted(refused):
         index = int(np.searchsorted(starts, row, side="right")) - 1
         error = refused[row]
-        if error.where.startswith(f"row {row}"):
-            error.where = f"row {row - int(starts[index])}{error.where.removeprefix(f'row {row}')}"
+        error.where = f"row {row - int(starts[index])}{error.where.removeprefix(f'row {row}')}"
         found.setdefault(gathered.batch.calls[index], error)
     return found
 
