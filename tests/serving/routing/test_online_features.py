@@ -16,7 +16,15 @@ from tests.serving.grpc_calls import grpc_client
 from tests.serving.plain_client import post
 
 from headway.core.errors import Refused, StoreError, StoreUnavailable
-from headway.core.feature_view import ColumnValue, ConstantValue, Feature, FeatureSource, FeatureView, FunctionCall
+from headway.core.feature_view import (
+    Aggregation,
+    ColumnValue,
+    ConstantValue,
+    Feature,
+    FeatureSource,
+    FeatureView,
+    FunctionCall,
+)
 from headway.core.release import SelfTest
 from headway.core.variant import Field, Signature
 from headway.features.online.sqlite import SqliteOnlineStore
@@ -174,6 +182,16 @@ def test_an_entity_that_the_model_reads_too_is_sent_once(store):
     assert "column 'origin' cannot hold 'XXX'" in str(found.refused[1])
 
 
+def test_an_entity_that_the_model_reads_as_a_number_is_sent_once(store):
+    signature = Signature(inputs=(Field(name="plane"), Field(name="temp")))
+    store.write("planes", ["17"], np.array([[30.0]]), np.array([NOW_US]))
+    planes = view(table="planes", entities=("plane",))
+    found, features = rows_of(store, planes, signature=signature, plane=(["17", None, "N17"], "BYTES"))
+    assert features.request.names == ("plane",)
+    assert found.rows[0].tolist() == [17.0, 30.0] and np.isnan(found.rows[1]).all()
+    assert list(found.refused) == [2] and "column 'plane' cannot hold 'N17'" in str(found.refused[2])
+
+
 def test_a_missing_value_is_null_a_default_or_refuses_its_row_and_is_counted(store):
     columns = {"a": ([1.0, 1.0, 1.0],), "origin": (["JFK", "LGA", "XXX"], "BYTES")}
     found, features = rows_of(store, WEATHER, **columns)
@@ -269,6 +287,38 @@ def test_a_string_may_be_read_by_the_model_and_by_a_feature_of_the_request(store
     assert "column 'at' cannot hold 'noon'" in str(found.refused[2])
 
 
+def test_a_computed_string_becomes_a_category_or_a_number_as_the_model_reads_it(store):
+    first = FunctionCall(function="coalesce", arguments=(ColumnValue(name="gate"), ConstantValue(value="none")))
+    size = FunctionCall(function="lower", arguments=(ColumnValue(name="seats"),))
+    trip = FeatureView(
+        name="trip",
+        features=(
+            Feature(name="first", dtype="string", expression=first),
+            Feature(name="size", dtype="string", expression=size),
+        ),
+    )
+    signature = Signature(inputs=(Field(name="first", datatype="BYTES", categories=("A", "none")), Field(name="size")))
+    columns = {"gate": (["A", None, "Z"], "BYTES"), "seats": (["180", "1E2", None], "BYTES")}
+    found, features = rows_of(store, trip, signature=signature, **columns)
+    assert found.rows[:2].tolist() == [[0.0, 180.0], [1.0, 100.0]] and np.isnan(found.rows[2]).all()
+    counts = features.counts.pop()
+    assert counts["missing", "request", "size"] == 1
+    assert ("missing", "request", "first") not in counts  # a category that training never saw is not missing
+
+
+def test_a_time_of_the_request_may_have_another_one_in_its_place(store):
+    at = FunctionCall(function="coalesce", arguments=(ColumnValue(name="actual"), ColumnValue(name="planned")))
+    trip = FeatureView(
+        name="trip", features=(Feature(name="hour", expression=FunctionCall(function="hour", arguments=(at,))),)
+    )
+    columns = {
+        "actual": (["2026-01-01T07:30:00+02:00", None], "BYTES"),
+        "planned": (["2026-01-01T04:00:00Z"] * 2, "BYTES"),
+    }
+    found, _ = rows_of(store, trip, signature=Signature(inputs=(Field(name="hour"),)), **columns)
+    assert found.rows.tolist() == [[5.0], [4.0]] and not found.refused
+
+
 def test_while_the_store_is_away_requests_are_answered_without_it_and_it_is_tried_again(store, monkeypatch):
     with serving(model(store, view(features=(replace(TEMP, when_missing="default", default=15.0),)))) as server:
         inputs = tensor("a", [10.0]), tensor("origin", ["JFK"], "BYTES")
@@ -291,6 +341,18 @@ def test_after_a_failure_the_store_is_left_alone_for_a_moment(store):
     store.away = False
     features.get_online_features(np.array([[1.0, np.nan]]), [""])
     assert [counts["away", "", ""] for counts in features.counts] == [1, 1]
+
+
+def test_a_store_that_stays_away_is_logged_once_and_again_when_it_answers(store, monkeypatch, caplog):
+    monkeypatch.setattr("headway.serving.routing.online_features.RETRY_S", 0.0)
+    features = OnlineFeatures(NUMBERS, (WEATHER,), store)
+    for store.away in (True, True, True, False, False):
+        features.get_online_features(np.array([[1.0, np.nan]]), [""])
+    assert [("away", "", "") in counts for counts in features.counts] == [True, True, True, False, False]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "features are missing until the online store answers: the store for online does not answer"),
+        ("WARNING", "the online store answers again"),
+    ]
 
 
 def test_a_vocabulary_that_cannot_be_read_leaves_its_view_missing(store, monkeypatch):
@@ -319,6 +381,29 @@ def test_a_view_without_a_table_names_it_and_the_command_that_makes_it(store):
     ) as caught:
         model(store, view(version=2))
     assert caught.value.hint == "headway features materialize weather"
+
+
+def test_a_release_with_a_view_is_not_served_without_an_online_store():
+    with pytest.raises(StoreError, match="view 'weather' needs an online store") as caught:
+        model(None, WEATHER)
+    assert caught.value.hint == "serve the release with headway serve"
+
+
+def test_a_feature_of_the_request_without_an_expression_is_refused(store):
+    with pytest.raises(Refused, match="invalid feature view 'trip': 'temp' has no expression"):
+        model(store, FeatureView(name="trip", features=(TEMP,)))
+
+
+def test_an_aggregation_is_refused_if_the_model_reads_it_and_may_be_in_its_view_otherwise(store):
+    hottest = Feature(name="hottest", aggregation=Aggregation(function="max", window_s=3_600, column="temp"))
+    wide = view(table="wide", features=(hottest, TEMP))
+    store.write("wide", ["JFK"], np.array([[99.0, 30.0]]), np.array([NOW_US]))
+    both = Signature(inputs=(Field(name="hottest"), Field(name="temp")))
+    with pytest.raises(Refused, match=r"'weather@v1' aggregates over windows.* does not serve: hottest") as caught:
+        model(store, wide, signature=both)
+    assert caught.value.hint == "leave these features out of the model"
+    found, _ = rows_of(store, replace(wide, columns=("temp",)), a=([1.0],), origin=(["JFK"], "BYTES"))
+    assert found.rows.tolist() == [[1.0, 30.0]]
 
 
 def test_a_table_of_another_width_is_refused(store):

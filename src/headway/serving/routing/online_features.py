@@ -508,8 +508,7 @@ def _compiled(features: Sequence[Feature], types: dict[str, FeatureType]) -> lis
     """Return the functions that compute features of the request, each of which may read those before it."""
     found = []
     for feature in features:
-        if feature.expression is None:
-            raise Refused(f"feature '{feature.name}' of the request has no expression")
+        assert feature.expression is not None  # the views of a release are checked when it is opened
         where = f"feature '{feature.name}'"
         found.append((feature, compile_expression(feature.expression, types, where=where)))
         result = type_of(feature.expression, types, where=where)
