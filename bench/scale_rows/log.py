@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,6 +42,7 @@ NAME, DIGEST = "bench", "sha256:" + "ab" * 32
 BEGINS = "2026-01-01T00:00:00+00:00"
 _SOURCE = msgspec.json.encode(LogSource(NAME, DIGEST, tuple(f"x{number}" for number in range(FEATURES)), ()))
 SOURCE = _SOURCE + b" " * (-len(_SOURCE) % 8)
+RELEASE: Any = SimpleNamespace(features=SimpleNamespace(texts=()))  # a release without views
 
 
 def rows() -> Result:
@@ -83,7 +86,7 @@ def _records(n: int, each: int) -> list[bytes]:
         b"".join(
             encode_entry(
                 LogEntry(
-                    release=None,
+                    release=RELEASE,
                     at_us=begin_us + 30 * request,
                     requests=np.array([request]),
                     keys=[f"{request:012}"],

@@ -43,8 +43,8 @@ def test_a_useful_feature_has_its_worth_and_a_constant_one_is_useless(subject, t
     found = worth_of(subject, ["a", "c"], tmp_path)
 
     assert found["a"].increase.low > 0
-    assert not found["a"].is_useless and not found["a"].is_harmful
-    assert found["c"].is_useless and found["c"].increase.value == 0
+    assert found["a"].proposal == ""
+    assert found["c"].proposal == "useless" and found["c"].increase.value == 0
     assert "no error changes" in found["c"].reason
 
 
@@ -54,8 +54,23 @@ def test_a_feature_that_makes_the_model_worse_is_harmful(subject, tmp_path):
 
     found = worth_of(replace(subject, labels=labels), ["b"], tmp_path)
 
-    assert found["b"].is_harmful
+    assert found["b"].proposal == "harmful"
     assert found["b"].increase.high < 0
+
+
+def test_a_feature_that_the_rows_do_not_decide_is_undecided(subject, tmp_path):
+    few = np.random.default_rng(5).permutation(len(subject.rows))[:30]
+    part = replace(
+        subject,
+        **{name: getattr(subject, name)[few] for name in ("rows", "labels", "scores", "groups", "reference_scores")},
+        slices={},
+        sensitive_features={},
+    )
+
+    found = worth_of(part, ["a"], tmp_path)
+
+    assert found["a"].proposal == "undecided"
+    assert "would decide" in found["a"].reason
 
 
 def test_no_features_have_no_worth(subject, tmp_path):

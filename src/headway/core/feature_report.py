@@ -7,7 +7,7 @@ from typing import Literal
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
 
-Proposal = Literal["", "harmful", "useless"]
+Proposal = Literal["", "harmful", "useless", "undecided"]
 
 
 class FeatureCost(Record, frozen=True, kw_only=True):
@@ -37,8 +37,8 @@ class FeatureWorth(Record, frozen=True, kw_only=True):
     drift : Measurement, optional
         Of the last period that was monitored.
     proposal : str
-        Why it might be removed: without it the model is better (`harmful`) or no worse (`useless`). Empty if nothing
-        speaks against it, or it is undecided.
+        Why it might be removed: without it the model is better (`harmful`) or no worse (`useless`); `undecided` if the
+        rows do not show which. Empty if the model is worse without it, or its worth was not measured.
     reason : str
         The figures behind the proposal, or what would decide.
     """

@@ -13,21 +13,25 @@ from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import Blobs, OnlineStore
 from headway.core.evidence import Measurement
+from headway.core.feature_report import Proposal
 from headway.evaluation.audits import components
 from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
 
-_HARMFUL, _NOTHING, _UNSETTLED = "components.harmful", "components.nothing", "components.unsettled"
+_PROPOSALS: dict[str, Proposal] = {
+    "components.harmful": "harmful",
+    "components.nothing": "useless",
+    "components.unsettled": "undecided",
+}
 _ROUNDS, _ROWS, _CALLS = 25, 100, 10
 
 
 class Ablation(NamedTuple):
-    """Increase of the error without a feature, whether that is a gain or nothing at all, and the reason."""
+    """Increase of the error without a feature, what that makes of it (empty: it is worth its place), and the reason."""
 
     increase: Measurement | None
-    is_harmful: bool
-    is_useless: bool
-    reason: str
+    proposal: Proposal = ""
+    reason: str = ""
 
 
 def measure_worth(
@@ -60,16 +64,8 @@ def measure_worth(
     )
     measured = components.plugin(subject, context)
     increases = {found.slice: found for found in measured if found.name.endswith(".drop")}
-    words = {(found.name, found.slice): found.method for found in measured if found.slice}
-    return {
-        name: Ablation(
-            increases.get(name),
-            (_HARMFUL, name) in words,
-            (_NOTHING, name) in words,
-            next((words[word, name] for word in (_HARMFUL, _NOTHING, _UNSETTLED) if (word, name) in words), ""),
-        )
-        for name in features
-    }
+    words = {found.slice: (_PROPOSALS[found.name], found.method) for found in measured if found.name in _PROPOSALS}
+    return {name: Ablation(increases.get(name), *words.get(name, ("", ""))) for name in features}
 
 
 def measure_lookups(store: OnlineStore, keys: Mapping[str, Sequence[str]]) -> dict[str, Measurement]:

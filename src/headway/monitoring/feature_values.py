@@ -12,7 +12,7 @@ import polars as pl
 
 from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Measurement
-from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth, Proposal
+from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth
 from headway.core.feature_view import FeatureView
 from headway.core.monitoring import MonitoringReport
 from headway.core.value_replay import ValueReplay, ViewReplay
@@ -222,9 +222,6 @@ def _worth(
     drift: Measurement | None,
 ) -> FeatureWorth:
     missing, stale, ages = _freshness(view, name, rows)
-    proposal: Proposal = ""
-    if ablation:
-        proposal = "harmful" if ablation.is_harmful else "useless" if ablation.is_useless else ""
     return FeatureWorth(
         view=view.reference,
         name=name,
@@ -233,7 +230,7 @@ def _worth(
         stale=stale,
         age_s=ages,
         drift=drift,
-        proposal=proposal,
+        proposal=ablation.proposal if ablation else "",
         reason=ablation.reason if ablation else "",
     )
 

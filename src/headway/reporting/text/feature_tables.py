@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from headway.core.evidence import Measurement
-from headway.core.feature_report import FeatureReport, FeatureWorth, Proposal
+from headway.core.feature_report import FeatureReport, Proposal
 from headway.core.value_replay import KINDS, SkewExample, ValueReplay, ValueSkew
 from headway.reporting.text import formatting
 from headway.reporting.text.tables import Cell, Line, Style, Table, make_table, text_cell
 
-_STYLES: dict[Proposal, Style] = {"harmful": "fail", "useless": "undecided", "": "plain"}
+_STYLES: dict[Proposal, Style] = {"harmful": "fail", "useless": "undecided", "undecided": "undecided", "": "plain"}
 
 
 def tabulate_features(report: FeatureReport) -> Table:
@@ -34,7 +34,7 @@ def tabulate_features(report: FeatureReport) -> Table:
             )
         )
     titles = ("Feature", "Worth", "Lookup", "Online", "Missing", "Stale", "Age", "Drift p", "Proposal")
-    return make_table(titles, rows, notes=tuple(_note(feature) for feature in report.features))
+    return make_table(titles, rows)
 
 
 def describe_features(report: FeatureReport) -> str:
@@ -42,9 +42,10 @@ def describe_features(report: FeatureReport) -> str:
     lines = [
         "Worth: increase of the error if the feature is missing. Lookup: CPU time a row of its whole view. "
         f"Missing and stale: of {report.n_logged:,} logged rows. Age: median / 99th percentile.",
+        *(f"{feature.name}: {feature.reason}" for feature in report.features if feature.reason),
         *(f"not known: {text}" for text in report.unknown),
     ]
-    harmful = [feature.name for feature in report.features if feature.proposal]
+    harmful = [feature.name for feature in report.features if feature.proposal in ("harmful", "useless")]
     if harmful:
         lines.append(
             f"next: leave out {formatting.join_names(harmful)} in features.toml, headway features apply, then headway "
@@ -110,15 +111,11 @@ def _share(found: Measurement | None) -> Cell:
     return text_cell("—", "quiet") if found is None else text_cell(f"{found.value:.2%}")
 
 
-def _note(feature: FeatureWorth) -> str:
-    return f"{feature.name}: {feature.reason}" if feature.reason else ""
-
-
 def _duration(seconds: float) -> str:
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} s"
+            return f"{formatting.format_number(seconds / length, width=seconds / length / 10)} {unit}"
+    return f"{formatting.format_number(seconds)} s"
 
 
 def _time(at_us: int) -> str:
