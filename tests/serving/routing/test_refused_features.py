@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from running import project, serving, started
 from tests.serving.grpc_calls import grpc_client
 from tests.serving.manual_loop import RecordingCall
-from tests.serving.routing.test_online_features import NOW_US, TEMP, WEATHER, infer, model, store, tensor, view
+from tests.serving.routing.test_online_features import NOW_US, TEMP, WEATHER, infer, model, rows_of, store, tensor, view
 
+from headway.core.feature_view import ColumnValue, Feature, FeatureView, FunctionCall
+from headway.core.variant import Field, Signature
 from headway.serving.batching.executor import Batch, BatchExecutor, ExecutorSettings
 from headway.serving.telemetry.metrics import Metrics, SharedMetrics
 
@@ -46,6 +48,39 @@ def test_a_refused_request_leaves_the_others_of_its_batch_answered(store):
     assert "row 0" in refused.error.where and "nowhere" in str(refused.error)
     assert [call.key for call in answered.batch.calls] == ["a"]
     assert answered.answers.tolist() == [[20.0]]
+
+
+REFUSES = Signature(
+    inputs=(Field(name="sky", datatype="BYTES", categories=("cloudy", "clear"), unseen="refused"), Field(name="a"))
+)
+
+
+def test_a_looked_up_string_that_the_model_refuses_refuses_its_row(store):
+    clouds = view(table="sky", features=(Feature(name="sky", dtype="string"),))
+    codes = store.codes("sky", "sky", ["clear", "odd"])
+    store.write("sky", ["A", "B"], codes.reshape(-1, 1).astype(float), np.full(2, NOW_US))
+
+    for _ in range(2):  # the second time from memory
+        columns = {"a": ([1.0] * 3,), "origin": (["A", "B", "C"], "BYTES")}
+        found, _ = rows_of(store, clouds, signature=REFUSES, **columns)
+        assert found.rows[0].tolist() == [1.0, 1.0]
+        assert list(found.refused) == [1]
+        assert "feature 'sky' cannot hold 'odd'" in str(found.refused[1])
+
+
+@pytest.mark.parametrize(
+    ("signature", "refused"), [(REFUSES, [1]), (Signature(inputs=(Field(name="sky"), Field(name="a"))), [0, 1])]
+)
+def test_a_computed_string_that_the_model_cannot_read_refuses_its_row(store, signature, refused):
+    sky = Feature(
+        name="sky", dtype="string", expression=FunctionCall(function="lower", arguments=(ColumnValue(name="text"),))
+    )
+    trip = FeatureView(name="trip", features=(sky,))
+
+    found, _ = rows_of(store, trip, signature=signature, a=([1.0] * 3,), text=(["CLEAR", "ODD", None], "BYTES"))
+
+    assert list(found.refused) == refused
+    assert "feature 'sky' cannot hold 'odd'" in str(found.refused[1])
 
 
 def test_an_integer_entity_in_the_contents_of_a_grpc_message_is_looked_up(store):

@@ -53,6 +53,7 @@ _OF_TIMES = frozenset({"year", "month", "day", "weekday", "hour", "minute", "sec
 _COMPARISONS = frozenset({"equal", "not_equal", "in", "less", "less_equal", "greater", "greater_equal"})
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +291,8 @@ class OnlineFeatures:
         for feature, compute in self._computed:
             columns[feature.name] = compute(columns)
         for feature, column in self._on_demand:
-            computed = _as_floats(columns[feature.name], _codes_of(self._fields[feature.name]))
+            codes, what = _codes_of(self._fields[feature.name]), f"feature '{feature.name}'"
+            computed = _as_floats(columns[feature.name], codes, what, refused)
             missing = np.isnan(computed) & (computed.view(np.int64) != _UNSEEN_BITS)
             if missing.any():
                 counts[MISSING, "request", feature.name] = int(missing.sum())
@@ -333,7 +335,7 @@ class _ViewReader:
         self._fills = np.array([_fill(feature, fields.get(feature.name)) for feature in self._features])
         self._strings = [number for number, feature in enumerate(self._features) if feature.dtype == "string"]
         self._codes = [_codes_of(fields.get(feature.name)) for feature in self._features]
-        self._categories: list[dict[float, float]] = [{} for _ in self._features]
+        self._categories: list[dict[float, float | str | None]] = [{} for _ in self._features]
         self._refusing = [number for number, feature in enumerate(self._features) if feature.when_missing == "refuse"]
         self._ttl_us = int(view.ttl_s * 1e6)
         self._store = store
@@ -373,7 +375,7 @@ class _ViewReader:
         if self._strings:
             values = values.copy()
             for number in self._strings:
-                values[:, number] = self._category_codes(number, values[:, number])
+                values[:, number] = self._category_codes(number, values[:, number], refused)
         missing = np.isnan(values)
         if self._strings:
             missing &= values.view(np.int64) != _UNSEEN_BITS
@@ -392,14 +394,23 @@ class _ViewReader:
         for number, feature in enumerate(self._features if self._is_computed_from else ()):
             columns[feature.name] = _with_default(texts.get(number), feature, missing[:, number], values[:, number])
 
-    def _category_codes(self, number: int, codes: Floats) -> Floats:
-        """Return the model's codes of the categories with these codes in the vocabulary of the view."""
+    def _category_codes(self, number: int, codes: Floats, refused: dict[int, RowRefused]) -> Floats:
+        """Return the model's codes of the categories with these codes in the vocabulary of the view.
+
+        A row with a string that the model refuses gets an error.
+        """
         known, of_model = self._categories[number], self._codes[number]
         distinct = set(codes[~np.isnan(codes)].tolist())
         if unknown := [code for code in distinct if code not in known]:
             for code, text in zip(unknown, self._strings_of(number, unknown), strict=True):
-                known[code] = of_model[text] if of_model is not None else float("nan") if text is None else 0.0
-        return np.array([known.get(code, np.nan) for code in codes.tolist()])
+                try:
+                    known[code] = of_model[text] if of_model is not None else float("nan") if text is None else 0.0
+                except KeyError:
+                    known[code] = text
+        what = f"feature '{self._features[number].name}'"
+        return np.array(
+            _read_each([known.get(code, np.nan) for code in codes.tolist()], _as_code, what, refused, np.nan)
+        )
 
     def _texts(self, number: int, codes: Floats) -> list[str | None]:
         distinct = sorted(set(codes[~np.isnan(codes)].tolist()))
@@ -467,13 +478,26 @@ def _text_reader(column: Field) -> Callable[[str | None], float]:
     return lambda text: float("nan") if text is None else float(text)
 
 
-def _as_floats(values: Column, codes: CategoryCodes | None) -> Floats:
-    """Return computed values as the model reads them; None and NaN are missing."""
+def _as_floats(values: Column, codes: CategoryCodes | None, what: str, refused: dict[int, RowRefused]) -> Floats:
+    """Return computed values as the model reads them; None and NaN are missing, what it cannot read is refused."""
     if codes is not None:
-        return np.array([codes[value] if isinstance(value, str) else np.nan for value in values.tolist()])
+        return np.array(
+            _read_each(
+                values.tolist(), lambda value: codes[value] if isinstance(value, str) else np.nan, what, refused, np.nan
+            )
+        )
     if values.dtype == object:
-        return np.array([np.nan if value is None else float(value) for value in values.tolist()])
+        return np.array(
+            _read_each(values.tolist(), lambda value: np.nan if value is None else float(value), what, refused, np.nan)
+        )
     return values.astype(np.float64)
+
+
+def _as_code(code: float | str | None) -> float:
+    """Return a code of the model; raises KeyError for a string, which has none."""
+    if isinstance(code, str):
+        raise KeyError(code)
+    return np.nan if code is None else code
 
 
 def _as_time(text: str | None) -> datetime | None:
@@ -485,16 +509,16 @@ def _as_time(text: str | None) -> datetime | None:
 
 
 def _read_each(
-    texts: Sequence[str | None], read: Callable[[str | None], T], what: str, refused: dict[int, RowRefused], none: T
+    values: Sequence[V], read: Callable[[V], T], what: str, refused: dict[int, RowRefused], none: T
 ) -> list[T]:
-    """Read each text of a column; a row that cannot be read gets an error, and `none`."""
+    """Read each value of a column; a row that cannot be read gets an error, and `none`."""
     found = []
-    for row, text in enumerate(texts):
+    for row, value in enumerate(values):
         try:
-            found.append(read(text))
+            found.append(read(value))
         except (KeyError, ValueError):
             hint = "a value that the model was trained with, or null"
-            refused.setdefault(row, RowRefused(f"{what} cannot hold {text!r}", where=f"row {row}", hint=hint))
+            refused.setdefault(row, RowRefused(f"{what} cannot hold {value!r}", where=f"row {row}", hint=hint))
             found.append(none)
     return found
 
