@@ -287,7 +287,7 @@ def optimize(
         reasons=search.explain_losses(screened, winner.variant, config.objective) | not_screened | not_judged,
         refusals=candidates.refusals,
         self_test=record_self_test(winner.variant, validation.rows, project.blobs),
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=datetime.now(UTC).isoformat(timespec="microseconds"),
         budget_s=budget.budget_s,
         seconds=round(budget.elapsed_s, 3),
         n_left_out=len(untimed) + len(not_judged) + late,

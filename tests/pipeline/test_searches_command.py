@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,10 @@ def test_a_comparison_that_cannot_be_made_says_why(run, twice):
     ):
         code, _, err = run("compare", *words, "--project", folder)
         assert code == cli.USAGE and what in err
+
+
+def test_two_searches_that_end_in_the_same_second_differ_in_microseconds(twice):
+    folder, first, last = twice
+    project = open_project(folder)
+    ends = [datetime.fromisoformat(pipeline.find_search(project, digest).at) for digest in (first, last)]
+    assert ends[0] < ends[1] and any(end.microsecond for end in ends)
