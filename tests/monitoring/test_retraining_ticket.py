@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from msgspec.structs import replace
 
@@ -115,3 +117,13 @@ def test_an_unknown_mode_is_rejected(tmp_path):
     (tmp_path / "headway.toml").write_text('[retrain]\nmode = "always"\n', encoding="utf-8")
     with pytest.raises(ConfigError, match="suggest"):
         load(tmp_path, environment={})
+
+
+def test_a_ticket_of_an_earlier_version_is_read_without_an_interval_of_309_digits():
+    end = f"{sys.float_info.max:,.0f}"
+    cost = f"it is estimated to cost −17 [−{end}, {end}] a month more; training takes 12 s [11, 13]"
+    content = write(Ticket(name="small", release="sha256:0", reasons=("rows",), why=cost))
+
+    ticket = read(Ticket, content.replace(b'"version":3', b'"version":2'))
+
+    assert ticket.why == "it is estimated to cost −17 a month more; training takes 12 s [11, 13]"

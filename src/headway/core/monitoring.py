@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -34,6 +35,14 @@ class Drift(Record, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
+_UNBOUNDED = re.compile(r" \[[−-]?179,769,313(,[0-9]{3})+, 179,769,313(,[0-9]{3})+\]")
+
+
+def _without_unbounded(why: str) -> str:
+    """Leave out an interval without bounds, which earlier versions wrote as two numbers of 309 digits."""
+    return _UNBOUNDED.sub("", why)
+
+
 class Ticket(StoredRecord, frozen=True, kw_only=True):
     """A proposal to retrain the live release, opened by the policy; a person or headway itself acts on it.
 
@@ -42,6 +51,10 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     none was measured. `pays` compares the two, None if one of them is unknown. While it is open, each judged period
     renews what waiting costs: `at` is when it was opened, `priced_until` the end of the period that priced it last.
     """
+
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"why": _without_unbounded}
+
+    version: ClassVar[int] = 3
 
     name: str
     release: str
