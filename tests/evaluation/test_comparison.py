@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as changed
 from tests.contract.subjects import echo_comparison
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.errors import NotApplicable
-from headway.evaluation.comparison import errors_of_answers, subsample
+from headway.evaluation import comparison
+from headway.evaluation.comparison import errors_of_answers, fastest_baseline, open_variant, subsample
 
 
 @pytest.mark.parametrize(("task", "worst"), [("binary", 1.0), ("multiclass", 2.0)])
@@ -36,3 +39,15 @@ def test_fewer_rows_are_of_all_groups_and_belong_together():
 def test_rows_that_are_few_enough_are_left():
     subject = echo_comparison(groups=25)
     assert subsample(subject, 1000) is subject
+
+
+@pytest.mark.parametrize("own", [0, 1, 2])
+def test_cpu_time_is_compared_with_one_thread_whatever_the_model_is_set_to(tmp_path, monkeypatch, own):
+    """A trial on a busy machine could choose several threads, which spin: a ratio of thousands that means nothing."""
+    context = context_with(tmp_path, labeled_rows(seed=2), labeled_rows(seed=1))
+    model = changed(trained_on(context, labeled_rows(seed=1), trees=3), settings={"threads": own})
+    monkeypatch.setattr(comparison, "fastest_engine", lambda engines, rows, **_: max(engines))
+
+    found = fastest_baseline(model, open_variant(model, context.blobs), labeled_rows(seed=2).rows, context.blobs)
+
+    assert [engine.call.threads for _, engine in (found.one_row, found.batch)] == [1, 1]

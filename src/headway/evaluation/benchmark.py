@@ -76,8 +76,8 @@ class TimedEngine:
 class TimedBaseline:
     """What a model is timed against, for one row and for batches.
 
-    The first of each pair is the fastest by the clock. The second takes the least CPU time: threads that wait for busy
-    cores spin, and a ratio to their CPU time would say nothing of the model.
+    The first of each pair is the fastest by the clock. The second has one thread, which takes the least CPU time:
+    several threads spin while they wait for one another, and a ratio to their CPU time would say nothing of the model.
     """
 
     one_row: tuple[TimedEngine, TimedEngine]
@@ -163,13 +163,11 @@ def _against(seen: Measurement, call: TimedCall, *, rows: int) -> Measurement:
     return replace(seen, baseline=replace(call, rows=rows)) if seen.name.endswith("speedup") else seen
 
 
-def best_engines(
-    engines: Mapping[int, Predictor], rows: Floats, *, batch: bool, limit_s: float = math.inf
-) -> tuple[int, int]:
-    """Return the numbers of threads that answer fastest by the clock, and with the least CPU time.
+def fastest_engine(engines: Mapping[int, Predictor], rows: Floats, *, batch: bool, limit_s: float = math.inf) -> int:
+    """Return the number of threads that answers fastest by the clock.
 
     The engines, by number of threads (0: the library decides), answer in short rounds in turns. Of those within a
-    twentieth of the best, the lowest number is taken; for CPU time, a number that the library does not decide.
+    twentieth of the best, the lowest number is taken.
     """
     keys = sorted(engines)
     count = _batch_rows(engines[keys[0]], rows, limit_s * 1e9 / _CALLS_OF_LIMIT) if batch else 1
@@ -177,12 +175,8 @@ def best_engines(
     calls = [_calls_per_round(engines[key], inputs, _TRIAL_NS) for key in keys]
     opened = [engines[key] for key in keys]
     turns = _repeat(lambda turn: _run_round(opened, calls, inputs, turn), _TRIALS, _TRIALS_NS, min_rounds=1)
-    timings = _timings(turns, len(inputs[0]))
-    by_clock, by_cpu = (dict(zip(keys, np.median(times, axis=0), strict=True)) for times in (timings.wall, timings.cpu))
-    return (
-        next(key for key in keys if by_clock[key] <= _SAME * min(by_clock.values())),
-        min(keys, key=lambda key: (by_cpu[key] > _SAME * min(by_cpu.values()), not key, key)),
-    )
+    times = dict(zip(keys, np.median(_timings(turns, len(inputs[0])).wall, axis=0), strict=True))
+    return next(key for key in keys if times[key] <= _SAME * min(times.values()))
 
 
 def time_calls(

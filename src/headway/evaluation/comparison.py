@@ -26,7 +26,7 @@ from headway.core.variant import Variant
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
-from headway.evaluation.benchmark import TimedBaseline, TimedEngine, best_engines, time_model
+from headway.evaluation.benchmark import TimedBaseline, TimedEngine, fastest_engine, time_model
 from headway.evaluation.context import Comparison, EvaluatedRows, FloorRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
@@ -124,17 +124,18 @@ def fastest_baseline(
             settings = {**model.settings, "threads": threads}
             engines[threads] = load_engine(model.engine)(blobs.get(model.artifact.digest), settings)
     one_row, batch = (
-        best_engines(engines, rows, batch=batch, limit_s=limit_s) if len(engines) > 1 else (own, own)
+        fastest_engine(engines, rows, batch=batch, limit_s=limit_s) if len(engines) > 1 else own
         for batch in (False, True)
     )
+    least_cpu = 1 if 1 in engines else own
 
     def timed(threads: int, kind: Literal["array_row", "batch"]) -> TimedEngine:
         call = TimedCall(engine=model.engine, call="predict", input=kind, rows=1, threads=threads)
         return TimedEngine(engine=engines[threads], call=call)
 
     return TimedBaseline(
-        one_row=(timed(one_row[0], "array_row"), timed(one_row[1], "array_row")),
-        batch=(timed(batch[0], "batch"), timed(batch[1], "batch")),
+        one_row=(timed(one_row, "array_row"), timed(least_cpu, "array_row")),
+        batch=(timed(batch, "batch"), timed(least_cpu, "batch")),
     )
 
 
