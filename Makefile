@@ -15,10 +15,10 @@ test test-fast test-services test-all: export OMP_NUM_THREADS := 1
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.installed-demo  ## install, then run the main job on real flights (3 to 4 minutes), ending with a report and the dashboard
+demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 to 4 minutes), ending with a report and the dashboard
 	$(bin)/headway demo
 
-test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 18 minutes)
+test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (10 to 18 minutes)
 	$(bin)/pytest $(tier) $(covering:%=tests/%) $(covered:%=--cov=src/headway/%) --cov-report=
 	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
 	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
@@ -28,7 +28,7 @@ test: .venv/.installed-dev  ## the tests that need Python and pip alone, with fu
 test-fast: .venv/.installed-dev  ## the fast tests (about 40 seconds)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services"
 
-test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (20 minutes)
+test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (12 to 20 minutes)
 	tools/system services
 	$(MAKE) $(npm)
 	$(bin)/pytest $(workers) -m "services and not long"

@@ -22,6 +22,7 @@ from headway.core.variant import Signature
 from headway.data.matrix import matrix
 from headway.features.compute import CREATED_TIME, EVENT_TIME, compute_rows
 from headway.features.historical import join_view
+from headway.features.online_rows import NEVER_US
 
 N_EXAMPLES = 3
 _RELATIVE = 1e-9
@@ -32,7 +33,6 @@ _HOUR_US = 3_600_000_000
 _ZONES_US = [hours * _HOUR_US // 2 for hours in range(-28, 29) if hours]  # every half hour, up to 14 hours
 _CLOCKS = {24.0: 1.0, 1440.0: 60.0, 86400.0: 3600.0}
 """Length of a day in hours, minutes and seconds, and an hour in each."""
-_NEVER_US = -1
 
 
 class _Cause(NamedTuple):
@@ -106,14 +106,11 @@ class _Compared:
         kinds = compute_rows(view, source).schema
         self.rows = logged.select(pl.col(name).cast(kinds[name], strict=False) for name in view.entities)
         self.at_us, self.requests = (logged[name].to_numpy().astype(np.int64) for name in ("at_us", "request"))
-        self.seen_us: Ints = logged["seen_us"].fill_null(_NEVER_US).to_numpy().astype(np.int64)
+        self.seen_us: Ints = logged["seen_us"].fill_null(NEVER_US).to_numpy().astype(np.int64)
         self.values: Floats = logged.select(pl.col(self.names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
         self.expected, self.newest_us = self.recompute(self.at_us)
         self.wrong = ~_equal(self.values, self.expected)
-        is_older = (self.seen_us >= 0) & (self.seen_us < self.newest_us)
-        recent = is_older & (self._known_since_us() > self.at_us - round(max_lag_s * 1e6)) & (max_lag_s > 0)
-        before, _ = self.recompute(np.where(recent, self.seen_us, self.at_us)) if recent.any() else (self.values, None)
-        self.lagging: Bools = recent & self.wrong.any(axis=1) & _equal(self.values, before).all(axis=1)
+        self.lagging: Bools = self._within_lag(max_lag_s) if max_lag_s else np.zeros(len(logged), dtype=np.bool_)
         self.wrong &= ~self.lagging[:, None]
 
     def recompute(
@@ -128,7 +125,7 @@ class _Compared:
         filled = filled.with_columns(
             pl.lit(None, pl.Float64).alias(name) for name in set(self.names) - {*filled.columns}
         )
-        return matrix(filled, self._signature), seen.to_physical().fill_null(_NEVER_US).to_numpy().astype(np.int64)
+        return matrix(filled, self._signature), seen.to_physical().fill_null(NEVER_US).to_numpy().astype(np.int64)
 
     def _filled(self, column: pl.Series, view: FeatureView) -> pl.Series:
         """Return a feature as a server passes it on: a missing value is the default, if the view says so."""
@@ -149,6 +146,13 @@ class _Compared:
         order = table.sort("event_us", maintain_order=True)
         return order.with_columns(ends_us=pl.col("event_us").shift(-1).over(self.view.entities).fill_null(2**62))
 
+    def _within_lag(self, max_lag_s: float) -> Bools:
+        """Return which rows have the values of an earlier row, whose successor was known for no longer than the lag."""
+        recent = (self.seen_us >= 0) & (self.seen_us < self.newest_us) & self.wrong.any(axis=1)
+        recent &= self._known_since_us() > self.at_us - round(max_lag_s * 1e6)
+        before = self.recompute(np.where(recent, self.seen_us, self.at_us))[0]
+        return recent & _equal(self.values, before).all(axis=1)
+
     def _known_since_us(self) -> Ints:
         """Return since when the expected values were known, (n,)."""
         source = self.view.source
@@ -158,7 +162,7 @@ class _Compared:
         known = rows.group_by(*self.view.entities, EVENT_TIME).agg(pl.col(CREATED_TIME).min())
         newest = self.rows.with_columns(pl.Series(EVENT_TIME, self.newest_us).cast(pl.Datetime("us", "UTC")))
         found = newest.join(known, on=[*self.view.entities, EVENT_TIME], how="left", maintain_order="left")
-        return found[CREATED_TIME].to_physical().fill_null(_NEVER_US).to_numpy().astype(np.int64)
+        return found[CREATED_TIME].to_physical().fill_null(NEVER_US).to_numpy().astype(np.int64)
 
 
 def _explain(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[ValueSkew]:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -366,17 +366,8 @@ def _rejected(
 ) -> BatchResult:
     shown, others = "; ".join(map(str, violations)), outside.total() - len(violations)
     more = f"; and {others} more" if others else ""
-    return BatchResult(
-        model=model,
-        batch=part.batch,
-        arm=arm,
-        ended_ns=time.perf_counter_ns(),
-        rows=part.rows,
-        seen=part.seen,
-        texts=part.texts,
-        error=ContractViolation(f"outside the contract: {shown}{more}"),
-        outside={part.batch.calls[0]: outside},
-    )
+    error = ContractViolation(f"outside the contract: {shown}{more}")
+    return replace(_refused(model, part, arm, error), outside={part.batch.calls[0]: outside})
 
 
 def _failed(model: LoadedModel, batch: Batch, arm: Arm, error: Exception) -> BatchResult:
