@@ -270,11 +270,17 @@ def entity_column(column: pl.Series, *, where: str) -> pl.Series:
         column = column.fill_nan(None)
         uneven = (column != column.floor()) | (column.abs() > _MAX_WHOLE)
         expect_none(column, uneven.fill_null(False), f"entity '{column.name}' is not a whole number", where=where)
-    is_integral = column.cast(pl.Int64, strict=False)
-    expect_none(
-        column, is_integral.is_null() & column.is_not_null(), f"entity '{column.name}' is too large", where=where
-    )
-    return is_integral
+    integers = column.cast(pl.Int64, strict=False)
+    expect_none(column, integers.is_null() & column.is_not_null(), f"entity '{column.name}' is too large", where=where)
+    return integers
+
+
+def entity_key_expr(view: FeatureView) -> pl.Expr:
+    """Return an expression of the key of computed rows in an online store, equal to `online_rows.entity_key`."""
+    texts = [pl.col(name).cast(pl.String) for name in view.entities]
+    if len(texts) == 1:
+        return texts[0]
+    return pl.concat_str([part for text in texts for part in (text.str.len_chars(), pl.lit(":"), text)])
 
 
 def utc_times(times: pl.Series, zone: str, *, where: str) -> pl.Series:

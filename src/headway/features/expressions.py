@@ -450,8 +450,8 @@ def _log1p(values: Array) -> Array:
 
 
 def _of_string(function: Callable[[str], str | int]) -> Callable[[Array], Array]:
-    types_of = np.frompyfunc(lambda value: None if value is None else function(value), 1, 1)
-    return lambda values: np.asarray(types_of(values), dtype=object)
+    vectorized = np.frompyfunc(lambda value: None if value is None else function(value), 1, 1)
+    return lambda values: np.asarray(vectorized(values), dtype=object)
 
 
 def _of_time(function: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -24,7 +24,14 @@ from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import FeatureView
 from headway.core.record import Record
 from headway.features import catalog
-from headway.features.compute import CREATED_TIME, EVENT_TIME, compute_rows, event_rows, read_view_source
+from headway.features.compute import (
+    CREATED_TIME,
+    EVENT_TIME,
+    compute_rows,
+    entity_key_expr,
+    event_rows,
+    read_view_source,
+)
 from headway.features.materialize_windows import materialize_windows
 from headway.features.window_state import states_table
 
@@ -256,7 +263,7 @@ def encoded_rows(store: OnlineStore, view: FeatureView, rows: pl.DataFrame) -> t
             column = column.cast(pl.Int64)
         values[:, index] = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     times = rows[EVENT_TIME].cast(pl.Int64).fill_null(ALWAYS_US).to_numpy()
-    return rows.select(_key(view)).to_series().to_list(), values, times.astype(np.int64)
+    return rows.select(entity_key_expr(view)).to_series().to_list(), values, times.astype(np.int64)
 
 
 def _write(
@@ -330,19 +337,11 @@ def _newest(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the newest row of each entity, in the order of keys; of equal times the latest created, then the last."""
     return (
         rows.with_row_index(_ROW)
-        .with_columns(_key(view).alias(_KEY))
+        .with_columns(entity_key_expr(view).alias(_KEY))
         .sort(_KEY, EVENT_TIME, CREATED_TIME, _ROW, nulls_last=False)
         .unique(_KEY, keep="last", maintain_order=True)
         .drop(_ROW, _KEY)
     )
-
-
-def _key(view: FeatureView) -> pl.Expr:
-    """Return the key of an entity as `entity_key` makes it."""
-    texts = [pl.col(name).cast(pl.String) for name in view.entities]
-    if len(texts) == 1:
-        return texts[0]
-    return pl.concat_str([part for text in texts for part in (text.str.len_chars(), pl.lit(":"), text)])
 
 
 def _digest(view: FeatureView, newest: pl.DataFrame, mode: str) -> str:

@@ -10,11 +10,10 @@ import polars as pl
 from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError
 from headway.core.feature_view import FeatureView
-from headway.features.compute import CREATED_TIME, EVENT_TIME
-from headway.features.online_rows import entity_key
+from headway.features.compute import CREATED_TIME, EVENT_TIME, entity_key_expr
 from headway.features.window_state import Events, WindowPlan, merge_events, states_table
 
-_ID = "__id"
+_ID, _KEY = "__id", "__key"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,16 +59,17 @@ def events_by_entity(store: OnlineStore, view: FeatureView, rows: pl.DataFrame) 
     columns = [*view.entities, EVENT_TIME, CREATED_TIME, *plan.columns]
     ids = rows.select(pl.int_range(pl.len()).over(columns).alias(_ID)).to_series() if len(rows) else pl.Series(_ID, [])
     times = [rows[name].cast(pl.Int64).alias(name) for name in (EVENT_TIME, CREATED_TIME)]
-    table = pl.DataFrame([*(rows[name] for name in view.entities), *times, ids, *numbers])
+    keys = rows.select(entity_key_expr(view).alias(_KEY)).to_series()
+    table = pl.DataFrame([keys, *times, ids, *numbers])
     found: dict[str, Events] = {}
-    for entity, part in table.group_by(view.entities, maintain_order=True):
+    for (key,), part in table.group_by(_KEY, maintain_order=True):
         packed = plan.events(
             part[EVENT_TIME].to_list(),
             {name: part[name].to_list() for name in plan.columns},
             created_us=part[CREATED_TIME].to_list(),
             ids=part[_ID].to_list(),
         )
-        found[entity_key([_key(value) for value in entity])] = packed
+        found[str(key)] = packed
     return found
 
 
@@ -89,11 +89,6 @@ def _numbers(store: OnlineStore, view: FeatureView, column: pl.Series) -> pl.Ser
     if column.dtype == pl.Boolean:
         return column.cast(pl.Int64)
     raise DataError(f"column '{column.name}' is {column.dtype}, which a window cannot aggregate", where=view.reference)
-
-
-def _key(value: object) -> str:
-    """Return an entity as it is in keys: as `materialize` writes it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _microseconds(name: str) -> pl.Expr:

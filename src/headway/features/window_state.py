@@ -137,8 +137,8 @@ class WindowPlan:
         codes, booleans 0 and 1, times microseconds.
         """
         windows = [(feature.dtype, feature.aggregation) for feature in view.features if feature.aggregation]
-        retained = ("sum", "min", "max", "last")
-        integers = {one.column for dtype, one in windows if one.function in retained and dtype != "number"}
+        of_values = ("sum", "min", "max", "last")
+        integers = {one.column for dtype, one in windows if one.function in of_values and dtype != "number"}
         return cls([one for _, one in windows], integers=integers)
 
     def keys_at(self, entity: str, at_us: int) -> tuple[str, ...]:
