@@ -34,7 +34,7 @@ def execute_query(
         timer.daemon = True
         timer.start()
         try:
-            database.register(table, source)
+            database.register(table, _ArrowFrame(source))
             database.execute("SET lock_configuration = true")
             statements = [statement.type for statement in database.extract_statements(sql)]
             if statements != [duckdb.StatementType.SELECT]:
@@ -47,6 +47,16 @@ def execute_query(
             raise DataError(f"DuckDB refuses the query: {message}", where=sql, hint="correct the view's sql") from error
         finally:
             timer.cancel()
+
+
+class _ArrowFrame:
+    """Offer only the Arrow stream of a frame: DuckDB reads a polars frame itself, and needs pyarrow for that."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._frame.__arrow_c_stream__(requested_schema)
 
 
 def _fetch(relation: duckdb.DuckDBPyRelation, sql: str, *, deadline: float, max_bytes: int) -> pl.DataFrame:
