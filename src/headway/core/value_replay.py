@@ -19,6 +19,7 @@ KINDS: dict[SkewKind, str] = {
     "unexplained": "the values differ",
 }
 """What each kind of skew means, in the order in which causes are preferred that explain as much."""
+ReplayStatus = Literal["equal", "differs", "unknown"]
 
 
 class SkewExample(Record, frozen=True, kw_only=True):
@@ -35,7 +36,10 @@ class SkewExample(Record, frozen=True, kw_only=True):
 
 
 class ValueSkew(Record, frozen=True, kw_only=True):
-    """Values of a view that differ for one reason: in `n_rows` of the rows that were compared, first at `since_us`."""
+    """Values of a view that differ for one reason: in `n_rows` of the rows that were compared, first at `since_us`.
+
+    A replay that follows another one takes `since_us` from it if that found the same skew.
+    """
 
     view: str
     kind: SkewKind
@@ -61,7 +65,8 @@ class ViewReplay(Record, frozen=True, kw_only=True):
 class ValueReplay(StoredRecord, frozen=True, kw_only=True):
     """Replay of the views of a release over the rows that were logged in a span of time, microseconds since 1970.
 
-    `unknown` has the reason for each view that could not be replayed.
+    `unknown` has the reason for each view that could not be replayed, `n_left_out` counts older rows of the span that
+    were not compared because there were too many.
     """
 
     name: str
@@ -72,6 +77,14 @@ class ValueReplay(StoredRecord, frozen=True, kw_only=True):
     n_rows: int
     views: tuple[ViewReplay, ...] = ()
     unknown: dict[str, str] = {}
+    n_left_out: int = 0
+
+    @property
+    def status(self) -> ReplayStatus:
+        """Whether values differ; unknown if none is known to differ, and a view or all rows could not be compared."""
+        if self.skews:
+            return "differs"
+        return "unknown" if self.unknown or not self.views or not self.n_rows else "equal"
 
     @property
     def skews(self) -> tuple[ValueSkew, ...]:

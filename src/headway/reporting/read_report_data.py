@@ -11,6 +11,7 @@ from headway.core.assessment import Assessment
 from headway.core.dataset import OUTCOME, Roles
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence
+from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Provenance, TrackedData
 from headway.core.record import StoredRecordType, kind_of, read
@@ -18,10 +19,12 @@ from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
 from headway.core.training import Retraining
+from headway.core.value_replay import ValueReplay
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.personal.detection import PERSONAL
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.erase import load_erasures
+from headway.monitoring.feature_status import last_of_release, looked_up
 from headway.registry.project import Project
 from headway.registry.searches import find_search
 from headway.reporting.report_data import (
@@ -47,8 +50,17 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
     """
     spans, year, curve = split_periods(project), read_monitoring_history(project), curves.last_curve(project)
     releases, policy = read_releases(project), project.config.policy
+    features, replay = read_live_features(project, releases)
     if not search and project.state.latest(kind_of(SearchResult), name=project.name) is None:
-        return ReportData(title=project.name, spans=spans, year=year, curve=curve, releases=releases)
+        return ReportData(
+            title=project.name,
+            spans=spans,
+            year=year,
+            curve=curve,
+            releases=releases,
+            features=features,
+            value_replay=replay,
+        )
     found = find_search(project, search)
     follow, reason = next_step(found.winner.verdict, year, releases)
     measured = [record for record in project.records(Evidence) if not record.reference]
@@ -77,7 +89,17 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
         year=year,
         curve=curve,
         data_use=read_data_use(project, found.winner.variant.signature.names),
+        features=features,
+        value_replay=replay,
     )
+
+
+def read_live_features(
+    project: Project, releases: Sequence[ReleaseState]
+) -> tuple[FeatureReport | None, ValueReplay | None]:
+    """Return the last feature report and the last value replay of the live release."""
+    live = next((state.release for state in releases if state.status == "live"), "")
+    return last_of_release(project, FeatureReport, live), last_of_release(project, ValueReplay, live)
 
 
 def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[TrackedData, ...]:
@@ -134,6 +156,7 @@ def _release_state(
         ended_why=after.why if after else "",
         variant=release.variant if release else None,
         verdict=release.verdict if release else None,
+        views=looked_up(release.views) if release else (),
     )
 
 

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 
 from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import TrackedData
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.training import LearningCurve, Retraining
+from headway.core.value_replay import ValueReplay
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.reporting.text import formatting, words
@@ -160,7 +162,8 @@ class ReleaseState(Record, frozen=True, kw_only=True):
 
     `at`, `who` and `why` are those of the update that made it so (ISO 8601); `until` is when it ended, `ended_by` and
     `ended_why` who ended it and the reason; empty while it stands. `verdict` is the one that it was signed with, None
-    if the release does not verify. `who` is `rollout` where the judge acted on a rollout.
+    if the release does not verify. `who` is `rollout` where the judge acted on a rollout. `views` are the feature views
+    that it looks up, such as `weather@v2`.
     """
 
     release: str
@@ -176,6 +179,7 @@ class ReleaseState(Record, frozen=True, kw_only=True):
     ended_why: str = ""
     variant: Variant | None = None
     verdict: Verdict | None = None
+    views: tuple[str, ...] = ()
 
 
 JUDGE = "rollout"
@@ -239,7 +243,8 @@ class ReportData(Record, frozen=True, kw_only=True):
     ISO 8601, and `next_step` the command that the last state asks for, with `next_reason`. `groups` is the word for
     dependent rows (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
     `release` is a digest and `key` names the publisher's key; without `release` the winner is not released. `data` is
-    the digest of each period, `tracked` what DVC recorded of its files.
+    the digest of each period, `tracked` what DVC recorded of its files. `features` and `value_replay` are the last ones
+    of the live release.
     """
 
     title: str
@@ -261,6 +266,8 @@ class ReportData(Record, frozen=True, kw_only=True):
     year: MonitoringHistory | None = None
     curve: LearningCurve | None = None
     data_use: DataUse | None = None
+    features: FeatureReport | None = None
+    value_replay: ValueReplay | None = None
     release: str = ""
     key: str = ""
     releases: tuple[ReleaseState, ...] = ()
@@ -271,6 +278,11 @@ class ReportData(Record, frozen=True, kw_only=True):
     tracked: tuple[TrackedData, ...] = ()
     stages: tuple[Stage, ...] = ()
     machine: Machine | None = None
+
+    @property
+    def live(self) -> ReleaseState | None:
+        """The release that is live."""
+        return next((state for state in self.releases if state.status == "live"), None)
 
     @property
     def word(self) -> str:

@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
+from tests.reporting.served_features import REPLAY, REPORT, SKEW, figure
 
-from headway.core.evidence import Measurement
-from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth
-from headway.core.value_replay import SkewExample, ValueReplay, ValueSkew, ViewReplay
+from headway.core.feature_report import FeatureWorth
+from headway.core.value_replay import ViewReplay
 from headway.reporting.text.feature_tables import (
     describe_features,
     describe_value_replay,
+    feature_sentences,
+    skew_sentences,
     tabulate_features,
+    tabulate_replayed,
     tabulate_skews,
-)
-
-
-def figure(value: float, width: float = 0.0, *, name: str = "components.brier.drop") -> Measurement:
-    return Measurement(
-        name=name, value=value, low=value - width, high=value + width, method="m", n_rows=900, n_groups=30
-    )
-
-
-REPORT = FeatureReport(
-    name="flights",
-    release="sha256:00",
-    at="2026-03-02T00:00:00+00:00",
-    n_logged=1_000,
-    costs=(
-        FeatureCost(
-            view="weather@v2", lookup_us=figure(12.5, 0.5, name="feature.lookup_us"), n_entities=3, size_bytes=72
-        ),
-    ),
-    features=(
-        FeatureWorth(
-            view="weather@v2",
-            name="wind",
-            worth=figure(0.01, 0.002),
-            missing=figure(0.25),
-            stale=figure(0.0),
-            age_s=(1_350.0, 200_000.0),
-            drift=figure(0.03),
-        ),
-        FeatureWorth(
-            view="trip@v1", name="is_weekend", worth=figure(0.0), proposal="useless", reason="no error changes by 1%"
-        ),
-    ),
-    unknown=("drift: no ended period was monitored",),
-)
-SKEW = ValueSkew(
-    view="weather@v2",
-    kind="unit",
-    features=("temp",),
-    n_rows=500,
-    since_us=1_772_323_200_000_000,
-    detail="temp is 1.8 times the value",
-    examples=(SkewExample(request=7, at_us=1, feature="temp", logged=50.0, expected=None),),
-)
-REPLAY = ValueReplay(
-    name="flights",
-    release="sha256:00",
-    at="2026-03-02T00:00:00+00:00",
-    since_us=0,
-    until_us=1,
-    n_rows=1_000,
-    views=(ViewReplay(view="weather@v2", n_rows=1_000, n_lagging=4, skews=(SKEW,)),),
-    unknown={"planes@v1": "the source is gone"},
 )
 
 
@@ -124,4 +74,72 @@ def test_a_replay_without_skews_counts_what_it_compared():
 def test_a_replay_of_no_view_is_not_called_clean():
     assert describe_value_replay(replace(REPLAY, views=())).startswith(
         "no view was replayed; planes@v1 was not replayed"
+    )
+
+
+TEMP = FeatureWorth(view="weather@v2", name="temp", worth=figure(0.02, 0.005), missing=figure(0.0), stale=figure(0.125))
+WITH_TEMP = replace(REPORT, features=(*REPORT.features, TEMP))
+
+
+def test_a_skew_has_the_worth_and_the_lookup_of_its_features_next_to_it():
+    table = tabulate_skews(REPLAY, WITH_TEMP)
+
+    assert [column.title for column in table.columns][5] == "Worth, lookup"
+    assert cells(table)[0][5] == "temp: 0.020 [0.015, 0.025]\nlookup 12.5 us [12.0, 13.0] a row"
+
+
+def test_a_skew_of_features_that_were_not_measured_says_so():
+    assert cells(tabulate_skews(REPLAY, replace(REPORT, costs=())))[0][5] == "not measured"
+
+
+def test_examples_are_left_out_for_those_who_may_not_see_rows():
+    assert "Examples" not in [column.title for column in tabulate_skews(REPLAY, examples=False).columns]
+
+
+def test_sentences_name_the_skew_what_it_touches_what_is_open_and_the_next_step():
+    skew, matters, unknown, lagging, left_out, next_step = skew_sentences(replace(REPLAY, n_left_out=70), WITH_TEMP)
+
+    assert skew == (
+        "temp of weather@v2: the values have another unit (temp is 1.8 times the value), in 500 of 1,000 rows since "
+        "2026-03-01 00:00 UTC (kind: unit)."
+    )
+    assert matters == "temp matters: without it the error of the model rises by 0.020 [0.015, 0.025]."
+    assert unknown == "planes@v1 could not be replayed: the source is gone."
+    assert lagging.startswith("4 values were older")
+    assert left_out.startswith("70 older rows were not compared")
+    assert "headway features replay" in next_step
+
+
+def test_several_features_of_a_skew_are_named_together():
+    skew = replace(SKEW, kind="order", features=("temp", "wind"), detail="")
+    replay = replace(REPLAY, views=(ViewReplay(view="weather@v2", n_rows=9, skews=(skew,)),))
+
+    assert skew_sentences(replay)[0].startswith("temp and wind of weather@v2: the values of several features are in")
+
+
+def test_a_clean_replay_is_one_sentence():
+    clean = replace(REPLAY, views=(ViewReplay(view="weather@v2", n_rows=1_000),), unknown={})
+
+    assert skew_sentences(clean) == ("All values of 1,000 lookups in 1,000 rows are as they should be.",)
+
+
+def test_the_views_of_a_replay_are_listed_with_what_is_known_of_each():
+    skewed, unknown = cells(tabulate_replayed(REPLAY))
+
+    assert skewed == ["weather@v2", "values differ", "1,000", "4"]
+    assert unknown[:2] == ["planes@v1", "? cannot be judged\nthe source is gone"]
+
+
+def test_sentences_of_the_features_name_the_best_what_to_remove_and_the_gaps():
+    lines = feature_sentences(WITH_TEMP)
+
+    assert lines == (
+        "temp is worth most: without it the error rises by 0.020 [0.015, 0.025].",
+        "is_weekend is useless: no error changes by 1%.",
+        "The lookup of weather@v2 takes 12.5 us [12.0, 13.0] of CPU time a row.",
+        "A value is missing: wind in 25.00% of 1,000 logged rows.",
+        "A value is older than the TTL of its view: temp in 12.50% of 1,000 logged rows.",
+        "Not known: drift: no ended period was monitored.",
+        "Leave out is_weekend in features.toml, then: headway features apply, headway optimize. The model without them "
+        "is judged like any other.",
     )

@@ -1,4 +1,4 @@
-"""Data: checks and their history, charts, contract, quarantine, drift of each column, and the use of the data."""
+"""Data: checks and their history, charts, contract, quarantine, drift, features of views, and the use of the data."""
 
 from __future__ import annotations
 
@@ -8,18 +8,31 @@ from typing import Any
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Measurement
+from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport
 from headway.core.quarantine import RowDecision
 from headway.core.record import StoredRecord, digest_of, kind_of
+from headway.core.value_replay import ValueReplay
 from headway.dashboard.access.sessions import Role
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
+from headway.monitoring.feature_status import last_of_release, live_views
 from headway.registry.project import Project
+from headway.reporting.text.feature_tables import (
+    REPLAY_STATUS,
+    feature_sentences,
+    format_time_us,
+    replay_remarks,
+    tabulate_features,
+    tabulate_replayed,
+    tabulate_skews,
+)
 from headway.reporting.text.formatting import format_interval, format_number, format_value
 from headway.reporting.text.tables import Cell, Line, Table, make_table, text_cell
 
 CHECKS, CHARTS, CONTRACT = "/models/{model}/data", "/models/{model}/data/charts", "/models/{model}/data/contract"
 QUARANTINE, DRIFT, USE = "/models/{model}/data/quarantine", "/models/{model}/data/drift", "/models/{model}/data/use"
+FEATURES = "/models/{model}/data/features"
 N_ROWS = 50
 N_REPORTS, MAX_SCANNED = 3, 20
 DRIFT_MEASURES = {"drift.p": "p-value", "drift.distance": "Distance, 0 to 1", "cost": "Estimated cost per row"}
@@ -117,6 +130,26 @@ def _drift_cell(name: str, found: Measurement | None) -> Cell:
     return (line, Line(text=interval, style="quiet")) if interval else (line,)
 
 
+def _features(call: Call) -> Reply:
+    project, rows = call.project, call.session.may(SEES_ROWS)
+    release, views = live_views(project)
+    replay = last_of_release(project, ValueReplay, release)
+    report = last_of_release(project, FeatureReport, release)
+    values: dict[str, object] = {"views": views, "is_live": bool(release), "rows": rows}
+    values |= {"replay": replay, "report": report, "status": REPLAY_STATUS[replay.status if replay else "unknown"]}
+    if replay:
+        values |= {
+            "since": format_time_us(replay.since_us),
+            "until": format_time_us(replay.until_us),
+            "remarks": replay_remarks(replay, report),
+            "skews": tabulate_skews(replay, report, examples=rows),
+            "compared": tabulate_replayed(replay),
+        }
+    if report:
+        values |= {"features": tabulate_features(report), "report_sentences": feature_sentences(report)}
+    return Rendered(template="data_features.html", values=values)
+
+
 def _quarantine(call: Call) -> Reply:
     project = call.project
     files, aside = call.dashboard.workers.call("data.read_quarantine_files", project.config)
@@ -172,6 +205,7 @@ plugin = Page(
         View(QUARANTINE, _quarantine, role=SEES_ROWS),
         View(f"{QUARANTINE}/{{file}}", _file, role=SEES_ROWS),
         View(DRIFT, _drift),
+        View(FEATURES, _features),
         View(USE, _use),
     ],
     actions=[
