@@ -2,7 +2,7 @@
 
 >>> import headway as hw
 >>> sorted(hw.__all__)
-['__version__', 'compare', 'evaluate', 'feature_view', 'learning_curve', 'load', 'optimize']
+['FeatureStore', '__version__', 'compare', 'evaluate', 'feature_view', 'learning_curve', 'load', 'optimize']
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "evaluate", "feature_view", "learning_curve", "load", "optimize"]
+__all__ = ["FeatureStore", "__version__", "compare", "evaluate", "feature_view", "learning_curve", "load", "optimize"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from polars.testing import assert_frame_equal
 
 from headway.cli.demo import flights
@@ -352,3 +353,22 @@ def test_windows_of_a_view_without_entities_are_those_of_all_rows():
     )
 
     assert joined["n"].to_list() == [2, 1]
+
+
+def test_features_on_demand_are_computed_from_defaults_as_in_a_server_and_from_the_names_of_features():
+    default = Feature(name="temp", dtype="integer", when_missing="default", default=7)
+    warm = FunctionCall(function="add", arguments=(ColumnValue(name="temp"), ColumnValue(name="gate")))
+    trip = FeatureView(name="trip", features=(Feature(name="warm", expression=warm),))
+    views = [replace(weather(), features=(default,)), trip]
+    table, sources = rows_of([("A", 1.0, 1), ("B", 1.0, 1)]), {"weather": source_of([("B", 1.0, 0, 0)])}
+    found = get_historical_features(table, views, time="at", sources=sources, full_names=True)
+    assert found["weather__temp"].to_list() == [None, 0]
+    assert found["trip__warm"].to_list() == [8.0, 1.0]
+
+
+def test_a_feature_of_two_views_is_not_read_on_demand():
+    trip = FeatureView(name="trip", features=(Feature(name="warm", expression=ColumnValue(name="temp")),))
+    views = [weather(), replace(weather(), name="forecast"), trip]
+    sources = dict.fromkeys(("weather", "forecast"), source_of([("A", 1.0, 0, 0)]))
+    with pytest.raises(DataError, match=r"two views have a feature 'temp', which view 'trip' reads"):
+        get_historical_features(rows_of([("A", 1.0, 1)]), views, time="at", sources=sources, full_names=True)

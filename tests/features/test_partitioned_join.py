@@ -32,14 +32,13 @@ def small_batches(monkeypatch):
 @pytest.mark.parametrize("full_names", [False, True])
 def test_the_file_is_what_the_join_in_memory_returns(tmp_path, small_batches, memory_bytes, full_names):
     rows = make_tables(tmp_path)
-    views = VIEWS[:3] if full_names else VIEWS
     how = {"time": "at", "folder": tmp_path, "with_times": True, "full_names": full_names}
 
     count = write_historical_features(
-        tmp_path / "rows.parquet", views, tmp_path / "out.parquet", memory_bytes=memory_bytes, **how
+        tmp_path / "rows.parquet", VIEWS, tmp_path / "out.parquet", memory_bytes=memory_bytes, **how
     )
 
-    expected = get_historical_features(rows, views, **how)
+    expected = get_historical_features(rows, VIEWS, **how)
     assert count == len(rows)
     assert expected.drop_nulls("weather__temp" if full_names else "temp").height > 100
     assert_frame_equal(pl.read_parquet(tmp_path / "out.parquet"), expected, check_exact=True)

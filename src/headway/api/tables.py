@@ -93,6 +93,20 @@ def make_frame(rows: Sequence[dict[str, object]], *, library: str) -> Any:
     return pl.DataFrame(columns, strict=False)
 
 
+def to_pandas_column(column: pl.Series) -> Any:
+    """Convert a column to one of pandas, without pyarrow: NaN, NaT, None or NA stand for a missing value."""
+    pandas = importlib.import_module("pandas")
+    dtype, values = column.dtype, column.to_list()
+    if dtype.is_float():
+        return column.to_numpy()
+    if dtype == pl.Datetime:
+        local = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return pandas.DatetimeIndex(local.to_numpy()).tz_localize("UTC")
+    if column.null_count() and (dtype.is_integer() or dtype == pl.Boolean):
+        return pandas.array(values, dtype="boolean" if dtype == pl.Boolean else "Int64")
+    return values
+
+
 def to_series(values: Any, name: str) -> pl.Series:
     """Convert a series, an array or a list to one column [n]; raises DataError for any other shape."""
     if isinstance(values, pl.Series):

@@ -75,10 +75,10 @@ def needed_columns(view: FeatureView) -> frozenset[str] | None:
         return None
     source = _source_of(view)
     times = {source.event_time, source.created_time} - {""}
-    return frozenset({*view.entities, *times, *_inputs(view.features)})
+    return frozenset({*view.entities, *times, *input_columns(view.features)})
 
 
-def _inputs(features: Sequence[Feature]) -> set[str]:
+def input_columns(features: Sequence[Feature]) -> set[str]:
     """Return the names that features read, of columns or of each other."""
     names = set[str]()
     for feature in features:
@@ -97,7 +97,7 @@ def narrowed(view: FeatureView) -> FeatureView:
         name = due.pop()
         if name in known and name not in wanted:
             wanted.add(name)
-            due += _inputs([known[name]])
+            due += input_columns([known[name]])
     return replace(view, features=tuple(feature for feature in view.features if feature.name in wanted))
 
 

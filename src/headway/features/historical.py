@@ -16,6 +16,7 @@ from headway.features.compute import (
     compute_rows,
     entity_column,
     event_rows,
+    input_columns,
     narrowed,
     read_view_source,
     typed_column,
@@ -76,20 +77,43 @@ def get_historical_features(
         If a column is absent, the type of an entity differs, two columns would have one name, or a time is ambiguous.
     """
     at = utc_times(expect_column(rows, time, "time"), time_zone, where="the rows")
-    columns = list[pl.Series]()
+    columns, inputs = list[pl.Series](), list[pl.Series]()
     by_view = sources or {}
     for view in (narrowed(view) for view in views if not view.is_on_demand):
         source = by_view[view.name] if view.name in by_view else read_view_source(view, folder=folder)
         joined, seen = join_view(rows, at, view, source)
+        inputs += with_defaults(view, joined)
         columns += [column.alias(full_name(view, column.name, full_names)) for column in joined]
         columns += [seen.alias(f"{view.name}__{EVENT_TIME}")] if with_times else []
     for view in (view for view in views if view.is_on_demand):
-        table = rows.with_columns(columns)
-        wanted = [feature for feature in view.features if feature.name in view.feature_names]
-        found = compute_features(view, table, wanted)
+        found = compute_on_demand(view, rows, inputs)
+        inputs += found
         columns += [column.alias(full_name(view, column.name, full_names)) for column in found]
     expect_unique(rows, columns)
     return rows.hstack(columns)
+
+
+def with_defaults(view: FeatureView, columns: Sequence[pl.Series]) -> list[pl.Series]:
+    """Return features of a view with the default in place of a missing value, if the view has one."""
+    defaults = {feature.name: feature.default for feature in view.features if feature.when_missing == "default"}
+    return [column.fill_null(defaults[column.name]) if column.name in defaults else column for column in columns]
+
+
+def compute_on_demand(view: FeatureView, rows: pl.DataFrame, inputs: Sequence[pl.Series]) -> list[pl.Series]:
+    """Compute the features of a view without a source, from rows and the features of other views.
+
+    Raises
+    ------
+    DataError
+        If a feature is read that two other views have.
+    """
+    names = [column.name for column in inputs]
+    read = input_columns(view.features)
+    if twice := sorted(name for name in read if names.count(name) > 1):
+        what = f"two views have a feature '{twice[0]}', which view '{view.reference}' reads"
+        raise DataError(what, hint="leave one of the two out, or rename it")
+    wanted = [feature for feature in view.features if feature.name in view.feature_names]
+    return compute_features(view, rows.with_columns(column for column in inputs if column.name in read), wanted)
 
 
 def join_view(

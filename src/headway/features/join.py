@@ -25,7 +25,7 @@ from headway.data.provenance.fingerprint import table_digest
 from headway.data.roles import decision_times
 from headway.features.catalog import resolve_view
 from headway.features.expressions import columns_of
-from headway.features.historical import get_historical_features
+from headway.features.historical import get_historical_features, with_defaults
 
 _AT = "__decision_at"
 _WHERE = "[features] views"
@@ -133,13 +133,8 @@ def join_rows(
 
 def fill_defaults(table: pl.DataFrame, views: Sequence[FeatureView]) -> pl.DataFrame:
     """Return a table with the default of each feature in place of its missing values, where it has one."""
-    defaults = {
-        feature.name: feature.default
-        for view in views
-        for feature in view.features
-        if feature.when_missing == "default" and feature.name in table.columns
-    }
-    return table.with_columns(pl.col(name).fill_null(default) for name, default in defaults.items())
+    named = ((view, [table[name] for name in view.feature_names if name in table.columns]) for view in views)
+    return table.with_columns(column for view, columns in named for column in with_defaults(view, columns))
 
 
 def expect_joinable(views: Sequence[FeatureView], columns: Collection[str], *, where: str) -> None:

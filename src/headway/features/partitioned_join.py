@@ -25,7 +25,6 @@ from headway.data.read import read_file
 from headway.data.scan import TableScan, scan_path, scan_source
 from headway.features.compute import (
     EVENT_TIME,
-    compute_features,
     entity_column,
     narrowed,
     needed_columns,
@@ -35,7 +34,15 @@ from headway.features.compute import (
     source_keys,
     utc_times,
 )
-from headway.features.historical import expect_column, expect_unique, full_name, join_view, row_keys
+from headway.features.historical import (
+    compute_on_demand,
+    expect_column,
+    expect_unique,
+    full_name,
+    join_view,
+    row_keys,
+    with_defaults,
+)
 
 ROW, AT, PART = "__row", "__at", "__part"
 _COPIES = 6
@@ -109,14 +116,15 @@ def write_historical_features(
             _join(view, source.empty, tasks, workers)
         written = list[Path]()
         for start, batch in table.batches():
-            columns = list[pl.Series]()
+            columns, inputs = list[pl.Series](), list[pl.Series]()
             for number, view in enumerate(sourced):
                 joined = _read_block(scratch / f"view-{number}", start // table.batch_rows)
+                inputs += with_defaults(view, [joined[one] for one in view.feature_names])
                 columns += [joined[one].alias(full_name(view, one, full_names)) for one in view.feature_names]
                 columns += [joined[AT].alias(f"{view.name}__{EVENT_TIME}")] if with_times else []
             for view in (view for view in views if view.is_on_demand):
-                wanted = [feature for feature in view.features if feature.name in view.feature_names]
-                found = compute_features(view, batch.with_columns(columns), wanted)
+                found = compute_on_demand(view, batch, inputs)
+                inputs += found
                 columns += [column.alias(full_name(view, column.name, full_names)) for column in found]
             expect_unique(batch, columns)
             written.append(scratch / f"rows-{start:012}.parquet")
