@@ -22,9 +22,10 @@ from headway.core import config
 from headway.core.config import Config
 from headway.core.record import digest_of, write
 from headway.core.release import Release, SelfTest
-from headway.core.sections import ServeSection
+from headway.core.sections import ProjectSection, ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
+from headway.features.online.sqlite import SqliteOnlineStore
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.registry.sign import init_keys
@@ -34,6 +35,7 @@ from headway.serving.auth.tokens import TokenVerifier
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import ConnectionLimits
+from headway.serving.http.feature_push import FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.http.listener import Listener, bind_sockets, socket_address
 from headway.serving.http.routes import BodyDecoder, Routes
@@ -42,6 +44,7 @@ from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.repository import ModelRepository
 from headway.serving.telemetry.prediction_log import PredictionLog
+from headway.storage.addresses import LateState
 
 TESTS = Path(__file__).parent.parent
 LIMITS = ConnectionLimits()
@@ -190,8 +193,8 @@ def open_authenticator(
 
 
 def with_operator(folder: Path, key: str) -> Path:
-    """Write a key file with the operator's key, or without keys."""
-    known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate"]\nmade = ""\n'
+    """Write a key file with the operator's key, which may push rows too, or without keys."""
+    known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate", "push"]\nmade = ""\n'
     (folder / "keys.toml").write_text(known if key else "")
     return folder / "keys.toml"
 
@@ -203,6 +206,28 @@ def collector(
     return LabelCollector(folder, soon=soon, queue_bytes=queue_bytes, limits=RequestLimits(), overload=overload)
 
 
+def pusher_of(
+    plane: DataPlane,
+    state: LateState,
+    store: SqliteOnlineStore,
+    soon: Callable[..., object],
+    *,
+    max_rows: int = 100,
+    queue_bytes: int = 1 << 20,
+    overload: Callable[..., object] = print,
+) -> FeaturePusher:
+    """Return a pusher of rows to a store."""
+    return FeaturePusher(
+        state,
+        store,
+        metrics=plane.metrics,
+        max_rows=max_rows,
+        soon=soon,
+        queue_bytes=queue_bytes,
+        overload=overload,
+    )
+
+
 @contextmanager
 def routes_of(
     plane: DataPlane,
@@ -211,12 +236,15 @@ def routes_of(
     authenticator: Authenticator | None,
     key: str,
 ) -> Iterator[Routes]:
-    """Return the routes of a server, whose labels are in a temporary folder; `key` is the operator's."""
+    """Return the routes of a server, whose labels and features are in a temporary folder; `key` is the operator's."""
     shelf = StubWatcher(releases, lambda release: soon(plane.set_model, release))
     names = {name: name for name in shelf.releases}
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(collector(Path(folder), soon)) as labels,
+        closing(LateState(Config(project=ProjectSection(state=folder)))) as state,
+        closing(SqliteOnlineStore(Path(folder) / "online")) as online,
+        closing(pusher_of(plane, state, online, soon)) as pusher,
         closing(BodyDecoder(soon=soon)) as decoder,
         closing(ModelRepository(plane, shelf, addresses=names, soon=soon)) as repository,
     ):
@@ -226,6 +254,7 @@ def routes_of(
             authenticator=authenticator,
             draining=lambda: False,
             labels=labels,
+            pusher=pusher,
             decoder=decoder,
             repository=repository,
         )
@@ -349,12 +378,16 @@ def body_of(*rows: Sequence[float | None], id: str = "") -> bytes:
 def request(
     path: str = "/v2/models/flights/infer", body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()
 ) -> bytes:
-    """Return the bytes of a request, with a loopback Host and the length of its body, and for labels its type."""
+    """Return the bytes of a request, with a loopback Host, the length of its body, and for labels and rows its type."""
     method = method or ("POST" if body else "GET")
     length = [f"Content-Length: {len(body)}"] if body else []
     names = {header.partition(":")[0].lower() for header in headers}
     host = [] if "host" in names else ["Host: localhost"]
-    kind = ["Content-Type: application/json"] if path.endswith("/labels") and "content-type" not in names else []
+    kind = (
+        ["Content-Type: application/json"]
+        if path.endswith(("/labels", "/push")) and "content-type" not in names
+        else []
+    )
     return "\r\n".join([f"{method} {path} HTTP/1.1", *host, *headers, *kind, *length, "", ""]).encode() + body
 
 

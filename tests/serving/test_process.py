@@ -145,7 +145,7 @@ def test_an_unknown_pointer_is_an_error_before_the_server_listens(tmp_path):
 
 
 MIB = 1 << 20
-FEW = {"max_bodies_mb": 32, "log_buffer_mb": 4, "label_queue_mb": 4}
+FEW = {"max_bodies_mb": 32, "log_buffer_mb": 4, "label_queue_mb": 4, "push_queue_mb": 4}
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,10 @@ FEW = {"max_bodies_mb": 32, "log_buffer_mb": 4, "label_queue_mb": 4}
     [
         ({}, None, 8, (16, 128, 16)),
         ({}, 8192, 8, (16, 128, 16)),
-        ({}, 256, 2, (6, 51, 6)),
-        ({"workers": 4}, 256, 4, (3, 25, 3)),
-        ({}, 64, 1, (3, 25, 3)),
-        ({"workers": 8, **FEW}, 64, 8, (1, 3, 1)),
+        ({}, 256, 2, (5, 46, 5)),
+        ({"workers": 4}, 256, 4, (2, 23, 2)),
+        ({}, 64, 1, (2, 23, 2)),
+        ({"workers": 8, **FEW}, 64, 8, (1, 2, 1)),
         ({"workers": 2, **FEW}, 256, 2, (4, 32, 4)),
     ],
 )

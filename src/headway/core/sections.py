@@ -696,6 +696,13 @@ class ServeSection(Record, frozen=True, kw_only=True):
         int,
         Meta(description="Maximum size of requests whose labels wait to be written, MB; then status 429.", ge=1),
     ] = 16
+    push_queue_mb: Annotated[
+        int,
+        Meta(
+            description="Maximum size of requests whose rows of feature views wait to be stored, MB; then status 429.",
+            ge=1,
+        ),
+    ] = 16
     long_ms: Annotated[float, about("Expected batch time above which a batch runs on a separate thread, ms.")] = 0.5
     timeout_s: Annotated[
         float, Meta(description="Time after which a waiting request gets status 504, seconds; 0: never.", ge=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
 
@@ -13,11 +14,13 @@ import msgspec
 import numpy as np
 
 from headway.core.errors import ConfigError, DataError, StoreError
+from headway.serving.protocol.schemas import FeaturesPushed, RefusedRow
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
 _POLL_S = 0.02
+_PUSH_ROWS = 1_000  # of a request
 
 
 class _Tensor(msgspec.Struct):
@@ -114,6 +117,44 @@ class Client:
         answer = self._request("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode(body))
         return decode_output(answer)
 
+    def push(self, view: str, rows: Iterable[Mapping[str, object]]) -> FeaturesPushed:
+        """Store rows of a feature view in the online store, as `headway features push` does; needs the scope `push`.
+
+        Pushing rows again changes nothing.
+
+        Parameters
+        ----------
+        view
+            The view, such as `weather` (its newest version) or `weather@v2`.
+        rows
+            Values by column of the source; None and NaN are missing, times are ISO 8601 or datetime.
+
+        Returns
+        -------
+        FeaturesPushed
+            Numbers of rows, and the refused rows with their number, from 1, and the reason.
+
+        Raises
+        ------
+        DataError
+            If the server knows no such view, or its rows are not pushed.
+        StoreError
+            If the server or its store does not answer; rows before were stored, and may be pushed again.
+        """
+        path, iterator = f"/v2/features/{quote(view)}/push", iter(rows)
+        total = FeaturesPushed(view=view, rows=0, stored=0, refused=())
+        while part := list(islice(iterator, _PUSH_ROWS)):
+            body = msgspec.json.encode(part, enc_hook=_number)
+            done = msgspec.json.decode(self._request("POST", path, body), type=FeaturesPushed)
+            refused = (RefusedRow(total.rows + row.number, row.reason) for row in done.refused)
+            total = FeaturesPushed(
+                view=done.view,
+                rows=total.rows + done.rows,
+                stored=total.stored + done.stored,
+                refused=(*total.refused, *refused),
+            )
+        return total
+
     def ready(self, timeout_s: float = 10.0) -> None:
         """Wait until the server is ready; raises StoreError if it is not in time."""
         deadline = time.monotonic() + timeout_s
@@ -159,7 +200,8 @@ class Client:
             return self._exchange(method, path, body)
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        self._connection.request(method, path, body=body, headers=self._headers)
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        self._connection.request(method, path, body=body, headers=headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 
@@ -174,6 +216,13 @@ def _plain(values: Sequence[object]) -> list[object]:
     """Convert values for JSON; booleans become numbers, as the model was trained on them."""
     items: list[object] = values.tolist() if isinstance(values, np.ndarray) else list(values)
     return [float(value) if isinstance(value, bool | np.number) else value for value in items]
+
+
+def _number(value: object) -> object:
+    """Convert a value that JSON has no form of; raises TypeError for one that is not a number of numpy."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a value of a row is a number, a string, a boolean or a time, not {type(value).__name__}")
 
 
 def _error_text(answer: bytes, status: int) -> str:

@@ -26,7 +26,7 @@ from headway.serving.workers.supervisor import Companion, Supervisor
 _MIB = 1 << 20
 _SERVER_MIB, _WORKER_MIB = 64, 32  # without buffers and models: measured 60 and 12, rounded up
 _BUFFERS_SHARE = 0.5  # of a memory limit; models and requests in progress have the rest
-_BUFFERS = ("log_buffer_mb", "max_bodies_mb", "label_queue_mb")
+_BUFFERS = ("log_buffer_mb", "max_bodies_mb", "label_queue_mb", "push_queue_mb")
 _MMAP_THRESHOLD = -3  # in malloc.h
 _log = logging.getLogger(__name__)
 

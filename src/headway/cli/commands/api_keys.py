@@ -38,7 +38,8 @@ def plugin(
     name
         Name of the key to create or revoke. Logs show the name, never the key.
     scope
-        For new, repeat for several: predict, label (send labels), metrics (read /metrics), operate (load and unload).
+        For new, repeat for several: predict, label (send labels), metrics (read /metrics), operate (load and unload),
+        push (send rows of feature views).
     per_s
         For new: requests per second over all workers; 0 uses [serve] key_per_s, inf sets no limit.
     burst

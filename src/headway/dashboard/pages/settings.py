@@ -32,6 +32,7 @@ ABOUT_SCOPES: dict[Scope, str] = {
     "label": "send labels; sign in here as a labeller",
     "metrics": "read metrics; sign in here as a viewer",
     "operate": "load and unload models; sign in here as an operator",
+    "push": "send rows of feature views",
 }
 
 

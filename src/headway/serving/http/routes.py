@@ -16,7 +16,8 @@ from headway.core.errors import DataError
 from headway.serving.auth.authenticator import Authenticator, Caller, NotAuthorized
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.batching.validation import Violation
-from headway.serving.http.connection import Request
+from headway.serving.http.connection import Request, media_type
+from headway.serving.http.feature_push import LINES, FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT, RouteMatch, match_route, openapi_document
@@ -166,6 +167,7 @@ class Routes:
         authenticator: Authenticator,
         draining: Callable[[], bool],
         labels: LabelCollector,
+        pusher: FeaturePusher,
         decoder: BodyDecoder,
         repository: ModelRepository,
     ) -> None:
@@ -173,6 +175,7 @@ class Routes:
         self._decoder = decoder
         self._authenticator = authenticator
         self._labels = labels
+        self._pusher = pusher
         self._repository = repository
         self._caller = Caller("", frozenset())  # of the request that is dispatched
         self._draining = draining
@@ -189,6 +192,7 @@ class Routes:
             "all stats": self._all_stats,
             "infer": self._infer,
             "labels": self._label,
+            "push": self._push,
             "invocations": self._invoke,
             "index": self._index,
             "load": self._load,
@@ -295,6 +299,17 @@ class Routes:
             request.reply(415, error_body("labels are JSON; send 'Content-Type: application/json'"))
         elif self._find(request, match) is not None:
             self._labels.store(request, match.name)
+
+    def _push(self, request: Request, match: RouteMatch) -> None:
+        is_lines = media_type(request.connection.headers) in LINES
+        if self._caller.models:
+            request.reply(403, error_body(f"the key '{self._caller.name}' is not for all models, which share views"))
+        elif not (is_lines or request.is_json):
+            request.reply(
+                415, error_body("rows are JSON; send 'Content-Type: application/json' or application/x-ndjson")
+            )
+        else:
+            self._pusher.push(request, match.view, is_lines=is_lines)
 
     def _index(self, request: Request, match: RouteMatch) -> None:
         if _reply_too_large(request):

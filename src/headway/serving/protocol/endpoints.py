@@ -20,7 +20,7 @@ from headway.serving.protocol.open_inference import InferRequest
 
 
 class RouteMatch(NamedTuple):
-    """The route of a request target: its endpoint, and the model and version that the path names, if it does.
+    """The route of a request target: its endpoint, and the model and version, or the view, that the path names.
 
     `scope` is the scope that an API key needs, empty if none is ever needed.
     """
@@ -29,6 +29,7 @@ class RouteMatch(NamedTuple):
     name: str = ""
     version: str = ""
     scope: str = ""
+    view: str = ""
 
 
 class Route(NamedTuple):
@@ -109,6 +110,16 @@ ROUTES = (
         scope="label",
     ),
     Route(
+        "push",
+        "/v2/features/{view}/push",
+        "POST",
+        "Store rows of a feature view in the online store; needs a key for it.",
+        schemas.FeaturesPushed,
+        body=list[schemas.FeatureRow],
+        errors=(422, 503),
+        scope="push",
+    ),
+    Route(
         "invocations",
         "/invocations",
         "POST",
@@ -177,6 +188,8 @@ def match_route(url: bytes) -> RouteMatch:
 
 
 _JSON, _TEXT, _OCTETS = "application/json", "text/plain", "application/octet-stream"
+_JSON_LINES = "application/x-ndjson"
+_ALWAYS_WITH_KEY = ("operate", "push")
 _COMMON_ERRORS = (400, 404, 413, 415, 431, 503)
 _KEY_ERRORS = (401, 403, 429)
 _DESCRIPTION = (
@@ -231,9 +244,12 @@ def _operation(route: Route, types: dict[Any, dict[str, Any]]) -> dict[str, Any]
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
     if route.body is not None:
-        operation["requestBody"] = {"required": not route.optional, "content": _json(types[route.body])}
+        body = _json(types[route.body])
+        if route.endpoint == "push":
+            body = {**body, _JSON_LINES: {"schema": {"type": "string"}}}
+        operation["requestBody"] = {"required": not route.optional, "content": body}
     if route.scope:  # `{}`: without a key as well, if the server needs none
-        operation["security"] = [{"key": []}] if route.scope == "operate" else [{}, {"key": []}]
+        operation["security"] = [{"key": []}] if route.scope in _ALWAYS_WITH_KEY else [{}, {"key": []}]
         operation["x-scope"] = route.scope
     return operation
 

@@ -194,6 +194,22 @@ class LabelsRequest(msgspec.Struct):
     labels: list[Label]
 
 
+class RefusedRow(msgspec.Struct):
+    """A row that was not stored: its number in the request, from 1, and what is wrong."""
+
+    number: int
+    reason: str
+
+
+class FeaturesPushed(msgspec.Struct):
+    """Rows that were read of a view; those that were neither stored nor refused were older than the stored ones."""
+
+    view: str
+    rows: int
+    stored: int
+    refused: tuple[RefusedRow, ...]
+
+
 class IndexRequest(msgspec.Struct):
     """Body of a request for the model index; `ready` leaves out models that are not loaded."""
 
@@ -208,3 +224,4 @@ class LoadRequest(msgspec.Struct):
 
 ModelIndex = list[ModelIndexEntry]
 JsonObject = dict[str, Any]
+FeatureRow = dict[str, Scalar | None]

@@ -35,7 +35,7 @@ _WIDTH = _BATCHES + _BATCH_BUCKETS
 _MAX_OUTSIDE = 1_024  # columns with a value outside the contract, by model and kind
 _NAME_BYTES = 200
 _STATUSES = 600
-OVERLOADS = ("max_connections", "max_bodies_mb", "label_queue_mb", "open_files")
+OVERLOADS = ("max_connections", "max_bodies_mb", "label_queue_mb", "push_queue_mb", "open_files")
 ALIVE, WORKERS, LOGS = 0, 1, 2  # ready workers; restarted workers and log writers
 
 WINDOWS_S = {"5m": 300, "30m": 1800, "1h": 3600, "6h": 21_600}
@@ -55,6 +55,8 @@ _HELP_CANARY = "Requests on which the canary failed and the live release answere
 _REFUSED = "headway_pointer_refused"
 _OUTSIDE = "headway_outside_values_total"
 _LOOKUP = "headway_feature_lookup_seconds"
+_PUSHED = "headway_feature_pushed_rows_total"
+_HELP_PUSHED = "Rows of a feature view that were pushed: stored, older than the stored ones, or refused."
 # By what `OnlineFeatures` counts: name, help, and whether a feature is named as well as its view.
 _OF_FEATURES = (
     ("rows", "headway_feature_rows_total", "Rows for which a feature view was read.", False),
@@ -210,6 +212,7 @@ class SharedMetrics:
         self.refused = NamedCounters(rows, 1, max_names=2 * models)
         self.outside = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.features = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
+        self.pushed = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.overloads = NamedCounters(rows, 1, max_names=8)
         self.away = NamedCounters(rows, 1, max_names=8)
         self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
@@ -229,6 +232,7 @@ class Metrics:
         self.away = FlagMap(memory.away, row)  # by role of [store]
         self._outside = CounterMap(memory.outside, row)
         self._features = CounterMap(memory.features, row)
+        self._pushed = CounterMap(memory.pushed, row)
         self._feature_cells: dict[str, dict[tuple[str, str, str], memoryview[int]]] = {}
         self.overloads = CounterMap(memory.overloads, row)
         self.log_lines: Callable[[], Iterable[str]] = tuple  # the state of the prediction log
@@ -268,6 +272,13 @@ class Metrics:
                     cells = known[key] = memoryview(self._memory.features.of(self._row, name))
             if cells is not None:
                 cells[0] += n
+
+    def count_pushed(self, view: str, counts: Mapping[str, int]) -> None:
+        """Count pushed rows of a view by what became of them; views beyond the space are not counted."""
+        for result, n in counts.items():
+            name = f"{result}\n{view}".encode()[:_NAME_BYTES].decode(errors="ignore")
+            with suppress(IndexError):
+                self._pushed[name] += n
 
     def request_counts(self, within_ms: float) -> RequestCounts:
         """Count requests; slow ones by the edge of the histogram at `within_ms`, or the next one below it.
@@ -362,6 +373,11 @@ class Metrics:
         for model, n in lookups:
             yield f"{_LOOKUP}_count{{{_label(model)}}} {n}"
             yield f"{_LOOKUP}_sum{{{_label(model)}}} {total.get((model, 'lookup_ns', '', ''), 0) / 1e9:.9f}"
+        pushed = sorted(self._pushed.total().items())
+        yield from _family(_PUSHED, "counter", _HELP_PUSHED) if pushed else ()
+        for name, n in pushed:
+            result, view = name.split("\n", 1)
+            yield f'{_PUSHED}{{view="{_escaped(view)}",result="{result}"}} {n}'
 
 
 def _sum(rows: Ints) -> ModelCounters:

@@ -24,6 +24,7 @@ from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.feed_listener import FeedListener
 from headway.serving.grpc.transport import ServerContext, open_grpc
 from headway.serving.http.connection import ConnectionLimits
+from headway.serving.http.feature_push import FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.http.listener import Listener, allow_files
 from headway.serving.http.routes import BodyDecoder, Routes
@@ -150,6 +151,16 @@ async def _serve(
             overload=lambda limit, reason: listener.overload(limit, reason),
         )
         labels = stack.enter_context(closing(collector))
+        pusher = FeaturePusher(
+            register.state,
+            stack.enter_context(closing(open_online(settings.config))),
+            metrics=plane.metrics,
+            max_rows=config.max_request_rows,
+            soon=soon,
+            queue_bytes=config.push_queue_mb << 20,
+            overload=lambda limit, reason: listener.overload(limit, reason),
+        )
+        stack.enter_context(closing(pusher))
         models_found = ModelGauges(register.state, {address.partition("@")[0] for address in settings.deployed})
         plane.metrics.model_lines = models_found.lines
 
@@ -179,6 +190,7 @@ async def _serve(
             authenticator=authenticator,
             draining=lambda: listener.draining,
             labels=labels,
+            pusher=pusher,
             decoder=stack.enter_context(closing(BodyDecoder(soon=soon))),
             repository=repository,
         )
