@@ -20,6 +20,7 @@ from headway.features.join import project_views, views_read
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.monitoring.assessment.history import open_assessed_dataset
 from headway.registry.project import open_project
+from headway.registry.provenance.lineage import events
 from headway.serving.loading import load_model
 
 pytestmark = pytest.mark.slow
@@ -92,6 +93,16 @@ def test_the_definitions_are_signed_with_the_release_and_part_of_its_data(releas
     assert "station" not in bundle.release.variant.signature.names
     assert {"wind", "gust"} <= {bounds.name for bounds in bundle.release.contract.columns}
     assert search.baseline.views == bundle.release.views
+
+
+def test_the_lineage_of_a_release_names_its_version_of_a_view(released):
+    project, _, _ = released
+    chain = [event for event in events(project) if event.get("eventType") != "START"]
+    made, *joined, _, _, updated = chain
+    assert (made["inputs"][0]["name"], made["outputs"][0]["name"]) == ("weather.parquet", "view.weather@v1")
+    assert [event["inputs"] for event in joined] == [updated["inputs"][-1:]] * 3
+    assert updated["inputs"][-1]["facets"]["version"]["datasetVersion"] == WEATHER.digest
+    assert "small.data.view.weather@v1" not in [dataset["name"] for dataset in updated["inputs"]]
 
 
 def test_the_server_looks_up_what_training_joined(released, tmp_path):

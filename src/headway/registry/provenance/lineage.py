@@ -1,6 +1,7 @@
 """Lineage as OpenLineage events (spec 2-0-2), and their delivery: training, search and each pointer update.
 
-What DVC recorded of the data comes first, as job events: DVC knows what the data are made from, not when it ran.
+What DVC recorded of the data comes first, as job events: DVC knows what the data are made from, not when it ran. So do
+the feature views of the models: from the source to a version of a view, and from views to the rows of a period.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from headway.core.errors import DataError
+from headway.core.feature_view import DAY_S, HOUR_S, Aggregation, Feature, FeatureView
 from headway.core.plugins import load_sibling
 from headway.core.provenance import LineageDelivery, Provenance, TrackedData
 from headway.core.record import canonical, digest_of
 from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
 from headway.core.sections import ENVIRONMENT, without_password
+from headway.features import catalog
+from headway.features.compute import input_columns
+from headway.features.expressions import to_sql
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 
@@ -28,7 +34,10 @@ _FACETS = {
     "schema": "1-2-0/SchemaDatasetFacet",
     "dataSource": "1-0-1/DatasourceDatasetFacet",
     "sourceCode": "1-0-1/SourceCodeJobFacet",
+    "sql": "1-1-0/SQLJobFacet",
+    "columnLineage": "1-2-0/ColumnLineageDatasetFacet",
 }
+_PORTS = {"postgresql": ("postgres", 5432), "postgres": ("postgres", 5432)}
 
 
 def events(project: Project) -> list[Json]:
@@ -39,7 +48,7 @@ def events(project: Project) -> list[Json]:
     made = {result.winner.variant.digest: result for result in searches}
     runs += [_update_run(project, move, made) for move in project.registry.history(project.name) if move.release]
     run_events = [event for run in sorted(runs, key=lambda run: str(run["eventTime"])) for event in _both(run)]
-    return [*_dvc_events(project.name, data.values()), *run_events]
+    return [*_dvc_events(project.name, data.values()), *_view_events(project, searches, data), *run_events]
 
 
 def _dvc_events(name: str, versions: Iterable[Provenance]) -> Iterator[Json]:
@@ -58,6 +67,119 @@ def _dvc_events(name: str, versions: Iterable[Provenance]) -> Iterator[Json]:
             if body not in seen:
                 seen.add(body)
                 yield event
+
+
+def _view_events(project: Project, searches: Iterable[SearchResult], data: Mapping[str, Provenance]) -> Iterator[Json]:
+    """Yield how the views of the models are made, and how the rows of the periods get their features, each once."""
+    seen: set[bytes] = set()
+    for search in searches:
+        views = [view for view in search.baseline.views if view.features]
+        applied = {
+            saved.view.reference: saved.at for view in views for saved in catalog.versions(project.state, view.name)
+        }
+        events = [_view_job(project.name, view, views, applied.get(view.reference, search.at)) for view in views]
+        digests = search.baseline.data
+        periods = [period for period in ("train", "validation", "test") if period in digests and views]
+        for period in periods:
+            joined = _data(project.name, period, digests[period], data)
+            joined["facets"]["columnLineage"] = _joined_columns(views)
+            job = {"name": f"{project.name}.features.{period}"}
+            events.append(_job(job, search.at, [_view(view) for view in views], [joined]))
+        for event in events:
+            body = canonical({**event, "eventTime": ""})
+            if body not in seen:
+                seen.add(body)
+                yield event
+
+
+def _view_job(name: str, view: FeatureView, views: Sequence[FeatureView], at: str) -> Json:
+    """Return how a version of a view is made: from its source, or from the request and features of other views."""
+    made, query = _view(view), ""
+    if view.source is None:
+        request = {"namespace": "headway", "name": f"{name}.request", "facets": {}}
+        of_views = {feature: _view(other) for other in views if other is not view for feature in other.feature_names}
+        origins_of = {column: of_views.get(column, request) for column in input_columns(view.features)}
+        inputs = list({str(dataset["name"]): dataset for _, dataset in sorted(origins_of.items())}.values())
+        made["facets"]["columnLineage"] = _view_columns(view, origins_of, request)
+    else:
+        source = _source(view.source.location)
+        inputs, query = [source], view.sql or view.source.query
+        if not view.sql:  # whose columns are those of a query, not of the source
+            made["facets"]["columnLineage"] = _view_columns(view, {}, source)
+    facets = {"sql": _facet("sql", query=query)} if query else {}
+    return _job({"name": f"view.{view.reference}", "facets": facets}, at, inputs, [made])
+
+
+def _view(view: FeatureView) -> Json:
+    """Return the dataset of a version of a view."""
+    fields = [{"name": name} for name in view.entities]
+    fields += [{"name": feature.name, "type": feature.dtype} for feature in view.features]
+    facets = {"version": _facet("version", datasetVersion=view.digest), "schema": _facet("schema", fields=fields)}
+    return {"namespace": "headway", "name": f"view.{view.reference}", "facets": facets}
+
+
+def _source(location: str) -> Json:
+    """Return the dataset of a source, named as OpenLineage names files, objects and databases; without user name."""
+    parts = urlsplit(location)
+    if not parts.scheme or "://" not in location:
+        return {"namespace": "file", "name": location, "facets": {}}
+    scheme, port = _PORTS.get(parts.scheme, (parts.scheme, None))
+    host = f"{parts.hostname or ''}{f':{parts.port or port}' if parts.port or port else ''}"
+    return {"namespace": f"{scheme}://{host}", "name": parts.path.strip("/") or "/", "facets": {}}
+
+
+def _view_columns(view: FeatureView, origins_of: Mapping[str, Json], default: Json) -> Json:
+    """Return from which columns each feature is computed, through other features of its view."""
+    fields = {name: {"inputFields": [_field(default, name, "IDENTITY")]} for name in view.entities}
+    for feature in view.features:
+        how, description = _transformation(feature)
+        read = sorted(_columns_behind(view, feature))
+        fields[feature.name] = {
+            "inputFields": [_field(origins_of.get(column, default), column, how, description) for column in read]
+        }
+    dataset = list[Json]()
+    if any(feature.aggregation is not None for feature in view.features) and view.source is not None:
+        dataset += [_field(default, name, "GROUP_BY", kind="INDIRECT") for name in view.entities]
+        dataset.append(_field(default, view.source.event_time, "WINDOW", kind="INDIRECT"))
+    return _facet("columnLineage", fields=fields, dataset=dataset)
+
+
+def _joined_columns(views: Iterable[FeatureView]) -> Json:
+    """Return the columns of a training table that are features of views, and the entities by which they are joined."""
+    fields, keys = dict[str, Json](), list[Json]()
+    for view in views:
+        dataset = _view(view)
+        fields |= {name: {"inputFields": [_field(dataset, name, "IDENTITY")]} for name in view.feature_names}
+        keys += [_field(dataset, name, "JOIN", kind="INDIRECT") for name in view.entities]
+    return _facet("columnLineage", fields=fields, dataset=keys)
+
+
+def _field(dataset: Json, column: str, subtype: str, description: str = "", *, kind: str = "DIRECT") -> Json:
+    about = {"description": description} if description else {}
+    transformation = {"type": kind, "subtype": subtype, **about}
+    origin = {name: dataset[name] for name in ("namespace", "name")}
+    return {**origin, "field": column, "transformations": [transformation]}
+
+
+def _transformation(feature: Feature) -> tuple[str, str]:
+    """Return how OpenLineage calls the way in which a feature is computed, and what is computed."""
+    if feature.aggregation is not None:
+        return "AGGREGATION", _window(feature.aggregation)
+    return ("IDENTITY", "") if feature.expression is None else ("TRANSFORMATION", to_sql(feature.expression))
+
+
+def _window(aggregation: Aggregation) -> str:
+    seconds = aggregation.window_s
+    length = f"{seconds // DAY_S}d" if seconds % DAY_S == 0 else f"{seconds / HOUR_S:g}h"
+    return f"{aggregation.function}({aggregation.column}) over {length}"
+
+
+def _columns_behind(view: FeatureView, feature: Feature) -> set[str]:
+    """Return the columns that a feature reads: of its source or of the request, or features of other views."""
+    known, found = {one.name: one for one in view.features}, set[str]()
+    for name in input_columns([feature]):
+        found |= _columns_behind(view, known[name]) if name in known and name != feature.name else {name}
+    return found
 
 
 def _stage(name: str, at: str, file: TrackedData) -> Json:
@@ -101,7 +223,9 @@ def _update_run(project: Project, move: PointerUpdate, made: Mapping[str, Search
     """Return a pointer update: from the variant and data of the release to what is live."""
     release = project.registry.resolve(f"{move.name}@{move.release}").release
     inputs = [_version_of(move.name, "variant", release.variant.digest)] if release.variant.digest in made else []
-    inputs += [_data(move.name, period, digest, {}) for period, digest in sorted(release.data.items())]
+    periods = {name: digest for name, digest in release.data.items() if not name.startswith("view.")}
+    inputs += [_data(move.name, period, digest, {}) for period, digest in sorted(periods.items())]
+    inputs += [_view(view) for view in release.views if view.features]
     return _run(
         move.name, f"release.{move.pointer}", move.at, inputs, [_version_of(move.name, move.pointer, move.release)]
     )
