@@ -27,7 +27,7 @@ from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
-from headway.core.errors import DataError, HeadwayError, NotApplicable, StoreError
+from headway.core.errors import ConfigError, DataError, HeadwayError, NotApplicable, StoreError
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
@@ -38,7 +38,7 @@ from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
 from headway.core.verdict import EvaluatedVariant, PolicyTest, Verdict
 from headway.data import check as checking
 from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
-from headway.data.contract.discovery import observed_contract
+from headway.data.contract.discovery import columns_read, observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.split import labeled_rows, months_of, split_dataset
 from headway.evaluation import explore_answers
@@ -65,7 +65,7 @@ from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
-from headway.features.join import open_with_views, view_digests, views_read
+from headway.features.join import inputs_through, open_with_views, view_digests, views_read
 from headway.monitoring import completion, feature_values, monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
@@ -250,7 +250,7 @@ def optimize(
     budget.reserve(_seconds_of_verdict(budget, validation, test) + KINDS_OF_CALLS * budget.timing_s)
     candidates = search.CandidateGenerator(
         baseline.model,
-        _transform_context(project, baseline, validation, data),
+        _transform_context(project, baseline, validation, data, without=_features_without(config.without, baseline)),
         config.transforms,
         budget=budget,
         answers=_answer_time(validation),
@@ -286,7 +286,9 @@ def optimize(
         winner=winner,
         reasons=search.explain_losses(screened, winner.variant, config.objective) | not_screened | not_judged,
         refusals=candidates.refusals,
-        self_test=record_self_test(winner.variant, validation.rows, project.blobs),
+        self_test=record_self_test(
+            winner.variant, validation.rows, project.blobs, names=baseline.model.signature.names
+        ),
         at=datetime.now(UTC).isoformat(timespec="microseconds"),
         budget_s=budget.budget_s,
         seconds=round(budget.elapsed_s, 3),
@@ -414,7 +416,8 @@ def audit_winner(
             hint="headway optimize",
         )
     project.state.count_evaluation(project.name, evaluation_set.dataset)
-    served = partial(temporary_server, project.config, project.blobs, result.baseline.contract, result.self_test)
+    contract = columns_read(result.baseline.contract, result.winner.variant.signature)
+    served = partial(temporary_server, project.config, project.blobs, contract, result.self_test)
     context = replace(_audit_context(project, result, data), serve=served)
     subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
     chosen = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
@@ -709,10 +712,12 @@ def _ablations(project: Project, bundle: Bundle) -> dict[str, Ablation]:
     release = bundle.release
     evaluation_set = _evaluation_set(project, last_search(project).baseline, periods(project)["validation"])
     subject = compare_with_baseline(release.variant, evaluation_set, project.blobs)
-    names = [name for view in release.views for name in view.feature_names if name in release.variant.signature.names]
+    names = release.variant.signature.names
+    alone = [(name,) for view in release.views for name in view.feature_names if name in names]
+    together = [inputs_through(release.views, view.name, names) for view in release.views]
     return measure_worth(
         subject,
-        names,
+        [*alone, *together],
         blobs=project.blobs,
         budget_s=project.config.evaluate.budget_s,
         calibrator=release.calibrator,
@@ -1067,22 +1072,47 @@ def _shared_audits(
 
 def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditContext:
     """Build the context of audits: how the model is trained, and what the transforms of the winner worked with."""
-    baseline, signature = result.baseline, result.winner.variant.signature
+    baseline, signature = result.baseline, result.baseline.model.signature
+    read = result.winner.variant.signature.names
     return replace(
         build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]),
         baseline=baseline.model,
         transform_context=lambda: _transform_context(
-            project, baseline, _evaluation_set(project, baseline, data["validation"]), data
+            project,
+            baseline,
+            _evaluation_set(project, baseline, data["validation"]),
+            data,
+            without=[name for name in signature.names if name not in read],
         ),
         calibrator=baseline.calibrator,
         views=baseline.views,
     )
 
 
+def _features_without(without: Sequence[str], baseline: Baseline) -> list[str]:
+    """Return the features that variants are to do without: those named, and all that need a view that is named."""
+    names, found = baseline.model.signature.names, list[str]()
+    for name in without:
+        through = [name] if name in names else inputs_through(baseline.views, name.partition("@")[0], names)
+        if not through:
+            raise ConfigError(
+                f"the model reads no feature and no view {name!r}",
+                where="[optimize] without",
+                hint=f"features: {', '.join(names)}",
+            )
+        found += through
+    return found
+
+
 def _transform_context(
-    project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data
+    project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data, *, without: Sequence[str] = ()
 ) -> TransformContext:
     """Build the context of transforms: the rows of `validation`, and those of `train` on demand."""
+    trains = bool(project.config.model.train) and "train" in data
+
+    def retrain(features: Sequence[str]) -> Variant:
+        return training.train_model(project.config, data["train"], project.blobs, features=features)
+
     return TransformContext(
         blobs=project.blobs,
         sample=evaluation_set.rows,
@@ -1091,6 +1121,9 @@ def _transform_context(
         threshold=baseline.threshold,
         model_families=project.config.optimize.families,
         opened={baseline.model.digest: evaluation_set.reference},
+        columns=baseline.model.signature.names,
+        without=tuple(without),
+        retrain=retrain if trains else None,
     )
 
 

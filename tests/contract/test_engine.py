@@ -35,6 +35,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "cache": (lambda: inside({"rows": 20.0}, 1), 3),
     "cascade": (lambda: inside({"low": 0.4, "high": 0.6}, 2), 3),
     "catboost": (lambda: cbm("MultiClass"), 4),
+    "columns": (lambda: selected([2, -1, 0], [None, 0.5, None]), 4),
     "dense": (
         lambda: lower_graph(random_networks.random_network(random_networks.Shape(looked=0, numbers=4, outputs=3))),
         4,
@@ -55,6 +56,14 @@ def inside(numbers: dict[str, float], models: int) -> bytes:
     contents = [compile_forest(made(Shape(width=3, link="sigmoid"), seed=seed)) for seed in range(models)]
     inner = tuple(NestedModel(engine="trees", size_bytes=len(item)) for item in contents)
     return pack_models(NestedHeader(models=inner, numbers=numbers), *contents)
+
+
+def selected(columns: list[int], constants: list[float | None]) -> bytes:
+    """Return an artifact of a compiled forest whose inputs are these columns of a row, or constants."""
+    content = compile_forest(made(Shape(width=3, link="sigmoid"), seed=0))
+    inner = NestedModel(engine="trees", size_bytes=len(content))
+    header = NestedHeader(models=(inner,), columns=tuple(columns), constants=tuple(constants))
+    return pack_models(header, content)
 
 
 def opened(name: str) -> Engine:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tests.engines.boosters import text
 from tests.engines.pipelines import logistic_of_numbers
-from tests.optimization.contexts import baseline_of, context_in, imported, opened
+from tests.optimization.contexts import NUMBERS, baseline_of, context_in, imported, opened
 from tests.optimization.exported_networks import exported_network
 from tests.optimization.networks import tabular_network
 from tests.optimization.training_rows import context_with, labeled_rows, repeat_rows, trained_on
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 # Tested in an environment of its own (tests/engines/test_openvino_engine.py), where these libraries are.
 APART = ("openvino", "nncf")
 TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(name)]
-ANY = ("cache", "family")  # these ask nothing of a model
+ANY = ("cache", "family", "without")  # these ask nothing of a model
 NETS = {
     "dense": tabular_network,
     "fold": exported_network,
@@ -57,7 +58,12 @@ def context_of(name: str, folder: Path) -> TransformContext:
     context = context_with(folder, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(folder)
     if name == "half":  # the mean of a row with a missing value is missing
         context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
-    return dataclasses.replace(context, model_families=("forest", "logistic") if name == "family" else ())
+    return dataclasses.replace(
+        context,
+        model_families=("forest", "logistic") if name == "family" else (),
+        without=("gaps",) if name == "without" else (),
+        columns=NUMBERS.names if name == "without" else (),
+    )
 
 
 def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Variant]]:
@@ -101,7 +107,9 @@ def test_each_new_variant_has_one_step_more_of_its_own_name(made):
     assert made.variants
     for variant in made.variants:
         assert variant.steps[:-1] == made.model.steps and variant.steps[-1].transform == made.name
-        assert (variant.signature, variant.task) == (made.model.signature, made.model.task)
+        assert variant.task == made.model.task
+        fewer = [field for field in made.model.signature.inputs if field.name not in made.context.without]
+        assert variant.signature == replace(made.model.signature, inputs=tuple(fewer))
 
 
 def test_each_new_variant_is_another_under_another_name(made):
@@ -113,7 +121,7 @@ def test_each_new_variant_opens_and_answers_in_the_same_form(made):
     rows = made.context.sample[:500]
     expected = opened(made.model, made.context).predict(rows)
     for variant in made.variants:
-        answers = opened(variant, made.context).predict(rows)
+        answers = opened(variant, made.context).predict(made.context.for_variant(variant).sample[:500])
         assert answers.shape == expected.shape and np.all(np.isfinite(answers))
         assert variant.artifact.format in plugins.load_engine(variant.engine).formats
         assert len(made.context.read(variant)) == variant.artifact.size_bytes

@@ -11,7 +11,8 @@ from tests.contract.subjects import echo_comparison
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import StoreError
-from headway.evaluation.feature_worth import measure_lookups, measure_worth
+from headway.core.evidence import Measurement
+from headway.evaluation.feature_worth import Ablation, measure_lookups, measure_worth, price_views
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.storage.blobs.files import Files
 
@@ -40,7 +41,7 @@ def worth_of(subject, names, folder):
 
 
 def test_a_useful_feature_has_its_worth_and_a_constant_one_is_useless(subject, tmp_path):
-    found = worth_of(subject, ["a", "c"], tmp_path)
+    found = worth_of(subject, [["a"], ["c"]], tmp_path)
 
     assert found["a"].increase.low > 0
     assert found["a"].proposal == ""
@@ -52,7 +53,7 @@ def test_a_feature_that_makes_the_model_worse_is_harmful(subject, tmp_path):
     without = np.nan_to_num(subject.rows * [1, 0, 0]).mean(1)
     labels = (np.random.default_rng(3).random(len(without)) < without).astype(np.float64)
 
-    found = worth_of(replace(subject, labels=labels), ["b"], tmp_path)
+    found = worth_of(replace(subject, labels=labels), [["b"]], tmp_path)
 
     assert found["b"].proposal == "harmful"
     assert found["b"].increase.high < 0
@@ -67,7 +68,7 @@ def test_a_feature_that_the_rows_do_not_decide_is_undecided(subject, tmp_path):
         sensitive_features={},
     )
 
-    found = worth_of(part, ["a"], tmp_path)
+    found = worth_of(part, [["a"]], tmp_path)
 
     assert found["a"].proposal == "undecided"
     assert "would decide" in found["a"].reason
@@ -75,6 +76,59 @@ def test_a_feature_that_the_rows_do_not_decide_is_undecided(subject, tmp_path):
 
 def test_no_features_have_no_worth(subject, tmp_path):
     assert worth_of(subject, [], tmp_path) == {}
+
+
+def test_features_that_need_a_view_are_judged_together(subject, tmp_path):
+    found = worth_of(subject, [["a"], ["b"], ["a", "b"], []], tmp_path)
+
+    assert list(found) == ["a", "b", "a + b"]
+    assert found["a + b"].increase.value > found["a"].increase.value
+    assert found["a"].error == found["a + b"].error > 0
+
+
+def figure(value, se):
+    return Measurement(
+        name="m", value=value, low=value - 2 * se, high=value + 2 * se, se=se, dof=40, method="m", n_rows=9
+    )
+
+
+@pytest.mark.parametrize(
+    ("lookup_us", "worth", "proposal"),
+    [(100, 0.002, "too dear"), (100, 0.2, ""), (4, 0.002, ""), (100, -0.5, "too dear")],
+)
+def test_a_view_is_too_dear_if_its_lookup_surely_takes_more_than_it_is_worth_at_most(lookup_us, worth, proposal):
+    views = {
+        "plane@v1": Ablation(figure(worth, 0.0005), error=0.2),
+        "weather@v1": Ablation(figure(0.1, 0.01), error=0.2),
+    }
+    lookups = {"plane@v1": figure(lookup_us, 1.0), "weather@v1": figure(20.0, 1.0)}
+
+    found = price_views(views, lookups, max_us_per_percent=5.0)
+
+    assert (found["plane@v1"].proposal, found["weather@v1"].proposal) == (proposal, "")
+    assert found["weather@v1"] == views["weather@v1"]
+    if proposal:
+        assert "83% of all look-ups" in found["plane@v1"].reason
+
+
+def test_only_a_view_with_known_cost_and_worth_that_is_not_proposed_already_is_priced():
+    worth = figure(0.0001, 0.0001)
+    views = {
+        "useless": Ablation(worth, "useless", "no error changes", 0.2),
+        "unknown": Ablation(None, "undecided", "no time", 0.2),
+        "unread": Ablation(worth, error=0.2),
+        "undecided": Ablation(worth, "undecided", "more rows would decide", 0.2),
+    }
+    lookups = {name: figure(100.0, 1.0) for name in views if name != "unread"}
+
+    found = price_views(views, lookups, max_us_per_percent=5.0)
+
+    assert {name: ablation.proposal for name, ablation in found.items()} == {
+        "useless": "useless",
+        "unknown": "undecided",
+        "unread": "",
+        "undecided": "too dear",
+    }
 
 
 @pytest.fixture

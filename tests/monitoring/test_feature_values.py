@@ -187,6 +187,16 @@ def test_what_leaving_out_a_feature_showed_is_its_proposal(project, source):
     assert [(feature.proposal, feature.reason) for feature in found.features] == [("useless", "no error changes")]
 
 
+def test_a_view_that_costs_more_than_it_is_worth_is_proposed_as_too_dear(project, source):
+    nothing = measurement("components.brier.drop", 1e-9)
+
+    found = build_feature_report(project, live(project), {"a": Ablation(nothing, "undecided", "few rows", 0.2)})
+
+    [cost] = found.costs
+    assert (cost.worth, cost.proposal) == (nothing, "too dear")
+    assert "may take" in cost.reason
+
+
 def test_what_is_not_known_is_named(project):
     found = build_feature_report(project, live(project), {})
 

@@ -246,7 +246,7 @@ def test_every_variant_but_the_winner_has_its_reason():
 @pytest.mark.slow
 def test_installed_transforms_are_applied_in_the_order_of_their_declared_stages():
     assert search.sort_transforms(plugins.names("transform")) == [
-        *("distil", "family", "truncate"),
+        *("distil", "family", "without", "truncate"),
         *("cascade", "prune", "recalibrate", "trees"),
         *("fold", "onnx", "pipeline"),
         *("dense", "quantise"),

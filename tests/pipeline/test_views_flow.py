@@ -9,13 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec.structs import replace
-from tests.pipeline import projects
+from tests.pipeline.viewed import WEATHER, apply, viewed_project
 
 from headway import pipeline
 from headway.batch.predict import predict
 from headway.core.errors import ConfigError, DataError, Refused
-from headway.core.feature_view import Feature, FeatureSource, FeatureView, FeatureViewVersion
-from headway.core.record import kind_of, write
 from headway.features.join import project_views, views_read
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.monitoring.assessment.history import open_assessed_dataset
@@ -25,39 +23,10 @@ from headway.serving.loading import load_model
 
 pytestmark = pytest.mark.slow
 
-WEATHER = FeatureView(
-    name="weather",
-    version=1,
-    entities=("station",),
-    source=FeatureSource(location="weather.parquet", event_time="observed_at"),
-    features=(Feature(name="wind"), Feature(name="gust", when_missing="default", default=-1.0)),
-    ttl_s=86_400.0,
-)
-SETTINGS = projects.TOML.replace('slices = ["carrier"]', 'slices = ["carrier"]\nignore = ["station"]').replace(
-    "[split]", '[features]\nviews = ["weather"]\n[split]'
-)
-
-
-def apply(project, view):
-    """Apply a version of a view, as `headway features apply` does."""
-    record = FeatureViewVersion(name=view.name, view=view, who="ann", at="2026-01-01T00:00:00")
-    project.state.save(kind_of(FeatureViewVersion), write(record), name=view.name)
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a project whose wind is observed by stations, an hour before each row."""
-    folder = projects.write(tmp_path_factory.mktemp("viewed"), SETTINGS)
-    table = projects.table().with_row_index("n").with_columns(station=pl.format("S{}", pl.col("n") % 3)).drop("n")
-    observed = table.select("station", observed_at=pl.col("at") - timedelta(hours=1), wind="wind", gust="wind")
-    observed.unique(["station", "observed_at"], keep="last", maintain_order=True).write_parquet(
-        folder / "weather.parquet"
-    )
-    table.drop("wind").write_parquet(folder / "table.parquet")
-    with_time = (folder / "headway.toml").read_text().replace('time = "at"', 'time = "at"\ndecision = "30m before at"')
-    (folder / "headway.toml").write_text(with_time.replace('wind = "request"\n', ""))
-    apply(open_project(folder), WEATHER)
-    return folder
+    return viewed_project(tmp_path_factory.mktemp("viewed"))
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,9 @@ def native_calls(
         if native is None or any(field.datatype == "BYTES" for field in baseline.signature.inputs):
             why = "reads categories" if native is not None else "does not come from a library object"
             return [NotApplicable(f"latency.as_called: the original model {why}", hint=_IN_PYTHON)]
+        if search.winner.variant.signature.names != baseline.signature.names:
+            why = "latency.as_called: the original model reads features that the winner does without"
+            return [NotApplicable(why)]
         optimized = Model(search.winner.variant, pipeline.open_winner(project, search))
         threads, some = int(baseline.settings.get("threads", 0)), rows.gather_every(max(len(rows) // MAX_INPUTS, 1))
         return time_as_called(native, optimized, matrix(some, baseline.signature), threads=threads, limit_s=limit_s)

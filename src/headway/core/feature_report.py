@@ -7,20 +7,25 @@ from typing import Literal
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
 
-Proposal = Literal["", "harmful", "useless", "undecided"]
+Proposal = Literal["", "harmful", "useless", "too dear", "undecided"]
 
 
 class FeatureCost(Record, frozen=True, kw_only=True):
     """What looking a view up costs; the features of a view are read together, so it is one figure for all of them.
 
     `lookup_us` is the CPU time per row that leaving the view out of the lookup saves; None if it could not be measured.
-    `size_bytes` is that of its `n_entities` rows in the online store.
+    `size_bytes` is that of its `n_entities` rows in the online store. `worth` is the increase of the error if all
+    inputs that need the view are missing; `proposal` and `reason` are as those of a feature, and `too dear` if the
+    look-up takes more time than that is worth.
     """
 
     view: str
     lookup_us: Measurement | None = None
     n_entities: int = 0
     size_bytes: int = 0
+    worth: Measurement | None = None
+    proposal: Proposal = ""
+    reason: str = ""
 
 
 class FeatureWorth(Record, frozen=True, kw_only=True):

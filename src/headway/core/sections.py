@@ -258,6 +258,14 @@ class FeaturesSection(Record, frozen=True, kw_only=True):
             "table of [data] has their entities."
         ),
     ] = ()
+    max_us_per_percent: Annotated[
+        float,
+        Meta(
+            description="CPU time a row that the look-up of a view may take for each percent of the error that it is "
+            "worth, microseconds: above it `headway features worth` proposes to remove the view as too dear.",
+            gt=0,
+        ),
+    ] = 5.0
 
 
 class SplitSection(Record, frozen=True, kw_only=True):
@@ -350,6 +358,9 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
     transforms: Annotated[tuple[str, ...], about("Transforms to combine, in this order; empty: all.")] = ()
     families: Annotated[
         tuple[str, ...], about("Model families to train as further candidates: forest, histgb, lightgbm, logistic.")
+    ] = ()
+    without: Annotated[
+        tuple[str, ...], about("Features, or feature views with all of theirs, that the variants are to do without.")
     ] = ()
     budget_s: Annotated[float, about("Time limit of the search with its verdict, seconds; 0: no limit.")] = 0.0
     wait_quiet: Annotated[

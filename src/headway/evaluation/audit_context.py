@@ -17,7 +17,7 @@ from headway.core.variant import Signature, Variant
 from headway.core.workers import HERE, Workers
 from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
 from headway.data.split import labeled_rows
-from headway.evaluation.comparison import open_variant, subsample, time_per_row
+from headway.evaluation.comparison import open_on_rows, subsample, time_per_row
 from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain, load_audit
 from headway.optimization.training import TrainingInputs, accepts_seed, train_task
 from headway.storage.in_memory import InMemoryBlobs
@@ -129,7 +129,9 @@ class AuditInputs:
         blobs = InMemoryBlobs()
         for content in self.contents:
             blobs.put(content)
-        model, reference = (open_variant(variant, blobs) for variant in (self.subject.variant, self.baseline))
+        model, reference = (
+            open_on_rows(variant, self.subject.names, blobs) for variant in (self.subject.variant, self.baseline)
+        )
         return replace(self.subject, model=model, reference=reference)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from math import inf, isnan
@@ -22,10 +23,11 @@ from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
 from headway.core.sections import CostSection
 from headway.core.threads import cores
-from headway.core.variant import Variant
+from headway.core.variant import Field, Variant
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
+from headway.engines.formats.columns import ColumnSelection, column_indices
 from headway.evaluation.benchmark import TimedBaseline, TimedEngine, fastest_engine, time_model
 from headway.evaluation.context import Comparison, EvaluatedRows, FloorRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
@@ -39,15 +41,17 @@ SELF_TEST_ROWS = 32
 class EvaluationSet(EvaluatedRows):
     """Labeled rows of a period with the answers of the baseline; built once for all variants.
 
-    `dataset` is the digest of the whole period, and `labeled` are its labeled rows with all columns. A variant decides
-    as its library does if it `follows_library`, else by the threshold. `baseline` is the digest of the baseline, which
-    is not opened again and does not answer again: opening it took `open_s` seconds, and its answers `answer_s`.
+    `dataset` is the digest of the whole period, and `labeled` are its labeled rows with all columns; `fields` are those
+    of `rows`. A variant decides as its library does if it `follows_library`, else by the threshold. `baseline` is the
+    digest of the baseline, which is not opened again and does not answer again: opening it took `open_s` seconds, and
+    its answers `answer_s`.
     """
 
     period: str
     dataset: str
     labeled: Dataset
     follows_library: bool = False
+    fields: tuple[Field, ...] = ()
     baseline: str = ""
     open_s: float = 0.0
     answer_s: float = 0.0
@@ -85,6 +89,7 @@ def build_evaluation_set(
         reference_scores=scores,
         reference_decisions=library_decisions(reference, rows) if baseline.threshold_rule == "library" else None,
         follows_library=baseline.threshold_rule == "library",
+        fields=baseline.model.signature.inputs,
         groups=matrix.group_codes(known),
         slices=matrix.slice_columns(known),
         costs=baseline.costs,
@@ -148,8 +153,10 @@ def compare_with_baseline(
     evaluation set: a view that is wrong at serving shows as an error of the variant.
     """
     rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else evaluation_set.rows
+    inputs = () if view else evaluation_set.fields
     is_baseline = view is None and variant.digest == evaluation_set.baseline
-    model = evaluation_set.reference if is_baseline else open_variant(variant, blobs)
+    names = [field.name for field in inputs]
+    model = evaluation_set.reference if is_baseline else open_on_rows(variant, names, blobs)
     if is_baseline:
         scores, decisions = evaluation_set.reference_scores, evaluation_set.reference_decisions
     else:
@@ -158,11 +165,13 @@ def compare_with_baseline(
     shared = {field.name: getattr(evaluation_set, field.name) for field in fields(EvaluatedRows)}
     if view:
         shared |= {"rows": rows, "floor": None}
-    return Comparison(variant=variant, model=model, scores=scores, decisions=decisions, **shared)
+    return Comparison(variant=variant, model=model, scores=scores, decisions=decisions, inputs=inputs, **shared)
 
 
 def library_decisions(model: Engine, rows: Floats) -> Ints | None:
     """Return the classes that the model's library predicts for rows (n, d), int64 (n,); None if the scores decide."""
+    if type(model) is ColumnSelection:
+        return library_decisions(model.model, model.select(rows))
     return model.decide(rows) if isinstance(model, Decider) else None
 
 
@@ -174,9 +183,22 @@ def open_variant(variant: Variant, blobs: Blobs) -> Engine:
     return load_engine(variant.engine)(content, variant.settings)
 
 
-def record_self_test(variant: Variant, rows: Floats, blobs: Blobs) -> SelfTest:
-    """Return the first rows with the variant's own answers, which a server repeats before it takes traffic."""
+def open_on_rows(variant: Variant, names: Sequence[str], blobs: Blobs) -> Engine:
+    """Open a variant that answers rows of these columns, of which it may read some; without names, of its own."""
+    model = open_variant(variant, blobs)
+    if not names or variant.signature.names == tuple(names):
+        return model
+    return ColumnSelection(model, column_indices(variant.signature.names, names))
+
+
+def record_self_test(variant: Variant, rows: Floats, blobs: Blobs, *, names: Sequence[str] = ()) -> SelfTest:
+    """Return the first rows with the variant's own answers, which a server repeats before it takes traffic.
+
+    `names` are the columns of the rows, if they are others than those that the variant reads.
+    """
     some = rows[:SELF_TEST_ROWS]
+    if names:
+        some = some.take(column_indices(variant.signature.names, names), axis=1)
     answers = open_variant(variant, blobs).predict(some)
     return SelfTest(
         rows=_as_stored(some),
@@ -262,7 +284,7 @@ def screen_speed(variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs) 
 
     CPU times are measured as well: the search orders by them if the machine was busy.
     """
-    model = open_variant(variant, blobs)
+    model = open_on_rows(variant, [field.name for field in evaluation_set.fields], blobs)
     found = (
         time_model(
             model,

@@ -17,7 +17,8 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.feature_view import FeatureView
 from headway.core.sections import AttackSection, CostSection
 from headway.core.training import TrainingTask
-from headway.core.variant import Variant
+from headway.core.variant import Field, Variant
+from headway.engines.formats.columns import ColumnSelection
 from headway.evaluation.benchmark import TimedBaseline
 from headway.optimization.context import TransformContext
 
@@ -98,12 +99,30 @@ class Comparison(EvaluatedRows):
         Its answers, float64 of shape (n, k).
     decisions
         Classes that its library predicts, as `reference_decisions`.
+    inputs
+        The columns of `rows`; empty if they are the inputs of the variant. A variant may read fewer than the baseline:
+        `model` then selects them.
     """
 
     variant: Variant
     model: Engine
     scores: Floats
     decisions: Ints | None = None
+    inputs: tuple[Field, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The columns of `rows`."""
+        return self.inputs or self.variant.signature.inputs
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of `rows`."""
+        return tuple(field.name for field in self.fields)
+
+    def select(self, rows: Floats) -> Floats:
+        """Return the columns that the variant reads, of rows with these columns."""
+        return self.model.select(rows) if type(self.model) is ColumnSelection else rows
 
 
 class FloorRows:

@@ -77,13 +77,13 @@ class AttackColumn:
 
 def attackable_columns(subject: Comparison, limits: AttackSection) -> list[AttackColumn]:
     """Return the columns that may change: neither fixed nor with a single known value."""
-    fields = subject.variant.signature.inputs
+    fields = subject.fields
     found = (_attack_column(at, subject, limits) for at, field in enumerate(fields) if field.name not in limits.fixed)
     return [column for column in found if column is not None]
 
 
 def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> AttackColumn | None:
-    field, values = subject.variant.signature.inputs[at], subject.rows[:, at]
+    field, values = subject.fields[at], subject.rows[:, at]
     seen = np.unique(values[np.isfinite(values)])
     texts = field.datatype == "BYTES"
     seen = seen[seen < len(field.categories)] if texts else seen

@@ -16,7 +16,7 @@ from headway.core.evidence import Measurement
 from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
 from headway.evaluation.audits.robustness import replace_columns
-from headway.evaluation.comparison import EvaluationSet, open_variant, subsample
+from headway.evaluation.comparison import EvaluationSet, open_on_rows, subsample
 from headway.evaluation.context import Comparison, EvaluatedRows
 from headway.evaluation.explore import (
     MAX_ROWS,
@@ -91,8 +91,8 @@ def make_tables(
     def answers() -> Iterator[tuple[str, str, Comparison]]:
         for variant in variants:
             callback(f"explore: {variant.name}")
-            model = open_variant(variant, blobs)
-            for key, altered in _altered(rows, parts, variant):
+            model = open_on_rows(variant, baseline.model.signature.names, blobs)
+            for key, altered in _altered(rows, parts, baseline.model):
                 subject = rows.get(key, rows[USUAL])
                 found = _predict(model, altered)
                 if isinstance(found, str):
@@ -163,4 +163,7 @@ def _measure(subject: Comparison) -> Sequence[Measurement]:
 def _of_baseline(rows: EvaluationSet, model: Variant) -> Comparison:
     """Return at most `MAX_ROWS` rows, with the baseline compared with itself."""
     shared = {one.name: getattr(rows, one.name) for one in fields(EvaluatedRows)} | {"findings": ()}
-    return subsample(Comparison(variant=model, model=rows.reference, scores=rows.reference_scores, **shared), MAX_ROWS)
+    compared = Comparison(
+        variant=model, model=rows.reference, scores=rows.reference_scores, inputs=rows.fields, **shared
+    )
+    return subsample(compared, MAX_ROWS)

@@ -16,6 +16,7 @@ from headway.core.evidence import Measurement
 from headway.core.feature_report import Proposal
 from headway.evaluation.audits import components
 from headway.evaluation.context import AuditContext, Comparison
+from headway.evaluation.statistics.claims import ALPHA, one_sided_bounds
 from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
 
 _PROPOSALS: dict[str, Proposal] = {
@@ -27,24 +28,28 @@ _ROUNDS, _ROWS, _CALLS = 25, 100, 10
 
 
 class Ablation(NamedTuple):
-    """Increase of the error without a feature, what that makes of it (empty: it is worth its place), and the reason."""
+    """Increase of the error without a feature, what that makes of it (empty: it is worth its place), and the reason.
+
+    `error` is that of the model with all features.
+    """
 
     increase: Measurement | None
     proposal: Proposal = ""
     reason: str = ""
+    error: float = 0.0
 
 
 def measure_worth(
-    subject: Comparison, features: Sequence[str], *, blobs: Blobs, budget_s: float, calibrator: Calibrator
+    subject: Comparison, features: Sequence[Sequence[str]], *, blobs: Blobs, budget_s: float, calibrator: Calibrator
 ) -> dict[str, Ablation]:
-    """Measure how much worse a model answers if a feature is missing in every row.
+    """Measure how much worse a model answers if a feature, or several at once, are missing in every row.
 
     Parameters
     ----------
     subject : Comparison
         The model, with labeled rows that it did not learn from.
-    features : sequence of str
-        Inputs of the model.
+    features : sequence of sequence of str
+        Inputs of the model that are left out together: a feature, or those that need a view.
     blobs : Blobs
         Where models are stored.
     budget_s : float
@@ -55,17 +60,55 @@ def measure_worth(
     Returns
     -------
     dict of str to Ablation
-        By feature. All words share the 5 % chance that any of them is wrong.
+        By the names of the features, with " + " between them. All words share the 5 % chance that any of them is wrong.
     """
-    if not features:
+    groups = dict.fromkeys(tuple(names) for names in features if names)
+    if not groups:
         return {}
-    context = AuditContext(
-        blobs=blobs, budget_s=budget_s, feature_groups=[(name,) for name in features], calibrator=calibrator
-    )
+    context = AuditContext(blobs=blobs, budget_s=budget_s, feature_groups=tuple(groups), calibrator=calibrator)
     measured = components.plugin(subject, context)
     increases = {found.slice: found for found in measured if found.name.endswith(".drop")}
     words = {found.slice: (_PROPOSALS[found.name], found.method) for found in measured if found.name in _PROPOSALS}
-    return {name: Ablation(increases.get(name), *words.get(name, ("", ""))) for name in features}
+    error = components.ReleaseCandidate(subject, calibrator).error
+    joined = [" + ".join(names) for names in groups]
+    return {name: Ablation(increases.get(name), *words.get(name, ("", "")), error) for name in joined}
+
+
+def price_views(
+    ablations: Mapping[str, Ablation], lookups: Mapping[str, Measurement], *, max_us_per_percent: float
+) -> dict[str, Ablation]:
+    """Propose to remove views whose look-up takes more time than they are worth.
+
+    A view is `too dear` if the lower bound of the time of its look-up is above `max_us_per_percent` for each percent of
+    the error that it is worth at most. All views share the 5 % chance that one is called so wrongly. A view that is
+    harmful or useless is not judged again.
+
+    Parameters
+    ----------
+    ablations : mapping of str to Ablation
+        By view: of all inputs that need it.
+    lookups : mapping of str to Measurement
+        CPU time a row of the look-up of each view, microseconds.
+    max_us_per_percent : float
+        CPU time a row that one percent of the error may cost, microseconds.
+    """
+    total = sum(max(found.value, 0.0) for found in lookups.values())
+    alpha = ALPHA / (2 * max(len(ablations), 1))  # a bound of the time and one of the worth, for each view
+    found = dict(ablations)
+    for view, ablation in ablations.items():
+        lookup, increase = lookups.get(view), ablation.increase
+        if lookup is None or increase is None or ablation.proposal in ("harmful", "useless") or ablation.error <= 0:
+            continue
+        percent = 100 * max(one_sided_bounds(increase, alpha)[1], 0.0) / ablation.error
+        low_us, allowed_us = one_sided_bounds(lookup, alpha)[0], percent * max_us_per_percent
+        if low_us > allowed_us:
+            reason = (
+                f"its look-up takes {lookup.value:.3g} us of CPU time a row, at least {low_us:.3g}, "
+                f"{lookup.value / total:.0%} of all look-ups; it is worth at most {percent:.2g} % of the error, which "
+                f"may take {allowed_us:.3g} us ([features] max_us_per_percent = {max_us_per_percent:g})"
+            )
+            found[view] = ablation._replace(proposal="too dear", reason=reason)
+    return found
 
 
 def measure_lookups(store: OnlineStore, keys: Mapping[str, Sequence[str]]) -> dict[str, Measurement]:

@@ -50,7 +50,7 @@ def bin_columns(subject: Comparison, min_rows: int) -> list[BinnedColumn]:
 
     Categories with fewer than `least` rows have no bin: no slice that is large enough can lie within them.
     """
-    inputs = subject.variant.signature.inputs
+    inputs = subject.fields
     found = [_bin_input(field, subject.rows[:, index], min_rows) for index, field in enumerate(inputs)]
     named = {field.name for field in inputs}
     found += [_bin_slice_column(name, column, min_rows) for name, column in subject.slices.items() if name not in named]

@@ -182,6 +182,19 @@ def views_read(views: Sequence[FeatureView], names: Collection[str]) -> tuple[Fe
     return tuple(found)
 
 
+def inputs_through(views: Sequence[FeatureView], name: str, names: Sequence[str]) -> list[str]:
+    """Return the inputs of a model, of these names, that it reads from a view or that are computed from its features.
+
+    Without all of them the view is not looked up.
+    """
+    found = {feature.name for view in views if view.name == name for feature in view.features}
+    for view in views:
+        for feature in view.features if view.is_on_demand else ():
+            if feature.expression is not None and columns_of(feature.expression) & found:
+                found.add(feature.name)
+    return [column for column in names if column in found]
+
+
 def read_features(view: FeatureView) -> list[Feature]:
     """Return the features of a view that a model reads, in its order."""
     return [feature for feature in view.features if feature.name in view.feature_names]

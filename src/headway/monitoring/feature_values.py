@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Measurement
@@ -16,10 +17,11 @@ from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth
 from headway.core.feature_view import FeatureView
 from headway.core.monitoring import MonitoringReport
 from headway.core.value_replay import ValueReplay, ViewReplay
-from headway.evaluation.feature_worth import Ablation, measure_lookups
+from headway.evaluation.feature_worth import Ablation, measure_lookups, price_views
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.features import catalog
 from headway.features.compute import read_view_source
+from headway.features.join import inputs_through
 from headway.features.online_rows import entity_key
 from headway.features.replay import replay_view
 from headway.monitoring.prediction_log import read_predictions
@@ -120,7 +122,7 @@ def build_feature_report(project: Project, bundle: Bundle, ablations: Mapping[st
     bundle : Bundle
         The release.
     ablations : mapping of str to Ablation
-        Worth of the features, as `evaluation.feature_worth.measure_worth` measures it.
+        Worth of the features and views, as `evaluation.feature_worth.measure_worth` measures it.
     """
     rows, unknown = _logged(project, bundle), list[str]()
     views = [view for view in bundle.release.views if view.features or view.columns]
@@ -128,6 +130,7 @@ def build_feature_report(project: Project, bundle: Bundle, ablations: Mapping[st
     try:
         stored = [view for view in views if not view.is_on_demand]
         costs, absent = _costs(project, stored, rows)
+        costs = _priced(project, bundle, costs, ablations)
         unknown += absent
     except StoreError as error:
         unknown.append(f"cost of the lookups: {error.what}")
@@ -154,6 +157,26 @@ def build_feature_report(project: Project, bundle: Bundle, ablations: Mapping[st
         features=tuple(features),
         unknown=tuple(unknown),
     )
+
+
+def _priced(
+    project: Project, bundle: Bundle, costs: Sequence[FeatureCost], ablations: Mapping[str, Ablation]
+) -> list[FeatureCost]:
+    """Return the costs of views with what they are worth, and whether they are too dear for it."""
+    release, of_view = bundle.release, dict[str, Ablation]()
+    for view in release.views:
+        inputs = " + ".join(inputs_through(release.views, view.name, release.variant.signature.names))
+        if inputs in ablations:
+            of_view[view.reference] = ablations[inputs]
+    lookups = {cost.view: cost.lookup_us for cost in costs if cost.lookup_us is not None}
+    of_view = {cost.view: of_view[cost.view] for cost in costs if cost.view in of_view}
+    priced = price_views(of_view, lookups, max_us_per_percent=project.config.features.max_us_per_percent)
+    return [
+        replace(cost, worth=found.increase, proposal=found.proposal, reason=found.reason)
+        if (found := priced.get(cost.view))
+        else cost
+        for cost in costs
+    ]
 
 
 def _logged(project: Project, bundle: Bundle) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import Blobs, Engine, LabeledData, no_training_rows
 from headway.core.plugins import load_engine
 from headway.core.variant import Artifact, Variant
+from headway.engines.formats.columns import column_indices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,12 @@ class TransformContext:
         Model families to train as alternatives to the baseline.
     opened
         Models that are open already, by the digest of their variant.
+    columns
+        Names of the columns of the rows; empty if every variant reads all of them.
+    without
+        Features that the variants are to do without.
+    retrain
+        Trains the baseline on some of its features; None without a training function.
     """
 
     blobs: Blobs
@@ -45,6 +52,27 @@ class TransformContext:
     threshold: float = 0.5
     model_families: tuple[str, ...] = ()
     opened: Mapping[str, Engine] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    retrain: Callable[[Sequence[str]], Variant] | None = None
+
+    def for_variant(self, variant: Variant) -> TransformContext:
+        """Return the context with the columns that a variant reads, which may be fewer than those of the rows."""
+        names = variant.signature.names
+        if not self.columns or names == self.columns:
+            return self
+        columns = column_indices(names, self.columns)
+
+        def select(data: LabeledData | None) -> LabeledData | None:
+            return None if data is None else replace(data, rows=data.rows.take(columns, axis=1))
+
+        return replace(
+            self,
+            sample=self.sample.take(columns, axis=1),
+            validation=select(self.validation),
+            train=lambda: select(self.train()),
+            columns=names,
+        )
 
     def read(self, variant: Variant) -> bytes:
         """Return the bytes of a variant's artifact."""

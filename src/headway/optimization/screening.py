@@ -327,8 +327,13 @@ def _can_win(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], measure:
     return all(
         lowest <= cost_upper_bound(rival, measure)
         for rival in rivals
-        if not rival.variant.steps or answer_changing_steps(rival.variant) == steps
+        if (not rival.variant.steps and not reads_fewer(row, rival)) or answer_changing_steps(rival.variant) == steps
     )
+
+
+def reads_fewer(row: EvaluatedVariant, baseline: EvaluatedVariant) -> bool:
+    """Return whether a variant reads fewer features than the baseline."""
+    return len(row.variant.signature.inputs) < len(baseline.variant.signature.inputs)
 
 
 def _plausible_cost(row: EvaluatedVariant, measure: str) -> float:

@@ -29,12 +29,15 @@ from headway.optimization.screening import (
     keeps_answers,
     objective_cost,
     ordering_measure,
+    reads_fewer,
     screened_out,
 )
 
 Feasible = Callable[[Verdict], bool]
 
 CODE = "V001"
+WITHOUT = "without"
+"""The transform that leaves features out: the only one that is applied to the baseline if features are named."""
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
 """Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
 _TRANSFORM_SHARE = 0.5  # share of the time left in which the variants of a batch are made
@@ -120,6 +123,8 @@ class CandidateGenerator:
     ) -> None:
         installed = [name for name in plugins.names("transform") if _takes_part(name, context)]
         self._names = list(transforms) or sort_transforms(installed)
+        if context.without and WITHOUT not in self._names:
+            self._names.insert(0, WITHOUT)
         self._context, self._budget = context, budget or TimeBudget(0)
         self._declared_s = {name: _declared_s(name, answers) for name in self._names}
         self._known = {model.digest: model}
@@ -147,9 +152,11 @@ class CandidateGenerator:
 
     def _applications(self, variant: Variant, first: int) -> list[_Application]:
         keeps = not answer_changing_steps(variant)
+        reduces = bool(self._context.without) and not variant.steps  # the baseline reads what is to be left out
         return [
             _Application(name=name, index=index, variant=variant, keeps_answers=keeps and keeps_answers(name))
             for index, name in enumerate(self._names[first:], first)
+            if name == WITHOUT or not reduces
         ]
 
     def _batch(self, *, keeps: bool) -> Iterator[Variant]:
@@ -230,7 +237,8 @@ def rank_by_objective(
     """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
     Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes
-    first, then the one with the fewest steps.
+    first, then the one with the fewest steps. A variant that reads fewer features need not beat the baseline: the time
+    of a model does not show the look-ups that it saves.
 
     Raises
     ------
@@ -243,7 +251,11 @@ def rank_by_objective(
     others = [row for row in evaluated if row is not baseline and not screened_out(row)]
     objective = ordering_measure((baseline, *others), objective)
     limit = objective_cost(baseline, objective)
-    remaining = [row for row in others if feasible(row.verdict) and objective_cost(row, objective) < limit]
+    remaining = [
+        row
+        for row in others
+        if feasible(row.verdict) and (objective_cost(row, objective) < limit or reads_fewer(row, baseline))
+    ]
     ordered: list[EvaluatedVariant] = []
     while remaining:
         best = min(remaining, key=lambda row: objective_cost(row, objective))
@@ -353,7 +365,7 @@ def _left_out(item: _Application, expected_s: float, left_s: float, budget: Time
 def apply_transform(name: str, variant: Variant, context: TransformContext) -> Sequence[Variant] | Finding:
     """Return the variants that a transform makes, or the finding that explains why it makes none."""
     try:
-        return load_transform(name)(variant, context)
+        return load_transform(name)(variant, context.for_variant(variant))
     except NotApplicable as reason:
         return _finding(name, reason.what, where=variant.name, hint=reason.hint)
     except (EngineError, PluginError) as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from headway.core.errors import Refused
+from headway.core.feature_view import FeatureView
 from headway.core.record import Record
 from headway.core.release import Contract, PointerUpdate, Release
 from headway.core.search_result import SearchResult
 from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.data.contract.discovery import agreed_contract
+from headway.data.contract.discovery import agreed_contract, columns_read
 from headway.data.contract.table_contract import load_project_contract
+from headway.features.join import views_read
 from headway.registry.judge import override_verdict
 from headway.registry.model_registry import UpdateReason, now
 from headway.registry.project import Project, describe_other_live, find_live
@@ -64,7 +66,8 @@ def publish(project: Project, search: SearchResult, *, who: str) -> tuple[str, K
 def _contract(project: Project, search: SearchResult) -> Contract:
     """Return the project's current contract; without one, the ranges of the model's columns in its data."""
     agreed, contract = load_project_contract(project.config), search.baseline.contract
-    return agreed_contract(contract, search.winner.variant.signature, agreed) if agreed else contract
+    signature = search.winner.variant.signature
+    return agreed_contract(contract, signature, agreed) if agreed else columns_read(contract, signature)
 
 
 def _expect_pass(verdict: Verdict, name: str) -> None:
@@ -104,12 +107,20 @@ def _release(search: SearchResult, contract: Contract, *, made_by: str) -> Relea
         threshold_rule=search.baseline.threshold_rule,
         calibrator=search.baseline.calibrator,
         contract=contract,
-        views=search.baseline.views,
+        views=_views(search),
         data=search.baseline.data,
         self_test=search.self_test,
         made_at=search.at,
         made_by=made_by,
     )
+
+
+def _views(search: SearchResult) -> tuple[FeatureView, ...]:
+    """Return the views of a release: a variant without some features does not look up a view for them alone."""
+    views, variant = search.baseline.views, search.winner.variant
+    if variant.signature.names == search.baseline.model.signature.names:
+        return views
+    return views_read(views, variant.signature.names)
 
 
 def _why(search: SearchResult) -> str:

@@ -22,6 +22,25 @@ def cells(table) -> list[list[str]]:
     return [["\n".join(line.text for line in cell) for cell in row] for row in table.rows]
 
 
+def test_a_view_with_a_known_worth_has_a_row_of_its_own():
+    cost = replace(REPORT.costs[0], worth=figure(0.001), proposal="too dear", reason="it takes 12 us")
+
+    *_, view = cells(tabulate_features(replace(REPORT, costs=(cost,))))
+
+    assert (view[0], view[-1]) == ("all of the view\nweather@v2", "too dear")
+    assert view[2].startswith("12.5 us")
+
+
+def test_the_next_command_leaves_out_what_is_proposed_for_removal():
+    dear = replace(REPORT.costs[0], worth=figure(0.001), proposal="too dear", reason="it takes 12 us")
+    gone = replace(REPORT.features[0], proposal="useless", reason="no error changes")
+
+    text = describe_features(replace(REPORT, costs=(dear,), features=(gone, REPORT.features[1])))
+
+    assert "all of weather@v2: it takes 12 us" in text
+    assert "next: headway optimize --without weather,is_weekend:" in text
+
+
 def test_a_feature_is_shown_with_its_worth_lookup_gaps_and_age():
     wind, weekend = cells(tabulate_features(REPORT))
 
@@ -44,7 +63,7 @@ def test_the_report_says_what_is_not_known_and_what_to_leave_out():
 
     assert "of 1,000 logged rows" in text
     assert "not known: drift: no ended period was monitored" in text
-    assert "next: leave out is_weekend in features.toml" in text
+    assert "next: headway optimize --without is_weekend:" in text
 
 
 def test_a_skew_is_shown_with_its_rows_its_time_and_examples():
@@ -140,6 +159,5 @@ def test_sentences_of_the_features_name_the_best_what_to_remove_and_the_gaps():
         "A value is missing: wind in 25.00% of 1,000 logged rows.",
         "A value is older than the TTL of its view: temp in 12.50% of 1,000 logged rows.",
         "Not known: drift: no ended period was monitored.",
-        "Leave out is_weekend in features.toml, then: headway features apply, headway optimize. The model without them "
-        "is judged like any other.",
+        "Next: headway optimize --without is_weekend. The model without them is judged like any other.",
     )

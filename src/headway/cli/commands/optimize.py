@@ -43,6 +43,7 @@ def plugin(
     budget: str = "",
     wait_quiet: bool = False,
     families: str = "",
+    without: str = "",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
@@ -78,6 +79,9 @@ def plugin(
         Wait until other processes leave the cores before speed is measured, at most 10 minutes.
     families
         Model families to train in addition to the project's model: forest,histgb,lightgbm,logistic.
+    without
+        Features, or feature views with all of theirs, that the variants are to do without: wind,plane. Each variant is
+        trained without them, or holds them constant if the project has no training function, and is judged like any.
     """
     on_progress: Callable[[str], object] = (lambda _: None) if json else make_console().print
     flags = {"optimize.budget_s": str(parse_duration(budget))} if budget else {}
@@ -85,6 +89,8 @@ def plugin(
         flags["optimize.wait_quiet"] = "true"
     if families:
         flags["optimize.families"] = dumps([name.strip() for name in families.split(",")])
+    if without:
+        flags["optimize.without"] = dumps([name.strip() for name in without.split(",")])
     if model is None:
         opened = open_project(project, flags=flags)
         _check_policy(opened.config)

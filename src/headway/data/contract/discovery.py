@@ -248,6 +248,11 @@ def observed_contract(rows: Floats, signature: Signature, *, margin: float) -> C
     return Contract(columns=columns, margin=margin, n_rows=len(rows))
 
 
+def columns_read(contract: Contract, signature: Signature) -> Contract:
+    """Return a contract with the columns that a model reads."""
+    return replace(contract, columns=tuple(one for one in contract.columns if one.name in signature.names))
+
+
 def agreed_contract(contract: Contract, signature: Signature, agreed: TableContract) -> Contract:
     """Return the contract of a release for the columns that the project's contract names, without a margin.
 

@@ -24,10 +24,16 @@ class NestedModel(Record, frozen=True, kw_only=True):
 
 
 class NestedHeader(Record, frozen=True, kw_only=True):
-    """The models inside, and the numbers of the engine that combines them."""
+    """The models inside, and the numbers of the engine that combines them.
+
+    `columns` are those of a row that the inputs of the model are, and `constants` the values of inputs without one
+    (None: missing); see `engines/formats/columns.py`.
+    """
 
     models: tuple[NestedModel, ...]
     numbers: dict[str, float] = {}
+    columns: tuple[int, ...] = ()
+    constants: tuple[float | None, ...] = ()
 
 
 def pack_models(header: NestedHeader, *contents: bytes) -> bytes:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from headway.core.arrays import Floats, Ints
 from headway.core.evidence import Measurement
 from headway.core.training import TrainingTask
+from headway.engines.formats.columns import column_indices
 from headway.evaluation.comparison import errors_of_answers, subsample
 from headway.evaluation.context import AuditContext, Comparison, Retrain
 from headway.evaluation.statistics.claims import (
@@ -93,8 +94,9 @@ def _masked_alone(masked: Mapping[str, Measurement]) -> HarmfulParts:
 
 def _parts(subject: Comparison, declared: Sequence[Sequence[str]]) -> Parts:
     """Return the columns of each part by its name; a feature in no list is a part by itself."""
-    names = subject.variant.signature.names
-    lists = [*declared, *([name] for name in names if not any(name in group for group in declared))]
+    names = subject.names
+    alone = (name for name in subject.variant.signature.names if not any(name in group for group in declared))
+    lists = [*declared, *([name] for name in alone)]
     return {" + ".join(group): np.array([names.index(name) for name in group]) for group in lists}
 
 
@@ -187,7 +189,7 @@ class Trainer:
 
     def _train_seeds(self, parts: Mapping[str, Columns], count: int, until: float) -> None:
         """Train with all features and without each part until `count` seeds of each are done, while there is time."""
-        all_columns = np.arange(self.subject.rows.shape[1])
+        all_columns = np.array(column_indices(self.subject.variant.signature.names, self.subject.names))
         columns = {_WHOLE: all_columns} | {part: np.setdiff1d(all_columns, parts[part]) for part in parts}
         wanted = [
             (name, seed) for part in parts for seed in range(len(self._seeds[part]), count) for name in (_WHOLE, part)
@@ -195,7 +197,7 @@ class Trainer:
         missing = [key for key in dict.fromkeys(wanted) if key not in self._answers]
         if not missing:
             return
-        names = self.subject.variant.signature.names
+        names = self.subject.names
         tasks = [
             TrainingTask(features=tuple(names[index] for index in columns[name]), seed=seed) for name, seed in missing
         ]

@@ -17,7 +17,7 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.benchmark import Predictor, measure_savings
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
-from headway.evaluation.comparison import errors_of_answers, open_variant, subsample
+from headway.evaluation.comparison import errors_of_answers, open_on_rows, subsample
 from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.machine_load import MachineBusy
 from headway.evaluation.quality.row_errors import RowErrors
@@ -57,7 +57,7 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
         If the variant is the baseline, or cannot be rebuilt.
     """
     until = monotonic() + context.budget_s
-    candidate = _ReleaseCandidate(subsample(subject, MAX_ROWS), context.calibrator)
+    candidate = ReleaseCandidate(subsample(subject, MAX_ROWS), context.calibrator)
     margin = QUALITY * candidate.error
     found: list[Measurement] = []
     unsettled: dict[str, str] = {}
@@ -78,7 +78,7 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     return [*found, *_name_parts(found, unsettled, margin=margin, n_rows=len(candidate.subject.rows))]
 
 
-class _ReleaseCandidate:
+class ReleaseCandidate:
     """The variant with its calibrator: the reference for measurements without a part."""
 
     def __init__(self, subject: Comparison, calibrator: Calibrator) -> None:
@@ -133,7 +133,7 @@ class _Part(NamedTuple):
     made: Callable[[], _Without]
 
 
-def _parts(candidate: _ReleaseCandidate, context: AuditContext) -> Iterator[_Part]:
+def _parts(candidate: ReleaseCandidate, context: AuditContext) -> Iterator[_Part]:
     variant = candidate.subject.variant
     if candidate.is_calibrated:
         yield _Part("calibrator", lambda: _Without("calibrator", candidate.subject.scores, candidate.subject.model))
@@ -141,21 +141,21 @@ def _parts(candidate: _ReleaseCandidate, context: AuditContext) -> Iterator[_Par
         bench = context.transform_context()
         for part in iter_components(variant, context.baseline, bench):
             yield _Part(part.name, partial(_rebuilt, part, bench, candidate))
-    names = variant.signature.names
+    names = candidate.subject.names
     groups = [(f"view {view.name}", [name for name in view.feature_names if name in names]) for view in context.views]
     for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in context.feature_groups)]:
         yield _Part(name, partial(_missing, name, columns, candidate))
 
 
-def _rebuilt(part: Component, bench: TransformContext, candidate: _ReleaseCandidate) -> _Without:
+def _rebuilt(part: Component, bench: TransformContext, candidate: ReleaseCandidate) -> _Without:
     name, variant = rebuild_without(part, bench)
-    model = candidate.calibrated(open_variant(variant, bench.blobs))
+    model = candidate.calibrated(open_on_rows(variant, candidate.subject.names, bench.blobs))
     return _Without(name, model.predict(candidate.subject.rows), model)
 
 
-def _missing(name: str, columns: Sequence[str], candidate: _ReleaseCandidate) -> _Without:
+def _missing(name: str, columns: Sequence[str], candidate: ReleaseCandidate) -> _Without:
     rows = candidate.subject.rows.copy()
-    rows[:, [candidate.subject.variant.signature.names.index(column) for column in columns]] = np.nan
+    rows[:, [candidate.subject.names.index(column) for column in columns]] = np.nan
     return _Without(name, candidate.model.predict(rows))
 
 

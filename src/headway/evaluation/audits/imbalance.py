@@ -85,7 +85,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
 def _retrained(retrain: Retrain, subject: Comparison, until: float) -> list[tuple[Floats, Floats]]:
     """Return the scores (n,) of a model trained as it is and with balanced classes, by seed; the first is not timed."""
     tasks = [
-        TrainingTask(features=subject.variant.signature.names, seed=seed, balanced=balanced)
+        TrainingTask(features=subject.names, seed=seed, balanced=balanced)
         for seed in range(SEEDS)
         for balanced in (False, True)
     ]

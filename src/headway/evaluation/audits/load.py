@@ -133,7 +133,7 @@ def _requests_for(subject: Comparison, trial: Trial, rows: int) -> tuple[list[by
     """Return encoded requests for rows spread over the table, and the variant's own answers to them."""
     count = TEXTS if rows == 1 else 4
     parts = np.array_split(np.linspace(0, len(subject.rows) - 1, count * rows).astype(np.int64), count)
-    return [trial.request(subject.rows[part]) for part in parts], [
+    return [trial.request(subject.select(subject.rows[part])) for part in parts], [
         subject.model.predict(subject.rows[p]) for p in parts
     ]
 
@@ -149,7 +149,7 @@ def _is_right(call: LoadCall, expected: Floats, trial: Trial) -> bool:
 
 def _first_answer(subject: Comparison, trial: Trial) -> float:
     """Return the seconds from the start of the process to its first answer; infinite if that is wrong."""
-    with closing(LoadGenerator(trial, [trial.request(subject.rows[:1])], connections=1)) as caller:
+    with closing(LoadGenerator(trial, [trial.request(subject.select(subject.rows[:1]))], connections=1)) as caller:
         (call,) = caller.open_loop([0.0]).calls
     seconds = perf_counter() - trial.began_s
     return seconds if _is_right(call, subject.model.predict(subject.rows[:1]), trial) else math.inf

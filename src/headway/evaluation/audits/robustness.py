@@ -193,12 +193,12 @@ Corruptor = Callable[[CorruptionInputs], Iterator[Corruption]]
 
 def build_corruption_inputs(subject: Comparison, context: AuditContext) -> CorruptionInputs:
     """Collect what corruptions need; a part is a list of `[evaluate] together`, or a feature in no list."""
-    names = subject.variant.signature.names
+    names = subject.names
     alone = ([name] for name in names if not any(name in group for group in context.feature_groups))
     return CorruptionInputs(
         rows=subject.rows,
         groups=subject.groups,
-        fields=subject.variant.signature.inputs,
+        fields=subject.fields,
         parts={" + ".join(group): [names.index(name) for name in group] for group in (*context.feature_groups, *alone)},
         ordered=context.months is not None,
     )

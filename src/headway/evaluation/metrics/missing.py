@@ -39,7 +39,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
 def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:
     """Yield the rows that lack a value, bool (n,), by the columns in which they do."""
     lacking: dict[bytes, list[str]] = {}
-    for name, column in zip(subject.variant.signature.names, subject.rows.T, strict=True):
+    for name, column in zip(subject.names, subject.rows.T, strict=True):
         rows = np.isnan(column)
         if rows.any():
             lacking.setdefault(np.packbits(rows).tobytes(), []).append(name)

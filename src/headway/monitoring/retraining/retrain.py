@@ -26,7 +26,7 @@ from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.sections import PolicySection
 from headway.core.training import Retraining, Training, TrainingTask
-from headway.core.variant import Variant
+from headway.core.variant import Step, Variant
 from headway.core.verdict import RELATIVE, EvaluatedVariant, Rule, Verdict
 from headway.core.workers import Compute, here
 from headway.data import matrix
@@ -245,7 +245,7 @@ def _evidence(project: Project, holdout: HoldoutSet, variant: Variant) -> Eviden
 def _with_steps_of(project: Project, live: Variant, model: Variant, holdout: HoldoutSet) -> Variant:
     """Apply the steps and settings of live to the new model; return it unchanged if they no longer apply."""
     rows = holdout.subject(model, open_variant(model, project.blobs)).rows
-    steps = [step.transform for step in live.steps if step.transform in plugins.names("transform")]
+    steps = [step.transform for step in _steps(live) if step.transform in plugins.names("transform")]
     made = (
         search.generate_candidates(model, TransformContext(blobs=project.blobs, sample=rows), steps) if steps else None
     )
@@ -254,7 +254,12 @@ def _with_steps_of(project: Project, live: Variant, model: Variant, holdout: Hol
 
 
 def _form(variant: Variant) -> tuple[object, ...]:
-    return variant.engine, variant.steps, variant.settings
+    return variant.engine, _steps(variant), variant.settings
+
+
+def _steps(variant: Variant) -> list[Step]:
+    """Return the steps without that of features that were left out, which the new model was not trained on."""
+    return [step for step in variant.steps if step.transform != search.WITHOUT]
 
 
 def _outcome_message(verdict: Verdict, trainings: list[Training]) -> str:

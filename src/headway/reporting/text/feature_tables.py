@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from headway.core.evidence import Measurement
@@ -17,13 +16,15 @@ REPLAY_STATUS: dict[ReplayStatus, tuple[Style, str]] = {
     "differs": ("fail", "values differ"),
     "unknown": ("undecided", "cannot be judged"),
 }
-_STYLES: dict[Proposal, Style] = {"harmful": "fail", "useless": "undecided", "undecided": "undecided", "": "plain"}
+_STYLES: dict[Proposal, Style] = {"harmful": "fail", "": "plain"}
+_STYLES |= {"useless": "undecided", "too dear": "undecided", "undecided": "undecided"}
+_REMOVED = ("harmful", "useless", "too dear")
 
 
 def tabulate_features(report: FeatureReport) -> Table:
     """Tabulate the features of a release: worth, lookup, gaps, age, drift, and what speaks for removing them."""
     costs = {cost.view: cost for cost in report.costs}
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for feature in report.features:
         cost = costs.get(feature.view)
         lookup = _figure(cost.lookup_us, "us") if cost else text_cell("in the request", "quiet")
@@ -40,6 +41,12 @@ def tabulate_features(report: FeatureReport) -> Table:
                 text_cell(feature.proposal or "keep" if feature.worth else "unknown", _STYLES[feature.proposal]),
             )
         )
+    for cost in report.costs:
+        if cost.worth:
+            name = (Line(text="all of the view", style="strong"), Line(text=cost.view, style="quiet"))
+            proposal = text_cell(cost.proposal or "keep", _STYLES[cost.proposal])
+            empty = [text_cell("")] * 5
+            rows.append((name, _figure(cost.worth), _figure(cost.lookup_us, "us"), *empty, proposal))
     titles = ("Feature", "Worth", "Lookup", "Online", "Missing", "Stale", "Age", "Drift p", "Proposal")
     return make_table(titles, rows)
 
@@ -50,12 +57,12 @@ def describe_features(report: FeatureReport) -> str:
         "Worth: increase of the error if the feature is missing. Lookup: CPU time a row of its whole view. "
         f"Missing and stale: of {report.n_logged:,} logged rows. Age: median / 99th percentile.",
         *(f"{feature.name}: {feature.reason}" for feature in report.features if feature.reason),
+        *(f"all of {cost.view}: {cost.reason}" for cost in report.costs if cost.reason),
         *(f"not known: {text}" for text in report.unknown),
     ]
-    if removable := _removable(report):
+    if removed := _removable(report):
         lines.append(
-            f"next: leave out {formatting.join_names(removable)} in features.toml, headway features apply, then "
-            "headway optimize: the model without them is judged like any other"
+            f"next: headway optimize --without {','.join(removed)}: the model without them is judged like any other"
         )
     return "\n".join(lines)
 
@@ -143,6 +150,7 @@ def feature_sentences(report: FeatureReport) -> tuple[str, ...]:
     if best and best.worth and best.worth.low > 0:
         lines.append(f"{best.name} is worth most: without it the error rises by {_measured(best.worth)}.")
     lines += [f"{one.name} is {one.proposal}: {one.reason}." for one in report.features if one.proposal]
+    lines += [f"All of {cost.view} is {cost.proposal}: {cost.reason}." for cost in report.costs if cost.proposal]
     lines += [
         f"The lookup of {cost.view} takes {_measured(cost.lookup_us, 'us')} of CPU time a row."
         for cost in report.costs
@@ -158,14 +166,16 @@ def feature_sentences(report: FeatureReport) -> tuple[str, ...]:
     lines += [f"Not known: {text}." for text in report.unknown]
     if removable := _removable(report):
         lines.append(
-            f"Leave out {formatting.join_names(removable)} in features.toml, then: headway features apply, headway "
-            "optimize. The model without them is judged like any other."
+            f"Next: headway optimize --without {','.join(removable)}. The model without them is judged like any other."
         )
     return tuple(lines)
 
 
-def _removable(report: FeatureReport) -> Sequence[str]:
-    return [one.name for one in report.features if one.proposal in ("harmful", "useless")]
+def _removable(report: FeatureReport) -> list[str]:
+    """Return the views and features that are proposed for removal."""
+    views = [cost.view for cost in report.costs if cost.proposal in _REMOVED]
+    features = [one.name for one in report.features if one.proposal in _REMOVED and one.view not in views]
+    return [*(view.partition("@")[0] for view in views), *features]
 
 
 def _measured(found: Measurement, unit: str = "") -> str:
