@@ -15,6 +15,7 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.dashboard.test_dashboard_process import self_signed
 from tests.storage.redis_server import PASSWORD, RedisServer, redis_server
 
 from headway.core import plugins
@@ -505,6 +506,43 @@ def test_a_server_that_is_gone_is_an_error_and_is_reached_again(name, servers, t
         server.stop()
         server.start()
         write(store, anna=([3.0], 10))  # at the first call after the connection was lost
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("name", SERVERS)
+def test_after_a_refused_or_late_answer_the_next_read_gets_its_own(name, servers, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADWAY_STORE_ONLINE_PASSWORD", PASSWORD)
+    monkeypatch.setattr("headway.storage._redis.TIMEOUT_S", 0.5)
+    server = servers(name)
+    client = client_of(server.address)
+    client.flushall()
+    with closing(open_online(config_of(server.address, tmp_path))) as store:
+        write(store, anna=([1.0], 10), ben=([2.0], 10))
+        write(store, "u", anna=([3.0], 10))
+        client.set("headway:online:broken", "a string")
+        for tables in (["broken"], ["t", "broken", "u"]):
+            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                store.read([(table, ["anna"]) for table in tables])
+            assert read(store, "ben") == [[2.0]]
+        with server.paused(), pytest.raises(StoreUnavailable, match="Timeout"):
+            read(store, "ben")
+        assert read(store, "anna", table="u") == [[3.0]] and read(store, "anna", "ben") == [[1.0], [2.0]]
+        client.client_kill_filter(_type="normal", skipme=True)  # as a server does with idle connections
+        assert read(store, "anna") == [[1.0]]
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("name", SERVERS)
+def test_rows_are_read_over_tls_from_a_server_that_is_verified(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADWAY_STORE_ONLINE_PASSWORD", PASSWORD)
+    certificate = self_signed(tmp_path / "server.pem")
+    with redis_server(f"{name}-server", certificate=certificate) as server:
+        address = server.address.replace("redis://127.0.0.1", "rediss://localhost")
+        with closing(open_online(config_of(f"{address}?ssl_ca_certs={certificate}", tmp_path))) as store:
+            write(store, anna=([1.0], 10))
+            assert read(store, "anna") == [[1.0]]
+        with closing(open_online(config_of(address, tmp_path))) as store, pytest.raises(StoreUnavailable):
+            read(store, "anna")
 
 
 @pytest.mark.services

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -25,12 +26,16 @@ def path_of(program: str) -> str:
 class RedisServer:
     """A server in memory that knows one password."""
 
-    def __init__(self, program: str, folder: str, port: int) -> None:
+    def __init__(self, program: str, folder: str, port: int, certificate: Path | None = None) -> None:
         self.folder = Path(folder)
         self.address = f"redis://127.0.0.1:{port}/0"
         self._port = port
         self._command = [path_of(program), "--port", str(port), "--bind", "127.0.0.1", "--requirepass", PASSWORD]
         self._command += ["--save", "", "--appendonly", "no", "--dir", folder, "--rdbcompression", "no"]
+        if certificate is not None:
+            self._command[1:3] = ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no"]
+            self._command += ["--tls-cert-file", str(certificate), "--tls-key-file", str(certificate)]
+            self._command += ["--tls-ca-cert-file", str(certificate)]
         self.start()
 
     def start(self) -> None:
@@ -50,15 +55,24 @@ class RedisServer:
         self._process.kill()
         self._process.wait()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it answer nothing for a while, on connections that stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
 
 @contextmanager
-def redis_server(program: str = "redis-server") -> Iterator[RedisServer]:
-    """Run a server of Redis, or of Valkey (`valkey-server`)."""
+def redis_server(program: str = "redis-server", *, certificate: Path | None = None) -> Iterator[RedisServer]:
+    """Run a server of Redis, or of Valkey (`valkey-server`); over TLS if a file has its certificate and key."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="headway-redis-") as folder:
-        server = RedisServer(program, folder, port)
+        server = RedisServer(program, folder, port, certificate)
         try:
             yield server
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -95,10 +96,16 @@ def unpacked_rows(rows: Sequence[bytes | None], width: int) -> tuple[Floats, Int
     """Return the values [n, width] and event times [n] of rows, each an int64 time and its values; None: unknown."""
     if width == STATES:
         return np.empty((len(rows), 0)), np.array([NEVER_US if row is None else 0 for row in rows], dtype=np.int64)
-    absent = np.append(np.array([NEVER_US], dtype="<i8").view("<f8"), np.full(width, np.nan)).astype("<f8").tobytes()
+    absent = _absent_row(width)
     content = b"".join([absent if row is None else row for row in rows])
     table = np.frombuffer(content, dtype="<f8").reshape(len(rows), width + 1)
     return table[:, 1:].astype(np.float64), table.view("<i8")[:, 0].astype(np.int64)
+
+
+@lru_cache(maxsize=256)
+def _absent_row(width: int) -> bytes:
+    values = np.full(width, np.nan)
+    return np.append(np.array([NEVER_US], dtype="<i8").view("<f8"), values).astype("<f8").tobytes()
 
 
 def require_key(table: str, key: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,58 @@ def connect(address: str, *, role: str, retries: int = 0, ping_s: int = 0) -> An
             where=f"[store] {role}",
             hint=f"{scheme}://HOST:PORT/DB",
         ) from error
+
+
+class PackedCommands:
+    """Sends commands that are packed already, on connections of a client that it keeps.
+
+    A call of the client itself costs more than a round trip on one machine: it takes a connection from the pool, polls
+    its socket, and gives it back. Here a connection that was lost is noticed by the call, which runs again as often as
+    `connect` allows. Threads may share it.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._pool = client.connection_pool
+        self._idle: deque[Any] = deque()
+
+    def run(self, commands: bytes, count: int) -> list[Any]:
+        """Return the replies to `count` commands; raises as a call of the client does."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._pool.get_connection()
+        try:
+            replies: list[Any] = connection.retry.call_with_retry(
+                lambda: _replies(connection, commands, count), lambda _: connection.disconnect()
+            )
+            return replies
+        finally:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        """Give the connections back to the client."""
+        while self._idle:
+            self._pool.release(self._idle.pop())
+
+
+def packed_parts(parts: Iterable[bytes]) -> bytes:
+    """Return parts of a command as they are sent, without their number (`*N`), which comes first."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+
+
+def _replies(connection: Any, commands: bytes, count: int) -> list[Any]:
+    connection.send_packed_command((commands,))
+    if count == 1:
+        return [connection.read_response()]
+    replies, errors = [], []
+    for _ in range(count):
+        try:
+            replies.append(connection.read_response())
+        except redis.ResponseError as error:  # the replies behind it must be read too
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return replies
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from headway.features.online_rows import (
     require_table_name,
     unpacked_rows,
 )
-from headway.storage._redis import connect, reported_errors
+from headway.storage._redis import PackedCommands, connect, packed_parts, reported_errors
 
 ADDRESS = "redis://HOST:PORT/DB"
 _ROLE = "online"
@@ -162,6 +163,7 @@ class RedisOnlineStore:
     def __init__(self, address: Path | str) -> None:
         self._address = str(address)
         self._client: Any = connect(self._address, role=_ROLE, retries=1)
+        self._packed = PackedCommands(self._client)
         self._write = self._client.register_script(_WRITE)
         self._replace = self._client.register_script(_REPLACE)
         self._publish = self._client.register_script(_PUBLISH)
@@ -178,10 +180,12 @@ class RedisOnlineStore:
         self, requests: Sequence[tuple[str, Sequence[str]]], states: Sequence[tuple[str, Sequence[str]]]
     ) -> tuple[list[tuple[Floats, Ints]], list[list[bytes | None]]]:
         """Look up rows and states; see `OnlineStore.read_with_states`."""
-        found, tables = self._fetch([*requests, *states]), [table for table, _ in (*requests, *states)]
-        widths = [self._width(table, form) for table, (form, *_) in zip(tables, found, strict=True)]
-        rows = [unpacked_rows(rows, width) for width, (_, *rows) in zip(widths, found[: len(requests)], strict=False)]
-        return rows, [contents for _, *contents in found[len(requests) :]]
+        wanted = [*requests, *states]
+        found = self._fetch(wanted)
+        widths = [self._width(table, reply[0]) for (table, _), reply in zip(wanted, found, strict=True)]
+        contents = [reply[1:] for reply in found]
+        rows = [unpacked_rows(rows, width) for rows, width in zip(contents[: len(requests)], widths, strict=False)]
+        return rows, contents[len(requests) :]
 
     def replace_states(
         self,
@@ -338,21 +342,16 @@ class RedisOnlineStore:
 
     def close(self) -> None:
         """Close the connections."""
+        self._packed.close()
         self._client.close()
 
     def _fetch(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[list[bytes | None]]:
         """Return for each table its form, and then what is stored under each key."""
         if sum(len(keys) for _, keys in requests) > MAX_BATCH:
             return [self._fetch_in_parts(table, keys) for table, keys in requests]
-        calls = [("HMGET", _name(table), _FORM, *map(_field, keys)) for table, keys in requests]
+        commands = b"".join([_packed_lookup(table, keys) for table, keys in requests])
         with self._errors():
-            if len(calls) == 1:
-                return [self._client.execute_command(*calls[0])]
-            pipeline = self._client.pipeline(transaction=False)
-            for call in calls:
-                pipeline.execute_command(*call)
-            found: list[list[bytes | None]] = pipeline.execute()
-        return found
+            return self._packed.run(commands, len(requests))
 
     def _fetch_in_parts(self, table: str, keys: Sequence[str]) -> list[bytes | None]:
         starts = range(0, max(len(keys), 1), MAX_BATCH)
@@ -392,6 +391,16 @@ def _features(table: str) -> str:
 def _vocabulary(table: str, feature: str) -> tuple[str, str]:
     """Return the names of the codes by string, and of the strings by code."""
     return f"{_TABLES}:{table}:codes:{feature}", f"{_TABLES}:{table}:strings:{feature}"
+
+
+def _packed_lookup(table: str, keys: Sequence[str]) -> bytes:
+    """Return the command that reads the form of a table, and keys."""
+    return b"*%d\r\n%b%b" % (len(keys) + 3, _lookup_start(table), packed_parts(map(_field, keys)))
+
+
+@lru_cache(maxsize=1_024)
+def _lookup_start(table: str) -> bytes:
+    return packed_parts((b"HMGET", _name(table).encode(), _FORM))
 
 
 def _field(key: str) -> bytes:
