@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from msgspec.structs import replace as replaced
 
@@ -22,6 +23,7 @@ from headway.batch.journal import Receipt
 from headway.batch.scorer import Progress
 from headway.core import plugins
 from headway.core.approval import ApprovalOutcome
+from headway.core.arrays import Floats, Ints
 from headway.core.comparison import PointComparison
 from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
@@ -32,6 +34,7 @@ from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
+from headway.core.selective import SelectiveCertificate
 from headway.core.training import Promotion, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
@@ -62,6 +65,7 @@ from headway.evaluation.measure import Audits, measure, run_audits, with_results
 from headway.evaluation.point_comparison import OpenedModel
 from headway.evaluation.point_comparison import compare_models as compare_opened
 from headway.evaluation.reference_model import floor_rows
+from headway.evaluation.selective import certify_threshold
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
@@ -250,7 +254,9 @@ def optimize(
     budget.reserve(_seconds_of_verdict(budget, validation, test) + KINDS_OF_CALLS * budget.timing_s)
     candidates = search.CandidateGenerator(
         baseline.model,
-        _transform_context(project, baseline, validation, data, without=_features_without(config.without, baseline)),
+        _transform_context(
+            project, baseline, validation, data, without=_features_of(config.without, baseline, where="without")
+        ),
         config.transforms,
         budget=budget,
         answers=_answer_time(validation),
@@ -1089,15 +1095,15 @@ def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditC
     )
 
 
-def _features_without(without: Sequence[str], baseline: Baseline) -> list[str]:
-    """Return the features that variants are to do without: those named, and all that need a view that is named."""
+def _features_of(features: Sequence[str], baseline: Baseline, *, where: str) -> list[str]:
+    """Return the features of a setting of `[optimize]`: those named, and all that need a view that is named."""
     names, found = baseline.model.signature.names, list[str]()
-    for name in without:
+    for name in features:
         through = [name] if name in names else inputs_through(baseline.views, name.partition("@")[0], names)
         if not through:
             raise ConfigError(
                 f"the model reads no feature and no view {name!r}",
-                where="[optimize] without",
+                where=f"[optimize] {where}",
                 hint=f"features: {', '.join(names)}",
             )
         found += through
@@ -1110,8 +1116,15 @@ def _transform_context(
     """Build the context of transforms: the rows of `validation`, and those of `train` on demand."""
     trains = bool(project.config.model.train) and "train" in data
 
-    def retrain(features: Sequence[str]) -> Variant:
+    @cache
+    def retrain(features: tuple[str, ...]) -> Variant:
         return training.train_model(project.config, data["train"], project.blobs, features=features)
+
+    def certify(
+        confidence: Floats, errors: Floats, thresholds: Floats, limit: float, groups: Ints
+    ) -> SelectiveCertificate:
+        grouped = groups if len(np.unique(groups)) < len(groups) else None
+        return certify_threshold(confidence, errors, thresholds=thresholds.tolist(), limit=limit, groups=grouped)
 
     return TransformContext(
         blobs=project.blobs,
@@ -1123,7 +1136,11 @@ def _transform_context(
         opened={baseline.model.digest: evaluation_set.reference},
         columns=baseline.model.signature.names,
         without=tuple(without),
-        retrain=retrain if trains else None,
+        retrain=(lambda features: retrain(tuple(features))) if trains else None,
+        deferred=tuple(_features_of(project.config.optimize.defer, baseline, where="defer")),
+        max_changed=project.config.optimize.max_changed,
+        certify=certify,
+        baseline=baseline.model,
     )
 
 

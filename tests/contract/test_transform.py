@@ -16,12 +16,13 @@ from tests.engines.pipelines import logistic_of_numbers
 from tests.optimization.contexts import NUMBERS, baseline_of, context_in, imported, opened
 from tests.optimization.exported_networks import exported_network
 from tests.optimization.networks import tabular_network
-from tests.optimization.training_rows import context_with, labeled_rows, repeat_rows, trained_on
+from tests.optimization.training_rows import THREE, context_with, labeled_rows, repeat_rows, trained_on
 
 from headway.core import plugins
 from headway.core.errors import NotApplicable
 from headway.core.record import read, write
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.evaluation.selective import certify_threshold
 from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.screening import answer_changing_steps
 from headway.optimization.search import STAGES
@@ -47,6 +48,7 @@ LEARNED = labeled_rows(seed=1)
 CHOOSE = {
     "cache": lambda: repeat_rows(labeled_rows(100, seed=2), times=30),
     "cascade": lambda: labeled_rows(20_000, seed=2),
+    "defer": lambda: labeled_rows(seed=2),
     "distil": lambda: labeled_rows(seed=2),
     "family": lambda: labeled_rows(seed=2),
     "recalibrate": lambda: labeled_rows(seed=3, shift=1.5),
@@ -58,6 +60,17 @@ def context_of(name: str, folder: Path) -> TransformContext:
     context = context_with(folder, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(folder)
     if name == "half":  # the mean of a row with a missing value is missing
         context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
+    if name == "defer":
+        return dataclasses.replace(
+            context,
+            columns=THREE.names,
+            deferred=("c",),
+            max_changed=0.5,
+            certify=lambda confidence, errors, thresholds, limit, groups: certify_threshold(
+                confidence, errors, thresholds=thresholds, limit=limit, groups=groups
+            ),
+            baseline=trained_on(context, LEARNED, trees=200),
+        )
     return dataclasses.replace(
         context,
         model_families=("forest", "logistic") if name == "family" else (),

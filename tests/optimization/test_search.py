@@ -251,7 +251,7 @@ def test_installed_transforms_are_applied_in_the_order_of_their_declared_stages(
         *("fold", "onnx", "pipeline"),
         *("dense", "quantise"),
         *("half", "nncf", "openvino"),
-        *("cache", "threads"),
+        *("cache", "defer", "threads"),
     ]
 
 

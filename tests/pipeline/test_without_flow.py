@@ -83,3 +83,34 @@ def test_the_command_takes_the_features_to_leave_out(folder, capsys):
     result = json.loads(capsys.readouterr().out)
     assert ended.value.code in (0, 1, 3)
     assert [step["transform"] for step in result["winner"]["variant"]["steps"]][:1] == ["without"]
+
+
+def test_lookups_are_deferred_behind_a_certified_first_model_which_is_signed(folder):
+    (folder / "headway.toml").write_text(
+        (folder / "headway.toml").read_text().replace("[optimize]", "[optimize]\nmax_changed = 0.4")
+    )
+    project = open_project(folder, flags={"optimize.defer": '["weather"]'})
+    data = pipeline.periods(project)
+    search = pipeline.optimize(project, pipeline.train(project, data), data)
+    winner = search.winner
+    pipeline.release(project, search, who="ann", override="a test")
+    bundle, engine = pipeline.load(project, "small@live")
+
+    assert winner.variant.steps[-1].transform == "defer"
+    assert winner.variant.signature.names == ("hour", "carrier", "wind", "gust")
+    risk, coverage = winner.evidence.find("cascade.risk"), winner.evidence.find("cascade.coverage")
+    assert risk.value <= risk.high and 0 < coverage.value <= 1, "measured on test"
+    assert (engine.columns, engine.certificate.limit) == ((0, 1), 0.4)
+    assert engine.certificate.risk.high <= 0.4
+    assert [view.name for view in bundle.release.views] == ["weather"]
+
+
+def test_a_first_model_that_is_not_certified_is_refused_by_name_with_the_groups_it_needs(folder):
+    project = open_project(folder, flags={"optimize.defer": '["weather"]', "optimize.max_changed": "0.001"})
+    data = pipeline.periods(project)
+    search = pipeline.optimize(project, pipeline.train(project, data), data)
+
+    assert {row.variant.engine for row in search.evaluated} == {"lightgbm", "onnxruntime"}
+    [refusal] = [finding for finding in search.refusals if finding.plugin == "defer"]
+    assert "no first model is certified to change at most 0.1%" in refusal.message
+    assert "groups like these" in refusal.message

@@ -362,6 +362,19 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
     without: Annotated[
         tuple[str, ...], about("Features, or feature views with all of theirs, that the variants are to do without.")
     ] = ()
+    defer: Annotated[
+        tuple[str, ...],
+        about("Feature views, or features, that are looked up only where a first model without them does not decide."),
+    ] = ()
+    max_changed: Annotated[
+        float,
+        Meta(
+            description="Largest share that the full model may decide otherwise, of the rows that the first model of "
+            "`defer` answers.",
+            gt=0,
+            lt=1,
+        ),
+    ] = 0.01
     budget_s: Annotated[float, about("Time limit of the search with its verdict, seconds; 0: no limit.")] = 0.0
     wait_quiet: Annotated[
         bool, about("Wait until other processes leave the cores before speed is measured, at most 10 minutes.")

@@ -17,33 +17,13 @@ import numpy as np
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
+from headway.core.selective import SelectiveCertificate
 from headway.evaluation.statistics.intervals import Sample, exact_measurement, jackknife_interval
 from headway.evaluation.statistics.percentiles import binomial_cdf
 from headway.evaluation.statistics.sequential import BETS, bet_returns, log_wealth
 
 _STEPS = 50
 _BY_ROW, _BY_GROUP = "exact binomial test, fixed sequence", "betting test of whole groups, fixed sequence"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelectiveCertificate:
-    """The lowest threshold that is certified, infinite if none is.
-
-    `coverage` is the share of held-out rows with at least this confidence. `risk` is the share of errors among them,
-    and its `high` a bound that holds at the level. `groups_needed` is about how many groups, or rows without groups,
-    would certify the first threshold that failed; None if none failed, or more data would not help.
-    """
-
-    threshold: float
-    coverage: Measurement
-    risk: Measurement
-    limit: float
-    groups_needed: int | None = None
-
-    @property
-    def is_certified(self) -> bool:
-        """True if rows may be answered."""
-        return math.isfinite(self.threshold)
 
 
 def certify_threshold(
@@ -108,6 +88,23 @@ def certify_threshold(
         limit=limit,
         groups_needed=needed,
     )
+
+
+def measure_risk(
+    answered: Bools, errors: Floats, *, groups: Ints | None = None, level: float = 0.95
+) -> tuple[Measurement, Measurement]:
+    """Return the share of rows that are answered, and the share of errors among them with its exact upper bound.
+
+    Parameters
+    ----------
+    answered : ndarray of shape (n,)
+        Which rows are answered, as it was decided on other rows.
+    errors, groups, level
+        As in `certify_threshold`.
+    """
+    is_binomial = groups is None and bool(np.isin(errors, (0.0, 1.0)).all())
+    index = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return _coverage(answered, index), _Tested.of(answered, errors, index, is_binomial=is_binomial).risk(1 - level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from headway.core import plugins
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Blobs, Engine, LabeledData, no_training_rows
 from headway.core.plugins import load_engine
+from headway.core.selective import SelectiveCertificate
 from headway.core.variant import Artifact, Variant
 from headway.engines.formats.columns import column_indices
+
+Certify = Callable[[Floats, Floats, Floats, float, Ints], SelectiveCertificate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,15 @@ class TransformContext:
         Features that the variants are to do without.
     retrain
         Trains the baseline on some of its features; None without a training function.
+    deferred
+        Features that are looked up only where a model without them does not decide.
+    max_changed
+        Largest share of the rows that this model answers which the full model may decide otherwise.
+    certify
+        Certifies thresholds of confidence: `evaluation.selective.certify_threshold` for confidence, errors, thresholds,
+        limit and groups.
+    baseline
+        The baseline.
     """
 
     blobs: Blobs
@@ -55,6 +67,10 @@ class TransformContext:
     columns: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     retrain: Callable[[Sequence[str]], Variant] | None = None
+    deferred: tuple[str, ...] = ()
+    max_changed: float = 0.01
+    certify: Certify | None = None
+    baseline: Variant | None = None
 
     def for_variant(self, variant: Variant) -> TransformContext:
         """Return the context with the columns that a variant reads, which may be fewer than those of the rows."""

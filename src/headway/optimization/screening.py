@@ -327,13 +327,19 @@ def _can_win(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], measure:
     return all(
         lowest <= cost_upper_bound(rival, measure)
         for rival in rivals
-        if (not rival.variant.steps and not reads_fewer(row, rival)) or answer_changing_steps(rival.variant) == steps
+        if (not rival.variant.steps and not saves_lookups(row.variant)) or answer_changing_steps(rival.variant) == steps
     )
 
 
-def reads_fewer(row: EvaluatedVariant, baseline: EvaluatedVariant) -> bool:
-    """Return whether a variant reads fewer features than the baseline."""
-    return len(row.variant.signature.inputs) < len(baseline.variant.signature.inputs)
+def saves_lookups(variant: Variant) -> bool:
+    """Return whether a variant needs fewer look-ups of features than the baseline, by a step that declares it."""
+    return any(_saves_lookups(step.transform) for step in variant.steps)
+
+
+@functools.cache
+def _saves_lookups(transform: str) -> bool:
+    installed = transform in plugins.names("transform")
+    return installed and bool(plugins.declaration("transform", transform, "SAVES_LOOKUPS", False))
 
 
 def _plausible_cost(row: EvaluatedVariant, measure: str) -> float:

@@ -29,15 +29,15 @@ from headway.optimization.screening import (
     keeps_answers,
     objective_cost,
     ordering_measure,
-    reads_fewer,
+    saves_lookups,
     screened_out,
 )
 
 Feasible = Callable[[Verdict], bool]
 
 CODE = "V001"
-WITHOUT = "without"
-"""The transform that leaves features out: the only one that is applied to the baseline if features are named."""
+WITHOUT, DEFER = "without", "defer"
+"""The transforms that are applied if features are named for them; `without` is then the only one on the baseline."""
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
 """Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
 _TRANSFORM_SHARE = 0.5  # share of the time left in which the variants of a batch are made
@@ -125,6 +125,8 @@ class CandidateGenerator:
         self._names = list(transforms) or sort_transforms(installed)
         if context.without and WITHOUT not in self._names:
             self._names.insert(0, WITHOUT)
+        if context.deferred and DEFER not in self._names:
+            self._names.append(DEFER)
         self._context, self._budget = context, budget or TimeBudget(0)
         self._declared_s = {name: _declared_s(name, answers) for name in self._names}
         self._known = {model.digest: model}
@@ -237,8 +239,8 @@ def rank_by_objective(
     """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
     Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes
-    first, then the one with the fewest steps. A variant that reads fewer features need not beat the baseline: the time
-    of a model does not show the look-ups that it saves.
+    first, then the one with the fewest steps. Variants that save look-ups come first, and need not beat the baseline:
+    the time of a model does not show what it saves.
 
     Raises
     ------
@@ -254,12 +256,13 @@ def rank_by_objective(
     remaining = [
         row
         for row in others
-        if feasible(row.verdict) and (objective_cost(row, objective) < limit or reads_fewer(row, baseline))
+        if feasible(row.verdict) and (objective_cost(row, objective) < limit or saves_lookups(row.variant))
     ]
     ordered: list[EvaluatedVariant] = []
     while remaining:
-        best = min(remaining, key=lambda row: objective_cost(row, objective))
-        tied = [row for row in remaining if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
+        saving = [row for row in remaining if saves_lookups(row.variant)] or remaining
+        best = min(saving, key=lambda row: objective_cost(row, objective))
+        tied = [row for row in saving if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
         ordered.append(min(tied, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
         remaining.remove(ordered[-1])
     return [*ordered, baseline]

@@ -44,6 +44,7 @@ def plugin(
     wait_quiet: bool = False,
     families: str = "",
     without: str = "",
+    defer: str = "",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
@@ -82,6 +83,8 @@ def plugin(
     without
         Features, or feature views with all of theirs, that the variants are to do without: wind,plane. Each variant is
         trained without them, or holds them constant if the project has no training function, and is judged like any.
+    defer
+        Feature views, or features, that are looked up only where a first model without them does not decide: plane.
     """
     on_progress: Callable[[str], object] = (lambda _: None) if json else make_console().print
     flags = {"optimize.budget_s": str(parse_duration(budget))} if budget else {}
@@ -89,8 +92,9 @@ def plugin(
         flags["optimize.wait_quiet"] = "true"
     if families:
         flags["optimize.families"] = dumps([name.strip() for name in families.split(",")])
-    if without:
-        flags["optimize.without"] = dumps([name.strip() for name in without.split(",")])
+    for key, names in (("without", without), ("defer", defer)):
+        if names:
+            flags[f"optimize.{key}"] = dumps([name.strip() for name in names.split(",")])
     if model is None:
         opened = open_project(project, flags=flags)
         _check_policy(opened.config)

@@ -10,6 +10,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.core.record import Record, Scalar
+from headway.core.selective import SelectiveCertificate
 
 _MAGIC = b"headway models 1\n"
 REBUILD_HINT = "headway optimize"
@@ -27,13 +28,15 @@ class NestedHeader(Record, frozen=True, kw_only=True):
     """The models inside, and the numbers of the engine that combines them.
 
     `columns` are those of a row that the inputs of the model are, and `constants` the values of inputs without one
-    (None: missing); see `engines/formats/columns.py`.
+    (None: missing); see `engines/formats/columns.py`. A cascade that defers look-ups has the columns that its first
+    model reads, and its certificate.
     """
 
     models: tuple[NestedModel, ...]
     numbers: dict[str, float] = {}
     columns: tuple[int, ...] = ()
     constants: tuple[float | None, ...] = ()
+    certificate: SelectiveCertificate | None = None
 
 
 def pack_models(header: NestedHeader, *contents: bytes) -> bytes:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-from msgspec.structs import replace
-
-from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
-from headway.core.variant import Field, Step, Variant
-from headway.engines.formats.columns import CONSTANT, column_indices
-from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
+from headway.core.variant import Variant
 from headway.optimization.context import TransformContext
+from headway.optimization.reduced import models_without
 
 STAGE = "train"
 REQUIRES = ("without",)
 COST = {"seconds": 5}
+SAVES_LOOKUPS = True
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """Return the baseline without the features of `[optimize] without`, which its signature then lacks.
-
-    With a training function it is trained without them. Else the model gets a constant in their place: a missing value,
-    and the mean or the most frequent category of the training rows, or of `validation` if these are unknown.
+    """Return the baseline without the features of `[optimize] without`; see `models_without`.
 
     Raises
     ------
@@ -32,59 +25,4 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """
     if variant.steps:
         raise NotApplicable("applies to the baseline only")
-    removed = [field for field in variant.signature.inputs if field.name in context.without]
-    inputs = tuple(field for field in variant.signature.inputs if field.name not in context.without)
-    if not removed or not inputs:
-        raise NotApplicable(f"the model reads {'no other features' if removed else 'none of these features'}")
-    names = ",".join(field.name for field in removed)
-    if context.retrain is not None:
-        model = context.retrain([field.name for field in inputs])
-        return [replace(model, steps=(Step(transform="without", settings={"features": names}),))]
-    signature = replace(variant.signature, inputs=inputs)
-    return [
-        replace(_held(variant, context, signature.names, values, features=names, value=kind), signature=signature)
-        for kind, values in _constants(removed, variant, context)
-    ]
-
-
-def _constants(
-    removed: Sequence[Field], variant: Variant, context: TransformContext
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield constants for the features by name: missing values if the model takes them, and typical ones."""
-    if not any("missing" in field.refuses for field in removed):
-        yield "missing", dict.fromkeys((field.name for field in removed), np.nan)
-    data = context.train()
-    rows, names = context.sample if data is None else data.rows, variant.signature.names
-    yield "typical", {field.name: _typical(field, rows[:, names.index(field.name)]) for field in removed}
-
-
-def _typical(field: Field, values: Floats) -> float:
-    """Return the mean, or the most frequent category; missing if no value is known."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return float("nan")
-    return float(np.bincount(known.astype(np.int64)).argmax()) if field.categories else float(known.mean())
-
-
-def _held(
-    variant: Variant,
-    context: TransformContext,
-    names: Sequence[str],
-    values: dict[str, float],
-    *,
-    features: str,
-    value: str,
-) -> Variant:
-    """Return the model with constants in place of features, over rows of the columns `names`."""
-    content = context.read(variant)
-    columns = column_indices(variant.signature.names, names)
-    constants = [values.get(name, 0.0) for name in variant.signature.names]
-    inner = NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(content))
-    header = NestedHeader(
-        models=(inner,),
-        columns=tuple(columns),
-        constants=tuple(None if np.isnan(constant) else constant for constant in constants),
-    )
-    assert CONSTANT in columns
-    step = Step(transform="without", settings={"features": features, "value": value})
-    return variant.remade(step, context.save(pack_models(header, content), "columns"), engine="columns")
+    return models_without(variant, context, context.without)

@@ -1,0 +1,28 @@
+"""Rows that a cascade answers without the features that it defers, and how often its full model decides otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.evidence import Measurement
+from headway.engines.cascade import Cascade
+from headway.evaluation.context import Comparison
+from headway.evaluation.selective import measure_risk
+
+
+def plugin(subject: Comparison) -> list[Measurement]:
+    """Measure `cascade.coverage` and `cascade.risk` of a variant that defers look-ups; nothing for another variant.
+
+    The coverage is the share of rows that the first model answers. The risk is the share of them that the full model
+    decides otherwise; its `high` is the bound of an exact test by group, with 95 % confidence.
+    """
+    model = subject.model
+    if not isinstance(model, Cascade) or model.certificate is None or not len(subject.rows):
+        return []
+    full = model.full.predict(subject.rows)[:, 0]
+    answered = ~model.undecided(subject.rows)
+    differs = ((subject.scores[:, 0] >= subject.threshold) != (full >= subject.threshold)).astype(np.float64)
+    groups = subject.groups if len(np.unique(subject.groups)) < len(subject.groups) else None
+    coverage, risk = measure_risk(answered, differs, groups=groups)
+    return [replace(coverage, name="cascade.coverage"), replace(risk, name="cascade.risk")]
