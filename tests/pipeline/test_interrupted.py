@@ -232,7 +232,7 @@ def test_the_demo_names_the_log_of_a_server_that_does_not_start(tmp_path, capfd)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stage", ["3. Train", "7. Serve"])
+@pytest.mark.parametrize("stage", ["3. Train", "8. Serve"])
 def test_an_interrupted_demo_reports_it_and_leaves_no_process_and_an_intact_store(terminal, tmp_path, stage):
     words = ["demo", "--folder", str(tmp_path / "demo")]
     demo = terminal(HEADWAY, *words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,12 +12,12 @@ from tests.pipeline.wrong_models import harmed, misrouted, rounded, sharpened
 
 from headway import pipeline
 from headway.cli import main as cli
-from headway.cli.demo.run import FILES, HERE
+from headway.cli.demo.run import HERE, open_demo
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Artifact, Step
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.evaluation.comparison import EvaluationSet, build_evaluation_set
-from headway.registry.project import Project, open_project
+from headway.registry.project import Project
 
 pytestmark = pytest.mark.slow
 CARRIER = "B6"
@@ -55,11 +54,9 @@ class Flights:
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> Flights:
     folder = tmp_path_factory.mktemp("flights")
-    for name in FILES:
-        shutil.copyfile(HERE / name, folder / name)
+    project = open_demo(folder)
     recipe = (HERE / "train.py").read_text().replace("num_boost_round=300", "num_boost_round=50")
     (folder / "train.py").write_text(recipe.replace('"learning_rate": 0.03', '"learning_rate": 0.15'))
-    project = open_project(folder)
     data = pipeline.periods(project)
     baseline = pipeline.train(project, data)
     return Flights(project, baseline, build_evaluation_set(baseline, data["test"], project.blobs))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import polars as pl
 from headway.core.arrays import Floats
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
-from headway.core.variant import Signature
 from headway.evaluation.context import Comparison
 from headway.reporting.report_data import Replay
 from headway.serving.client import Client
@@ -49,21 +48,30 @@ def server(folder: Path, reference: str) -> Iterator[str]:
         yield _address(process, folder / SERVER_LOG)
 
 
-def replay(address: str, name: str, table: pl.DataFrame, comparison: Comparison) -> Replay:
-    """Send each row of the table as a request and compare its answer with the release and the baseline.
+def replay(
+    address: str,
+    name: str,
+    table: pl.DataFrame,
+    comparison: Comparison,
+    *,
+    columns: Sequence[str],
+    before: Callable[[int], object] = lambda _: None,
+) -> Replay:
+    """Send these columns of each row as a request and compare its answer with the release and the baseline.
 
-    `comparison` holds the answers computed in process on the same rows, in the same order.
+    `comparison` holds the answers computed in process on the same rows, in the same order. `before` is called with the
+    index of each row, and is not part of the times.
     """
-    columns = _columns(table, comparison.variant.signature)
+    sent = {column: table[column].to_list() for column in columns}
     answers = np.full(len(table), np.nan)
     times_ms = np.empty(len(table))
     failures = 0
-    began = time.perf_counter()
     with Client(address) as client:
         for row in range(len(table)):
+            before(row)
             start = time.perf_counter_ns()
             try:
-                answers[row] = client.infer(name, {key: values[row : row + 1] for key, values in columns.items()})[0, 0]
+                answers[row] = client.infer(name, {key: values[row : row + 1] for key, values in sent.items()})[0, 0]
             except StoreError:
                 failures += 1
             times_ms[row] = (time.perf_counter_ns() - start) / 1e6
@@ -75,15 +83,10 @@ def replay(address: str, name: str, table: pl.DataFrame, comparison: Comparison)
         mismatches=int((np.abs(answers - comparison.scores[:, 0]) > TOLERANCE)[answered].sum()),
         failures=failures,
         largest_difference=float(np.abs(answers - comparison.reference_scores[:, 0])[answered].max()),
-        seconds=time.perf_counter() - began,
+        seconds=float(times_ms.sum() / 1e3),
         p50=_quantile(times_ms, 0.5),
         p99=_quantile(times_ms, 0.99),
     )
-
-
-def _columns(table: pl.DataFrame, signature: Signature) -> dict[str, list[object]]:
-    """Return one list per column, with strings for categories and None for missing values."""
-    return {name: table[name].to_list() for name in signature.names}
 
 
 def _quantile(times_ms: Floats, share: float) -> Measurement:

@@ -1,10 +1,11 @@
-"""Run the demo on real flights: train, search, release, serve, roll back, monitor and retrain."""
+"""Run the demo on real flights: train, search, release, serve, roll back, monitor, retrain, and replay values."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from getpass import getuser
@@ -20,18 +21,26 @@ from headway import pipeline
 from headway.api.as_called import native_calls
 from headway.cli.demo import flights
 from headway.cli.demo.replay import SERVER_LOG, replay, server
+from headway.cli.demo.stream import Change, FeatureStream, Row
+from headway.cli.feature_rows import describe_run, materialize_project
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, HeadwayError
 from headway.core.evidence import Evidence, Finding
+from headway.core.feature_report import FeatureReport
 from headway.core.feature_view import FeatureView
+from headway.core.release import Release
 from headway.core.rollout import Plan, Rollout
 from headway.core.rollout import RolloutStage as RolloutStage
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.threads import this_machine
+from headway.core.value_replay import ValueReplay
 from headway.core.variant import Step
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
+from headway.features import catalog
+from headway.features.definitions import read_views
+from headway.features.join import join_views
 from headway.features.online_rows import MAX_BATCH
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout
@@ -48,14 +57,16 @@ from headway.reporting.read_report_data import (
 )
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData, Stage, Stamp
 from headway.reporting.text import terminal
+from headway.reporting.text.feature_tables import skew_sentences, tabulate_skews
 from headway.serving.client import Client
 from headway.storage.addresses import open_online
 
-FILES = ("headway.toml", "flights.py", "train.py")
+FILES = ("headway.toml", "features.toml", "flights.py", "train.py")
 HERE = Path(__file__).parent
-VIEW = FeatureView(name="schedule", table="schedule_feed", columns=("dep_minute", "arr_minute", "weekday"))
+SCHEDULE_VIEW = FeatureView(name="schedule", table="schedule_feed", columns=("dep_minute", "arr_minute", "weekday"))
 SOUND_REQUESTS = 1_500
 AFTER_REQUESTS = 500
+WRONG_REQUESTS = 1_000
 MAX_REQUESTS = 8_000
 REQUESTS_PER_DECISION = 25
 Wait = Callable[[float], object]
@@ -71,9 +82,10 @@ LEAD = (
 def run(folder: Path, *, screen: Console | None = None) -> Path:
     """Run the demo in a folder and return the path of its report, which it prints last."""
     reporter, started = StageReporter(screen or make_console()), datetime.now(UTC)
-    project = _project(folder)
-    with reporter.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
+    with reporter.stage("Load 336,776 flights, and join weather and planes as they were known two hours before"):
+        project = open_demo(folder)
         data = pipeline.periods(project)
+        reporter.show(describe_join(data))
     search_result, report = train_and_release(project, data, reporter)
     with reporter.stage("Refuse a deliberately wrong variant: scheduled times in UTC"):
         wrong = judge_wrong_times(project, search_result.baseline, data["test"])
@@ -94,12 +106,20 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         retrain_and_roll_out(project, data["live"], reporter)
     with reporter.stage("Monitor November and December"):
         report_windows(project, reporter, since=f"{RETRAINED_AT:%Y-%m}")
+    with reporter.stage("Push December's weather in the wrong unit, and find it by value replay"):
+        serve_wrong_weather(project, data["live"], reporter)
+        value_replay, features = replay_values(project, since=started)
+        reporter.show(terminal.TerminalTable(tabulate_skews(value_replay, features)))
+        for sentence in skew_sentences(value_replay, features):
+            reporter.show(sentence)
     report = replace(
         report,
         refused=wrong,
         replay=replayed,
         year=read_monitoring_history(project, since=started),
         months=months,
+        features=features,
+        value_replay=value_replay,
         releases=read_releases(project, since=started),
         searched_at=search_result.at,
         stages=tuple(reporter.stages),
@@ -113,12 +133,30 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
     return path
 
 
-def _project(folder: Path) -> Project:
-    """Open the demo's project with fresh files; the store of an earlier run stays."""
+def open_demo(folder: Path, *, flags: Mapping[str, str] | None = None, more: str = "") -> Project:
+    """Open the demo's project with fresh files and its views applied; store and sources of an earlier run stay.
+
+    `more` is added to the module that reads the flights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(HERE / name, folder / name)
-    return open_project(folder)
+    with (folder / "flights.py").open("a", encoding="utf-8") as file:
+        file.write(more)
+    flights.write_sources(folder)
+    project = open_project(folder, flags=dict(flags or {}))
+    catalog.apply(project.state, read_views(folder), who=getuser())
+    return project
+
+
+def describe_join(data: pipeline.Data) -> str:
+    """Describe in a sentence what each view brought to the flights."""
+    tables = [period.table for period in data.values()]
+    n_rows = sum(map(len, tables))
+    views = next(iter(data.values())).views
+    known = {view.name: sum(table[view.feature_names[0]].count() for table in tables) for view in views}
+    shares = ", ".join(f"{name} of {count / n_rows:.1%}" for name, count in known.items())
+    return f"{len(views)} feature views of {FILES[1]} are joined to {n_rows:,} flights; known are {shares}"
 
 
 class StageReporter:
@@ -156,9 +194,11 @@ def train_and_release(
         search_result = pipeline.optimize(project, baseline, data, measure_calls=calls, callback=reporter.show)
         reporter.show(terminal.render_search_briefly(search_result, groups="days"))
         reporter.show(terminal.render_rules(search_result.winner.verdict, groups="days"))
-    with reporter.stage("Release the winner, signed"):
+    with reporter.stage("Release the winner, signed, and write its views to the online store"):
         published = pipeline.release(project, search_result, who=getuser())
         reporter.show(terminal.render_release(published.move, published.key_setup.created))
+        for view in materialize_project(project, callback=reporter.show):
+            reporter.show(describe_run(view))
     with reporter.stage(
         "Let every variant answer without each column, and by month, for the page Explore of headway ui"
     ):
@@ -187,22 +227,27 @@ def train_and_release(
 
 def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> RefusedVariant:
     """Judge the baseline on the test period with a feature view whose scheduled times are in UTC."""
-    view = split_dataset(with_utc_times(test), project.config.split)["test"]
-    variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:load_utc"}))
+    view = split_dataset(with_utc_times(project, test), project.config.split)["test"]
+    variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:scheduled_utc"}))
     judged = pipeline.evaluate(project, variant, build_evaluation_set(baseline, test, project.blobs), view=view)
     return RefusedVariant(title="Scheduled times taken in UTC", judged=judged)
 
 
 def replay_september(project: Project, search_result: SearchResult, live: Dataset) -> Replay:
     """Replay September flight by flight over HTTP to a server in its own process."""
-    september = labeled_rows(select_month(live, 9))
+    month = labeled_rows(select_month(live, 9))
+    september = dataclasses.replace(month, table=_in_order(month.table))
     comparison = compare_with_baseline(
         search_result.winner.variant,
         build_evaluation_set(search_result.baseline, september, project.blobs),
         project.blobs,
     )
-    with server(Path(project.config.folder), f"{project.name}@live") as address:
-        return replay(address, project.name, september.table, comparison)
+    with (
+        server(Path(project.config.folder), f"{project.name}@live") as address,
+        FeatureStream(project, _live(project).views, september.table) as stream,
+    ):
+        columns = _request_columns(project)
+        return replay(address, project.name, september.table, comparison, columns=columns, before=stream.before)
 
 
 def evaluate_months(project: Project, search_result: SearchResult, data: pipeline.Data) -> tuple[Evidence, ...]:
@@ -216,22 +261,23 @@ def evaluate_months(project: Project, search_result: SearchResult, data: pipelin
     return tuple(found)
 
 
-def with_utc_times(right: Dataset) -> Dataset:
-    """Return the same flights with scheduled times in UTC."""
-    return make_dataset(flights.load_utc(), right.roles, name="flights:load_utc")
+def with_utc_times(project: Project, right: Dataset) -> Dataset:
+    """Return the same flights with scheduled times in UTC, and the features of the same views."""
+    wrong = make_dataset(flights.scheduled_utc(), right.roles, name="flights:scheduled_utc")
+    return join_views(wrong, right.views, folder=Path(project.config.folder))
 
 
 def select_month(dataset: Dataset, number: int) -> Dataset:
     """Return the flights of one month, named after it."""
     rows = dataset.table.filter(pl.col("departs_at").dt.month() == number)
-    return Dataset(name=f"2013-{number:02}", table=rows, roles=dataset.roles, digest=dataset.digest)
+    return dataclasses.replace(dataset, name=f"2013-{number:02}", table=rows)
 
 
 def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> list[Finding]:
     """Return the findings on all flights, and show that training on every column is refused."""
-    flights_2013 = make_dataset(
-        pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights"
-    )
+    tables = [period.table for period in data.values()]
+    year = make_dataset(pl.concat(tables), data["train"].roles, name="flights")
+    flights_2013 = dataclasses.replace(year, views=data["train"].views)
     findings = pipeline.assess(project, flights_2013, who=getuser()).now.findings
     reporter.show(terminal.render_check(findings))
     try:
@@ -249,11 +295,13 @@ def _evaluate_baseline(project: Project, search_result: SearchResult, test: Data
 class Callers:
     """Send flights one by one over HTTP, each from its own caller, while a rollout runs."""
 
-    def __init__(self, project: Project, client: Client, table: pl.DataFrame, *, broken_at: int) -> None:
+    def __init__(
+        self, project: Project, client: Client, table: pl.DataFrame, stream: FeatureStream, *, broken_at: int = 0
+    ) -> None:
         self.sent = self.failed = 0
         self.broken_at, self.broke = broken_at, time.monotonic()
-        self._project, self._client = project, client
-        self._columns = {name: table[name].to_list() for name in table.columns}
+        self._project, self._client, self._stream = project, client, stream
+        self._columns = {name: table[name].to_list() for name in _request_columns(project)}
         self._keys = keys_of(table)
 
     @property
@@ -275,6 +323,7 @@ class Callers:
         for row in range(self.sent, self.sent + count):
             if row == self.broken_at:
                 self.broke = time.monotonic()
+            self._stream.before(row)
             self.sent += 1
             try:
                 rows = {name: values[row : row + 1] for name, values in self._columns.items()}
@@ -308,18 +357,20 @@ def describe_rollback(rollout_run: RolloutRun) -> str:
 def release_with_feed(project: Project, *, who: str) -> str:
     """Publish the released variant again, with its schedule read from a feed."""
     bundle = project.registry.resolve(f"{project.name}@live")
-    return project.registry.publish(replace(bundle.release, views=(VIEW,), made_by=who), bundle.files)
+    return project.registry.publish(
+        replace(bundle.release, views=(*bundle.release.views, SCHEDULE_VIEW), made_by=who), bundle.files
+    )
 
 
 def fill_feed(project: Project, table: pl.DataFrame, wrong: pl.DataFrame) -> None:
     """Fill the feed: correct for the first flights, in UTC after `SOUND_REQUESTS`."""
     right = pl.concat([table.head(SOUND_REQUESTS), wrong.slice(SOUND_REQUESTS)])
-    values = right.select(VIEW.columns).cast(pl.Float64).to_numpy()
+    values = right.select(SCHEDULE_VIEW.columns).cast(pl.Float64).to_numpy()
     keys, at_us = keys_of(table), np.full(len(table), time.time_ns() // 1000)
     with closing(open_online(project.config)) as online:
         for start in range(0, len(keys), MAX_BATCH):
             part = slice(start, start + MAX_BATCH)
-            online.write(VIEW.online_table, keys[part], values[part], at_us[part])
+            online.write(SCHEDULE_VIEW.online_table, keys[part], values[part], at_us[part])
 
 
 def keys_of(table: pl.DataFrame) -> list[str]:
@@ -331,8 +382,8 @@ def run_rollout(
     project: Project, table: pl.DataFrame, follow: Callable[[Wait], Rollout], *, broken_at: int = 0
 ) -> RolloutRun:
     """Follow the running rollout to its end, with flights between decisions and some after it."""
-    with server(Path(project.config.folder), f"{project.name}@live") as address, Client(address) as client:
-        callers = Callers(project, client, table, broken_at=broken_at)
+    with _serving(project, table) as (client, stream):
+        callers = Callers(project, client, table, stream, broken_at=broken_at)
         ended = follow(callers.send_between)
         rollout_run = RolloutRun(ended, callers, requests=callers.sent, seconds=time.monotonic() - callers.broke)
         callers.send(AFTER_REQUESTS)
@@ -341,9 +392,8 @@ def run_rollout(
 
 def roll_back_broken_feed(project: Project, live: Dataset, reporter: StageReporter) -> None:
     """Roll out a sound release in October, break its feed, and let the judge roll it back."""
-    names = _inputs(project)
-    utc = split_dataset(with_utc_times(live), project.config.split)["live"]
-    right, wrong = (_flights(period, 10).select(names) for period in (live, utc))
+    utc = split_dataset(with_utc_times(project, live), project.config.split)["live"]
+    right, wrong = (_flights(period, 10) for period in (live, utc))
     fill_feed(project, right, wrong)
     digest = release_with_feed(project, who=getuser())
     control.start_rollout(project, digest, plan=FEED, who=getuser(), why="reads the schedule from a feed")
@@ -376,7 +426,7 @@ def retrain_and_roll_out(project: Project, live: Dataset, reporter: StageReporte
     if promotion.rollout is None:
         return
     reporter.show(promotion.message)
-    rollout, november = promotion.rollout, _flights(live, 11).select(_inputs(project))
+    rollout, november = promotion.rollout, _flights(live, 11)
     rollout_run = run_rollout(
         project,
         november,
@@ -394,9 +444,60 @@ def _stamp(project: Project, of: str, *, at: str, note: str = "") -> None:
     project.save(Stamp(name=project.name, of=of, at=at, note=note))
 
 
-def _inputs(project: Project) -> list[str]:
-    return list(project.registry.resolve(f"{project.name}@live").release.variant.signature.names)
+def serve_wrong_weather(project: Project, live: Dataset, reporter: StageReporter) -> None:
+    """Send flights of December, while a new job of the weather begins to push degrees Celsius for Fahrenheit."""
+    december = _flights(live, 12)
+    with _serving(project, december, wrong={"weather": in_celsius}, wrong_from=WRONG_REQUESTS) as (client, stream):
+        callers = Callers(project, client, december, stream)
+        callers.send(2 * WRONG_REQUESTS)
+    reporter.show(
+        f"After {WRONG_REQUESTS:,} flights of December a new job pushed the weather to the online store in degrees "
+        f"Celsius; the model was trained on Fahrenheit. No answer shows it: {callers.failures}."
+    )
+
+
+def in_celsius(row: Row) -> Row:
+    """Return a row of the weather with its temperatures in degrees Celsius."""
+    return {**row, **{name: _celsius(row[name]) for name in ("temp", "dewp")}}
+
+
+def _celsius(fahrenheit: object) -> object:
+    return (fahrenheit - 32) / 1.8 if isinstance(fahrenheit, float) else fahrenheit
+
+
+def replay_values(project: Project, *, since: datetime) -> tuple[ValueReplay, FeatureReport]:
+    """Replay the requests of the live release, and measure what the lookup of each view costs and is worth."""
+    return pipeline.replay_features(project, since=since), pipeline.report_features(project)
+
+
+@contextmanager
+def _serving(
+    project: Project, table: pl.DataFrame, *, wrong: Mapping[str, Change] | None = None, wrong_from: int = 0
+) -> Iterator[tuple[Client, FeatureStream]]:
+    """Run a server with a client, and a stream for these flights."""
+    with (
+        server(Path(project.config.folder), f"{project.name}@live") as address,
+        Client(address) as client,
+        FeatureStream(project, _live(project).views, table, wrong=wrong, wrong_from=wrong_from) as stream,
+    ):
+        yield client, stream
+
+
+def _request_columns(project: Project) -> list[str]:
+    """Return what a request to the live release brings: columns of the model that no view brings, and the entities."""
+    release = _live(project)
+    brought = {name for view in release.views for name in view.feature_names}
+    own = [name for name in release.variant.signature.names if name not in brought]
+    return list(dict.fromkeys([*own, *(entity for view in release.views for entity in view.entities)]))
+
+
+def _live(project: Project) -> Release:
+    return project.registry.resolve(f"{project.name}@live").release
 
 
 def _flights(period: Dataset, month: int) -> pl.DataFrame:
-    return labeled_rows(select_month(period, month)).table.sort("departs_at", maintain_order=True)
+    return _in_order(labeled_rows(select_month(period, month)).table)
+
+
+def _in_order(table: pl.DataFrame) -> pl.DataFrame:
+    return table.sort("departs_at_utc", maintain_order=True)

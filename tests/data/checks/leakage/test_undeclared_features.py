@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 from tests.data.tables import message, served_context, small, wide, with_column
 
+from headway.core.feature_view import Feature, FeatureView
 from headway.data.checks.leakage.undeclared_features import plugin
 from headway.data.context import CheckContext
 
@@ -10,6 +13,12 @@ from headway.data.context import CheckContext
 def test_features_without_a_declared_time_are_undecided():
     assert message(plugin, CheckContext(dataset=small(known={"hour": "request"}))) == ["undecided [data.known]"]
     assert message(plugin, CheckContext(dataset=small(known={"hour": "request", "carrier": "request"}))) == []
+
+
+def test_features_of_views_were_known_at_the_decision():
+    view = FeatureView(name="clock", entities=("carrier",), features=(Feature(name="hour"),))
+    joined = replace(small(known={"carrier": "request"}), views=(view,))
+    assert message(plugin, CheckContext(dataset=joined)) == []
 
 
 def test_ten_of_many_features_are_named():
