@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -103,6 +104,73 @@ def test_every_window_equals_the_filter_of_each_request(events, requests, hours)
             expect_equal(found[name][index], brute_force(table, who, time, one))
 
 
+def drawn_tables(n_entities: int, dtype: Any, order: str, *, events: int = 1_500, requests: int = 400) -> Any:
+    """Draw events and requests whose times repeat, and most of which lie in one minute of three days."""
+    draw = np.random.default_rng(n_entities)
+
+    def times(count: int) -> Any:
+        seconds = np.where(draw.random(count) < 0.6, draw.integers(0, 60, count), draw.integers(0, 3 * DAY_S, count))
+        return START.timestamp() + seconds
+
+    def entities(count: int) -> pl.Series:
+        return (pl.Series(draw.integers(0, n_entities, count)) * 3).cast(dtype)
+
+    event_s = np.sort(times(events)) if order == "sorted" else times(events)
+    late_s = draw.choice([0, 0, 5, 40_000], events) if order == "late" else np.zeros(events)
+    table = pl.DataFrame({"who": entities(events), "event_s": event_s, "created_s": event_s + late_s})
+    values = pl.DataFrame({"number": draw.integers(-50, 50, events), "real": draw.normal(size=events)})
+    at = pl.DataFrame({"who": entities(requests), "at_s": times(requests)})
+    as_times = [
+        pl.from_epoch((pl.col(f"{name}_s") * 10**6).cast(pl.Int64), "us") for name in ("event", "created", "at")
+    ]
+    table = table.hstack(values).with_columns(event_time=as_times[0], created_time=as_times[1])
+    return table, at.with_columns(time=as_times[2])
+
+
+def filtered(table: pl.DataFrame, at: pl.DataFrame, window_s: int, column: str) -> dict[str, list[Any]]:
+    """Compute all functions by a mask of the events of each request."""
+    events = {name: table[name].to_numpy() for name in ("who", "event_s", "created_s", column)}
+    found: dict[str, list[Any]] = {function: [] for function in FUNCTIONS}
+    for who, at_s in at.select("who", "at_s").iter_rows():
+        since = (events["event_s"] > at_s - window_s) & (events["event_s"] <= at_s) & (events["created_s"] <= at_s)
+        row = np.flatnonzero(since & (events["who"] == who))
+        values = events[column][row].tolist()
+        newest = max(row, key=lambda one: (events["event_s"][one], events["created_s"][one], one), default=None)
+        found["count"].append(len(values))
+        found["distinct"].append(len(set(values)))
+        found["sum"].append(math.fsum(values) if values else None)
+        found["mean"].append(math.fsum(values) / len(values) if values else None)
+        found["min"].append(min(values, default=None))
+        found["max"].append(max(values, default=None))
+        found["last"].append(None if newest is None else events[column][newest])
+    return found
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled", "late"])
+@pytest.mark.parametrize(("n_entities", "dtype"), [(1, pl.Int64), (3, pl.UInt8), (300, pl.Int32), (300, pl.String)])
+def test_events_in_any_order_of_one_or_many_entities_give_what_filters_give(n_entities, dtype, order):
+    table, at = drawn_tables(n_entities, dtype, order)
+    for column in ("number", "real"):
+        wanted = {one: Aggregation(function=one, window_s=DAY_S, column=column) for one in FUNCTIONS}
+
+        found = aggregate(table, at, wanted, entities=["who"], time="time")
+
+        for name, expected in filtered(table, at, DAY_S, column).items():
+            answers = found[name].to_list()
+            assert [one is None for one in answers] == [one is None for one in expected], name
+            pairs = [(one, other) for one, other in zip(answers, expected, strict=True) if other is not None]
+            assert [one for one, _ in pairs] == pytest.approx([other for _, other in pairs], rel=1e-13), name
+
+
+def test_entities_beyond_those_of_the_requests_are_not_seen():
+    days = [START] * 4
+    rows = pl.DataFrame({"who": [-(2**63), 2**63 - 1, 5, None], "event_time": days}, schema_overrides={"who": pl.Int64})
+    at = pl.DataFrame({"who": [5, 6], "time": [START, START]})
+    wanted = {"n": parse_window("count() over 1h")}
+    for events in (rows, rows.drop_nulls()):
+        assert aggregate(events, at, wanted, entities=["who"], time="time")["n"].to_list() == [1, 0]
+
+
 def value_at(values: list[Any], dtype: Any, function: Any, *, hours: int = 1) -> Any:
     """Aggregate values of one entity, one every hour, at the time of the last."""
     times = [START + timedelta(hours=hour) for hour in range(len(values))]
@@ -116,6 +184,14 @@ def value_at(values: list[Any], dtype: Any, function: Any, *, hours: int = 1) ->
 def test_a_window_after_a_huge_value_is_not_changed_by_it(huge):
     assert value_at([huge, 0.1, 0.2], pl.Float64, "sum", hours=2) == 0.1 + 0.2
     assert value_at([huge, 3e-310, 1e-310], pl.Float64, "sum", hours=2) == 3e-310 + 1e-310
+
+
+def test_a_window_after_a_value_near_the_smallest_is_not_changed_by_it():
+    values = [math.ldexp(1 + 2**-52, -975), 2.0**-1030]
+    rows = pl.DataFrame({"who": "A", "event_time": [START, START + timedelta(minutes=40)], "v": values})
+    at = pl.DataFrame({"who": "A", "time": [START + timedelta(minutes=minutes) for minutes in (0, 50, 70)]})
+    found = aggregate(rows, at, {"f": parse_window("sum(v) over 1h")}, entities=["who"], time="time")["f"]
+    assert found.to_list() == [values[0], sum(values), values[1]]
 
 
 def test_values_that_cancel_leave_what_remains():

@@ -2,6 +2,7 @@
 
 A row is in the window of t if its event time is in (t - window, t] and its created time is not later than t. It is so
 from max(event time, created time) until event time + window: a range of the requested times of its entity, in order.
+Only the requests are sorted; events come in any order.
 Counts and sums add a row where its range begins and subtract it where the range ends. The subtraction is exact:
 integers are added in two halves of 32 bits, floats in parts that are multiples of one power of two, small enough that
 no sum is rounded. Minimum, maximum and last cannot subtract: a range is two overlapping ranges of a power of two, and
@@ -11,7 +12,7 @@ these are handed down to the times level by level.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,14 @@ _UNITS_S = {"h": HOUR_S, "d": DAY_S, "w": 7 * DAY_S}
 _EXPONENT = 900
 """Floats of this exponent and larger are added apart, scaled down, so that no part overflows."""
 _SCALE = 2.0**128
+_SMALLEST = -1074
+"""All floats are multiples of two to this power."""
+Codes = NDArray[np.uint32]
+_BLOCK = 1 << 15
+_MAX_TABLE = 1 << 22
+_NO_CODE = 2**32 - 1
+_SPAN_BITS = 2
+_WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 
 
 def parse_window(text: str) -> Aggregation:
@@ -105,15 +114,31 @@ def aggregate(
     event_us = _microseconds(rows, event_time)
     created_us = _microseconds(rows, created_time).fill_null(event_us) if created_time in rows.columns else event_us
     times = (event_us.alias("__event"), created_us.alias("__created"))
-    table = (
-        rows.select(*entities, *times, *(pl.col(name).alias(f"value {name}") for name in columns))
-        .filter(pl.col("__event").is_not_null())
-        .join(codes, on=entities, how="inner", maintain_order="left")
-        .drop(entities)
+    table = rows.select(*times, *(pl.col(name).alias(f"value {name}") for name in columns)).with_columns(
+        _entity_codes(rows.select(entities), codes)
     )
-    in_order = table["__event"].is_sorted() and table["__created"].is_sorted()
-    table = table.sort("__entity", *(() if in_order else ("__event", "__created")), maintain_order=True)
-    return _aggregate(table, requests, aggregations, total=len(at), entities=len(codes))
+    if table["__entity"].null_count() or table["__event"].null_count():
+        table = table.drop_nulls(["__entity", "__event"])
+    return _aggregate(table, requests, aggregations, total=len(at))
+
+
+def _entity_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> pl.Series:
+    """Return the code of the entity of each row, null if it has none; whole numbers that lie close are looked up."""
+    name, *others = rows.columns
+    known = codes[name]
+    if not (others or rows[name].null_count() or known.is_empty()) and known.dtype == rows[name].dtype in _WHOLE:
+        least, largest = int(known.min()), int(known.max())  # type: ignore[arg-type]
+        if largest - least < _MAX_TABLE:
+            table = np.full(largest - least + 1, _NO_CODE, dtype=np.uint32)
+            table[_ints(known - least)] = codes["__entity"].to_numpy()
+            keys, found = rows[name].to_numpy(), np.empty(len(rows), dtype=np.uint32)
+            for block in _blocks(len(rows)):
+                key = keys[block]
+                inside = np.clip(key, least, largest)
+                found[block] = np.where(inside == key, table[inside - least], _NO_CODE)
+            column = pl.Series("__entity", found)
+            return column.set(column == _NO_CODE, None) if (found == _NO_CODE).any() else column
+    return rows.join(codes, on=rows.columns, how="left", maintain_order="left")["__entity"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +147,9 @@ class _Seen:
 
     requests: int
     table: pl.DataFrame
-    row: Ints
-    begins: Ints
-    ends: Ints
+    row: Codes
+    begins: Codes
+    ends: Codes
 
     def of(self, keep: Bools) -> _Seen:
         """Return the events for which `keep` is true."""
@@ -133,33 +158,24 @@ class _Seen:
         row, begins, ends = self.row[keep], self.begins[keep], self.ends[keep]
         return _Seen(requests=self.requests, table=self.table, row=row, begins=begins, ends=ends)
 
+    def take(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the values of the events, of the values of all rows of the table."""
+        return values if len(self.row) == len(values) else values[self.row]
+
 
 def _aggregate(
-    table: pl.DataFrame, requests: pl.DataFrame, aggregations: Mapping[str, Aggregation], *, total: int, entities: int
+    table: pl.DataFrame, requests: pl.DataFrame, aggregations: Mapping[str, Aggregation], *, total: int
 ) -> pl.DataFrame:
-    """Aggregate events, in the order of entity, event and created time, at requests, in the order of entity and time.
+    """Aggregate events, in any order, at requests, in the order of entity and time.
 
     The values come in the order of the caller's table of `total` rows: null for a row without a request.
     """
-    entity, event_us = _ints(table["__entity"]), _ints(table["__event"])
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(entity, minlength=entities))])
-    who, at_us = _ints(requests["__entity"]), _ints(requests["__at"])
-    seen_us = np.maximum(event_us, _ints(table["__created"]))
-    late = bool(np.any(seen_us > event_us))
-    order = (
-        _ints(pl.DataFrame({"e": entity, "s": seen_us}).select(pl.arg_sort_by("e", "s")).to_series()) if late else None
-    )
-    begins = _requests_until(_rows_until(seen_us if order is None else seen_us[order], bounds, who, at_us), len(table))
-    if order is not None:
-        in_order, begins = begins, np.empty_like(begins)
-        begins[order] = in_order
     position = np.full(total, len(requests), dtype=np.int64)
     position[_ints(requests["__index"])] = np.arange(len(requests))
     found: dict[str, pl.Series] = {}
+    times = _RequestTimes(requests)
     for window_s in {one.window_s for one in aggregations.values()}:
-        ends = _requests_until(_rows_until(event_us, bounds, who, at_us - window_s * 1_000_000), len(table))
-        row = np.flatnonzero(begins < ends)
-        seen = _Seen(requests=len(requests), table=table, row=row, begins=begins[row], ends=ends[row])
+        seen = times.seen(table, window_us=window_s * 1_000_000)
         for name, one in aggregations.items():
             if one.window_s == window_s:
                 values = _compute(seen, one)
@@ -167,22 +183,63 @@ def _aggregate(
     return pl.DataFrame([found[name] for name in aggregations])
 
 
-def _rows_until(times: Ints, bounds: Ints, entity: Ints, wanted: Ints) -> Ints:
-    """Return the index of the first row of each entity that is later than the wanted time."""
-    position, end = bounds[entity], bounds[entity + 1]
-    longest = int(np.diff(bounds).max(initial=0))
-    for step in (1 << level for level in reversed(range(longest.bit_length()))):
-        further = np.minimum(position + step, end)
-        earlier = (
-            (further > position) & (times[further - 1] <= wanted) if len(times) else np.zeros(len(position), np.bool_)
-        )
-        position = np.where(earlier, further, position)
-    return position
+class _RequestTimes:
+    """The times of requests, in the order of entity and time.
+
+    The time of each entity is cut into spans of equal length, about four for each request. A table has the first
+    request of each span. Most spans have none or one, so that a search is a look at the table; the others are bisected.
+    """
+
+    def __init__(self, requests: pl.DataFrame) -> None:
+        who, at_us = _ints(requests["__entity"]), _ints(requests["__at"])
+        self._first_us = int(at_us.min()) if len(at_us) else 0
+        self._since_us = at_us - self._first_us
+        self._end_us = int(self._since_us.max(initial=0)) + 1  # later than all
+        span_bits = np.frexp(np.bincount(who).astype(np.float64))[1].astype(np.int64) + _SPAN_BITS
+        self._shift = np.maximum(self._end_us.bit_length() - span_bits, 0)
+        spans = (self._end_us >> self._shift) + 1
+        self._base = np.cumsum(spans) - spans
+        span = self._base[who] + (self._since_us >> self._shift[who])
+        counts = np.bincount(span, minlength=int(spans.sum()))
+        self._table = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
+
+    def seen(self, table: pl.DataFrame, *, window_us: int) -> _Seen:
+        """Return the events that some request sees in a window of this length."""
+        entity, event_us, created_us = (table[name].to_numpy() for name in ("__entity", "__event", "__created"))
+        row, begins, ends = (np.empty(len(table), dtype=np.uint32) for _ in range(3))
+        size = 0
+        for block in _blocks(len(table)):
+            who = entity[block].astype(np.int64)
+            begin = self._first_from(who, np.maximum(event_us[block], created_us[block]), self._first_us)
+            end = self._first_from(who, event_us[block], self._first_us - window_us)
+            keep = np.flatnonzero(begin < end)
+            part = slice(size, size + len(keep))
+            row[part], begins[part], ends[part] = keep + block.start, begin.take(keep), end.take(keep)
+            size = part.stop
+        return _Seen(requests=len(self._since_us), table=table, row=row[:size], begins=begins[:size], ends=ends[:size])
+
+    def _first_from(self, who: Ints, times_us: Ints, first_us: int) -> Codes:
+        """Return the first request of each entity that is not before a time, where `first_us` is that of the first."""
+        since_us = np.clip(times_us, first_us, first_us + self._end_us)
+        since_us -= first_us
+        span = since_us >> self._shift.take(who)
+        span += self._base.take(who)
+        first, past = self._table.take(span), self._table.take(span + 1)
+        some = np.flatnonzero(first < past)
+        low, high, wanted_us = first[some].astype(np.int64), past[some].astype(np.int64), since_us[some]
+        while len(some):
+            middle = (low + high) >> 1
+            before = self._since_us[middle] < wanted_us
+            low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+            first[some] = low
+            more = low < high
+            some, low, high, wanted_us = some[more], low[more], high[more], wanted_us[more]
+        return first
 
 
-def _requests_until(positions: Ints, rows: int) -> Ints:
-    """Return, for each row, the number of requests whose position is not after it."""
-    return np.cumsum(np.bincount(positions, minlength=rows + 1))[:rows]
+def _blocks(length: int) -> Iterator[slice]:
+    """Yield the parts of an array that are handled one after the other, so that temporary arrays stay in the cache."""
+    return (slice(start, min(start + _BLOCK, length)) for start in range(0, length, _BLOCK))
 
 
 def _compute(seen: _Seen, one: Aggregation) -> pl.Series:
@@ -205,22 +262,28 @@ def _compute(seen: _Seen, one: Aggregation) -> pl.Series:
 
 
 def _last(seen: _Seen, values: pl.Series) -> pl.Series:
-    """Take the newest value: the rows are in the order of event time, created time and row of the caller."""
-    newest = _extreme(seen, seen.row, np.maximum, none=-1)
-    return _gather(values, newest, newest < 0)
+    """Take the newest value, in the order of event time, created time and row of the caller."""
+    empty, times = _counts(seen) == 0, [seen.table["__event"], seen.table["__created"]]
+    if all(column.is_sorted() for column in times):
+        return _gather(values, _extreme(seen, seen.row, np.maximum), empty)
+    order = _ints(pl.DataFrame(times).select(pl.arg_sort_by("__event", "__created", maintain_order=True)).to_series())
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    newest = _extreme(seen, seen.take(rank), np.maximum)
+    return _gather(values.gather(order), newest, empty)
 
 
 def _extreme_value(seen: _Seen, values: pl.Series, ufunc: np.ufunc) -> pl.Series:
     """Take the largest or smallest value, of numbers directly, of other types by their order."""
     empty = _counts(seen) == 0
     if (values.dtype.is_integer() and values.dtype not in (pl.Int128, pl.UInt128)) or values.dtype.is_float():
-        numbers = values.fill_null(0).to_numpy()[seen.row]
-        return _gather(pl.Series(_extreme(seen, numbers, ufunc, none=0)), np.arange(len(empty)), empty)
+        numbers = seen.take(values.fill_null(0).to_numpy())
+        return _gather(pl.Series(_extreme(seen, numbers, ufunc)), np.arange(len(empty)), empty)
     ordered = values.unique().drop_nulls().sort()
     if ordered.is_empty():
         return values.clear(len(empty))
     ranks = _ints(ordered.search_sorted(values.fill_null(ordered[0])))
-    return _gather(ordered, _extreme(seen, ranks[seen.row], ufunc, none=0), empty)
+    return _gather(ordered, _extreme(seen, seen.take(ranks), ufunc), empty)
 
 
 def _gather(values: pl.Series, positions: Ints, empty: Bools) -> pl.Series:
@@ -229,18 +292,25 @@ def _gather(values: pl.Series, positions: Ints, empty: Bools) -> pl.Series:
 
 
 def _counts(seen: _Seen) -> Ints:
-    size = seen.requests + 1
-    steps = np.bincount(seen.begins, minlength=size) - np.bincount(seen.ends, minlength=size)
+    return _count(seen.begins, seen.ends, seen.requests)
+
+
+def _count(begins: NDArray[Any], ends: NDArray[Any], requests: int) -> Ints:
+    """Count the ranges [begins, ends) that each request is in."""
+    return np.cumsum(np.bincount(begins, minlength=requests + 1) - np.bincount(ends, minlength=requests + 1))[:-1]
+
+
+def _sums(seen: _Seen, values: NDArray[Any], split: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+    """Add a part of the values of the events of each request, exact as long as no partial sum is rounded.
+
+    `split` returns that part of some values, and may leave the rest in them.
+    """
+    steps = np.zeros(seen.requests + 1, dtype=np.float64 if values.dtype.kind == "f" else np.int64)
+    for block in _blocks(len(values)):
+        part = split(values[block])
+        np.add.at(steps, seen.begins[block].astype(np.int64), part)
+        np.subtract.at(steps, seen.ends[block].astype(np.int64), part)
     return np.cumsum(steps)[:-1]
-
-
-def _sums(seen: _Seen, values: NDArray[Any]) -> NDArray[Any]:
-    """Add the values of the events of each request; the caller sees to it that no partial sum is rounded."""
-    steps = np.zeros(seen.requests + 1, dtype=values.dtype)
-    np.add.at(steps, seen.begins, values)
-    np.subtract.at(steps, seen.ends, values)
-    sums: NDArray[Any] = np.cumsum(steps)[:-1]
-    return sums
 
 
 def _sum_or_mean(seen: _Seen, column: pl.Series, one: Aggregation) -> pl.Series:
@@ -250,11 +320,12 @@ def _sum_or_mean(seen: _Seen, column: pl.Series, one: Aggregation) -> pl.Series:
     counts = _counts(seen)
     positions, divisor = np.arange(len(counts)), np.maximum(counts, 1)
     if dtype.is_float() or dtype.is_decimal():
-        floats = _float_sums(seen, column.cast(pl.Float64).to_numpy()[seen.row], int(counts.max(initial=0)))
+        floats = _float_sums(seen, seen.take(column.cast(pl.Float64).to_numpy()), int(counts.max(initial=0)))
         return _gather(pl.Series(floats if one.function == "sum" else floats / divisor), positions, counts == 0)
-    numbers = column.cast(pl.UInt64 if dtype == pl.UInt64 else pl.Int64).fill_null(0).to_numpy()[seen.row]
-    high = _sums(seen, (numbers >> 32).astype(np.int64))
-    low = _sums(seen, (numbers & 0xFFFFFFFF).astype(np.int64))
+    numbers = column.cast(pl.UInt64 if dtype == pl.UInt64 else pl.Int64).fill_null(0).to_numpy()
+    numbers = seen.take(numbers)
+    high = _sums(seen, numbers, lambda part: (part >> 32).astype(np.int64))
+    low = _sums(seen, numbers, lambda part: (part & 0xFFFFFFFF).astype(np.int64))
     high, low = high + (low >> 32), low & 0xFFFFFFFF
     if one.function == "mean":
         return _gather(pl.Series((high * 2.0**32 + low) / divisor), positions, counts == 0)
@@ -266,56 +337,67 @@ def _sum_or_mean(seen: _Seen, column: pl.Series, one: Aggregation) -> pl.Series:
 
 def _float_sums(seen: _Seen, values: Floats, max_count: int) -> Floats:
     """Add floats, rounded once or twice: `max_count` is the largest number of events of a request."""
-    infinite = np.isinf(values)
-    if infinite.any():
+    largest = _largest(values)
+    if largest == np.inf:
+        infinite = np.isinf(values)
         up, down = _counts(seen.of(values == np.inf)), _counts(seen.of(values == -np.inf))
         finite = _float_sums(seen.of(~infinite), values[~infinite], max_count)
         return np.select([(up > 0) & (down > 0), up > 0, down > 0], [np.nan, np.inf, -np.inf], finite)
-    huge = np.abs(values) >= 2.0**_EXPONENT
-    if huge.any():
+    if largest >= 2.0**_EXPONENT:
+        huge = np.abs(values) >= 2.0**_EXPONENT
         with np.errstate(over="ignore"):
             large = _float_sums(seen.of(huge), values[huge] / _SCALE, max_count) * _SCALE
         return large + _float_sums(seen.of(~huge), values[~huge], max_count)
-    total, error = np.zeros(seen.requests), np.zeros(seen.requests)
-    for part in _parts(values, max_count):
-        sums = _sums(seen, part)
+    total, error, rest = np.zeros(seen.requests), np.zeros(seen.requests), values.copy()
+    while largest:
+        sums = _sums(seen, rest, _splitter(largest, max_count))
         together = total + sums
         of_sums = together - total
         error += (total - (together - of_sums)) + (sums - of_sums)
-        total = together
+        total, largest = together, _largest(rest)
     return total + error
 
 
-def _parts(values: Floats, max_count: int) -> Iterator[Floats]:
-    """Split floats, without error, into parts of which `max_count` can be added and subtracted exactly in any order."""
-    bits = (2 * max_count + 1).bit_length()
-    rest = values
-    while largest := float(np.abs(rest).max(initial=0.0)):
-        exponent = int(np.frexp(largest)[1]) + bits
-        if exponent - 53 <= -1022:
-            yield rest
-            return
-        rounder = 1.5 * 2.0 ** (exponent - 1)
-        part = (rest + rounder) - rounder
-        yield part
-        rest = rest - part
+def _largest(values: Floats) -> float:
+    return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
 
 
-def _extreme(seen: _Seen, values: NDArray[Any], ufunc: np.ufunc, *, none: int) -> NDArray[Any]:
-    """Take the largest or smallest value of the events of each request; `none` without any."""
+def _splitter(largest: float, max_count: int) -> Callable[[Floats], Floats]:
+    """Return a function that moves, without error, the first digits of some floats, of which it leaves the rest.
+
+    As these parts are multiples of one power of two, `max_count` of them can be added and subtracted exactly in any
+    order.
+    """
+    exponent = int(np.frexp(largest)[1]) + (2 * max_count + 1).bit_length()
+    rounder = 1.5 * 2.0 ** (exponent - 1)
+
+    def split(values: Floats) -> Floats:
+        part = values.copy() if exponent - 53 <= _SMALLEST else (values + rounder) - rounder
+        values -= part
+        return part
+
+    return split
+
+
+def _extreme(seen: _Seen, values: NDArray[Any], ufunc: np.ufunc) -> NDArray[Any]:
+    """Take the largest or smallest value of the events of each request; of no meaning without any."""
     low, high = _limits(values.dtype)
     worst = low if ufunc is np.maximum else high
     found = np.full(seen.requests, worst, dtype=values.dtype)
-    levels = np.frexp((seen.ends - seen.begins).astype(np.float64))[1].astype(np.int8) - 1
+    levels = np.empty(len(values), dtype=np.int8)
+    for block in _blocks(len(values)):
+        levels[block] = np.frexp((seen.ends[block] - seen.begins[block]).astype(np.float64))[1] - 1
     for level in reversed(range(int(levels.max(initial=-1)) + 1)):
         width = 1 << level
-        now = np.flatnonzero(levels == level)
-        ufunc.at(found, seen.begins[now], values[now])
-        ufunc.at(found, seen.ends[now] - width, values[now])
+        for block in _blocks(len(values)):
+            now = np.flatnonzero(levels[block] == level)
+            if len(now):
+                some = values[block][now]
+                ufunc.at(found, seen.begins[block][now].astype(np.int64), some)
+                ufunc.at(found, seen.ends[block][now].astype(np.int64) - width, some)
         if level:  # what holds for a range of 2**level requests from here holds for two of half the length
             half = width // 2
             ufunc(found[half:], found[:-half].copy(), out=found[half:])
-    found[_counts(seen) == 0] = none
     return found
 
 
@@ -327,17 +409,12 @@ def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 
 def _distinct(seen: _Seen, column: pl.Series) -> Ints:
     """Count the values that a request sees: one is seen until its newest event leaves the window."""
-    code = _ints(column.rank("dense").fill_null(0))[seen.row]
-    group = _ints(seen.table["__entity"])[seen.row] * (len(column) + 1) + code
-    order = _ints(pl.DataFrame({"g": group, "b": seen.begins}).select(pl.arg_sort_by("g", "b")).to_series())
-    group, begins, ends = group[order], seen.begins[order], seen.ends[order]
-    new = np.concatenate([[True], group[1:] != group[:-1]])[: len(group)]
-    size = seen.requests + 1
-    ends = np.maximum.accumulate(np.cumsum(new) * size + ends) % size  # the largest so far of the same group
-    ends = np.minimum(ends, np.where(np.append(new[1:], True), size, np.append(begins[1:], 0))[: len(ends)])
-    now = begins < ends
-    distinct = _Seen(requests=seen.requests, table=seen.table, row=order[now], begins=begins[now], ends=ends[now])
-    return _counts(distinct)
+    code, size = seen.take(_ints(column.rank("dense").fill_null(0))), seen.requests + 1
+    order = pl.Series(code * size + seen.begins).arg_sort().to_numpy()  # of one value, entities come one after another
+    code, begins, ends = code[order], seen.begins[order].astype(np.int64), seen.ends[order]
+    latest = np.maximum.accumulate(code * size + ends) - code * size  # so far of the same value
+    again = np.append(np.where(code[1:] == code[:-1], begins[1:], size), size)
+    return _count(begins, np.maximum(np.minimum(latest, again[: len(latest)]), begins), seen.requests)
 
 
 def _ints(column: pl.Series) -> Ints:
