@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,15 @@ from polars.testing import assert_frame_equal
 from tests.features.join_tables import VIEWS, make_tables
 
 from headway.batch.compute import CheckedWorkers
+from headway.core.dataset import Roles
 from headway.core.errors import DataError, Refused
 from headway.core.workers import HERE
-from headway.features import partitioned_join
+from headway.data import scan
+from headway.data.open import make_dataset
+from headway.features import join, partitioned_join
+from headway.features.compute import read_view_source
 from headway.features.historical import get_historical_features
+from headway.features.join import join_views
 from headway.features.partitioned_join import write_historical_features
 
 
@@ -134,6 +140,31 @@ def test_rows_of_a_later_batch_are_counted_from_its_first(tmp_path, small_batche
             tmp_path / "rows.parquet", VIEWS[:1], tmp_path / "out.parquet", time="at", folder=tmp_path
         )
     assert caught.value.where == "row 60 (from 0) of 'gate', the rows, counted from row 640"
+
+
+@pytest.mark.parametrize("large", ["source", "rows", "neither"])
+def test_the_table_of_a_project_is_joined_in_partitions_if_it_or_a_source_is_large(tmp_path, monkeypatch, large):
+    make_tables(tmp_path)
+    table = pl.read_parquet(tmp_path / "rows.parquet").drop_nulls().with_columns(y=0)
+    dataset = make_dataset(table, Roles(target="y", time="at"), name="rows")
+    sources = {view.name: read_view_source(view, folder=tmp_path) for view in VIEWS if not view.is_on_demand}
+    expected = join_views(dataset, VIEWS, folder=tmp_path, sources=sources)
+    if large != "neither":
+        monkeypatch.setattr(scan if large == "source" else join, "MAX_VALUES", 3_000)
+    partitioned = list[pl.DataFrame]()
+
+    def recorded(rows: pl.DataFrame, *args: Any, **kwargs: Any) -> int:
+        partitioned.append(rows)
+        return write_historical_features(rows, *args, **kwargs)
+
+    monkeypatch.setattr(join, "write_historical_features", recorded)
+
+    joined = join_views(dataset, VIEWS, folder=tmp_path)
+
+    assert_frame_equal(joined.table, expected.table, check_exact=True)
+    assert joined.digest == expected.digest
+    assert [rows.columns for rows in partitioned] == [["__decision_at", "gate", "place"]] * (large != "neither")
+    assert joined.table["product"].count() > 100
 
 
 IN_MEMORY = """

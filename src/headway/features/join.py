@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,9 +24,12 @@ from headway.core.record import canonical, digest_of
 from headway.data.open import open_dataset
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.roles import decision_times
+from headway.data.scan import MAX_VALUES, TableScan, scan_source
 from headway.features.catalog import resolve_view
+from headway.features.compute import source_config
 from headway.features.expressions import columns_of
 from headway.features.historical import get_historical_features, with_defaults
+from headway.features.partitioned_join import write_historical_features
 
 _AT = "__decision_at"
 _WHERE = "[features] views"
@@ -124,11 +128,34 @@ def join_rows(
     folder: Path,
     sources: Mapping[str, pl.DataFrame] | None = None,
 ) -> pl.DataFrame:
-    """Return rows with a column per feature, missing ones with their default, as a server has it; see `join_views`."""
+    """Return rows with a column per feature, missing ones with their default, as a server has it; see `join_views`.
+
+    If the rows, or the source of a view, have more values than memory shall hold, the join goes by partitions through
+    temporary files: of a source that can be read in batches, only one partition is in memory.
+    """
     now = pl.lit(datetime.now(UTC).replace(tzinfo=None), dtype=pl.Datetime("us"))
     timed = rows.with_columns((decision_times(rows, roles, strict=True) if roles.time else now).alias(_AT))
-    joined = get_historical_features(timed, views, time=_AT, folder=folder, sources=sources).drop(_AT)
-    return fill_defaults(joined, views)
+    if sources is None and len(rows):
+        joined = _join_sources(timed, views, folder)
+    else:
+        joined = get_historical_features(timed, views, time=_AT, folder=folder, sources=sources)
+    return fill_defaults(joined.drop(_AT), views)
+
+
+def _join_sources(rows: pl.DataFrame, views: Sequence[FeatureView], folder: Path) -> pl.DataFrame:
+    """Join rows with views whose sources are read, in memory or by partitions."""
+    sourced = [view for view in views if not view.is_on_demand]
+    with tempfile.TemporaryDirectory(prefix="headway-join-", ignore_cleanup_errors=True) as name:
+        opened = {view.name: scan_source(source_config(view, folder), Path(name)) for view in sourced}
+        n_values = len(rows) * sum(len(view.entities) + len(view.feature_names) for view in sourced)
+        if n_values <= MAX_VALUES and not any(isinstance(source, TableScan) for source in opened.values()):
+            tables = {name: source for name, source in opened.items() if isinstance(source, pl.DataFrame)}
+            return get_historical_features(rows, views, time=_AT, folder=folder, sources=tables)
+        keys, out = rows.select(_AT, *sorted({one for view in sourced for one in view.entities})), Path(name) / "joined"
+        write_historical_features(keys, sourced, out, time=_AT, folder=folder, sources=opened)
+        joined = rows.hstack(pl.read_parquet(out).drop(keys.columns))
+    others = [view for view in views if view.is_on_demand]
+    return get_historical_features(joined, others, time=_AT, folder=folder)
 
 
 def fill_defaults(table: pl.DataFrame, views: Sequence[FeatureView]) -> pl.DataFrame:

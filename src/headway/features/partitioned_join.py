@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,27 +63,30 @@ class PartitionTask:
 
 
 def write_historical_features(
-    rows: Path,
+    rows: Path | pl.DataFrame,
     views: Sequence[FeatureView],
     out: Path,
     *,
     time: str,
     folder: Path = Path(),
+    sources: Mapping[str, TableScan | pl.DataFrame | None] | None = None,
     time_zone: str = "UTC",
     with_times: bool = False,
     full_names: bool = False,
     memory_bytes: int = 1 << 30,
     workers: Workers = HERE,
 ) -> int:
-    """Join the rows of a file with views as `get_historical_features` does, and write them to a parquet file.
+    """Join rows with views as `get_historical_features` does, and write them to a parquet file.
 
     Parameters
     ----------
-    rows : Path
-        A parquet, Arrow or csv file, or a folder or pattern of them.
+    rows : Path or DataFrame
+        A table, or a parquet, Arrow or csv file, or a folder or pattern of them.
     out : Path
         The parquet file to write; it is there completely or not at all. Temporary files lie next to it, so that
         workers on other machines need the folder under the same path.
+    sources : mapping of str to TableScan, DataFrame or None, optional
+        Sources that were opened already, by the name of the view.
     memory_bytes : int
         About what the tables of a partition may take, besides the program itself. All observations of one entity are
         in one partition, and the result of a query that a view has is one table in memory.
@@ -103,12 +106,15 @@ def write_historical_features(
     sourced = [narrowed(view) for view in views if not view.is_on_demand]
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as name:
         scratch = Path(name)
-        table = _RowFile(scan_path(rows, scratch, max_rows=1) or read_file(rows))
+        if isinstance(rows, Path):
+            table = _RowFile(scan_path(rows, scratch, max_rows=1) or read_file(rows))
+        else:
+            table = _RowFile(rows)
         expect_column(table.empty, time, "time")
         for number, view in enumerate(sourced):
             part = scratch / f"view-{number}"
             part.mkdir()
-            source, view = _open_source(view, folder, part)
+            source, view = _open_source(view, folder, part, (sources or {}).get(view.name))
             count = max(
                 1, math.ceil((source.n_bytes + table.n_bytes_of([*view.entities, time])) * _COPIES / memory_bytes)
             )
@@ -130,7 +136,8 @@ def write_historical_features(
             written.append(scratch / f"rows-{start:012}.parquet")
             batch.hstack(columns).write_parquet(written[-1])
         if not written:
-            raise DataError(f"'{rows.name}' has no rows", where=str(rows))
+            name = rows.name if isinstance(rows, Path) else "the table"
+            raise DataError(f"'{name}' has no rows", where=str(rows) if isinstance(rows, Path) else "")
         pl.scan_parquet(written, glob=False, hive_partitioning=False).sink_parquet(scratch / "complete")
         os.replace(scratch / "complete", out)
     return table.n_rows
@@ -170,12 +177,16 @@ class _RowFile:
             yield start, pl.concat(held)
 
 
-def _open_source(view: FeatureView, folder: Path, scratch: Path) -> tuple[_RowFile, FeatureView]:
+def _open_source(
+    view: FeatureView, folder: Path, scratch: Path, found: TableScan | pl.DataFrame | None
+) -> tuple[_RowFile, FeatureView]:
     """Return the source of a view, and the view over it; the query of a view is run here, over the whole source."""
     if view.sql:
-        return _RowFile(query_source(view, read_view_source(view, folder=folder))), changed(view, sql="")
-    config = source_config(view, folder)
-    found = scan_source(changed(config, data=changed(config.data, max_rows=1)), scratch)
+        source = found if isinstance(found, pl.DataFrame) else read_view_source(view, folder=folder)
+        return _RowFile(query_source(view, source)), changed(view, sql="")
+    if found is None:
+        config = source_config(view, folder)
+        found = scan_source(changed(config, data=changed(config.data, max_rows=1)), scratch)
     if isinstance(found, TableScan):
         needed = needed_columns(view)
         parts = {
