@@ -162,6 +162,23 @@ def test_events_in_any_order_of_one_or_many_entities_give_what_filters_give(n_en
             assert [one for one, _ in pairs] == pytest.approx([other for _, other in pairs], rel=1e-13), name
 
 
+def test_entities_of_small_integers_are_distinguished_over_their_whole_range():
+    rows = pl.DataFrame({"who": pl.Series([-128, 127, 0, 127], dtype=pl.Int8), "event_time": [START] * 4})
+    at = pl.DataFrame({"who": pl.Series([127, -128], dtype=pl.Int8), "time": [START, START]})
+    wanted = {"n": parse_window("count() over 1h")}
+    assert aggregate(rows, at, wanted, entities=["who"], time="time")["n"].to_list() == [2, 1]
+
+
+def test_more_entities_and_time_than_one_number_holds_are_put_in_order():
+    count = 2_000
+    at = pl.DataFrame(
+        {"who": range(count), "time": [datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)] * 1_000}
+    )
+    rows = at.rename({"time": "event_time"}).reverse()
+    wanted = {"n": parse_window("count() over 1h")}
+    assert aggregate(rows, at.reverse(), wanted, entities=["who"], time="time")["n"].to_list() == [1] * count
+
+
 def test_entities_beyond_those_of_the_requests_are_not_seen():
     days = [START] * 4
     rows = pl.DataFrame({"who": [-(2**63), 2**63 - 1, 5, None], "event_time": days}, schema_overrides={"who": pl.Int64})

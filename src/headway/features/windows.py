@@ -39,8 +39,7 @@ Codes = NDArray[np.uint32]
 _BLOCK = 1 << 15
 _MAX_TABLE = 1 << 22
 _NO_CODE = 2**32 - 1
-_SPAN_BITS = 2
-_WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+_WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 
 
 def parse_window(text: str) -> Aggregation:
@@ -106,9 +105,9 @@ def aggregate(
     """
     for table, names in ((rows, (*entities, event_time)), (at, (*entities, time))):
         _expect(table, names)
-    requests = at.select(*entities, _microseconds(at, time).alias("__at")).with_row_index("__index").drop_nulls()
-    codes = requests.select(entities).unique().with_row_index("__entity")
-    requests = requests.join(codes, on=entities, how="inner").sort("__entity", "__at")
+    requests = at.select(*entities, _microseconds(at, time).alias("__at"))
+    codes = requests.drop_nulls().select(entities).unique().with_row_index("__entity")
+    requests = requests.select("__at", _entity_codes(requests.select(entities), codes))
     columns = sorted({one.column for one in aggregations.values() if one.column})
     _expect(rows, columns)
     event_us = _microseconds(rows, event_time)
@@ -119,7 +118,7 @@ def aggregate(
     )
     if table["__entity"].null_count() or table["__event"].null_count():
         table = table.drop_nulls(["__entity", "__event"])
-    return _aggregate(table, requests, aggregations, total=len(at))
+    return _aggregate(table, requests, aggregations)
 
 
 def _entity_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> pl.Series:
@@ -127,15 +126,15 @@ def _entity_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> pl.Series:
     name, *others = rows.columns
     known = codes[name]
     if not (others or rows[name].null_count() or known.is_empty()) and known.dtype == rows[name].dtype in _WHOLE:
-        least, largest = int(known.min()), int(known.max())  # type: ignore[arg-type]
-        if largest - least < _MAX_TABLE:
-            table = np.full(largest - least + 1, _NO_CODE, dtype=np.uint32)
-            table[_ints(known - least)] = codes["__entity"].to_numpy()
+        smallest, largest = int(known.min()), int(known.max())  # type: ignore[arg-type]
+        if largest - smallest < _MAX_TABLE:
+            table = np.full(largest - smallest + 1, _NO_CODE, dtype=np.uint32)
+            table[_ints(known) - smallest] = codes["__entity"].to_numpy()
             keys, found = rows[name].to_numpy(), np.empty(len(rows), dtype=np.uint32)
             for block in _blocks(len(rows)):
-                key = keys[block]
-                inside = np.clip(key, least, largest)
-                found[block] = np.where(inside == key, table[inside - least], _NO_CODE)
+                key = keys[block].astype(np.int64)
+                inside = np.clip(key, smallest, largest)
+                found[block] = np.where(inside == key, table[inside - smallest], _NO_CODE)
             column = pl.Series("__entity", found)
             return column.set(column == _NO_CODE, None) if (found == _NO_CODE).any() else column
     return rows.join(codes, on=rows.columns, how="left", maintain_order="left")["__entity"]
@@ -159,21 +158,18 @@ class _Seen:
         return _Seen(requests=self.requests, table=self.table, row=row, begins=begins, ends=ends)
 
     def take(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the values of the events, of the values of all rows of the table."""
+        """Return the values of the events, of those of all rows of the table."""
         return values if len(self.row) == len(values) else values[self.row]
 
 
-def _aggregate(
-    table: pl.DataFrame, requests: pl.DataFrame, aggregations: Mapping[str, Aggregation], *, total: int
-) -> pl.DataFrame:
-    """Aggregate events, in any order, at requests, in the order of entity and time.
-
-    The values come in the order of the caller's table of `total` rows: null for a row without a request.
-    """
-    position = np.full(total, len(requests), dtype=np.int64)
-    position[_ints(requests["__index"])] = np.arange(len(requests))
+def _aggregate(table: pl.DataFrame, requests: pl.DataFrame, aggregations: Mapping[str, Aggregation]) -> pl.DataFrame:
+    """Aggregate events at requests, both in any order: null at a request without entity or time."""
+    valid = requests.select(pl.all_horizontal(pl.all().is_not_null())).to_series()
+    known = requests.filter(valid)
+    times = _RequestTimes(known)
+    position = np.full(len(requests), len(known), dtype=np.int64)
+    position[valid.to_numpy()] = times.positions(known)
     found: dict[str, pl.Series] = {}
-    times = _RequestTimes(requests)
     for window_s in {one.window_s for one in aggregations.values()}:
         seen = times.seen(table, window_us=window_s * 1_000_000)
         for name, one in aggregations.items():
@@ -193,15 +189,39 @@ class _RequestTimes:
     def __init__(self, requests: pl.DataFrame) -> None:
         who, at_us = _ints(requests["__entity"]), _ints(requests["__at"])
         self._first_us = int(at_us.min()) if len(at_us) else 0
-        self._since_us = at_us - self._first_us
-        self._end_us = int(self._since_us.max(initial=0)) + 1  # later than all
-        span_bits = np.frexp(np.bincount(who).astype(np.float64))[1].astype(np.int64) + _SPAN_BITS
-        self._shift = np.maximum(self._end_us.bit_length() - span_bits, 0)
+        since_us = at_us - self._first_us
+        self._end_us = int(since_us.max(initial=0)) + 1  # later than all
+        bits = self._end_us.bit_length()
+        if bits + int(who.max(initial=0)).bit_length() < 64:
+            keys = np.sort((who << bits) | since_us)  # much faster than an order of rows
+            who, self._since_us = keys >> bits, keys & ((1 << bits) - 1)
+        else:
+            order = np.lexsort((since_us, who))
+            who, self._since_us = who[order], since_us[order]
+        span_bits = np.frexp(np.bincount(who).astype(np.float64))[1].astype(np.int64) + 2
+        self._shift = np.maximum(bits - span_bits, 0)
         spans = (self._end_us >> self._shift) + 1
         self._base = np.cumsum(spans) - spans
-        span = self._base[who] + (self._since_us >> self._shift[who])
-        counts = np.bincount(span, minlength=int(spans.sum()))
-        self._table = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
+        self._table = np.zeros(int(spans.sum()) + 1, dtype=np.uint32)
+        for block in _blocks(len(who)):  # of equal indices the last one counts, here the largest
+            self._table[self._span(who[block], self._since_us[block]) + 1] = np.arange(block.start + 1, block.stop + 1)
+        np.maximum.accumulate(self._table, out=self._table)
+
+    def _span(self, who: Ints, since_us: Ints) -> Ints:
+        span: Ints = since_us >> self._shift.take(who)
+        span += self._base.take(who)
+        return span
+
+    def positions(self, requests: pl.DataFrame) -> Ints:
+        """Return where requests are in the order: of equal ones, the first."""
+        who, at_us, found = (
+            requests["__entity"].to_numpy(),
+            requests["__at"].to_numpy(),
+            np.empty(len(requests), np.int64),
+        )
+        for block in _blocks(len(requests)):
+            found[block] = self._first_from(who[block].astype(np.int64), at_us[block], self._first_us)
+        return found
 
     def seen(self, table: pl.DataFrame, *, window_us: int) -> _Seen:
         """Return the events that some request sees in a window of this length."""
@@ -222,8 +242,7 @@ class _RequestTimes:
         """Return the first request of each entity that is not before a time, where `first_us` is that of the first."""
         since_us = np.clip(times_us, first_us, first_us + self._end_us)
         since_us -= first_us
-        span = since_us >> self._shift.take(who)
-        span += self._base.take(who)
+        span = self._span(who, since_us)
         first, past = self._table.take(span), self._table.take(span + 1)
         some = np.flatnonzero(first < past)
         low, high, wanted_us = first[some].astype(np.int64), past[some].astype(np.int64), since_us[some]
