@@ -82,8 +82,15 @@ def push() -> Result:
 
 def materialise_killed() -> Result:
     """Kill full and incremental runs after random batches; check what is served, and compare with a clean run."""
-    draw, partial, different, resumed = np.random.default_rng(21), 0, 0, 0
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # of the killed process
+    rows = _killed("", "sqlite")
+    with _redis() as address:
+        rows += _killed(address, "redis")
+    return rows, []
+
+
+def _killed(address: str, kind: str) -> list[Row]:
+    draw, partial, different, resumed = np.random.default_rng(21), 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         old = killed.source_of(folder / "old.parquet", 1.0, 1)
@@ -91,9 +98,10 @@ def materialise_killed() -> Result:
         before, after = ([[value, f"s{value}", 1.0]] for value in (1.0, 2.0))
         for number in range(KILLS):
             state, full = folder / f"state{number}", number % 2 == 0
-            with closing(open_online(_config(state, ""))) as store:
+            with closing(open_online(_config(state, address))) as store:
+                store.drop(killed.VIEW.online_table)
                 killed.run(store, pl.read_parquet(old))
-                killed.kill_after(int(draw.integers(1, 18)), state, new, full=full)
+                killed.kill_after(int(draw.integers(1, 18)), state, new, full=full, address=address)
                 rows = killed.served(store, *killed.KEYS)
                 whole = rows in (before * len(rows), after * len(rows))
                 partial += not (whole if full else all(row in (before[0], after[0]) for row in rows))
@@ -103,7 +111,7 @@ def materialise_killed() -> Result:
     against = f"{KILLS} kills of a process, half of them full runs; {resumed} went on where it was, the others again"
     return [
         Row(
-            name="materialise.partial_views",
+            name=f"materialise.{kind}_partial_views",
             measured=partial,
             unit="kills",
             target="0",
@@ -111,14 +119,14 @@ def materialise_killed() -> Result:
             against=against,
         ),
         Row(
-            name="materialise.differs_from_clean",
+            name=f"materialise.{kind}_differs_from_clean",
             measured=different,
             unit="kills",
             target="0",
             ok=not different,
             against="served values after the next run",
         ),
-    ], []
+    ]
 
 
 def _lookups(store: OnlineStore, kind: str, targets: dict[int, float]) -> list[Row]:

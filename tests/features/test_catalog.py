@@ -196,3 +196,26 @@ def test_each_mistake_of_a_view_is_found(view: FeatureView, what: str) -> None:
 def test_a_feature_that_reads_its_own_name_reads_the_source() -> None:
     halved = Feature(name="temp", expression=parse_expression("temp / 2"))
     assert list(find_mistakes(replace(WEATHER, features=(halved, CELSIUS)))) == []
+
+
+@pytest.mark.parametrize(
+    ("location", "query", "message"),
+    [
+        (
+            "postgresql://ann:secret@db/fleet",
+            "SELECT 1",
+            "holds a password, which each release would hold: postgresql://",
+        ),
+        ("postgresql://ann@db/fleet", "", "a source in a database needs a query"),
+        ("weather.parquet", "SELECT 1", "a query of the source is for a database"),
+        ("s3://team/weather", "SELECT 1", "a query of the source is for a database"),
+    ],
+)
+def test_an_address_that_cannot_be_read_or_shared_is_refused(
+    state: State, location: str, query: str, message: str
+) -> None:
+    view = replace(WEATHER, source=replace(SOURCE, location=location, query=query))
+    with pytest.raises(ConfigError) as refused:
+        apply(state, [view], who="ann")
+    assert message in str(refused.value) and "secret" not in str(refused.value)
+    assert not list(find_mistakes(view))  # a release that has it is opened

@@ -14,13 +14,17 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.storage.redis_server import PASSWORD, redis_server
 
+from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import Aggregation, Feature, FeatureSource, FeatureView
+from headway.core.sections import ProjectSection, StoreSection
 from headway.features.compute import compute_rows
 from headway.features.materialize import encoded_rows, materialize
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.features.online_rows import entity_key
+from headway.storage.addresses import open_online
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 VIEW = FeatureView(
@@ -209,8 +213,8 @@ def start(folder: Path, source: Path, *, full: bool, address: str = "") -> subpr
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def kill_after(batches: int, folder: Path, source: Path, *, full: bool) -> None:
-    with start(folder, source, full=full) as process:
+def kill_after(batches: int, folder: Path, source: Path, *, full: bool, address: str = "") -> None:
+    with start(folder, source, full=full, address=address) as process:
         for _ in range(batches):
             assert process.stdout.readline() == "batch\n"
         process.send_signal(signal.SIGKILL)
@@ -227,7 +231,7 @@ def source_of(path: Path, value: float, at: float) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("full", [True, False])
 def test_a_killed_run_serves_no_part_of_a_table_goes_on_and_ends_as_a_clean_one(tmp_path, full):
-    """Ten kills in the bench's way; `bench/features.py` makes a hundred."""
+    """A few kills in the bench's way; `bench/features.py` makes a hundred on each store."""
     old, new = source_of(tmp_path / "old.parquet", 1.0, 1), source_of(tmp_path / "new.parquet", 2.0, 3)
     folders = tmp_path / "state" / "online", tmp_path / "clean"
     store, clean = (SqliteOnlineStore(folder) for folder in folders)
@@ -249,3 +253,27 @@ def test_a_killed_run_serves_no_part_of_a_table_goes_on_and_ends_as_a_clean_one(
         assert [(k, v.tolist(), t.tolist()) for k, v, t in clean.scan("weather.v2")] == [
             (k, v.tolist(), t.tolist()) for k, v, t in store.scan("weather.v2")
         ]
+
+
+@pytest.mark.slow
+@pytest.mark.services
+@pytest.mark.parametrize("program", ["redis-server", "valkey-server"])
+@pytest.mark.parametrize("full", [True, False])
+def test_a_killed_run_on_a_server_serves_no_part_of_a_table_and_goes_on(tmp_path, monkeypatch, program, full):
+    old, new = source_of(tmp_path / "old.parquet", 1.0, 1), source_of(tmp_path / "new.parquet", 2.0, 3)
+    allowed = [[1.0, "s1.0", 1.0]] + [[2.0, "s2.0", 1.0]] * (not full)
+    monkeypatch.setenv("HEADWAY_STORE_ONLINE_PASSWORD", PASSWORD)
+    with redis_server(program) as server:
+        config = Config(project=ProjectSection(state=str(tmp_path)), store=StoreSection(online=server.address))
+        with closing(open_online(config)) as store, closing(SqliteOnlineStore(tmp_path / "clean")) as clean:
+            run(store, pl.read_parquet(old))
+            for batches in (2, 3, 4):
+                kill_after(batches, tmp_path, new, full=full, address=server.address)
+                assert all(row in allowed for row in served(store, *KEYS))
+            with start(tmp_path, new, full=full, address=server.address) as process:
+                last = process.stdout.readlines()[-1].split()
+            assert last[0] == "done" and int(last[2]) >= 20 * 4
+            run(clean, pl.read_parquet(old))
+            run(clean, pl.read_parquet(new), full=full)
+            assert served(store, *KEYS) == served(clean, *KEYS) == [[2.0, "s2.0", 1.0]] * len(KEYS)
+            assert clean.progress("weather.v2") == store.progress("weather.v2")

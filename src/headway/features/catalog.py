@@ -58,7 +58,7 @@ def apply(
         If another process applies views at this time.
     """
     for view in views:
-        expect_valid(view)
+        expect_valid(view, is_new=True)
     names = [view.name for view in views]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"views are declared twice: {', '.join(twice)}", hint="give each view its own name")

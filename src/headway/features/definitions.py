@@ -40,7 +40,7 @@ from headway.core.feature_view import (
 from headway.core.record import Record
 from headway.features.expressions import parse_expression
 from headway.features.polars_expressions import from_polars
-from headway.features.rules import Mistake, find_mistakes
+from headway.features.rules import Mistake, find_address_mistakes, find_mistakes
 from headway.features.sql import check_query
 from headway.features.windows import parse_window
 
@@ -256,7 +256,8 @@ def _view_of(
         owner=values.get("owner", ""),
     )
     if not mistakes:  # what was left out above would look like other mistakes
-        mistakes = [mistake._replace(path=_key_of(mistake.path, values)) for mistake in find_mistakes(view)]
+        found = [*find_mistakes(view), *find_address_mistakes(view)]
+        mistakes = [mistake._replace(path=_key_of(mistake.path, values)) for mistake in found]
     return view, mistakes
 
 

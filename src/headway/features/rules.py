@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from headway.core.errors import ConfigError, DataError
 from headway.core.feature_view import Feature, FeatureView
+from headway.core.sections import without_password
 from headway.features.expressions import check_expression, columns_of
 
 RESERVED = ("event_time", "created_time")
@@ -26,9 +27,9 @@ class Mistake(NamedTuple):
     hint: str = ""
 
 
-def expect_valid(view: FeatureView) -> None:
-    """Raise ConfigError with all mistakes of a view at once."""
-    if found := list(find_mistakes(view)):
+def expect_valid(view: FeatureView, *, is_new: bool = False) -> None:
+    """Raise ConfigError with all mistakes of a view at once; of a new one also those of the address of its source."""
+    if found := [*find_mistakes(view), *(find_address_mistakes(view) if is_new else ())]:
         raise ConfigError(
             f"view '{view.name}': {'; '.join(mistake.what for mistake in found)}",
             where="; ".join(dict.fromkeys(mistake.path for mistake in found)),
@@ -46,6 +47,24 @@ def find_mistakes(view: FeatureView) -> Iterator[Mistake]:
         yield from _feature_mistakes(view, feature)
     if circle := _circle(view):
         yield Mistake(circle[0], f"the features {' -> '.join(circle)} need each other", "break the circle")
+
+
+def find_address_mistakes(view: FeatureView) -> Iterator[Mistake]:
+    """Yield the mistakes of the address of a source that is declared; a release with one of them is still opened."""
+    location = view.source.location if view.source is not None else ""
+    if without_password(location) != location:
+        what = (
+            f"the address of the source holds a password, which each release would hold: {without_password(location)}"
+        )
+        yield Mistake("source", what, "remove it from the address; PostgreSQL reads PGPASSWORD or ~/.pgpass")
+    if view.source is None or not location:
+        return
+    is_database = "://" in location and not location.startswith("s3://")
+    if is_database and not view.source.query:
+        hint = f'source = {{ location = "{without_password(location)}", query = "SELECT ..." }}'
+        yield Mistake("source", "a source in a database needs a query", hint)
+    if view.source.query and not is_database:
+        yield Mistake("source", "a query of the source is for a database", 'sql = "SELECT ... FROM source"')
 
 
 def _source_mistakes(view: FeatureView) -> Iterator[Mistake]:
