@@ -21,7 +21,7 @@ from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.evaluation.statistics.percentiles import median_interval
 from headway.features.historical import get_historical_features
 
-FEAST = ("feast[duckdb]==0.67.0",)
+FEAST = ("feast[duckdb,redis]==0.67.0",)
 SCRIPT = Path(__file__).parents[1] / "peers/of_feast.py"
 REPEATS, FEAST_REPEATS, TABLES = 15, 3, 10_000
 TINY = {"REPEATS": 11, "FEAST_REPEATS": 1, "TABLES": 50}

@@ -8,17 +8,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from harness import Result, Row
+from harness import Result, Row, shown
 from headway.core import config
 from headway.core.arrays import Floats
 from headway.core.contracts import OnlineStore
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.features import catalog
+from headway.registry.project import open_project
+from headway.serving.auth.keys import create_key, keys_file
+from headway.serving.client import Client
 from headway.storage.addresses import open_online
 from serving.load import Case, Plan, measure
 from serving.models import Model, by_trees, new_caller, point, posted, project, publish, question
@@ -29,7 +34,8 @@ sys.path.append(str(Path(__file__).parents[2]))
 from tests.storage.redis_server import PASSWORD, redis_server
 
 ROUNDS, SECONDS, KEYS, LOOKED_UP = 9, 0.75, 10_000, 8
-TINY = {"ROUNDS": 1, "SECONDS": 0.2, "KEYS": 100}
+PUSHES = ((1_000, 50), (1, 200))
+TINY = {"ROUNDS": 1, "SECONDS": 0.2, "KEYS": 100, "PUSHES": ((10, 1), (1, 1))}
 AT_LEAST = {"sqlite": 0.6, "redis": 0.4}
 _PASSWORD_VARIABLE = "HEADWAY_STORE_ONLINE_PASSWORD"
 _NAMES = [f"x{number}" for number in range(25)]
@@ -41,6 +47,43 @@ def served() -> Result:
     with redis_server() as redis:
         rows.append(_row("redis", _ratios(redis.address, {_PASSWORD_VARIABLE: PASSWORD})))
     return rows, []
+
+
+def pushed() -> Result:
+    """Push rows of 8 numbers over HTTP to one worker, from one caller: requests of 1,000 rows, and of one."""
+    with redis_server() as redis:
+        return [*_pushed("sqlite", "", {}), *_pushed("redis", redis.address, {_PASSWORD_VARIABLE: PASSWORD})], []
+
+
+def _pushed(store: str, address: str, environment: Mapping[str, str]) -> list[Row]:
+    os.environ.update(environment)
+    model = by_trees()
+    asked = question(model, 1)
+    with _project(model, asked.rows, address) as (folder, key):
+        with closing(open_project(folder).state) as state:
+            catalog.apply(state, [_view()], who="bench")
+        body = json.dumps(_ready(0, asked.rows[0])).encode()
+        request = posted("/v2/models/ready/infer", body, [f"Authorization: Bearer {key}"])
+        pusher = create_key(keys_file(config.load(folder, environment={})), "pusher", ["push"])
+        with (
+            started(ours(folder, "ready", "looked_up"), asks=request) as server,
+            Client(f"http://127.0.0.1:{server.port}", api_key=pusher) as client,
+        ):
+            return [_push_rate(client, store, count, calls) for count, calls in PUSHES]
+
+
+def _push_rate(client: Client, store: str, count: int, calls: int) -> Row:
+    at = datetime(2024, 1, 1, tzinfo=UTC).isoformat()
+    rows = [
+        {"entity": f"pushed-{number}", "at": at, **dict.fromkeys(_NAMES[-LOOKED_UP:], 1.5)} for number in range(count)
+    ]
+    client.push("view", rows)
+    began = time.perf_counter()
+    done = [client.push("view", rows) for _ in range(calls)]
+    took_s = time.perf_counter() - began
+    assert not any(push.refused for push in done)
+    against = f"{store}, {calls} requests of {count:,} rows of {LOOKED_UP} numbers, one connection, one worker"
+    return shown(f"push.http_{store}_{count}_rows_per_s", round(calls * count / took_s), "1/s", against)
 
 
 def _row(store: str, turns: Sequence[tuple[float, float]]) -> Row:
@@ -101,14 +144,7 @@ def _looked_up(number: int, row: Floats) -> dict[str, object]:
 @contextmanager
 def _project(model: Model, rows: Floats, address: str) -> Iterator[tuple[Path, str]]:
     """Make a project with the model twice, once with a view of its last columns, and write its online table."""
-    view = FeatureView(
-        name="view",
-        version=1,
-        entities=("entity",),
-        source=FeatureSource(location="none.parquet", event_time="at"),
-        features=tuple(Feature(name=name) for name in _NAMES[-LOOKED_UP:]),
-        ttl_s=86_400.0,
-    )
+    view = _view()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         register = project(folder, {"ready": model})
@@ -122,6 +158,17 @@ def _project(model: Model, rows: Floats, address: str) -> Iterator[tuple[Path, s
         store.write("view.v1", [f"key-{number}" for number in range(len(values))], values, now_us)
         store.close()
         yield folder, new_caller(folder)
+
+
+def _view() -> FeatureView:
+    return FeatureView(
+        name="view",
+        version=1,
+        entities=("entity",),
+        source=FeatureSource(location="none.parquet", event_time="at"),
+        features=tuple(Feature(name=name) for name in _NAMES[-LOOKED_UP:]),
+        ttl_s=86_400.0,
+    )
 
 
 def _open(folder: Path, address: str) -> OnlineStore:

@@ -1,31 +1,43 @@
 """Rows of the online store: lookups in SQLite and Redis, three views at once, pushes, and killed materialisations.
 
 Planes and features are as many as in the flights. A call looks the rows up and unpacks them, as a server does; p50 and
-p99 are of all calls, one after the other on one connection.
+p99 are of all calls, one after the other on one connection. Feast reads the same rows in turns with such calls, and
+with those of `headway.FeatureStore`, which has Feast's arguments and returns the same columns.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
 
+from cache import Absent, environment
+from feature_rows.joins import FEAST
 from harness import Result, Row, shown
+from headway.api.feature_store import FeatureStore
+from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.contracts import OnlineStore
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.sections import ProjectSection, StoreSection
+from headway.evaluation.statistics.percentiles import median_interval
+from headway.features import catalog
 from headway.features.online_rows import MAX_BATCH
 from headway.features.push import push_lines
+from headway.registry.project import open_project
 from headway.storage.addresses import open_online
 from store_rows import servers
 
@@ -35,7 +47,10 @@ from tests.features import test_materialize as killed
 from tests.storage.redis_server import PASSWORD
 
 PLANES, FEATURES, CALLS, WARM, EVENTS, KILLS = 4_043, 8, 10_000, 200, 100_000, 100
-TINY = {"CALLS": 100, "WARM": 5, "EVENTS": 200, "KILLS": 1}
+SCRIPT = Path(__file__).parents[1] / "peers/of_feast_online.py"
+TURNS, TURN_CALLS = 21, 50
+TINY = {"CALLS": 100, "WARM": 5, "EVENTS": 200, "KILLS": 1, "TURNS": 11, "TURN_CALLS": 3}
+AT_US = 1_700_000_000_000_000
 TABLES = ("plane.v1", "weather.v1", "delay.v1")
 FLAT = 1.3
 """Largest ratio of the median of the last tenth of the calls to that of the first."""
@@ -53,6 +68,17 @@ def redis() -> Result:
         return [*_lookups(store, "redis", {1: 0.08, 100: 0.35}), *_three(store, "redis")], []
 
 
+def feast() -> Result:
+    """Read the rows of 1 and 100 planes in turns with Feast, from SQLite and from one Redis."""
+    rows, short = list[Row](), list[str]()
+    with _redis() as address:
+        for kind, where in (("sqlite", ""), ("redis", address)):
+            with _filled(where) as store, _feature_store(where) as calls, ExitStack() as stack:
+                peer = _open_feast(where, stack, short)
+                rows += [row for count in (1, 100) for row in _in_turns(kind, count, store, calls, peer)]
+    return rows, short
+
+
 def push() -> Result:
     """Push events of 8 numbers as JSON lines, which are checked, computed and stored in batches."""
     rows, draw = [], np.random.default_rng(1)
@@ -62,13 +88,7 @@ def push() -> Result:
         json.dumps({"plane": f"N{number % PLANES}", "at": at, **{f"f{i}": value for i, value in enumerate(values)}})
         for number, values in enumerate(numbers.tolist())
     ]
-    view = FeatureView(
-        name="plane",
-        version=1,
-        entities=("plane",),
-        source=FeatureSource(location="planes.parquet", event_time="at"),
-        features=tuple(Feature(name=f"f{index}") for index in range(FEATURES)),
-    )
+    view = _view()
     with _redis() as address:
         for kind, where in (("sqlite", ""), ("redis", address)):
             with _opened(where) as store:
@@ -167,22 +187,153 @@ def _three(store: OnlineStore, kind: str) -> list[Row]:
     return [shown(f"online.{kind}_three_views_ms", round(float(p50), 4), "ms", against)]
 
 
-def _timed(store: OnlineStore, tables: Sequence[str], count: int) -> list[float]:
+def _timed(store: OnlineStore, tables: Sequence[str], count: int, *, calls: int = 0) -> list[float]:
     """Return the time of each call in milliseconds; each looks other planes up."""
     draw, times = np.random.default_rng(7), list[float]()
-    for call in range(CALLS + WARM):
+    warm = 0 if calls else WARM
+    for call in range((calls or CALLS) + warm):
         keys = [f"N{number}" for number in draw.integers(0, PLANES, count).tolist()]
         began = time.perf_counter()
         store.read([(table, keys) for table in tables])
-        if call >= WARM:
+        if call >= warm:
             times.append((time.perf_counter() - began) * 1e3)
     return times
 
 
+class _Feast:
+    """Feast in an environment and a process of its own, which times its calls when it is asked to."""
+
+    def __init__(self, address: str) -> None:
+        found = urlsplit(address)
+        self._online = {"type": "redis", "connection_string": f"{found.hostname}:{found.port},password={PASSWORD}"}
+        self.services = ("plain", "precomputed") if address else ("plain",)
+        self._address = address
+        self._python = environment("feast", FEAST)
+
+    def __enter__(self) -> _Feast:
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            names = {f"f{index}": values for index, values in enumerate(_values().T)}
+            at = datetime.fromtimestamp(AT_US / 1e6, UTC)
+            pl.DataFrame({"plane": _planes(), **names}).with_columns(at=pl.lit(at)).write_parquet(
+                Path(folder) / "planes.parquet"
+            )
+            online = self._online if self._address else {"type": "sqlite", "path": f"{folder}/online.db"}
+            command = [str(self._python), "-W", "ignore", str(SCRIPT), folder, json.dumps(online)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            self._process = stack.enter_context(subprocess.Popen(command, text=True, **pipes))
+            stack.callback(self._process.kill)
+            self.version = self._answer()["version"]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def times(self, service: str, count: int, calls: int) -> list[float]:
+        """Return the milliseconds of each call; the values of the last one are those of the table."""
+        self._process.stdin.write(f"{service} {count} {calls}\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        said = self._answer()
+        expected = [_values()[_planes().index(plane), 0] for plane in said["planes"]]
+        assert said["values"] == expected, "Feast reads other values"
+        return list(said["ms"])
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise Absent("Feast ended without an answer")
+        return dict(json.loads(line))
+
+
+def _open_feast(address: str, stack: ExitStack, short: list[str]) -> _Feast | None:
+    """Return Feast over a store; None, and a line in `short`, if it cannot be installed."""
+    try:
+        return stack.enter_context(_Feast(address))
+    except Absent as error:
+        short.append(f"Feast was not measured: {error}")
+        return None
+
+
+def _in_turns(kind: str, count: int, store: OnlineStore, calls: FeatureStore, peer: _Feast | None) -> list[Row]:
+    """Return the times of each way to read rows, and the ratios of Feast to ours, by the medians of each turn."""
+    features = [f"plane:f{index}" for index in range(FEATURES)]
+    ways: dict[str, Callable[[], list[float]]] = {
+        "lookup": lambda: _timed(store, TABLES[:1], count, calls=TURN_CALLS),
+        "feature_store": lambda: _called(calls, features, count),
+    }
+    for service in peer.services if peer else ():
+        ways[f"feast_{service}"] = partial(peer.times, service, count, TURN_CALLS)
+    found: dict[str, list[list[float]]] = {way: [] for way in ways}
+    for turn in range(TURNS + 1):
+        for way in list(ways) if turn % 2 else list(ways)[::-1]:
+            times = ways[way]()
+            if turn:  # the first turn warms up
+                found[way].append(times)
+    medians = {way: np.median(turns, axis=1) for way, turns in found.items()}
+    version, rows = peer.version if peer else "", []
+    for way, turns in found.items():
+        p50, p99 = np.percentile(turns, (50, 99))
+        about = f"Feast {version}, service {way.removeprefix('feast_')}; " if way.startswith("feast") else ""
+        against = f"{about}p99 {p99:.3f} ms; {TURNS} turns of {TURN_CALLS} calls"
+        rows.append(shown(f"online.{way}_{kind}_{count}_ms", round(float(p50), 4), "ms", against))
+    for way in ways:
+        for ours in ("lookup", "feature_store") if way.startswith("feast") else ():
+            ratio = median_interval("online.ratio", medians[way] / medians[ours], of="turns")
+            against = f"over {ours}, 95 % {ratio.low:.1f} to {ratio.high:.1f}, medians of {TURNS} turns"
+            rows.append(shown(f"online.{way}_{kind}_{count}_over_{ours}", round(ratio.value, 2), "x", against))
+    return rows
+
+
+def _called(store: FeatureStore, features: Sequence[str], count: int) -> list[float]:
+    """Return the milliseconds of each call in Feast's shape."""
+    draw, times = np.random.default_rng(7), list[float]()
+    for _ in range(TURN_CALLS):
+        rows = [{"plane": f"N{number}"} for number in draw.integers(0, PLANES, count).tolist()]
+        began = time.perf_counter()
+        store.get_online_features(features, rows, full_feature_names=True)
+        times.append((time.perf_counter() - began) * 1e3)
+    return times
+
+
+@contextmanager
+def _feature_store(address: str) -> Iterator[FeatureStore]:
+    """Open a project whose view `plane` has the rows of `_filled` in the same store."""
+    with tempfile.TemporaryDirectory() as folder:
+        section = f'[store]\nonline = "{address}"\n' if address else ""
+        Path(folder, "headway.toml").write_text(f'[project]\nname = "bench"\n{section}')
+        project = open_project(Path(folder))
+        with closing(project.state):
+            catalog.apply(project.state, [_view()], who="bench")
+        with closing(open_online(project.config)) as store:
+            if not address:
+                store.write(TABLES[0], _planes(), _values(), np.full(PLANES, AT_US))
+        with FeatureStore(folder) as calls:
+            yield calls
+
+
+def _view() -> FeatureView:
+    return FeatureView(
+        name="plane",
+        version=1,
+        entities=("plane",),
+        source=FeatureSource(location="planes.parquet", event_time="at"),
+        features=tuple(Feature(name=f"f{index}") for index in range(FEATURES)),
+    )
+
+
+def _planes() -> list[str]:
+    return [f"N{number}" for number in range(PLANES)]
+
+
+@cache
+def _values() -> Floats:
+    return np.random.default_rng(3).normal(size=(PLANES, FEATURES))
+
+
 @contextmanager
 def _filled(address: str) -> Iterator[OnlineStore]:
-    keys, at_us = [f"N{number}" for number in range(PLANES)], np.full(PLANES, 1_700_000_000_000_000)
-    values = np.random.default_rng(3).normal(size=(PLANES, FEATURES))
+    keys, at_us, values = _planes(), np.full(PLANES, AT_US), _values()
     with _opened(address) as store:
         for table in TABLES:
             for start in range(0, PLANES, MAX_BATCH):

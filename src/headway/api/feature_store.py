@@ -169,7 +169,9 @@ class FeatureStore:
             if not separator or not feature:
                 hint = "VIEW:FEATURE, such as weather:temp or weather@v2:temp"
                 raise ConfigError(f"{reference!r} is not a reference to a feature", where="features", hint=hint)
-            view = views.setdefault(prefix, resolve_view(self._project.state, prefix))
+            if prefix not in views:
+                views[prefix] = resolve_view(self._project.state, prefix)
+            view = views[prefix]
             names = [known.name for known in view.features]
             if feature not in names:
                 near = difflib.get_close_matches(feature, names, 1)

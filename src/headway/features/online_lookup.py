@@ -158,7 +158,7 @@ class _ViewValues:
                 age_us = now_us - self._times_us
                 numbers[(age_us > round(self._view.ttl_s * 1e6)) & (self._times_us != NEVER_US)] = np.nan
         numbers[self._unknown] = np.nan
-        column = self._decoded(feature, pl.Series(name, numbers).fill_nan(None), vocabulary)
+        column = self._decoded(feature, pl.Series(name, numbers, nan_to_null=True), vocabulary)
         if feature.when_missing == "refuse" and column.null_count():
             row = int(column.is_null().arg_max() or 0)
             what = f"feature '{name}' of {self._view.reference} is missing or too old"
@@ -168,6 +168,8 @@ class _ViewValues:
 
     def _decoded(self, feature: Feature, numbers: pl.Series, vocabulary: str) -> pl.Series:
         """Return numbers of the store as values of a type: codes as strings, microseconds as times."""
+        if feature.dtype == "number":
+            return numbers  # each operation on a column costs more than its look-up
         if feature.dtype == "string":
             codes = numbers.cast(pl.Int64)
             distinct = codes.drop_nulls().unique()
