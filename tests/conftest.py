@@ -29,12 +29,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Without a C compiler headway installs without its kernels. Then the fast tests that need none of them run.
 BUILT = all(
     importlib.util.find_spec(name)
-    for name in ("headway.engines._trees", "headway.engines._dense", "headway.serving.protocol._numbers")
+    for name in (
+        "headway.engines._trees",
+        "headway.engines._dense",
+        "headway.engines._text",
+        "headway.serving.protocol._numbers",
+    )
 )
 if not BUILT:
     collect_ignore = [
         "contract/test_engine.py",
         "engines/test_dense_engine.py",
+        "engines/test_text_kernel.py",
+        "engines/test_texts.py",
         "engines/test_trees_engine.py",
         "optimization/lowering/test_lower.py",
         "optimization/test_cache.py",

@@ -29,7 +29,7 @@ static int hold(Held *held, PyObject *arrays, const Py_ssize_t *item, int count)
 }
 
 /* Write the scores of rows float64 [n, width] to float64 [n, outputs]; return True, or False if the model rejects a row. */
-static PyObject *answered(PyObject *const *args, const void *model, int64_t width, int64_t outputs,
+static inline PyObject *answered(PyObject *const *args, const void *model, int64_t width, int64_t outputs,
                           int (*by)(const void *, const double *, int64_t, double *)) {
   Py_buffer rows, out;
   if (PyObject_GetBuffer(args[1], &rows, PyBUF_SIMPLE)) return NULL;

@@ -32,17 +32,19 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC, NuSVC
 
+from headway.core.arrays import sparse_to_dense
 from headway.core.errors import NotApplicable
 from headway.engines.estimators.pipelines import fold
 from headway.engines.estimators.pipelines.features import (
     UFUNC_TERMS,
     ArrayFeature,
     Feature,
-    compare_feature,
     input_features,
 )
 from headway.engines.estimators.pipelines.graph_builder import TERMS, GraphArray, GraphBuilder
@@ -58,6 +60,8 @@ _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "softmax"
 
 def linear_decision(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the decision_function of a linear classifier."""
+    if isinstance(model, SVC | NuSVC) and model.kernel == "linear" and len(model.classes_) == 2:
+        return builder.linear(features, sparse_to_dense(model.coef_, 0.0).T, np.ravel(model.intercept_))
     if not isinstance(model, LinearClassifierMixin):
         raise _not_supported(model)
     return builder.linear(features, np.asarray(model.coef_).T, np.ravel(model.intercept_))
@@ -98,6 +102,17 @@ def _decision_probability(model: Any, features: Features, builder: GraphBuilder)
     return sigmoid_or_softmax(linear_decision(model, features, builder), builder)
 
 
+def _support_vectors(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+    """Emit the sigmoid of the decision of a linear kernel; pairs of more classes vote, which no sum can express."""
+    if model.kernel != "linear" or len(model.classes_) > 2 or hasattr(model, "predict_proba"):
+        kind = "probabilities" if hasattr(model, "predict_proba") else f"{len(model.classes_)} classes"
+        raise NotApplicable(
+            f"{type(model).__name__} with kernel {model.kernel!r} and {kind} cannot be compiled to a graph; "
+            "a LinearSVC can"
+        )
+    return _decision_probability(model, features, builder)
+
+
 def _logistic_regression(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the sigmoid or softmax of the decision, or the forms of scikit-learn before 1.8."""
     found, form = linear_decision(model, features, builder), getattr(model, "multi_class", "")
@@ -132,7 +147,19 @@ def _discrete_naive_bayes(model: Any, features: Features, builder: GraphBuilder)
         absent = np.log(1 - np.exp(model.feature_log_prob_))
         weights, bias = (model.feature_log_prob_ - absent).T, bias + absent.sum(axis=1)
         if model.binarize is not None:
-            features = [compare_feature(feature, model.binarize, ">") for feature in features]
+            features = builder.above(features, model.binarize)
+    if weights.shape[1] == 2:
+        weights, bias = weights[:, 1:] - weights[:, :1], bias[1:] - bias[:1]
+    return sigmoid_or_softmax(builder.linear(features, weights, bias), builder)
+
+
+def _nearest_centroid(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+    """Emit the squared distances to centroids, without the part that all classes share."""
+    if model.metric != "euclidean":
+        raise NotApplicable(f"NearestCentroid with metric {model.metric!r} cannot be compiled to a graph")
+    deviation = np.where(model.within_class_std_dev_ == 0, 1.0, model.within_class_std_dev_)
+    centroids = model.centroids_ / deviation
+    weights, bias = 2 * (centroids / deviation).T, 2 * np.log(model.class_prior_) - np.sum(centroids**2, axis=1)
     if weights.shape[1] == 2:
         weights, bias = weights[:, 1:] - weights[:, :1], bias[1:] - bias[:1]
     return sigmoid_or_softmax(builder.linear(features, weights, bias), builder)
@@ -197,6 +224,9 @@ _FINAL_CLASSIFIERS: tuple[tuple[type, ModelReader], ...] = (
     (MultinomialNB, _discrete_naive_bayes),
     (ComplementNB, _discrete_naive_bayes),
     (BernoulliNB, _discrete_naive_bayes),
+    (NearestCentroid, _nearest_centroid),
+    (SVC, _support_vectors),
+    (NuSVC, _support_vectors),
     (LinearClassifierMixin, _decision_probability),
 )
 
@@ -214,10 +244,11 @@ def pipeline_graph(model: Any, width: int, columns: ModelColumns | None) -> Grap
     builder = GraphBuilder(width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # steps are called with single values, without column names
-        return builder.finish(_scores(model, input_features(width, columns), builder))
+        return builder.finish(emit_scores(model, input_features(width, columns), builder))
 
 
-def _scores(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+def emit_scores(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+    """Emit the answers of a fitted estimator: predictions of a regressor, else probabilities."""
     last = final_step(model)
     if is_tree_model(last):
         raise NotApplicable(f"{type(last).__name__} is compiled to trees, with the steps before it")
@@ -304,7 +335,7 @@ def _bagging(model: Any, features: Features, builder: GraphBuilder, *, read: Mod
     ):
         raise NotApplicable(f"{type(model).__name__} with a part that saw fewer classes cannot be compiled to a graph")
     parts = [
-        read(estimator, [features[int(index)] for index in indices], builder)
+        read(estimator, builder.pick(features, indices), builder)
         for estimator, indices in zip(model.estimators_, model.estimators_features_, strict=True)
     ]
     return _average(parts, None, builder)
@@ -390,8 +421,12 @@ def _piecewise_linear(curve: Any, x: str, builder: GraphBuilder) -> GraphArray:
 
 
 def _one_vs_rest(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
-    found = builder.emitter.concat([_probability(estimator, features, builder) for estimator in model.estimators_])
-    return found if found.width == 1 else builder.emitter.normalize_rows(found, 0.0)
+    has_probabilities = hasattr(model, "predict_proba")
+    read = _probability if has_probabilities else _decision
+    found = builder.emitter.concat([read(estimator, features, builder) for estimator in model.estimators_])
+    if not has_probabilities:
+        return sigmoid_or_softmax(found, builder)
+    return found if found.width == 1 or model.multilabel_ else builder.emitter.normalize_rows(found, 0.0)
 
 
 def _transformed_target(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:

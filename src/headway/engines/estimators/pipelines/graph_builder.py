@@ -26,6 +26,7 @@ from headway.engines.estimators.pipelines.features import (
     NumericFeature,
     TableFeature,
     Term,
+    compare_feature,
     numeric_values,
 )
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Attribute, Graph, Operation
@@ -206,6 +207,18 @@ class GraphBuilder:
     def dense(self, features: Sequence[Feature]) -> GraphArray:
         """Emit the features themselves [n, features]."""
         return self.linear(features, np.eye(len(features)), np.zeros(len(features)))
+
+    def read_step(self, step: Any, features: Any) -> Any:
+        """Return the features that a step makes, or None if its general reader makes them."""
+        return None
+
+    def pick(self, features: Any, indices: Any) -> Any:
+        """Return features by index."""
+        return [features[int(index)] for index in indices]
+
+    def above(self, features: Any, threshold: float) -> Any:
+        """Return 1 for each feature above a threshold, else 0."""
+        return [compare_feature(feature, threshold, ">") for feature in features]
 
     def finish(self, scores: GraphArray) -> Graph:
         """Return the graph whose answer is `scores`."""

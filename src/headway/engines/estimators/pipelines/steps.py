@@ -23,6 +23,7 @@ from sklearn.preprocessing import (
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
@@ -234,11 +235,14 @@ def transform_features(step: Any, features: Features, builder: GraphBuilder) -> 
         return features
     if type(step).__name__ == "FrozenEstimator":
         return transform_features(step.estimator, features, builder)
+    made: Features | None = builder.read_step(step, features)
+    if made is not None:
+        return made
     read = _READERS.get(type(step))
     if read is not None and not (same_column(features) and type(step) in _BY_FEATURE):
         return read(step, features, builder)
     if isinstance(step, SelectorMixin):
-        return [features[index] for index in step.get_support(indices=True)]
+        return builder.pick(features, step.get_support(indices=True))  # type: ignore[no-any-return]
     if features and same_column(features):
         return tabulate_step(step, features)
     raise NotApplicable(f"{_step_name(step)} cannot be compiled to a graph")
@@ -264,7 +268,7 @@ def _union(step: Any, features: Features, builder: GraphBuilder) -> Features:
             continue
         weight = float(weights.get(name, 1.0))
         made = transform_features(transformer, features, builder)
-        found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
+        found += made if weight == 1 else [affine_feature(one, weight, 0.0, times(weight)) for one in made]
     return found
 
 
@@ -276,11 +280,11 @@ def _columns(step: Any, features: Features, builder: GraphBuilder) -> Features:
             continue
         weight = float(weights.get(name, 1.0))
         made = transform_features(transformer, [features[int(index)] for index in indices], builder)
-        found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
+        found += made if weight == 1 else [affine_feature(one, weight, 0.0, times(weight)) for one in made]
     return found
 
 
-def _times(weight: float) -> Callable[[Any], Any]:
+def times(weight: float) -> Callable[[Any], Any]:
     return lambda x: x * weight
 
 
@@ -376,7 +380,7 @@ def _missing_indicator(feature: Feature, gap: Any) -> Feature:
     return replace(feature, terms=(), offset=0.0, missing=1.0, function=function, requires_finite=True)
 
 
-def _project(step: Any, features: Features, builder: GraphBuilder) -> Features:
+def project_features(step: Any, features: Features, builder: GraphBuilder) -> Features:
     """Emit a projection (PCA, TruncatedSVD): products with the rows of a matrix."""
     mean = getattr(step, "mean_", None)
     weights = step.components_.T
@@ -385,6 +389,21 @@ def _project(step: Any, features: Features, builder: GraphBuilder) -> Features:
     bias = np.zeros(weights.shape[1]) if mean is None else -mean @ weights
     made = builder.linear(features, weights, bias)
     return [ArrayFeature(array=made.name, index=index, width=made.width) for index in range(made.width)]
+
+
+def _normalize(step: Any, features: Features, builder: GraphBuilder) -> Features:
+    """Emit rows divided by their norm; a row whose norm is 0 stays."""
+    emitter, dense = builder.emitter, builder.dense(features)
+    sizes = emitter.emit("Abs", dense.name)
+    if step.norm == "max":
+        norm = emitter.emit("ReduceMax", sizes, emitter.constant(np.array([1])), attributes={"keepdims": 1})
+    elif step.norm == "l1":
+        norm = emitter.row_sum(sizes)
+    else:
+        norm = emitter.emit("Sqrt", emitter.row_sum(emitter.emit("Mul", dense.name, dense.name)))
+    empty = emitter.emit("Equal", norm, emitter.constant(0.0))
+    made = emitter.emit("Div", dense.name, emitter.emit("Where", empty, emitter.constant(1.0), norm))
+    return [ArrayFeature(array=made, index=index, width=dense.width) for index in range(dense.width)]
 
 
 def _multiply(step: Any, features: Features, builder: GraphBuilder) -> Features:
@@ -414,7 +433,7 @@ def _function(step: Any, features: Features, _: GraphBuilder) -> Features:
 
 
 _READERS: dict[type, TransformReader] = {
-    Binarizer: lambda step, features, _: [compare_feature(feature, step.threshold, ">") for feature in features],
+    Binarizer: lambda step, features, builder: builder.above(features, step.threshold),
     ColumnTransformer: _columns,
     FeatureUnion: _union,
     FunctionTransformer: _function,
@@ -422,9 +441,10 @@ _READERS: dict[type, TransformReader] = {
     MaxAbsScaler: _scale_features,
     MinMaxScaler: _min_max,
     MissingIndicator: _indicate_missing,
+    Normalizer: _normalize,
     OneHotEncoder: lambda step, features, _: encode_features(step, features),
     OrdinalEncoder: lambda step, features, _: encode_features(step, features),
-    PCA: _project,
+    PCA: project_features,
     Pipeline: _pipeline,
     PolynomialFeatures: _multiply,
     PowerTransformer: lambda step, features, _: power_transform(step, features),
@@ -432,7 +452,7 @@ _READERS: dict[type, TransformReader] = {
     SimpleImputer: _impute,
     StandardScaler: _scale_features,
     TargetEncoder: lambda step, features, _: encode_features(step, features),
-    TruncatedSVD: _project,
+    TruncatedSVD: project_features,
 }
 # These make one array that all outputs need; for tables of one column, a table made by the library is better.
-_BY_FEATURE = (PCA, PolynomialFeatures, TruncatedSVD)
+_BY_FEATURE = (Normalizer, PCA, PolynomialFeatures, TruncatedSVD)

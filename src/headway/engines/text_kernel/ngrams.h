@@ -1,0 +1,169 @@
+/* From a text in UTF-8 to its n-grams, as scikit-learn's analyzers make them. Each n-gram is a slice of one buffer. */
+#ifndef HEADWAY_TEXT_NGRAMS_H
+#define HEADWAY_TEXT_NGRAMS_H
+
+#include "counts.h"
+
+/* What Python says of each code point, in pages of 256 that are made when a text first needs them. */
+#define PAGES (0x110000 / 256)
+typedef struct { uint64_t word[4], space[4]; } Page;
+static Page *PAGE[PAGES];
+
+typedef struct { const uint8_t *at; int64_t length; int lower, ascii; } Span;
+typedef struct { int64_t start, end; } Range;
+
+#define CHUNK 64
+typedef struct {
+  const Program *program; const Vectorizer *v; const Table *vocabulary, *stops;
+  Counts counts;
+  uint8_t *buffer; Range *ranges; /* the normalised text, and its tokens or code points */
+  const uint8_t *gram[CHUNK]; uint32_t length[CHUNK]; uint64_t hash[CHUNK]; int waiting;
+  int failed;
+} Work;
+
+static inline int in_set(const uint64_t set[4], uint32_t low) { return set[low >> 6] >> (low & 63) & 1; }
+static inline int is_word(uint32_t c) { const Page *page = PAGE[c >> 8]; return page && in_set(page->word, c & 255); }
+static inline int is_space(uint32_t c) { const Page *page = PAGE[c >> 8]; return page && in_set(page->space, c & 255); }
+
+/* Decode one code point of valid UTF-8 and return its length. */
+static inline int decode(const uint8_t *p, uint32_t *c) {
+  if (p[0] < 0x80) { *c = p[0]; return 1; }
+  if (p[0] < 0xe0) { *c = (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu); return 2; }
+  if (p[0] < 0xf0) { *c = (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu); return 3; }
+  *c = (p[0] & 0x07u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
+  return 4;
+}
+
+static inline uint8_t lower(uint8_t c, int wanted) { return wanted && (uint8_t)(c - 'A') < 26 ? c | 32 : c; }
+
+static void look_up(Work *w) {
+  for (int i = 0; i < w->waiting; i++) {
+    int32_t id = find(w->vocabulary, w->program->blob, w->hash[i], w->gram[i], w->length[i]);
+    if (id >= 0 && !count(&w->counts, id, 1)) w->failed = 1;
+  }
+  w->waiting = 0;
+}
+
+static inline void take_gram(Work *w, int64_t start, int64_t end) {
+  const uint8_t *p = w->buffer + start;
+  const size_t n = (size_t)(end - start);
+  if (w->v->hashed) {
+    const int32_t h = murmur3(p, n);
+    const int64_t features = w->v->hashed, size = h < 0 ? -(int64_t)h : h;
+    const int64_t id = h == INT32_MIN ? (2147483647 - (features - 1)) % features : size % features;
+    if (!count(&w->counts, (int32_t)id, w->v->alternate_sign && h < 0 ? -1 : 1)) w->failed = 1;
+    return;
+  }
+  if (n > UINT32_MAX) return; /* longer than any word of a vocabulary */
+  const uint64_t hash = hash_bytes(p, n);
+  __builtin_prefetch(w->vocabulary->slots + (hash & w->vocabulary->mask));
+  w->gram[w->waiting] = p; w->length[w->waiting] = (uint32_t)n; w->hash[w->waiting] = hash;
+  if (++w->waiting == CHUNK) look_up(w);
+}
+
+/* Copy the tokens that are long enough and no stop words, a space between each two; return their number. */
+static inline int64_t tokens(Work *w, const Span *s, const int ascii) {
+  const uint8_t *p = s->at, *end = p + s->length;
+  const int not_space = (int)w->v->not_space;
+  uint8_t *to = w->buffer;
+  int64_t n = 0;
+  while (p < end) {
+    uint8_t *start = to;
+    int64_t length = 0;
+    while (p < end) {
+      uint32_t c = *p;
+      const int size = ascii ? 1 : decode(p, &c);
+      if (!(not_space ? !is_space(c) : is_word(c))) { p += size; break; }
+      if (size == 1) *to++ = lower((uint8_t)c, s->lower);
+      else { memcpy(to, p, (size_t)size); to += size; }
+      p += size;
+      length++;
+    }
+    if (length < w->v->min_length) { to = start; continue; }
+    const size_t bytes = (size_t)(to - start);
+    if (w->v->n_stop && find(w->stops, w->program->blob, hash_bytes(start, bytes), start, bytes) >= 0) { to = start; continue; }
+    w->ranges[n++] = (Range){start - w->buffer, to - w->buffer};
+    *to++ = ' ';
+  }
+  return n;
+}
+
+static void word_ngrams(Work *w, int64_t n_tokens) {
+  for (int64_t n = w->v->min_n; n <= w->v->max_n && n <= n_tokens; n++)
+    for (int64_t i = 0; i + n <= n_tokens; i++) take_gram(w, w->ranges[i].start, w->ranges[i + n - 1].end);
+}
+
+/* Copy the text with runs of white space as one space, and note where code points begin; return their number. */
+static int64_t code_points(Work *w, const Span *s) {
+  const uint8_t *p = s->at, *end = p + s->length;
+  uint8_t *to = w->buffer;
+  int64_t n = 0;
+  while (p < end) {
+    uint32_t c;
+    int size = decode(p, &c);
+    w->ranges[n++].start = to - w->buffer;
+    if (is_space(c)) {
+      const uint8_t *after = p + size;
+      int64_t run = 1;
+      while (after < end) {
+        uint32_t next;
+        const int more = decode(after, &next);
+        if (!is_space(next)) break;
+        after += more;
+        run++;
+      }
+      if (run > 1) { *to++ = ' '; p = after; continue; }
+    }
+    if (size == 1) *to++ = lower((uint8_t)c, s->lower);
+    else { memcpy(to, p, (size_t)size); to += size; }
+    p += size;
+  }
+  w->ranges[n].start = to - w->buffer;
+  return n;
+}
+
+static void char_ngrams(Work *w, int64_t n_points) {
+  for (int64_t n = w->v->min_n; n <= w->v->max_n && n <= n_points; n++)
+    for (int64_t i = 0; i + n <= n_points; i++) take_gram(w, w->ranges[i].start, w->ranges[i + n].start);
+}
+
+/* n-grams of each word with a space before and after it. A word shorter than n counts once, and ends the word. */
+static void padded_ngrams(Work *w, const Span *s) {
+  const uint8_t *p = s->at, *end = p + s->length;
+  uint8_t *to = w->buffer;
+  while (p < end) {
+    uint32_t c;
+    int size = decode(p, &c);
+    if (is_space(c)) { p += size; continue; }
+    int64_t points = 0;
+    w->ranges[points++].start = to - w->buffer;
+    *to++ = ' ';
+    do {
+      w->ranges[points++].start = to - w->buffer;
+      if (size == 1) *to++ = lower((uint8_t)c, s->lower);
+      else { memcpy(to, p, (size_t)size); to += size; }
+      p += size;
+      if (p < end) size = decode(p, &c);
+    } while (p < end && !is_space(c));
+    w->ranges[points++].start = to - w->buffer;
+    *to++ = ' ';
+    w->ranges[points].start = to - w->buffer;
+    for (int64_t n = w->v->min_n; n <= w->v->max_n; n++) {
+      const int64_t last = points > n ? points - n : 0;
+      for (int64_t i = 0; i <= last; i++) take_gram(w, w->ranges[i].start, w->ranges[i + n < points ? i + n : points].start);
+      if (!last) break;
+    }
+  }
+}
+
+/* Bytes and ranges that any analyzer needs for a text: each word may get two spaces. */
+static int64_t room_for(int64_t length) { return 2 * length + 16; }
+
+static void count_ngrams(Work *w, const Span *s) {
+  if (w->v->analyzer == WORD) word_ngrams(w, s->ascii ? tokens(w, s, 1) : tokens(w, s, 0));
+  else if (w->v->analyzer == CHAR) char_ngrams(w, code_points(w, s));
+  else padded_ngrams(w, s);
+  look_up(w);
+}
+
+#endif
