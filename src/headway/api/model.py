@@ -322,7 +322,7 @@ class Model:
         table = to_polars(rows, names, absent=self._absent)
         if self._is_unnamed and table.width == len(names) and not set(names) & set(table.columns):
             table = table.rename(dict(zip(table.columns, names, strict=True)))
-        return matrix(table, self.variant.signature)
+        return matrix(table, self.variant.signature, keep_texts=False)
 
 
 def save_model(model: Model, path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, sparse_to_dense
 from headway.core.errors import DataError
+from headway.core.texts import text_codes
 from headway.core.variant import Field, Signature
 
 MAX_DENSE_BYTES = 4 << 30
 MAX_ROWS = 64
+TEXT_COLUMN = "text"
+"""Name of the column of a sequence of texts."""
 _TABLE_HINT = "pass a polars, pandas or Arrow table, or a numpy array [n, d]"
 
 
@@ -35,6 +38,8 @@ def to_polars(rows: Any, names: Sequence[str] = (), *, absent: float = 0.0) -> p
         return rows.collect()
     if isinstance(rows, pl.DataFrame):
         return rows
+    if _are_texts(rows):
+        return pl.DataFrame([to_series(rows, names[0] if len(names) == 1 else TEXT_COLUMN)])
     _expect_table(rows)
     if hasattr(rows, "tocsr"):
         return _of_matrix(to_dense(rows, absent), names)
@@ -43,6 +48,17 @@ def to_polars(rows: Any, names: Sequence[str] = (), *, absent: float = 0.0) -> p
     if hasattr(rows, "__arrow_c_stream__") or isinstance(rows, dict):
         return pl.DataFrame(rows)
     return _of_matrix(rows, names)
+
+
+def _are_texts(rows: Any) -> bool:
+    """Return True for a sequence of texts: a list, an array or a Series of strings."""
+    if isinstance(rows, pl.Series):
+        return rows.dtype == pl.String
+    if _is_pandas(rows):
+        return not hasattr(rows, "columns") and any(isinstance(value, str) for value in rows[:MAX_ROWS])
+    if isinstance(rows, np.ndarray):
+        return rows.ndim == 1 and (rows.dtype.kind == "U" or any(isinstance(value, str) for value in rows[:MAX_ROWS]))
+    return isinstance(rows, list | tuple) and any(isinstance(value, str) for value in rows[:MAX_ROWS])
 
 
 def _expect_table(rows: Any) -> None:
@@ -219,7 +235,7 @@ class SmallTableReader:
                 raise TypeError(cell)
             return float(cell)
         if isinstance(cell, str):
-            rank = ranks.get(cell)
+            rank = ranks.get(cell) if ranks is not text_codes else text_codes[cell]
             return self._unseen(index) if rank is None else rank
         if cell is None or cell != cell:
             return nan
@@ -232,10 +248,12 @@ class SmallTableReader:
         return other
 
 
-def _ranks(field: Field) -> dict[str, float] | None:
-    """Rank of each category of a column; None for a numeric column."""
+def _ranks(field: Field) -> Mapping[object, float] | None:
+    """Rank of each category of a column, or number of each text; None for a numeric column."""
     if field.datatype != "BYTES":
         return None
+    if field.is_text:
+        return text_codes
     return {category: float(rank) for rank, category in enumerate(field.categories)}
 
 

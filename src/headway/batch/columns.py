@@ -16,7 +16,7 @@ from nanoarrow import TimeUnit, Type
 from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serving.protocol.tensors import CategoryCodes
+from headway.serving.protocol.tensors import Codes
 
 MISSING = float("nan")
 UNKNOWN = "a category that the model does not know"
@@ -40,12 +40,21 @@ def parse_number(text: str) -> float | None:
 
 
 def rank_categories(
-    field: Field, ranks: CategoryCodes, strings: Sequence[str | None], start: int, refusals: list[Refusal]
+    field: Field, ranks: Codes, strings: Sequence[str | None], start: int, refusals: list[Refusal]
 ) -> list[float]:
     """Return the ranks of a column's categories; append a refusal for each value that its field refuses.
 
     `start` is the row of the first value.
     """
+    if field.is_text:
+        found = []
+        for index, text in enumerate(strings):
+            try:
+                found.append(ranks[text])
+            except DataError as error:
+                refusals.append(new_refusal(start + index, field.name, text or "", error.what))
+                found.append(MISSING)
+        return found
     if field.unseen != "refused":
         return [ranks[text] for text in strings]
     for index, text in enumerate(strings):
@@ -141,11 +150,13 @@ TEXT = nanoarrow.large_string()
 _CHUNK_BYTES = 1 << 24
 _MAX_ROWS = 1 << 16
 _MIN_ROWS = 1 << 10
+_TEXT_ROWS = 1 << 11
+"""Rows with texts: a process holds some hundred thousand texts at a time."""
 
 
-def chunk_rows(width: int) -> int:
-    """Return how many rows of `width` numbers to read at a time: at most 65,536 rows, or 16 MiB."""
-    return min(max(_CHUNK_BYTES // (8 * max(width, 1)), _MIN_ROWS), _MAX_ROWS)
+def chunk_rows(width: int, *, has_texts: bool = False) -> int:
+    """Return how many rows of `width` numbers to read at a time: at most 65,536 rows, or 16 MiB; 2,048 with texts."""
+    return min(max(_CHUNK_BYTES // (8 * max(width, 1)), _MIN_ROWS), _TEXT_ROWS if has_texts else _MAX_ROWS)
 
 
 def string_column(values: Sequence[str | None]) -> ArrowColumn:

@@ -43,7 +43,7 @@ class PolarsScan:
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
-        rows = columns.chunk_rows(len(self._options.signature.inputs))
+        rows = columns.chunk_rows(len(self._options.signature.inputs), has_texts=bool(self._options.signature.texts))
         for begin in range(start, self.length, _CHUNKS_PER_READ * rows):
             yield from self._cut(self._read(begin, min(_CHUNKS_PER_READ * rows, self.length - begin)), begin, rows)
 
@@ -90,7 +90,7 @@ class PolarsScan:
         end = start + len(frame)
         return Chunk(
             start=start,
-            rows=matrix(frame, self._options.signature),
+            rows=matrix(frame, self._options.signature, keep_texts=False),
             passthrough=held,
             position=end,
             share=end / self.length,
@@ -146,7 +146,12 @@ def _chunk_of_strings(frame: pl.DataFrame, options: ScoringOptions, start: int) 
     numbers = [_parse_numbers(item.set(_in(item, options.missing), None), start, refusals) for item in strings]
     frame = null_unknown_categories(frame.with_columns(numbers), options, start, refusals)
     return Chunk(
-        start=start, rows=matrix(frame, options.signature), passthrough=held, position=0, share=0.0, refusals=refusals
+        start=start,
+        rows=matrix(frame, options.signature, keep_texts=False),
+        passthrough=held,
+        position=0,
+        share=0.0,
+        refusals=refusals,
     )
 
 

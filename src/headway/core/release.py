@@ -22,12 +22,14 @@ VERSION_DIGITS = 12
 class SelfTest(Record, frozen=True, kw_only=True):
     """Rows with the answers they had when the release was made; a server checks them before it takes traffic.
 
-    None stands for a missing value, and for an answer that is NaN.
+    None stands for a missing value, and for an answer that is NaN. `texts` has the texts of each column of texts, by
+    name; rows have their index.
     """
 
     rows: tuple[tuple[float | None, ...], ...]
     answers: tuple[tuple[float | None, ...], ...]
     tolerance: float = 1e-6
+    texts: dict[str, tuple[str | None, ...]] = {}
 
 
 class Bounds(Record, frozen=True, kw_only=True):

@@ -26,10 +26,12 @@ LIBRARY_THRESHOLD = 0.5 + TIE
 
 
 class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One input column: a number (`FP64`), or a category (`BYTES`) whose rank among `categories` the model reads.
+    """One input column: a number (`FP64`), or a string (`BYTES`), which is a category or a text.
 
-    A value that is none of them is `unseen`: it counts as `missing`, or as `other` with rank len(categories), or the
-    row is `refused`. A null is always missing. `refuses` lists the values for which the model's library raises.
+    The model reads the rank of a category among `categories`. A value that is none of them is `unseen`: it counts as
+    `missing`, or as `other` with rank len(categories), or the row is `refused`. A row has the number of a text
+    (`is_text`) in `core.texts.text_codes`. A null is always missing. `refuses` lists the values for which the model's
+    library raises.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
     categories: tuple[str, ...] = ()
     unseen: Literal["missing", "other", "refused"] = "missing"
     refuses: tuple[Refusal, ...] = ()
+    is_text: bool = False
 
 
 class Signature(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,6 +57,11 @@ class Signature(Record, frozen=True, kw_only=True, omit_defaults=True):
     def names(self) -> tuple[str, ...]:
         """Names of the inputs, in the order in which a row carries them."""
         return tuple(column.name for column in self.inputs)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the inputs that are texts."""
+        return tuple(column.name for column in self.inputs if column.is_text)
 
 
 class Artifact(Record, frozen=True, kw_only=True):

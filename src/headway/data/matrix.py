@@ -13,6 +13,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
+from headway.core.texts import text_codes
 from headway.core.variant import Field, Signature
 
 STRING_DTYPES = (pl.String, pl.Categorical, pl.Enum)
@@ -40,14 +41,23 @@ def dataset_signature(dataset: Dataset) -> Signature:
     )
 
 
-def matrix(table: pl.DataFrame, signature: Signature) -> Floats:
+def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True) -> Floats:
     """Encode a table in the order of a signature.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows with the columns of the signature.
+    signature : Signature
+        What a model reads.
+    keep_texts : bool
+        Whether the rows may be used for as long as the process runs; without it texts may be forgotten later.
 
     Returns
     -------
     ndarray of shape (n, d), float64, C order
-        Null is NaN; a string is its index in the categories of its field. Unseen strings are encoded as the field
-        says.
+        Null is NaN; a string is its index in the categories of its field, or its number in `core.texts.text_codes`.
+        Unseen strings are encoded as the field says.
 
     Raises
     ------
@@ -57,7 +67,10 @@ def matrix(table: pl.DataFrame, signature: Signature) -> Floats:
     missing = [name for name in signature.names if name not in table.columns]
     if missing:
         raise DataError(f"the table lacks {', '.join(missing)}", where=f"columns: {', '.join(table.columns)}")
-    columns = [_numbers(table[field.name], field) for field in signature.inputs]
+    columns = [
+        _text_numbers(table[field.name], keep=keep_texts) if field.is_text else _numbers(table[field.name], field)
+        for field in signature.inputs
+    ]
     return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
 
 
@@ -65,7 +78,7 @@ def unseen_rows(table: pl.DataFrame, signature: Signature) -> Bools:
     """Return a mask, shape (n,), of the rows with a string that is not among the categories of its field."""
     found = np.zeros(len(table), dtype=np.bool_)
     for field in signature.inputs:
-        if field.datatype == "BYTES":
+        if field.datatype == "BYTES" and not field.is_text:
             texts = table[field.name].cast(pl.String)
             found |= (texts.is_not_null() & ~texts.is_in(field.categories)).to_numpy()
     return found
@@ -178,6 +191,19 @@ def _numbers(column: pl.Series, field: Field) -> Floats:
     if field.unseen == "other":
         ranks = ranks.set(unknown, float(len(field.categories)))
     return ranks.fill_null(float("nan")).to_numpy()
+
+
+def _text_numbers(column: pl.Series, *, keep: bool) -> Floats:
+    if column.dtype not in STRING_DTYPES and column.dtype != pl.Null:
+        raise DataError(
+            f"column '{column.name}' is {column.dtype}, and the model reads texts in it", hint="pass it as strings"
+        )
+    texts = column.cast(pl.String).to_list()
+    try:
+        found = text_codes.keep(texts) if keep else [text_codes[text] for text in texts]
+    except DataError as error:
+        raise DataError(error.what, where=f"column '{column.name}'", hint=error.hint) from error
+    return np.array(found, dtype=np.float64)
 
 
 def _expect_two_classes(values: Floats, name: str) -> None:

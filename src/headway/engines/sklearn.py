@@ -6,7 +6,8 @@ were fitted).
 HistGradientBoosting starts a team of OpenMP threads for each tree, which on busy cores wait for each other (110 ms for
 a row instead of 2 ms). A call that one thread answers in about 50 ms has one; a longer one has `threads`.
 
-A row holds numbers, and categories as ranks. A pipeline that selects columns by name receives a pandas dataframe with
+A row holds numbers, categories as ranks, and the numbers of texts. A pipeline that begins with a vectorizer receives
+the list of texts, one a row. A pipeline that selects columns by name receives a pandas dataframe with
 the categories themselves, any other a float64 array. A classifier without predict_proba answers the sigmoid or softmax
 of its decision_function: decisions are the same, but the scores are not calibrated probabilities. An IsolationForest
 answers its score_samples (lower is more anomalous), and is evaluated as a regressor.
@@ -45,6 +46,7 @@ from headway.core.arrays import Floats, Ints, sigmoid, softmax
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.core.texts import text_codes
 from headway.core.threads import threads_of
 from headway.core.variant import TIE, Field, Signature
 from headway.engines.estimators import skops_file, trees
@@ -54,7 +56,7 @@ from headway.engines.estimators.pipelines import fold
 from headway.engines.estimators.pipelines import graph as graphs
 from headway.engines.estimators.pipelines.features import category_values
 from headway.engines.estimators.skops_file import ModelColumns
-from headway.engines.estimators.text_columns import TextColumn, read_text_columns
+from headway.engines.estimators.text_columns import TextColumn, read_text_columns, reads_sequence
 from headway.engines.formats.graph import Graph
 from headway.engines.formats.trees import Forest
 
@@ -113,7 +115,8 @@ class Sklearn:
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
         """Return the artifact for the columns of a table, with the categories that the encoders learned.
 
-        Raises DataError if the model reads strings and the table has numbers, EngineError for free text.
+        Columns that a vectorizer reads are texts. Raises DataError if the model reads strings and the table has
+        numbers, EngineError for free text that no vectorizer reads.
         """
         opened = _shared(content)
         found = read_text_columns(opened.model, len(signature.inputs))
@@ -305,7 +308,7 @@ def _describe_model(model: Any, content: bytes) -> ImportedModel:
 
 
 def _width(model: Any) -> int:
-    width = getattr(model, "n_features_in_", None)
+    width = 1 if reads_sequence(model) else getattr(model, "n_features_in_", None)
     if not isinstance(width, int | np.integer) or width < 1:
         raise EngineError(
             f"a {type(model).__name__} does not declare how many columns it reads", hint="fit it on a table [n, d]"
@@ -362,6 +365,14 @@ def _bind_field(field: Field, reading: TextColumn | None) -> Field:
             f"the model reads strings in column '{field.name}', such as {min(reading.categories)!r}, not numbers",
             hint="pass the column as the model was fitted on it",
         )
+    if reading is not None and reading.is_vectorized:
+        if not _is_text(field) or reading.categories:
+            what = "categories too" if reading.categories else "not strings"
+            raise DataError(
+                f"a vectorizer reads column '{field.name}', which has {what}",
+                hint="give the vectorizer a column of its own, with texts",
+            )
+        return Field(name=field.name, datatype="BYTES", is_text=True)
     if not _is_text(field):
         return field
     if reading is None:
@@ -383,6 +394,8 @@ def _bind_field(field: Field, reading: TextColumn | None) -> Field:
 
 def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats], Any]:
     """Return a function from rows to the model's input: a dataframe if it selects columns by name, else the array."""
+    if reads_sequence(model):
+        return lambda rows: text_codes.texts(rows[:, 0])
     has_strings = columns is not None and any(map(_is_text, columns.inputs))
     names = getattr(model, "feature_names_in_", None)
     if not has_strings and (names is None or not _picks_by_name(model)):
@@ -392,16 +405,19 @@ def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats
     header = pd.Index(range(_width(model)) if names is None else names)
     if columns is None:
         return lambda rows: pd.DataFrame(rows, columns=header)
+    texts = [index for index, field in enumerate(columns.inputs) if field.is_text]
     lookups = [
         (index, category_values(field, None if index in columns.none_columns else math.nan))
         for index, field in enumerate(columns.inputs)
-        if _is_text(field)
+        if _is_text(field) and not field.is_text
     ]
 
     def table(rows: Floats) -> pd.DataFrame:
         found = pd.DataFrame(rows, columns=header)
         for index, lookup in lookups:
             found.isetitem(index, pd.Series(_decode_ranks(rows[:, index], lookup), dtype=object))
+        for index in texts:
+            found.isetitem(index, pd.Series(text_codes.texts(rows[:, index]), dtype=object))
         return found
 
     return table

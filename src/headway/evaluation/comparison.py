@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
@@ -22,6 +23,7 @@ from headway.core.record import Settings
 from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
 from headway.core.sections import CostSection
+from headway.core.texts import text_codes
 from headway.core.threads import cores
 from headway.core.variant import Field, Variant
 from headway.data import matrix
@@ -35,6 +37,7 @@ from headway.evaluation.measure import build_evidence, busy_finding
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
 
 SELF_TEST_ROWS = 32
+_COMMON_WORD, _WORDS = 5, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,14 +199,26 @@ def record_self_test(variant: Variant, rows: Floats, blobs: Blobs, *, names: Seq
 
     `names` are the columns of the rows, if they are others than those that the variant reads.
     """
-    some = rows[:SELF_TEST_ROWS]
     if names:
-        some = some.take(column_indices(variant.signature.names, names), axis=1)
+        rows = rows.take(column_indices(variant.signature.names, names), axis=1)
+    some = rows[:SELF_TEST_ROWS].copy()
+    texts: dict[str, tuple[str | None, ...]] = {}
+    for index, field in enumerate(variant.signature.inputs):
+        if field.is_text:
+            texts[field.name] = made = _anonymous_texts(text_codes.texts(rows[:, index]))
+            some[:, index] = text_codes.keep(made)[: len(some)]
     answers = open_variant(variant, blobs).predict(some)
-    return SelfTest(
-        rows=_as_stored(some),
-        answers=_as_stored(answers),
-    )
+    for name in texts:
+        some[:, variant.signature.names.index(name)] = np.arange(len(some))
+    return SelfTest(rows=_as_stored(some), answers=_as_stored(answers), texts=texts)
+
+
+def _anonymous_texts(texts: Sequence[str | None]) -> tuple[str, ...]:
+    """Make texts for a self-test of words that several rows have, so that a release contains no text of the data."""
+    counts = Counter(word for text in texts if text for word in set(text.split()))
+    common = sorted(word for word, n in counts.items() if n >= _COMMON_WORD) or ["text"]
+    random = np.random.default_rng(0)
+    return tuple(" ".join(random.choice(common, _WORDS)) for _ in range(SELF_TEST_ROWS))
 
 
 def _as_stored(values: Floats) -> tuple[tuple[float | None, ...], ...]:

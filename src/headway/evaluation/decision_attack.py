@@ -84,6 +84,8 @@ def attackable_columns(subject: Comparison, limits: AttackSection) -> list[Attac
 
 def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> AttackColumn | None:
     field, values = subject.fields[at], subject.rows[:, at]
+    if field.is_text:
+        return None
     seen = np.unique(values[np.isfinite(values)])
     texts = field.datatype == "BYTES"
     seen = seen[seen < len(field.categories)] if texts else seen

@@ -6,6 +6,8 @@ then a sum over such a table, which has far fewer cells than there are rows.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, reduce
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import SliceColumn
+from headway.core.texts import text_codes
 from headway.core.variant import Field
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.tables import Blocks, tally, weighted
@@ -26,6 +29,9 @@ Codes = NDArray[np.int16]
 BINS = 5
 MAX_DISTINCT = 8
 EDGE_SAMPLE = 4_096
+MAX_WORDS = 50
+"""Most words of a text column whose presence is a slice."""
+_WORD = re.compile(r"\w\w+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +57,15 @@ def bin_columns(subject: Comparison, min_rows: int) -> list[BinnedColumn]:
     Categories with fewer than `least` rows have no bin: no slice that is large enough can lie within them.
     """
     inputs = subject.fields
-    found = [_bin_input(field, subject.rows[:, index], min_rows) for index, field in enumerate(inputs)]
+    found = [
+        column
+        for index, field in enumerate(inputs)
+        for column in (
+            _bin_text(field.name, subject.rows[:, index], min_rows)
+            if field.is_text
+            else [_bin_input(field, subject.rows[:, index], min_rows)]
+        )
+    ]
     named = {field.name for field in inputs}
     found += [_bin_slice_column(name, column, min_rows) for name, column in subject.slices.items() if name not in named]
     return [column for column in found if column.count > 1]
@@ -81,6 +95,28 @@ def _bin_input(field: Field, values: Floats, min_rows: int) -> BinnedColumn:
     ranks = np.where(np.isnan(values), known + 1, values).astype(np.int64)
     texts = (*(f"{field.name}={text}" for text in field.categories), f"{field.name} unseen", f"{field.name} missing")
     return _bin_categories(field.name, ranks, texts, min_rows)
+
+
+def _bin_text(name: str, codes: Floats, min_rows: int) -> list[BinnedColumn]:
+    """Bin a text by its number of words, and by the presence of each of its most frequent words."""
+    words = [
+        frozenset() if text is None else frozenset(_WORD.findall(text.lower())) for text in text_codes.texts(codes)
+    ]
+    lengths = np.array([np.nan if code != code else len(of_row) for code, of_row in zip(codes, words, strict=True)])
+    counts = Counter(word for of_row in words for word in of_row)
+    frequent = [word for word, n in counts.most_common(MAX_WORDS) if min_rows <= n <= len(words) - min_rows]
+    return [
+        _bin_numbers(f"words in {name}", lengths),
+        *(
+            _bin_categories(
+                name,
+                np.array([word in of_row for of_row in words], dtype=np.int64),
+                (f"{name} without '{word}'", f"{name} with '{word}'"),
+                min_rows,
+            )
+            for word in frequent
+        ),
+    ]
 
 
 def _bin_slice_column(name: str, column: SliceColumn, min_rows: int) -> BinnedColumn:

@@ -118,7 +118,7 @@ def clip_to_known_ranks(rows: Floats, signature: Signature) -> Floats:
     """Replace each number in a string column that is not the rank of a category by one that is; keep missing values."""
     found = rows.copy()
     for index, field in enumerate(signature.inputs):
-        if field.datatype == "BYTES":
+        if field.datatype == "BYTES" and not field.is_text:
             ranks = len(field.categories) + (field.unseen == "other")
             found[:, index] = _wrap_ranks(rows[:, index], ranks)
     return found

@@ -23,6 +23,8 @@ from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.plugins import load_engine
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
+from headway.core.texts import text_codes
+from headway.core.variant import Signature
 from headway.engines.formats.external_data import external_files
 from headway.features.rules import expect_valid
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, verify
@@ -222,7 +224,7 @@ def open_release(bundle: Bundle) -> Engine:
     _expect_valid_views(release)
     engine = load_engine(variant.engine)(bundle.model, variant.settings)
     _answer_as_recorded(engine, release.self_test)
-    _run_self_test(engine, release.self_test, where=f"{release.name} {bundle.digest}")
+    _run_self_test(engine, release.self_test, variant.signature, where=f"{release.name} {bundle.digest}")
     _expect_probability(release)
     return engine
 
@@ -254,11 +256,21 @@ def _expect_probability(release: Release) -> None:
         )
 
 
-def _run_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:
+def self_test_rows(test: SelfTest, signature: Signature) -> Floats:
+    """Return the rows of a self-test as the model reads them here: float64 of shape (n, d)."""
+    rows = np.array(test.rows, dtype=np.float64)
+    for index, field in enumerate(signature.inputs):
+        if field.is_text:
+            codes, known = np.array(text_codes.keep(test.texts[field.name])), ~np.isnan(rows[:, index])
+            rows[known, index] = codes[rows[known, index].astype(np.int64)]
+    return rows
+
+
+def _run_self_test(engine: Engine, test: SelfTest, signature: Signature, *, where: str) -> None:
     """Check all rows at once and each alone, because traffic decides the batch size."""
     if not test.rows:
         raise Refused("the release has no self-test, so its answers cannot be verified on this machine", where=where)
-    rows = np.array(test.rows, dtype=np.float64)
+    rows = self_test_rows(test, signature)
     expected = np.array(test.answers, dtype=np.float64)
     alone = np.concatenate([engine.predict(rows[i : i + 1]) for i in range(len(rows))])
     for answers, how in ((engine.predict(rows), "together"), (alone, "one by one")):

@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from headway.core.record import Scalar
 from headway.core.release import version_of
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
-from headway.registry.bundle import Bundle, open_release
+from headway.registry.bundle import Bundle, open_release, self_test_rows
 from headway.serving.batching.validation import InputValidator
 from headway.serving.protocol.open_inference import RequestLimits, RequestReader, ResponseWriter, describe_model
 from headway.serving.routing.online_features import OnlineFeatures
@@ -132,7 +130,7 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
         features=features,
         refusals=RefusalCheck(variant.signature),
         validator=InputValidator(contract, variant.signature) if contract.columns else None,
-        latency=LatencyEstimator.of(engine, np.array(release.self_test.rows, dtype=np.float64)),
+        latency=LatencyEstimator.of(engine, self_test_rows(release.self_test, variant.signature)),
     )
 
 

@@ -22,6 +22,7 @@ from headway.core.contracts import Blobs, Trial
 from headway.core.errors import EngineError
 from headway.core.release import Contract, Release, SelfTest
 from headway.core.sections import ProjectSection, ServeSection, TrustSection
+from headway.core.texts import text_codes
 from headway.core.variant import Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry
@@ -135,6 +136,8 @@ def _request(signature: Signature, rows: Floats) -> bytes:
 def _json_values(column: Field, values: Floats) -> list[float | str | None]:
     """Return a column's values for JSON; a code beyond the categories becomes a string that is none of them."""
     numbers: list[float | None] = [None if np.isnan(value) else value for value in values.tolist()]
+    if column.is_text:
+        return list(text_codes.texts(values))
     if column.datatype != "BYTES":
         return list(numbers)
     categories = (*column.categories, "\x00".join(("", *column.categories)))

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
+from headway.core.texts import MAX_ENTITY, TextCodes, TextForgotten, entity_codes
 from headway.core.variant import Field, Signature
-from headway.serving.protocol.errors import QueueFull
+from headway.serving.protocol.errors import request_error
 from headway.serving.protocol.open_inference import RequestReader, read_common
-from headway.serving.protocol.tensors import MAX_TEXT, TextCodes, text_codes
 
 SIGNATURE = Signature(inputs=(Field(name="a"), Field(name="who", datatype="BYTES")))
 IN_PYTHON = RequestReader(SIGNATURE, texts=("who",), lift=None, read_common=None)
@@ -30,7 +30,7 @@ def body(values, datatype="BYTES"):
 
 def read(reader, values, datatype="BYTES"):
     """Return the texts that a reader reads."""
-    return text_codes.texts(reader.read(body(values, datatype)).rows[:, 1])
+    return entity_codes.texts(reader.read(body(values, datatype)).rows[:, 1])
 
 
 @given(TEXTS)
@@ -51,7 +51,7 @@ def test_a_text_that_was_read_before_is_read_in_c(values, datatype):
     reader = RequestReader(SIGNATURE, texts=("who",), read_common=read_common)
     assert read(IN_PYTHON, values, datatype)
     found = reader._common(body(values, datatype))
-    assert text_codes.texts(found.rows[:, 1]) == [None if value is None else str(value) for value in values]
+    assert entity_codes.texts(found.rows[:, 1]) == [None if value is None else str(value) for value in values]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_text_that_was_read_before_is_read_in_c(values, datatype):
     [
         ([1.0], "FP64", "expected a string: BYTES, or an integer: INT64"),
         ([1.5], "INT64", "expected strings, integers or null"),
-        (["x" * (MAX_TEXT + 1)], "BYTES", "at most 1024 are allowed"),
+        (["x" * (MAX_ENTITY + 1)], "BYTES", "at most 1,024 are allowed"),
     ],
 )
 def test_what_is_neither_a_string_nor_an_integer_is_refused_on_both_paths(values, datatype, message):
@@ -76,5 +76,16 @@ def test_old_texts_are_forgotten_long_after_they_were_read():
     assert codes["a"] == first  # it was used again, so it stays
     for text in "defgh":
         assert codes[text] not in (first, *others)
-    with pytest.raises(QueueFull, match="too many different texts"):
+    with pytest.raises(TextForgotten, match="too many different texts") as forgotten:
         codes.texts(np.array([first]))
+    found = request_error(forgotten.value)
+    assert (found.status, found.retry_s) == (429, 1)
+
+
+def test_the_texts_of_a_dataset_are_kept():
+    codes = TextCodes(max_texts=2)
+    stored = codes.keep(["a", None, "b", "a"])
+    for text in "cdefgh":
+        assert codes[text] not in stored
+    assert codes.texts(np.array(stored)) == ["a", None, "b", "a"]
+    assert [codes[text] for text in "ab"] == codes.keep("ab") == [stored[0], stored[2]]

@@ -19,7 +19,7 @@ from headway.batch.columns import check_columns, rank_categories, refuse_invalid
 from headway.core.batch import ArrowColumn, Chunk, Refusal, Scan, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serving.protocol.tensors import BYTES, category_codes
+from headway.serving.protocol.tensors import BYTES, string_codes
 
 if TYPE_CHECKING:
     from headway.core.arrays import Floats
@@ -58,12 +58,15 @@ class ArrowScan:
         check_columns([name for name, _ in fields], options, where)
         for field in options.signature.inputs:
             _expect_type(field, types[field.name], where)
-        self._ranks = [(field, category_codes(field)) for field in options.signature.inputs]
+        self._ranks = [(field, string_codes(field)) for field in options.signature.inputs]
         self.passthrough: Mapping[str, ArrowColumn] = {name: _empty_column(types[name], where) for name in options.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
-        max_rows, size = columns.chunk_rows(len(self._ranks)), self._path.stat().st_size
+        max_rows, size = (
+            columns.chunk_rows(len(self._ranks), has_texts=any(field.is_text for field, _ in self._ranks)),
+            self._path.stat().st_size,
+        )
         with self._path.open("rb") as file:
             held, row = list[Chunk](), 0
             for batch in _batches(file, self._path):

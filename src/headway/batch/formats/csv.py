@@ -18,7 +18,7 @@ from headway.batch.columns import MISSING, check_columns, new_refusal, parse_num
 from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serving.protocol.tensors import category_codes
+from headway.serving.protocol.tensors import string_codes
 
 try:
     from headway.batch import polars_reader
@@ -39,7 +39,7 @@ class CsvScan:
         with path.open("rb") as file:
             self._names, self._begin = _header(file, str(path))
         check_columns(self._names, options, str(path))
-        self._ranks = [(field, category_codes(field)) for field in options.signature.inputs]
+        self._ranks = [(field, string_codes(field)) for field in options.signature.inputs]
         self.passthrough: Mapping[str, ArrowColumn] = {name: columns.string_column([]) for name in options.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:

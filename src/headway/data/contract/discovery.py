@@ -268,6 +268,8 @@ def agreed_contract(contract: Contract, signature: Signature, agreed: TableContr
 def _observed_bounds(column: Floats, field: Field) -> Bounds:
     missing = float(np.isnan(column).mean()) if len(column) else 1.0
     seen = column[np.isfinite(column)]
+    if field.is_text:
+        return Bounds(name=field.name, missing=missing, may_miss=missing > 0)
     if field.datatype == _BYTES:
         ranks = np.unique(seen).astype(int)
         texts = tuple(field.categories[rank] for rank in ranks if rank < len(field.categories))
@@ -278,6 +280,8 @@ def _observed_bounds(column: Floats, field: Field) -> Bounds:
 
 def _agreed_bounds(field: Field, terms: ColumnContract, *, missing: float) -> Bounds:
     may_miss = terms.missing > 0
+    if field.is_text:
+        return Bounds(name=field.name, missing=missing, may_miss=may_miss)
     if field.datatype == _BYTES:
         return Bounds(name=field.name, categories=_allowed_categories(field, terms), missing=missing, may_miss=may_miss)
     lowest, highest = _numeric_range(terms)

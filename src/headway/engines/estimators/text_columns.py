@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 from headway.core.errors import EngineError
 
 ColumnIndices = Sequence[int | None]
+_VECTORIZERS = (CountVectorizer, HashingVectorizer)
 _ENCODERS = (OneHotEncoder, OrdinalEncoder, TargetEncoder)
 _PARTS = ("_preprocessor", "estimators_", "calibrated_classifiers_", "estimator_", "regressor_")
 _HOLDERS = ("_CalibratedClassifier", "FrozenEstimator")  # these store a fitted estimator under the name of a parameter
@@ -37,6 +38,8 @@ class TextColumn:
         Some encoder raises for an unseen category.
     reads_text : bool
         Some step reads the string itself, so an unlisted string cannot be replaced by a placeholder.
+    is_vectorized : bool
+        A vectorizer reads the string as a text.
     missing_is_none : bool
         A missing string was None, and not NaN, when the encoder was fitted.
     """
@@ -44,6 +47,7 @@ class TextColumn:
     categories: set[str] = field(default_factory=set)
     rejects_unseen: bool = False
     reads_text: bool = False
+    is_vectorized: bool = False
     missing_is_none: bool = False
 
 
@@ -55,6 +59,17 @@ def read_text_columns(model: object, width: int) -> TextColumns:
     found: TextColumns = {}
     _visit(model, range(width), found)
     return found
+
+
+def reads_sequence(model: object) -> bool:
+    """Return whether a model reads a sequence of texts: one for each row, and no table."""
+    if isinstance(model, Pipeline):
+        return reads_sequence(model.steps[0][1])
+    if isinstance(model, FeatureUnion):
+        return any(reads_sequence(part) for _, part in model.transformer_list)
+    parts = [getattr(model, name, None) for name in _PARTS]
+    inner = [part[0] if isinstance(part, list) and part else part for part in parts]
+    return isinstance(model, _VECTORIZERS) or any(part is not None and reads_sequence(part) for part in inner)
 
 
 def _visit(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
@@ -71,9 +86,9 @@ def _visit(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
             _visit(transformer, inputs, found)
     elif isinstance(step, _ENCODERS):
         _record_encoder(step, indices, found)
-    elif isinstance(step, CountVectorizer | HashingVectorizer):
+    elif isinstance(step, _VECTORIZERS):
         for index in indices:
-            _column_at(index, found).reads_text = True
+            _column_at(index, found).is_vectorized = True
     else:
         _visit_parts(step, indices, found)
 

@@ -180,7 +180,7 @@ class CorruptionInputs:
     @property
     def categorical(self) -> list[int]:
         """Categorical columns."""
-        return [index for index, field in enumerate(self.fields) if field.datatype == "BYTES"]
+        return [index for index, field in enumerate(self.fields) if field.datatype == "BYTES" and not field.is_text]
 
     def finite(self, index: int) -> Floats:
         """Return the finite values of a column."""

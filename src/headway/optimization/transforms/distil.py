@@ -38,6 +38,8 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         raise NotApplicable("only the baseline is distilled")
     if variant.task not in ("binary", *NUMBERS):
         raise NotApplicable(f"a student predicts one number, and the task is {variant.task!r}")
+    if variant.signature.texts:
+        raise NotApplicable(f"no model here learns from texts, such as '{variant.signature.texts[0]}'")
     data = context.train()
     if data is None:
         raise NotApplicable("the rows that the model was trained on are not available")

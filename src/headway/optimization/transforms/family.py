@@ -54,6 +54,8 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         )
     if variant.task == "embedding":
         raise NotApplicable("these families do not predict vectors")
+    if variant.signature.texts:
+        raise NotApplicable(f"no model here learns from texts, such as '{variant.signature.texts[0]}'")
     data = context.train()
     if data is None:
         raise NotApplicable("the rows that the model was trained on are not available")

@@ -116,7 +116,7 @@ def _codes_outside_contract(field: Field, bounds: Bounds) -> Floats:
 
 def _allowed_range(field: Field, bounds: Bounds | None, margin: float) -> tuple[float, float]:
     """Return the range seen in training, widened by the margin; for categories, the range of their codes."""
-    if bounds is None:
+    if bounds is None or field.is_text:
         return -np.inf, np.inf
     if field.datatype == BYTES:
         return 0.0, float(len(field.categories) - 1)

@@ -7,6 +7,7 @@ from http import HTTPStatus
 import msgspec
 
 from headway.core.errors import HeadwayError, StoreError
+from headway.core.texts import TextForgotten
 
 JSON = b"application/json"
 OCTETS = b"application/octet-stream"
@@ -37,6 +38,7 @@ _STATUS: dict[type[HeadwayError], int] = {
     StoreError: 503,
     QueueFull: 429,
     DeadlineExceeded: 504,
+    TextForgotten: 429,
 }
 
 
@@ -56,7 +58,7 @@ def request_error(error: Exception) -> RequestError:
     """Convert an error of the data plane to one with a status; any error that is not headway's own is a 500."""
     if isinstance(error, HeadwayError):
         status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 422)
-        retry_s = error.retry_s if isinstance(error, QueueFull) else 0
+        retry_s = error.retry_s if isinstance(error, QueueFull) else int(isinstance(error, TextForgotten))
         return RequestError(status, error.what, where=error.where, hint=error.hint, retry_s=retry_s)
     return RequestError(500, "the engine failed on these rows; see the log of the server")
 

@@ -412,13 +412,26 @@ static int cast(Text datatype, double *values, Py_ssize_t n) {
   return 0;
 }
 
-/* Append the code of a string; return 0 for an unknown one. */
+/* Whether these are codes of texts, which may get a new one, and whether an integer is the text of its digits. */
+static int is_true(PyObject *codes, const char *name) {
+  PyObject *found = PyObject_GetAttrString(codes, name);
+  const int is = found ? PyObject_IsTrue(found) : 0;
+  if (!found) PyErr_Clear();
+  Py_XDECREF(found);
+  return is;
+}
+
+/* Append the code of a string; return 0 for an unknown category, or a text that is refused. */
 static int add_code(Text text, PyObject *codes, Values *v) {
   PyObject *category = as_str(text);
   if (!category) return 0;
   PyObject *known = PyDict_GetItemWithError(codes, category);
+  Py_XINCREF(known);
+  if (!known && is_true(codes, "grows") && !(known = PyObject_GetItem(codes, category))) PyErr_Clear();
   Py_DECREF(category);
-  return known && add(v, PyFloat_AsDouble(known));
+  const int added = known && add(v, PyFloat_AsDouble(known));
+  Py_XDECREF(known);
+  return added;
 }
 
 /* Append the codes of strings and nulls, `p` being their list that was passed over before. */
@@ -492,7 +505,7 @@ static int take(Columns *to, Input *in, const char *end) {
   PyObject *codes = PyTuple_Size(to->codes) ? PyTuple_GetItem(to->codes, column) : Py_None;
   if (codes == Py_None) return is_numbers && in->count == to->rows && cast(in->datatype, values, in->count);
   if (in->datatype.size > 3 && (in->datatype.at[0] == 'I' || in->datatype.at[0] == 'U'))
-    return PyObject_HasAttrString(codes, "texts") && is_numbers && in->count == to->rows &&
+    return is_true(codes, "integers") && is_numbers && in->count == to->rows &&
            cast(in->datatype, values, in->count) && code_integers(values, in->count, codes);
   if (!equals(in->datatype, "BYTES") || in->inner) return 0;
   if (in->strings && !add_codes(in->strings, end, codes, &to->v)) return 0;

@@ -22,24 +22,23 @@ import numpy as np
 from headway.core.errors import DataError
 from headway.core.record import Record, Scalar
 from headway.core.sections import ServeSection
+from headway.core.texts import BeyondExact, entity_codes
 from headway.core.variant import Signature
 from headway.serving.batching.validation import Violation
 from headway.serving.protocol.schemas import ModelMetadata, OutputClasses, OutsideValue, OutsideValues, TensorMetadata
 from headway.serving.protocol.tensors import (
     BYTES,
-    BeyondExact,
     BinaryTensor,
     Tensor,
     Value,
     Values,
     cast_datatype,
-    category_codes,
     column_values,
     flatten,
     pack_output,
     refuse_shared_memory,
     row_count,
-    text_codes,
+    string_codes,
     to_exact,
     to_float64,
     unpack_tensors,
@@ -216,7 +215,7 @@ _decode_names = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 class RequestReader:
     """Decodes infer requests for one signature; a column in `ignored` may be sent as well, and is not read.
 
-    Columns in `texts` hold strings or integers, such as entities of feature views, and are read as `text_codes`. The
+    Columns in `texts` hold strings or integers, such as entities of feature views, and are read as `entity_codes`. The
     key of a request stands for the column `keyed` if the request does not have it.
     """
 
@@ -240,7 +239,7 @@ class RequestReader:
         self._names = frozenset(self._order)
         self.texts, self._keyed = frozenset(texts), keyed
         self._columns = tuple(
-            (field.name, text_codes if field.name in self.texts else category_codes(field))
+            (field.name, entity_codes if field.name in self.texts else string_codes(field))
             for field in signature.inputs
         )
         self._output = signature.output

@@ -6,7 +6,6 @@ Raw bytes are the binary tensor extension: little-endian values behind the JSON 
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +13,8 @@ import msgspec
 import numpy as np
 
 from headway.core.errors import DataError
+from headway.core.texts import BeyondExact, TextCodes, text_codes
 from headway.core.variant import Field
-from headway.serving.protocol.errors import QueueFull
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -38,7 +37,6 @@ _DTYPES = {
 _LENGTH = struct.Struct("<I")
 MAX_DIMENSIONS = 16
 _MAX_SIZE = 2**63 - 1
-_EXACT = 2**53
 _RANGES = {"INT64": (-(2**63), 2**63 - 1), "UINT64": (0, 2**64 - 1)}
 
 Value = float | str | None
@@ -74,10 +72,6 @@ class BinaryTensor(msgspec.Struct, gc=False):
     parameters: InputParameters | None = None
 
 
-class BeyondExact(DataError):
-    """A number of an INT64 or UINT64 input is at the end of the range: by its double it may fit or not."""
-
-
 class CategoryCodes(dict[object, float]):
     """Code of each category of a field: null is missing, an unseen category is handled as the field says."""
 
@@ -96,87 +90,16 @@ class CategoryCodes(dict[object, float]):
         return self._unseen
 
 
-MAX_TEXT = 1_024
-_MAX_TEXTS, _MAX_CHARACTERS = 1 << 17, 1 << 24
-
-
-class TextCodes(dict[object, float]):
-    """Numbers that stand for texts while they are in the rows of a request, such as the entities of feature views.
-
-    A text gets a number the first time, also an integer by its digits, and keeps it while it is used. Texts are
-    forgotten once many others have come since, long after the requests that brought them were answered.
-    """
-
-    def __init__(self, *, max_texts: int = _MAX_TEXTS) -> None:
-        super().__init__()
-        self._max_texts = max_texts
-        self._lock = threading.Lock()
-        self._texts: dict[float, str] = {}
-        self._former: tuple[dict[object, float], dict[float, str]] = ({}, {})
-        self._next, self._characters = 0, 0
-
-    def __missing__(self, value: object) -> float:
-        if value is None or value != value:
-            return float("nan")
-        if not isinstance(value, str):
-            text = _digits(value)
-            return self[text]
-        if len(value) > MAX_TEXT:
-            raise DataError(f"a text has {len(value)} characters, at most {MAX_TEXT} are allowed", hint="shorten it")
-        with self._lock:
-            return self._add(value)
-
-    def texts(self, codes: Floats) -> list[str | None]:
-        """Return the texts of numbers, float64 [n]; None for a missing one.
-
-        Raises QueueFull if a text was forgotten: far too many rows are being read at once.
-        """
-        known = self._texts
-        try:
-            return [known[code] if code == code else None for code in codes.tolist()]
-        except KeyError:
-            return [self._former_text(code) if code == code else None for code in codes.tolist()]
-
-    def _former_text(self, code: float) -> str:
-        text = self._texts.get(code) or self._former[1].get(code)
-        if text is None:
-            raise QueueFull("too many different texts are read at once", retry_s=1)
-        return text
-
-    def _add(self, text: str) -> float:
-        if len(self) >= self._max_texts or self._characters >= _MAX_CHARACTERS:
-            self._former = dict(self), self._texts
-            self._texts, self._characters = {}, 0
-            self.clear()
-        code = self._former[0].get(text)
-        if code is None:
-            code = float(self._next)
-            self._next += 1
-        self._texts[code] = text  # before the number can be found
-        self[text] = code
-        self._characters += len(text)
-        return code
-
-
-text_codes = TextCodes()
-"""The texts of all models of this process: a request that two models read has the same numbers for both."""
-
-
-def _digits(value: object) -> str:
-    """Return the digits of an integer, in JSON perhaps a float; raise TypeError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise TypeError(value)
-    if isinstance(value, float) and abs(value) >= _EXACT:
-        raise BeyondExact(f"the integer {value:g} has more digits than a double")
-    return str(int(value))
-
-
 Codes = CategoryCodes | TextCodes
 
 
-def category_codes(field: Field) -> CategoryCodes | None:
-    """Return the codes of a categorical column; None for a column of numbers."""
-    return CategoryCodes(field) if field.datatype == BYTES else None
+def string_codes(field: Field) -> Codes | None:
+    """Return the codes of a column of categories or texts; None for a column of numbers."""
+    return text_codes if field.is_text else CategoryCodes(field) if field.datatype == BYTES else None
+
+
+def _reads_integers(codes: Codes) -> bool:
+    return isinstance(codes, TextCodes) and codes.integers
 
 
 def value_count(name: str, shape: Sequence[int]) -> int:
@@ -222,9 +145,9 @@ def column_values(tensor: Tensor, codes: Codes | None, shapes: Sequence[list[int
         if tensor.datatype not in _NUMBERS:
             raise _wrong_datatype(tensor, f"a number: {', '.join(sorted(_NUMBERS))}")
         return values
-    is_integers = isinstance(codes, TextCodes) and tensor.datatype in _INTEGERS
+    is_integers = _reads_integers(codes) and tensor.datatype in _INTEGERS
     if tensor.datatype != BYTES and not is_integers:
-        expected = "a string: BYTES, or an integer: INT64" if isinstance(codes, TextCodes) else "a string: BYTES"
+        expected = "a string: BYTES, or an integer: INT64" if _reads_integers(codes) else "a string: BYTES"
         raise _wrong_datatype(tensor, expected)
     try:
         return [codes[value] for value in values]
@@ -236,7 +159,7 @@ def column_values(tensor: Tensor, codes: Codes | None, shapes: Sequence[list[int
             hint=f"one of its {len(codes)} categories, or null for a missing value",
         ) from error
     except TypeError as error:
-        expected = "strings, integers" if isinstance(codes, TextCodes) else "strings"
+        expected = "strings, integers" if _reads_integers(codes) else "strings"
         what = f"input '{tensor.name}' holds a number or a list, expected {expected} or null"
         raise DataError(what) from error
 

@@ -29,10 +29,11 @@ from headway.core.feature_view import (
     FeatureView,
     FunctionCall,
 )
+from headway.core.texts import entity_codes
 from headway.core.variant import Field, Signature
 from headway.features.expressions import columns_of, compile_expression, type_of
 from headway.features.online_rows import NEVER_US, entity_key
-from headway.serving.protocol.tensors import BYTES, UNSEEN_CATEGORY, CategoryCodes, category_codes, text_codes
+from headway.serving.protocol.tensors import BYTES, UNSEEN_CATEGORY, Codes, string_codes
 from headway.storage.addresses import no_table_error, views_without_table
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class OnlineFeatures:
         -------
         FeatureRows
         """
-        texts = tuple(text_codes.texts(rows[:, self._positions[name]]) for name in self.texts)
+        texts = tuple(entity_codes.texts(rows[:, self._positions[name]]) for name in self.texts)
         complete = np.empty((len(rows), self._width))
         if self._is_plain:
             complete[:, self._own[0]] = rows
@@ -466,19 +467,19 @@ def _fill(feature: Feature, column: Field | None) -> float:
     return 0.0 if isinstance(feature.default, str) else float(feature.default)
 
 
-def _codes_of(column: Field | None) -> CategoryCodes | None:
-    return None if column is None else category_codes(column)
+def _codes_of(column: Field | None) -> Codes | None:
+    return None if column is None else string_codes(column)
 
 
 def _text_reader(column: Field) -> Callable[[str | None], float]:
     """Return the function that reads a text as a column of the model."""
-    codes = category_codes(column)
+    codes = string_codes(column)
     if codes is not None:
         return codes.__getitem__
     return lambda text: float("nan") if text is None else float(text)
 
 
-def _as_floats(values: Column, codes: CategoryCodes | None, what: str, refused: dict[int, RowRefused]) -> Floats:
+def _as_floats(values: Column, codes: Codes | None, what: str, refused: dict[int, RowRefused]) -> Floats:
     """Return computed values as the model reads them; None and NaN are missing, what it cannot read is refused."""
     if codes is not None:
         return np.array(
