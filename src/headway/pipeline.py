@@ -731,7 +731,12 @@ def _ablations(project: Project, bundle: Bundle) -> dict[str, Ablation]:
 
 
 def replay_features(
-    project: Project, reference: str = "", *, since: datetime | None = None, max_lag_s: float = 0.0
+    project: Project,
+    reference: str = "",
+    *,
+    since: datetime | None = None,
+    only_new: bool = False,
+    max_lag_s: float | None = None,
 ) -> ValueReplay:
     """Compare what logged requests of a release saw of its views with what they should have seen; save the result.
 
@@ -740,9 +745,13 @@ def replay_features(
     reference : str
         A release; by default the live one.
     since : datetime, optional
-        Begin of the requests to replay; by default all that are logged, at most the newest 100,000.
-    max_lag_s : float
-        Time for which a value may be known before the online store has it, seconds.
+        Begin of the requests to replay, in UTC if it has no zone; by default all that are logged, at most the newest
+        100,000.
+    only_new : bool
+        Whether to replay only requests since the last replay, with an hour of those before, as the task `replay` does.
+    max_lag_s : float, optional
+        Time for which a value may be known before the online store has it, seconds; by default that of
+        `[features] max_lag`.
 
     Raises
     ------
@@ -751,8 +760,13 @@ def replay_features(
     """
     bundle = project.registry.resolve(reference or f"{project.name}@live")
     expect_views(bundle)
-    since_us = int(since.timestamp() * 1e6) if since else 0
-    found = feature_values.replay_log(project, bundle, since_us=since_us, max_lag_s=max_lag_s)
+    lag_s = feature_values.allowed_lag_s(project) if max_lag_s is None else max_lag_s
+    if only_new:
+        found = feature_values.replay_new(project, bundle, max_lag_s=lag_s)
+    else:
+        begin = since.replace(tzinfo=since.tzinfo or UTC) if since else None
+        since_us = int(begin.timestamp() * 1e6) if begin else 0
+        found = feature_values.replay_log(project, bundle, since_us=since_us, max_lag_s=lag_s)
     project.save(found)
     return found
 

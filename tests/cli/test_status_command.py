@@ -1,4 +1,4 @@
-"""`headway status`: five lines, the exit code of the state, and JSON."""
+"""`headway status`: five lines, six with feature views, the exit code of the state, and JSON."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.monitoring import rollouts
-from tests.monitoring.test_overview import watched
+from tests.monitoring.test_overview import WEATHER, watched
+from tests.reporting.served_features import REPLAY
 from tests.serving.running import serving
 
 from headway.cli.main import main
@@ -53,6 +55,19 @@ def test_a_healthy_model_exits_with_0_and_a_degraded_one_with_1(project, capsys)
     project.save(just_ended(digest, status="degraded"))
     assert status(project) == 1
     assert "flights: ! needs attention. In 2026-10 it is worse than when it was judged." in capsys.readouterr().out
+
+
+def test_a_model_with_feature_views_has_a_line_on_their_values(project, capsys):
+    digest = rollouts.live(project, rollouts.release(views=(WEATHER,)))
+    project.save(just_ended(digest))
+    assert status(project) == 3
+    assert "  values   weather@v2: not replayed yet" in capsys.readouterr().out
+    project.save(replace(REPLAY, release=digest))
+    assert status(project) == 1
+    values = (
+        "1 skew; in 500 rows of weather@v2, the values have another unit; planes@v1 was not replayed: the source is"
+    )
+    assert f"  values   {values} gone" in capsys.readouterr().out
 
 
 def test_the_servers_that_answer_are_counted_with_their_traffic(project, capsys, monkeypatch):

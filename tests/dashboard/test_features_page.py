@@ -73,6 +73,16 @@ def test_a_viewer_sees_the_skew_and_no_values_of_rows(served: RunningDashboard) 
     assert "temp was 50.0" not in words
 
 
+def test_the_overview_names_the_skew_and_leads_to_the_page(served: RunningDashboard) -> None:
+    save(served, REPLAY)
+
+    page = served.visitor("viewer").get("/")
+
+    assert "Requests saw wrong values of temp of weather@v2: the values have another unit" in page.words
+    assert "Features 1 skew; in 500 rows of weather@v2, the values have another unit" in page.words
+    assert page.text.count(f'href="{PAGE}"') == 3, "the next step, and two of the reasons"
+
+
 def test_right_values_are_shown_as_that(served: RunningDashboard) -> None:
     save(served, replace(REPLAY, views=(ViewReplay(view="weather@v2", n_rows=1_000),), unknown={}))
 

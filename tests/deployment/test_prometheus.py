@@ -24,6 +24,7 @@ import pytest
 from msgspec.structs import replace
 from tests.monitoring import rollouts
 from tests.monitoring.alerts.alerting_projects import report
+from tests.reporting.served_features import REPLAY
 
 from headway.core.evidence import Measurement
 from headway.core.monitoring import Ticket
@@ -98,6 +99,7 @@ def monitored(folder: Path) -> None:
         for name, value in (("roc_auc", 0.7), ("ece", 0.2))
     )
     project.save(replace(report(release, "degraded", alarm=True), quality=quality))
+    project.save(replace(REPLAY, release=release, at=datetime.now(UTC).isoformat()))
     opened = (datetime.now(UTC) - timedelta(days=2)).isoformat()
     project.save(Ticket(name="flights", release=release, reasons=("rows",), why="rows grew", at=opened))
     project.state.close()
@@ -178,6 +180,7 @@ def test_every_rule_is_loaded_and_those_of_a_degraded_model_fire(prometheus):
         "HeadwayModelNotJudged",
         "HeadwayCalibrationOff",
         "HeadwayTicketOpen",
+        "HeadwayFeatureValuesDiffer",
     }
 
 

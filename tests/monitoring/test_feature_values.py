@@ -21,7 +21,9 @@ from headway.core.monitoring import Drift, MonitoringReport
 from headway.core.value_replay import ValueReplay
 from headway.evaluation.feature_worth import Ablation
 from headway.features import catalog
-from headway.monitoring.feature_values import build_feature_report, replay_log
+from headway.monitoring.feature_values import allowed_lag_s, build_feature_report, replay_log, replay_new
+from headway.monitoring.task_runs import last_run, save_run
+from headway.registry.project import open_project
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogEntry
 from headway.storage import traffic
@@ -73,23 +75,31 @@ def project(tmp_path, source):
     opened.registry.state.close()
 
 
-def log(project, source: pl.DataFrame, *, factor: float = 1.0, lag_h: int = 0) -> None:
+def log(
+    project,
+    source: pl.DataFrame,
+    *,
+    factor: float = 1.0,
+    lag_h: int = 0,
+    numbers: range = range(REQUESTS),
+    rows_each: int = 1,
+) -> None:
     """Log requests of one station after the other, a quarter of an hour apart, with the values of some hours before."""
     with closing(open_online(project.config)) as store:
         model = load_model(project.registry.resolve("flights@live"), store)
     known = {(station, at): a for station, at, a in source.iter_rows()}
     flushed = FlushedLog(project.config.state)
-    for number in range(REQUESTS):
+    for number in numbers:
         station, at = f"s{number % STATIONS}", DAY + timedelta(hours=6, minutes=15 * number)
         seen = at.replace(minute=0) - timedelta(hours=lag_h)
-        rows = np.array([[known[station, seen] * factor, 0.5]])
+        rows = np.repeat([[known[station, seen] * factor, 0.5]], rows_each, axis=0)
         flushed.add(
             LogEntry(
                 release=model,
                 at_us=int(at.timestamp() * 1e6),
                 requests=np.array([number]),
                 keys=[station],
-                sizes=[1],
+                sizes=[rows_each],
                 latency_ns=np.array([1000]),
                 role=traffic.LIVE,
                 answered=1,
@@ -97,7 +107,7 @@ def log(project, source: pl.DataFrame, *, factor: float = 1.0, lag_h: int = 0) -
                 paired=0,
                 rows=rows,
                 answers=rows[:, :1],
-                seen=(np.array([int(seen.timestamp() * 1e6)]),),
+                seen=(np.full(rows_each, int(seen.timestamp() * 1e6)),),
             )
         )
     flushed.close()
@@ -139,7 +149,79 @@ def test_only_requests_since_a_time_are_replayed_and_at_most_so_many(project, so
     since = int((DAY + timedelta(hours=12)).timestamp() * 1e6)
 
     assert replay_log(project, live(project), since_us=since, max_lag_s=0).n_rows == REQUESTS - 24
-    assert replay_log(project, live(project), max_rows=10, max_lag_s=0).n_rows == 10
+    newest = replay_log(project, live(project), max_rows=10, max_lag_s=0)
+    assert (newest.n_rows, newest.n_left_out) == (10, REQUESTS - 10)
+
+
+def test_a_request_whose_first_rows_are_left_out_is_left_out_as_a_whole(project, source):
+    log(project, source, rows_each=3)
+
+    found = replay_log(project, live(project), max_rows=7, max_lag_s=0)
+
+    assert (found.n_rows, found.n_left_out, found.skews) == (6, 3 * REQUESTS - 6, ())
+    assert replay_log(project, live(project), max_rows=2, max_lag_s=0).n_rows == 3, "one request is more than that"
+
+
+def test_a_skew_is_a_finding_and_so_is_a_view_that_cannot_be_replayed(project, source, tmp_path):
+    log(project, source, factor=1.8)
+    [differs] = replay_log(project, live(project), max_lag_s=0).findings
+    (tmp_path / "weather.parquet").unlink()
+    [unknown] = replay_log(project, live(project), max_lag_s=0).findings
+
+    assert (differs.code, differs.severity, differs.where) == ("O013", "warn", "weather@v1")
+    assert differs.message.endswith("(a is 1.8 times the value), in 60 of 60 rows")
+    assert (unknown.code, unknown.severity) == ("O014", "undecided")
+
+
+def test_a_replay_of_new_requests_repeats_an_hour_of_the_last_one_and_keeps_the_begin_of_a_skew(project, source):
+    log(project, source, factor=1.8, numbers=range(40))
+    first = saved_replay(project)
+    log(project, source, factor=1.8, numbers=range(40, REQUESTS))
+
+    second = saved_replay(project)
+
+    assert (first.n_rows, second.n_rows) == (40, 20 + 5)
+    [begun], [going_on] = first.skews, second.skews
+    assert going_on.since_us == begun.since_us
+    assert going_on.until_us > begun.until_us
+
+
+def test_a_skew_that_ended_is_not_in_the_next_replay(project, source):
+    log(project, source, factor=1.8, numbers=range(30))
+    first = saved_replay(project)
+    log(project, source, numbers=range(30, REQUESTS))
+    second = saved_replay(project)
+
+    third = saved_replay(project)
+
+    assert [replay.status for replay in (first, second, third)] == ["differs", "differs", "equal"]
+
+
+def test_requests_of_a_view_that_could_not_be_replayed_are_repeated(project, source, tmp_path):
+    log(project, source)
+    (tmp_path / "weather.parquet").unlink()
+    gone = saved_replay(project)
+    source.write_parquet(tmp_path / "weather.parquet")
+
+    back = saved_replay(project)
+
+    assert (gone.status, gone.n_rows) == ("unknown", REQUESTS)
+    assert (back.status, back.n_rows) == ("equal", REQUESTS)
+
+
+def saved_replay(project) -> ValueReplay:
+    found = replay_new(project, live(project), max_lag_s=0)
+    project.save(found)
+    return found
+
+
+def test_the_lag_that_is_allowed_is_declared_or_that_of_the_schedule(project, tmp_path):
+    never = allowed_lag_s(project)
+    save_run(project, "materialize", started_at=DAY, outcome="done", message="")
+    scheduled = allowed_lag_s(project)
+    (tmp_path / "headway.toml").write_text(rollouts.TOML + '[features]\nmax_lag = "2h"\n')
+
+    assert (never, scheduled, allowed_lag_s(open_project(tmp_path))) == (0, 27 * 3_600, 7_200)
 
 
 def test_a_view_that_cannot_be_replayed_is_named_with_the_reason(project, source, tmp_path):
@@ -234,9 +316,9 @@ def monitored(digest: str) -> MonitoringReport:
     )
 
 
-def run(project, capsys, *words: str) -> tuple[int, str]:
+def run(project, capsys, *words: str, command: str = "features") -> tuple[int, str]:
     with pytest.raises(SystemExit) as ended:
-        main(["features", *words, "--project", str(project.config.folder)])
+        main([command, *words, "--project", str(project.config.folder)])
     return int(ended.value.code or 0), capsys.readouterr().out
 
 
@@ -256,6 +338,59 @@ def test_the_command_passes_if_the_store_is_as_late_as_it_may_be(project, source
 
     assert run(project, capsys, "replay", "--max-lag", "2h")[0] == 0
     assert run(project, capsys, "replay")[0] == 1
+
+
+def test_the_command_replays_requests_from_a_time_on(project, source, capsys):
+    log(project, source, factor=1.8, numbers=range(30))
+    log(project, source, numbers=range(30, REQUESTS))
+    begin = DAY + timedelta(hours=6, minutes=15 * 30)
+
+    assert run(project, capsys, "replay")[0] == 1
+    assert run(project, capsys, "replay", "--from", begin.replace(tzinfo=None).isoformat())[0] == 0
+
+
+def test_the_task_replays_new_requests_and_measures_cost_and_worth_once_a_week(project, source, tmp_path, capsys):
+    (tmp_path / "features.toml").touch()
+    log(project, source)
+
+    first, second = (run(project, capsys, "--task", "replay", command="run") for _ in range(2))
+
+    assert (first[0], second[0]) == (0, 0)
+    assert first[1].startswith("replay done: all values of 60 lookups in 60 rows are as they should be; cost and worth")
+    assert "all values of 5 lookups in 5 rows" in second[1] and "cost and worth were measured on " in second[1]
+    assert len(project.records(FeatureReport)) == 1
+
+
+@pytest.mark.parametrize(
+    ("is_gone", "outcome", "code"), [(False, "attention", 0), (True, "failed", 1)], ids=["differs", "not replayed"]
+)
+def test_a_task_that_finds_wrong_values_needs_attention_and_one_that_cannot_compare_them_failed(
+    project, source, tmp_path, capsys, is_gone, outcome, code
+):
+    (tmp_path / "features.toml").touch()
+    log(project, source, factor=1.8)
+    if is_gone:
+        (tmp_path / "weather.parquet").unlink()
+
+    ended, _ = run(project, capsys, "--task", "replay", command="run")
+
+    saved = last_run(project, "replay")
+    assert (ended, saved.outcome) == (code, outcome)
+
+
+def test_the_task_has_nothing_to_do_without_views(tmp_path, capsys):
+    opened = rollouts.project(tmp_path)
+    with pytest.raises(SystemExit) as without_views:
+        main(["run", "--task", "replay", "--project", str(tmp_path)])
+    (tmp_path / "features.toml").touch()
+    nothing_live = run(opened, capsys, "--task", "replay", command="run")
+    rollouts.live(opened, rollouts.release())
+
+    assert without_views.value.code == 2
+    assert nothing_live == (0, "replay done: no release is live\n")
+    assert run(opened, capsys, "--task", "replay", command="run")[1].startswith(
+        "replay done: the live release looks up"
+    )
 
 
 def test_a_replay_without_requests_is_undecided(project, capsys):

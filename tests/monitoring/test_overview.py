@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.monitoring import rollouts
+from tests.reporting.served_features import REPLAY, SKEW
 
 from headway.core.evidence import Finding, Measurement
+from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.monitoring import INPUT_BROKE, Drift, MonitoringAnswer, MonitoringReport, MonitoringStatus, Ticket
 from headway.core.release import version_of
+from headway.core.value_replay import ViewReplay
 from headway.monitoring import rollout as control
 from headway.monitoring.overview import ModelState, data_state, mark_checked, model_state
 from headway.monitoring.servers import ServerMetrics, parse_metrics
@@ -96,6 +99,65 @@ def test_a_model_that_was_not_watched_for_a_period_is_never_healthy(project):
     state = model_state(project, now=NOW + timedelta(days=34))
     assert (state.state, codes(state)) == ("cannot be judged", ["not watched"])
     assert "36 days ago" in state.sentence
+
+
+WEATHER = FeatureView(
+    name="weather",
+    version=2,
+    entities=("station",),
+    source=FeatureSource(location="weather.parquet"),
+    features=(Feature(name="a"),),
+)
+
+
+def replayed(project: Project, **changes: object) -> ModelState:
+    """The state of a healthy model with the view weather after a replay on the day before."""
+    digest = rollouts.live(project, rollouts.release(views=(WEATHER,)))
+    project.save(watched(digest))
+    clean = replace(REPLAY, release=digest, views=(ViewReplay(view="weather@v2", n_rows=9),), unknown={})
+    project.save(replace(clean, **{"at": "2026-11-02T00:00:00+00:00", **changes}))
+    return model_state(project, now=NOW)
+
+
+def test_right_values_of_feature_views_are_healthy(project):
+    state = replayed(project)
+    assert (state.state, codes(state), state.views) == ("healthy", [], ("weather@v2",))
+
+
+def test_wrong_values_of_feature_views_need_attention(project):
+    state = replayed(project, views=REPLAY.views, findings=(Finding(code="O013", severity="warn", message="x"),))
+    assert (state.state, codes(state)) == ("attention", ["values differ"])
+    assert state.sentence.startswith("Requests saw wrong values of temp of weather@v2: the values have another unit")
+    assert (state.command, state.conditions[0].detail) == ("headway features replay", "X.")
+
+
+def test_several_skews_are_counted_and_an_unknown_view_is_named_too(project):
+    view = replace(REPLAY.views[0], skews=(SKEW, replace(SKEW, kind="stale")))
+    state = replayed(project, views=(view,), unknown={"planes@v1": "the source is gone"})
+    assert codes(state) == ["values differ", "values not replayed"]
+    assert state.sentence.endswith("2 skews were found.")
+    assert "planes@v1: the source is gone" in state.conditions[1].message
+
+
+def test_values_that_could_not_be_compared_or_not_lately_cannot_be_judged(project):
+    nothing = replayed(project, n_rows=0)
+    old = replayed(project, at="2026-11-01T00:00:00+00:00")
+    for state in (nothing, old):
+        assert (state.state, codes(state)) == ("cannot be judged", ["values not replayed"])
+    assert "no row is logged" in nothing.sentence and "last compared on 2026-11-01" in old.sentence
+
+
+def test_views_that_were_never_replayed_cannot_be_judged(project):
+    project.save(watched(rollouts.live(project, rollouts.release(views=(WEATHER,)))))
+    state = model_state(project, now=NOW)
+    assert (state.state, codes(state)) == ("cannot be judged", ["values not replayed"])
+    assert "no replay was made" in state.sentence
+
+
+def test_a_replay_of_another_release_says_nothing(project):
+    replayed(project)
+    project.save(watched(rollouts.live(project, rollouts.release(views=(WEATHER,), threshold=0.4))))
+    assert codes(model_state(project, now=NOW)) == ["values not replayed"]
 
 
 @pytest.mark.parametrize(

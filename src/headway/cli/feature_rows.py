@@ -41,8 +41,8 @@ def materialize_project(
             references,
             folder=Path(project.config.folder),
             full=full,
-            since=_time(since, "--from"),
-            until=_time(until, "--to"),
+            since=read_time(since, "--from"),
+            until=read_time(until, "--to"),
             callback=callback,
         )
 
@@ -114,7 +114,7 @@ def _lines(file: str, stack: ExitStack) -> Iterator[bytes]:
         raise DataError(f"the rows cannot be read: {error}", where=file) from error
 
 
-def _time(text: str, option: str) -> datetime | None:
+def read_time(text: str, option: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError as error:

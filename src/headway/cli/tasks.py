@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from getpass import getuser
 
 from headway import pipeline
 from headway.cli.commands import retrain
 from headway.cli.commands.watch import NO_WINDOW
 from headway.cli.feature_rows import materialize_project
+from headway.core.feature_report import FeatureReport
 from headway.core.schedule import TaskOutcome
 from headway.data.sampled import open_for_checks
 from headway.monitoring.erasure.erase import ErasureRequest
+from headway.monitoring.feature_status import last_of_release, live_views
 from headway.monitoring.labeling.imports import import_labels
 from headway.registry.project import Project
 from headway.reporting.console import print_status
+from headway.reporting.text.feature_tables import describe_value_replay
+from headway.reporting.text.formatting import join_names
 
+REPORT_EVERY = timedelta(days=7)
 Result = tuple[TaskOutcome, str]
 
 
@@ -56,6 +62,26 @@ def _watch(project: Project) -> Result:
     return "attention" if needs else "done", ended[-1].message
 
 
+def _replay(project: Project) -> Result:
+    release, views = live_views(project)
+    if not views:
+        return "done", "the live release looks up no feature view" if release else "no release is live"
+    found = pipeline.replay_features(project, only_new=True)
+    message = f"{describe_value_replay(found)}; {_refresh_report(project, release)}"
+    if found.unknown and found.n_rows:
+        return "failed", message
+    return "done" if found.status == "equal" else "attention", message
+
+
+def _refresh_report(project: Project, release: str) -> str:
+    """Measure cost and worth of the features once a week, and of a new release; return what was done."""
+    last = last_of_release(project, FeatureReport, release)
+    if last and datetime.now(UTC) - datetime.fromisoformat(last.at) < REPORT_EVERY:
+        return f"cost and worth were measured on {last.at[:10]}"
+    unknown = pipeline.report_features(project).unknown
+    return f"cost and worth were measured{f', but not known: {join_names(unknown)}' if unknown else ''}"
+
+
 def _retrain(project: Project) -> Result:
     outcome, _, _ = retrain.act(project, who=getuser(), why="")
     pipeline.send_lineage(project, callback=print_status)
@@ -76,6 +102,7 @@ TASKS: Mapping[str, Callable[[Project], Result]] = {
     "materialize": _materialize,
     "check": _check,
     "watch": _watch,
+    "replay": _replay,
     "retrain": _retrain,
     "erase": _erase,
 }

@@ -71,6 +71,7 @@ AlertCondition = Literal[
     "log_lag",
     "server_down",
     "task_failed",
+    "value_skew",
 ]
 """States of a model that alerts are sent on."""
 SettingValue = bool | int | float | str | tuple[str, ...]
@@ -115,9 +116,9 @@ class ScheduleSection(Record, frozen=True, kw_only=True):
         about('Interval of single tasks in place of `every`, such as { labels = "1h" }.'),
     ] = {}
     tasks: Annotated[
-        tuple[Literal["labels", "materialize", "check", "watch", "retrain", "erase"], ...],
+        tuple[Literal["labels", "materialize", "check", "watch", "replay", "retrain", "erase"], ...],
         about("Tasks, run in this order; one whose settings are empty is left out."),
-    ] = ("labels", "materialize", "check", "watch", "retrain", "erase")
+    ] = ("labels", "materialize", "check", "watch", "replay", "retrain", "erase")
     labels: Annotated[
         str, about("File of labels (csv or parquet), or a folder of them; each is imported once. Empty: no import.")
     ] = ""
@@ -266,6 +267,14 @@ class FeaturesSection(Record, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 5.0
+    max_lag: Annotated[
+        str,
+        Meta(
+            description="For value replay: how long a value may be known before the online store has it, such as 1h. "
+            "Empty: the interval of the task `materialize` and an eighth, if a schedule runs it, else 0.",
+            pattern=r"^([1-9]\d*[mhd])?$",
+        ),
+    ] = ""
 
 
 class SplitSection(Record, frozen=True, kw_only=True):

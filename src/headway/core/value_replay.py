@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from headway.core.evidence import Finding
 from headway.core.record import Record, StoredRecord
 
 SkewKind = Literal["order", "time zone", "version", "unit", "null", "entity", "future", "stale", "unexplained"]
@@ -36,9 +37,10 @@ class SkewExample(Record, frozen=True, kw_only=True):
 
 
 class ValueSkew(Record, frozen=True, kw_only=True):
-    """Values of a view that differ for one reason: in `n_rows` of the rows that were compared, first at `since_us`.
+    """Values of a view that differ for one reason, in `n_rows` of the rows that were compared.
 
-    A replay that follows another one takes `since_us` from it if that found the same skew.
+    The first request that saw one was at `since_us`, the last at `until_us`. A replay of new requests takes `since_us`
+    from the replay before if that found the same skew.
     """
 
     view: str
@@ -46,6 +48,7 @@ class ValueSkew(Record, frozen=True, kw_only=True):
     features: tuple[str, ...]
     n_rows: int
     since_us: int
+    until_us: int = 0
     detail: str = ""
     examples: tuple[SkewExample, ...] = ()
 
@@ -65,7 +68,8 @@ class ViewReplay(Record, frozen=True, kw_only=True):
 class ValueReplay(StoredRecord, frozen=True, kw_only=True):
     """Replay of the views of a release over the rows that were logged in a span of time, microseconds since 1970.
 
-    `unknown` has the reason for each view that could not be replayed, `n_left_out` counts older rows of the span that
+    `unknown` has the reason for each view that could not be replayed; `findings` name each of these (O014), and each
+    skew (O013). `n_left_out` counts older rows of the span that
     were not compared because there were too many.
     """
 
@@ -78,6 +82,7 @@ class ValueReplay(StoredRecord, frozen=True, kw_only=True):
     views: tuple[ViewReplay, ...] = ()
     unknown: dict[str, str] = {}
     n_left_out: int = 0
+    findings: tuple[Finding, ...] = ()
 
     @property
     def status(self) -> ReplayStatus:

@@ -193,6 +193,7 @@ def _skew(compared: _Compared, cause: _Cause, cells: Bools) -> ValueSkew:
         features=tuple(compared.names[column] for column in np.flatnonzero(cells.any(axis=0))),
         n_rows=len(rows),
         since_us=int(compared.at_us[rows[0]]),
+        until_us=int(compared.at_us[rows[-1]]),
         detail=cause.detail,
         examples=tuple(
             SkewExample(

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
+from headway.core.config import parse_age
 from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Measurement
 from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth
@@ -24,12 +25,49 @@ from headway.features.compute import read_view_source
 from headway.features.join import inputs_through
 from headway.features.online_rows import entity_key
 from headway.features.replay import replay_view
+from headway.monitoring.feature_status import continued, last_of_release, replay_findings
 from headway.monitoring.prediction_log import read_predictions
+from headway.monitoring.task_runs import interval_of, last_run
 from headway.registry.bundle import Bundle
 from headway.registry.project import Project
 from headway.storage.addresses import log_root, open_online
 
+OVERLAP_US = 3_600_000_000
+"""Span before the end of the last replay that the next one repeats: log or source may have been late."""
+LAG_OF_MATERIALIZE = 1.125
+"""Time after which a scheduled run of `materialize` has written a value, in intervals of the task."""
 _KEYS = 100
+
+
+def replay_new(project: Project, bundle: Bundle, *, max_rows: int = 100_000, max_lag_s: float) -> ValueReplay:
+    """Replay the requests of a release since its last replay, and an hour of those before; all of them at first.
+
+    If a view could not be replayed the last time, the requests of that replay are repeated. A skew that the last replay
+    found goes on: it begins where it began.
+
+    Parameters
+    ----------
+    project, bundle, max_rows, max_lag_s
+        As those of `replay_log`.
+    """
+    last = last_of_release(project, ValueReplay, bundle.digest)
+    since_us = 0
+    if last and last.n_rows:
+        since_us = last.since_us if last.unknown else last.until_us - OVERLAP_US
+    found = replay_log(project, bundle, since_us=since_us, max_rows=max_rows, max_lag_s=max_lag_s)
+    return continued(found, last)
+
+
+def allowed_lag_s(project: Project) -> float:
+    """Return how long a value may be known before the online store has it: `[features] max_lag`, seconds.
+
+    Without that setting it is the interval of the task `materialize` and an eighth, if a schedule runs it, else 0.
+    """
+    if project.config.features.max_lag:
+        return parse_age(project.config.features.max_lag, where="[features] max_lag").total_seconds()
+    if last_run(project, "materialize") is None:
+        return 0.0
+    return interval_of(project.config.schedule, "materialize").total_seconds() * LAG_OF_MATERIALIZE
 
 
 def replay_log(
@@ -55,7 +93,7 @@ def replay_log(
     ValueReplay
         A view whose source cannot be read is in `unknown`, and counts as not replayed.
     """
-    rows = _logged(project, bundle).filter(pl.col("at_us") >= since_us).tail(max_rows)
+    rows, n_left_out = _newest(_logged(project, bundle).filter(pl.col("at_us") >= since_us), max_rows)
     found: list[ViewReplay] = []
     unknown: dict[str, str] = {}
     for view in bundle.release.views:
@@ -75,7 +113,19 @@ def replay_log(
         n_rows=len(rows),
         views=tuple(found),
         unknown=unknown,
+        n_left_out=n_left_out,
+        findings=replay_findings(found, unknown),
     )
+
+
+def _newest(rows: pl.DataFrame, max_rows: int) -> tuple[pl.DataFrame, int]:
+    """Return the newest rows of whole requests, and the number of those left out."""
+    newest = rows.tail(max_rows)
+    if 0 < len(newest) < len(rows) and rows["request"][-max_rows - 1] == newest["request"][0]:
+        cut = newest["request"][0]  # its key is in its first row
+        newest = newest.filter(pl.col("request") != cut)
+        newest = newest if len(newest) else rows.filter(pl.col("request") == cut)
+    return newest, len(rows) - len(newest)
 
 
 def _replayed(project: Project, bundle: Bundle, view: FeatureView, rows: pl.DataFrame, max_lag_s: float) -> ViewReplay:

@@ -31,8 +31,10 @@ from headway.core.record import Record
 from headway.core.release import VERSION_DIGITS, PointerUpdate, version_of
 from headway.core.rollout import Rollout
 from headway.core.sections import ScheduleSection
+from headway.core.value_replay import ValueReplay
+from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning
-from headway.monitoring.task_runs import last_run
+from headway.monitoring.task_runs import interval_of, last_run
 from headway.registry.project import LIVE_POINTER, Project
 
 Health = Literal["healthy", "attention", "broken", "cannot be judged"]
@@ -60,6 +62,8 @@ ConditionCode = Literal[
     "data not assessed",
     "data checks stop",
     "task failed",
+    "values differ",
+    "values not replayed",
 ]
 Arrival = Literal["assessed", "not assessed", "not visible", "no source"]
 OVERDUE = 1.125
@@ -122,7 +126,8 @@ class ModelState(Record, frozen=True, kw_only=True):
     """Health of a model, the sentence that says why, and the next step.
 
     `conditions` are all reasons, the deciding one first. `live` is the update that made its release live. `replay` is
-    set where a program replays old data: the state is that at the end of the last period, `at`.
+    set where a program replays old data: the state is that at the end of the last period, `at`. `views` are the feature
+    views that the live release looks up, and `value_replay` the last comparison of their values.
     """
 
     name: str
@@ -137,6 +142,8 @@ class ModelState(Record, frozen=True, kw_only=True):
     ticket: Ticket | None = None
     rollout: Rollout | None = None
     data: DataArrival = DataArrival(arrival="no source")
+    views: tuple[str, ...] = ()
+    value_replay: ValueReplay | None = None
     servers: tuple[ServerAnswer, ...] = ()
     replay: bool = False
 
@@ -182,6 +189,8 @@ def _state(
     ticket = ticket if ticket and live and ticket.release == live.release else None
     rollout = rollout if rollout and rollout.status == "running" else None
     data = data_state(project)
+    views = _live_views(project)
+    values = last_of_release(project, ValueReplay, live.release) if live and views else None
     found = sorted(
         [
             *_live_conditions(project, live),
@@ -190,6 +199,7 @@ def _state(
             *([_open_ticket(ticket, at)] if ticket else []),
             *(_rollout_conditions(rollout, now) if rollout else ()),
             *_data_conditions(data),
+            *(_value_conditions(values, None if replay else now - _interval(project)) if views else ()),
             *_task_conditions(project),
         ],
         key=lambda condition: STATES.index(condition.state),
@@ -208,6 +218,8 @@ def _state(
         ticket=ticket,
         rollout=rollout,
         data=data,
+        views=views,
+        value_replay=values,
         servers=tuple(_answer(project, server) for server in servers),
         replay=replay,
     )
@@ -548,6 +560,55 @@ def _data_conditions(data: DataArrival) -> Iterator[Condition]:
             next_step="Read the findings of the check.",
             command="headway check",
         )
+
+
+def _live_views(project: Project) -> tuple[str, ...]:
+    """Return the views that the live release looks up; none if it cannot be opened, which servers and alerts report."""
+    try:
+        return () if project.config.model.scores else live_views(project)[1]
+    except HeadwayError:
+        return ()
+
+
+def _interval(project: Project) -> timedelta:
+    return interval_of(project.config.schedule, "replay") * OVERDUE
+
+
+def _value_conditions(replay: ValueReplay | None, since: datetime | None) -> Iterator[Condition]:
+    """Yield a condition if values of feature views differ, could not be compared, or were not compared since a time."""
+    if replay is None:
+        yield _not_replayed("whether requests saw the right values of feature views is not known: no replay was made")
+        return
+    if replay.skews:
+        first, count = replay.skews[0], len(replay.skews)
+        more = f" {count} skews were found." if count > 1 else ""
+        yield Condition(
+            code="values differ",
+            state="attention",
+            subject="data",
+            message=f"Requests saw wrong values of {describe_skew(first)}.{more}",
+            next_step="Read which values differ since when, and correct what fills the online store.",
+            command="headway features replay",
+            detail=" ".join(sentence(found.message) for found in replay.findings),
+        )
+    if replay.unknown or not replay.n_rows:
+        reasons = "; ".join(f"{view}: {reason}" for view, reason in replay.unknown.items())
+        yield _not_replayed(
+            f"whether requests saw the right values could not be judged: {reasons or 'no row is logged'}"
+        )
+    elif since is not None and _time(replay.at) < since:
+        yield _not_replayed(f"the values that requests saw of feature views were last compared on {replay.at[:10]}")
+
+
+def _not_replayed(message: str) -> Condition:
+    return Condition(
+        code="values not replayed",
+        state="cannot be judged",
+        subject="data",
+        message=sentence(message),
+        next_step="Compare them now, and by a schedule from then on.",
+        command="headway features replay",
+    )
 
 
 def _task_conditions(project: Project) -> Iterator[Condition]:

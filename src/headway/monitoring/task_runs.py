@@ -67,10 +67,12 @@ VIEWS = "features.toml"
 
 def tasks_left_out(config: Config) -> dict[str, str]:
     """Return the tasks that have nothing to do with these settings, each with the reason."""
+    views = config.path(VIEWS).is_file()
     reasons = {
         "labels": "" if config.schedule.labels else "[schedule] labels names no file",
-        "materialize": "" if config.path(VIEWS).is_file() else f"the project has no {VIEWS}",
+        "materialize": "" if views else f"the project has no {VIEWS}",
         "check": "" if config.data.source else "[data] source names no table",
+        "replay": "" if config.features.views or views else "no feature view is declared",
         "retrain": "the scores are those of another system" if config.model.scores else "",
         "erase": "" if config.personal.retention else "[personal] retention is empty",
     }

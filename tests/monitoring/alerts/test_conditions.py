@@ -8,15 +8,19 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 from tests.monitoring import rollouts
 from tests.monitoring.alerts import alerting_projects as projects
 from tests.monitoring.alerts.alerting_projects import report
+from tests.reporting.served_features import REPLAY, SKEW
 
 from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.monitoring import Ticket
 from headway.core.rollout import Rollout
 from headway.core.sections import AlertRule
 from headway.core.threads import this_machine
+from headway.core.value_replay import ViewReplay
 from headway.core.verdict import Rule
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
 from headway.monitoring.servers import ServerMetrics, parse_metrics
@@ -69,6 +73,43 @@ def test_what_was_shown_of_a_release_says_nothing_of_the_next_one(project):
     assert is_firing(project, "degradation") and is_firing(project, "drift")
     rollouts.live(project, rollouts.release(threshold=0.4))
     assert not is_firing(project, "degradation") and not is_firing(project, "drift")
+
+
+WEATHER = FeatureView(
+    name="weather",
+    version=2,
+    entities=("station",),
+    source=FeatureSource(location="weather.parquet"),
+    features=(Feature(name="a"),),
+)
+
+
+def test_wrong_values_of_features_are_sent_until_a_replay_finds_none(project):
+    release = rollouts.live(project, rollouts.release(views=(WEATHER,)))
+    assert judged(project, "value_skew") is None
+
+    project.save(replace(REPLAY, release=release))
+    skewed = judged(project, "value_skew")
+    assert skewed is not None and skewed.is_firing
+    assert skewed.page == "/data/features"
+    assert skewed.summary == (
+        "requests see wrong values of features: temp of weather@v2: the values have another unit (temp is 1.8 times "
+        "the value), in 500 of 1,000 rows, since 2026-03-01 00:00 UTC (kind: unit); next: headway features replay"
+    )
+    another = replace(REPLAY.views[0], skews=(replace(SKEW, kind="stale"),))
+    project.save(replace(REPLAY, release=release, views=(another,)))
+    next_one = judged(project, "value_skew")
+    assert next_one is not None and next_one.subject != skewed.subject, "another skew is another alert"
+
+    project.save(replace(REPLAY, release=release, views=()))
+    assert judged(project, "value_skew") is None, "a view that could not be replayed ends no alert"
+    project.save(replace(REPLAY, release=release, views=(ViewReplay(view="weather@v2", n_rows=1_000),), unknown={}))
+    assert not is_firing(project, "value_skew")
+
+
+def test_values_of_a_release_without_views_are_not_wrong(project):
+    rollouts.live(project, rollouts.release())
+    assert not is_firing(project, "value_skew")
 
 
 def test_periods_that_cannot_be_judged_count_in_a_row(project):

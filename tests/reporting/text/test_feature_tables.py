@@ -119,7 +119,7 @@ def test_sentences_name_the_skew_what_it_touches_what_is_open_and_the_next_step(
     skew, matters, unknown, lagging, left_out, next_step = skew_sentences(replace(REPLAY, n_left_out=70), WITH_TEMP)
 
     assert skew == (
-        "temp of weather@v2: the values have another unit (temp is 1.8 times the value), in 500 of 1,000 rows since "
+        "temp of weather@v2: the values have another unit (temp is 1.8 times the value), in 500 of 1,000 rows, since "
         "2026-03-01 00:00 UTC (kind: unit)."
     )
     assert matters == "temp matters: without it the error of the model rises by 0.020 [0.015, 0.025]."

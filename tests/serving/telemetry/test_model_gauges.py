@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from tests.monitoring import rollouts
 from tests.monitoring.alerts.alerting_projects import report
+from tests.reporting.served_features import REPLAY
 
 from headway.core.errors import StoreUnavailable
 from headway.core.evidence import Measurement
@@ -70,6 +71,20 @@ def test_the_last_period_that_could_judge_each_question_is_shown(project):
     assert found["model_drift"] == {(): 1} and found["model_drift_p_value"] == {(): 0.001}
     assert found["model_period_end_seconds"] == {(): datetime(2026, 1, 2, tzinfo=UTC).timestamp()}
     assert 3600 <= found["retraining_ticket_age_seconds"][()] < 3700
+
+
+def test_the_last_value_replay_of_the_live_release_is_shown(project):
+    project.save(REPLAY)
+    release = rollouts.live(project, rollouts.release())
+    before = shown(project)
+    project.save(replace(REPLAY, release=release))
+    found = shown(project)
+
+    assert before["model_feature_values"] == {("equal",): 0, ("differs",): 0, ("unknown",): 1}
+    assert "model_feature_skew_rows" not in before
+    assert found["model_feature_values"] == {("equal",): 0, ("differs",): 1, ("unknown",): 0}
+    assert found["model_feature_skew_rows"] == {("weather@v2", "unit"): 500}
+    assert found["model_replay_time_seconds"] == {(): datetime(2026, 3, 2, tzinfo=UTC).timestamp()}
 
 
 def test_what_was_found_of_another_release_is_not_shown(project):

@@ -13,11 +13,12 @@ from rich.console import Group
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
-from headway.cli.feature_rows import describe_run, join_file, materialize_project, push_file
+from headway.cli.feature_rows import describe_run, join_file, materialize_project, push_file, read_time
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
 from headway.core.feature_view import Feature, FeatureView, FeatureViewVersion
 from headway.core.record import Record
+from headway.core.value_replay import ReplayStatus
 from headway.features import catalog
 from headway.features.catalog import ViewChange, compare_views
 from headway.features.definitions import FILE, read_views
@@ -35,6 +36,7 @@ from headway.reporting.text.feature_tables import (
 from headway.reporting.text.tables import make_table, text_cell
 from headway.reporting.text.terminal import TerminalTable
 
+_EXIT_CODES: dict[ReplayStatus, int] = {"equal": PASS, "differs": FAIL, "unknown": UNDECIDED}
 FeaturesAction = Literal["apply", "list", "show", "materialize", "push", "worth", "replay", "join"]
 _EFFECTS = {
     "breaks": "breaks models that read it",
@@ -100,7 +102,7 @@ def plugin(
     time: str = "",
     out: Path | None = None,
     memory_mb: int = 1_000,
-    max_lag: str = "0s",
+    max_lag: str = "",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
@@ -127,7 +129,8 @@ def plugin(
     full
         To materialise: write all rows, and put the table in place in one step.
     since
-        To materialise a range: event times from here, such as 2026-01-31 or 2026-01-31T12:00:00Z.
+        To materialise a range: event times from here, such as 2026-01-31 or 2026-01-31T12:00:00Z. For replay: requests
+        from here on.
     until
         To materialise a range: event times before this.
     refused
@@ -141,7 +144,8 @@ def plugin(
     memory_mb
         To join: about what the tables may take in memory besides the program, MB.
     max_lag
-        For replay: how long a value may be known before the online store has it, such as 1h.
+        For replay: how long a value may be known before the online store has it, such as 1h; default: [features]
+        max_lag.
     """
     opened = open_project(project)
     if action == "apply":
@@ -160,7 +164,7 @@ def plugin(
         shown = Group(TerminalTable(tabulate_features(report)), describe_features(report))
         print_result(report, shown, json=json)
     elif action == "replay":
-        return _replay(opened, views[0] if views else "", max_lag, json=json)
+        return _replay(opened, views[0] if views else "", since=since, max_lag=max_lag, json=json)
     else:
         if len(views) != 1:
             raise ConfigError(f"{len(views)} views to show", hint="headway features show weather")
@@ -195,12 +199,13 @@ def _push(project: Project, views: Sequence[str], *, refused: str, json: bool) -
     return FAIL if pushed.refused else PASS
 
 
-def _replay(project: Project, reference: str, max_lag: str, *, json: bool) -> int:
-    replay = pipeline.replay_features(project, reference, max_lag_s=formatting.parse_duration(max_lag))
+def _replay(project: Project, reference: str, *, since: str, max_lag: str, json: bool) -> int:
+    lag_s = formatting.parse_duration(max_lag) if max_lag else None
+    replay = pipeline.replay_features(project, reference, since=read_time(since, "--from"), max_lag_s=lag_s)
     answer = describe_value_replay(replay)
     text = Group(TerminalTable(tabulate_skews(replay)), answer) if replay.skews else answer
     print_result(replay, text, json=json)
-    return FAIL if replay.skews else UNDECIDED if replay.unknown or not replay.n_rows else PASS
+    return _EXIT_CODES[replay.status]
 
 
 def _apply(project: Project, names: Sequence[str], *, who: str, json: bool) -> None:

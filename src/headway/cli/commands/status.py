@@ -1,4 +1,4 @@
-"""Show in five lines what is live, whether it is healthy, and the next step."""
+"""Show in a few lines what is live, whether it is healthy, and the next step."""
 
 from __future__ import annotations
 

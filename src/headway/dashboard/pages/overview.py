@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from headway.dashboard.live import stream_events
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
-from headway.monitoring.overview import Topic
+from headway.dashboard.pages.data import FEATURES
+from headway.monitoring.overview import ConditionCode, Topic
 from headway.reporting.text import overview as words
 
 TABS: dict[Topic, str] = {
@@ -15,12 +16,15 @@ TABS: dict[Topic, str] = {
     "schedule": "Alerts",
 }
 """The tab on which a person acts on a reason."""
+OF_VALUES: tuple[ConditionCode, ...] = ("values differ", "values not replayed")
+"""Reasons that the page of the features explains."""
 
 
 def _overview(call: Call) -> Reply:
     now = call.dashboard.live.now()
     models = [(found.state, words.live_parts(found.state, found.traffic)) for found in now.models.values()]
-    return Rendered(template="overview.html", values={"now": now, "models": models, "places": TABS})
+    values = {"now": now, "models": models, "places": TABS, "of_values": OF_VALUES, "features": FEATURES}
+    return Rendered(template="overview.html", values=values)
 
 
 def _events(call: Call) -> Reply:

@@ -20,6 +20,8 @@ from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.schedule import TaskRun
 from headway.core.sections import AlertCondition, AlertRule, ScheduleSection
+from headway.core.value_replay import ValueReplay, ValueSkew
+from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning, metrics_key, read_server, server_addresses
 from headway.monitoring.task_runs import last_run
 from headway.registry.project import LIVE_POINTER, Project
@@ -131,6 +133,19 @@ class Facts:
     def is_replay(self) -> bool:
         """Whether a program replays old data, so that the clock says nothing about its periods."""
         return self.project.state.latest("stamp", name=self.project.name) is not None
+
+    @cached_property
+    def views(self) -> tuple[str, ...]:
+        """Return the feature views that the live release looks up; none if it is not trusted, see `refused`."""
+        try:
+            return live_views(self.project)[1]
+        except Refused:
+            return ()
+
+    @cached_property
+    def value_replay(self) -> ValueReplay | None:
+        """Return the last value replay of the live release."""
+        return last_of_release(self.project, ValueReplay, self.release)
 
     @cached_property
     def task_runs(self) -> list[TaskRun]:
@@ -342,6 +357,32 @@ def _task_failed(facts: Facts, _: AlertRule) -> ConditionState | None:
     )
 
 
+def _value_skew(facts: Facts, _: AlertRule) -> ConditionState | None:
+    """Return whether values differ in the last replay; None if none do and a view could not be replayed."""
+    replay = facts.value_replay
+    if not facts.views:
+        summary = "the live release looks up no feature view"
+        return ConditionState(is_firing=False, summary=summary, release=facts.release) if facts.release else None
+    if replay is None or replay.status == "unknown":
+        return None
+    skews = "; ".join(_skew_summary(replay, skew) for skew in replay.skews)
+    summary = f"requests see wrong values of features: {skews}; next: headway features replay" if skews else ""
+    named = sorted(f"{skew.view} {skew.kind} {' '.join(skew.features)}" for skew in replay.skews)
+    return ConditionState(
+        is_firing=bool(skews),
+        summary=summary or f"all values of feature views were as they should be in {replay.n_rows:,} rows",
+        subject=digest_of("; ".join(named).encode()) if named else "",
+        release=facts.release,
+        page="/data/features",
+    )
+
+
+def _skew_summary(replay: ValueReplay, skew: ValueSkew) -> str:
+    compared = next(view.n_rows for view in replay.views if view.view == skew.view)
+    since = datetime.fromtimestamp(skew.since_us / 1e6, UTC).isoformat(" ", timespec="minutes")[:16]
+    return f"{describe_skew(skew)}, in {skew.n_rows:,} of {compared:,} rows, since {since} UTC (kind: {skew.kind})"
+
+
 _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | None]] = {
     "degradation": _degradation,
     "drift": _drift,
@@ -354,4 +395,5 @@ _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | N
     "log_lag": _log_lag,
     "server_down": _server_down,
     "task_failed": _task_failed,
+    "value_skew": _value_skew,
 }

@@ -27,12 +27,14 @@ CONDITION_NAMES: Mapping[AlertCondition, str] = {
     "log_lag": "The prediction log is behind",
     "server_down": "A server does not answer",
     "task_failed": "A scheduled task failed",
+    "value_skew": "Values of features are wrong",
 }
 TASK_NAMES: Mapping[str, str] = {
     "labels": "Import labels",
     "materialize": "Compute features",
     "check": "Check the data",
     "watch": "Monitor the model",
+    "replay": "Replay values of features",
     "retrain": "Propose a retraining",
     "erase": "Erase old rows",
 }
@@ -118,6 +120,7 @@ def _unknown(one: JudgedCondition) -> str:
         **dict.fromkeys(("slo_burn", "log_lag", "server_down"), "no server is known that answers"),
         "quarantine": "no rows were checked against a contract yet",
         "task_failed": "no scheduled task ran yet",
+        "value_skew": "nothing is live, or its values of features could not be replayed",
     }
     return missing.get(one.condition, "nothing is live, or no period was judged yet")
 

@@ -84,7 +84,7 @@ def tabulate_skews(replay: ValueReplay, report: FeatureReport | None = None, *, 
             (Line(text=skew.kind, style="fail"), Line(text=KINDS[skew.kind], style="quiet")),
             (Line(text=formatting.join_names(skew.features)), Line(text=skew.detail, style="quiet")),
             text_cell(f"{skew.n_rows:,} of {_compared(replay, skew):,}"),
-            text_cell(format_time_us(skew.since_us)),
+            _span(skew),
             *([_stake(skew, report)] if report else []),
             *([tuple(Line(text=_example(one), style="quiet") for one in skew.examples)] if examples else []),
         )
@@ -93,6 +93,11 @@ def tabulate_skews(replay: ValueReplay, report: FeatureReport | None = None, *, 
     titles = ("View", "Kind", "Features", "Rows", "Since", *(["Worth, lookup"] if report else []))
     folds = ("Kind", "Features", "Worth, lookup", "Examples")
     return make_table((*titles, *(["Examples"] if examples else [])), rows, folds=folds)
+
+
+def _span(skew: ValueSkew) -> Cell:
+    last = (Line(text=f"last {format_time_us(skew.until_us)}", style="quiet"),) if skew.until_us else ()
+    return (Line(text=format_time_us(skew.since_us)), *last)
 
 
 def _stake(skew: ValueSkew, report: FeatureReport) -> Cell:
@@ -139,7 +144,7 @@ def replay_remarks(replay: ValueReplay, report: FeatureReport | None = None) -> 
 
 def _skew_sentence(replay: ValueReplay, skew: ValueSkew) -> str:
     rows = f"{skew.n_rows:,} of {_compared(replay, skew):,} rows"
-    return f"{describe_skew(skew)}, in {rows} since {format_time_us(skew.since_us)} (kind: {skew.kind})."
+    return f"{describe_skew(skew)}, in {rows}, since {format_time_us(skew.since_us)} (kind: {skew.kind})."
 
 
 def feature_sentences(report: FeatureReport) -> tuple[str, ...]:

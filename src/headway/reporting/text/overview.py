@@ -9,6 +9,7 @@ from headway.monitoring.overview import DataArrival, Health, ModelState, describ
 from headway.monitoring.servers import ModelTraffic
 from headway.reporting.report_data import JUDGE
 from headway.reporting.text import formatting
+from headway.reporting.text.feature_tables import describe_value_replay
 from headway.reporting.text.tables import Line, Style
 
 STATE_STYLES: dict[Health, Style] = {
@@ -87,6 +88,14 @@ def describe_data(data: DataArrival) -> str:
     return f"all checked, {checked}"
 
 
+def describe_values(state: ModelState) -> str:
+    """Describe whether requests saw the right values of the feature views that the live release looks up; some are."""
+    replay = state.value_replay
+    if replay is None:
+        return f"{formatting.join_names(state.views)}: not replayed yet"
+    return f"{describe_value_replay(replay)} (replayed on {replay.at[:10]})"
+
+
 def describe_traffic(traffic: ModelTraffic | None) -> str:
     """Describe the requests of a time, or since the servers started, with errors."""
     if traffic is None:
@@ -110,7 +119,7 @@ def describe_p99(traffic: ModelTraffic | None) -> str:
 
 
 def status_lines(state: ModelState, traffic: ModelTraffic | None) -> list[str]:
-    """Return the state of a model in five lines."""
+    """Return the state of a model in five lines, or six if it looks up feature views."""
     more = len(state.conditions) - 1
     reasons = f" ({more} more reason{'s' if more > 1 else ''}: --json)" if more > 0 else ""
     rollout = f"; rollout: {describe_rollout(state)}" if state.rollout else ""
@@ -121,6 +130,7 @@ def status_lines(state: ModelState, traffic: ModelTraffic | None) -> list[str]:
         f"{state.name}: {STATE_MARKS[state.state]}. {state.sentence}{reasons}",
         f"  live     {describe_live(state)}{rollout}",
         f"  quality  {describe_watched(state)}; tickets: {describe_ticket(state)}",
+        *([f"  values   {describe_values(state)}"] if state.views else []),
         f"  servers  {describe_servers(state)}{served}",
         f"  next     {state.next_step}{command}",
     ]
@@ -140,4 +150,5 @@ def live_parts(state: ModelState, traffic: ModelTraffic | None) -> dict[str, Lin
         "p99": Line(text=describe_p99(traffic)),
         "servers": Line(text=describe_servers(state)),
         "data": Line(text=describe_data(state.data)),
+        **({"values": Line(text=describe_values(state))} if state.views else {}),
     }

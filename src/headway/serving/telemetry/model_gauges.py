@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, get_args
 
@@ -16,6 +17,7 @@ from headway.core.errors import HeadwayError, StoreUnavailable
 from headway.core.monitoring import MonitoringReport, MonitoringStatus, Ticket
 from headway.core.record import read
 from headway.core.release import PointerUpdate
+from headway.core.value_replay import ReplayStatus, ValueReplay
 from headway.serving.telemetry.metrics import labeled_gauges
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ RECENT = 20
 """Reports that are searched for the last ones of the live release."""
 CALIBRATION = "ece"
 STATUSES: tuple[MonitoringStatus, ...] = get_args(MonitoringStatus)
+REPLAY_STATUSES: tuple[ReplayStatus, ...] = get_args(ReplayStatus)
 
 Sample = tuple[Mapping[str, str], float]
 Found = dict[str, list[Sample]]
@@ -37,6 +40,9 @@ HELP = {
     "headway_model_calibration_error": "Expected calibration error in the last period with labels, with its bounds.",
     "headway_model_drift": "1 if the inputs have drifted in the last period that could be judged.",
     "headway_model_drift_p_value": "p-value of the drift of all inputs together.",
+    "headway_model_feature_values": "1 for what the last value replay of the live release showed, 0 for the others.",
+    "headway_model_feature_skew_rows": "Rows of the last value replay that saw wrong values of a view, by kind.",
+    "headway_model_replay_time_seconds": "Time of the last value replay of the live release, seconds since 1970.",
 }
 TICKET = "headway_retraining_ticket_age_seconds"
 HELP_TICKET = "Age of the open proposal to retrain the live release; 0 without one."
@@ -94,6 +100,7 @@ class ModelGauges:
             last.content if last else None,
             state.latest("monitoring_report", name=model),
             state.latest("ticket", name=model),
+            state.latest("value_replay", name=model),
         )
         if self._seen.get(model) == seen:
             return
@@ -101,7 +108,8 @@ class ModelGauges:
         saved = state.recent("monitoring_report", name=model, limit=RECENT)
         reports = [read(MonitoringReport, one.content) for one in reversed(saved)]
         ticket = read(Ticket, seen[2]) if seen[2] else None
-        self._found[model] = dict(_gauges(model, live, reports))
+        replays = [read(ValueReplay, one.content) for one in state.recent("value_replay", name=model, limit=RECENT)]
+        self._found[model] = {**dict(_gauges(model, live, reports)), **dict(_replay_gauges(model, live, replays))}
         self._opened[model] = _time(ticket.at) if ticket and ticket.at and ticket.release == live else None
         self._seen[model] = seen
 
@@ -137,6 +145,25 @@ def _gauges(model: str, live: str, reports: Iterable[MonitoringReport]) -> Itera
             "headway_model_drift_p_value",
             [(name, one.value) for one in drifts[-1].measurements if one.name == "drift.p" and not one.slice],
         )
+
+
+def _replay_gauges(model: str, live: str, replays: Sequence[ValueReplay]) -> Iterator[tuple[str, list[Sample]]]:
+    """Yield what the last value replay of the live release showed; unknown if only others were replayed."""
+    if not replays:
+        return
+    last = next((replay for replay in replays if replay.release == live), None)
+    name: Mapping[str, str] = {"model": model}
+    status = last.status if last else "unknown"
+    yield "headway_model_feature_values", [({**name, "status": one}, float(one == status)) for one in REPLAY_STATUSES]
+    if last:
+        rows = Counter[tuple[str, str]]()
+        for skew in last.skews:
+            rows[skew.view, skew.kind] += skew.n_rows
+        samples: list[Sample] = [
+            ({**name, "view": view, "kind": kind}, float(count)) for (view, kind), count in rows.items()
+        ]
+        yield "headway_model_feature_skew_rows", samples
+        yield "headway_model_replay_time_seconds", [(name, _time(last.at).timestamp())]
 
 
 def _bounds(labels: Mapping[str, str], measured: Measurement) -> list[Sample]:
