@@ -323,10 +323,15 @@ def test_strings_get_codes_that_stay_and_come_back_as_strings(opened):
 
 def test_states_are_replaced_together_only_if_no_other_process_changed_them(opened):
     one, other = opened(), opened()
-    assert one.replace_states("t.windows", {"head": None}, {"head": b"\xff\0", "1": b""})
-    assert not other.replace_states("t.windows", {"head": None}, {"head": b"x", "2": b"y"})
-    assert not other.replace_states("t.windows", {"head": b"\xff\0", "1": None}, {"1": b"x"})
-    assert other.replace_states("t.windows", {"head": b"\xff\0", "2": None}, {"head": b"3", "1": None, "absent": None})
+    there = {"head": b"\xff\0", "1": b""}
+    assert one.replace_states("t.windows", {"head": None}, there) is None
+    assert other.replace_states("t.windows", {"head": None}, {"head": b"x", "2": b"y"}) == {"head": b"\xff\0"}
+    assert other.replace_states("t.windows", {"head": b"\xff\0", "1": None}, {"1": b"x"}) == there
+    assert other.replace_states("t.windows", {"2": b""}, {}, progress=b"no") == {"2": None}
+    done = other.replace_states(
+        "t.windows", {"head": b"\xff\0", "2": None}, {"head": b"3", "1": None, "absent": None}, progress=b"half"
+    )
+    assert done is None and one.progress("t.windows") == b"half"
     write(one, k=([1.0], 7))
     rows, states = one.read_with_states([("t", ["k"])], [("t.windows", ["1", "head"]), ("t.windows", [])])
     assert rows[0][1].tolist() == [7] and states == [[None, b"3"], []]
@@ -337,10 +342,13 @@ def test_states_are_replaced_together_only_if_no_other_process_changed_them(open
         write(one, "t.windows", k=([1.0], 7))
     with pytest.raises(StoreError, match="does not exist"):
         one.read_with_states([("t", ["k"])], [("absent", ["1"])])
-    assert one.replace_states("t.windows", {}, {"new": b"4"}, staged=True)
+    assert one.replace_states("t.windows", {}, {"new": b"4"}, staged=True, progress=b"all") is None
+    assert one.replace_states("t.windows", {"new": None}, {}, staged=True) == {"new": b"4"}
+    assert one.progress("t.windows") == b"half" and one.progress("t.windows", staged=True) == b"all"
     assert one.read_with_states([], [("t.windows", ["head", "new"])])[1] == [[b"3", None]]
     one.publish("t.windows")
     assert one.read_with_states([], [("t.windows", ["head", "new"])])[1] == [[None, b"4"]]
+    assert one.progress("t.windows") == b"all"
 
 
 def test_a_deleted_key_is_gone_from_rows_staged_rows_and_vocabulary_and_its_code_is_not_given_again(opened):

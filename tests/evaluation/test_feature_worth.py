@@ -12,11 +12,14 @@ from tests.contract.subjects import echo_comparison
 from headway.core.calibrator import Calibrator
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
+from headway.core.feature_view import FeatureView
 from headway.evaluation.feature_worth import Ablation, measure_lookups, measure_worth, price_views
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.storage.blobs.files import Files
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("whole_rounds")]
+
+NARROW, WIDE = (FeatureView(name=name, version=1) for name in ("narrow", "wide"))
 
 
 class MeanModel:
@@ -143,23 +146,23 @@ def store(tmp_path):
 def test_leaving_out_a_wide_table_saves_more_than_leaving_out_a_narrow_one(store):
     keys = [f"key {number}" for number in range(200)]
 
-    found = measure_lookups(store, {"narrow.v1": keys, "wide.v1": keys})
+    found = measure_lookups(store, [(NARROW, keys), (WIDE, keys)])
 
-    assert found["wide.v1"].value > found["narrow.v1"].value
-    assert found["wide.v1"].low > 0
-    assert (found["wide.v1"].name, found["wide.v1"].n_rows) == ("feature.lookup_us", 100)
+    assert found["wide@v1"].value > found["narrow@v1"].value
+    assert found["wide@v1"].low > 0
+    assert (found["wide@v1"].name, found["wide@v1"].n_rows) == ("feature.lookup_us", 100)
 
 
 def test_the_lookup_of_the_only_table_is_measured_against_none(store):
-    found = measure_lookups(store, {"wide.v1": ["key 1", "key 2"]})
+    found = measure_lookups(store, [(WIDE, ["key 1", "key 2"])])
 
-    assert found["wide.v1"].low > 0
+    assert found["wide@v1"].low > 0
 
 
 def test_nothing_to_look_up_costs_nothing(store):
-    assert measure_lookups(store, {}) == measure_lookups(store, {"wide.v1": []}) == {}
+    assert measure_lookups(store, []) == measure_lookups(store, [(WIDE, [])]) == {}
 
 
 def test_a_table_that_is_absent_is_an_error(store):
     with pytest.raises(StoreError):
-        measure_lookups(store, {"absent.v1": ["key 1"]})
+        measure_lookups(store, [(FeatureView(name="absent", version=1), ["key 1"])])

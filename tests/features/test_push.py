@@ -9,13 +9,15 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.features.test_materialize import NOW, VIEW, day, served
 
 from headway.core.errors import DataError
-from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.core.feature_view import Aggregation, Feature, FeatureSource, FeatureView
 from headway.features.expressions import parse_expression
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.features.push import MAX_LINE_BYTES, lines_of, push_lines
+from headway.features.window_state import MAX_TILE_EVENTS, WindowPlan
 
 
 @pytest.fixture
@@ -105,3 +107,68 @@ def test_a_view_without_rows_of_its_own_is_refused(store):
     ):
         with pytest.raises(DataError, match=message):
             push(store, line(), view=view)
+
+
+def window(function: str, column: str = "", **fields: object) -> Feature:
+    return Feature(
+        name=f"{function}_{column}",
+        aggregation=Aggregation(function=function, window_s=86_400 * 30, column=column),  # type: ignore[arg-type]
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+WINDOWED = FeatureView(
+    name="windowed",
+    version=1,
+    entities=("origin",),
+    source=VIEW.source,
+    features=(
+        window("sum", "temp"),
+        window("count", dtype="integer"),
+        window("last", "sky", dtype="string"),
+        window("max", "stored", dtype="datetime"),
+        Feature(name="temp"),
+    ),
+)
+
+
+def windows_of(store, key: str, view: FeatureView = WINDOWED) -> list[object]:
+    plan, at_us = WindowPlan.of_view(view), int(NOW.timestamp() * 1e6)
+    [states] = store.read_with_states([], [(view.states_table, plan.keys_at(key, at_us))])[1]
+    return plan.answer(key, dict(zip(plan.keys_at(key, at_us), states, strict=True)), at_us)
+
+
+def windowed(**changes: object) -> bytes:
+    row = json.loads(line(**changes))
+    del row["wet"]
+    return json.dumps(row).encode()
+
+
+def test_a_pushed_row_is_an_event_of_windows_that_counts_once_however_late(store):
+    lines = windowed(), windowed(temp=2), windowed(), windowed(at="2026-01-01T00:00:00Z", temp=4, sky="snow")
+    done, refused = push(store, *lines, view=WINDOWED)
+    assert (done.rows, done.stored, refused) == (4, 4, [])
+    stored_us = int(day(1).timestamp() * 1e6) + 3_600_000_000
+    assert windows_of(store, "JFK")[:2] == [7.5, 3] and windows_of(store, "JFK")[3] == stored_us
+    assert store.strings(WINDOWED.states_table, "sky", [windows_of(store, "JFK")[2]]) == ["rain"]
+    assert served(store, "JFK", view=WINDOWED)[0][4] == 1.5
+    assert push(store, *lines, view=WINDOWED)[0].stored == 0 and windows_of(store, "JFK")[1] == 3
+
+
+def test_a_row_that_no_window_can_aggregate_is_refused_by_its_line(store):
+    bad = windowed(temp="warm"), windowed(sky=3), windowed(at="2026-02-01T00:00:00Z"), b"{}"
+    done, refused = push(store, windowed(), *bad, windowed(origin="EWR"), view=replace(WINDOWED, features=WINDOWS))
+    assert (done.stored, [one.number for one in refused]) == (2, [5, 2, 3, 4])
+    assert "'sum_temp' is the sum, a number, of 'temp', which has strings" in refused[1].reason
+    assert "'last_sky' is a string" in refused[2].reason
+
+
+WINDOWS = WINDOWED.features[:4]
+
+
+def test_events_beyond_what_an_entity_may_have_are_refused_and_those_of_others_are_stored(store):
+    view = replace(WINDOWED, features=WINDOWS)
+    many = [windowed(temp=number) for number in range(MAX_TILE_EVENTS + 3)]
+    done, refused = push(store, windowed(origin="EWR"), *many, view=view)
+    assert done.refused == len(refused) == 3 and "more than 16,384 events" in refused[0].reason
+    assert windows_of(store, "EWR", view)[1] == 1 and windows_of(store, "JFK", view)[1] == MAX_TILE_EVENTS

@@ -206,7 +206,7 @@ class OnlineResponse:
         Parameters
         ----------
         include_event_timestamps : bool
-            Whether to add `FEATURE__ts`, the event time in seconds since 1970; 0 if there is none, as of a window.
+            Whether to add `FEATURE__ts`, the event time in seconds since 1970; 0 if there is none.
         """
         return self._complete(include_event_timestamps).to_dict(as_series=False)
 

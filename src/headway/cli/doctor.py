@@ -278,11 +278,12 @@ def _views(config: Config) -> list[Diagnosis]:
     if config.store.online or not (config.state / "state.sqlite").exists():
         return []
     views = _views_of_live(config)
-    absent = [view for view in views if not (online_folder(config.state) / f"{view.online_table}.sqlite").exists()]
+    folder = online_folder(config.state)
+    absent = [view for view in views if not all((folder / f"{name}.sqlite").exists() for name in view.online_tables)]
     if views and not absent:
         names = ", ".join(view.reference for view in views)
         return [Diagnosis(what="feature views", health="well", message=f"{names} in the online store")]
-    return [_broken("feature views", no_table_error(view, str(online_folder(config.state)))) for view in absent]
+    return [_broken("feature views", no_table_error(view, str(folder))) for view in absent]
 
 
 def _views_of_live(config: Config) -> list[FeatureView]:

@@ -15,7 +15,8 @@ from headway.batch.compute import open_workers
 from headway.core.errors import ConfigError, DataError
 from headway.core.record import Record
 from headway.features import catalog
-from headway.features.materialize import MaterializedView, materialize_views
+from headway.features.materialize import materialize_views
+from headway.features.online_rows import MaterializedView
 from headway.features.partitioned_join import write_historical_features
 from headway.features.push import PushedRows, RefusedLine, lines_of, push_lines
 from headway.registry.project import Project

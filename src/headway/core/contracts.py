@@ -432,11 +432,12 @@ class OnlineStore(Protocol):
         after: Mapping[str, bytes | None],
         *,
         staged: bool = False,
-    ) -> bool:
+        progress: bytes | None = None,
+    ) -> Mapping[str, bytes | None] | None:
         """Store states under several keys at once if those of `before` are still stored; else change nothing.
 
-        None deletes the key. Returns False if another process has changed one: read again, and try
-        again. The table is created.
+        None deletes the key. Returns None, or what is stored under the keys of `before` if another process has changed
+        one: merge with that, and try again. The table is created. `staged` and `progress` are as for `write`.
         """
         ...
 

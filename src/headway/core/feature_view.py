@@ -146,6 +146,31 @@ class FeatureView(Record, frozen=True, kw_only=True, omit_defaults=True):
         return self.table or f"{self.name}.v{self.version}"
 
     @property
+    def states_table(self) -> str:
+        """Name of the table with the states of its windows in the online store."""
+        return f"{self.online_table}.windows"
+
+    @property
+    def has_rows(self) -> bool:
+        """True if some of the features that are read are stored as rows."""
+        if not self.features:
+            return True
+        return self.source is not None and any(
+            feature.aggregation is None for feature in self.features if feature.name in self.feature_names
+        )
+
+    @property
+    def has_windows(self) -> bool:
+        """True if some of the features that are read are windowed aggregations, answered from states."""
+        return any(feature.aggregation for feature in self.features if feature.name in self.feature_names)
+
+    @property
+    def online_tables(self) -> tuple[str, ...]:
+        """Names of the tables in the online store that are read: of rows, of states, or both."""
+        rows = (self.online_table,) if self.has_rows else ()
+        return (*rows, self.states_table) if self.has_windows else rows
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features that a model reads of it."""
         return self.columns or tuple(feature.name for feature in self.features)

@@ -14,10 +14,12 @@ from headway.core.calibrator import Calibrator
 from headway.core.contracts import Blobs, OnlineStore
 from headway.core.evidence import Measurement
 from headway.core.feature_report import Proposal
+from headway.core.feature_view import FeatureView
 from headway.evaluation.audits import components
 from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.statistics.claims import ALPHA, one_sided_bounds
 from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
+from headway.features.window_state import WindowPlan
 
 _PROPOSALS: dict[str, Proposal] = {
     "components.harmful": "harmful",
@@ -111,42 +113,68 @@ def price_views(
     return found
 
 
-def measure_lookups(store: OnlineStore, keys: Mapping[str, Sequence[str]]) -> dict[str, Measurement]:
-    """Measure the CPU time of this process that a row saves if one table is not read.
+def measure_lookups(store: OnlineStore, lookups: Sequence[tuple[FeatureView, Sequence[str]]]) -> dict[str, Measurement]:
+    """Measure the CPU time of this process that a row saves if one view is not read.
 
-    All tables are read with and without each in turn, so that what else the machine does meets all alike.
+    All views are read, and their windows aggregated, with and without each in turn, so that what else the machine does
+    meets all alike.
 
     Parameters
     ----------
     store : OnlineStore
         The online store.
-    keys : mapping of str to sequence of str
-        Keys to look up in each table, as many for each.
+    lookups : sequence of FeatureView and keys
+        Views, and keys of entities to look up in each.
 
     Returns
     -------
     dict of str to Measurement
-        By table, in microseconds per row; the interval is over rounds. Negative values are noise around nothing.
+        By the reference of the view, in microseconds per row; the interval is over rounds. Negative values are noise
+        around nothing.
 
     Raises
     ------
     StoreError
         If a table does not exist, or the store does not answer.
     """
-    tables = {table: list(of_table)[:_ROWS] for table, of_table in keys.items()}
-    n_rows = min(map(len, tables.values()), default=0)
+    n_rows = min((len(keys) for _, keys in lookups), default=0)
+    n_rows = min(n_rows, _ROWS)
     if not n_rows:
         return {}
-    lookups = [(table, of_table[:n_rows]) for table, of_table in tables.items()]
-    store.read(lookups)
+    at_us = time.time_ns() // 1000
+    found = [_Lookup(view, keys[:n_rows], at_us) for view, keys in lookups]
+    _read(store, found, at_us)
     spent = np.array(
         [
-            [_cpu_us(store, [request for request in lookups if request[0] != left_out]) for left_out in (None, *tables)]
+            [_cpu_us(store, [one for one in found if one is not left_out], at_us) for left_out in (None, *found)]
             for _ in range(_ROUNDS)
         ]
     )
     saved = (spent[:, :1] - spent[:, 1:]) / n_rows
-    return {table: _mean(saved[:, index], n_rows=n_rows) for index, table in enumerate(tables)}
+    return {view.reference: _mean(saved[:, index], n_rows=n_rows) for index, (view, _) in enumerate(lookups)}
+
+
+class _Lookup:
+    """What is read of a view for the keys of entities."""
+
+    def __init__(self, view: FeatureView, entities: Sequence[str], at_us: int) -> None:
+        self.entities = entities
+        self.rows = [(view.online_table, entities)] if view.has_rows else []
+        self.plan = WindowPlan.of_view(view) if view.has_windows else None
+        self.states = (
+            [(view.states_table, [key for entity in entities for key in self.plan.keys_at(entity, at_us)])]
+            if self.plan
+            else []
+        )
+
+
+def _read(store: OnlineStore, lookups: Sequence[_Lookup], at_us: int) -> None:
+    """Read all in one call, and aggregate the windows, as a server does."""
+    rows, states = [part for one in lookups for part in one.rows], [part for one in lookups for part in one.states]
+    found = iter(store.read_with_states(rows, states)[1])
+    for one in lookups:
+        if one.plan is not None:
+            one.plan.answers(one.entities, next(found), at_us)
 
 
 def _mean(saved: Floats, *, n_rows: int) -> Measurement:
@@ -156,8 +184,8 @@ def _mean(saved: Floats, *, n_rows: int) -> Measurement:
     return t_interval("feature.lookup_us", estimate, Sample(n_rows=n_rows, n_groups=len(saved)))
 
 
-def _cpu_us(store: OnlineStore, requests: Sequence[tuple[str, Sequence[str]]]) -> float:
+def _cpu_us(store: OnlineStore, lookups: Sequence[_Lookup], at_us: int) -> float:
     began = time.thread_time_ns()
-    for _ in range(_CALLS if requests else 0):
-        store.read(requests)
+    for _ in range(_CALLS if lookups else 0):
+        _read(store, lookups, at_us)
     return (time.thread_time_ns() - began) / _CALLS / 1_000

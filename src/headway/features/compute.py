@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from headway.features.sql import run_query
 EVENT_TIME, CREATED_TIME = "event_time", "created_time"
 TIME = pl.Datetime("us", "UTC")
 MAX_SHOWN = 5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_WHOLE = 2**53
 _SECONDS = (-62_135_596_800, 253_402_300_800)
 """Years 1 to 9999, in seconds since 1970."""
@@ -142,6 +144,34 @@ def event_rows(view: FeatureView, source: pl.DataFrame) -> pl.DataFrame:
     computed = compute_features(view, rows, [features[name] for name in wanted if name in features])
     columns = {column.name: column for column in computed}
     return _usable(view, [*source_keys(view, rows), *(columns.get(name, _column(view, rows, name)) for name in wanted)])
+
+
+def visible_rows(rows: pl.DataFrame, now_us: int) -> pl.DataFrame:
+    """Return the rows that a request may see at a time; a row without a time is always true."""
+    return rows.filter(*((microseconds(name) <= now_us).fill_null(value=True) for name in (EVENT_TIME, CREATED_TIME)))
+
+
+def rows_between(rows: pl.DataFrame, since: datetime | None, until: datetime | None) -> pl.DataFrame:
+    """Return the rows with event times from `since` to before `until`."""
+    if since is not None:
+        rows = rows.filter(microseconds(EVENT_TIME) >= time_us(since))
+    return rows if until is None else rows.filter(microseconds(EVENT_TIME) < time_us(until))
+
+
+def seen_us() -> pl.Expr:
+    """Return the time from which a request sees a row, which was out of the future at an earlier run."""
+    return pl.max_horizontal(microseconds(EVENT_TIME), microseconds(CREATED_TIME))
+
+
+def microseconds(name: str) -> pl.Expr:
+    """Return a column of times in microseconds since 1970."""
+    return pl.col(name).cast(pl.Int64)
+
+
+def time_us(time: datetime) -> int:
+    """Return a time in microseconds since 1970; without a zone it is UTC."""
+    zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (zoned - _EPOCH) // timedelta(microseconds=1)
 
 
 def query_source(view: FeatureView, source: pl.DataFrame) -> pl.DataFrame:

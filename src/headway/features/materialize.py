@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -22,7 +21,6 @@ from headway.core.arrays import Floats, Ints
 from headway.core.contracts import OnlineStore, State
 from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import FeatureView
-from headway.core.record import Record
 from headway.features import catalog
 from headway.features.compute import (
     CREATED_TIME,
@@ -30,58 +28,22 @@ from headway.features.compute import (
     compute_rows,
     entity_key_expr,
     event_rows,
+    microseconds,
     read_view_source,
+    rows_between,
+    seen_us,
+    time_us,
+    visible_rows,
 )
 from headway.features.materialize_windows import materialize_windows
-from headway.features.window_state import states_table
+from headway.features.online_rows import MaterializedView, MaterializeMode, MaterializeProgress, read_progress
 
 BATCH_ROWS = 1_000
 """Rows of a batch: a server of Redis answers no other call while it stores one, which takes a millisecond or two."""
 ALWAYS_US = 0
 """Event time of the rows of a view without times."""
-MaterializeMode = Literal["full", "incremental", "backfill"]
 _ROW = "__row"
 _KEY = "__key"
-
-
-class MaterializeProgress(Record, frozen=True, kw_only=True):
-    """How far the rows of a view are in its online table.
-
-    Attributes
-    ----------
-    digest : str
-        Digest of the definition of the view.
-    watermark_us : int, optional
-        All rows that a request could see before are in the table; None before the first full run has ended.
-    run : str
-        Digest of the rows of a run that has not ended; empty for none.
-    done : int
-        Number of entities of that run which are stored.
-    """
-
-    digest: str
-    watermark_us: int | None = None
-    run: str = ""
-    done: int = 0
-
-
-class MaterializedView(Record, frozen=True, kw_only=True):
-    """What a run wrote.
-
-    `rows` were read, `entities` have a row among them, of which `stored` were newer than the stored ones; `resumed` is
-    the number that an interrupted run had stored before, and `windows` that of entities with states of windows. Times
-    are ISO 8601, empty for none.
-    """
-
-    view: str
-    table: str
-    mode: MaterializeMode
-    rows: int
-    entities: int
-    stored: int
-    resumed: int = 0
-    windows: int = 0
-    watermark: str = ""
 
 
 def materialize(
@@ -127,19 +89,19 @@ def materialize(
         If the view has no source.
     """
     expect_rows(view)
-    now_us, table = _us(now or datetime.now(UTC)), view.online_table
+    now_us, table = time_us(now or datetime.now(UTC)), view.online_table
     exists = table in store.tables()
-    progress = _progress(store, table)
+    progress = read_progress(store, table)
     mode: MaterializeMode = "incremental"
     if since is not None or until is not None:
         mode = "backfill"
     elif full or progress.watermark_us is None or progress.digest != view.digest:
         mode = "full"
-    chosen = _visible(rows, now_us)
+    chosen = visible_rows(rows, now_us)
     if mode == "backfill":
-        chosen = _between(chosen, since, until)
+        chosen = rows_between(chosen, since, until)
     elif mode == "incremental" and view.source is not None and view.source.created_time:
-        chosen = chosen.filter(_seen_us() >= progress.watermark_us)
+        chosen = chosen.filter(seen_us() >= progress.watermark_us)
     newest = _newest(view, chosen)
     staged = mode == "full" or not exists
     watermark = None if mode == "backfill" else _watermark(chosen, default=progress.watermark_us)
@@ -164,7 +126,7 @@ def materialize(
         entities=len(newest),
         stored=stored,
         resumed=resumed,
-        watermark="" if ended.watermark_us is None else _time(ended.watermark_us).isoformat(),
+        watermark="" if ended.watermark_us is None else _time(ended.watermark_us),
     )
 
 
@@ -196,32 +158,16 @@ def materialize_views(
         with state.lease(f"materialize {view.reference}"):
             source = read_view_source(view, folder=folder)
             callback(f"{view.reference}: {len(source):,} rows")
-            windows = 0
-            if has_windows(view):
-                windows = materialize_windows(store, view, event_rows(view, source), full=full)
-            if has_rows(view):
-                found = materialize(store, view, compute_rows(view, source), full=full, since=since, until=until)
-            else:
-                found = MaterializedView(
-                    view=view.reference,
-                    table=states_table(view),
-                    mode="full" if full else "incremental",
-                    rows=len(source),
-                    entities=windows,
-                    stored=windows,
+            runs = []
+            if view.has_windows:
+                runs.append(
+                    materialize_windows(store, view, event_rows(view, source), full=full, since=since, until=until)
                 )
-            done.append(replace(found, windows=windows))
+            if view.has_rows:
+                rows = materialize(store, view, compute_rows(view, source), full=full, since=since, until=until)
+                runs.append(replace(rows, windows=runs[0].windows) if runs else rows)
+            done.append(runs[-1])
     return done
-
-
-def has_windows(view: FeatureView) -> bool:
-    """Return whether a view has windowed features, whose states are in a table of their own."""
-    return any(feature.aggregation is not None for feature in view.features)
-
-
-def has_rows(view: FeatureView) -> bool:
-    """Return whether a view has features that are stored as rows."""
-    return any(feature.aggregation is None for feature in view.features)
 
 
 def expect_rows(view: FeatureView) -> None:
@@ -238,7 +184,7 @@ def _views_with_rows(state: State, store: OnlineStore) -> list[FeatureView]:
         found += [
             view
             for view in versions
-            if view.version == newest.version or not tables.keys().isdisjoint((view.online_table, states_table(view)))
+            if view.version == newest.version or not tables.keys().isdisjoint(view.online_tables)
         ]
     return [view for view in found if view.source is not None]
 
@@ -277,7 +223,7 @@ def _write(
 ) -> tuple[int, int]:
     """Write the rows in batches, after those that an interrupted run of the same rows has written."""
     table, stored = view.online_table, 0
-    before = _progress(store, table, staged=staged)
+    before = read_progress(store, table, staged=staged)
     done = resumed = before.done if before.run == run.run else 0
     if staged and not done:
         store.discard_staged(table)
@@ -302,35 +248,15 @@ def _keep_pushed(store: OnlineStore, table: str, after_us: int) -> None:
 
 
 def _newest_us(rows: pl.DataFrame) -> int:
-    newest = rows.select(_micros(EVENT_TIME).max()).item() if len(rows) else None
+    newest = rows.select(microseconds(EVENT_TIME).max()).item() if len(rows) else None
     return newest if isinstance(newest, int) else ALWAYS_US
 
 
 def _expect_staged(store: OnlineStore, table: str, run: str, done: int) -> None:
-    found = _progress(store, table, staged=True)
+    found = read_progress(store, table, staged=True)
     if (found.run, found.done) != (run, done):
         hint = "run the command again when the other one has ended"
         raise StoreError("another process materialises the same view", where=f"online table {table}", hint=hint)
-
-
-def _progress(store: OnlineStore, table: str, *, staged: bool = False) -> MaterializeProgress:
-    content = store.progress(table, staged=staged)
-    try:
-        return msgspec.json.decode(content, type=MaterializeProgress) if content else MaterializeProgress(digest="")
-    except msgspec.MsgspecError as error:
-        hint = "headway features materialize --full"
-        raise StoreError(f"the progress cannot be read: {error}", where=f"online table {table}", hint=hint) from error
-
-
-def _visible(rows: pl.DataFrame, now_us: int) -> pl.DataFrame:
-    """Return the rows that a request may see now; a row without a time is always true."""
-    return rows.filter(*((_micros(name) <= now_us).fill_null(value=True) for name in (EVENT_TIME, CREATED_TIME)))
-
-
-def _between(rows: pl.DataFrame, since: datetime | None, until: datetime | None) -> pl.DataFrame:
-    if since is not None:
-        rows = rows.filter(_micros(EVENT_TIME) >= _us(since))
-    return rows if until is None else rows.filter(_micros(EVENT_TIME) < _us(until))
 
 
 def _newest(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
@@ -353,23 +279,9 @@ def _digest(view: FeatureView, newest: pl.DataFrame, mode: str) -> str:
 
 def _watermark(rows: pl.DataFrame, *, default: int | None) -> int:
     """Return when the newest row was seen; a row of the same microsecond that is stored later is compared again."""
-    newest = rows.select(_seen_us().max()).item() if len(rows) else None
+    newest = rows.select(seen_us().max()).item() if len(rows) else None
     return newest if isinstance(newest, int) else default or ALWAYS_US
 
 
-def _seen_us() -> pl.Expr:
-    """Return the time from which a request sees a row, which was out of the future at an earlier run."""
-    return pl.max_horizontal(_micros(EVENT_TIME), _micros(CREATED_TIME))
-
-
-def _micros(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.Int64)
-
-
-def _us(time: datetime) -> int:
-    zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return round(zoned.timestamp() * 1e6)
-
-
-def _time(us: int) -> datetime:
-    return datetime.fromtimestamp(us / 1e6, UTC)
+def _time(us: int) -> str:
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat()

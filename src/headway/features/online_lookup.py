@@ -15,12 +15,11 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import OnlineStore
 from headway.core.errors import RowRefused, StoreError
 from headway.core.feature_view import Feature, FeatureView
-from headway.features.compute import EVENT_TIME, TIME, entity_column, entity_key_expr, narrowed, typed_column
+from headway.features.compute import EVENT_TIME, TIME, entity_column, entity_key_expr, typed_column
 from headway.features.historical import compute_on_demand, expect_column, full_name, with_defaults
-from headway.features.materialize import has_rows, has_windows
 from headway.features.online_rows import NEVER_US
-from headway.features.window_state import WindowPlan, states_table
-from headway.storage.addresses import no_table_error
+from headway.features.window_state import WindowPlan
+from headway.storage.addresses import no_table_error, views_without_table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,8 +46,8 @@ def look_features_up(
     Returns
     -------
     DataFrame of shape (n, ...)
-        A column `VIEW__FEATURE` for each feature, and for each view with a source `VIEW__event_time`: null if nothing
-        is stored for the entity, or the view has only windows.
+        A column `VIEW__FEATURE` for each feature, and for each view with a source `VIEW__event_time`: of the row, or
+        of the newest event in the windows if only these are read; null if there is none.
 
     Raises
     ------
@@ -94,30 +93,25 @@ def _read(
     store: OnlineStore, views: Sequence[FeatureView], keys: Sequence[Sequence[str | None]], now_us: int
 ) -> list[_Found]:
     """Return what the store has for each view: the features that are read need rows, states of windows, or both."""
-    read = [narrowed(view) for view in views]
-    tables = [(view.online_table, [key or "" for key in of]) for view, of in zip(read, keys, strict=True)]
-    plans = [WindowPlan.of_view(view) if has_windows(one) else None for view, one in zip(views, read, strict=True)]
+    tables = [(view.online_table, [key or "" for key in of]) for view, of in zip(views, keys, strict=True)]
+    plans = [WindowPlan.of_view(view) if view.has_windows else None for view in views]
     states = [
-        (states_table(view), [key for entity in entities for key in plan.keys_at(entity, now_us)])
+        (view.states_table, [key for entity in entities for key in plan.keys_at(entity, now_us)])
         for view, plan, (_, entities) in zip(views, plans, tables, strict=True)
         if plan is not None
     ]
-    of_rows = [has_rows(view) for view in read]
     try:
-        requests = [table for table, is_read in zip(tables, of_rows, strict=True) if is_read]
+        requests = [table for view, table in zip(views, tables, strict=True) if view.has_rows]
         found_rows, found_states = store.read_with_states(requests, states)
     except StoreError as error:
-        there = store.tables()
-        for view, is_read, plan in zip(views, of_rows, plans, strict=True):
-            wanted = [view.online_table] * is_read + [states_table(view)] * (plan is not None)
-            if not set(wanted) <= there.keys():
-                raise no_table_error(view, error.where) from error
-        raise
+        absent = views_without_table(store, views)
+        raise (no_table_error(absent[0], error.where) if absent else error) from error
     rows, answers = iter(found_rows), iter(found_states)
     found: list[_Found] = []
-    for (_, entities), is_read, plan in zip(tables, of_rows, plans, strict=True):
-        values, times = next(rows) if is_read else (None, None)
-        found.append((values, times, None if plan is None else plan.answers(entities, next(answers), now_us)))
+    for view, (_, entities), plan in zip(views, tables, plans, strict=True):
+        values, times = next(rows) if view.has_rows else (None, None)
+        windows, newest = (None, None) if plan is None else plan.answers(entities, next(answers), now_us)
+        found.append((values, newest if times is None else times, windows))
     return found
 
 
@@ -140,7 +134,7 @@ class _ViewValues:
         self._times_us: Ints = times
         known = pl.Series(EVENT_TIME, times).set(pl.Series(times == NEVER_US), None)
         self.seen = known.cast(TIME)
-        windows = [feature.name for feature in view.features if feature.aggregation is not None]
+        windows = [one.name for one in view.features if one.aggregation and one.name in view.feature_names]
         self._windows = {name: index for index, name in enumerate(windows)}
         self._rows = {feature.name: (index, feature) for index, feature in enumerate(view.features)}
 
@@ -150,10 +144,10 @@ class _ViewValues:
         if feature.aggregation is not None:
             assert self._answers is not None
             numbers = self._answers[:, self._windows[name]].copy()
-            vocabulary = feature.aggregation.column
+            vocabulary = self._view.states_table, feature.aggregation.column
         else:
             assert self._values is not None
-            numbers, vocabulary = self._values[:, index].copy(), name
+            numbers, vocabulary = self._values[:, index].copy(), (self._view.online_table, name)
             if self._view.ttl_s:
                 age_us = now_us - self._times_us
                 numbers[(age_us > round(self._view.ttl_s * 1e6)) & (self._times_us != NEVER_US)] = np.nan
@@ -166,14 +160,14 @@ class _ViewValues:
             raise RowRefused(what, where=where, hint=f"headway features materialize {self._view.name}")
         return column
 
-    def _decoded(self, feature: Feature, numbers: pl.Series, vocabulary: str) -> pl.Series:
+    def _decoded(self, feature: Feature, numbers: pl.Series, vocabulary: tuple[str, str]) -> pl.Series:
         """Return numbers of the store as values of a type: codes as strings, microseconds as times."""
         if feature.dtype == "number":
             return numbers  # each operation on a column costs more than its look-up
         if feature.dtype == "string":
             codes = numbers.cast(pl.Int64)
             distinct = codes.drop_nulls().unique()
-            strings = self._store.strings(self._view.online_table, vocabulary, distinct.to_list())
+            strings = self._store.strings(*vocabulary, distinct.to_list())
             return codes.replace_strict(
                 distinct, pl.Series(strings, dtype=pl.String), default=None, return_dtype=pl.String
             )

@@ -1,4 +1,4 @@
-"""Rows of an online store: keys of entities, packed values, and what a batch of them must be.
+"""Rows of an online store: keys of entities, packed values, what a batch of them must be, and how far its writer is.
 
 Values are packed as little-endian float64. Event times are microseconds since 1970.
 """
@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
+import msgspec
 import numpy as np
 
 from headway.core.arrays import Floats, Ints
-from headway.core.errors import DataError
+from headway.core.contracts import OnlineStore
+from headway.core.errors import DataError, StoreError
+from headway.core.record import Record
 
 NEVER_US = -1
 """Event time of a key without a row."""
@@ -25,7 +29,48 @@ MAX_WIDTH = 4_096
 """Largest number of features of a table."""
 MAX_STRINGS = 1_000_000
 """Largest number of different strings of a feature."""
+MaterializeMode = Literal["full", "incremental", "backfill"]
 _TABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+class MaterializeProgress(Record, frozen=True, kw_only=True):
+    """How far the rows of a view are in its online table.
+
+    Attributes
+    ----------
+    digest : str
+        Digest of the definition of the view.
+    watermark_us : int, optional
+        All rows that a request could see before are in the table; None before the first full run has ended.
+    run : str
+        Digest of the rows of a run that has not ended; empty for none.
+    done : int
+        Number of entities of that run which are stored.
+    """
+
+    digest: str
+    watermark_us: int | None = None
+    run: str = ""
+    done: int = 0
+
+
+class MaterializedView(Record, frozen=True, kw_only=True):
+    """What a run wrote.
+
+    `rows` were read, `entities` have a row among them, of which `stored` were newer than the stored ones, or had events
+    that no state had; `resumed` is the number that an interrupted run had stored before, and `windows` that of entities
+    with events for windows. Times are ISO 8601, empty for none.
+    """
+
+    view: str
+    table: str
+    mode: MaterializeMode
+    rows: int
+    entities: int
+    stored: int
+    resumed: int = 0
+    windows: int = 0
+    watermark: str = ""
 
 
 def entity_key(values: Sequence[str | int]) -> str:
@@ -106,6 +151,16 @@ def unpacked_rows(rows: Sequence[bytes | None], width: int) -> tuple[Floats, Int
 def _absent_row(width: int) -> bytes:
     values = np.full(width, np.nan)
     return np.append(np.array([NEVER_US], dtype="<i8").view("<f8"), values).astype("<f8").tobytes()
+
+
+def read_progress(store: OnlineStore, table: str, *, staged: bool = False) -> MaterializeProgress:
+    """Return how far the writer of a table, or of its staged one, is."""
+    content = store.progress(table, staged=staged)
+    try:
+        return msgspec.json.decode(content, type=MaterializeProgress) if content else MaterializeProgress(digest="")
+    except msgspec.MsgspecError as error:
+        hint = "headway features materialize --full"
+        raise StoreError(f"the progress cannot be read: {error}", where=f"online table {table}", hint=hint) from error
 
 
 def require_key(table: str, key: str) -> None:

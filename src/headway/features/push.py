@@ -1,6 +1,7 @@
 """Push rows of the source of a feature view to the online store as they happen; each bad row is refused by its line.
 
-A pushed row has the columns of the source that the view reads. Its features are computed as those of the source are.
+A pushed row has the columns of the source that the view reads. Its features are computed as those of the source are,
+and windows see it as an event, which counts once however often it is pushed.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError
 from headway.core.feature_view import FeatureView
 from headway.core.record import Record
-from headway.features.compute import EVENT_TIME, compute_rows, needed_columns
-from headway.features.materialize import encoded_rows, expect_rows, has_windows
+from headway.features.compute import EVENT_TIME, compute_rows, event_rows, needed_columns, time_us
+from headway.features.materialize import encoded_rows, expect_rows
+from headway.features.materialize_windows import events_by_entity
+from headway.features.window_state import merge_events
 
 BATCH_ROWS = 1_000
 MAX_LINE_BYTES = 1 << 20
@@ -36,7 +39,10 @@ class RefusedLine(Record, frozen=True, kw_only=True):
 
 
 class PushedRows(Record, frozen=True, kw_only=True):
-    """Rows that were read, and how many of them were stored; the others were older than the stored ones, or refused."""
+    """Rows that were read, and how many of them were stored; the others were older than the stored ones, or refused.
+
+    Of a view with windows, the rows of entities that had no new event were stored before.
+    """
 
     view: str
     table: str
@@ -82,13 +88,11 @@ def push_lines(
     Raises
     ------
     DataError
-        If the view has no rows of its own: one without a source, or with windows or a query.
+        If the view has no rows of its own: one without a source, or with a query.
     StoreUnavailable
         If the store does not answer; lines before were stored, and may be pushed again.
     """
     expect_rows(view)
-    if has_windows(view):
-        raise DataError(f"view '{view.reference}' has windowed features, which are not pushed", hint="materialize it")
     columns = needed_columns(view)
     if columns is None:
         raise DataError(f"view '{view.reference}' has a query, which reads its whole source", hint="materialize it")
@@ -103,8 +107,7 @@ def push_lines(
     while part := list(islice(numbered, BATCH_ROWS)):
         rows += len(part)
         decoded = [line for number, text in part if (line := _decoded(number, text, view, columns, count))]
-        for frame in _computed(view, decoded, now(), count):
-            stored += store.write(view.online_table, *encoded_rows(store, view, frame))
+        stored += _store(store, view, decoded, now(), count) if decoded else 0
     return PushedRows(view=view.reference, table=view.online_table, rows=rows, stored=stored, refused=refused)
 
 
@@ -148,28 +151,37 @@ def _decoded(
         return None
 
 
-def _computed(
-    view: FeatureView, lines: list[_Line], now: datetime, refuse: Callable[[RefusedLine], None]
-) -> Iterator[pl.DataFrame]:
-    """Yield computed rows in the order of their lines; of a part with a bad row, both halves are tried."""
-    if not lines:
-        return
+def _store(
+    store: OnlineStore, view: FeatureView, lines: list[_Line], now: datetime, refuse: Callable[[RefusedLine], None]
+) -> int:
+    """Store lines in their order, and return how many; of a part with a bad row, both halves are tried."""
     try:
-        names = lines[0].row
-        frame = compute_rows(view, pl.DataFrame([_column(name, [line.row[name] for line in lines]) for name in names]))
-        if (frame[EVENT_TIME].cast(pl.Int64) > (now.timestamp() + FUTURE_S) * 1e6).any():
-            raise DataError("its time is in the future")
-        if len(frame) != len(lines):
-            raise DataError("an entity or a time is missing")
+        return _store_all(store, view, lines, now)
     except (DataError, pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         if len(lines) == 1:
             refuse(_refusal(lines[0].number, lines[0].text, error))
-            return
+            return 0
         middle = math.ceil(len(lines) / 2)
-        yield from _computed(view, lines[:middle], now, refuse)
-        yield from _computed(view, lines[middle:], now, refuse)
-    else:
-        yield frame
+        halves = lines[:middle], lines[middle:]
+        return sum(_store(store, view, half, now, refuse) for half in halves)
+
+
+def _store_all(store: OnlineStore, view: FeatureView, lines: list[_Line], now: datetime) -> int:
+    table = pl.DataFrame([_column(name, [line.row[name] for line in lines]) for name in lines[0].row])
+    rows = compute_rows(view, table)
+    if (rows[EVENT_TIME].cast(pl.Int64) > (now.timestamp() + FUTURE_S) * 1e6).any():
+        raise DataError("its time is in the future")
+    if len(rows) != len(lines):
+        raise DataError("an entity or a time is missing")
+    stored = 0
+    if view.has_windows:
+        events = events_by_entity(store, view, event_rows(view, table), are_numbered=False)
+        changed = merge_events(store, view, events, now_us=time_us(now))
+        stored = sum(len(events[entity]) for entity in changed)
+    if view.has_rows:
+        written = store.write(view.online_table, *encoded_rows(store, view, rows))
+        stored = stored if view.has_windows else written
+    return stored
 
 
 def _column(name: str, values: list[Any]) -> pl.Series:

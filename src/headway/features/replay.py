@@ -8,6 +8,7 @@ one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,19 +17,32 @@ import polars as pl
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
-from headway.core.feature_view import FeatureView
+from headway.core.feature_view import Aggregation, FeatureView
 from headway.core.value_replay import KINDS, SkewExample, SkewKind, ValueSkew, ViewReplay
 from headway.core.variant import Signature
 from headway.data.matrix import matrix
-from headway.features.compute import CREATED_TIME, EVENT_TIME, compute_rows
+from headway.features.compute import (
+    CREATED_TIME,
+    EVENT_TIME,
+    TIME,
+    compute_rows,
+    event_rows,
+    seen_us,
+    typed_column,
+)
 from headway.features.historical import join_view
 from headway.features.online_rows import NEVER_US
+from headway.features.windows import aggregate
 
 N_EXAMPLES = 3
 _RELATIVE = 1e-9
 _UNIT_ROWS, _UNIT_VALUES = 8, 3
 _SHIFTED_ROWS = 400
 _ALMOST_ALL = 0.9
+_LATE_EVENTS = 64
+"""Events of an entity that an online store may lack at a time, for a window to be recognised as lagging."""
+_JOINED_EVENTS = 1_000_000
+"""Events of windows that are compared at once."""
 _HOUR_US = 3_600_000_000
 _ZONES_US = [hours * _HOUR_US // 2 for hours in range(-28, 29) if hours]  # every half hour, up to 14 hours
 _CLOCKS = {24.0: 1.0, 1440.0: 60.0, 86400.0: 3600.0}
@@ -57,9 +71,9 @@ def replay_view(
     Parameters
     ----------
     logged : DataFrame of n rows
-        The rows of the log: `request`, `at_us`, the entities of the view (strings of integers are integers), its
-        features as the model read them (numbers, and categories by rank), and `seen_us`, the event time of the values;
-        negative or null if none were found.
+        The rows of the log: `request`, `at_us`, at which windows are aggregated too, the entities of the view (strings
+        of integers are integers), its features as the model read them (numbers, and categories by rank), and `seen_us`,
+        the event time of the values; negative or null if none were found.
     view : FeatureView
         The version that the release used.
     source : DataFrame
@@ -101,6 +115,12 @@ class _Compared:
     ) -> None:
         self.view, self.source = view, source
         self.names = [name for name in signature.names if name in view.feature_names]
+        self.windows = {
+            feature.name: feature.aggregation
+            for feature in view.features
+            if feature.aggregation is not None and feature.name in self.names
+        }
+        self.of_window = np.array([name in self.windows for name in self.names])
         fields = {field.name: field for field in signature.inputs}
         self._signature = Signature(inputs=tuple(fields[name] for name in self.names))
         kinds = compute_rows(view, source).schema
@@ -146,12 +166,79 @@ class _Compared:
         order = table.sort("event_us", maintain_order=True)
         return order.with_columns(ends_us=pl.col("event_us").shift(-1).over(self.view.entities).fill_null(2**62))
 
+    def windows_until(self, rows: Ints, until_us: Ints) -> Floats:
+        """Return the windows (rows, windows) of rows, over the events up to other event times than theirs."""
+        found = np.full((len(rows), len(self.windows)), np.nan)
+        if not self.windows or not len(rows):
+            return found
+        events = self._events().sort(EVENT_TIME, CREATED_TIME, maintain_order=True)
+        largest = events.group_by(*self.view.entities).len()["len"].max() if len(events) else 1
+        step = max(1, _JOINED_EVENTS // largest) if isinstance(largest, int) else len(rows)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            requested = self.rows[part].with_columns(
+                pl.Series("__row", part),
+                pl.Series("__at", self.at_us[part]).cast(TIME),
+                pl.Series("__until", until_us[start : start + step]).cast(TIME),
+            )
+            joined = events.join(requested, on=self.view.entities, how="inner", maintain_order="left").filter(
+                pl.col(EVENT_TIME) <= pl.col("__until"),
+                pl.max_horizontal(EVENT_TIME, CREATED_TIME) <= pl.max_horizontal("__at", "__until"),
+            )
+            # they are all seen at the time of the row, in their order
+            joined = joined.with_columns(pl.min_horizontal(EVENT_TIME, "__at").alias(EVENT_TIME)).drop(CREATED_TIME)
+            at = requested.select("__row", pl.col("__at").alias(EVENT_TIME))
+            found[start : start + step] = self._of_windows(aggregate(joined, at, self.windows, entities=["__row"]))
+        return found
+
+    def _events(self) -> pl.DataFrame:
+        return event_rows(self.view, self.source)
+
+    def _of_windows(self, answers: pl.DataFrame) -> Floats:
+        """Return answers as the model reads them, (n, windows)."""
+        features = [feature for feature in self.view.features if feature.name in self.windows]
+        columns = [
+            self._filled(typed_column(answers[one.name], one.dtype, where=self.view.reference), self.view)
+            for one in features
+        ]
+        fields = {field.name: field for field in self._signature.inputs}
+        inputs = tuple(fields[name] for name in self.names if name in self.windows)
+        return matrix(pl.DataFrame(columns), Signature(inputs=inputs))
+
     def _within_lag(self, max_lag_s: float) -> Bools:
+        """Return which rows have values of an earlier time, since when nothing was known for longer than the lag."""
+        lagging: Bools = self._rows_within_lag(max_lag_s) | ~self.wrong[:, ~self.of_window].any(axis=1)
+        windows = np.flatnonzero(self.wrong[:, self.of_window].any(axis=1))
+        if len(windows):
+            lagging[windows] &= self._windows_within_lag(windows, max_lag_s)
+        return lagging & self.wrong.any(axis=1)
+
+    def _windows_within_lag(self, rows: Ints, max_lag_s: float) -> Bools:
+        """Return which rows have windows that lack only events which were known for no longer than the lag."""
+        events = self._events().with_columns(seen_us().cast(TIME).alias("__seen"))
+        events = events.sort("__seen", maintain_order=True)
+        requested = self.rows[rows].with_columns(pl.Series(EVENT_TIME, self.at_us[rows]).cast(TIME))
+        entities = list(self.view.entities)
+        arrivals = events.select(*entities, pl.col("__seen").alias(EVENT_TIME))
+        count = {"n": Aggregation(function="count", window_s=math.ceil(max_lag_s))}
+        recent = aggregate(arrivals, requested, count, entities=entities)["n"].fill_null(0).to_numpy()
+        found = np.zeros(len(rows), dtype=np.bool_)
+        for number in range(1, min(int(recent.max(initial=0)), _LATE_EVENTS) + 1):
+            # without the newest events: one is seen when as many later ones are
+            later = events.with_columns(pl.col("__seen").shift(-number).over(entities).alias(CREATED_TIME))
+            some = np.flatnonzero((recent >= number) & ~found)
+            answers = aggregate(later.drop_nulls(CREATED_TIME), requested[some], self.windows, entities=entities)
+            values = self.values[rows[some]][:, self.of_window]
+            found[some] = _equal(values, self._of_windows(answers)).all(axis=1)
+        return found
+
+    def _rows_within_lag(self, max_lag_s: float) -> Bools:
         """Return which rows have the values of an earlier row, whose successor was known for no longer than the lag."""
-        recent = (self.seen_us >= 0) & (self.seen_us < self.newest_us) & self.wrong.any(axis=1)
+        plain = ~self.of_window
+        recent = (self.seen_us >= 0) & (self.seen_us < self.newest_us) & self.wrong[:, plain].any(axis=1)
         recent &= self._known_since_us() > self.at_us - round(max_lag_s * 1e6)
         before = self.recompute(np.where(recent, self.seen_us, self.at_us))[0]
-        return recent & _equal(self.values, before).all(axis=1)
+        return recent & _equal(self.values, before)[:, plain].all(axis=1)
 
     def _known_since_us(self) -> Ints:
         """Return since when the expected values were known, (n,)."""
@@ -334,7 +421,7 @@ def _rows_of_history(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[
         yield from _at_seen_time(compared)
         return
     entities = list(compared.view.entities)
-    requested = compared.rows[rows].select(pl.col(name).alias(f"asked.{name}") for name in entities)
+    requested = compared.rows[rows].select(pl.col(name).alias(f"of.{name}") for name in entities)
     requested = requested.with_columns(
         pl.Series("row", rows),
         pl.Series("at_us", compared.at_us[rows]),
@@ -349,9 +436,7 @@ def _rows_of_history(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[
     if not known:
         return
     matches = requested.fill_nan(None).join(history.fill_nan(None), on=names, nulls_equal=True)
-    own = pl.all_horizontal(
-        pl.col(f"asked.{name}").cast(pl.String) == pl.col(name).cast(pl.String) for name in entities
-    )
+    own = pl.all_horizontal(pl.col(f"of.{name}").cast(pl.String) == pl.col(name).cast(pl.String) for name in entities)
     later = (pl.col("event_us") > pl.col("at_us")) | (pl.col("begins_us") > pl.col("at_us"))
     earlier = (pl.col("event_us") < pl.col("newest_us")) & ~later
     holds = (pl.col("begins_us") <= pl.col("at_us")) & (pl.col("ends_us") > pl.col("at_us"))
@@ -369,7 +454,10 @@ def _rows_of_history(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[
 def _at_seen_time(compared: _Compared) -> Iterator[_Cause]:
     """Find the values that were right at the event time in the log."""
     has_time = compared.seen_us >= 0
-    values = compared.recompute(np.where(has_time, compared.seen_us, compared.at_us))[0]
+    until_us = np.where(has_time, compared.seen_us, compared.at_us)
+    values = compared.recompute(until_us)[0]
+    some = np.flatnonzero(has_time & compared.wrong[:, compared.of_window].any(axis=1))
+    values[np.ix_(some, compared.of_window)] = compared.windows_until(some, until_us[some])
     explained = compared.wrong & _equal(compared.values, values)
     is_future = compared.seen_us > compared.at_us
     for kind, rows in (("future", is_future), ("stale", has_time & (compared.seen_us < compared.newest_us))):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -24,6 +24,7 @@ from headway.core.arrays import Floats, Ints
 from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import Aggregation, FeatureView
+from headway.features.online_rows import NEVER_US
 
 MAX_INLINE = 512
 """Events of an entity that are kept in its head; with more it has segments."""
@@ -32,12 +33,16 @@ MAX_TILE_EVENTS = 16_384
 MAX_DISTINCT = 8_192
 """Different values of a column that the head of an entity with segments remembers, the newest."""
 MAX_COLUMNS = 64
+BATCH_KEYS = 500
+"""Keys that are merged in one step, unless one entity has more."""
 MAX_TRIES = 50
 """Times that a merge is tried again because another writer was faster."""
 _TILES = 1_024
 _HEAD = struct.Struct("<4s8sBxxxII")
 _DISTINCT = struct.Struct("<Iq")
-_FORM = b"HWS1"
+_FORM = b"HWS2"
+_SLACK_US = 60_000_000
+"""Time for which events are kept longer than the longest window: the clock of a server may be behind."""
 _NEVER = -(2**63)
 Number = int | float | None
 Events = NDArray[np.void]
@@ -63,27 +68,42 @@ class WindowPlan:
     Parameters
     ----------
     aggregations : sequence of Aggregation
-        In the order of the answers.
+        All of the view, in its order: the form of the state depends on them.
     integers : collection of str
         The columns of integers of 64 bits; the others are floats. A string is stored as its code.
+    answered : collection of int, optional
+        The indices of the aggregations to answer; all by default.
     """
 
-    def __init__(self, aggregations: Sequence[Aggregation], *, integers: Collection[str] = ()) -> None:
-        self.aggregations = tuple(aggregations)
+    def __init__(
+        self,
+        aggregations: Sequence[Aggregation],
+        *,
+        integers: Collection[str] = (),
+        answered: Collection[int] | None = None,
+    ) -> None:
+        self.aggregations = tuple(
+            one for index, one in enumerate(aggregations) if answered is None or index in answered
+        )
         self.columns = tuple(sorted({one.column for one in aggregations if one.column}))
         if not self.aggregations or len(self.columns) > MAX_COLUMNS:
             raise DataError(f"a view has windows over 1 to {MAX_COLUMNS} columns, not {len(self.columns)}")
         self.integers = frozenset(integers) & frozenset(self.columns)
         self.longest_us = max(one.window_s for one in aggregations) * 1_000_000
         self.tile_us = -(-self.longest_us // _TILES)
-        self._windows = tuple(sorted({one.window_s * 1_000_000 for one in aggregations}))
+        self._windows = tuple(sorted({one.window_s * 1_000_000 for one in self.aggregations}))
         self._distinct = tuple(sorted({one.column for one in aggregations if one.function == "distinct"}))
         types = {name: "<i8" if name in self.integers else "<f8" for name in self.columns}
         times = [("event", "<i8"), ("created", "<i8"), ("id", "<u8"), ("missing", "<u8")]
         self._event = np.dtype([*times, *((f"value {name}", types[name]) for name in self.columns)])
         parts = ("high", "low", "min", "max", "last")
         summaries = [(f"{part} {name}", types[name]) for name in self.columns for part in parts]
-        counts = [("tile", "<i8"), ("rows", "<i8"), *((f"count {name}", "<i8") for name in self.columns)]
+        counts = [
+            ("tile", "<i8"),
+            ("newest", "<i8"),
+            ("rows", "<i8"),
+            *((f"count {name}", "<i8") for name in self.columns),
+        ]
         self._tile = np.dtype([*counts, *summaries])
         form = repr((self._event.descr, self.tile_us, self._distinct)).encode()
         self._digest = hashlib.sha256(form).digest()[:8]
@@ -131,7 +151,7 @@ class WindowPlan:
 
     @classmethod
     def of_view(cls, view: FeatureView) -> WindowPlan:
-        """Return the plan of the windowed features of a view, in their order.
+        """Return the plan of the windowed features of a view, of which those that a model reads are answered, in order.
 
         A column is one of integers if the sum, minimum, maximum or last of it is not declared a `number`: strings are
         codes, booleans 0 and 1, times microseconds.
@@ -139,7 +159,9 @@ class WindowPlan:
         windows = [(feature.dtype, feature.aggregation) for feature in view.features if feature.aggregation]
         of_values = ("sum", "min", "max", "last")
         integers = {one.column for dtype, one in windows if one.function in of_values and dtype != "number"}
-        return cls([one for _, one in windows], integers=integers)
+        names = [feature.name for feature in view.features if feature.aggregation]
+        answered = [index for index, name in enumerate(names) if name in view.feature_names]
+        return cls([one for _, one in windows], integers=integers, answered=answered)
 
     def keys_at(self, entity: str, at_us: int) -> tuple[str, ...]:
         """Return the keys to read for an answer at a time: the head, and the tiles at the edges of the windows."""
@@ -156,13 +178,26 @@ class WindowPlan:
         tiles = self._read_head(head).tiles["tile"].tolist()
         return (head_key(entity), *(_segment_key(entity, tile) for tile in tiles))
 
+    def keys_after(self, entity: str, head: bytes, after_us: int) -> tuple[str, ...]:
+        """Return the keys with the events of an entity that are later than a time."""
+        tiles = self._read_head(head).tiles
+        later = tiles["tile"][tiles["newest"] > after_us].tolist()
+        return (head_key(entity), *(_segment_key(entity, tile) for tile in later))
+
+    def events_after(self, entity: str, stored: Mapping[str, bytes | None], after_us: int) -> Events:
+        """Return the events of an entity that are later than a time; `stored` is what `keys_after` names."""
+        head = head_key(entity)
+        parts = [self._read_events(content) for key, content in stored.items() if key != head]
+        events = np.concatenate([self._read_head(stored.get(head)).events, *parts])
+        return events[events["event"] > after_us]
+
     def merge(
         self, entity: str, stored: Mapping[str, bytes | None], events: Events, *, now_us: int
     ) -> dict[str, bytes | None]:
         """Merge events, of any order and lateness, and return what to write: None deletes a key. It is one transaction.
 
-        Events older than the longest window before `now_us` are dropped. Events later than `now_us` are kept until
-        their time has come.
+        Events older than the longest window before `now_us`, and a minute, are dropped. Events later than `now_us` are
+        kept until their time has come.
 
         Parameters
         ----------
@@ -177,7 +212,7 @@ class WindowPlan:
             If the stored bytes are damaged, or of another definition.
         """
         head = self._read_head(stored.get(head_key(entity)))
-        oldest_us = now_us - self.longest_us
+        oldest_us = now_us - self.longest_us - _SLACK_US
         joined = _joined(head.events, events)
         joined = joined[joined["event"] > oldest_us]
         if not head.has_segments and len(joined) <= MAX_INLINE:
@@ -216,7 +251,12 @@ class WindowPlan:
         stored : mapping of str to bytes or None
             What the store has under `keys_at`.
         """
+        return self._answer(entity, stored, at_us)[0]
+
+    def _answer(self, entity: str, stored: Mapping[str, bytes | None], at_us: int) -> tuple[list[Number], int]:
+        """Return the answers, and the time of the newest event in the longest window, NEVER_US if there is none."""
         head = self._read_head(stored.get(head_key(entity)))
+        newest_us = NEVER_US
         spans: dict[int, tuple[Events, Events]] = {}
         for window_us in self._windows:
             since_us = at_us - window_us
@@ -229,11 +269,15 @@ class WindowPlan:
                     parts.append(_between(self._segment(entity, stored, head, tile), since_us, at_us))
                 parts[1:] = [part for part in parts[1:] if len(part)]
             edges = parts[0] if len(parts) == 1 else _sorted(np.concatenate(parts))
-            spans[window_us] = (edges, head.tiles[begin:end])
-        return [self._value(one, head, *spans[one.window_s * 1_000_000], at_us) for one in self.aggregations]
+            tiles = head.tiles[begin:end]
+            spans[window_us] = (edges, tiles)
+            newest_us = max([newest_us, *edges["event"][-1:].tolist(), *tiles["newest"][-1:].tolist()])
+        return [self._value(one, head, *spans[one.window_s * 1_000_000], at_us) for one in self.aggregations], newest_us
 
-    def answers(self, entities: Sequence[str], states: Sequence[bytes | None], at_us: int) -> Floats:
-        """Return the answers of several entities, of shape (n, aggregations): NaN is a missing value.
+    def answers(self, entities: Sequence[str], states: Sequence[bytes | None], at_us: int) -> tuple[Floats, Ints]:
+        """Return the answers of several entities, (n, aggregations), and the times of their newest events, (n,).
+
+        NaN is a missing value, and -1 the time of an entity without events in its longest window.
 
         Parameters
         ----------
@@ -241,13 +285,15 @@ class WindowPlan:
             What the store has under the keys of all entities, in the order of `keys_at` of each.
         """
         found = np.full((len(entities), len(self.aggregations)), np.nan)
+        times = np.full(len(entities), NEVER_US, dtype=np.int64)
         start = 0
         for row, entity in enumerate(entities):
             keys = self.keys_at(entity, at_us)
             stored = dict(zip(keys, states[start : start + len(keys)], strict=True))
             start += len(keys)
-            found[row] = [np.nan if value is None else value for value in self.answer(entity, stored, at_us)]
-        return found
+            values, times[row] = self._answer(entity, stored, at_us)
+            found[row] = [np.nan if value is None else value for value in values]
+        return found, times
 
     def _value(self, one: Aggregation, head: _Head, edges: Events, tiles: Events, at_us: int) -> Number:
         if not one.column:
@@ -291,7 +337,7 @@ class WindowPlan:
 
     def _summary(self, tile: int, events: Events) -> Any:
         row = np.zeros(1, dtype=self._tile)[0]
-        row["tile"], row["rows"] = tile, len(events)
+        row["tile"], row["newest"], row["rows"] = tile, events["event"][-1], len(events)
         for name in self.columns:
             values, _ = self._present(events, name)
             row[f"count {name}"] = len(values)
@@ -370,11 +416,28 @@ class WindowPlan:
 
 
 def merge_events(
-    store: OnlineStore, view: FeatureView, events: Mapping[str, Events], *, now_us: int, staged: bool = False
-) -> None:
+    store: OnlineStore,
+    view: FeatureView,
+    events: Mapping[str, Events],
+    *,
+    now_us: int,
+    staged: bool = False,
+    progress: bytes | None = None,
+) -> list[str]:
     """Merge events by the key of their entity into the states of a view; a repeated call changes nothing.
 
-    Each entity changes in one step. With `staged`, the events are all that the staged table is to have of an entity.
+    Each entity changes in one step. Unless `staged`, they are merged into the staged table of a running
+    materialisation too, which would lose them.
+
+    Parameters
+    ----------
+    progress : bytes, optional
+        How far the writer is when all are merged; saved with the last of them.
+
+    Returns
+    -------
+    list of str
+        The entities whose state changed.
 
     Raises
     ------
@@ -383,25 +446,66 @@ def merge_events(
     DataError
         If an entity has more events than it may have; other entities may be merged.
     """
-    plan, table = WindowPlan.of_view(view), states_table(view)
-    store.replace_states(table, {}, {}, staged=staged)
+    plan, table, changed = WindowPlan.of_view(view), view.states_table, list[str]()
+    parts = list(_batches(plan, events))
+    if not staged:
+        store.replace_states(table, {}, {})
+    for number, part in enumerate(parts, 1):
+        saved = progress if number == len(parts) else None
+        changed += _merge_part(store, view, plan, part, events, now_us=now_us, staged=staged, progress=saved)
+    if not parts and progress is not None:
+        store.replace_states(table, {}, {}, staged=staged, progress=progress)
+    if parts and not staged and store.progress(table, staged=True):
+        merge_events(store, view, events, now_us=now_us, staged=True)
+    return changed
+
+
+def _merge_part(
+    store: OnlineStore,
+    view: FeatureView,
+    plan: WindowPlan,
+    part: Sequence[tuple[str, tuple[str, ...]]],
+    events: Mapping[str, Events],
+    *,
+    now_us: int,
+    staged: bool,
+    progress: bytes | None,
+) -> list[str]:
+    """Merge the events of entities, given with their keys to read, in one step."""
+    table, keys = view.states_table, [key for _, wanted in part for key in wanted]
+    before: Mapping[str, bytes | None] = dict.fromkeys(keys)
+    if not staged:
+        before = dict(zip(keys, store.read_with_states([], [(table, keys)])[1][0], strict=True))
+    for _ in range(MAX_TRIES):
+        after, changed = dict[str, bytes | None](), list[str]()
+        for entity, wanted in part:
+            changes = plan.merge(entity, {key: before[key] for key in wanted}, events[entity], now_us=now_us)
+            if any(key not in before or before[key] != content for key, content in changes.items()):
+                after |= changes
+                changed.append(entity)
+        if not changed and progress is None:
+            return []
+        stored = store.replace_states(table, before, after, staged=staged, progress=progress)
+        if stored is None:
+            return changed
+        before = stored
+    of = ", ".join(repr(entity) for entity, _ in part[:3])
+    raise StoreError(f"other writers changed an entity {MAX_TRIES} times", where=f"entity {of} of {table}")
+
+
+def _batches(plan: WindowPlan, events: Mapping[str, Events]) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
+    """Yield entities with their keys to read, a few hundred keys at once."""
+    part: list[tuple[str, tuple[str, ...]]] = []
+    n_keys = 0
     for entity, rows in events.items():
         keys = plan.keys_to_merge(entity, rows)
-        for _ in range(MAX_TRIES):
-            states = [None] * len(keys) if staged else store.read_with_states([], [(table, keys)])[1][0]
-            before = dict(zip(keys, states, strict=True))
-            changes = plan.merge(entity, before, rows, now_us=now_us)
-            if store.replace_states(table, before, changes, staged=staged):
-                break
-        else:
-            raise StoreError(
-                f"other writers changed an entity {MAX_TRIES} times", where=f"entity {entity!r} of {table}"
-            )
-
-
-def states_table(view: FeatureView) -> str:
-    """Return the name of the table with the states of the windows of a view."""
-    return f"{view.online_table}.windows"
+        if part and n_keys + len(keys) > BATCH_KEYS:
+            yield part
+            part, n_keys = [], 0
+        part.append((entity, keys))
+        n_keys += len(keys)
+    if part:
+        yield part
 
 
 def head_key(entity: str) -> str:

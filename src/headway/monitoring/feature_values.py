@@ -12,6 +12,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway.core.config import parse_age
+from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Measurement
 from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth
@@ -25,12 +26,13 @@ from headway.features.compute import read_view_source
 from headway.features.join import inputs_through
 from headway.features.online_rows import entity_key
 from headway.features.replay import replay_view
+from headway.features.window_state import head_key
 from headway.monitoring.feature_status import continued, last_of_release, replay_findings
 from headway.monitoring.prediction_log import read_predictions
 from headway.monitoring.task_runs import interval_of, last_run
 from headway.registry.bundle import Bundle
 from headway.registry.project import Project
-from headway.storage.addresses import log_root, open_online
+from headway.storage.addresses import log_root, open_online, views_without_table
 
 OVERLAP_US = 3_600_000_000
 """Span before the end of the last replay that the next one repeats: log or source may have been late."""
@@ -150,7 +152,10 @@ def view_rows(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
     seen = f"seen_us.{view.name}"
     if seen not in rows.columns:
         raise DataError("the log has no times of its values", where=f"view '{view.reference}'")
-    columns = [pl.col("request"), pl.col("at_us"), pl.col(seen).alias("seen_us")]
+    at_us = pl.col("at_us")
+    if view.has_windows and "windows_us" in rows.columns:  # the answer was logged a moment later
+        at_us = pl.when(pl.col("windows_us") >= 0).then("windows_us").otherwise("at_us").alias("at_us")
+    columns = [pl.col("request"), at_us, pl.col(seen).alias("seen_us")]
     for entity in view.entities:
         text = f"text.{entity}"
         key = pl.col("key").forward_fill() if len(view.entities) == 1 else pl.lit(None, pl.String)
@@ -240,26 +245,18 @@ def _costs(project: Project, views: Sequence[FeatureView], rows: pl.DataFrame) -
     Returns the costs, and a line for each view that is not in the store.
     """
     with closing(open_online(project.config)) as store:
-        tables = store.tables()
-        absent = [view for view in views if view.online_table not in tables]
+        absent = views_without_table(store, views)
         views = [view for view in views if view not in absent]
         sizes: dict[str, tuple[int, int]] = {}
-        keys: dict[str, list[str]] = {}
+        keys: list[list[str]] = []
         for view in views:
-            table, count, width = view.online_table, 0, 0
-            stored: list[str] = []
-            for of_table, values, _ in store.scan(table):
-                count, width = count + len(of_table), values.shape[1]
-                stored += of_table[: _KEYS - len(stored)]
-            sizes[view.reference] = count, count * (width + 1) * 8
-            logged = _logged_keys(rows, view)
-            keys[table] = (logged or stored)[:_KEYS]
-        n_keys = min((len(found) for found in keys.values()), default=0)
-        times = measure_lookups(store, {table: found[:n_keys] for table, found in keys.items()})
+            sizes[view.reference], stored = _size(store, view)
+            keys.append((_logged_keys(rows, view) or stored)[:_KEYS])
+        times = measure_lookups(store, list(zip(views, keys, strict=True)))
     costs = [
         FeatureCost(
             view=view.reference,
-            lookup_us=times.get(view.online_table),
+            lookup_us=times.get(view.reference),
             n_entities=sizes[view.reference][0],
             size_bytes=sizes[view.reference][1],
         )
@@ -270,6 +267,23 @@ def _costs(project: Project, views: Sequence[FeatureView], rows: pl.DataFrame) -
         for view in absent
     ]
     return costs, lines
+
+
+def _size(store: OnlineStore, view: FeatureView) -> tuple[tuple[int, int], list[str]]:
+    """Return the number of entities of a view and the bytes of its rows and states, and the keys of some entities."""
+    size_bytes, n_entities = 0, 0
+    stored: list[str] = []
+    for keys, values, _ in store.scan(view.online_table) if view.has_rows else ():
+        n_entities, size_bytes = n_entities + len(keys), size_bytes + len(keys) * (values.shape[1] + 1) * 8
+        stored += keys[: _KEYS - len(stored)]
+    n_heads = 0
+    for keys, *_ in store.scan(view.states_table) if view.has_windows else ():
+        [states] = store.read_with_states([], [(view.states_table, keys)])[1]
+        size_bytes += sum(len(state or b"") for state in states)
+        entities = [key[1:] for key in keys if key == head_key(key[1:])]
+        n_heads += len(entities)
+        stored += entities[: max(0, _KEYS - len(stored))]
+    return (max(n_entities, n_heads), size_bytes), stored
 
 
 def _logged_keys(rows: pl.DataFrame, view: FeatureView) -> list[str]:

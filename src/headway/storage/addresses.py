@@ -74,15 +74,16 @@ def open_online(config: Config) -> OnlineStore:
 
 
 def views_without_table(store: OnlineStore, views: Sequence[FeatureView]) -> list[FeatureView]:
-    """Return the views that have no table in the online store."""
+    """Return the views of which a table is missing in the online store."""
     there = store.tables()
-    return [view for view in views if view.online_table not in there]
+    return [view for view in views if not there.keys() >= {*view.online_tables}]
 
 
 def no_table_error(view: FeatureView, where: str) -> StoreError:
     """Return the error of a view without a table, with the command that makes it."""
+    tables = "' or '".join(view.online_tables)
     return StoreError(
-        f"view '{view.reference}' has no table in the online store: '{view.online_table}' is missing",
+        f"view '{view.reference}' has no table in the online store: '{tables}' is missing",
         where=where,
         hint=f"headway features materialize {view.name}",
     )

@@ -17,7 +17,6 @@ from tests.serving.plain_client import post
 
 from headway.core.errors import Refused, StoreError, StoreUnavailable
 from headway.core.feature_view import (
-    Aggregation,
     ColumnValue,
     ConstantValue,
     Feature,
@@ -392,18 +391,6 @@ def test_a_release_with_a_view_is_not_served_without_an_online_store():
 def test_a_feature_of_the_request_without_an_expression_is_refused(store):
     with pytest.raises(Refused, match="invalid feature view 'trip': 'temp' has no expression"):
         model(store, FeatureView(name="trip", features=(TEMP,)))
-
-
-def test_an_aggregation_is_refused_if_the_model_reads_it_and_may_be_in_its_view_otherwise(store):
-    hottest = Feature(name="hottest", aggregation=Aggregation(function="max", window_s=3_600, column="temp"))
-    wide = view(table="wide", features=(hottest, TEMP))
-    store.write("wide", ["JFK"], np.array([[99.0, 30.0]]), np.array([NOW_US]))
-    both = Signature(inputs=(Field(name="hottest"), Field(name="temp")))
-    with pytest.raises(Refused, match=r"'weather@v1' aggregates over windows.* does not serve: hottest") as caught:
-        model(store, wide, signature=both)
-    assert caught.value.hint == "leave these features out of the model"
-    found, _ = rows_of(store, replace(wide, columns=("temp",)), a=([1.0],), origin=(["JFK"], "BYTES"))
-    assert found.rows.tolist() == [[1.0, 30.0]]
 
 
 def test_a_table_of_another_width_is_refused(store):

@@ -69,10 +69,11 @@ end
 if ARGV[3] ~= '' then redis.call('HSET', targets[1], '\255progress', ARGV[4]) end
 return stored
 """
-# KEYS: the table, the staged one, all tables. ARGV: "" or "staged", the number of states before, then key, "1" if there
-# is a state, and the state: before, and after. Returns 1 if they were stored, 0 if others are there, or -1 - columns.
+# KEYS: the table, the staged one, all tables. ARGV: "" or "staged", the number of states before, "" or "progress",
+# progress, then key, "1" if there is a state, and the state: before, and after. Returns 1 if they were stored, the
+# states that are there if these are others, or -1 - columns.
 _REPLACE = r"""
-local target, before = KEYS[1], 2 + 3 * tonumber(ARGV[2])
+local target, before = KEYS[1], 4 + 3 * tonumber(ARGV[2])
 if ARGV[1] == '' then redis.call('SADD', KEYS[3], KEYS[1]) else target = KEYS[2] end
 local form = redis.call('HGET', target, '\255')
 if not form then
@@ -80,9 +81,13 @@ if not form then
 elseif struct.unpack('<i8', form) ~= 0 then
   return -1 - struct.unpack('<i8', form)
 end
-for i = 3, before, 3 do
-  if redis.call('HGET', target, ARGV[i]) ~= (ARGV[i + 1] == '1' and ARGV[i + 2]) then return 0 end
+local found, is_other = {}, false
+for i = 5, before, 3 do
+  local state = redis.call('HGET', target, ARGV[i])
+  is_other = is_other or state ~= (ARGV[i + 1] == '1' and ARGV[i + 2])
+  found[#found + 1] = state
 end
+if is_other then return found end
 for i = before + 1, #ARGV, 3 do
   if ARGV[i + 1] == '1' then
     redis.call('HSET', target, ARGV[i], ARGV[i + 2])
@@ -90,6 +95,7 @@ for i = before + 1, #ARGV, 3 do
     redis.call('HDEL', target, ARGV[i])
   end
 end
+if ARGV[3] ~= '' then redis.call('HSET', target, '\255progress', ARGV[4]) end
 return 1
 """
 # KEYS: the table, the staged one, all tables. Returns 0 if nothing is staged.
@@ -194,19 +200,23 @@ class RedisOnlineStore:
         after: Mapping[str, bytes | None],
         *,
         staged: bool = False,
-    ) -> bool:
+        progress: bytes | None = None,
+    ) -> Mapping[str, bytes | None] | None:
         """Store states by one script; see `OnlineStore.replace_states`."""
         require_table_name(table)
         for key in (*before, *after):
             require_key(table, key)
         arguments: list[Any] = ["staged" if staged else "", len(before)]
+        arguments += ["", b""] if progress is None else ["progress", progress]
         for key, content in (*before.items(), *after.items()):
             arguments += (key.encode(), "" if content is None else "1", content or b"")
         with self._errors():
-            found = int(self._replace(keys=[_name(table), _staged(table), _TABLES], args=arguments))
+            found = self._replace(keys=[_name(table), _staged(table), _TABLES], args=arguments)
+        if isinstance(found, list):
+            return dict(zip(before, found, strict=True))
         if found < 0:
             raise DataError(f"the table has {-1 - found} columns, and is none of states", where=f"online table {table}")
-        return found == 1
+        return None
 
     def write(
         self,

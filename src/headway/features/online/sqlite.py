@@ -73,7 +73,8 @@ class SqliteOnlineStore:
         after: Mapping[str, bytes | None],
         *,
         staged: bool = False,
-    ) -> bool:
+        progress: bytes | None = None,
+    ) -> Mapping[str, bytes | None] | None:
         """Store states in one transaction; see `OnlineStore.replace_states`."""
         for key in (*before, *after):
             require_key(table, key)
@@ -82,8 +83,9 @@ class SqliteOnlineStore:
             target = _STAGED if staged else _LIVE
             db.execute(_ROWS.format(target))
             found = _rows_of(db, list(before), target)
-            if any((found[key][1] if key in found else None) != content for key, content in before.items()):
-                return False
+            stored = {key: found[key][1] if key in found else None for key in before}
+            if stored != before:
+                return stored
             for key, content in after.items():
                 if content is None:
                     db.execute(f"DELETE FROM {target} WHERE key = ?", (key,))
@@ -91,7 +93,9 @@ class SqliteOnlineStore:
                     db.execute(
                         f"INSERT OR REPLACE INTO {target} (key, at_us, content) VALUES (?, 0, ?)", (key, content)
                     )
-        return True
+            if progress is not None:
+                db.execute("INSERT OR REPLACE INTO progress (of, content) VALUES (?, ?)", (target, progress))
+        return None
 
     def write(
         self,
@@ -254,6 +258,8 @@ class _OnlineTable:
             if db is None:
                 raise self._absent()
             try:
+                if len(distinct) > _BATCH_KEYS:
+                    db.execute("BEGIN")  # all parts are of one moment
                 width = int(db.execute("SELECT width FROM form").fetchone()[0])
                 found = _rows_of(db, distinct)
             except UnicodeEncodeError:
@@ -263,6 +269,9 @@ class _OnlineTable:
                     raise
                 self._close()  # the file may be another one by now
                 raise self._absent() from error
+            finally:
+                if self._db is not None and self._db.in_transaction:
+                    self._db.execute("COMMIT")
         return width, found
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """Online features of a release: which columns a request brings, and which are looked up or computed in the server.
 
 A request brings the entities of feature views (`origin`), as strings or integers, next to the model's own columns. All
-views of a batch are read in one call of the online store. A value that is missing, or older than the view allows, is
-handled as its feature declares: null, a default, or the row is refused; all are counted. While the store is away, every
-value is missing, and the store is tried again after a moment.
+views of a batch are read in one call of the online store: rows, and the states of windows, which are aggregated at the
+time of the call. A value that is missing, or older than the view allows, is handled as its feature declares: null, a
+default, or the row is refused; all are counted. While the store is away, every value is missing, and the store is tried
+again after a moment.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from headway.core.texts import entity_codes
 from headway.core.variant import Field, Signature
 from headway.features.expressions import columns_of, compile_expression, type_of
 from headway.features.online_rows import NEVER_US, entity_key
+from headway.features.window_state import WindowPlan
 from headway.serving.protocol.tensors import BYTES, UNSEEN_CATEGORY, Codes, string_codes
 from headway.storage.addresses import no_table_error, views_without_table
 
@@ -61,8 +63,9 @@ V = TypeVar("V")
 class FeatureRows:
     """Rows of a batch as the model reads them, float64 [n, d], and what was looked up for them.
 
-    `seen` has the event times of each view, int64 [n] in microseconds since 1970. `texts` are the columns of the
-    request that are strings, such as entities. `refused` has the error of each row that a feature refuses.
+    `seen` has the event times of each view, int64 [n] in microseconds since 1970: of the row, or of the newest event if
+    only windows are read. If windows are read, the time at which they were aggregated follows. `texts` are the columns
+    of the request that are strings, such as entities. `refused` has the error of each row that a feature refuses.
     """
 
     rows: Floats
@@ -88,6 +91,8 @@ class OnlineFeatures:
         Columns of the request that are read as strings: entities, and what features of the request need.
     keyed : str
         The only entity, for which the key of a request stands too; empty if there are several.
+    has_windows : bool
+        Whether the model reads windows.
     is_needed : bool
         Whether requests are to be completed at all.
     blocks : bool
@@ -110,7 +115,6 @@ class OnlineFeatures:
         names = list(signature.names)
         _require_valid_columns(views, names)
         stored = [view for view in views if not view.is_on_demand]
-        _require_no_windows(stored)
         on_demand = [feature for view in views if view.is_on_demand for feature in _read_features(view)]
         self.names = tuple(view.name for view in stored)
         self.versions = tuple(view.version for view in stored)
@@ -154,6 +158,7 @@ class OnlineFeatures:
             _ViewReader(view, self._fields, names, self.texts, store, is_computed_from=bool(on_demand))
             for view in stored
         ]
+        self.has_windows = any(view.plan is not None for view in self._views)
         self._on_demand = [
             (feature, names.index(feature.name)) for feature in on_demand if feature.name in self._fields
         ]
@@ -169,14 +174,18 @@ class OnlineFeatures:
             name = stored[0].name
             raise StoreError(f"view '{name}' needs an online store", hint="serve the release with headway serve")
         try:
-            found = self._store.read([(view.online_table, ()) for view in stored])
+            rows = [(view.table, ()) for view in self._views if view.has_rows]
+            found, _ = self._store.read_with_states(
+                rows, [(view.states_table, ()) for view in self._views if view.plan is not None]
+            )
         except StoreUnavailable as error:
             _log.error("features are missing until the online store answers: %s", error)
             return
         except StoreError as error:
             absent = views_without_table(self._store, stored)
             raise (no_table_error(absent[0], error.where) if absent else error) from error
-        for view, (values, _) in zip(stored, found, strict=True):
+        with_rows = [reader.view for reader in self._views if reader.has_rows]
+        for view, (values, _) in zip(with_rows, found, strict=True):
             expected = len(view.features or view.columns)
             if values.shape[1] != expected:
                 what = f"view '{view.reference}' has {expected} columns, its table '{view.online_table}' has "
@@ -222,13 +231,12 @@ class OnlineFeatures:
         counts: Counts,
         refused: dict[int, RowRefused],
     ) -> tuple[Ints, ...]:
-        """Fill in the features of all views; return the event times of each."""
-        began = time.perf_counter_ns()
-        wanted = [(view.table, view.keys(texts, keys)) for view in self._views]
-        found = self._read([(table, [key or "" for key in of_view]) for table, of_view in wanted], counts)
-        now_us = time.time_ns() // 1000
+        """Fill in the features of all views; return the event times of each, and the time of the windows."""
+        began, now_us = time.perf_counter_ns(), time.time_ns() // 1000
+        wanted = [view.keys(texts, keys) for view in self._views]
+        found = self._read(wanted, now_us, counts)
         seen = []
-        for number, (view, (_, of_view)) in enumerate(zip(self._views, wanted, strict=True)):
+        for number, (view, of_view) in enumerate(zip(self._views, wanted, strict=True)):
             values, times_us = found[number] if found else view.nothing(len(complete))
             if None in of_view:
                 unknown = np.array([key is None for key in of_view])
@@ -241,18 +249,22 @@ class OnlineFeatures:
                 values, times_us = view.nothing(len(complete))
                 view.fill(complete, values, times_us, of_view, now_us, columns, counts, refused)
             seen.append(times_us)
+        if self.has_windows:
+            seen.append(np.full(len(complete), now_us, dtype=np.int64))
         counts[LOOKUPS, "", ""] = 1
         counts[LOOKUP_NS, "", ""] = time.perf_counter_ns() - began
         return tuple(seen)
 
-    def _read(self, requests: list[tuple[str, list[str]]], counts: Counts) -> list[tuple[Floats, Ints]] | None:
-        """Read all views in one call; None while the store is away."""
+    def _read(
+        self, keys: Sequence[Sequence[str | None]], now_us: int, counts: Counts
+    ) -> list[tuple[Floats, Ints]] | None:
+        """Read all views in one call, and return the values and times of each; None while the store is away."""
         assert self._store is not None
         if time.monotonic() < self._away_until:
             counts[AWAY, "", ""] = 1
             return None
         try:
-            found = self._store.read(requests)
+            found = self._read_all(self._store, keys, now_us)
         except StoreError as error:
             if not all(view.is_declared for view in self._views):
                 raise  # an earlier headway declared nothing for a missing value
@@ -261,6 +273,33 @@ class OnlineFeatures:
         if self._away_until:
             self._away_until = 0.0
             _log.warning("the online store answers again")
+        return found
+
+    def _read_all(
+        self, store: OnlineStore, keys: Sequence[Sequence[str | None]], now_us: int
+    ) -> list[tuple[Floats, Ints]]:
+        known = [[key or "" for key in of_view] for of_view in keys]
+        of_rows = [(view.table, part) for view, part in zip(self._views, known, strict=True) if view.has_rows]
+        if not self.has_windows:
+            return store.read(of_rows)
+        entities = [
+            list(dict.fromkeys(part)) if view.plan else [] for view, part in zip(self._views, known, strict=True)
+        ]
+        of_states = [
+            (view.states_table, [key for entity in part for key in view.plan.keys_at(entity, now_us)])
+            for view, part in zip(self._views, entities, strict=True)
+            if view.plan
+        ]
+        found_rows, found_states = store.read_with_states(of_rows, of_states)
+        rows, states = iter(found_rows), iter(found_states)
+        found = []
+        for view, part, distinct in zip(self._views, known, entities, strict=True):
+            values, times_us = next(rows) if view.has_rows else view.nothing(len(part))
+            found.append(
+                view.with_windows(values, times_us, part, distinct, next(states), now_us)
+                if view.plan
+                else (values, times_us)
+            )
         return found
 
     def _lose(self, error: StoreError, counts: Counts) -> None:
@@ -320,12 +359,17 @@ class _ViewReader:
     ) -> None:
         self.view = view
         self.table = view.online_table
+        self.states_table = view.states_table
+        self.has_rows = view.has_rows
         self.is_declared = bool(view.features)
         self._entities = [texts.index(entity) for entity in view.entities]
         features = view.features or tuple(Feature(name=name) for name in view.columns)
         self._width = len(features)
         read = [(index, feature) for index, feature in enumerate(features) if feature.name in view.feature_names]
         self._features = [feature for _, feature in read]
+        self.plan = WindowPlan.of_view(view) if view.has_windows else None
+        self._windows = [index for index, feature in read if feature.aggregation is not None]
+        self._in_rows = np.array([feature.aggregation is None for feature in self._features])
         self._picked = [index for index, _ in read]
         self._takes_all = self._picked == list(range(self._width))
         self._targets = [names.index(feature.name) if feature.name in fields else -1 for feature in self._features]
@@ -338,7 +382,11 @@ class _ViewReader:
         self._codes = [_codes_of(fields.get(feature.name)) for feature in self._features]
         self._categories: list[dict[float, float | str | None]] = [{} for _ in self._features]
         self._refusing = [number for number, feature in enumerate(self._features) if feature.when_missing == "refuse"]
-        self._ttl_us = int(view.ttl_s * 1e6)
+        self._vocabularies = [
+            (self.states_table, feature.aggregation.column) if feature.aggregation else (self.table, feature.name)
+            for feature in self._features
+        ]
+        self._ttl_us = int(view.ttl_s * 1e6) if self.has_rows else 0  # a window has its own length
         self._store = store
 
     def keys(self, texts: Sequence[list[str | None]], keys: Sequence[str]) -> Sequence[str | None]:
@@ -353,6 +401,43 @@ class _ViewReader:
     def nothing(self, n: int) -> tuple[Floats, Ints]:
         """Return the values and times of n rows of which nothing is known."""
         return np.full((n, self._width), np.nan), np.full(n, NEVER_US, dtype=np.int64)
+
+    def with_windows(
+        self,
+        values: Floats,
+        times_us: Ints,
+        keys: Sequence[str],
+        entities: Sequence[str],
+        states: Sequence[bytes | None],
+        now_us: int,
+    ) -> tuple[Floats, Ints]:
+        """Return values with the windows of each key, and the event times; `states` are those of distinct entities."""
+        assert self.plan is not None
+        answers, newest_us = self._answers(self.plan, entities, states, now_us)
+        if len(entities) != len(keys):
+            index = {entity: number for number, entity in enumerate(entities)}
+            rows = [index[key] for key in keys]
+            answers, newest_us = answers[rows], newest_us[rows]
+        complete = values.copy()
+        complete[:, self._windows] = answers
+        return complete, times_us if self.has_rows else newest_us
+
+    def _answers(
+        self, plan: WindowPlan, entities: Sequence[str], states: Sequence[bytes | None], now_us: int
+    ) -> tuple[Floats, Ints]:
+        """Aggregate the windows of entities; those of an entity whose state is damaged are missing."""
+        try:
+            return plan.answers(entities, states, now_us)
+        except StoreError as error:
+            if len(entities) == 1:
+                _log.error("the windows of an entity of view '%s' are missing: %s", self.view.reference, error)
+                return np.full((1, len(self._windows)), np.nan), np.full(1, NEVER_US, dtype=np.int64)
+        size = len(states) // len(entities)
+        parts = [
+            self._answers(plan, [entity], states[row * size : (row + 1) * size], now_us)
+            for row, entity in enumerate(entities)
+        ]
+        return np.concatenate([part for part, _ in parts]), np.concatenate([part for _, part in parts])
 
     def fill(
         self,
@@ -382,14 +467,15 @@ class _ViewReader:
             missing &= values.view(np.int64) != _UNSEEN_BITS
         if stale is not None:
             counts[STALE, self.view.name, ""] = int(stale.sum())
-            missing |= stale[:, None]
+            missing |= stale[:, None] & self._in_rows
         if missing.any():
-            absent = missing if stale is None else missing & ~stale[:, None]
+            absent = missing if stale is None else missing & ~(stale[:, None] & self._in_rows)
             for number, n in enumerate(absent.sum(axis=0).tolist()):
                 if n:
                     counts[MISSING, self.view.name, self._features[number].name] = n
             for number in self._refusing:
-                _refuse(self._features[number], self.view.reference, missing[:, number], stale, refused, keys)
+                too_old = stale if self._in_rows[number] else None
+                _refuse(self._features[number], self.view.reference, missing[:, number], too_old, refused, keys)
             values = np.where(missing, self._fills, values)
         complete[:, self._columns] = values if self._all_of_model else values[:, self._of_model]
         for number, feature in enumerate(self._features if self._is_computed_from else ()):
@@ -420,7 +506,7 @@ class _ViewReader:
 
     def _strings_of(self, number: int, codes: Sequence[float]) -> list[str | None]:
         assert self._store is not None
-        return self._store.strings(self.table, self._features[number].name, [int(code) for code in codes])
+        return self._store.strings(*self._vocabularies[number], [int(code) for code in codes])
 
 
 def _with_default(texts: list[str | None] | None, feature: Feature, missing: Bools, values: Floats) -> Column:
@@ -563,14 +649,6 @@ def _kinds(expression: Expression | None, kind: str = "") -> dict[str, str]:
         for column, of_column in _kinds(part, inner).items():
             found[column] = found.get(column) or of_column
     return found
-
-
-def _require_no_windows(views: Sequence[FeatureView]) -> None:
-    for view in views:
-        windows = [feature.name for feature in _read_features(view) if feature.aggregation is not None]
-        if windows:
-            what = f"view '{view.reference}' aggregates over windows, which this version does not serve: {windows[0]}"
-            raise Refused(what, hint="leave these features out of the model")
 
 
 def _require_valid_columns(views: Sequence[FeatureView], names: Sequence[str]) -> None:

@@ -55,7 +55,8 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
     """A release in the log: its name and digest, and the names of its input columns and feature views.
 
     `versions` are those of the views, 0 for a view without a definition. `texts` are the columns of a request that are
-    kept as strings, such as entities. Older records have neither.
+    kept as strings, such as entities. `has_windows`: the event times of the views are followed by the time at which
+    their windows were aggregated. Older records have none of these.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
     views: tuple[str, ...]
     versions: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
+    has_windows: bool = False
 
 
 class LogEntry(NamedTuple, Generic[R]):
@@ -290,7 +292,15 @@ class PredictionLog:
             self._sources.clear()
         views = release.features
         source = msgspec.json.encode(
-            LogSource(release.name, release.digest, release.columns, views.names, views.versions, views.texts)
+            LogSource(
+                name=release.name,
+                digest=release.digest,
+                columns=release.columns,
+                views=views.names,
+                versions=views.versions,
+                texts=views.texts,
+                has_windows=views.has_windows,
+            )
         )
         return self._sources.setdefault(release, source + b" " * (-len(source) % _CELL))
 

@@ -370,9 +370,10 @@ def _named(prefix: str, names: Sequence[str], columns: Floats) -> dict[str, Colu
 
 def _feature_times(release: LogSource, entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]:
     found: dict[str, Column] = {}
-    for number, name in enumerate(release.views):
+    columns = [f"seen_us.{name}" for name in release.views] + ["windows_us"] * release.has_windows
+    for number, name in enumerate(columns):
         parts = [entry.seen[number] if entry.seen else np.full(sum(entry.sizes), NEVER_US) for entry in entries]
-        found[f"seen_us.{name}"] = np.concatenate(parts)
+        found[name] = np.concatenate(parts)
     for name, version in zip(release.views, release.versions, strict=False):
         versions = np.full(sum(sum(entry.sizes) for entry in entries), version, np.int64)
         found[f"version.{name}"] = versions.astype(np.int8) if version <= _MAX_INT8 else versions
