@@ -8,8 +8,8 @@ one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import polars as pl
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
-from headway.core.feature_view import Aggregation, FeatureView
+from headway.core.feature_view import FeatureView
 from headway.core.value_replay import KINDS, SkewExample, SkewKind, ValueSkew, ViewReplay
 from headway.core.variant import Signature
 from headway.data.matrix import matrix
@@ -41,6 +41,8 @@ _SHIFTED_ROWS = 400
 _ALMOST_ALL = 0.9
 _LATE_EVENTS = 64
 """Events of an entity that an online store may lack at a time, for a window to be recognised as lagging."""
+_FEW_EVENTS = 5
+"""Of so many newest events, any may have come late."""
 _JOINED_EVENTS = 1_000_000
 """Events of windows that are compared at once."""
 _HOUR_US = 3_600_000_000
@@ -169,30 +171,34 @@ class _Compared:
     def windows_until(self, rows: Ints, until_us: Ints) -> Floats:
         """Return the windows (rows, windows) of rows, over the events up to other event times than theirs."""
         found = np.full((len(rows), len(self.windows)), np.nan)
+        for part, events, at in self._events_of(rows, until_us):
+            found[part] = self._of_windows(aggregate(events, at, self.windows, entities=["__row"]))
+        return found
+
+    def _events_of(self, rows: Ints, until_us: Ints) -> Iterator[tuple[slice, pl.DataFrame, pl.DataFrame]]:
+        """Yield parts of rows, with the events that each may see up to a time, in order, and the times of the rows.
+
+        The number of the row stands in place of the entity. `__seen` is the time since when an event was known; it has
+        no created time, so that all are seen.
+        """
         if not self.windows or not len(rows):
-            return found
-        events = self._events().sort(EVENT_TIME, CREATED_TIME, maintain_order=True)
+            return
+        events = event_rows(self.view, self.source).sort(EVENT_TIME, CREATED_TIME, maintain_order=True)
         largest = events.group_by(*self.view.entities).len()["len"].max() if len(events) else 1
         step = max(1, _JOINED_EVENTS // largest) if isinstance(largest, int) else len(rows)
         for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            requested = self.rows[part].with_columns(
-                pl.Series("__row", part),
-                pl.Series("__at", self.at_us[part]).cast(TIME),
-                pl.Series("__until", until_us[start : start + step]).cast(TIME),
+            part = slice(start, start + step)
+            wanted = self.rows[rows[part]].with_columns(
+                pl.Series("__row", rows[part]),
+                pl.Series("__at", self.at_us[rows[part]]).cast(TIME),
+                pl.Series("__until", until_us[part]).cast(TIME),
             )
-            joined = events.join(requested, on=self.view.entities, how="inner", maintain_order="left").filter(
-                pl.col(EVENT_TIME) <= pl.col("__until"),
-                pl.max_horizontal(EVENT_TIME, CREATED_TIME) <= pl.max_horizontal("__at", "__until"),
+            joined = events.join(wanted, on=self.view.entities, how="inner", maintain_order="left")
+            joined = joined.with_columns(seen_us().cast(TIME).alias("__seen")).filter(
+                pl.col(EVENT_TIME) <= pl.col("__until"), pl.col("__seen") <= pl.max_horizontal("__at", "__until")
             )
-            # they are all seen at the time of the row, in their order
             joined = joined.with_columns(pl.min_horizontal(EVENT_TIME, "__at").alias(EVENT_TIME)).drop(CREATED_TIME)
-            at = requested.select("__row", pl.col("__at").alias(EVENT_TIME))
-            found[start : start + step] = self._of_windows(aggregate(joined, at, self.windows, entities=["__row"]))
-        return found
-
-    def _events(self) -> pl.DataFrame:
-        return event_rows(self.view, self.source)
+            yield part, joined, wanted.select("__row", pl.col("__at").alias(EVENT_TIME))
 
     def _of_windows(self, answers: pl.DataFrame) -> Floats:
         """Return answers as the model reads them, (n, windows)."""
@@ -214,22 +220,25 @@ class _Compared:
         return lagging & self.wrong.any(axis=1)
 
     def _windows_within_lag(self, rows: Ints, max_lag_s: float) -> Bools:
-        """Return which rows have windows that lack only events which were known for no longer than the lag."""
-        events = self._events().with_columns(seen_us().cast(TIME).alias("__seen"))
-        events = events.sort("__seen", maintain_order=True)
-        requested = self.rows[rows].with_columns(pl.Series(EVENT_TIME, self.at_us[rows]).cast(TIME))
-        entities = list(self.view.entities)
-        arrivals = events.select(*entities, pl.col("__seen").alias(EVENT_TIME))
-        count = {"n": Aggregation(function="count", window_s=math.ceil(max_lag_s))}
-        recent = aggregate(arrivals, requested, count, entities=entities)["n"].fill_null(0).to_numpy()
+        """Return which rows have windows that lack only events which were known for no longer than the lag.
+
+        These are the newest ones of a store that lags, or any few of them: late events arrive in any order.
+        """
         found = np.zeros(len(rows), dtype=np.bool_)
-        for number in range(1, min(int(recent.max(initial=0)), _LATE_EVENTS) + 1):
-            # without the newest events: one is seen when as many later ones are
-            later = events.with_columns(pl.col("__seen").shift(-number).over(entities).alias(CREATED_TIME))
-            some = np.flatnonzero((recent >= number) & ~found)
-            answers = aggregate(later.drop_nulls(CREATED_TIME), requested[some], self.windows, entities=entities)
-            values = self.values[rows[some]][:, self.of_window]
-            found[some] = _equal(values, self._of_windows(answers)).all(axis=1)
+        values = self.values[rows][:, self.of_window]
+        for part, events, at in self._events_of(rows, self.at_us[rows]):
+            since = pl.col("__at") - pl.duration(microseconds=round(max_lag_s * 1e6))
+            newest = pl.col("__seen").rank("ordinal", descending=True).over("__row").alias("__rank")
+            ranked = events.with_columns(newest, (pl.col("__seen") > since).alias("__recent"))
+            recent = at.join(ranked.group_by("__row").agg(pl.col("__recent").sum()), on="__row", how="left")
+            counts = recent["__recent"].fill_null(0).to_numpy()
+            equal = found[part]
+            for lacking in _lacking(int(counts.max(initial=0))):
+                due = np.flatnonzero(~equal & (counts >= lacking[-1]))
+                if len(due):
+                    some = ranked.filter(~pl.col("__rank").is_in(lacking))
+                    answers = self._of_windows(aggregate(some, at[due], self.windows, entities=["__row"]))
+                    equal[due] = _equal(values[part][due], answers).all(axis=1)
         return found
 
     def _rows_within_lag(self, max_lag_s: float) -> Bools:
@@ -250,6 +259,14 @@ class _Compared:
         newest = self.rows.with_columns(pl.Series(EVENT_TIME, self.newest_us).cast(pl.Datetime("us", "UTC")))
         found = newest.join(known, on=[*self.view.entities, EVENT_TIME], how="left", maintain_order="left")
         return found[CREATED_TIME].to_physical().fill_null(NEVER_US).to_numpy().astype(np.int64)
+
+
+def _lacking(n_events: int) -> Iterator[list[int]]:
+    """Yield which of the newest events may be lacking, by ranks from 1: all up to one, or any of the first few."""
+    yield from (list(range(1, number + 1)) for number in range(1, min(n_events, _LATE_EVENTS) + 1))
+    few = range(1, min(n_events, _FEW_EVENTS) + 1)
+    for number in range(1, len(few)):
+        yield from (list(chosen) for chosen in combinations(few, number))
 
 
 def _explain(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[ValueSkew]:
@@ -414,12 +431,12 @@ def _null(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
 
 def _rows_of_history(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     """Find the values in other rows of the view: of another entity, or of a later or an earlier time."""
-    history = compared.history()
-    names = [name for name in compared.names if name in history.columns]
+    names = [name for name in compared.names if name not in compared.windows]
     rows = np.flatnonzero(compared.wrong.any(axis=1))
     if not names:
         yield from _at_seen_time(compared)
         return
+    history = compared.history()
     entities = list(compared.view.entities)
     requested = compared.rows[rows].select(pl.col(name).alias(f"of.{name}") for name in entities)
     requested = requested.with_columns(
