@@ -20,11 +20,13 @@ PARTS: dict[str, Callable[[], Result]] = {
     "online_sqlite": online.sqlite,
     "online_redis": online.redis,
     "online_feast": online.feast,
+    "online_windows": online.windows,
     "push": online.push,
     "push_over_http": lookups.pushed,
     "materialise_killed": online.materialise_killed,
     "replay": replay.rows,
     "serve_with_features": lookups.served,
+    "serve_with_windows": lookups.windowed,
 }
 
 if __name__ == "__main__":

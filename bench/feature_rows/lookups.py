@@ -1,4 +1,4 @@
-"""Serve features by name: requests with an entity against the same requests with ready columns."""
+"""Serve features by name: requests with an entity, of rows or windows, against the same requests with ready columns."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from harness import Result, Row, shown
 from headway.core import config
 from headway.core.arrays import Floats
 from headway.core.contracts import OnlineStore
-from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.core.feature_view import DAY_S, Aggregation, Feature, FeatureSource, FeatureView
 from headway.features import catalog
+from headway.features.window_state import WindowPlan, merge_events
 from headway.registry.project import open_project
 from headway.serving.auth.keys import create_key, keys_file
 from headway.serving.client import Client
@@ -39,13 +40,27 @@ TINY = {"ROUNDS": 1, "SECONDS": 0.2, "KEYS": 100, "PUSHES": ((10, 1), (1, 1))}
 AT_LEAST = {"sqlite": 0.6, "redis": 0.4}
 _PASSWORD_VARIABLE = "HEADWAY_STORE_ONLINE_PASSWORD"
 _NAMES = [f"x{number}" for number in range(25)]
+EVENTS = 20
+_WINDOWS = [(one, days) for days in (30, 7) for one in ("last", "max", "min", "last")]
 
 
 def served() -> Result:
     """Compare the rate of requests of one row with an entity, whose 8 features are looked up, with ready columns."""
-    rows = [_row("sqlite", _ratios("", {}))]
+    rows = []
     with redis_server() as redis:
-        rows.append(_row("redis", _ratios(redis.address, {_PASSWORD_VARIABLE: PASSWORD})))
+        for store, address in (("sqlite", ""), ("redis", redis.address)):
+            share, words = _compared(_ratios(address, {_PASSWORD_VARIABLE: PASSWORD}, _with_rows))
+            limit = AT_LEAST[store]
+            rows.append(
+                Row(
+                    name=f"serve.with_features.{store}",
+                    measured=share,
+                    unit="share",
+                    target=f">= {limit}",
+                    ok=share >= limit,
+                    against=words,
+                )
+            )
     return rows, []
 
 
@@ -59,9 +74,9 @@ def _pushed(store: str, address: str, environment: Mapping[str, str]) -> list[Ro
     os.environ.update(environment)
     model = by_trees()
     asked = question(model, 1)
-    with _project(model, asked.rows, address) as (folder, key):
+    with _project(model, asked.rows, address, _with_rows) as (folder, key):
         with closing(open_project(folder).state) as state:
-            catalog.apply(state, [_view()], who="bench")
+            catalog.apply(state, [_rows_view()], who="bench")
         body = json.dumps(_ready(0, asked.rows[0])).encode()
         request = posted("/v2/models/ready/infer", body, [f"Authorization: Bearer {key}"])
         pusher = create_key(keys_file(config.load(folder, environment={})), "pusher", ["push"])
@@ -86,29 +101,35 @@ def _push_rate(client: Client, store: str, count: int, calls: int) -> Row:
     return shown(f"push.http_{store}_{count}_rows_per_s", round(calls * count / took_s), "1/s", against)
 
 
-def _row(store: str, turns: Sequence[tuple[float, float]]) -> Row:
+def windowed() -> Result:
+    """Compare the rate of the same requests if the features are windows over the events of the entity."""
+    rows = []
+    with redis_server() as redis:
+        for store, address in (("sqlite", ""), ("redis", redis.address)):
+            share, words = _compared(_ratios(address, {_PASSWORD_VARIABLE: PASSWORD}, _with_windows))
+            against = f"{words}; last, max and min of 7 and 30 days over {EVENTS} events of an entity"
+            rows.append(shown(f"serve.with_windows.{store}", share, "share", against))
+    return rows, []
+
+
+def _compared(turns: Sequence[tuple[float, float]]) -> tuple[float, str]:
+    """Return the median of the ratios, and what it is of."""
     ratios = [looked_up / ready for ready, looked_up in turns]
     ready, looked_up = (median(rates) for rates in zip(*turns, strict=True))
     words = (
         f"{min(ratios):.2f} to {max(ratios):.2f}, {len(turns)} turns; {looked_up:,.0f} against {ready:,.0f} a second"
     )
-    limit, share = AT_LEAST[store], median(ratios)
-    return Row(
-        name=f"serve.with_features.{store}",
-        measured=share,
-        unit="share",
-        target=f">= {limit}",
-        ok=share >= limit,
-        against=f"{words}; {LOOKED_UP} of {len(_NAMES)} columns, {KEYS:,} entities, 32 connections",
-    )
+    return median(ratios), f"{words}; {LOOKED_UP} of {len(_NAMES)} columns, {KEYS:,} entities, 32 connections"
 
 
-def _ratios(address: str, environment: Mapping[str, str]) -> list[tuple[float, float]]:
+def _ratios(
+    address: str, environment: Mapping[str, str], fill: Callable[[OnlineStore, Floats], FeatureView]
+) -> list[tuple[float, float]]:
     """Return the rates of both kinds of requests, by turns."""
     os.environ.update(environment)
     model = by_trees()
     asked = question(model, 1)
-    with _project(model, asked.rows, address) as (folder, key), ExitStack() as stack:
+    with _project(model, asked.rows, address, fill) as (folder, key), ExitStack() as stack:
         with_key = [f"Authorization: Bearer {key}"]
 
         def cases(name: str, body: Callable[[int, Floats], dict[str, object]]) -> list[Case]:
@@ -142,33 +163,63 @@ def _looked_up(number: int, row: Floats) -> dict[str, object]:
 
 
 @contextmanager
-def _project(model: Model, rows: Floats, address: str) -> Iterator[tuple[Path, str]]:
+def _project(
+    model: Model, rows: Floats, address: str, fill: Callable[[OnlineStore, Floats], FeatureView]
+) -> Iterator[tuple[Path, str]]:
     """Make a project with the model twice, once with a view of its last columns, and write its online table."""
-    view = _view()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         register = project(folder, {"ready": model})
-        point(register, "looked_up", publish(register, "looked_up", model, views=[view]))
         if address:
             with (folder / "headway.toml").open("a") as file:
                 file.write(f'[store]\nonline = "{address}"\n')
-        store = _open(folder, address)
-        values = np.concatenate([rows[:, -LOOKED_UP:], np.zeros((max(0, KEYS - len(rows)), LOOKED_UP))])[:KEYS]
-        now_us = np.full(len(values), time.time_ns() // 1000)
-        store.write("view.v1", [f"key-{number}" for number in range(len(values))], values, now_us)
-        store.close()
+        with closing(_open(folder, address)) as store:
+            for table in store.tables():
+                store.drop(table)
+            view = fill(store, rows)
+        point(register, "looked_up", publish(register, "looked_up", model, views=[view]))
         yield folder, new_caller(folder)
 
 
-def _view() -> FeatureView:
+def _view(features: Sequence[Feature]) -> FeatureView:
+    source = FeatureSource(location="none.parquet", event_time="at")
     return FeatureView(
-        name="view",
-        version=1,
-        entities=("entity",),
-        source=FeatureSource(location="none.parquet", event_time="at"),
-        features=tuple(Feature(name=name) for name in _NAMES[-LOOKED_UP:]),
-        ttl_s=86_400.0,
+        name="view", version=1, entities=("entity",), source=source, features=tuple(features), ttl_s=86_400.0
     )
+
+
+def _rows_view() -> FeatureView:
+    return _view([Feature(name=name) for name in _NAMES[-LOOKED_UP:]])
+
+
+def _with_rows(store: OnlineStore, rows: Floats) -> FeatureView:
+    """Write the last columns of rows for each entity."""
+    view = _rows_view()
+    values = np.concatenate([rows[:, -LOOKED_UP:], np.zeros((max(0, KEYS - len(rows)), LOOKED_UP))])[:KEYS]
+    now_us = np.full(len(values), time.time_ns() // 1000)
+    store.write(view.online_table, [f"key-{number}" for number in range(len(values))], values, now_us)
+    return view
+
+
+def _with_windows(store: OnlineStore, rows: Floats) -> FeatureView:
+    """Merge events of the last 30 days for each entity, which all have the values of its last columns."""
+    names = _NAMES[-LOOKED_UP:]
+    view = _view(
+        [
+            Feature(name=name, aggregation=Aggregation(function=one, window_s=days * DAY_S, column=f"of {name}"))  # type: ignore[arg-type]
+            for name, (one, days) in zip(names, _WINDOWS, strict=True)
+        ]
+    )
+    plan, draw, now_us = WindowPlan.of_view(view), np.random.default_rng(0), time.time_ns() // 1000
+    times = now_us - draw.integers(0, 29 * DAY_S * 1_000_000, (KEYS, EVENTS))
+    times[:, 0] = now_us
+    events = {}
+    for number in range(KEYS):
+        values = rows[number, -LOOKED_UP:] if number < len(rows) else np.zeros(LOOKED_UP)
+        columns = {f"of {name}": np.full(EVENTS, value) for name, value in zip(names, values.tolist(), strict=True)}
+        events[f"key-{number}"] = plan.events(times[number], columns)
+    merge_events(store, view, events, now_us=now_us)
+    return view
 
 
 def _open(folder: Path, address: str) -> OnlineStore:

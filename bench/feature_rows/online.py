@@ -31,12 +31,20 @@ from headway.api.feature_store import FeatureStore
 from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.contracts import OnlineStore
-from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.core.feature_view import (
+    DAY_S,
+    Aggregation,
+    AggregationFunction,
+    Feature,
+    FeatureSource,
+    FeatureView,
+)
 from headway.core.sections import ProjectSection, StoreSection
 from headway.evaluation.statistics.percentiles import median_interval
 from headway.features import catalog
 from headway.features.online_rows import MAX_BATCH
 from headway.features.push import push_lines
+from headway.features.window_state import WindowPlan, merge_events
 from headway.registry.project import open_project
 from headway.storage.addresses import open_online
 from store_rows import servers
@@ -46,7 +54,7 @@ sys.path.append(str(Path(__file__).parents[2]))
 from tests.features import test_materialize as killed
 from tests.storage.redis_server import PASSWORD
 
-PLANES, FEATURES, CALLS, WARM, EVENTS, KILLS = 4_043, 8, 10_000, 200, 100_000, 100
+PLANES, FEATURES, CALLS, WARM, EVENTS, KILLS, OF_PLANE = 4_043, 8, 10_000, 200, 100_000, 100, 50
 SCRIPT = Path(__file__).parents[1] / "peers/of_feast_online.py"
 TURNS, TURN_CALLS = 21, 50
 TINY = {"CALLS": 100, "WARM": 5, "EVENTS": 200, "KILLS": 1, "TURNS": 11, "TURN_CALLS": 3}
@@ -77,6 +85,51 @@ def feast() -> Result:
                 peer = _open_feast(where, stack, short)
                 rows += [row for count in (1, 100) for row in _in_turns(kind, count, store, calls, peer)]
     return rows, short
+
+
+def windows() -> Result:
+    """Look the windows of 1 and 100 planes up and aggregate them, in a file and in a Redis on this machine."""
+    functions: tuple[AggregationFunction, ...] = ("count", "sum", "mean", "min", "max", "last", "distinct")
+    view = FeatureView(
+        name="plane",
+        version=1,
+        entities=("plane",),
+        source=FeatureSource(location="planes.parquet", event_time="at"),
+        features=tuple(
+            Feature(name=one, aggregation=Aggregation(function=one, window_s=30 * DAY_S, column="v"))
+            for one in functions
+        ),
+    )
+    plan, draw, rows = WindowPlan.of_view(view), np.random.default_rng(5), []
+    now_us = time.time_ns() // 1000
+    times = now_us - draw.integers(0, 30 * DAY_S * 1_000_000, (PLANES, OF_PLANE))
+    values = draw.normal(size=(PLANES, OF_PLANE)).round(2)
+    events = {f"N{number}": plan.events(times[number], {"v": values[number]}) for number in range(PLANES)}
+    with _redis() as address:
+        for kind, where in (("sqlite", ""), ("redis", address)):
+            with _opened(where) as store:
+                merge_events(store, view, events, now_us=now_us)
+                found = {count: np.percentile(_windows_timed(store, view, plan, count), (50, 99)) for count in (1, 100)}
+            for count, (p50, p99) in found.items():
+                of = f"{len(functions)} windows of 30 days over {OF_PLANE} events of a plane"
+                against = f"p99 {p99:.3f} ms; {CALLS:,} calls; {of}"
+                rows.append(shown(f"windows.{kind}_{count}_ms", round(float(p50), 4), "ms", against))
+    return rows, []
+
+
+def _windows_timed(store: OnlineStore, view: FeatureView, plan: WindowPlan, count: int) -> list[float]:
+    """Return the time of each call in milliseconds, from keys to numbers; each looks other planes up."""
+    draw, times = np.random.default_rng(7), list[float]()
+    for call in range(CALLS + WARM):
+        keys = [f"N{number}" for number in draw.integers(0, PLANES, count).tolist()]
+        began = time.perf_counter()
+        at_us = time.time_ns() // 1000
+        wanted = [part for key in keys for part in plan.keys_at(key, at_us)]
+        [states] = store.read_with_states([], [(view.states_table, wanted)])[1]
+        plan.answers(keys, states, at_us)
+        if call >= WARM:
+            times.append((time.perf_counter() - began) * 1e3)
+    return times
 
 
 def push() -> Result:

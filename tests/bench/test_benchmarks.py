@@ -73,9 +73,9 @@ QUICK = [
     ("dashboard", "pages", "memory"),
     ("features", "join_seconds", "join_three_views", "join_rows_lost"),
     ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
-    ("features", "online_sqlite", "online_redis", "online_feast", "push", "materialise_killed"),
+    ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),
     ("features", "replay"),
-    ("features", "serve_with_features", "push_over_http"),
+    ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
