@@ -41,13 +41,14 @@ if not BUILT:
         "contract/test_engine.py",
         "engines/test_dense_engine.py",
         "engines/test_text_kernel.py",
-        "engines/test_texts.py",
+        "engines/test_text_pipelines.py",
         "engines/test_trees_engine.py",
         "optimization/lowering/test_lower.py",
         "optimization/test_cache.py",
         "optimization/test_cascade.py",
         "optimization/test_dense.py",
         "optimization/test_prune.py",
+        "optimization/test_text_transform.py",
     ]
 
 

@@ -15,13 +15,16 @@ from tests.engines.catboosters import cbm
 from tests.engines.estimators import numbers
 from tests.engines.graphs import DOUBLE, softmax
 from tests.engines.made_forests import Shape, made
+from tests.engines.text_pipelines import TEXTS, fitted
 from tests.engines.xgboosters import ubj
 from tests.optimization.lowering import random_networks
 
 from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
+from headway.core.texts import text_codes
 from headway.engines.compiled.forest import compile_forest
+from headway.engines.estimators.texts import text_program
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.optimization.lowering.lower import lower_graph
 
@@ -45,6 +48,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),
     "openvino": (lambda: plugins.load_engine("openvino").converted(softmax(3, DOUBLE)), 3),
     "sklearn": (numbers, 4),
+    "text": (lambda: text_program(fitted("union"), columns=None, width=1, texts=[0]), 1),
     "trees": (lambda: compile_forest(made(Shape(width=4, outputs=3), seed=0)), 4),
     "torch": (lambda: softmax(3, DOUBLE), 3),
     "xgboost": (lambda: ubj("multi:softprob"), 4),
@@ -71,6 +75,8 @@ def opened(name: str) -> Engine:
 
 
 def rows_of(name: str, count: int = 50) -> np.ndarray:
+    if name == "text":
+        return np.array([text_codes.keep(TEXTS * (count // len(TEXTS) + 1))[:count]]).T
     return np.ascontiguousarray(table(count)[:, : MODELS[name][1]])
 
 

@@ -16,6 +16,7 @@ from tests.engines.pipelines import logistic_of_numbers
 from tests.optimization.contexts import NUMBERS, baseline_of, context_in, imported, opened
 from tests.optimization.exported_networks import exported_network
 from tests.optimization.networks import tabular_network
+from tests.optimization.text_variants import imported_pipeline, text_rows
 from tests.optimization.training_rows import THREE, context_with, labeled_rows, repeat_rows, trained_on
 
 from headway.core import plugins
@@ -58,6 +59,8 @@ CHOOSE = {
 def context_of(name: str, folder: Path) -> TransformContext:
     """Return a context in which a transform has something to offer."""
     context = context_with(folder, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(folder)
+    if name == "text":
+        context = dataclasses.replace(context, sample=text_rows())
     if name == "half":  # the mean of a row with a missing value is missing
         context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
     if name == "defer":
@@ -85,6 +88,8 @@ def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Varia
         model = trained_on(context, LEARNED, trees=200)
     elif name == "pipeline":
         model = imported("sklearn", logistic_of_numbers(), context)
+    elif name == "text":
+        model = imported_pipeline("union", context)
     elif name == "half":
         model = _echo(context)
     else:

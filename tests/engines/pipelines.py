@@ -35,6 +35,7 @@ from sklearn.linear_model import (
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
@@ -43,6 +44,7 @@ from sklearn.preprocessing import (
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
@@ -51,7 +53,7 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 from tests.engines.boosters import table, targets
 from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, frame, target
@@ -120,6 +122,9 @@ STEPS: dict[str, Any] = {
     "numbers one-hot, no others": lambda: make_column_transformer((OneHotEncoder(), ["age"]), (ONE_HOT, TEXTS)),
     "products": lambda: with_categories(filled(StandardScaler(), PolynomialFeatures(3))),
     "components": lambda: make_pipeline(encoded(), PCA(4, whiten=True)),
+    "rows of norm 1": lambda: make_pipeline(encoded(), Normalizer()),
+    "rows of sum 1": lambda: make_pipeline(encoded(), Normalizer("l1")),
+    "rows of maximum 1": lambda: make_pipeline(encoded(), Normalizer("max")),
     "selected": lambda: make_pipeline(encoded(), SelectKBest(k=6)),
     "scaled behind": lambda: make_pipeline(encoded(), StandardScaler(with_mean=False)),
     "ordinal": lambda: with_categories(SCALED, RANKS),
@@ -143,6 +148,8 @@ CLASSIFIERS: dict[str, Any] = {
     "descent, hinge": lambda: SGDClassifier(random_state=0),
     "support": lambda: LinearSVC(random_state=0),
     "ridge": RidgeClassifier,
+    "linear kernels": lambda: OneVsRestClassifier(SVC(kernel="linear")),
+    "nearest centroid": NearestCentroid,
     "bells": GaussianNB,
     "bernoulli": BernoulliNB,
     "net": lambda: MLPClassifier((9, 5), random_state=0, max_iter=40),

@@ -43,7 +43,7 @@ def features_program(vectorizer) -> bytes:
     builder = TextBuilder(1)
     features = builder.read_step(vectorizer, TextFeatures([RawTexts(index=0)]))
     scores = builder.linear(features, np.eye(len(features)), np.zeros(len(features)))
-    return write_text_program(builder.program(scores, columns=1))
+    return write_text_program(builder.program(scores, texts=[0]))
 
 
 def check(vectorizer, texts: list[str], level: str = "") -> None:
@@ -162,7 +162,7 @@ def test_a_damaged_program_is_refused_or_answers_but_never_ends_the_process(data
         assert refusal.hint
         return
     try:
-        scores = model.score(*[CORPUS] * min(model.columns, 9))
+        scores = model.score(*[CORPUS] * len(model.texts))
     except EngineError:
         return
     assert len(scores) == len(CORPUS)

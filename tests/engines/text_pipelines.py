@@ -7,9 +7,19 @@ import warnings
 from typing import Any
 
 import numpy as np
+from lightgbm import LGBMClassifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import NMF, LatentDirichletAllocation, TruncatedSVD
-from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.feature_selection import SelectFromModel, SelectKBest, chi2
 from sklearn.linear_model import (
@@ -27,6 +37,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import Binarizer, FunctionTransformer, MaxAbsScaler, Normalizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from xgboost import XGBClassifier
 
 _WORDS = "card lost money transfer hello bye café naïve weather rain Ünder order refund 42 x1 the of and 東京 привет"
 _random = np.random.default_rng(0)
@@ -148,6 +159,28 @@ COMPILED: dict[str, tuple[Any, np.ndarray]] = {
     "regression with a link": (make_pipeline(_words(), FunctionTransformer(), PoissonRegressor()), NUMBERS),
 }
 
+_CODES = np.unique(CLASSES, return_inverse=True)[1]
+TREES: dict[str, tuple[Any, np.ndarray]] = {
+    "random forest": (make_pipeline(_words(), RandomForestClassifier(9)), CLASSES),
+    "extra trees, two classes": (make_pipeline(_words(sublinear_tf=True), ExtraTreesClassifier(9)), BINARY),
+    "gradient boosting": (
+        make_pipeline(_words(ngram_range=(1, 2)), MaxAbsScaler(), GradientBoostingClassifier(n_estimators=5)),
+        CLASSES,
+    ),
+    "forest of components": (make_pipeline(_words(), TruncatedSVD(8), RandomForestClassifier(9)), CLASSES),
+    "forest of numbers": (make_pipeline(_words(), RandomForestRegressor(9)), NUMBERS),
+    "LightGBM": (make_pipeline(_words(), LGBMClassifier(n_estimators=8, verbose=-1, min_child_samples=3)), CLASSES),
+    "XGBoost, with missing words": (make_pipeline(_words(), XGBClassifier(n_estimators=8)), _CODES),
+    "XGBoost over a union": (
+        make_pipeline(make_union(_words(), CountVectorizer(analyzer="char")), XGBClassifier(n_estimators=8)),
+        _CODES > 1,
+    ),
+    "XGBoost over selected words": (
+        make_pipeline(CountVectorizer(), SelectKBest(chi2, k=9), TfidfTransformer(), XGBClassifier(n_estimators=8)),
+        _CODES,
+    ),
+}
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "own tokenizer": (make_pipeline(_words(tokenizer=str.split), LogisticRegression()), "own tokenizer"),
     "own preprocessor": (make_pipeline(_words(preprocessor=str.strip), LogisticRegression()), "own preprocessor"),
@@ -176,8 +209,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @functools.cache
 def fitted(name: str) -> Any:
-    """Return a pipeline of COMPILED, fitted."""
-    model, labels = COMPILED[name]
+    """Return a pipeline of COMPILED or TREES, fitted."""
+    model, labels = {**COMPILED, **TREES}[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few iterations, on purpose
         return model.fit(TEXTS, labels)

@@ -49,7 +49,7 @@ from headway.core.record import Settings
 from headway.core.texts import text_codes
 from headway.core.threads import threads_of
 from headway.core.variant import TIE, Field, Signature
-from headway.engines.estimators import skops_file, trees
+from headway.engines.estimators import skops_file, texts, trees
 from headway.engines.estimators.inner import InnerModel, wrap_inner_models
 from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, custom_code, root_package, walk_objects
 from headway.engines.estimators.pipelines import fold
@@ -162,6 +162,17 @@ class Sklearn:
         opened = _shared(content)
         try:
             return graphs.pipeline_graph(opened.model, _width(opened.model), opened.columns)
+        except _FAILURES as error:
+            raise _damaged_model(error) from error
+
+    @classmethod
+    def text_program(cls, content: bytes) -> bytes:
+        """Compile a pipeline over texts for engine `text`; raise NotApplicable, which names the unsupported part."""
+        opened = _shared(content)
+        inputs = () if opened.columns is None else opened.columns.inputs
+        columns = [0] if reads_sequence(opened.model) else [i for i, field in enumerate(inputs) if field.is_text]
+        try:
+            return texts.text_program(opened.model, columns=opened.columns, width=_width(opened.model), texts=columns)
         except _FAILURES as error:
             raise _damaged_model(error) from error
 
@@ -405,7 +416,7 @@ def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats
     header = pd.Index(range(_width(model)) if names is None else names)
     if columns is None:
         return lambda rows: pd.DataFrame(rows, columns=header)
-    texts = [index for index, field in enumerate(columns.inputs) if field.is_text]
+    with_texts = [index for index, field in enumerate(columns.inputs) if field.is_text]
     lookups = [
         (index, category_values(field, None if index in columns.none_columns else math.nan))
         for index, field in enumerate(columns.inputs)
@@ -416,7 +427,7 @@ def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats
         found = pd.DataFrame(rows, columns=header)
         for index, lookup in lookups:
             found.isetitem(index, pd.Series(_decode_ranks(rows[:, index], lookup), dtype=object))
-        for index in texts:
+        for index in with_texts:
             found.isetitem(index, pd.Series(text_codes.texts(rows[:, index]), dtype=object))
         return found
 

@@ -17,7 +17,8 @@ from headway.engines.formats.text import read_text_program
 class TextModel:
     """A text program, ready to score.
 
-    Setting `level` is "avx512", "avx2" or "portable"; by default the best of the machine.
+    `texts` are the columns of a row that are texts, of `width`. Setting `level` is "avx512", "avx2" or "portable"; by
+    default the best of the machine.
 
     Raises EngineError for damaged bytes, PluginError if the kernel was not built.
     """
@@ -25,15 +26,15 @@ class TextModel:
     def __init__(self, content: bytes, settings: Settings) -> None:
         kernels = load_kernels("text")
         level = instruction_level(settings, engine="text", best=int(kernels.level()))
-        numbers, *arrays = read_text_program(content)
+        self.texts, (numbers, *arrays) = read_text_program(content)
         try:
             self._program = kernels.open((np.append(numbers, level), *arrays))
         except ValueError as error:
             raise EngineError(f"the text program is invalid: {error}", hint="headway optimize") from error
         self._answer = kernels.answer
-        self.columns, self.width, self.outputs = (int(number) for number in numbers[:3])
+        self.width, self.outputs = int(numbers[1]), int(numbers[2])
 
-    def score(self, *columns: Sequence[str], rows: Floats | None = None) -> Floats:
+    def score(self, *columns: Sequence[str | None], rows: Floats | None = None) -> Floats:
         """Compute scores float64 [n, k] for columns of n texts each, and rows float64 [n, width] of other columns.
 
         Raises EngineError for a missing text and for lone surrogates.

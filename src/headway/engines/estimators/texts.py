@@ -23,6 +23,10 @@ from sklearn.preprocessing import Binarizer, FunctionTransformer, MaxAbsScaler, 
 
 from headway.core.arrays import Floats, Ints
 from headway.core.errors import NotApplicable
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.estimators import trees
+from headway.engines.estimators.inner import InnerModel
+from headway.engines.estimators.pipelines import fold
 from headway.engines.estimators.pipelines.features import Feature, affine_feature, input_features
 from headway.engines.estimators.pipelines.graph import emit_scores
 from headway.engines.estimators.pipelines.graph_builder import GraphArray, GraphBuilder, add_all
@@ -30,7 +34,9 @@ from headway.engines.estimators.pipelines.steps import project_features, times, 
 from headway.engines.estimators.skops_file import ModelColumns
 from headway.engines.estimators.text_steps import lower_operations
 from headway.engines.formats.graph import SCORES
+from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.engines.formats.text import MAX_NGRAM, Analyzer, TextProgram, TextVectorizer, ValueOp, write_text_program
+from headway.engines.formats.trees import Forest
 
 _VECTORIZERS = (CountVectorizer, HashingVectorizer)
 _TOKENS = re.compile(r"(?:\(\?u\))?(\\b)?(?:((?:\\w)*)\\w\+|\\w\{(\d{1,2}),\}|(\\S)\+)(\\b)?")
@@ -106,8 +112,44 @@ def text_program(model: Any, *, columns: ModelColumns | None, width: int, texts:
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # steps are called with single values, without column names
+        if trees.is_tree_model(trees.final_step(model)):
+            return _with_forest(trees.flat_steps(model), _as_features(features), builder, texts)
         scores = emit_scores(model, _as_features(features), builder)
-        return write_text_program(builder.program(scores, columns=len(texts)))
+        return write_text_program(builder.program(scores, texts=texts))
+
+
+def _with_forest(steps: Sequence[Any], features: Any, builder: TextBuilder, texts: Sequence[int]) -> bytes:
+    """Return a program whose answers are the columns that the trees of the last step read, and these trees."""
+    *before, last = steps
+    for step in before:
+        features = transform_features(step, features, builder)
+    forest = trees.model_forest(last)
+    if len(features) != forest.width or forest.zero_as_missing or not np.isnan(forest.missing):
+        raise NotApplicable("its trees treat another value than NaN as missing, and texts precede them")
+    used = np.unique(np.concatenate([[0], *(tree.feature for tree in forest.trees)])).astype(np.int64)
+    values = builder.values(features, used)
+    if isinstance(last, InnerModel) and np.isnan(last.absent) and fold.is_sparse(before):
+        if builder.may_cancel:
+            raise NotApplicable(f"signed hashes before a model of {last.engine}, to which a sum of 0 is not missing")
+        emitter = builder.emitter
+        absent = emitter.emit("Equal", values.name, emitter.constant(0.0))
+        values = GraphArray(emitter.emit("Where", absent, emitter.constant(np.nan), values.name), values.width)
+    program = write_text_program(builder.program(values, texts=texts))
+    compiled = compile_forest(_over_columns(forest, used))
+    inner = [NestedModel(engine=name, size_bytes=len(c)) for name, c in (("text", program), ("trees", compiled))]
+    return pack_models(NestedHeader(models=tuple(inner)), program, compiled)
+
+
+def _over_columns(forest: Forest, used: Ints) -> Forest:
+    """Return a forest over only these columns."""
+    index = {int(column): number for number, column in enumerate(used)}
+    return replace(
+        forest,
+        width=len(used),
+        trees=tuple(replace(tree, feature=np.searchsorted(used, tree.feature)) for tree in forest.trees),
+        finite_columns=tuple(index[column] for column in forest.finite_columns if column in index),
+        required_columns=tuple(index[column] for column in forest.required_columns if column in index),
+    )
 
 
 def _as_features(columns: Sequence[Any]) -> Any:
@@ -153,6 +195,29 @@ class _Requests:
             weights=weights,
             row_of=row_of,
             out=start,
+            width=end - start,
+        )
+
+
+@dataclass(slots=True)
+class _Values:
+    """Features of a vectorizer that are copied to sums from `start` on."""
+
+    counted: _Counted
+    selected: Ints
+    start: int
+
+    def vectorizer(self) -> TextVectorizer:
+        """Return the vectorizer, which has no weights."""
+        row_of = np.full(self.counted.analyzer.features, -1, np.int32)
+        row_of[self.selected] = np.arange(len(self.selected))
+        return TextVectorizer(
+            analyzer=self.counted.analyzer,
+            operations=self.counted.operations,
+            weights=None,
+            row_of=row_of,
+            out=self.start,
+            width=len(self.selected),
         )
 
 
@@ -162,6 +227,7 @@ class TextBuilder(GraphBuilder):
     def __init__(self, width: int) -> None:
         super().__init__(width)
         self._by_vectorizer: dict[int, _Requests] = {}
+        self._values: list[_Values] = []
         self._sums: list[Floats] = []
 
     def linear(self, features: Any, weights: Floats, bias: Floats) -> GraphArray:
@@ -192,9 +258,37 @@ class TextBuilder(GraphBuilder):
     def _sum_name(number: int) -> str:
         return f"text{number}"
 
-    def program(self, scores: GraphArray, *, columns: int) -> TextProgram:
+    @property
+    def may_cancel(self) -> bool:
+        """Return whether counts of a text may have the sum 0, since hashes have signs."""
+        analyzers = [values.counted.analyzer for values in self._values]
+        return any(analyzer.hashed and analyzer.alternate_sign for analyzer in analyzers)
+
+    def values(self, features: Any, indices: Ints) -> GraphArray:
+        """Emit the values of features by index [n, indices]."""
+        picked = self.pick(features, indices)
+        if not isinstance(picked, TextFeatures):
+            return self.dense(picked)
+        arrays = [
+            self._part_values(part) if isinstance(part, TextPart) else self.dense(part)  # type: ignore[arg-type]
+            for part in picked.parts
+            if _part_width(part)
+        ]
+        return self.emitter.concat(arrays)
+
+    def _part_values(self, part: TextPart) -> GraphArray:
+        operations, features = part.counted.operations, part.counted.analyzer.features
+        if (part.scale != 1).any():
+            operations = (*operations, ValueOp(name="scale", values=_factors(part, features)))
+        counted = replace(part.counted, operations=operations)
+        self._values.append(_Values(counted=counted, selected=part.selected, start=sum(map(len, self._sums))))
+        self._sums.append(np.zeros(len(part.selected)))
+        return GraphArray(self._sum_name(len(self._sums) - 1), len(part.selected))
+
+    def program(self, scores: GraphArray, *, texts: Sequence[int]) -> TextProgram:
         """Return the program whose answer is `scores`."""
-        if not self._by_vectorizer:
+        requests: list[_Requests | _Values] = [*self._by_vectorizer.values(), *self._values]
+        if not requests:
             raise NotApplicable("the model reads no texts")
         name, operations = scores.name, tuple(self.emitter.operations)
         if self._requests.bias:
@@ -208,13 +302,13 @@ class TextBuilder(GraphBuilder):
         )
         bias = np.concatenate(self._sums)
         return TextProgram(
-            columns=columns,
+            texts=tuple(texts),
             width=self.width,
             outputs=scores.width,
             output_offset=lowered.answer,
             size=lowered.size,
             sums=len(bias),
-            vectorizers=tuple(requests.vectorizer() for requests in self._by_vectorizer.values()),
+            vectorizers=tuple(request.vectorizer() for request in requests),
             steps=np.array(lowered.steps, np.int32).reshape(-1, 8),
             pool=np.concatenate([bias, *lowered.pool]),
             indices=np.array(lowered.indices, np.int32),
@@ -328,11 +422,16 @@ def _changed(part: Any, operation: ValueOp) -> TextPart:
         raise NotApplicable(f"{operation.name!r} over texts without a vectorizer cannot be compiled to a text program")
     operations, features = part.counted.operations, part.counted.analyzer.features
     if len(part.selected) < features or (part.scale != 1).any():
-        factors = np.zeros(features)
-        factors[part.selected] = part.scale
-        operations = (*operations, ValueOp(name="scale", values=factors))
+        operations = (*operations, ValueOp(name="scale", values=_factors(part, features)))
     counted = replace(part.counted, operations=(*operations, operation))
     return replace(part, counted=counted, scale=np.ones(len(part.selected)))
+
+
+def _factors(part: TextPart, features: int) -> Floats:
+    """Return the factor of each feature of a vectorizer, 0 for one that is not selected."""
+    factors = np.zeros(features)
+    factors[part.selected] = part.scale
+    return factors
 
 
 def _sparse_step(step: Any, features: TextFeatures, builder: TextBuilder) -> Any:

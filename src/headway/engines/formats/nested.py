@@ -12,7 +12,7 @@ from headway.core.plugins import load_engine
 from headway.core.record import Record, Scalar
 from headway.core.selective import SelectiveCertificate
 
-_MAGIC = b"headway models 1\n"
+NESTED_MAGIC = b"headway models 1\n"
 REBUILD_HINT = "headway optimize"
 
 
@@ -41,7 +41,7 @@ class NestedHeader(Record, frozen=True, kw_only=True):
 
 def pack_models(header: NestedHeader, *contents: bytes) -> bytes:
     """Return the bytes of an artifact with these models, in the order of the header."""
-    return _MAGIC + msgspec.json.encode(header) + b"\n" + b"".join(contents)
+    return NESTED_MAGIC + msgspec.json.encode(header) + b"\n" + b"".join(contents)
 
 
 def open_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[Engine]]:
@@ -53,9 +53,9 @@ def open_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[Engi
 
 def split_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[bytes]]:
     """Return the header and the bytes of each model; raise EngineError if their number differs."""
-    head, newline, rest = content.removeprefix(_MAGIC).partition(b"\n")
+    head, newline, rest = content.removeprefix(NESTED_MAGIC).partition(b"\n")
     try:
-        if not content.startswith(_MAGIC) or not newline:
+        if not content.startswith(NESTED_MAGIC) or not newline:
             raise ValueError("unknown header")
         header = msgspec.json.decode(head, type=NestedHeader)
         if len(header.models) != models or sum(model.size_bytes for model in header.models) != len(rest):

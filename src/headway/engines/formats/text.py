@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
+from headway.core.errors import EngineError
 from headway.engines.compiled.artifact import pack_arrays, unpack_arrays
 
 Array = NDArray[Any]
@@ -34,7 +35,8 @@ MAX_NGRAM = 256
 _LINE = 8
 """Rows of weights begin at multiples of this many numbers, unless they are shorter."""
 _MAGIC = b"headway text 1\n"
-_KINDS = ("int64", "int64", "int64", "uint8", "int64", "int32", "float64", "float64", "int32", "int32")
+_NUMBERS = 7
+_KINDS = ("int64", "int64", "int64", "uint8", "int64", "int32", "float64", "float64", "int32", "int32", "int64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +91,18 @@ class TextVectorizer:
     ----------
     operations : tuple of ValueOp
         In order; they change the counts of the features that a text has.
-    weights : ndarray of float64, shape (r, k)
+    weights : ndarray of float64, shape (r, k), or None
+        None if row i is the sum i itself, as trees read features.
     row_of : ndarray of int32, shape (features,), or None
         The row of each feature, -1 for none; None if each feature has its own.
     """
 
     analyzer: Analyzer
     operations: tuple[ValueOp, ...]
-    weights: Floats
+    weights: Floats | None
     row_of: Array | None = None
     out: int
+    width: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +111,8 @@ class TextProgram:
 
     Attributes
     ----------
-    columns : int
-        Number of columns of texts.
+    texts : tuple of int
+        Columns of a row that have the numbers of texts.
     width : int
         Numbers of a row, at the start of the buffer; the sums follow them.
     sums : int
@@ -120,7 +124,7 @@ class TextProgram:
         Source positions of `take` steps.
     """
 
-    columns: int
+    texts: tuple[int, ...]
     width: int
     outputs: int
     output_offset: int
@@ -137,7 +141,7 @@ def write_text_program(program: TextProgram) -> bytes:
     writer = _TableWriter(program.pool)
     for vectorizer in program.vectorizers:
         writer.add(vectorizer)
-    header = [program.columns, program.width, program.outputs, program.output_offset, program.size, program.width]
+    header = [len(program.texts), program.width, program.outputs, program.output_offset, program.size, program.width]
     return pack_arrays(
         _MAGIC,
         _KINDS,
@@ -151,6 +155,7 @@ def write_text_program(program: TextProgram) -> bytes:
         writer.pool.joined,
         np.ravel(program.steps),
         program.indices,
+        np.array(program.texts, np.int64),
     )
 
 
@@ -182,7 +187,8 @@ class _TableWriter:
         self.pool, self.rows, self.weights = _Arrays(pool), _Arrays(), _Arrays()
 
     def add(self, vectorizer: TextVectorizer) -> None:
-        analyzer, first, table = vectorizer.analyzer, len(self.value_ops), _padded(vectorizer.weights)
+        analyzer, first = vectorizer.analyzer, len(self.value_ops)
+        table = np.empty((0, 0)) if vectorizer.weights is None else _padded(vectorizer.weights)
         for operation in vectorizer.operations:
             at = 0 if operation.values is None else self.pool.add(operation.values)
             self.value_ops.append((VALUE_OPS.index(operation.name), at))
@@ -194,7 +200,7 @@ class _TableWriter:
                 *(self._add_strings(analyzer.vocabulary), len(analyzer.vocabulary)),
                 *(self._add_strings(analyzer.stop_words), len(analyzer.stop_words)),
                 *(first, len(self.value_ops) - first),
-                *(self.weights.add(table.ravel()), table.shape[1], vectorizer.out, vectorizer.weights.shape[1]),
+                *(self.weights.add(table.ravel()), table.shape[1], vectorizer.out, vectorizer.width),
                 *(-1 if vectorizer.row_of is None else self.rows.add(vectorizer.row_of), analyzer.features),
             ]
         )
@@ -213,9 +219,16 @@ def _padded(weights: Floats) -> Floats:
     return table
 
 
-def read_text_program(content: bytes) -> list[Array]:
-    """Return the arrays of an artifact without copying them; raise EngineError unless it is a program."""
-    return unpack_arrays(content, _MAGIC, _KINDS, "text program")
+def read_text_program(content: bytes) -> tuple[tuple[int, ...], list[Array]]:
+    """Return the columns of a row that are texts, and the arrays of the kernel without copying them.
+
+    Raises EngineError unless the bytes are a program.
+    """
+    *arrays, texts = unpack_arrays(content, _MAGIC, _KINDS, "text program")
+    numbers, columns = arrays[0].tolist(), tuple(texts.tolist())
+    if len(numbers) != _NUMBERS or len(columns) != numbers[0] or any(not 0 <= at < numbers[1] for at in columns):
+        raise EngineError("the text program reads columns that do not exist", hint="headway optimize")
+    return columns, arrays
 
 
 def step(

@@ -5,6 +5,7 @@
 #include "ngrams.h"
 
 #define LINE 32 /* sums that are added at once */
+typedef double Doubles __attribute__((vector_size(64)));
 
 #define NAME(x) x##_portable
 #define TARGET
@@ -24,7 +25,16 @@
 #undef TARGET
 #endif
 
+/* The values of features themselves, which trees read. */
+static void copy_features(const Program *t, const Vectorizer *v, const Counts *c, double *sums) {
+  for (uint32_t i = 0; i < c->n; i++) {
+    const int64_t row = v->rows < 0 ? c->id[i] : t->row_of[v->rows + c->id[i]];
+    if (row >= 0) sums[v->out + row] += c->value[i];
+  }
+}
+
 static void add_features(const Program *t, const Vectorizer *v, const Counts *c, double *sums) {
+  if (!v->stride) { copy_features(t, v, c, sums); return; }
 #if defined(__x86_64__)
   if (t->level == AVX512) { add_features_avx512(t, v, c, sums); return; }
   if (t->level == AVX2) { add_features_avx2(t, v, c, sums); return; }

@@ -59,6 +59,19 @@ static void counts_clear(Counts *c) {
   c->n = 0;
 }
 
+/* Sort by feature, by Shell's method: norms are then added in the library's order, to the last bit. */
+static void counts_sort(Counts *c) {
+  for (uint32_t gap = c->n / 2; gap; gap /= 2)
+    for (uint32_t i = gap; i < c->n; i++) {
+      const int32_t id = c->id[i];
+      const double value = c->value[i];
+      const uint32_t where = c->where[i];
+      uint32_t j = i;
+      for (; j >= gap && c->id[j - gap] > id; j -= gap) { c->id[j] = c->id[j - gap]; c->value[j] = c->value[j - gap]; c->where[j] = c->where[j - gap]; }
+      c->id[j] = id; c->value[j] = value; c->where[j] = where;
+    }
+}
+
 /* Divide by the norm; a text whose norm is 0 stays as it is. */
 static void normalize(double *x, uint32_t n, int64_t kind) {
   double norm = 0;
@@ -73,6 +86,7 @@ static void normalize(double *x, uint32_t n, int64_t kind) {
 
 static void apply_value_ops(const Program *t, const Vectorizer *v, Counts *c) {
   double *x = c->value;
+  if (!v->stride) counts_sort(c);
   for (int64_t i = 0; i < v->n_ops; i++) {
     const ValueOp *o = t->value_ops + v->first_op + i;
     const double *pool = t->pool + o->at;

@@ -25,7 +25,7 @@ typedef struct {
   int64_t hashed, alternate_sign; /* number of hashed features, 0 for a vocabulary */
   int64_t first_string, n_strings, first_stop, n_stop; /* vocabulary and stop words, as ranges of strings */
   int64_t first_op, n_ops; /* of value operations */
-  int64_t weights, stride, out, width; /* rows of weights, and the sums that they are added to */
+  int64_t weights, stride, out, width; /* rows of weights, and the sums that they are added to; stride 0: row i is sum i */
   int64_t rows, n_features; /* the row of a feature is `row_of[rows + feature]`, or the feature itself if rows is -1 */
 } Vectorizer;
 
@@ -58,7 +58,7 @@ static const char *check_vectorizer(const Program *t, const Vectorizer *v) {
   if (v->hashed < 0 || v->hashed > INT32_MAX || v->n_features < 0 || v->n_features > INT32_MAX) return "invalid number of features";
   if (!inside(v->first_string, v->n_strings, t->n_offsets - 1) || !inside(v->first_stop, v->n_stop, t->n_offsets - 1)) return "strings outside the table";
   if (v->n_features != (v->hashed ? v->hashed : v->n_strings)) return "the vocabulary does not have the number of features";
-  if (!inside(v->out, v->width, t->n_sums) || v->stride < v->width || v->stride > MAX_SIZE) return "sums outside the buffer";
+  if (!inside(v->out, v->width, t->n_sums) || (v->stride && v->stride < v->width) || v->stride < 0 || v->stride > MAX_SIZE) return "sums outside the buffer";
   int64_t n_rows = v->n_features;
   if (v->rows != -1) {
     if (!inside(v->rows, v->n_features, t->n_row_of)) return "rows outside the table";
@@ -69,11 +69,13 @@ static const char *check_vectorizer(const Program *t, const Vectorizer *v) {
       if (row >= n_rows) n_rows = (int64_t)row + 1;
     }
   }
+  if (!v->stride && n_rows > v->width) return "sums outside the buffer";
   if (!inside(v->weights, n_rows * v->stride, t->n_weights)) return "weights outside the array";
   if (!inside(v->first_op, v->n_ops, t->n_value_ops)) return "value operations outside the table";
   for (int64_t i = 0; i < v->n_ops; i++) {
     const ValueOp *o = t->value_ops + v->first_op + i;
     if (o->code < 0 || o->code >= VALUE_OPS) return "unknown value operation";
+    if (!inside(o->at, 0, t->n_pool)) return "numbers outside the pool";
     if (o->code == SCALE && !inside(o->at, v->n_features, t->n_pool)) return "factors outside the pool";
     if (o->code == ABOVE && !inside(o->at, 1, t->n_pool)) return "a threshold outside the pool";
   }
@@ -103,7 +105,7 @@ static const char *check_step(const Program *t, const Step *s) {
       if (s->a < s->out + s->n && s->out < s->a + s->k) return "a product overwrites its input";
       break;
     case TAKE:
-      if (!inside(s->b, s->n, t->n_indices)) return "indices outside the table";
+      if (!inside(s->a, s->k, t->size) || !inside(s->b, s->n, t->n_indices)) return "indices outside the table";
       for (int32_t i = 0; i < s->n; i++) if (!inside(t->indices[s->b + i], 1, t->size)) return "an index outside the buffer";
       if (s->out < s->a + s->k && s->a < s->out + s->n) return "a selection overwrites its input";
       break;

@@ -8,13 +8,13 @@ TARGET static void NAME(add_row)(double *restrict out, const double *restrict w,
 
 /* Add `n` rows of weights to LINE sums, which stay in registers. */
 TARGET static void NAME(add_line)(double *out, const double *const *rows, const double *by, uint32_t n, int64_t at) {
-  double sum[LINE];
-  for (int j = 0; j < LINE; j++) sum[j] = out[at + j];
+  Doubles sum[LINE / 8], w[LINE / 8];
+  memcpy(sum, out + at, sizeof sum);
   for (uint32_t i = 0; i < n; i++) {
-    const double *w = rows[i] + at;
-    for (int j = 0; j < LINE; j++) sum[j] += by[i] * w[j];
+    memcpy(w, rows[i] + at, sizeof w);
+    for (int j = 0; j < LINE / 8; j++) sum[j] += w[j] * by[i];
   }
-  for (int j = 0; j < LINE; j++) out[at + j] = sum[j];
+  memcpy(out + at, sum, sizeof sum);
 }
 
 TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, const Counts *c, double *sums) {
@@ -29,7 +29,7 @@ TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, con
       if (row < 0 || c->value[i] == 0) continue;
       rows[n] = t->weights + v->weights + row * v->stride;
       by[n] = c->value[i];
-      for (int64_t at = 0; at < width && at < 512; at += 8) __builtin_prefetch(rows[n] + at);
+      for (int64_t at = 0; at < width && at < 16; at += 8) __builtin_prefetch(rows[n] + at);
       n++;
     }
     for (int64_t at = 0; at < whole; at += LINE) NAME(add_line)(out, rows, by, n, at);
@@ -76,7 +76,8 @@ TARGET static void NAME(softmax)(const double *a, double *out, int64_t n) {
   for (int64_t i = 0; i < whole; i += LINE) for (int j = 0; j < LINE; j++) part[j] += out[i + j];
   for (int64_t i = whole; i < n; i++) total += out[i];
   for (int j = 0; j < LINE; j++) total += part[j];
-  for (int64_t i = 0; i < n; i++) out[i] /= total;
+  total = 1 / total;
+  for (int64_t i = 0; i < n; i++) out[i] *= total;
 }
 
 static inline __attribute__((always_inline)) double NAME(sigmoid)(double x) {

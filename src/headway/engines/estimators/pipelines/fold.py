@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, PolynomialFeatures
 
@@ -91,7 +91,7 @@ def fold_pipeline(model: Pipeline, width: int, columns: ModelColumns | None) -> 
         for step in steps[:-1]:
             features = transform_features(step, features, GraphBuilder(width))
             seen += features
-        if isinstance(steps[-1], InnerModel) and np.isnan(steps[-1].absent) and _is_sparse(steps[:-1]):
+        if isinstance(steps[-1], InnerModel) and np.isnan(steps[-1].absent) and is_sparse(steps[:-1]):
             features = [_without_zeros(feature) for feature in features]
         mixed = [type(part).__name__ for _, part in walk_objects(steps[:-1]) if isinstance(part, _MIXING)]
         if any(isinstance(feature, ArrayFeature) for feature in features):
@@ -120,7 +120,7 @@ def _fold_checked(inner: Forest, features: Sequence[Feature], seen: Sequence[Fea
     return replace(folded, finite_columns=finite, required_columns=present, max_magnitude=reach)
 
 
-def _is_sparse(steps: Sequence[Any]) -> bool:
+def is_sparse(steps: Sequence[Any]) -> bool:
     """Return whether the steps make a sparse matrix, which leaves out zeros."""
     for step in reversed(steps):
         if isinstance(step, ColumnTransformer):
@@ -130,11 +130,11 @@ def _is_sparse(steps: Sequence[Any]) -> bool:
         if isinstance(step, KBinsDiscretizer):
             return bool(step.encode == "onehot")
         if isinstance(step, FeatureUnion):
-            return any(_is_sparse([inner]) for _, inner in step.transformer_list)
+            return any(is_sparse([inner]) for _, inner in step.transformer_list)
         if isinstance(step, Pipeline):
-            return _is_sparse([inner for _, inner in step.steps])
-        if isinstance(step, CountVectorizer | PCA | TruncatedSVD):
-            return isinstance(step, CountVectorizer)
+            return is_sparse([inner for _, inner in step.steps])
+        if isinstance(step, CountVectorizer | HashingVectorizer | PCA | TruncatedSVD):
+            return isinstance(step, CountVectorizer | HashingVectorizer)
     return False
 
 

@@ -61,7 +61,8 @@ _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "softmax"
 def linear_decision(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the decision_function of a linear classifier."""
     if isinstance(model, SVC | NuSVC) and model.kernel == "linear" and len(model.classes_) == 2:
-        return builder.linear(features, sparse_to_dense(model.coef_, 0.0).T, np.ravel(model.intercept_))
+        weights = sparse_to_dense(model.coef_, 0.0) if hasattr(model.coef_, "tocoo") else np.asarray(model.coef_)
+        return builder.linear(features, weights.T, np.ravel(model.intercept_))
     if not isinstance(model, LinearClassifierMixin):
         raise _not_supported(model)
     return builder.linear(features, np.asarray(model.coef_).T, np.ravel(model.intercept_))
