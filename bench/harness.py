@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -58,9 +59,22 @@ def parse(parser: argparse.ArgumentParser, parts: Collection[str] = ()) -> argpa
     return options
 
 
-def run_parts(description: str | None, parts: Mapping[str, Callable[[], Result]]) -> None:
-    """Run the parts that the command line names, or all of them, and print their rows."""
-    options = parse(command_line(description, parts), parts)
+def run_parts(
+    description: str | None,
+    parts: Mapping[str, Callable[[], Result]],
+    *,
+    read_data: Callable[[Path], object] | None = None,
+) -> None:
+    """Run the parts that the command line names, or all of them, and print their rows.
+
+    `read_data` is called with the folder of `--data`, an option of benchmarks that read data which no package ships.
+    """
+    parser = command_line(description, parts)
+    if read_data:
+        parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data; default: generated data")
+    options = parse(parser, parts)
+    if read_data and options.data:
+        read_data(options.data)
     rows: list[Row] = []
     short: list[str] = []
     for name in options.parts or parts:

@@ -13,6 +13,7 @@ from headway.core.contracts import Engine
 from headway.core.plugins import load_engine
 from headway.core.record import read
 from headway.core.variant import Variant
+from headway.engines.compiled.text import TextModel
 
 
 def engine(order: Order) -> Call:
@@ -45,6 +46,11 @@ def pipeline(order: Order) -> Call:
 def drop_in(order: Order) -> Call:
     """Call predict_proba of the model that `headway.optimize` returns."""
     return Call(Model(*_opened(order)).predict_proba)
+
+
+def text_kernel(order: Order) -> Call:
+    """Call the text kernel with the program of a pipeline on a list of texts."""
+    return Call(TextModel((order.model / "program").read_bytes(), {}).score, ready=list)
 
 
 def _opened(order: Order) -> tuple[Variant, Engine]:

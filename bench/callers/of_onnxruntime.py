@@ -68,6 +68,22 @@ def of_pipeline(order: Order) -> Call:
     return Call(lambda columns: run(["probabilities"], columns)[0], ready=ready)
 
 
+def of_texts(order: Order) -> Call:
+    """By skl2onnx, for a pipeline of a vectorizer and a classifier; it is given texts [n, 1], made beforehand.
+
+    The converter's default locale, en_US, is missing in many containers.
+    """
+
+    def convert() -> Any:
+        model = joblib.load(order.model / "model.joblib")
+        types = [("texts", StringTensorType([None, 1]))]
+        options = {id(model[0]): {"locale": "C.UTF-8"}, id(model[-1]): {"zipmap": False}}
+        return to_onnx(model, initial_types=types, options=options)
+
+    run = _session(_graph(order, convert)).run
+    return Call(lambda texts: run(["probabilities"], {"texts": texts})[0], ready=lambda texts: texts.reshape(-1, 1))
+
+
 def _matrix(columns: int) -> list[tuple[str, Any]]:
     return [("rows", FloatsOfMltools([None, columns]))]
 

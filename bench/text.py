@@ -1,0 +1,22 @@
+"""Benchmark texts: the kernel next to scikit-learn and ONNX Runtime, and certificates of selective answering.
+
+Each part is a function of bench/text_rows/. `--data` names a folder with CLINC150 (data_full.json of clinc/oos-eval);
+without it the parts run on generated messages, on which no figure says anything about real ones but those of speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness import Result, run_parts
+from text_rows import messages, selection, speed
+
+PARTS: dict[str, Callable[[], Result]] = {
+    "words": speed.words,
+    "characters": speed.characters,
+    "selection": selection.certified,
+    "resplits": selection.resplits,
+}
+
+if __name__ == "__main__":
+    run_parts(__doc__, PARTS, read_data=messages.read_from)
