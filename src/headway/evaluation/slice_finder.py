@@ -6,7 +6,6 @@ then a sum over such a table, which has far fewer cells than there are rows.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import SliceColumn
 from headway.core.texts import text_codes
 from headway.core.variant import Field
+from headway.data.texts import word_counts, words_of
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.tables import Blocks, tally, weighted
 
@@ -31,7 +31,6 @@ MAX_DISTINCT = 8
 EDGE_SAMPLE = 4_096
 MAX_WORDS = 50
 """Most words of a text column whose presence is a slice."""
-_WORD = re.compile(r"\w\w+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +98,11 @@ def _bin_input(field: Field, values: Floats, min_rows: int) -> BinnedColumn:
 
 def _bin_text(name: str, codes: Floats, min_rows: int) -> list[BinnedColumn]:
     """Bin a text by its number of words, and by the presence of each of its most frequent words."""
-    words = [
-        frozenset() if text is None else frozenset(_WORD.findall(text.lower())) for text in text_codes.texts(codes)
-    ]
-    lengths = np.array([np.nan if code != code else len(of_row) for code, of_row in zip(codes, words, strict=True)])
+    words = [frozenset() if text is None else frozenset(words_of(text)) for text in text_codes.texts(codes)]
     counts = Counter(word for of_row in words for word in of_row)
     frequent = [word for word, n in counts.most_common(MAX_WORDS) if min_rows <= n <= len(words) - min_rows]
     return [
-        _bin_numbers(f"words in {name}", lengths),
+        _bin_numbers(f"words in {name}", word_counts(codes)),
         *(
             _bin_categories(
                 name,

@@ -17,9 +17,11 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import Costs
+from headway.core.texts import text_codes
 from headway.core.variant import Field
 from headway.data import matrix
 from headway.data.context import Window
+from headway.data.texts import text_columns, word_counts
 from headway.evaluation.context import Comparison
 from headway.monitoring.degradation import DecisionCosts, decision_costs
 from headway.monitoring.deployed_release import DeployedRelease
@@ -59,6 +61,8 @@ class ScoredRows:
         Number of neighboring groups that are dependent: 7 if groups are days, else 1.
     weights : ndarray of shape (n,) or None
         Number of requests that each row of a log that samples stands for; None for one each.
+    texts : tuple of int
+        Columns of `rows` that are texts; detectors see their numbers of words.
     rows_per_row : float
         Number of rows of the table that each row stands for: above 1 if the table is larger than memory and sampled.
     """
@@ -74,6 +78,7 @@ class ScoredRows:
     run: int
     weights: Floats | None = None
     rows_per_row: float = 1.0
+    texts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.times)
@@ -101,7 +106,12 @@ class ScoredRows:
 
     def detector_window(self) -> Window:
         """Return the rows as a window of a detector."""
-        return Window(rows=self.rows, groups=self.groups, weights=self.weights)
+        rows = self.rows
+        if self.texts:
+            rows = rows.copy()
+            for column in self.texts:
+                rows[:, column] = word_counts(rows[:, column])
+        return Window(rows=rows, groups=self.groups, weights=self.weights)
 
     def labeled_scores(self) -> LabeledScores:
         """Return the labeled rows for performance estimation."""
@@ -133,6 +143,7 @@ class ScoredRows:
             run=self.run,
             weights=None if self.weights is None else self.weights[chosen],
             rows_per_row=self.rows_per_row,
+            texts=self.texts,
         )
 
 
@@ -163,6 +174,7 @@ def score_rows(
         groups=_group_numbers(table, dataset.roles.groups),
         run=WEEK if days else 1,
         rows_per_row=dataset.sampled.n_rows / dataset.sampled.n_sampled if dataset.sampled else 1.0,
+        texts=text_columns(deployed.release.variant.signature),
     )
 
 
@@ -276,12 +288,17 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     labels = LabelReader(state, name).read().select(KEY, "label", pl.col("at_us").alias(_LABELED_AT))
     labeled = rows.join(labels, on=KEY, how="left", maintain_order="left")
     times = labeled["at_us"].to_numpy().astype("datetime64[us]")
-    inputs = [f"in.{field}" for field in deployed.release.variant.signature.names]
+    signature = deployed.release.variant.signature
+    inputs = [f"in.{field}" for field in signature.names]
+    values = labeled.select(inputs).cast(pl.Float64).to_numpy(writable=True)
+    for column in text_columns(signature):
+        values[:, column] = text_codes.keep(labeled[f"text.{signature.names[column]}"])
     return ScoredRows(
         name="log",
         table=labeled.select("at_us", KEY, "label", *inputs, *([RATE] if rows[RATE].min() != 1 else [])),
         times=times,
-        rows=labeled.select(inputs).cast(pl.Float64).to_numpy(),
+        rows=values,
+        texts=text_columns(signature),
         scores=labeled["out.0"].to_numpy(),
         labels=labeled["label"].fill_null(float("nan")).to_numpy(),
         labeled_at=labeled[_LABELED_AT].cast(pl.Datetime("us")).to_numpy(),
@@ -308,6 +325,8 @@ def logged_requests(project: Project) -> pl.DataFrame | None:
 
 def request_column(field: Field) -> pl.Expr:
     """Return a feature as it was in the request: the log holds the rank of a category, and none for an unseen one."""
+    if field.is_text:
+        return pl.col(f"text.{field.name}").alias(field.name)
     column = pl.col(f"in.{field.name}")
     if field.datatype != "BYTES":
         return column.alias(field.name)

@@ -281,7 +281,7 @@ def _log_entry(result: BatchResult) -> LogEntry[LoadedModel]:
         answered=arm.answered,
         stage=arm.stage,
         paired=arm.paired,
-        rows=result.rows,
+        rows=None if result.rows is None else result.model.features.without_texts(result.rows),
         answers=result.answers,
         seen=result.seen,
         rate=result.batch.rate,

@@ -283,10 +283,11 @@ def _gather(model: LoadedModel, batch: Batch, *, reread: bool) -> tuple[_Rows, M
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
     began = time.perf_counter_ns()
     if not model.features.is_needed:
-        return _Rows(batch, rows, (), began), {}
+        return _Rows(batch, rows, (), began, model.features.model_texts(rows)), {}
     keys = [call.key for call, part in zip(calls, parts, strict=True) for _ in range(len(part))]
     found = model.features.get_online_features(rows, keys)
-    return _Rows(batch, found.rows, found.seen, began, found.texts), found.refused
+    texts = (*found.texts, *model.features.model_texts(found.rows))
+    return _Rows(batch, found.rows, found.seen, began, texts), found.refused
 
 
 def _take(values: list[str | None], rows: slice | Ints) -> list[str | None]:

@@ -30,7 +30,7 @@ from headway.core.feature_view import (
     FeatureView,
     FunctionCall,
 )
-from headway.core.texts import entity_codes
+from headway.core.texts import entity_codes, text_codes
 from headway.core.variant import Field, Signature
 from headway.features.expressions import columns_of, compile_expression, type_of
 from headway.features.online_rows import NEVER_US, entity_key
@@ -93,6 +93,8 @@ class OnlineFeatures:
         The only entity, for which the key of a request stands too; empty if there are several.
     has_windows : bool
         Whether the model reads windows.
+    logged_texts : tuple of str
+        Columns whose strings the log has: `texts`, and the texts that the model reads.
     is_needed : bool
         Whether requests are to be completed at all.
     blocks : bool
@@ -137,6 +139,10 @@ class OnlineFeatures:
             else self._fields[name]
             for name in dict.fromkeys([*(column.name for column in own), *extra])
         ]
+        self._text_columns = [
+            index for index, column in enumerate(signature.inputs) if column.is_text and column.name not in self.texts
+        ]
+        self.logged_texts = (*self.texts, *(names[index] for index in self._text_columns))
         self.request = replace(signature, inputs=tuple(inputs)) if views else signature
         self.keyed = entities[0] if len(entities) == 1 else ""
         self.blocks = store is not None and store.is_remote and bool(stored)
@@ -221,6 +227,18 @@ class OnlineFeatures:
             self._compute(complete, rows, texts, columns, counts, refused)
         self.counts.append(counts)
         return FeatureRows(rows=complete, seen=seen, texts=texts, refused=refused)
+
+    def model_texts(self, rows: Floats) -> tuple[list[str | None], ...]:
+        """Return the texts that the model reads in complete rows, column by column."""
+        return tuple(text_codes.texts(rows[:, index]) for index in self._text_columns)
+
+    def without_texts(self, rows: Floats) -> Floats:
+        """Return complete rows without the numbers of texts, which mean nothing in another process."""
+        if not self._text_columns:
+            return rows
+        found = rows.copy()
+        found[:, self._text_columns] = np.nan
+        return found
 
     def _look_up(
         self,

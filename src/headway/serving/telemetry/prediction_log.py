@@ -298,7 +298,7 @@ class PredictionLog:
                 columns=release.columns,
                 views=views.names,
                 versions=views.versions,
-                texts=views.texts,
+                texts=views.logged_texts,
                 has_windows=views.has_windows,
             )
         )
@@ -311,7 +311,7 @@ def split(entry: LogEntry[R], max_bytes: int) -> Iterator[LogEntry[R]]:
     Of a call that is divided, only the first part has the stage of the rollout: it is one request.
     """
     widths = [matrix.shape[1] for matrix in (entry.rows, entry.answers) if matrix is not None]
-    others = len(entry.seen) + _TEXT_CELLS * len(entry.texts)
+    others = len(entry.seen) + sum(map(_text_cells, entry.texts))
     max_rows = max(1, max_bytes // (_CELL * max(1, sum(widths) + others)))
     call = begin = position = 0  # the first call and the first row of the next part, and the rows before this call
     for number, size in enumerate(entry.sizes):
@@ -327,6 +327,11 @@ def split(entry: LogEntry[R], max_bytes: int) -> Iterator[LogEntry[R]]:
         position = end
     if call < len(entry.sizes):
         yield _part(entry, slice(call, None), slice(begin, position))
+
+
+def _text_cells(texts: Sequence[str | None]) -> int:
+    """Return about how many cells the longest of these texts takes."""
+    return max(_TEXT_CELLS, *(len(text) // _CELL + 2 for text in texts if text)) if any(texts) else _TEXT_CELLS
 
 
 def _part(entry: LogEntry[R], calls: slice, rows: slice) -> LogEntry[R]:
@@ -359,7 +364,7 @@ def encode_entry(entry: LogEntry[LoadedModel], source: bytes) -> _Record:
     if keys:
         parts.append(array("q", map(len, keys)))
     values: list[bytes | Ints | array[int]] = [*entry.seen, *keys]
-    for column in entry.texts or [[None] * rows for _ in entry.release.features.texts]:
+    for column in entry.texts or [[None] * rows for _ in entry.release.features.logged_texts]:
         strings = [None if text is None else text.encode("utf-8", "replace") for text in column]
         values += [array("q", [_NONE if text is None else len(text) for text in strings]), *filter(None, strings)]
     if inputs is not None:
