@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from text_rows import messages, selection, speed
+from text_rows import messages, selection, serving, speed
 
 PARTS: dict[str, Callable[[], Result]] = {
     "words": speed.words,
     "characters": speed.characters,
     "selection": selection.certified,
     "resplits": selection.resplits,
+    "serve": serving.texts,
 }
 
 if __name__ == "__main__":

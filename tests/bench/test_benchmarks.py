@@ -76,7 +76,7 @@ QUICK = [
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),
     ("features", "replay"),
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
-    ("text", "words", "characters", "selection", "resplits"),
+    ("text", "words", "characters", "selection", "resplits", "serve"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
