@@ -1071,7 +1071,7 @@ def _shared_audits(
     project: Project, subject: Comparison, audits: Audits, data: Data
 ) -> dict[str, MetricResults | NotApplicable]:
     """Run the audits that Ray shares, if it is set; it has ended when the others measure time."""
-    if not project.config.compute.ray:
+    if not project.config.compute.ray or subject.variant.signature.texts:  # rows hold numbers of texts of this process
         return {}
     shared, retraining = (
         [name for name in audits.names if plugins.declaration("audit", name, literal, False)]

@@ -6,6 +6,7 @@ process: whatever leaves this one has the texts themselves.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ class TextCodes(dict[object, float]):
         self._texts: dict[float, str] = {}
         self._former: tuple[dict[object, float], dict[float, str]] = ({}, {})
         self._kept: tuple[dict[object, float], dict[float, str]] = ({}, {})
-        self._next, self._characters = 0, 0
+        # A number of another process is not found here, rather than found as another text.
+        self._next, self._characters = secrets.randbelow(1 << 20) << 32, 0
 
     def __missing__(self, value: object) -> float:
         if value is None or value != value:

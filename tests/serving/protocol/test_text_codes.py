@@ -82,6 +82,13 @@ def test_old_texts_are_forgotten_long_after_they_were_read():
     assert (found.status, found.retry_s) == (429, 1)
 
 
+def test_the_numbers_of_another_process_are_refused():
+    there, here = TextCodes(), TextCodes()
+    assert here["a"] != there["b"]
+    with pytest.raises(TextForgotten):
+        here.texts(np.array([there["b"]]))
+
+
 def test_the_texts_of_a_dataset_are_kept():
     codes = TextCodes(max_texts=2)
     stored = codes.keep(["a", None, "b", "a"])
