@@ -69,7 +69,8 @@ from headway.evaluation.selective import certify_threshold
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
-from headway.features.join import inputs_through, open_with_views, view_digests, views_read
+from headway.features.join import open_with_views, view_digests
+from headway.features.rules import inputs_through, views_read
 from headway.monitoring import completion, feature_values, monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context

@@ -21,6 +21,7 @@ from headway.core.monitoring import Drift, MonitoringReport
 from headway.core.value_replay import ValueReplay
 from headway.evaluation.feature_worth import Ablation
 from headway.features import catalog
+from headway.features.online_rows import DEFERRED_US
 from headway.monitoring.feature_values import allowed_lag_s, build_feature_report, replay_log, replay_new
 from headway.monitoring.task_runs import last_run, save_run
 from headway.registry.project import open_project
@@ -83,8 +84,12 @@ def log(
     lag_h: int = 0,
     numbers: range = range(REQUESTS),
     rows_each: int = 1,
+    deferred: int = 0,
 ) -> None:
-    """Log requests of one station after the other, a quarter of an hour apart, with the values of some hours before."""
+    """Log requests of one station after the other, a quarter of an hour apart, with the values of some hours before.
+
+    The first `deferred` were not looked up.
+    """
     with closing(open_online(project.config)) as store:
         model = load_model(project.registry.resolve("flights@live"), store)
     known = {(station, at): a for station, at, a in source.iter_rows()}
@@ -92,7 +97,9 @@ def log(
     for number in numbers:
         station, at = f"s{number % STATIONS}", DAY + timedelta(hours=6, minutes=15 * number)
         seen = at.replace(minute=0) - timedelta(hours=lag_h)
-        rows = np.repeat([[known[station, seen] * factor, 0.5]], rows_each, axis=0)
+        value = np.nan if number < deferred else known[station, seen] * factor
+        seen_us = DEFERRED_US if number < deferred else int(seen.timestamp() * 1e6)
+        rows = np.repeat([[value, 0.5]], rows_each, axis=0)
         flushed.add(
             LogEntry(
                 release=model,
@@ -107,7 +114,7 @@ def log(
                 paired=0,
                 rows=rows,
                 answers=rows[:, :1],
-                seen=(np.full(rows_each, int(seen.timestamp() * 1e6)),),
+                seen=(np.full(rows_each, seen_us),),
             )
         )
     flushed.close()
@@ -125,6 +132,24 @@ def test_right_values_of_the_log_have_no_skew(project, source):
     assert (found.n_rows, found.skews, found.unknown) == (REQUESTS, (), {})
     assert [(view.view, view.n_rows) for view in found.views] == [("weather@v1", REQUESTS)]
     assert found.until_us - found.since_us == (REQUESTS - 1) * 15 * 60 * 1_000_000
+
+
+def test_rows_that_were_not_looked_up_are_neither_skewed_nor_missing(project, source):
+    log(project, source, deferred=20)
+
+    replayed = replay_log(project, live(project), max_lag_s=0)
+    [feature] = build_feature_report(project, live(project), {}).features
+
+    assert (replayed.skews, replayed.views[0].n_rows) == ((), REQUESTS - 20)
+    assert (feature.missing.value, feature.missing.n_rows, len(feature.age_s)) == (0, REQUESTS - 20, 2)
+
+
+def test_a_feature_that_was_never_looked_up_has_neither_gaps_nor_age(project, source):
+    log(project, source, deferred=REQUESTS)
+
+    [feature] = build_feature_report(project, live(project), {}).features
+
+    assert (feature.missing, feature.stale, feature.age_s) == (None, None, ())
 
 
 def test_another_unit_in_the_log_is_named(project, source):

@@ -14,8 +14,9 @@ from tests.pipeline.viewed import WEATHER, apply, viewed_project
 from headway import pipeline
 from headway.batch.predict import predict
 from headway.core.errors import ConfigError, DataError, Refused
-from headway.features.join import project_views, views_read
+from headway.features.join import project_views
 from headway.features.online.sqlite import SqliteOnlineStore
+from headway.features.rules import views_read
 from headway.monitoring.assessment.history import open_assessed_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events

@@ -12,6 +12,8 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.engines.formats.nested import REBUILD_HINT, open_models
 
+_MARGIN = 1e-9
+
 
 class Cascade:
     """Engine for artifacts of transforms `cascade` and `defer`: the full model answers where the first does not.
@@ -54,8 +56,12 @@ class Cascade:
         return scores
 
     def undecided(self, rows: Floats) -> Bools:
-        """Return which rows, of which only `columns` are read, the first model leaves to the full one, bool [n]."""
-        return is_inside(self._quick.predict(rows)[:, 0], self._band)
+        """Return which rows, of which only `columns` are read, the first model leaves to the full one, bool [n].
+
+        Scores at an end of the band count as inside, as they may differ in the last digit in another batch.
+        """
+        low, high = self._band
+        return is_inside(self._quick.predict(rows)[:, 0], (low - _MARGIN, high + _MARGIN))
 
 
 def is_inside(scores: Floats, band: tuple[float, float]) -> Bools:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
-from msgspec.structs import replace as changed
 
 from headway.core.config import Config
 from headway.core.contracts import State
@@ -27,7 +26,6 @@ from headway.data.roles import decision_times
 from headway.data.scan import MAX_VALUES, TableScan, scan_source
 from headway.features.catalog import resolve_view
 from headway.features.compute import source_config
-from headway.features.expressions import columns_of
 from headway.features.historical import get_historical_features, with_defaults
 from headway.features.partitioned_join import write_historical_features
 
@@ -188,38 +186,6 @@ def expect_joinable(views: Sequence[FeatureView], columns: Collection[str], *, w
                     hint="rename one of them, or leave the column out of the table",
                 )
             seen[feature.name] = f"{view.name}.{feature.name}"
-
-
-def views_read(views: Sequence[FeatureView], names: Collection[str]) -> tuple[FeatureView, ...]:
-    """Return the views of a release whose model reads columns of these names.
-
-    `columns` of each are the features that the model reads, or that features of the request (on demand) are computed
-    from. A view of which nothing is read is left out.
-    """
-    needed = set(names)
-    for view in reversed(views):
-        for feature in reversed(view.features):
-            if view.is_on_demand and feature.name in needed and feature.expression is not None:
-                needed |= columns_of(feature.expression)
-    found = []
-    for view in views:
-        columns = tuple(feature.name for feature in view.features if feature.name in needed)
-        if columns:
-            found.append(changed(view, columns=columns))
-    return tuple(found)
-
-
-def inputs_through(views: Sequence[FeatureView], name: str, names: Sequence[str]) -> list[str]:
-    """Return the inputs of a model, of these names, that it reads from a view or that are computed from its features.
-
-    Without all of them the view is not looked up.
-    """
-    found = {feature.name for view in views if view.name == name for feature in view.features}
-    for view in views:
-        for feature in view.features if view.is_on_demand else ():
-            if feature.expression is not None and columns_of(feature.expression) & found:
-                found.add(feature.name)
-    return [column for column in names if column in found]
 
 
 def read_features(view: FeatureView) -> list[Feature]:

@@ -20,6 +20,8 @@ from headway.core.record import Record
 
 NEVER_US = -1
 """Event time of a key without a row."""
+DEFERRED_US = -2
+"""Event time of a row that was not looked up, since the first model of a cascade decided it."""
 MAX_BATCH = 10_000
 """Largest number of rows of one write, which is stored whole or not at all."""
 MAX_KEY_BYTES = 4_096

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from headway.core.errors import ConfigError, DataError
 from headway.core.feature_view import Feature, FeatureView
@@ -157,3 +159,35 @@ def _circle(view: FeatureView) -> list[str]:
         path.append(name)
         name = min(needs[name] & needs.keys())
     return [*path[path.index(name) :], name] if path else []
+
+
+def views_read(views: Sequence[FeatureView], names: Collection[str]) -> tuple[FeatureView, ...]:
+    """Return the views of a release whose model reads columns of these names.
+
+    `columns` of each are the features that the model reads, or that features of the request (on demand) are computed
+    from. A view of which nothing is read is left out.
+    """
+    needed = set(names)
+    for view in reversed(views):
+        for feature in reversed(view.features):
+            if view.is_on_demand and feature.name in needed and feature.expression is not None:
+                needed |= columns_of(feature.expression)
+    found = []
+    for view in views:
+        columns = tuple(feature.name for feature in view.features if feature.name in needed)
+        if columns:
+            found.append(replace(view, columns=columns))
+    return tuple(found)
+
+
+def inputs_through(views: Sequence[FeatureView], name: str, names: Sequence[str]) -> list[str]:
+    """Return the inputs of a model, of these names, that it reads from a view or that are computed from its features.
+
+    Without all of them the view is not looked up.
+    """
+    found = {feature.name for view in views if view.name == name for feature in view.features}
+    for view in views:
+        for feature in view.features if view.is_on_demand else ():
+            if feature.expression is not None and columns_of(feature.expression) & found:
+                found.add(feature.name)
+    return [column for column in names if column in found]

@@ -23,9 +23,9 @@ from headway.evaluation.feature_worth import Ablation, measure_lookups, price_vi
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.features import catalog
 from headway.features.compute import read_view_source
-from headway.features.join import inputs_through
-from headway.features.online_rows import entity_key
+from headway.features.online_rows import DEFERRED_US, entity_key
 from headway.features.replay import replay_view
+from headway.features.rules import inputs_through
 from headway.features.window_state import head_key
 from headway.monitoring.feature_status import continued, last_of_release, replay_findings
 from headway.monitoring.prediction_log import read_predictions
@@ -162,9 +162,10 @@ def view_rows(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
         if text not in rows.columns and len(view.entities) > 1:
             raise DataError(f"the log has no entity '{entity}'", where=f"view '{view.reference}'")
         columns.append((pl.coalesce(text, key) if text in rows.columns else key).alias(entity))
-    return rows.select(
+    found = rows.select(
         *columns, *(pl.col(f"in.{name}").alias(name) for name in view.feature_names if f"in.{name}" in rows.columns)
     )
+    return found.filter(pl.col("seen_us").ne_missing(DEFERRED_US))  # after each row of a call has its key
 
 
 def build_feature_report(project: Project, bundle: Bundle, ablations: Mapping[str, Ablation]) -> FeatureReport:
@@ -329,7 +330,9 @@ def _freshness(
     column, seen = f"in.{name}", f"seen_us.{view.name}"
     if rows.is_empty() or column not in rows.columns:
         return None, None, ()
-    n = len(rows)
+    rows = rows.filter(pl.col(seen).ne_missing(DEFERRED_US)) if seen in rows.columns else rows
+    if not (n := len(rows)):
+        return None, None, ()
     absent = rows[column].cast(pl.Float64).fill_nan(None).null_count() / n
     missing = exact_measurement("feature.missing", absent, n_rows=n, method="share of logged rows")
     if seen not in rows.columns:

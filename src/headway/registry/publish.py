@@ -12,7 +12,7 @@ from headway.core.search_result import SearchResult
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.contract.discovery import agreed_contract, columns_read
 from headway.data.contract.table_contract import load_project_contract
-from headway.features.join import views_read
+from headway.features.rules import views_read
 from headway.registry.judge import override_verdict
 from headway.registry.model_registry import UpdateReason, now
 from headway.registry.project import Project, describe_other_live, find_live

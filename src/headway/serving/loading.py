@@ -14,6 +14,7 @@ from headway.registry.bundle import Bundle, open_release, self_test_rows
 from headway.serving.batching.validation import InputValidator
 from headway.serving.protocol.open_inference import RequestLimits, RequestReader, ResponseWriter, describe_model
 from headway.serving.routing.online_features import OnlineFeatures
+from headway.serving.routing.staged_features import contract_of, open_features
 
 if TYPE_CHECKING:
     from headway.core.contracts import Engine, Floats, OnlineStore
@@ -100,7 +101,7 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
     """
     release, variant = bundle.release, bundle.release.variant
     engine = open_release(bundle)
-    features = OnlineFeatures(variant.signature, release.views, online)
+    features = open_features(variant.signature, release.views, online, engine)
     version = version_of(bundle.digest)
     contract, answers = release.contract, release.self_test.answers
     n_outputs = len(answers[0]) if answers else -1
@@ -129,7 +130,7 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
         calibrate=calibration_function(release.calibrator),
         features=features,
         refusals=RefusalCheck(variant.signature),
-        validator=InputValidator(contract, variant.signature) if contract.columns else None,
+        validator=InputValidator(contract_of(features, contract), variant.signature) if contract.columns else None,
         latency=LatencyEstimator.of(engine, self_test_rows(release.self_test, variant.signature)),
     )
 

@@ -37,7 +37,7 @@ from headway.evaluation.comparison import open_variant, record_self_test
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.seeds import pool_seeds
-from headway.features.join import views_read
+from headway.features.rules import views_read
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.scored_rows import parse_delay, time_expression
 from headway.optimization import search

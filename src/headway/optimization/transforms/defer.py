@@ -47,6 +47,9 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     baseline = context.baseline
     if variant.task != "binary" or baseline is None or variant.signature != baseline.signature:
         raise NotApplicable("applies to a binary model that reads the features to defer")
+    refusing = [field.name for field in variant.signature.inputs if "missing" in field.refuses]
+    if needed := [name for name in refusing if name in context.deferred]:
+        raise NotApplicable(f"the model refuses rows without {needed[0]}, which a deferred row has not")
     if variant.engine in ("cache", "cascade"):
         raise NotApplicable(f"a {variant.engine} is not deferred")
     data = context.validation

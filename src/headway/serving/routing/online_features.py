@@ -51,6 +51,8 @@ RETRY_S = 1.0
 """Time for which a store that did not answer is not asked, seconds: requests are answered without it at once."""
 ROWS, MISSING, STALE, LOOKUPS, LOOKUP_NS, AWAY = "rows", "missing", "stale", "lookups", "lookup_ns", "away"
 """What is counted: by view and feature, by view, and for all views of a release."""
+WINDOWS = "windows"
+"""Name of the time at which windows were aggregated, after those of the views."""
 _OF_TEXTS = frozenset({"lower", "upper", "length"})
 _OF_TIMES = frozenset({"year", "month", "day", "weekday", "hour", "minute", "second", "epoch_s"})
 _COMPARISONS = frozenset({"equal", "not_equal", "in", "less", "less_equal", "greater", "greater_equal"})
@@ -81,6 +83,8 @@ class OnlineFeatures:
     ----------
     names : tuple of str
         The views with a table in the online store.
+    seen_names : tuple of str
+        What `FeatureRows.seen` has a column for.
     versions : tuple of int
         Their versions, 0 for a view of an earlier headway.
     columns : frozenset of str
@@ -103,8 +107,15 @@ class OnlineFeatures:
         What was counted of each batch, by kind, view and feature: to be taken by who adds it up.
     """
 
-    def __init__(self, signature: Signature, views: Sequence[FeatureView], store: OnlineStore | None) -> None:
-        """Take the online store, and expect the tables of the views in it.
+    def __init__(
+        self,
+        signature: Signature,
+        views: Sequence[FeatureView],
+        store: OnlineStore | None,
+        *,
+        texts: Sequence[str] = (),
+    ) -> None:
+        """Take the online store, and expect the tables of the views in it; `texts` are read as strings besides.
 
         Raises
         ------
@@ -130,7 +141,7 @@ class OnlineFeatures:
         categories = {name for name in needed if name in self._fields and self._fields[name].datatype == BYTES}
         self._times = frozenset(name for name in needed if kinds.get(name) == "time")
         strings = {name for name in needed if kinds.get(name) in ("text", "time")} | categories
-        self.texts = tuple(dict.fromkeys([*entities, *sorted(strings - set(entities))]))
+        self.texts = tuple(dict.fromkeys([*entities, *sorted(strings - set(entities)), *texts]))
         own = [column for column in signature.inputs if column.name not in self.columns]
         extra = [name for name in (*self.texts, *sorted(needed)) if name not in self._fields]
         inputs = [
@@ -143,7 +154,7 @@ class OnlineFeatures:
             index for index, column in enumerate(signature.inputs) if column.is_text and column.name not in self.texts
         ]
         self.logged_texts = (*self.texts, *(names[index] for index in self._text_columns))
-        self.request = replace(signature, inputs=tuple(inputs)) if views else signature
+        self.request = replace(signature, inputs=tuple(inputs)) if views or texts else signature
         self.keyed = entities[0] if len(entities) == 1 else ""
         self.blocks = store is not None and store.is_remote and bool(stored)
         self.is_needed = bool(views)
@@ -151,7 +162,7 @@ class OnlineFeatures:
         self._positions = {name: index for index, name in enumerate(self.request.names)}
         numbers = [column.name for column in own if column.name not in self.texts]
         self._own = [names.index(name) for name in numbers], [self._positions[name] for name in numbers]
-        self._is_plain = not views or self._own[1] == list(range(len(self.request.names)))
+        self._is_plain = not (views or texts) or self._own[1] == list(range(len(self.request.names)))
         self._own_texts = [
             (names.index(column.name), self.texts.index(column.name), _text_reader(column))
             for column in own
@@ -165,6 +176,7 @@ class OnlineFeatures:
             for view in stored
         ]
         self.has_windows = any(view.plan is not None for view in self._views)
+        self.seen_names = (*self.names, *([WINDOWS] if self.has_windows else []))
         self._on_demand = [
             (feature, names.index(feature.name)) for feature in on_demand if feature.name in self._fields
         ]

@@ -62,6 +62,7 @@ _OF_FEATURES = (
     ("rows", "headway_feature_rows_total", "Rows for which a feature view was read.", False),
     ("missing", "headway_feature_missing_total", "Values of features that were missing.", True),
     ("stale", "headway_feature_stale_total", "Rows of a feature view that were older than it allows.", False),
+    ("decided", "headway_feature_decided_total", "Rows that a first model decided without deferred look-ups.", None),
     ("away", "headway_feature_away_total", "Batches answered while the online store did not answer.", None),
 )
 _RESTARTS = "headway_restarts_total"
