@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from feature_rows import joins, lookups, online, replay, tiles
+from feature_rows import cascades, joins, lookups, online, replay, tiles
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "replay": replay.rows,
     "serve_with_features": lookups.served,
     "serve_with_windows": lookups.windowed,
+    "cascade_deferred": cascades.deferred,
 }
 
 if __name__ == "__main__":

@@ -139,8 +139,16 @@ class _Tested:
         """Return how many groups, or rows, would reject if they were like these; None if none would."""
         if not self.answered.any():
             return None
-        growth = float(self._logs(limit).max()) / len(self.answered)
-        return math.ceil(-math.log(alpha) / growth) if growth > 0 else None
+        growth = self._logs(limit) / len(self.answered)
+        if growth.max() <= 0:
+            return None
+        low, high = 0, 1  # the wealth is the mean over bets, so it grows slower at first than the best of them
+        while float(log_wealth(growth * high)) < -math.log(alpha):
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if float(log_wealth(growth * middle)) >= -math.log(alpha) else (middle, high)
+        return high
 
     def risk(self, alpha: float) -> Measurement:
         """Return the share of errors with its upper bound."""

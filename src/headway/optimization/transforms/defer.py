@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,8 +29,8 @@ SAVES_LOOKUPS = True
 Band = tuple[float, float]
 MIN_COVERAGE = 0.1
 """Share of rows that the first model must answer."""
-_SHARES = np.linspace(0.05, 0.95, 19)
-"""Shares of the rows that the bands to test would answer."""
+_SHARES = np.linspace(0.05, 1.0, 20)
+"""Shares of the limit within which the bands to test are on the rows that they were chosen on."""
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
@@ -116,7 +117,7 @@ def _certified(
             -waits, differs[rows], -np.arange(float(len(bands))), context.max_changed, data.groups[rows]
         )
 
-    bands = _bands(scores[early], context.threshold)
+    bands = _bands(scores[early], differs[early], context.threshold, context.max_changed)
     alone = [certify([band], early) for band in bands]
     promising = [band for band, found in zip(bands, alone, strict=True) if found.is_certified]
     if not promising:
@@ -135,24 +136,36 @@ def _certified(
     return band, replace(found, threshold=band[1])
 
 
-def _bands(scores: Floats, threshold: float) -> list[Band]:
-    """Return bands of scores around the threshold, each within the one before it."""
-    below, above = scores[scores < threshold], scores[scores >= threshold]
-    found = [
-        (
-            float(np.quantile(below, share)) if len(below) else threshold,
-            float(np.quantile(above, 1 - share)) if len(above) else threshold,
-        )
-        for share in _SHARES
-    ]
+def _bands(scores: Floats, differs: Floats, threshold: float, limit: float) -> list[Band]:
+    """Return bands of scores around the threshold, each within the one before it.
+
+    Outside of each, on either side, at most a share of `limit` differs: one model may be sure of a class, and of the
+    other never.
+    """
+    below, found = scores < threshold, list[Band]()
+    for share in _SHARES * limit:
+        low = _end(scores[below], differs[below], share)
+        high = -_end(-scores[~below], differs[~below], share)
+        found.append((min(low, threshold), max(high, threshold)))
     return list(dict.fromkeys(found))
+
+
+def _end(scores: Floats, differs: Floats, share: float) -> float:
+    """Return the largest score below which at most a share differs; a score that none is below if there is none."""
+    order = np.argsort(scores, kind="stable")
+    rates = np.cumsum(differs[order]) / np.arange(1, len(order) + 1)
+    within = np.flatnonzero(rates <= share)
+    if not len(within):
+        return -sys.float_info.max
+    last = int(within[-1]) + 1
+    return float(scores[order[last]]) if last < len(order) else sys.float_info.max
 
 
 def _not_certified(found: SelectiveCertificate, limit: float, n_groups: int) -> NotApplicable:
     """Return why no band is certified, and how many groups would certify one."""
     needed = found.groups_needed
     more = (
-        f"about {2 * needed:,} groups like these {n_groups:,} would certify it"
+        f"about {max(2 * needed, n_groups + 1):,} groups like these {n_groups:,} would certify it"
         if needed
         else f"more groups like these {n_groups:,} would not help"
     )
