@@ -179,7 +179,7 @@ def test_if_all_calls_failed_the_segment_still_has_the_input_columns():
 
 def test_the_time_of_looked_up_features_is_logged_and_never_if_the_lookup_failed():
     class Viewed:
-        names, versions, texts = ("weather",), (2,), ("origin",)
+        names, versions, logged_texts, has_windows = ("weather",), (2,), ("origin",), False
 
     viewed = dataclasses.replace(LOADED, features=Viewed())
     table = table_of(entry(1, release=viewed, seen=(np.array([5]),)), entry(1, release=viewed, failed=True))
