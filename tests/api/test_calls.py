@@ -201,7 +201,8 @@ def test_importing_headway_imports_no_model_library():
 
 def test_an_unknown_attribute_lists_the_known_ones():
     with pytest.raises(
-        AttributeError, match="it has __version__, compare, evaluate, feature_view, learning_curve, load, optimize"
+        AttributeError,
+        match="it has FeatureStore, __version__, compare, evaluate, feature_view, learning_curve, load, optimize",
     ):
         hw.optimise  # noqa: B018
 
