@@ -45,7 +45,7 @@ SHOP = Feature(name="shop", dtype="string", aggregation=Aggregation(function="la
 LIMIT = Feature(name="limit")
 SOURCE = FeatureSource(location="payments.parquet", event_time="at")
 WINDOWS = FeatureView(name="pays", version=1, entities=("card",), source=SOURCE, features=(SPENT, PAID, SHOP))
-MIXED = replace(WINDOWS, name="mixed", features=(LIMIT, SPENT, PAID), ttl_s=60.0)
+MIXED = replace(WINDOWS, name="mixed", features=(LIMIT, SPENT, PAID), ttl_s=3_000.0)
 NUMBERS = Signature(inputs=(Field(name="a"), Field(name="spent"), Field(name="paid")))
 
 

@@ -125,7 +125,7 @@ class Callers:
 
     def all_by(self, version: str) -> None:
         """Wait until the last answer of every caller has a version."""
-        until(lambda: {last for last, _ in self.versions.values()} == {version})
+        until(lambda: {last for last, _ in self.versions.copy().values()} == {version})
 
     def _call(self, caller: int) -> None:
         connection, number = None, 0
