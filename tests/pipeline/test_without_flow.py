@@ -39,7 +39,7 @@ def test_every_variant_does_without_the_feature_and_loses_by_the_same_rules(fold
     others = [row for row in search.evaluated if row.variant.steps]
 
     assert {row.variant.signature.names for row in others} == {("carrier", "wind", "gust")}
-    assert {row.variant.engine for row in others} == {"lightgbm", "onnxruntime"}
+    assert {row.variant.engine for row in others} <= {"lightgbm", "onnxruntime"}  # a slow one may be screened out
     assert {row.verdict.answer for row in others} == {"fail"}
     assert search.winner.variant.steps == ()
     assert all("roc_auc.drop" in search.reasons[row.variant.name] for row in others)

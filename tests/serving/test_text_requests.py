@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 
 import headway
 from headway.core.training import Training
-from headway.engines.sklearn import Sklearn
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.prediction_log import read_predictions
 from headway.monitoring.scored_rows import logged_requests, logged_rows
+from headway.registry.bundle import open_release
 from headway.registry.project import open_project
 from headway.serving.client import Client
 from headway.storage.addresses import log_root
@@ -61,7 +61,7 @@ def test_the_log_has_the_texts_and_not_the_numbers_of_a_process(project):
 
 def test_detectors_see_the_number_of_words(project):
     bundle = project.registry.resolve("model@live")
-    release, content = bundle.release, bundle.model
+    release = bundle.release
     now = datetime.now(UTC).date().isoformat()
     training = Training(
         dataset="",
@@ -74,7 +74,7 @@ def test_detectors_see_the_number_of_words(project):
         n_rows=120,
         seconds=1.0,
     )
-    deployed = DeployedRelease(release=release, digest=bundle.digest, model=Sklearn(content, {}), training=training)
+    deployed = DeployedRelease(release=release, digest=bundle.digest, model=open_release(bundle), training=training)
     rows = logged_rows(log_root(project.config, project.name), deployed)
     assert rows.detector_window().rows[:, 0].tolist() == [4, 2, 1, 0]
     assert np.abs(deployed.model.predict(rows.rows)[:, 0] - rows.scores).max() <= 1e-6
