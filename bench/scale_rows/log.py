@@ -42,7 +42,7 @@ NAME, DIGEST = "bench", "sha256:" + "ab" * 32
 BEGINS = "2026-01-01T00:00:00+00:00"
 _SOURCE = msgspec.json.encode(LogSource(NAME, DIGEST, tuple(f"x{number}" for number in range(FEATURES)), ()))
 SOURCE = _SOURCE + b" " * (-len(_SOURCE) % 8)
-RELEASE: Any = SimpleNamespace(features=SimpleNamespace(texts=()))  # a release without views
+RELEASE: Any = SimpleNamespace(features=SimpleNamespace(logged_texts=()))  # a release without views
 
 
 def rows() -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -21,8 +22,11 @@ from headway.core.monitoring import Drift, MonitoringReport
 from headway.core.value_replay import ValueReplay
 from headway.evaluation.feature_worth import Ablation
 from headway.features import catalog
+from headway.features.definitions import feature_view
+from headway.features.materialize import materialize_views
 from headway.features.online_rows import DEFERRED_US
 from headway.monitoring.feature_values import allowed_lag_s, build_feature_report, replay_log, replay_new
+from headway.monitoring.prediction_log import read_predictions
 from headway.monitoring.task_runs import last_run, save_run
 from headway.registry.project import open_project
 from headway.serving.loading import load_model
@@ -118,6 +122,128 @@ def log(
             )
         )
     flushed.close()
+
+
+RATIO = "(wind + a) / limit * if(sky = 'rain', 2, 1) + hour(at) + month(built)"
+
+
+@pytest.fixture
+def on_demand(tmp_path):
+    """A project whose live release reads `a` of a view, and `b`, which is computed from the request and a view."""
+    opened = rollouts.project(tmp_path)
+    at = [DAY] * 2
+    pl.DataFrame(
+        {"station": ["s0", "s1"], "at": at, "a": [1.0, None], "wind": [3.0, 5.0], "sky": ["rain", None], "built": at}
+    ).write_parquet(tmp_path / "weather.parquet")
+    types = {"sky": "string", "built": "datetime"}
+    weather = feature_view(
+        "weather", entities=["station"], source="weather.parquet", event_time="at", types=types,
+        features=["a", "wind", "sky", "built"], when_missing={"a": {"default": 4.0}},
+    )  # fmt: skip
+    trip = feature_view("trip", expressions={"half": RATIO})
+    twice = feature_view("twice", expressions={"b": "half * 2"})
+    versions = catalog.apply(opened.state, [weather, trip, twice], who="ann")
+    with closing(open_online(opened.config)) as store:
+        materialize_views(opened.state, store, folder=tmp_path)
+    rollouts.live(opened, rollouts.release(views=tuple(version.view for version in versions)))
+    yield opened
+    opened.state.close()
+    opened.registry.state.close()
+
+
+def log_requests(project, *, change=lambda rows: rows, is_older: bool = False) -> None:
+    """Log requests as a server completes them; `change` is what goes wrong with the rows of the model."""
+    flushed = FlushedLog(project.config.state)
+    with closing(open_online(project.config)) as store:
+        model = load_model(project.registry.resolve("flights@live"), store)
+        for number in range(REQUESTS):
+            columns = {
+                "station": ("BYTES", f"s{number % 3}"),
+                "at": ("BYTES", f"2026-03-02T{number % 24:02}:30:00+02:00"),
+                "limit": ("FP64", float(number + 1)),
+            }
+            inputs = [
+                {"name": name, "shape": [1], "datatype": kind, "data": [value]}
+                for name, (kind, value) in columns.items()
+            ]
+            found = model.features.get_online_features(
+                model.reader.read(json.dumps({"inputs": inputs}).encode()).rows, [""]
+            )
+            rows = change(found.rows.copy())
+            if is_older:  # the server logged only the entities, and when the values were observed
+                model.features.logged_inputs, model.features.logged_texts = (), model.features.texts[:1]
+                found = dataclasses.replace(found, seen=found.seen[:1], texts=found.texts[:1])
+            flushed.add(
+                LogEntry(
+                    release=model,
+                    at_us=int((DAY + timedelta(days=1, minutes=number)).timestamp() * 1e6),
+                    requests=np.array([number]),
+                    keys=[""],
+                    sizes=[1],
+                    latency_ns=np.array([1000]),
+                    role=traffic.LIVE,
+                    answered=1,
+                    stage=traffic.ALONE,
+                    paired=0,
+                    rows=rows,
+                    answers=rows[:, :1],
+                    seen=found.seen,
+                    texts=found.texts,
+                )
+            )
+    flushed.close()
+
+
+def test_features_on_demand_are_computed_again_from_what_was_logged(on_demand):
+    log_requests(on_demand)
+
+    found = replay_log(on_demand, live(on_demand), max_lag_s=0)
+
+    assert (found.skews, found.unknown) == ((), {})
+    assert [view.view for view in found.views] == ["weather@v1", "trip@v1", "twice@v1"]
+    logged = pl.DataFrame(read_predictions(on_demand.config.state, "flights", [live(on_demand).digest]))
+    assert logged["in.b"].is_not_nan().sum() == 40  # s2 is unknown
+    assert {"input.limit", "input.wind", "input.built", "text.sky", "text.at"} <= set(logged.columns)
+
+
+def test_a_feature_on_demand_in_another_unit_is_named(on_demand):
+    log_requests(on_demand, change=lambda rows: rows * [1, 100])
+
+    [skew] = replay_log(on_demand, live(on_demand), max_lag_s=0).skews
+
+    assert (skew.view, skew.kind, skew.detail) == ("twice@v1", "unit", "b is 100 times the value")
+    assert skew.features == ("b",) and skew.n_rows == 40
+
+
+def test_a_stale_value_that_only_a_feature_on_demand_reads_is_a_skew_of_its_view(on_demand, tmp_path):
+    weather = pl.read_parquet(tmp_path / "weather.parquet")
+    newer = weather.with_columns(wind=pl.col("wind") + 1, sky=pl.lit("fog"), at=pl.col("at") + timedelta(hours=1))
+    pl.concat([weather, newer]).write_parquet(tmp_path / "weather.parquet")
+    log_requests(on_demand)
+
+    found = replay_log(on_demand, live(on_demand), max_lag_s=0)
+
+    assert {skew.view for skew in found.skews} == {"weather@v1"}
+    assert {name for skew in found.skews for name in skew.features} >= {"wind", "sky"}
+
+
+def test_values_of_another_version_of_a_view_on_demand_are_named(on_demand):
+    catalog.apply(on_demand.state, [feature_view("twice", expressions={"b": "half * half"})], who="ann")
+    log_requests(on_demand, change=lambda rows: np.stack([rows[:, 0], (rows[:, 1] / 2) ** 2], axis=1))
+
+    [skew] = replay_log(on_demand, live(on_demand), max_lag_s=0).skews
+
+    assert (skew.view, skew.kind, skew.detail) == ("twice@v1", "version", "values of twice@v2")
+
+
+def test_a_log_without_the_inputs_of_features_on_demand_is_named(on_demand):
+    log_requests(on_demand, is_older=True)
+
+    found = replay_log(on_demand, live(on_demand), max_lag_s=0)
+
+    assert list(found.unknown) == ["weather@v1", "trip@v1", "twice@v1"] and found.views == ()
+    assert found.unknown["weather@v1"] == "the log lacks built, sky, wind"
+    assert found.unknown["trip@v1"] == "the log has no 'at', which its features read: an earlier headway wrote it"
 
 
 def live(project):

@@ -71,6 +71,8 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
         _text_numbers(table[field.name], keep=keep_texts) if field.is_text else _numbers(table[field.name], field)
         for field in signature.inputs
     ]
+    if not columns:
+        return np.empty((len(table), 0))
     return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
 
 

@@ -59,6 +59,8 @@ _SQL_NAMES = {"log": "ln", "minimum": "least", "maximum": "greatest", "weekday":
 _ARITHMETIC = ("add", "subtract", "multiply", "divide", "modulo", "power")
 _ORDERINGS = ("less", "less_equal", "greater", "greater_equal")
 _OF_NUMBER = ("negate", "abs", "sign", "sqrt", "exp", "log", "log1p", "floor", "ceil", "sin", "cos")
+_OF_TEXT = ("lower", "upper", "length")
+_COMPARISONS = ("equal", "not_equal", "in", *_ORDERINGS)
 _OF_TIME = ("year", "month", "day", "weekday", "hour", "minute", "second", "epoch_s")
 
 
@@ -101,6 +103,24 @@ def to_sql(expression: Expression) -> str:
 
 def _quoted(text: str, quote: str) -> str:
     return f"{quote}{text.replace(quote, quote * 2)}{quote}"
+
+
+def column_kinds(expression: Expression | None, kind: str = "") -> dict[str, str]:
+    """Return how an expression reads each column: as a `text`, a `time`, or a number (empty)."""
+    if isinstance(expression, ColumnValue):
+        return {expression.name: kind}
+    if not isinstance(expression, FunctionCall):
+        return {}
+    name, arguments = expression.function, expression.arguments
+    is_text = any(isinstance(part, ConstantValue) and isinstance(part.value, str) for part in arguments)
+    inner = "text" if name in _OF_TEXT or (is_text and name in _COMPARISONS) else "time" if name in _OF_TIME else ""
+    if name in ("coalesce", "if", "minimum", "maximum"):
+        inner = "text" if is_text else kind
+    found = dict[str, str]()
+    for part in arguments:
+        for column, of_column in column_kinds(part, inner).items():
+            found[column] = found.get(column) or of_column
+    return found
 
 
 def columns_of(expression: Expression) -> frozenset[str]:

@@ -8,12 +8,13 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
@@ -30,7 +31,7 @@ from headway.features.compute import (
     seen_us,
     typed_column,
 )
-from headway.features.historical import join_view
+from headway.features.historical import compute_on_demand, join_view, with_defaults
 from headway.features.online_rows import NEVER_US
 from headway.features.windows import aggregate
 
@@ -103,14 +104,103 @@ def replay_view(
     if logged.is_empty():
         return ViewReplay(view=view.reference, n_rows=0)
     compared = _Compared(logged, view, source, signature, max_lag_s)
-    skews = [] if not compared.wrong.any() else [*_explain(compared, versions)]
+    causes = (cause for find in _FINDERS for cause in find(compared, versions))
+    skews = [*_explain(compared, causes)] if compared.wrong.any() else []
     return ViewReplay(
         view=view.reference, n_rows=len(logged), n_lagging=int(compared.lagging.sum()), skews=tuple(skews)
     )
 
 
-class _Compared:
+def replay_on_demand(
+    logged: pl.DataFrame,
+    view: FeatureView,
+    rows: pl.DataFrame,
+    inputs: Sequence[pl.Series],
+    *,
+    signature: Signature,
+    may_defer: bool = False,
+    versions: Sequence[FeatureView] = (),
+) -> tuple[ViewReplay, list[pl.Series]]:
+    """Compute the features of a view without a source again from what was logged, and compare value by value.
+
+    Parameters
+    ----------
+    logged : DataFrame of n rows
+        `request`, `at_us`, and the features of the view that the model reads, as it read them.
+    view : FeatureView
+        The version that the release used.
+    rows : DataFrame of n rows
+        What the requests brought.
+    inputs : sequence of Series
+        Features of other views as the requests saw them.
+    signature : Signature
+        Inputs of the model.
+    may_defer : bool
+        Whether a missing value may not have been computed, since the first model of a cascade decided the row.
+    versions : sequence of FeatureView
+        Other versions of the view, to recognise their values.
+
+    Returns
+    -------
+    ViewReplay
+        A feature of another view that was wrong is a skew of that view alone.
+    list of Series
+        The features that were computed, for later views.
+    """
+    computed = compute_on_demand(view, rows, inputs)
+    compared = _Computed(logged, view, signature, computed)
+    if may_defer:
+        compared.wrong &= ~np.isnan(compared.values)
+    if not compared.wrong.any():
+        return ViewReplay(view=view.reference, n_rows=len(logged)), computed
+    causes = [cause for find in _FINDERS_OF_VALUES for cause in find(compared, ())]
+    for other in versions:
+        if other.is_on_demand:
+            values = compared.as_read(compute_on_demand(replace(other, columns=()), rows, inputs))
+            explained = compared.wrong & _equal(compared.values, values) & ~np.isnan(values)
+            causes += [_Cause("version", f"values of {other.reference}", explained)] if explained.any() else []
+    skews = tuple(_explain(compared, causes))
+    return ViewReplay(view=view.reference, n_rows=len(logged), skews=skews), computed
+
+
+class _ComparedValues:
     """Logged and expected values, (n, d), and where they differ."""
+
+    view: FeatureView
+    names: list[str]
+    at_us: Ints
+    requests: Ints
+    values: Floats
+    expected: Floats
+    wrong: Bools
+
+
+class _Computed(_ComparedValues):
+    """Features on demand."""
+
+    def __init__(
+        self, logged: pl.DataFrame, view: FeatureView, signature: Signature, computed: Sequence[pl.Series]
+    ) -> None:
+        self.view = view
+        self.names = [name for name in signature.names if name in view.feature_names]
+        fields = {field.name: field for field in signature.inputs}
+        self._signature = Signature(inputs=tuple(fields[name] for name in self.names))
+        self.at_us, self.requests = (logged[name].to_numpy().astype(np.int64) for name in ("at_us", "request"))
+        self.values = _logged_values(logged, self.names)
+        self.expected = self.as_read(computed)
+        self.wrong = ~_equal(self.values, self.expected)
+
+    def as_read(self, computed: Sequence[pl.Series]) -> Floats:
+        """Return computed features as the model reads them, (n, d), with NaN for a feature that is not among them."""
+        if not self.names:  # other features on demand read it
+            return np.empty((len(self.at_us), 0))
+        columns = {column.name: column for column in with_defaults(self.view, computed)}
+        missing = pl.Series([None], dtype=pl.Float64).new_from_index(0, len(self.at_us))
+        return matrix(pl.DataFrame([columns.get(name, missing).alias(name) for name in self.names]), self._signature)
+
+
+class _Compared(_ComparedValues):
+    """Values of a view with a source."""
 
     def __init__(
         self, logged: pl.DataFrame, view: FeatureView, source: pl.DataFrame, signature: Signature, max_lag_s: float
@@ -129,7 +219,7 @@ class _Compared:
         self.rows = logged.select(pl.col(name).cast(kinds[name], strict=False) for name in view.entities)
         self.at_us, self.requests = (logged[name].to_numpy().astype(np.int64) for name in ("at_us", "request"))
         self.seen_us: Ints = logged["seen_us"].fill_null(NEVER_US).to_numpy().astype(np.int64)
-        self.values: Floats = logged.select(pl.col(self.names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+        self.values = _logged_values(logged, self.names)
         self.expected, self.newest_us = self.recompute(self.at_us)
         self.wrong = ~_equal(self.values, self.expected)
         self.lagging: Bools = self._within_lag(max_lag_s) if max_lag_s else np.zeros(len(logged), dtype=np.bool_)
@@ -269,10 +359,15 @@ def _lacking(n_events: int) -> Iterator[list[int]]:
         yield from (list(chosen) for chosen in combinations(few, number))
 
 
-def _explain(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[ValueSkew]:
+def _logged_values(logged: pl.DataFrame, names: Sequence[str]) -> Floats:
+    values = logged.select(pl.col(names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+    return values.reshape(len(logged), len(names))  # also without names: other features read them
+
+
+def _explain(compared: _ComparedValues, found: Iterable[_Cause]) -> Iterator[ValueSkew]:
     """Yield the skews: again and again the cause that explains most of the values that are left."""
     remaining = compared.wrong.copy()
-    causes = [cause for find in _FINDERS for cause in find(compared, versions)]
+    causes = list(found)
     order = list(KINDS)
     while remaining.any():
         counts = [int((cause.explained & remaining).sum()) for cause in causes]
@@ -287,7 +382,7 @@ def _explain(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[V
         remaining &= ~best.explained
 
 
-def _skew(compared: _Compared, cause: _Cause, cells: Bools) -> ValueSkew:
+def _skew(compared: _ComparedValues, cause: _Cause, cells: Bools) -> ValueSkew:
     rows = np.flatnonzero(cells.any(axis=1))
     rows = rows[np.argsort(compared.at_us[rows], kind="stable")]
     shown = [(int(row), int(np.argmax(cells[row]))) for row in rows[:N_EXAMPLES]]
@@ -312,7 +407,7 @@ def _skew(compared: _Compared, cause: _Cause, cells: Bools) -> ValueSkew:
     )
 
 
-def _order(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+def _order(compared: _ComparedValues, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     """Find features that have the values of one another."""
     wrong, names = compared.wrong, compared.names
     takes: dict[int, int] = {}
@@ -334,7 +429,7 @@ def _order(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     yield _Cause("order", detail, explained)
 
 
-def _clock(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+def _clock(compared: _ComparedValues, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     """Find times of day that are a number of hours away, around midnight."""
     for column, name in enumerate(compared.names):
         rows = compared.wrong[:, column]
@@ -389,7 +484,7 @@ def _version(compared: _Compared, versions: Sequence[FeatureView]) -> Iterator[_
             yield _Cause("version", f"values of {other.reference}", explained)
 
 
-def _unit(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+def _unit(compared: _ComparedValues, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     """Find features that are a linear function of what they should be."""
     for column, name in enumerate(compared.names):
         both = compared.wrong[:, column] & np.isfinite(compared.values[:, column] + compared.expected[:, column])
@@ -420,7 +515,7 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     return factor, 0.0 if abs(offset) < 1e-9 * max(1.0, float(np.abs(y).max())) else offset
 
 
-def _null(compared: _Compared, _: Sequence[FeatureView]) -> Iterator[_Cause]:
+def _null(compared: _ComparedValues, _: Sequence[FeatureView]) -> Iterator[_Cause]:
     """Find values that are missing and should not be, and the reverse."""
     logged, expected = np.isnan(compared.values), np.isnan(compared.expected)
     if (compared.wrong & logged).any():
@@ -517,4 +612,10 @@ _FINDERS: tuple[Callable[[_Compared, Sequence[FeatureView]], Iterator[_Cause]], 
     _unit,
     _null,
     _rows_of_history,
+)
+_FINDERS_OF_VALUES: tuple[Callable[[_ComparedValues, Sequence[FeatureView]], Iterator[_Cause]], ...] = (
+    _order,
+    _clock,
+    _unit,
+    _null,
 )

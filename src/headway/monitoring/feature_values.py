@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +16,17 @@ from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Measurement
 from headway.core.feature_report import FeatureCost, FeatureReport, FeatureWorth
-from headway.core.feature_view import FeatureView
+from headway.core.feature_view import FeatureType, FeatureView
 from headway.core.monitoring import MonitoringReport
 from headway.core.value_replay import ValueReplay, ViewReplay
+from headway.core.variant import Field, Signature
 from headway.evaluation.feature_worth import Ablation, measure_lookups, price_views
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.features import catalog
-from headway.features.compute import read_view_source
+from headway.features.compute import TIME, input_columns, narrowed, read_view_source, typed_column
+from headway.features.expressions import column_kinds
 from headway.features.online_rows import DEFERRED_US, entity_key
-from headway.features.replay import replay_view
+from headway.features.replay import replay_on_demand, replay_view
 from headway.features.rules import inputs_through
 from headway.features.window_state import head_key
 from headway.monitoring.feature_status import continued, last_of_release, replay_findings
@@ -105,6 +107,7 @@ def replay_log(
             found.append(_replayed(project, bundle, view, rows, max_lag_s))
         except HeadwayError as error:
             unknown[view.reference] = error.what
+    found += _replayed_on_demand(project, bundle, rows, unknown)
     times = rows["at_us"] if len(rows) else pl.Series([0])
     return ValueReplay(
         name=project.name,
@@ -136,15 +139,86 @@ def _replayed(project: Project, bundle: Bundle, view: FeatureView, rows: pl.Data
     if rows.is_empty():
         raise DataError("no request is logged")
     source = read_view_source(view, folder=Path(project.config.folder))
-    others = [saved.view for saved in catalog.versions(project.state, view.name) if saved.view.version != view.version]
+    fields = list(bundle.release.variant.signature.inputs)
+    more = [name for name in view.feature_names if name not in {field.name for field in fields}]
+    read = [name for name in more if f"input.{name}" in rows.columns]
+    logged = view_rows(rows.drop_nulls([f"input.{name}" for name in read]), view)  # older servers did not log them
+    may_defer = bundle.release.variant.engine == "cascade"  # then a missing one may not have been read
+    fields += [Field(name=name) for name in read if not may_defer]
+    for name in more:
+        if f"text.{name}" in rows.columns and not may_defer:
+            categories = sorted(logged[name].drop_nulls().unique())
+            codes = logged[name].replace_strict(
+                categories, range(len(categories)), default=None, return_dtype=pl.Float64
+            )
+            logged = logged.with_columns(codes)
+            fields.append(Field(name=name, datatype="BYTES", categories=tuple(categories), unseen="other"))
     return replay_view(
-        view_rows(rows, view),
+        logged,
         view,
         source,
-        signature=bundle.release.variant.signature,
+        signature=Signature(inputs=tuple(fields)),
         max_lag_s=max_lag_s,
-        versions=others,
+        versions=_other_versions(project, view),
     )
+
+
+def _replayed_on_demand(
+    project: Project, bundle: Bundle, rows: pl.DataFrame, unknown: dict[str, str]
+) -> Iterator[ViewReplay]:
+    """Replay the views without a source; add to `unknown` why one of them cannot be."""
+    views = [narrowed(view) for view in bundle.release.views if view.is_on_demand]
+    signature, computed = bundle.release.variant.signature, list[pl.Series]()
+    features = [feature for view in views for feature in view.features]
+    kinds = {name: kind for feature in features for name, kind in column_kinds(feature.expression).items()}
+    if views and len(rows):
+        inputs = [f"input.{name}" for name in input_columns(features)]
+        rows = rows.filter(pl.col("status") == 0).drop_nulls([name for name in inputs if name in rows.columns])
+    dtypes = {one.name: one.dtype for view in bundle.release.views if view.source for one in view.features}
+    for view in views:
+        known = {*(column.name for column in computed), *(feature.name for feature in view.features)}
+        try:
+            if rows.is_empty():
+                raise DataError("no request is logged with what its features read")
+            brought = [
+                _logged_input(rows, name, "datetime" if kinds[name] == "time" else dtypes.get(name, "number"))
+                for name in sorted(input_columns(view.features) - known)
+            ]
+            of_model = [name for name in signature.names if name in view.feature_names]
+            replay, added = replay_on_demand(
+                rows.select("request", "at_us", *(pl.col(f"in.{name}").alias(name) for name in of_model)),
+                view,
+                pl.DataFrame([rows["at_us"].alias("__at_us"), *brought]),
+                computed,
+                signature=signature,
+                may_defer=bundle.release.variant.engine == "cascade",
+                versions=_other_versions(project, view),
+            )
+        except HeadwayError as error:
+            unknown[view.reference] = error.what
+            continue
+        computed += added
+        yield replay
+
+
+def _logged_input(rows: pl.DataFrame, name: str, dtype: FeatureType) -> pl.Series:
+    """Return what a feature on demand read, with its type; raises DataError if the log does not have it."""
+    if f"text.{name}" in rows.columns:
+        column = rows[f"text.{name}"].alias(name)
+        if dtype != "datetime":
+            return column
+        times = [None if text is None else datetime.fromisoformat(text) for text in column]
+        zoned = [None if at is None else at if at.tzinfo else at.replace(tzinfo=UTC) for at in times]
+        return pl.Series(name, zoned, dtype=TIME)
+    for kind in ("input", "in"):
+        if f"{kind}.{name}" in rows.columns:
+            column = rows[f"{kind}.{name}"].alias(name).fill_nan(None)
+            return column.cast(pl.Int64).cast(TIME) if dtype == "datetime" else typed_column(column, dtype, where=name)
+    raise DataError(f"the log has no '{name}', which its features read: an earlier headway wrote it")
+
+
+def _other_versions(project: Project, view: FeatureView) -> list[FeatureView]:
+    return [saved.view for saved in catalog.versions(project.state, view.name) if saved.view.version != view.version]
 
 
 def view_rows(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
@@ -162,9 +236,8 @@ def view_rows(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
         if text not in rows.columns and len(view.entities) > 1:
             raise DataError(f"the log has no entity '{entity}'", where=f"view '{view.reference}'")
         columns.append((pl.coalesce(text, key) if text in rows.columns else key).alias(entity))
-    found = rows.select(
-        *columns, *(pl.col(f"in.{name}").alias(name) for name in view.feature_names if f"in.{name}" in rows.columns)
-    )
+    logged = {f"{kind}.{name}": name for kind in ("in", "input", "text") for name in view.feature_names}
+    found = rows.select(*columns, *(pl.col(name).alias(own) for name, own in logged.items() if name in rows.columns))
     return found.filter(pl.col("seen_us").ne_missing(DEFERRED_US))  # after each row of a call has its key
 
 

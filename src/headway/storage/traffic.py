@@ -9,8 +9,9 @@ for one record of the ring has both in its first rows only. Small integers are i
 the probability with which the row was kept, 1 unless the log samples; older logs have none. Then follow `in.NAME`,
 `out.NUMBER`, `seen_us.VIEW`, the event time of looked-up features (-1: unknown key, -2: not looked up), `windows_us`,
 the time at which windows were aggregated (if some were), `version.VIEW`, the version of the view (0: without a
-definition), and `text.NAME`, the strings of the request such as the entities of views. Older logs have no `version` and
-`text`.
+definition), and `text.NAME`, the strings of the request such as the entities of views. `input.NAME` and `text.NAME` are
+also what features on demand are computed from and the model does not read itself. Older logs lack `version`, `text` and
+`input`.
 
 Small segments are merged: such a one has the column `segment`, the time in the name of the segment that a row was
 written to first, so that a reader of that segment knows its rows.

@@ -261,6 +261,31 @@ def test_features_of_the_request_are_computed_from_it_and_from_looked_up_ones(st
     )
     assert found.rows.tolist() == [[1.0, 1.0], [0.0, 0.0]]
     assert features.request.names == ("origin", "day", "limit")
+    assert (features.logged_texts, features.logged_inputs) == (("origin", "day"), ("limit", "temp"))
+    _, limits, temps = found.seen
+    assert limits.view(np.float64).tolist() == [20.0, 40.0] and temps.view(np.float64).tolist() == [30.0, 30.0]
+
+
+def test_looked_up_strings_and_times_that_only_features_of_the_request_read_are_logged(store):
+    built = Feature(name="built", dtype="datetime")
+    sky = Feature(name="sky", dtype="string")
+    (code,) = store.codes("sky", "sky", ["cloudy"])
+    store.write("sky", ["A", "B"], np.array([[float(code), 1e6], [np.nan, np.nan]]), np.full(2, NOW_US))
+    dark = FunctionCall(function="equal", arguments=(ColumnValue(name="sky"), ConstantValue(value="cloudy")))
+    month = FunctionCall(function="month", arguments=(ColumnValue(name="built"),))
+    trip = FeatureView(
+        name="trip", features=(Feature(name="dark", expression=dark), Feature(name="month", expression=month))
+    )
+    signature = Signature(inputs=(Field(name="dark"), Field(name="month")))
+    stored = view(table="sky", features=(sky, built))
+    found, features = rows_of(store, stored, trip, signature=signature, origin=(["A", "B"], "BYTES"))
+    assert (features.texts, features.logged_texts, features.logged_inputs) == (
+        ("origin",),
+        ("origin", "sky"),
+        ("built",),
+    )
+    assert found.texts == (["A", "B"], ["cloudy", None])
+    np.testing.assert_array_equal(found.seen[-1].view(np.float64), [1e6, np.nan])
 
 
 def test_a_string_may_be_read_by_the_model_and_by_a_feature_of_the_request(store):

@@ -14,7 +14,15 @@ from running import bundle, release, serving
 from tests.serving.flushed_log import log_writer, worker_log
 from tests.serving.plain_client import post
 
-from headway.core.feature_view import Aggregation, ColumnValue, Feature, FeatureSource, FeatureView, FunctionCall
+from headway.core.feature_view import (
+    Aggregation,
+    ColumnValue,
+    ConstantValue,
+    Feature,
+    FeatureSource,
+    FeatureView,
+    FunctionCall,
+)
 from headway.core.release import Bounds, Contract, SelfTest
 from headway.core.selective import SelectiveCertificate
 from headway.core.variant import Artifact, Field, Signature
@@ -217,7 +225,28 @@ def test_features_of_the_request_are_computed_in_the_stage_that_needs_them(store
 
     assert store.read_keys == [{"weather.v1": 2}, {"weather.v1": 1, "plane.v1": 1}]
     assert np.array_equal(found.rows, [[0.5, 0.5, 1.0], [0.5, 18.0, np.nan]], equal_nan=True)
-    assert [times.tolist() for times in found.seen] == [[NOW_US, NOW_US], [NOW_US, DEFERRED_US]]
+    assert [times.tolist() for times in found.seen[:2]] == [[NOW_US, NOW_US], [NOW_US, DEFERRED_US]]
+    assert loaded.features.seen_names == ("weather", "plane", "input.age", "input.b")
+    age, b = (numbers.view(np.float64) for numbers in found.seen[2:])
+    assert np.array_equal(age, [0.5, np.nan], equal_nan=True) and b.tolist() == [0.25, 9.0]
+
+
+def test_a_string_that_a_late_feature_of_the_request_reads_is_logged_where_it_was_looked_up(store):
+    make = Feature(name="make", dtype="string")
+    (code,) = store.codes("planes.v1", "make", ["BOEING"])
+    store.write("planes.v1", ["N1"], np.array([[float(code)]]), np.array([NOW_US]))
+    planes = replace(PLANE, table="planes.v1", features=(make,), columns=("make",))
+    is_boeing = FunctionCall(function="equal", arguments=(ColumnValue(name="make"), ConstantValue(value="BOEING")))
+    trip = FeatureView(name="trip", version=1, features=(Feature(name="is_boeing", expression=is_boeing),))
+    names = (Field(name="wind"), Field(name="is_boeing"), Field(name="a"))
+    loaded = model(store, [replace(WEATHER, columns=("wind",)), planes, trip], names, ["wind", "a"])
+
+    found = features_of(loaded, a=[0.5, 9.0], tail=["N1", "N1"], origin=["JFK", "JFK"])
+
+    strings = dict(zip(loaded.features.logged_texts, found.texts, strict=True))
+    looked_up = [value if value == 1 else None for value in found.rows[:, 1].tolist()]
+    assert strings["make"] == ["BOEING" if value else None for value in looked_up]
+    assert looked_up.count(1.0) == 1
 
 
 def test_a_category_of_the_model_that_is_an_entity_of_a_deferred_view_is_read_in_both_stages(store):

@@ -179,10 +179,12 @@ def test_if_all_calls_failed_the_segment_still_has_the_input_columns():
 
 def test_the_time_of_looked_up_features_is_logged_and_never_if_the_lookup_failed():
     class Viewed:
-        names, versions, logged_texts, has_windows = ("weather",), (2,), ("origin",), False
+        names, versions, logged_texts, logged_inputs, has_windows = ("weather",), (2,), ("origin",), ("limit",), False
 
     viewed = dataclasses.replace(LOADED, features=Viewed())
-    table = table_of(entry(1, release=viewed, seen=(np.array([5]),)), entry(1, release=viewed, failed=True))
+    seen = np.array([5]), np.array([0.5]).view(np.int64)
+    table = table_of(entry(1, release=viewed, seen=seen), entry(1, release=viewed, failed=True))
+    np.testing.assert_array_equal(table["input.limit"], [0.5, np.nan])
     assert list(table["seen_us.weather"]) == [5, NEVER_US]
     assert list(table["version.weather"]) == [2, 2] and table["text.origin"] == [None, None]
 

@@ -22,17 +22,13 @@ from msgspec.structs import replace
 
 from headway.core.errors import Refused, RowRefused, StoreError, StoreUnavailable
 from headway.core.feature_view import (
-    ColumnValue,
-    ConstantValue,
-    Expression,
     Feature,
     FeatureType,
     FeatureView,
-    FunctionCall,
 )
 from headway.core.texts import entity_codes, text_codes
 from headway.core.variant import Field, Signature
-from headway.features.expressions import columns_of, compile_expression, type_of
+from headway.features.expressions import column_kinds, columns_of, compile_expression, type_of
 from headway.features.online_rows import NEVER_US, entity_key
 from headway.features.window_state import WindowPlan
 from headway.serving.protocol.tensors import BYTES, UNSEEN_CATEGORY, Codes, string_codes
@@ -53,9 +49,6 @@ ROWS, MISSING, STALE, LOOKUPS, LOOKUP_NS, AWAY = "rows", "missing", "stale", "lo
 """What is counted: by view and feature, by view, and for all views of a release."""
 WINDOWS = "windows"
 """Name of the time at which windows were aggregated, after those of the views."""
-_OF_TEXTS = frozenset({"lower", "upper", "length"})
-_OF_TIMES = frozenset({"year", "month", "day", "weekday", "hour", "minute", "second", "epoch_s"})
-_COMPARISONS = frozenset({"equal", "not_equal", "in", "less", "less_equal", "greater", "greater_equal"})
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 V = TypeVar("V")
@@ -66,8 +59,9 @@ class FeatureRows:
     """Rows of a batch as the model reads them, float64 [n, d], and what was looked up for them.
 
     `seen` has the event times of each view, int64 [n] in microseconds since 1970: of the row, or of the newest event if
-    only windows are read. If windows are read, the time at which they were aggregated follows. `texts` are the columns
-    of the request that are strings, such as entities. `refused` has the error of each row that a feature refuses.
+    only windows are read. If windows are read, the time at which they were aggregated follows; then the bits of the
+    float64 `logged_inputs`. `texts` are the first of `logged_texts`, without the texts that the model reads. `refused`
+    has the error of each row that a feature refuses.
     """
 
     rows: Floats
@@ -93,12 +87,16 @@ class OnlineFeatures:
         What a request brings itself: without views, the whole signature of the model.
     texts : tuple of str
         Columns of the request that are read as strings: entities, and what features of the request need.
+    read_strings : tuple of str
+        Looked-up strings that features of the request are computed from.
+    logged_inputs : tuple of str
+        Numbers that features of the request are computed from, and that the model does not read itself.
     keyed : str
         The only entity, for which the key of a request stands too; empty if there are several.
     has_windows : bool
         Whether the model reads windows.
     logged_texts : tuple of str
-        Columns whose strings the log has: `texts`, and the texts that the model reads.
+        Columns whose strings the log has: `texts`, `read_strings`, and the texts that the model reads.
     is_needed : bool
         Whether requests are to be completed at all.
     blocks : bool
@@ -137,11 +135,20 @@ class OnlineFeatures:
         self._width = len(names)
         entities = list(dict.fromkeys(entity for view in stored for entity in view.entities))
         needed = _request_columns(on_demand) - brought
-        kinds = {name: kind for feature in on_demand for name, kind in _kinds(feature.expression).items()}
+        kinds = {name: kind for feature in on_demand for name, kind in column_kinds(feature.expression).items()}
         categories = {name for name in needed if name in self._fields and self._fields[name].datatype == BYTES}
         self._times = frozenset(name for name in needed if kinds.get(name) == "time")
         strings = {name for name in needed if kinds.get(name) in ("text", "time")} | categories
         self.texts = tuple(dict.fromkeys([*entities, *sorted(strings - set(entities)), *texts]))
+        looked_up = {feature.name: feature.dtype for view in stored for feature in _read_features(view)}
+        read = {name: looked_up.get(name) for name in sorted(needed | (_request_columns(on_demand) & looked_up.keys()))}
+        of_model = {column.name for column in signature.inputs if column.is_text}
+        self.read_strings = tuple(
+            name for name, dtype in read.items() if dtype == "string" and name not in {*self.texts, *of_model}
+        )
+        self.logged_inputs = tuple(
+            name for name in read if name not in {*self._fields, *self.texts, *self.read_strings}
+        )
         own = [column for column in signature.inputs if column.name not in self.columns]
         extra = [name for name in (*self.texts, *sorted(needed)) if name not in self._fields]
         inputs = [
@@ -153,7 +160,7 @@ class OnlineFeatures:
         self._text_columns = [
             index for index, column in enumerate(signature.inputs) if column.is_text and column.name not in self.texts
         ]
-        self.logged_texts = (*self.texts, *(names[index] for index in self._text_columns))
+        self.logged_texts = (*self.texts, *self.read_strings, *(names[index] for index in self._text_columns))
         self.request = replace(signature, inputs=tuple(inputs)) if views or texts else signature
         self.keyed = entities[0] if len(entities) == 1 else ""
         self.blocks = store is not None and store.is_remote and bool(stored)
@@ -168,7 +175,6 @@ class OnlineFeatures:
             for column in own
             if column.name in self.texts
         ]
-        self._extra = [name for name in needed if name not in self.texts]
         self._store = store
         self._away_until = 0.0
         self._views = [
@@ -176,11 +182,12 @@ class OnlineFeatures:
             for view in stored
         ]
         self.has_windows = any(view.plan is not None for view in self._views)
-        self.seen_names = (*self.names, *([WINDOWS] if self.has_windows else []))
+        inputs_of_log = (f"input.{name}" for name in self.logged_inputs)
+        self.seen_names = (*self.names, *([WINDOWS] if self.has_windows else []), *inputs_of_log)
         self._on_demand = [
             (feature, names.index(feature.name)) for feature in on_demand if feature.name in self._fields
         ]
-        types = {feature.name: feature.dtype for view in stored for feature in _read_features(view)}
+        types = looked_up
         types |= {name: "datetime" if name in self._times else "string" for name in self.texts}
         types |= {name: "number" for name in needed if name not in types}
         self._computed = _compiled(on_demand, types)
@@ -237,6 +244,8 @@ class OnlineFeatures:
         seen = self._look_up(complete, texts, keys, columns, counts, refused) if self._views else ()
         if self._computed:
             self._compute(complete, rows, texts, columns, counts, refused)
+            seen += tuple(_bits(columns[name]) for name in self.logged_inputs)
+            texts += tuple(columns[name].tolist() for name in self.read_strings)
         self.counts.append(counts)
         return FeatureRows(rows=complete, seen=seen, texts=texts, refused=refused)
 
@@ -369,6 +378,13 @@ class OnlineFeatures:
                 _refuse(feature, "request", missing, None, refused)
                 computed = np.where(missing, _fill(feature, self._fields[feature.name]), computed)
             complete[:, column] = computed
+
+
+def _bits(values: Column) -> Ints:
+    """Return the bits of numbers as float64; times are microseconds since 1970."""
+    if values.dtype.kind == "M":
+        values = np.where(np.isnat(values), np.nan, values.astype(np.int64))
+    return values.astype(np.float64).view(np.int64)
 
 
 _UNSEEN_BITS = np.float64(UNSEEN_CATEGORY).view(np.int64)
@@ -661,24 +677,6 @@ def _request_columns(features: Sequence[Feature]) -> frozenset[str]:
     """Return the names that expressions read."""
     found = (columns_of(feature.expression) for feature in features if feature.expression is not None)
     return frozenset(name for names in found for name in names)
-
-
-def _kinds(expression: Expression | None, kind: str = "") -> dict[str, str]:
-    """Return how an expression reads each column: as a `text`, a `time`, or a number (empty)."""
-    if isinstance(expression, ColumnValue):
-        return {expression.name: kind}
-    if not isinstance(expression, FunctionCall):
-        return {}
-    name, arguments = expression.function, expression.arguments
-    is_text = any(isinstance(part, ConstantValue) and isinstance(part.value, str) for part in arguments)
-    inner = "text" if name in _OF_TEXTS or (is_text and name in _COMPARISONS) else "time" if name in _OF_TIMES else ""
-    if name in ("coalesce", "if", "minimum", "maximum"):
-        inner = "text" if is_text else kind
-    found = dict[str, str]()
-    for part in arguments:
-        for column, of_column in _kinds(part, inner).items():
-            found[column] = found.get(column) or of_column
-    return found
 
 
 def _require_valid_columns(views: Sequence[FeatureView], names: Sequence[str]) -> None:

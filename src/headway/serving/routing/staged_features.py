@@ -1,7 +1,8 @@
 """Features of a release whose first model decides most rows: the others are looked up only for the rows that it leaves.
 
 The features of the first model are looked up for all rows of a batch, and those that it does not read for the rows that
-it does not decide. In the log the other rows have no value of these features, and the event time `DEFERRED_US`.
+it does not decide. In the log the other rows have no value of these features, and the event time `DEFERRED_US`, whose
+bits are NaN for a number that features of the request are computed from.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class StagedFeatures(OnlineFeatures):
         early = self._first.features.get_online_features(rows.take(self._first.request, axis=1), keys)
         complete[:, self._first.columns] = early.rows
         refused, seen = dict(early.refused), dict(zip(self._first.seen, early.seen, strict=True))
+        texts = dict(zip(self._first.texts, early.texts, strict=True))
         which = np.flatnonzero(self._model.undecided(complete))
         self.counts.append({(DECIDED, "", ""): len(rows) - len(which)})
         if len(which):
@@ -93,15 +95,16 @@ class StagedFeatures(OnlineFeatures):
             for name, times in zip(self._second.seen, late.seen, strict=True):
                 if name != WINDOWS or name not in seen:  # the first stage has aggregated a moment before
                     seen[name] = _placed(seen.get(name), times, which, len(rows))
+            for name, strings in zip(self._second.texts, late.texts, strict=True):
+                texts.setdefault(name, _placed_strings(strings, which, len(rows)))
             for row, error in late.refused.items():
                 error.where = f"row {which[row]}{error.where.removeprefix(f'row {row}')}"
                 refused.setdefault(int(which[row]), error)
         nothing = np.full(len(rows), DEFERRED_US, dtype=np.int64)
-        texts = dict(zip(self._first.features.texts, early.texts, strict=True))
         return FeatureRows(
             rows=complete,
             seen=tuple(seen.get(name, nothing) for name in self.seen_names),
-            texts=tuple(texts[name] for name in self.texts),
+            texts=tuple(texts.get(name, [None] * len(rows)) for name in (*self.texts, *self.read_strings)),
             refused=refused,
         )
 
@@ -125,12 +128,21 @@ class _Stage:
         self.columns = np.array([signature.names.index(name) for name in names])
         self.request = np.array([owner.request.names.index(name) for name in self.features.request.names])
         self.seen = self.features.seen_names
+        self.texts = (*self.features.texts, *self.features.read_strings)
 
 
 def _placed(before: Ints | None, times: Ints, which: Ints, n: int) -> Ints:
     """Return the times of n rows: these for some rows, and those that are known already for the others."""
     found = np.full(n, DEFERRED_US, dtype=np.int64) if before is None else before.copy()
     found[which] = times
+    return found
+
+
+def _placed_strings(strings: Sequence[str | None], which: Ints, n: int) -> list[str | None]:
+    """Return the strings of n rows: these for some rows, and None for the others."""
+    found: list[str | None] = [None] * n
+    for row, string in zip(which.tolist(), strings, strict=True):
+        found[row] = string
     return found
 
 

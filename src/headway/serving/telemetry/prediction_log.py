@@ -56,7 +56,8 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
 
     `versions` are those of the views, 0 for a view without a definition. `texts` are the columns of a request that are
     kept as strings, such as entities. `has_windows`: the event times of the views are followed by the time at which
-    their windows were aggregated. Older records have none of these.
+    their windows were aggregated. `inputs` are further numbers that features on demand are computed from; their bits
+    follow. Older records have none of these.
     """
 
     name: str
@@ -66,6 +67,7 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
     versions: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
     has_windows: bool = False
+    inputs: tuple[str, ...] = ()
 
 
 class LogEntry(NamedTuple, Generic[R]):
@@ -300,6 +302,7 @@ class PredictionLog:
                 versions=views.versions,
                 texts=views.logged_texts,
                 has_windows=views.has_windows,
+                inputs=views.logged_inputs,
             )
         )
         return self._sources.setdefault(release, source + b" " * (-len(source) % _CELL))

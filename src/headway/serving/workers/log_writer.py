@@ -374,6 +374,12 @@ def _feature_times(release: LogSource, entries: Sequence[LogEntry[LogSource]]) -
     for number, name in enumerate(columns):
         parts = [entry.seen[number] if entry.seen else np.full(sum(entry.sizes), NEVER_US) for entry in entries]
         found[name] = np.concatenate(parts)
+    for number, name in enumerate(release.inputs, len(columns)):
+        numbers = [
+            entry.seen[number].view(np.float64) if entry.seen else np.full(sum(entry.sizes), np.nan)
+            for entry in entries
+        ]
+        found[f"input.{name}"] = np.concatenate(numbers)
     for name, version in zip(release.views, release.versions, strict=False):
         versions = np.full(sum(sum(entry.sizes) for entry in entries), version, np.int64)
         found[f"version.{name}"] = versions.astype(np.int8) if version <= _MAX_INT8 else versions
