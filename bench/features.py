@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from feature_rows import cascades, joins, lookups, online, replay, tiles
+from feature_rows import cascades, interop, joins, lookups, online, replay, tiles
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "push_over_http": lookups.pushed,
     "materialise_killed": online.materialise_killed,
     "replay": replay.rows,
+    "interop_same_values": interop.same_values,
     "serve_with_features": lookups.served,
     "serve_with_windows": lookups.windowed,
     "cascade_deferred": cascades.deferred,

@@ -74,11 +74,12 @@ QUICK = [
     ("features", "join_seconds", "join_three_views", "join_rows_lost"),
     ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),
-    ("features", "replay"),
+    ("features", "replay", "interop_same_values"),
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
     ("text", "words", "characters", "selection", "resplits", "serve"),
 ]
 LONG = [
+    ("features", "cascade_deferred"),
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
     *(("loop", part) for part in ("drift", "retraining", "canary", "watch", "no_labels")),
