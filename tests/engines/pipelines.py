@@ -9,7 +9,7 @@ import numpy as np
 from lightgbm import LGBMClassifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     BaggingClassifier,
     BaggingRegressor,
@@ -134,8 +134,6 @@ STEPS: dict[str, Any] = {
     "one-hot that refuses": lambda: with_categories(SCALED, OneHotEncoder()),
     "texts alone": lambda: make_column_transformer((OneHotEncoder(handle_unknown="ignore"), TEXTS)),
     "one text alone": lambda: make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"])),
-    "words": lambda: make_column_transformer((SCALED, NUMBERS), (WORDS, "carrier")),
-    "words, then components": lambda: make_column_transformer((make_pipeline(WORDS, TruncatedSVD(2)), "carrier")),
     "numbers alone": lambda: make_column_transformer((SCALED, NUMBERS)),
     "numbers as they are": lambda: make_column_transformer(("passthrough", ["age"])),
     "logarithm": lambda: make_column_transformer((FunctionTransformer(np.log1p), ["age"]), (SCALED, ["income"])),

@@ -36,7 +36,9 @@ from tests.engines.pipelines import (
     COUNTS,
     OF_TREES,
     REGRESSORS,
+    SCALED,
     STEPS,
+    WORDS,
     context_for,
     ends,
     filled,
@@ -71,6 +73,13 @@ def compiled(model: Variant, context: TransformContext) -> Variant:
     """The one variant that the transform makes; it has compared them on rows at every edge."""
     [variant] = plugin(model, context_for(context, model))
     return variant
+
+
+def test_texts_are_left_to_the_text_kernel(context: TransformContext) -> None:
+    model = variant_of(fitted(ends(make_column_transformer((SCALED, NUMBERS), (WORDS, "carrier")))), context)
+    assert model.signature.texts == ("carrier",)
+    with pytest.raises(NotApplicable, match="transform `text`"):
+        compiled(model, context)
 
 
 @pytest.mark.parametrize("steps", STEPS)

@@ -160,6 +160,8 @@ class Sklearn:
     def graph(cls, content: bytes) -> Graph:
         """Compile the pipeline to operations; raise NotApplicable, which names the unsupported part."""
         opened = _shared(content)
+        if opened.columns is not None and any(field.is_text for field in opened.columns.inputs):
+            raise NotApplicable("it reads texts, which transform `text` compiles")
         try:
             return graphs.pipeline_graph(opened.model, _width(opened.model), opened.columns)
         except _FAILURES as error:
