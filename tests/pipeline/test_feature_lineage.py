@@ -34,7 +34,7 @@ WEATHER = feature_view(
 PLANE = feature_view(
     "plane",
     entities=["tailnum"],
-    source={"location": "postgresql://ann:secret@db.example/fleet", "query": "SELECT tailnum, seats FROM planes"},
+    source={"location": "postgresql://ann@db.example/fleet", "query": "SELECT tailnum, seats FROM planes"},
     features=["seats"],
 )
 PORT = feature_view("port", entities=["origin"], source="s3://team/ports/*.parquet", features=["runways"])
@@ -54,7 +54,10 @@ def project(searched, tmp_path, monkeypatch) -> Project:
     search = opened.latest(SearchResult)
     assert search is not None
     views = tuple(version.view for version in applied)
-    reading = (replace(views[0], columns=("wind", "rain_2d")), *views[1:])
+    fleet = replace(
+        views[1].source, location="postgresql://ann:secret@db.example/fleet"
+    )  # as none is declared any more
+    reading = (replace(views[0], columns=("wind", "rain_2d")), replace(views[1], source=fleet), *views[2:])
     opened.save(replace(search, baseline=replace(search.baseline, views=reading)))
     return opened
 
