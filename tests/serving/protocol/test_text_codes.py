@@ -89,6 +89,11 @@ def test_the_numbers_of_another_process_are_refused():
         here.texts(np.array([there["b"]]))
 
 
+def test_a_model_reads_no_integer_as_a_text():
+    with pytest.raises(TypeError):
+        TextCodes()[17]
+
+
 def test_the_texts_of_a_dataset_are_kept():
     codes = TextCodes(max_texts=2)
     stored = codes.keep(["a", None, "b", "a"])
