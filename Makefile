@@ -15,7 +15,7 @@ test test-fast test-services test-all: export OMP_NUM_THREADS := 1
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 to 4 minutes), ending with a report and the dashboard
+demo: .venv/.installed-demo  ## install, then run the main job on real flights (4 to 6 minutes), ending with a report and the dashboard
 	$(bin)/headway demo
 
 test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (10 to 18 minutes)
