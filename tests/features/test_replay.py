@@ -48,7 +48,7 @@ def test_a_skew_has_examples_from_the_first_requests() -> None:
     (skew,) = replay_view(log, **arguments(world)).skews
 
     assert (skew.view, skew.features, skew.n_rows) == ("weather@v2", ("temp",), 500)
-    assert skew.detail == "temp is 0.555556 times the value -17.7778"
+    assert skew.detail == "temp is 0.555556 times the value, minus 17.7778"
     assert [example.request for example in skew.examples] == [500, 501, 502]
     first = skew.examples[0]
     assert first.at_us == skew.since_us == log["at_us"][500]

@@ -499,9 +499,13 @@ def _unit(compared: _ComparedValues, _: Sequence[FeatureView]) -> Iterator[_Caus
         explained[both, column] = fits
         yield _Cause(
             "unit",
-            f"{name} is {factor:.6g} times the value{f' {offset:+.6g}' if abs(offset) > 1e-9 else ''}",
+            f"{name} is {factor:.6g} times the value{f', {_signed(offset)}' if abs(offset) > 1e-9 else ''}",
             explained,
         )
+
+
+def _signed(offset: float) -> str:
+    return f"{'plus' if offset > 0 else 'minus'} {abs(offset):.6g}"
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
