@@ -151,6 +151,15 @@ def test_without_a_sample_edge_texts_are_compared(tmp_path):
     assert plugin(imported_pipeline("hashed", context), context)
 
 
+@pytest.mark.parametrize("rows", [0, 20])
+def test_a_table_is_compared_without_a_sample_and_with_one_that_begins_without_a_text(rows, tmp_path):
+    sample = ROWS[:rows].copy()
+    sample[:1, 3] = np.nan
+    context = dataclasses.replace(context_in(tmp_path), sample=sample)
+    pipeline = make_pipeline(ENCODERS["words, characters, numbers and categories"], LogisticRegression())
+    assert load_transform("text")(table_variant(pipeline.fit(TABLE, LABELS), context), context)
+
+
 def test_a_missing_text_is_refused_as_the_vectorizer_refuses_it(tmp_path):
     context = context_of_texts(tmp_path)
     baseline = imported_pipeline("hashed", context)

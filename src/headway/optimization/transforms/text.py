@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headway.core.arrays import Floats
+from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.texts import text_codes
@@ -56,17 +57,27 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     program = engine.text_program(context.read(variant))
     native, compiled = context.open(variant), kernel(program, {})
     rows = _rows_to_compare(variant, context.sample)
-    expected = native.predict(rows[:1])
-    answers = (predict_or_nan(model, rows, expected.shape[1]) for model in (native, compiled))
+    outputs = _count_outputs(native, rows)
+    answers = (predict_or_nan(model, rows, outputs) for model in (native, compiled))
     check_parity(rows, *answers, variant, form="a text program")
     return [variant.remade(Step(transform="text"), context.save(program, "text"), engine="text")]
+
+
+def _count_outputs(engine: Engine, rows: Floats) -> int:
+    """Return how many scores a model answers, by the first row that it does not refuse; 1 if it refuses all."""
+    answers = (predict_or_nan(engine, rows[index : index + 1], 0).shape[1] for index in range(len(rows)))
+    return next((count for count in answers if count), 1)
 
 
 def _rows_to_compare(variant: Variant, sample: Floats) -> Floats:
     """Return rows of the sample, then rows with each edge text, some with changed texts of the sample."""
     rows = sample[:: len(sample) // _SAMPLE_ROWS + 1]
     columns = [index for index, field in enumerate(variant.signature.inputs) if field.is_text]
-    base = np.resize(rows, (len(EDGE_TEXTS), rows.shape[1])) if len(rows) else np.zeros((len(EDGE_TEXTS), len(columns)))
+    if len(rows):
+        base = np.resize(rows, (len(EDGE_TEXTS), rows.shape[1]))
+    else:
+        base = np.zeros((len(EDGE_TEXTS), rows.shape[1]))
+        base[:, columns] = text_codes[""]
     parts = [rows]
     for column in columns:
         edges, upper = base.copy(), rows[:100].copy()
