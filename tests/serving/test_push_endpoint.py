@@ -66,12 +66,18 @@ def row(origin: str, **changes: object) -> dict[str, object]:
 
 
 @contextmanager
-def pushing(folder: Path, *, store: OnlineStore | None = None, queue_bytes: int = 1 << 20) -> Iterator[Running]:
+def pushing(
+    folder: Path,
+    *,
+    store: OnlineStore | None = None,
+    queue_bytes: int = 1 << 20,
+    views: tuple[FeatureView, ...] = (VIEW, *OTHERS),
+) -> Iterator[Running]:
     """Start a server that accepts rows of the applied views, with the key `key.txt`."""
     config = Config(project=ProjectSection(state=str(folder / "state")))
     (folder / "key.txt").write_text(create_key(folder / "keys.toml", "station", ["push"]))
     with closing(LateState(config)) as state, closing(store or SqliteOnlineStore(folder / "online")) as opened:
-        catalog.apply(state, [VIEW, *OTHERS], who="ann")
+        catalog.apply(state, views, who="ann")
         with serving(loaded(), authenticator=open_authenticator(folder / "keys.toml")) as server:
             soon, overload = server.loop.call_soon_threadsafe, server.listener.overload
             options = {"max_rows": 10, "queue_bytes": queue_bytes, "overload": overload}

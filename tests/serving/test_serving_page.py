@@ -9,6 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 from running import TESTS, ask, bundle, loaded, release, serving
 from tests.house.pages import code_blocks, read
+from tests.serving.test_push_endpoint import push, pushing
 
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.variant import Field, Signature
@@ -16,7 +17,7 @@ from headway.features.online.sqlite import SqliteOnlineStore
 from headway.serving.loading import load_model
 
 PAGE = read("docs/protocol.md")
-BODY, SHOWN, WITH_ENTITIES = code_blocks("docs/protocol.md", "json")
+BODY, SHOWN, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
 )
@@ -43,6 +44,14 @@ def test_the_request_with_entities_of_the_page_is_answered_with_looked_up_featur
         response = ask(server, "/v2/models/flights/infer", WITH_ENTITIES.encode()).json
     assert response["outputs"][0]["data"] == [8.5, 14.0]
     store.close()
+
+
+def test_the_pushed_rows_of_the_page_are_stored_and_refused_as_documented(tmp_path):
+    source = FeatureSource(location="weather.parquet", event_time="observed_at")
+    view = FeatureView(name="weather", version=1, entities=("origin",), source=source, features=(Feature(name="temp"),))
+    with pushing(tmp_path, views=(view,)) as server:
+        answer = push(server, tmp_path, PUSHED.encode())
+    assert (answer.status, answer.json) == (200, json.loads(PUSH_ANSWER))
 
 
 def test_the_page_lists_exactly_the_statuses_of_the_server():
