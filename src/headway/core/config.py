@@ -22,6 +22,7 @@ from headway.core.record import Record
 from headway.core.renamed import current_form, warn_renamed
 from headway.core.sections import (
     AlertSection,
+    AnswerSection,
     AttackSection,
     ComputeSection,
     CostSection,
@@ -52,6 +53,7 @@ _ALERT, _ALERT_RULES = "alert", "alert.rules"
 SECRET_VARIABLES = re.compile(
     r"HEADWAY_STORE_(FEED|ONLINE)_PASSWORD(_FILE)?"
     r"|HEADWAY_ALERT_[A-Z0-9_]+_(URL|TOKEN|PASSWORD)(_FILE)?"
+    r"|HEADWAY_ANSWER_REMOTE_KEY(_FILE)?"
 )
 """Variables with secrets, which have no setting: a secret is never written in a file or a flag."""
 
@@ -75,6 +77,7 @@ class Config(Record, frozen=True, kw_only=True):
     slo: SloSection = SloSection()
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()
+    answer: AnswerSection = AnswerSection()
     serve: ServeSection = ServeSection()
     oidc: OidcSection = OidcSection()
     rollout: RolloutSection = RolloutSection()

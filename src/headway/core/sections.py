@@ -674,6 +674,70 @@ class OidcSection(Record, frozen=True, kw_only=True):
     ] = {}
 
 
+class RemoteStage(Record, frozen=True, kw_only=True):
+    """A model behind an OpenAI-compatible endpoint that answers what the released model does not.
+
+    Messages leave this machine only if `url` is set, over https, and with personal data replaced. `spend_cap` is in the
+    currency of [cost]. Its key is read from HEADWAY_ANSWER_REMOTE_KEY.
+    """
+
+    url: str = ""
+    model: str = ""
+    deadline_s: Annotated[float, Meta(gt=0)] = 10.0
+    queue: Annotated[int, Meta(ge=1)] = 100
+    cost_per_call: Annotated[float, Meta(ge=0)] = 0.0
+    spend_cap_per_day: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class AnswerSection(Record, frozen=True, kw_only=True):
+    """Selective answering: the share of wrong answers that is allowed, and who answers the other rows."""
+
+    secrets: ClassVar[Mapping[str, str]] = {
+        "remote": "HEADWAY_ANSWER_REMOTE_KEY, or HEADWAY_ANSWER_REMOTE_KEY_FILE",
+    }
+
+    limit: Annotated[
+        float,
+        Meta(
+            description="Largest share of the model's own answers that may be wrong; 0: the model answers every row.",
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.0
+    level: Annotated[
+        float, Meta(description="Probability with which a certified threshold keeps the limit.", ge=0.5, lt=1)
+    ] = 0.95
+    rule: Annotated[
+        Literal["", "probability", "margin", "entropy", "distance"],
+        about("What the confidence is computed from; empty: the rule with the largest coverage on `validation`."),
+    ] = ""
+    reject: Annotated[
+        str, about("Class of the target for messages that no answer applies to, such as oos; it is never answered.")
+    ] = ""
+    stages: Annotated[
+        tuple[Literal["remote", "people"], ...],
+        about("Who answers what the model does not, in this order."),
+    ] = ("people",)
+    audit_share: Annotated[
+        float,
+        Meta(description="Share of the model's own answers that people check, for the certificate.", ge=0, le=1),
+    ] = 0.02
+    absent: Annotated[
+        Literal["hold", "apologise", "uncertified"],
+        about(
+            "What a caller gets when no stage answers in time: hold (nothing yet), apologise (the text `apology`), or "
+            "uncertified (the model's answer, marked so)."
+        ),
+    ] = "hold"
+    apology: Annotated[str, about("Text of the reply when no stage answers.")] = (
+        "Thank you for your message. A person will answer it."
+    )
+    remote: Annotated[
+        RemoteStage,
+        about("Model behind an OpenAI-compatible endpoint: url, model, deadline_s, queue, cost_per_call, spend cap."),
+    ] = RemoteStage()
+
+
 class ServeSection(Record, frozen=True, kw_only=True):
     """Inference server."""
 

@@ -1,11 +1,21 @@
-"""Selective answering: the certificate of a threshold above which a model answers alone."""
+"""Selective answering: which rows a model answers alone, with its certificate, and who answers the others."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record
+
+ConfidenceRule = Literal["probability", "margin", "entropy", "distance"]
+"""What the confidence in an answer is computed from.
+
+The probability of the answer, its distance to that of the second class, the negative entropy of all, or the negative
+distance to the training rows of the class.
+"""
+Abstention = Literal["low_confidence", "unsupported_class", "not_certified", "withdrawn"]
+"""Reason for which a model does not answer a row."""
 
 
 class SelectiveCertificate(Record, frozen=True, kw_only=True):
@@ -26,3 +36,19 @@ class SelectiveCertificate(Record, frozen=True, kw_only=True):
     def is_certified(self) -> bool:
         """True if rows may be answered."""
         return math.isfinite(self.threshold)
+
+
+class AnswerPlan(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Which rows a release answers: those whose confidence reaches the threshold of the class that it would answer.
+
+    A class without a threshold is never answered. `certificate` is that of all answered rows together, and `classes`
+    has those of single classes, by name. `reject` is the class of messages that no answer applies to: it is handed on
+    with the reason `unsupported_class`. `stages` are asked one after the other for what the model does not answer.
+    """
+
+    rule: ConfidenceRule
+    thresholds: dict[str, float]
+    certificate: SelectiveCertificate
+    classes: dict[str, SelectiveCertificate] = {}
+    reject: str = ""
+    stages: tuple[str, ...] = ("people",)
