@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from headway.core.evidence import Measurement
-from headway.core.record import Record
+from headway.core.record import Record, StoredRecord
 
 ConfidenceRule = Literal["probability", "margin", "entropy", "distance"]
 """What the confidence in an answer is computed from.
@@ -52,3 +52,51 @@ class AnswerPlan(Record, frozen=True, kw_only=True, omit_defaults=True):
     classes: dict[str, SelectiveCertificate] = {}
     reject: str = ""
     stages: tuple[str, ...] = ("people",)
+
+
+AuditStatus = Literal["holds", "broken", "unknown"]
+"""Whether a certificate still holds: not shown to be broken, broken, or not known for want of labels."""
+
+
+class CertificateAudit(StoredRecord, frozen=True, kw_only=True):
+    """Labels that people gave to answers drawn for the audit, compared with the certificate of a release.
+
+    `risk` is the share of wrong answers among the labeled ones, with bounds for any number of audits; None without
+    labels. `n_drawn` answers were drawn, and `n_overdue` of them have had their time and no label: they are neither
+    right nor wrong. `classes` has the share by class, where there are labels. `withdrawn` are the classes that are not
+    answered any more. `rows_to_detect` is about how many labeled answers show that twice the limit is wrong.
+    """
+
+    version: ClassVar[int] = 1
+
+    name: str
+    release: str
+    status: AuditStatus
+    message: str
+    limit: float
+    n_drawn: int
+    n_labeled: int
+    n_overdue: int
+    rows_to_detect: int
+    risk: Measurement | None = None
+    classes: dict[str, Measurement] = {}
+    withdrawn: tuple[str, ...] = ()
+    at: str = ""
+
+
+class CertificateWithdrawal(StoredRecord, frozen=True, kw_only=True):
+    """An audit that broke the certificate of a release: for some classes, or for all if `classes` is empty.
+
+    No record takes it back. A release with a new certificate is another release.
+    """
+
+    version: ClassVar[int] = 1
+
+    name: str
+    release: str
+    classes: tuple[str, ...]
+    risk: Measurement
+    limit: float
+    why: str
+    at: str
+    by: str = "audit"

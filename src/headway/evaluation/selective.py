@@ -9,7 +9,7 @@ then Test"). All tests share one alpha, and no loss has to be monotone in the th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +107,124 @@ def measure_risk(
     return _coverage(answered, index), _Tested.of(answered, errors, index, is_binomial=is_binomial).risk(1 - level)
 
 
+def audit_risk(errors: Floats, *, groups: Ints | None = None, alpha: float) -> Measurement:
+    """Return the share of errors among audited answers, with bounds that hold for any number of audits.
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n,)
+        1 for a wrong answer, 0 for a right one, NaN without a label, in the order of time, drawn at random.
+    groups : ndarray of shape (n,), optional
+        Group of each answer, ascending; rows of one group are dependent, in random order, and all there. Without it
+        every answer is independent of the others.
+    alpha : float
+        Probability, at most, with which the low bound is ever above the share; the same for the high bound.
+
+    Notes
+    -----
+    Bets as in `certify_threshold`, in both directions. Their product does not depend on the order of the groups, so
+    labels may arrive in any. A group counts by its errors D and labeled answers A over M, which is known before it: 1.5
+    times the answers drawn of the largest group before, those of the first group itself, and 1 without groups. Answers
+    beyond M are left out.
+    """
+    audited = _Audited.of(errors, np.arange(len(errors)) if groups is None else groups)
+    n, wrong = int(audited.answered.sum()), float(audited.errors.sum())
+    value = wrong / n if n else 0.0
+    threshold = -math.log(alpha)
+    low = _last_rejected(audited.log_wealth_above, 0.0, value, threshold) if wrong else 0.0
+    high = _last_rejected(audited.log_wealth_below, 1.0, value, threshold) if n > wrong else 1.0
+    return Measurement(
+        name="answer.audited_risk",
+        value=value,
+        low=low,
+        high=high,
+        method="betting test of audited answers"
+        if groups is None
+        else "betting test of audited answers, by whole groups",
+        level=1 - 2 * alpha,
+        n_rows=n,
+        n_groups=0 if groups is None else int((audited.answered > 0).sum()),
+        validity="anytime",
+        bounds=(0.0, 1.0),
+    )
+
+
+def is_broken(errors: Floats, *, groups: Ints | None = None, limit: float, alpha: float) -> bool:
+    """Return True if audited answers show that more than `limit` of them are wrong: the low bound is above it."""
+    audited = _Audited.of(errors, np.arange(len(errors)) if groups is None else groups)
+    return audited.log_wealth_above(limit) >= -math.log(alpha)
+
+
+def audited_rows_needed(limit: float, risk: float, *, alpha: float) -> int | None:
+    """Return about how many independent audited answers show that a share of errors above the limit breaks it.
+
+    None if the bets do not grow at that share, since it is too close to the limit.
+    """
+    growth: Floats = risk * np.log1p(BETS * (1 - limit) / limit) + (1 - risk) * np.log1p(-BETS)
+    return _steps_needed(growth, alpha)
+
+
+def _steps_needed(growth: Floats, alpha: float) -> int | None:
+    """Return after how many steps the wealth of bets that grow so much a step reaches 1 / alpha; None if never."""
+    if growth.max() <= 0:
+        return None
+    low, high = 0, 1  # the wealth is the mean over bets, so it grows slower at first than the best of them
+    while float(log_wealth(growth * high)) < -math.log(alpha):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if float(log_wealth(growth * middle)) >= -math.log(alpha) else (middle, high)
+    return high
+
+
+def _last_rejected(log_wealth_at: Callable[[float], float], end: float, value: float, threshold: float) -> float:
+    """Return the share closest to the value that is rejected, by bisection from an end of [0, 1]; else that end."""
+    for _ in range(_STEPS):
+        middle = (end + value) / 2
+        if log_wealth_at(middle) < threshold:
+            value = middle
+        else:
+            end = middle
+    return end
+
+
+_GROWTH = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Audited:
+    """Errors and labeled answers of each audited group, and the most answers that it may count."""
+
+    errors: Floats
+    answered: Floats
+    largest: Floats
+
+    @classmethod
+    def of(cls, errors: Floats, groups: Ints) -> _Audited:
+        """Add up the rows of each group, up to its limit."""
+        _, first, index, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+        before = np.maximum.accumulate(sizes)
+        largest = np.maximum(1.0, np.floor(_GROWTH * np.concatenate([sizes[:1] / _GROWTH, before[:-1]]) + 1e-9))
+        counted = (np.arange(len(errors)) - first[index] < largest[index]) & ~np.isnan(errors)
+        count = len(sizes)
+        return cls(
+            errors=np.bincount(index[counted], weights=errors[counted], minlength=count).astype(np.float64),
+            answered=np.bincount(index[counted], minlength=count).astype(np.float64),
+            largest=largest,
+        )
+
+    def log_wealth_above(self, share: float) -> float:
+        """Return the log wealth of bets against "at most this share is wrong"."""
+        return self._log_wealth((self.errors - share * self.answered) / (share * self.largest))
+
+    def log_wealth_below(self, share: float) -> float:
+        """Return the log wealth of bets against "at least this share is wrong"."""
+        return self._log_wealth((share * self.answered - self.errors) / ((1 - share) * self.largest))
+
+    def _log_wealth(self, gains: Floats) -> float:
+        return float(log_wealth(np.log1p(np.multiply.outer(gains, BETS)).sum(axis=0)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tested:
     """Errors and answered rows of each group, and the rows of the largest group."""
@@ -139,16 +257,7 @@ class _Tested:
         """Return how many groups, or rows, would reject if they were like these; None if none would."""
         if not self.answered.any():
             return None
-        growth = self._logs(limit) / len(self.answered)
-        if growth.max() <= 0:
-            return None
-        low, high = 0, 1  # the wealth is the mean over bets, so it grows slower at first than the best of them
-        while float(log_wealth(growth * high)) < -math.log(alpha):
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if float(log_wealth(growth * middle)) >= -math.log(alpha) else (middle, high)
-        return high
+        return _steps_needed(self._logs(limit) / len(self.answered), alpha)
 
     def risk(self, alpha: float) -> Measurement:
         """Return the share of errors with its upper bound."""

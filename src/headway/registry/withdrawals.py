@@ -1,0 +1,29 @@
+"""Withdrawn certificates: what a release answers no more, by the records that audits save.
+
+A withdrawal needs no key, since it only makes a model answer less. Nothing gives an answer back except a release with a
+new certificate, which is signed.
+"""
+
+from __future__ import annotations
+
+from headway.core.contracts import State
+from headway.core.record import kind_of, read
+from headway.core.release import Release
+from headway.core.selective import CertificateWithdrawal
+
+KIND = kind_of(CertificateWithdrawal)
+
+
+def withdrawals(state: State, name: str, digest: str) -> list[CertificateWithdrawal]:
+    """Return the withdrawals of the certificate of a release, oldest first."""
+    found = (read(CertificateWithdrawal, content) for content in state.records(KIND, name=name))
+    return [one for one in found if one.release == digest]
+
+
+def withdrawn_classes(state: State, release: Release, digest: str) -> frozenset[str]:
+    """Return the classes that a release (its digest) answers no more; none if it answers every row by itself."""
+    if release.answers is None:
+        return frozenset()
+    answered = frozenset(release.answers.thresholds)
+    found = [one.classes for one in withdrawals(state, release.name, digest)]
+    return answered if () in found else answered.intersection(name for names in found for name in names)

@@ -1,0 +1,47 @@
+"""A withdrawal holds for the release that it names, and nothing takes it back."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from releases import release
+
+from headway.core.evidence import Measurement
+from headway.core.record import write
+from headway.core.selective import AnswerPlan, CertificateWithdrawal, SelectiveCertificate
+from headway.registry.model_registry import ModelRegistry
+from headway.registry.withdrawals import KIND, withdrawals, withdrawn_classes
+
+MEASURED = Measurement(name="answer.audited_risk", value=0.2, low=0.1, high=0.3, method="test", n_rows=40)
+PLAN = AnswerPlan(
+    rule="probability",
+    thresholds={"refund": 0.8, "delivery": 0.9},
+    certificate=SelectiveCertificate(threshold=0.8, coverage=MEASURED, risk=MEASURED, limit=0.05),
+)
+THIS, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+
+
+def _withdraw(registry: ModelRegistry, digest: str, *classes: str) -> None:
+    record = CertificateWithdrawal(
+        name="flights", release=digest, classes=classes, risk=MEASURED, limit=0.05, why="wrong", at="2026-11-28"
+    )
+    registry.state.save(KIND, write(record), name="flights")
+
+
+def test_withdrawn_classes_add_up_and_are_those_of_one_release(ours):
+    answering = replace(release(), name="flights", answers=PLAN)
+    assert withdrawn_classes(ours.state, answering, THIS) == frozenset()
+
+    _withdraw(ours, THIS, "refund", "a class of another plan")
+    _withdraw(ours, OTHER)
+
+    assert withdrawn_classes(ours.state, answering, THIS) == {"refund"}
+    assert withdrawn_classes(ours.state, answering, OTHER) == {"refund", "delivery"}
+    assert [one.classes for one in withdrawals(ours.state, "flights", OTHER)] == [()]
+    _withdraw(ours, THIS)
+    assert withdrawn_classes(ours.state, answering, THIS) == {"refund", "delivery"}
+
+
+def test_a_release_that_answers_every_row_has_nothing_to_withdraw(ours):
+    _withdraw(ours, THIS)
+
+    assert withdrawn_classes(ours.state, replace(release(), name="flights"), THIS) == frozenset()
