@@ -66,6 +66,7 @@ ALLOWED = {
         "serving/",
         "storage/segments.py",
         "storage/traffic.py",
+        "core/answering.py",
         "core/arrays.py",
         "optimization/",
     ),
@@ -121,7 +122,7 @@ ALLOWED = {
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "cli/main.py")
 # Modules of core that hold array types or numerics; nothing that `headway --help` loads imports them.
-NUMERICAL = ("core/arrays.py",)
+NUMERICAL = ("core/answering.py", "core/arrays.py")
 LATE = {("core/plugins.py", "*"), ("__init__.py", "__getattr__")}
 
 

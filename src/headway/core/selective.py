@@ -8,25 +8,24 @@ from typing import ClassVar, Literal
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
 
-ConfidenceRule = Literal["probability", "margin", "entropy", "distance"]
+ConfidenceRule = Literal["probability", "margin", "entropy"]
 """What the confidence in an answer is computed from.
 
-The probability of the answer, its distance to that of the second class, the negative entropy of all, or the negative
-distance to the training rows of the class.
+The probability of the answer, its distance to that of the second class, or the entropy of all.
 """
 Abstention = Literal["low_confidence", "unsupported_class", "not_certified", "withdrawn"]
 """Reason for which a model does not answer a row."""
 
 
-class SelectiveCertificate(Record, frozen=True, kw_only=True):
-    """The lowest threshold that is certified, infinite if none is.
+class SelectiveCertificate(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """The lowest threshold that is certified, infinite if none is; an infinite one is not written.
 
     `coverage` is the share of held-out rows with at least this confidence. `risk` is the share of errors among them,
     and its `high` a bound that holds at the level. `groups_needed` is about how many groups, or rows without groups,
     would certify the first threshold that failed; None if none failed, or more data would not help.
     """
 
-    threshold: float
+    threshold: float = math.inf
     coverage: Measurement
     risk: Measurement
     limit: float

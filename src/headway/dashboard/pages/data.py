@@ -180,7 +180,7 @@ def _decide(call: Call) -> Reply:
     if not rows and not call.form.get("all"):
         raise BadInput("no row is chosen", hint="tick rows, or all rows of the file")
     count = call.dashboard.workers.call(
-        "data.decide", project.config, file, rows, decision, who=call.session.user, why=reason
+        "data.end_quarantine", project.config, file, rows, decision, who=call.session.user, why=reason
     )
     message = f"{count:,} {'row is' if count == 1 else 'rows are'} {decision}."
     return Redirect(path=link(QUARANTINE, model=project.name), message=message)

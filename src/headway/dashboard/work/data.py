@@ -144,7 +144,7 @@ def read_quarantine(config: Config, file: str, start: int, limit: int) -> tuple[
     return found.n_rows if found else 0, quarantine.read_rows(config, file, start=start, limit=limit)
 
 
-def decide(config: Config, file: str, rows: Sequence[int], decision: Decision, *, who: str, why: str) -> int:
+def end_quarantine(config: Config, file: str, rows: Sequence[int], decision: Decision, *, who: str, why: str) -> int:
     """Release or discard rows in quarantine, and return how many."""
     with opened(config) as project:
         return len(quarantine.decide_rows(config, project.state, file, rows, decision, who=who, why=why).rows)
