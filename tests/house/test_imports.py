@@ -17,6 +17,7 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["t
 
 # Library -> where in src/headway it may be imported: a folder, a file, or "" for everywhere.
 ALLOWED = {
+    "aiosmtpd": ("support/_smtp.py",),
     "alembic": ("storage/state/_migrations.py", "storage/state/migrations/"),
     "altair": ("reporting/",),
     "boto3": ("storage/_s3.py",),

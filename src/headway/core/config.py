@@ -43,6 +43,7 @@ from headway.core.sections import (
     SloSection,
     SplitSection,
     StoreSection,
+    SupportSection,
     TrustSection,
     UiSection,
     without_password,
@@ -54,6 +55,7 @@ SECRET_VARIABLES = re.compile(
     r"HEADWAY_STORE_(FEED|ONLINE)_PASSWORD(_FILE)?"
     r"|HEADWAY_ALERT_[A-Z0-9_]+_(URL|TOKEN|PASSWORD)(_FILE)?"
     r"|HEADWAY_ANSWER_REMOTE_KEY(_FILE)?"
+    r"|HEADWAY_SUPPORT_(IMAP_PASSWORD|SMTP_PASSWORD|WEBHOOK_SECRET|API_KEY)(_FILE)?"
 )
 """Variables with secrets, which have no setting: a secret is never written in a file or a flag."""
 
@@ -78,6 +80,7 @@ class Config(Record, frozen=True, kw_only=True):
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()
     answer: AnswerSection = AnswerSection()
+    support: SupportSection = SupportSection()
     serve: ServeSection = ServeSection()
     oidc: OidcSection = OidcSection()
     rollout: RolloutSection = RolloutSection()

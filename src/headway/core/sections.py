@@ -738,6 +738,61 @@ class AnswerSection(Record, frozen=True, kw_only=True):
     ] = RemoteStage()
 
 
+class MailServer(Record, frozen=True, kw_only=True):
+    """A mail server; `none` as `security` is refused for one on another machine, and port 0 is the usual one.
+
+    `ca` is a PEM file of the authorities that signed its certificate; empty: those of the system.
+    """
+
+    server: str = ""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    security: Literal["tls", "starttls", "none"] = "tls"
+    user: str = ""
+    folder: str = "INBOX"
+    ca: str = ""
+
+
+class SupportSection(Record, frozen=True, kw_only=True):
+    """Messages of customers: where they come from, approved replies, and whether replies are sent."""
+
+    secrets: ClassVar[Mapping[str, str]] = {
+        "imap": "HEADWAY_SUPPORT_IMAP_PASSWORD, or HEADWAY_SUPPORT_IMAP_PASSWORD_FILE",
+        "smtp": "HEADWAY_SUPPORT_SMTP_PASSWORD, or HEADWAY_SUPPORT_SMTP_PASSWORD_FILE",
+        "webhook_port": "HEADWAY_SUPPORT_WEBHOOK_SECRET, or HEADWAY_SUPPORT_WEBHOOK_SECRET_FILE",
+        "server": "HEADWAY_SUPPORT_API_KEY, or HEADWAY_SUPPORT_API_KEY_FILE",
+    }
+
+    send: Annotated[bool, about("Send replies to customers; false: each reply stays a draft.")] = False
+    sender: Annotated[str, about("Address that replies are sent from, such as help@shop.example.")] = ""
+    replies: Annotated[str, about("File of approved replies: intent, language, valid_until and text.")] = "replies.toml"
+    language: Annotated[
+        str, Meta(description="Language of replies to messages that name none.", pattern="^[a-z]{2,3}(-[A-Za-z0-9]+)?$")
+    ] = "en"
+    replies_per_day: Annotated[
+        int, Meta(description="Replies that one address gets in 24 hours; others wait for a person.", ge=1)
+    ] = 5
+    minutes_by_hand: Annotated[
+        float, Meta(description="Minutes that a person takes for one message, for the hours saved.", gt=0)
+    ] = 5.0
+    server: Annotated[
+        str,
+        Meta(
+            description="Address of the server that answers, such as http://127.0.0.1:8080; empty: that of [serve].",
+            pattern="^(https?://[^/@]+)?$",
+        ),
+    ] = ""
+    every_s: Annotated[float, Meta(description="Interval at which mail is fetched, seconds.", gt=0)] = 30.0
+    imap: Annotated[MailServer, about("Mailbox that messages are read from: server, port, security, user, folder.")] = (
+        MailServer()
+    )
+    smtp: Annotated[MailServer, about("Server that replies are sent by: server, port, security, user.")] = MailServer()
+    listen: Annotated[str, about("Address that the webhook and the SMTP port of `headway support run` listen on.")] = (
+        "127.0.0.1"
+    )
+    webhook_port: Annotated[int, about("TCP port for messages by signed HTTP requests; -1: none, 0: any.")] = -1
+    smtp_port: Annotated[int, about("TCP port for messages by SMTP; -1: none, 0: any.")] = -1
+
+
 class ServeSection(Record, frozen=True, kw_only=True):
     """Inference server."""
 

@@ -40,6 +40,7 @@ from headway.registry.sign import Publisher, load_publisher, load_trusted, verif
 from headway.registry.stores import all_records
 from headway.storage import atomic, segments, traffic
 from headway.storage.addresses import open_blobs, open_logs, open_online
+from headway.storage.messages import message_files
 
 if TYPE_CHECKING:
     from headway.storage._shared_logs import SharedLogs
@@ -142,6 +143,19 @@ def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJourna
     for file in files.affected_files(state, target):
         journal.note(file)
         files.erase_rows(state, file, target)
+    for path in _message_files(state, target):
+        at = str(path.relative_to(state))
+        before = file_digest(path)
+        journal.note(AffectedFile(path=at, location=str(path.parent.relative_to(state)), rows=1, before=before))
+        path.unlink(missing_ok=True)
+        atomic.sync(path.parent)
+
+
+def _message_files(state: Path, target: ErasureTarget) -> list[Path]:
+    """Return the files of the messages of customers that are erased with a key, or by their age."""
+    if target.keys:
+        return [path for key in target.keys for path in message_files(state, key=key)]
+    return list(message_files(state, before_ns=target.before_ns))
 
 
 def _erase_objects(
