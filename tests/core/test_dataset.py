@@ -25,6 +25,12 @@ def test_features_are_the_columns_without_another_role_in_order() -> None:
     assert Dataset(name="d", table=table, roles=Roles(target="late")).features == ["b", "a"]
 
 
+def test_texts_are_features_and_only_those_that_are_declared() -> None:
+    table = polars.DataFrame({"message": ["a"], "note": ["b"], "late": [0], "reply": ["c"]})
+    roles = Roles(target="late", text=("message", "reply"), known={"reply": "outcome"})
+    assert Dataset(name="d", table=table, roles=roles).texts == ["message"]
+
+
 @pytest.mark.parametrize(
     ("sample", "how"),
     [

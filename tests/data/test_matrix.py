@@ -17,6 +17,7 @@ from headway.data.matrix import (
     sensitive_columns,
     slice_columns,
     target_values,
+    training_frame,
 )
 from headway.data.split import labeled_rows
 
@@ -100,3 +101,19 @@ def test_months_are_in_time_order_and_need_a_time():
 
 def test_labels_are_the_target_of_the_labeled_rows():
     assert target_values(labeled_rows(small())).shape == (380,)
+
+
+def test_a_declared_text_is_an_input_without_categories_and_is_trained_on_as_it_is():
+    dataset = small(text=("carrier",))
+    signature = dataset_signature(dataset)
+    assert signature.inputs[1] == Field(name="carrier", datatype="BYTES", is_text=True)
+
+    frame = training_frame(dataset.table, signature)
+    assert frame.schema == {"hour": pl.Float64, "carrier": pl.String}
+    assert frame["carrier"].equals(dataset.table["carrier"])
+    alone = training_frame(dataset.table, Signature(inputs=signature.inputs[1:]))
+    assert alone.equals(dataset.table.select("carrier"))
+    assert training_frame(dataset.table, dataset_signature(small())).schema == {
+        "hour": pl.Float64,
+        "carrier": pl.Float64,
+    }

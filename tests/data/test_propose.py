@@ -184,3 +184,54 @@ def test_an_absent_target_is_an_error_that_lists_the_columns(target, message):
         ConfigError, match=f"{message}\n  at: columns: at, day, hour, carrier, late\n  try: --target COLUMN"
     ):
         propose_settings(table(), target)
+
+
+def messages() -> pl.DataFrame:
+    """Return 40 messages of two intents, with short and with repeated strings."""
+    return pl.DataFrame(
+        {
+            "message": [f"where is my parcel number {row}" for row in range(40)],
+            "name": [f"Ann Smith-{row}" for row in range(40)],
+            "answer": ["we are sorry to hear that", "your money is on its way"] * 20,
+            "client_note": [f"this client called again on day {row}" for row in range(40)],
+            "amount": range(40),
+            "intent": ["delivery", "refund", "refund", "delivery"] * 10,
+        }
+    )
+
+
+def test_mostly_different_strings_of_several_words_are_texts_and_shorter_ones_are_ignored():
+    found = propose_settings(messages(), "intent")
+    assert (found.text, found.is_unspaced) == (("message", "client_note"), False)
+    assert found.features[:2] == ("message", "client_note")
+    assert (found.categories, found.slices, list(found.ignored)) == (("answer",), ("answer",), ["name", "amount"])
+    assert found.confirm(["message"]).text == ("client_note",)
+
+
+def test_texts_of_a_script_without_spaces_are_found():
+    table = messages().with_columns(message=pl.Series([f"我的包裹{row}在哪里请问" for row in range(40)]))
+    found = propose_settings(table.drop("client_note"), "intent")
+    assert (found.text, found.is_unspaced) == (("message",), True)
+
+
+def test_named_texts_are_the_only_ones():
+    found = propose_settings(messages(), "intent", text=["name"])
+    assert (found.text, "message" in found.ignored, found.roles.text) == (("name",), True, ("name",))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "what", "hint"),
+    [
+        ("mesage", ConfigError, "no column 'mesage' of texts", "--text message"),
+        ("xyz", ConfigError, "no column 'xyz' of texts", "--text message --text name"),
+        ("intent", ConfigError, "'intent' is the target", "--text message"),
+        ("amount", DataError, "the column of texts 'amount' is Int64, such as 0", "--text message"),
+    ],
+)
+def test_a_column_that_cannot_be_a_text_is_named_with_those_that_can(name, error, what, hint):
+    with pytest.raises(error, match=what) as caught:
+        propose_settings(messages(), "intent", text=[name])
+    assert caught.value.hint.startswith(hint)
+    with pytest.raises(ConfigError) as caught:
+        propose_settings(messages().select("amount", "intent"), "intent", text=["xyz"])
+    assert caught.value.hint.startswith("leave out --text")

@@ -149,3 +149,25 @@ def test_classes_of_an_embedding_may_be_strings():
 @pytest.mark.parametrize("name", ["hour", "mean area", 'said "so"', "größe", "a.b", ""])
 def test_the_line_is_toml_for_any_name(name):
     assert tomllib.loads(known_line(name, "request").replace("] ", "]\n", 1)) == {"data": {"known": {name: "request"}}}
+
+
+def test_a_text_is_declared_once_and_as_nothing_else():
+    section = DataSection(target="late", text=("message", "note"), groups="message")
+    with pytest.raises(ConfigError, match="'message' is declared as a text and as groups") as caught:
+        parse_roles(section)
+    assert caught.value.hint == 'text = ["note"], or leave it out of groups'
+    with pytest.raises(ConfigError, match="as a text and as slices"):
+        parse_roles(DataSection(target="late", text=("message",), slices=("message",)))
+    assert parse_roles(DataSection(target="late", text=("message",))).text == ("message",)
+
+
+def test_a_text_that_is_not_a_string_is_an_error_that_names_the_columns_of_strings():
+    with pytest.raises(DataError, match="the column of texts 'hour' is Int64") as caught:
+        check_roles(small().table, small(text=("hour",)).roles, name="small")
+    assert caught.value.hint == 'text = ["carrier"]'
+    with pytest.raises(DataError, match="the column of texts 'hour' has no value") as caught:
+        table = small().table.drop("carrier").with_columns(hour=pl.lit(None))
+        check_roles(table, small(text=("hour",)).roles, name="small")
+    assert caught.value.hint == "leave out [data] text"
+    with pytest.raises(DataError, match="columns that the table lacks: carier"):
+        check_roles(small().table, small(text=("carier",)).roles, name="small")

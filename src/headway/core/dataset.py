@@ -30,6 +30,7 @@ class Roles(Record, frozen=True, kw_only=True):
     query_id: str = ""
     slices: tuple[str, ...] = ()
     sensitive_features: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
     sample_weight: str = ""
     known: dict[str, str] = {}
     ignore: tuple[str, ...] = ()
@@ -105,3 +106,8 @@ class Dataset:
     def features(self) -> list[str]:
         """The columns that a model may read, in the order of the table."""
         return [name for name in self.table.columns if name not in self.roles.not_features]
+
+    @property
+    def texts(self) -> list[str]:
+        """The features that are texts."""
+        return [name for name in self.features if name in self.roles.text]

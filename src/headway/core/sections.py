@@ -231,6 +231,10 @@ class DataSection(Record, frozen=True, kw_only=True):
     sensitive_features: Annotated[
         tuple[str, ...], about("Columns of groups of people, between which fairness gaps are measured.")
     ] = ()
+    text: Annotated[
+        tuple[str, ...],
+        about("Columns of texts, such as messages: features that are read word by word, not categories."),
+    ] = ()
     sample_weight: Annotated[str, about("Column of sample weights.")] = ""
     ignore: Annotated[tuple[str, ...], about("Columns that are not used.")] = ()
     key: Annotated[str, about("Column that identifies a row in the table and in its snapshot; not a feature.")] = ""

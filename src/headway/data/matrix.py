@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import SliceColumn
@@ -27,7 +28,8 @@ def is_number_or_string(dtype: pl.DataType) -> bool:
 def dataset_signature(dataset: Dataset) -> Signature:
     """Return the inputs of a model trained on this dataset: its features, in column order.
 
-    The categories of a string column are its sorted values; a string unseen here is encoded as missing.
+    The categories of a string column are its sorted values; a string unseen here is encoded as missing. Columns that
+    the roles declare as texts are texts.
 
     Raises
     ------
@@ -37,7 +39,13 @@ def dataset_signature(dataset: Dataset) -> Signature:
     if not dataset.features:
         raise DataError("no column is left to train on", where=dataset.name, hint="[data] known")
     return Signature(
-        inputs=tuple(_field(dataset.table[name]) for name in dataset.features), classes=dataset.roles.classes
+        inputs=tuple(
+            Field(name=name, datatype="BYTES", is_text=True)
+            if name in dataset.roles.text
+            else _field(dataset.table[name])
+            for name in dataset.features
+        ),
+        classes=dataset.roles.classes,
     )
 
 
@@ -74,6 +82,19 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
     if not columns:
         return np.empty((len(table), 0))
     return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
+
+
+def training_frame(table: pl.DataFrame, signature: Signature) -> pl.DataFrame:
+    """Return the rows that a training function gets: columns of float64, with categories as ranks.
+
+    If a column is a text, all columns of strings hold the strings themselves.
+    """
+    if not signature.texts:
+        return pl.DataFrame(matrix(table, signature), schema=list(signature.names))
+    numbers = [field for field in signature.inputs if field.datatype != "BYTES"]
+    frame = pl.DataFrame(matrix(table, replace(signature, inputs=tuple(numbers))), schema=[f.name for f in numbers])
+    strings = [table[field.name].cast(pl.String) for field in signature.inputs if field.datatype == "BYTES"]
+    return frame.hstack(strings).select(signature.names) if numbers else pl.DataFrame(strings).select(signature.names)
 
 
 def unseen_rows(table: pl.DataFrame, signature: Signature) -> Bools:

@@ -85,7 +85,7 @@ def _as_numbers(table: pl.DataFrame, roles: Roles, config: Config) -> tuple[pl.D
     """Read features of numbers and blanks as numbers; a model file was fitted on the strings, so they stay for it."""
     if config.model.file:
         return table, {}
-    return parse_number_texts(table, [name for name in table.columns if name not in roles.not_features])
+    return parse_number_texts(table, [name for name in table.columns if name not in {*roles.not_features, *roles.text}])
 
 
 def load_snapshot(config: Config) -> pl.DataFrame | None:

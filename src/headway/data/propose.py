@@ -5,6 +5,7 @@ A user corrects it, because a table does not show when a column is known.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.record import Record
 from headway.data.context import CheckContext, load_check
-from headway.data.roles import ENTITY_NAME, MAX_CLASSES, day_of
+from headway.data.roles import ENTITY_NAME, MAX_CLASSES, check_text_column, day_of
 
 MIN_GROUPS = 20
 MAX_SLICES = 3
@@ -40,6 +41,15 @@ SENSITIVE_NAME = re.compile(
 """Matches the names of columns of personal characteristics that anti-discrimination law protects."""
 
 
+MIN_WORDS = 3
+"""Mostly different strings with this many words, in the median, are texts."""
+MIN_CHARACTERS = 6
+"""As many characters make a text in a script without spaces."""
+_WORDS = r"\S+"
+_UNSPACED = r"[\u0E00-\u0EFF\u1780-\u17FF\u3040-\u30FF\u3400-\u4DBF\u4E00-\u9FFF]"
+"""Matches letters of Thai, Lao, Khmer, Japanese and Chinese, which put no spaces between words."""
+
+
 class Proposal(Record, frozen=True, kw_only=True):
     """The proposed fields of `[data]` and `[split]`, for a user to correct.
 
@@ -54,8 +64,12 @@ class Proposal(Record, frozen=True, kw_only=True):
         Suspects that a person has confirmed; no model reads them.
     features : tuple of str
         Columns that are left for the model, suspects among them. It is not declared yet when they are known.
+    text : tuple of str
+        The features that hold texts.
+    is_unspaced : bool
+        Whether these texts are of a script without spaces between words.
     categories : tuple of str
-        The features that hold strings.
+        The features that hold strings, other than texts.
     classes : tuple of str
         Sorted classes of a multiclass target of strings; empty if they are numbers.
     n_classes : int
@@ -73,6 +87,8 @@ class Proposal(Record, frozen=True, kw_only=True):
     suspects: dict[str, str] = {}
     outcome: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    is_unspaced: bool = False
     categories: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     n_classes: int = 0
@@ -93,6 +109,7 @@ class Proposal(Record, frozen=True, kw_only=True):
             slices=tuple(name for name in self.slices if name not in after),
             sensitive_features=tuple(name for name in self.sensitive_features if name not in after),
             features=tuple(name for name in self.features if name not in after),
+            text=tuple(name for name in self.text if name not in after),
             categories=tuple(name for name in self.categories if name not in after),
         )
 
@@ -106,15 +123,30 @@ class Proposal(Record, frozen=True, kw_only=True):
             groups=self.groups,
             slices=self.slices,
             sensitive_features=self.sensitive_features,
+            text=self.text,
             ignore=self.ignore,
             known=dict.fromkeys(self.outcome, OUTCOME),
         )
 
 
-def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
+def propose_settings(table: pl.DataFrame, target: str, *, text: Sequence[str] = ()) -> Proposal:
     """Return the proposed role of each column for predicting `target`.
 
-    Raise ConfigError if the table has no column of this name, and DataError if it cannot be predicted.
+    Parameters
+    ----------
+    table : DataFrame
+        The rows.
+    target : str
+        Column to predict.
+    text : sequence of str
+        Columns of texts; without any, long and mostly different strings with spaces are proposed.
+
+    Raises
+    ------
+    ConfigError
+        If the table lacks one of these columns, or a text is the target.
+    DataError
+        If the target cannot be predicted, or a text is not a string.
     """
     if target not in table.columns:
         where = f"columns: {', '.join(table.columns)}"
@@ -122,13 +154,17 @@ def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
             f"no column '{target}' to predict" if target else "no target is given", where=where, hint="--target COLUMN"
         )
     task, positive, n_classes = _task(table[target].drop_nulls())
+    _check_texts(table, target, text)
     others = [column for column in table.iter_columns() if column.name != target]
+    texts = [column for column in others if (column.name in text if text else _is_text(column))]
+    others = [column for column in others if column.name not in {text.name for text in texts}]
     time = _time(others)
     groups = _groups(others, time)
     rest = [column for column in others if column.name not in (time, groups)]
     ignored = {column.name: why for column in rest if (why := _why_ignored(column))}
     features = [column for column in rest if column.name not in ignored]
-    roles = Roles(target=target, task=task, time=time, ignore=tuple(ignored))
+    names = tuple(column.name for column in texts)
+    roles = Roles(target=target, task=task, time=time, text=names, ignore=tuple(ignored))
     roles = replace(roles, groups=groups) if groups in table.columns else roles
     classes = _classes(table[target]) if task == "multiclass" else ()
     suspects = _suspects(table, roles, positive)
@@ -144,12 +180,45 @@ def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
         sensitive_features=tuple(name for name in sensitive if name not in suspects),
         ignored=ignored,
         suspects=suspects,
-        features=tuple(column.name for column in features),
+        features=(*names, *(column.name for column in features)),
+        text=names,
+        is_unspaced=any(map(_is_unspaced, texts)),
         categories=tuple(column.name for column in features if column.dtype == pl.String),
         classes=classes,
         n_classes=n_classes,
         split=_split(table[time]) if time else {},
     )
+
+
+def _check_texts(table: pl.DataFrame, target: str, text: Sequence[str]) -> None:
+    """Raise ConfigError or DataError if a column that is named as a text cannot be one."""
+    strings = [name for name, dtype in table.schema.items() if dtype == pl.String and name != target]
+    options = " ".join(f"--text {name}" for name in strings) or "leave out --text: no column holds strings"
+    for name in text:
+        if name not in table.columns:
+            near = difflib.get_close_matches(name, table.columns, 1)
+            raise ConfigError(
+                f"no column '{name}' of texts",
+                where=f"columns: {', '.join(table.columns)}",
+                hint=f"--text {near[0]}" if near else options,
+            )
+        if name == target:
+            raise ConfigError(f"'{name}' is the target, and cannot be a text too", where="--text", hint=options)
+        check_text_column(table[name], where=f"--text {name}", hint=options)
+
+
+def _is_text(column: pl.Series) -> bool:
+    """Return whether a column holds texts: mostly different strings of several words."""
+    values = column.drop_nulls()
+    if column.dtype != pl.String or values.is_empty() or values.n_unique() <= MAX_DISTINCT_SHARE * len(values):
+        return False
+    words = values.str.count_matches(_WORDS).median()
+    return (isinstance(words, int | float) and words >= MIN_WORDS) or _is_unspaced(values)
+
+
+def _is_unspaced(values: pl.Series) -> bool:
+    letters = values.str.count_matches(_UNSPACED).median()
+    return isinstance(letters, int | float) and letters >= MIN_CHARACTERS
 
 
 def _task(values: pl.Series) -> tuple[str, str, int]:

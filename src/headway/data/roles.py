@@ -59,6 +59,7 @@ def parse_roles(section: DataSection) -> Roles:
             where="[data] query_id",
             hint='query_id = "QUERY"',
         )
+    _check_texts(section)
     return Roles(
         target=section.target,
         task=section.task,
@@ -69,10 +70,31 @@ def parse_roles(section: DataSection) -> Roles:
         query_id=section.query_id,
         slices=section.slices,
         sensitive_features=section.sensitive_features,
+        text=section.text,
         sample_weight=section.sample_weight,
         known=section.known,
         ignore=section.ignore if section.key in ("", *section.ignore) else (*section.ignore, section.key),
     )
+
+
+def _check_texts(section: DataSection) -> None:
+    """Raise ConfigError if a column of texts has another role too."""
+    roles: dict[str, tuple[str, ...]] = {
+        name: value if isinstance(value := getattr(section, name), tuple) else (value,)
+        for name in ("target", "time", "groups", "query_id", "key", "sample_weight", *_LISTS)
+    }
+    for name, columns in roles.items():
+        both = [column for column in section.text if column in columns]
+        if both:
+            rest = [toml_string(column) for column in section.text if column not in columns]
+            raise ConfigError(
+                f"'{both[0]}' is declared as a text and as {name}",
+                where=f"[data] text, [data] {name}",
+                hint=f"text = [{', '.join(rest)}], or leave it out of {name}",
+            )
+
+
+_LISTS = ("slices", "sensitive_features", "ignore")
 
 
 DAY = ".day"
@@ -107,7 +129,7 @@ def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
             f"the name of the column {unsafe!r} has a NUL character", where=name, hint="rename it in the source"
         )
     alone = (roles.target, roles.time, roles.groups, roles.query_id, roles.sample_weight)
-    declared = [*alone, *roles.slices, *roles.sensitive_features, *roles.known, *roles.ignore]
+    declared = [*alone, *roles.slices, *roles.sensitive_features, *roles.text, *roles.known, *roles.ignore]
     missing = [column for column in declared if column and column not in table.columns]
     if missing:
         near = difflib.get_close_matches(missing[0], table.columns, 1)
@@ -116,6 +138,10 @@ def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
             where=f"{name} has: {', '.join(table.columns)}",
             hint=f"{near[0]} in place of {missing[0]}" if near else "correct [data] in headway.toml",
         )
+    for column in roles.text:
+        strings = [name for name in table.columns if table.schema[name] == pl.String and name not in roles.not_features]
+        hint = f"text = {json.dumps(strings, ensure_ascii=False)}" if strings else "leave out [data] text"
+        check_text_column(table[column], where="[data] text", hint=hint)
     for column, when in roles.known.items():
         if when not in (REQUEST, OUTCOME, *table.columns):
             near = difflib.get_close_matches(when, (REQUEST, OUTCOME, *table.columns), 1)
@@ -124,6 +150,14 @@ def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
                 where=f'[data.known] {column} = "{when}"',
                 hint=f'{column} = "{(near or [OUTCOME])[0]}", of request, outcome or a time column',
             )
+
+
+def check_text_column(column: pl.Series, *, where: str, hint: str) -> None:
+    """Raise DataError if a column of texts does not hold strings."""
+    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        shown = column.drop_nulls().head(1).to_list()
+        what = f"is {column.dtype}, such as {shown[0]}" if shown else "has no value"
+        raise DataError(f"the column of texts '{column.name}' {what}", where=where, hint=hint)
 
 
 def apply_roles(table: pl.DataFrame, section: DataSection, *, is_part: bool = False) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from headway.core.training import Training, TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.context import CheckContext
-from headway.data.matrix import dataset_signature, matrix, target_values
+from headway.data.matrix import dataset_signature, target_values, training_frame
 from headway.data.split import labeled_rows, time_span
 from headway.optimization.importers.mlflow import is_address
 from headway.optimization.importers.models import import_baseline
@@ -96,7 +96,7 @@ def _fit(
     fit = _training_function(config, seed)
     if curve and _accepts(config, "curve"):
         fit = partial(fit, curve=curve(signature))
-    frame, outcomes = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names)), target_values(rows)
+    frame, outcomes = training_frame(rows.table, signature), target_values(rows)
     if _is_balanced(config, balanced):
         fit, frame, outcomes = _balance(config, fit, frame, outcomes)
     return import_baseline(fit(frame, outcomes), rows, blobs, signature=signature)

@@ -34,6 +34,8 @@ DAYS, ROWS_PER_DAY = 120, 60
 DEFAULT_CHURN = 0.01
 DEPOTS = ("north", "river", "south")
 TEMPLATE = Path(__file__).parent.parent / "templates/train.py"
+TEXT_TEMPLATE = TEMPLATE.with_name("train_texts.py")
+WORDS, CHARACTERS = "ngram_range=(1, 2)", 'analyzer="char", ngram_range=(1, 3)'
 SAMPLE = "deliveries.csv"
 HEAD = "# A headway project; `headway config` shows every setting.\n"
 ASK = '# For each column: "request" if it is known when a prediction is requested, "outcome" if only afterwards.\n'
@@ -49,12 +51,14 @@ def plugin(
     *,
     table: Annotated[Path | None, Parameter(name="--from")] = None,
     target: str = "",
+    text: tuple[str, ...] = (),
     json: AsJson = False,
 ) -> None:
     """Write headway.toml and train.py, and sample data if no table is given; no file is overwritten.
 
     Example: headway init deliveries
     Example: headway init flights --from table.parquet --target late
+    Example: headway init support --from messages.csv --text message --target intent
 
     Parameters
     ----------
@@ -64,9 +68,11 @@ def plugin(
         A parquet, csv or Arrow file, or a folder of them. The roles of its columns are proposed, for you to correct.
     target
         The column of that file to predict.
+    text
+        A column of texts; may be repeated. Without it, long and mostly different strings with spaces are proposed.
     """
     interactive = not json and sys.stdin.isatty() and sys.stdout.isatty()
-    descriptions, proposal = write_project(folder, table, target, confirm=ask if interactive else _nothing)
+    descriptions, proposal = write_project(folder, table, target, text=text, confirm=ask if interactive else _nothing)
     written = {str(folder / name): what for name, what in descriptions.items()}
     option = "" if folder == Path(".") else f" --project {folder}"
     lines = [f"{file}: {what}" for file, what in written.items()]
@@ -95,6 +101,7 @@ def _describe(proposal: Proposal) -> list[str]:
     task = f"{proposal.task}, {proposal.n_classes:,} classes" if proposal.task == "multiclass" else proposal.task
     positive = f", positive is '{proposal.positive}'" if proposal.positive else ""
     roles = {
+        "texts": ", ".join(proposal.text),
         "time": proposal.time,
         "groups": proposal.groups,
         "slices": ", ".join(proposal.slices),
@@ -122,7 +129,12 @@ def _nothing(_: Mapping[str, str]) -> Sequence[str]:
 
 
 def write_project(
-    folder: Path, source: Path | None, target: str, *, confirm: Callable[[Mapping[str, str]], Sequence[str]] = _nothing
+    folder: Path,
+    source: Path | None,
+    target: str,
+    *,
+    text: Sequence[str] = (),
+    confirm: Callable[[Mapping[str, str]], Sequence[str]] = _nothing,
 ) -> tuple[dict[str, str], Proposal]:
     """Write a project into a folder, from a table or with sample data; return each file with a description.
 
@@ -134,6 +146,8 @@ def write_project(
         The table; None for sample data.
     target : str
         Its column to predict.
+    text : sequence of str
+        Its columns of texts; without any, they are proposed.
     confirm : callable
         Maps the columns that look like an outcome, with the evidence, to those that are.
 
@@ -143,18 +157,19 @@ def write_project(
         If one of the files exists; then nothing is written.
     """
     if source is None:
-        if target:
-            raise ConfigError(
-                "--target is given without a table", where=f"--target {target}", hint="--from table.parquet"
-            )
+        for option, value in (("--target", target), ("--text", " ".join(text))):
+            if value:
+                raise ConfigError(
+                    f"{option} is given without a table", where=f"{option} {value}", hint="--from table.parquet"
+                )
         table, name, target = sample_deliveries(), SAMPLE, "late"
     else:
         table, sampled = read_sample(source)
         if sampled:
             print_status(f"{source}: {sampled}")
         table, name = parse_dates(table), os.path.relpath(source, folder)
-        table, _ = parse_number_texts(table, [column for column in table.columns if column != target])
-    proposal = propose_settings(table, target)
+        table, _ = parse_number_texts(table, [column for column in table.columns if column not in (target, *text)])
+    proposal = propose_settings(table, target, text=text)
     proposal = proposal.confirm(confirm(proposal.suspects)) if proposal.suspects else proposal
     table = add_derived_group(table, DataSection(groups=proposal.groups))
     rules = default_rules(proposal.roles, table, judged=1 - max(SPLIT_SHARES))
@@ -167,7 +182,7 @@ def write_project(
     _write(folder, files)
     descriptions = {
         config.FILE: "the settings, each with its help",
-        "train.py": "the model, LightGBM",
+        "train.py": "the model, " + ("TF-IDF and logistic regression" if proposal.text else "LightGBM"),
         SAMPLE: "7,200 synthetic rows",
     }
     return {name: descriptions[name] for name in files}, proposal
@@ -201,11 +216,29 @@ def _name(folder: Path, proposal: Proposal) -> str:
 
 def _train(proposal: Proposal) -> str:
     """Return train.py with the categorical columns and the objective of this table."""
+    if proposal.text:
+        return _train_on_texts(proposal)
     classes = {"num_class": proposal.n_classes} if proposal.task == "multiclass" else {}
     objective = {"objective": proposal.task, **classes}
     text = TEMPLATE.read_text(encoding="utf-8")
     text = text.replace("CATEGORIES: tuple[str, ...] = ()", f"CATEGORIES: tuple[str, ...] = {proposal.categories!r}")
     return text.replace('OBJECTIVE = {"objective": "binary"}', f"OBJECTIVE = {jsonlib.dumps(objective)}")
+
+
+def _train_on_texts(proposal: Proposal) -> str:
+    """Return train.py with the columns of texts, numbers and categories of this table."""
+    others = [name for name in proposal.features if name not in (*proposal.text, *proposal.categories)]
+    constants = {"TEXTS": proposal.text, "NUMBERS": tuple(others), "CATEGORIES": proposal.categories}
+    text = TEXT_TEMPLATE.read_text(encoding="utf-8")
+    for name, columns in constants.items():
+        text = text.replace(f"{name}: tuple[str, ...] = ()", f"{name}: tuple[str, ...] = {columns!r}")
+    if proposal.task == "regression":
+        text = text.replace("LogisticRegression", "Ridge").replace('solver="saga", ', "")
+        text = text.replace("Ridge(C=10.0, tol=0.01, max_iter=1_000, random_state=seed)", "Ridge(random_state=seed)")
+        text = text.replace("logistic regression", "ridge regression")
+    if proposal.is_unspaced:
+        text = text.replace(WORDS, CHARACTERS).replace("word 1- and 2-grams", "1- to 3-grams of characters")
+    return text
 
 
 def _toml(name: str, source: str, proposal: Proposal, rules: tuple[Rule, ...], *, declared: bool) -> str:
@@ -220,6 +253,7 @@ def _toml(name: str, source: str, proposal: Proposal, rules: tuple[Rule, ...], *
         "groups": proposal.groups,
         "slices": list(proposal.slices),
         "sensitive_features": list(proposal.sensitive_features),
+        "text": list(proposal.text),
         "ignore": list(proposal.ignore),
     }
     parts = [

@@ -9,12 +9,11 @@ from math import nan
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from headway.core.dataset import Dataset
 from headway.core.training import LearningCurve
 from headway.core.variant import Signature
-from headway.data.matrix import group_codes, matrix, sample_weights, target_values
+from headway.data.matrix import group_codes, sample_weights, target_values, training_frame
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.evaluation.learning_curves.data import CurveData, build_curve_data
@@ -216,7 +215,7 @@ class ProjectCurve:
 
 def _curve_data(dataset: Dataset, signature: Signature) -> CurveData:
     known = labeled_rows(dataset)
-    rows = pl.DataFrame(matrix(known.table, signature), schema=list(signature.names))
+    rows = training_frame(known.table, signature)
     return build_curve_data(
         rows, target_values(known), group_codes(known), task=known.roles.task, weights=sample_weights(known)
     )

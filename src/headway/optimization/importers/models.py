@@ -240,7 +240,8 @@ def import_baseline(
     blobs
         Store for the artifact.
     signature
-        Inputs and output; inferred from the model and the dataset by default.
+        Inputs and output; inferred from the model and the dataset by default. If it has texts, the model was fitted
+        on strings, and says itself which of these inputs it reads.
 
     Raises
     ------
@@ -256,15 +257,19 @@ def import_baseline(
         _check_columns(imported.variant.signature.names, dataset)
         return msgspec.structs.replace(imported.variant, steps=())
     engine, content = plugins.load_engine(imported.engine), imported.content
-    if signature is None:
-        signature = infer_signature(imported, dataset)
+    if signature is None or signature.texts:
+        declared = dataset if signature is None else _only_inputs(dataset, signature)
+        found = infer_signature(imported, declared)
+        signature = found if signature is None else msgspec.structs.replace(found, classes=signature.classes)
         content, signature = engine.bind(content, signature) if hasattr(engine, "bind") else (content, signature)
+        _check_texts(imported, signature, engine)
     own = imported.threads if "threads" in getattr(engine, "defaults", {}) else 0
     settings: Settings = {"threads": own} if own else {}
     digest = blobs.put(content)
     opened = plugins.open_baseline(imported.engine, digest, content, settings)
     rows, task = matrix(dataset.table.head(PROBED_ROWS), signature), imported.task or dataset.roles.task
     _check_outputs(opened, rows, task)
+    _check_classes(imported, signature)
     return Variant(
         artifact=Artifact(format=engine.formats[0], digest=digest, size_bytes=len(content)),
         engine=imported.engine,
@@ -286,6 +291,35 @@ def _check_outputs(engine: Engine, rows: Floats, task: str) -> None:
         where=f"outputs: {', '.join(names)}" if names else "",
         hint="end a classifier in a sigmoid or softmax; task='embedding' compares all numbers of a model with several",
     )
+
+
+def _only_inputs(dataset: Dataset, signature: Signature) -> Dataset:
+    return replace(dataset, table=dataset.table.select(signature.names))
+
+
+def _check_texts(imported: ImportedModel, signature: Signature, engine: type[Engine]) -> None:
+    """Raise EngineError if the model reads a column of texts, and its engine none."""
+    if signature.texts and not hasattr(engine, "bind"):
+        raise EngineError(
+            f"column '{signature.texts[0]}' holds texts, and a model of {imported.engine} reads numbers",
+            where="[data] text",
+            hint="begin with a vectorizer of scikit-learn: make_pipeline(TfidfVectorizer(), LogisticRegression())",
+        )
+
+
+def _check_classes(imported: ImportedModel, signature: Signature) -> None:
+    """Raise DataError if a model of some numbered classes was trained without rows of one of them."""
+    learned = {int(float(name)) for name in imported.classes if re.fullmatch(r"\d+(\.0)?", name)}
+    if not signature.classes or len(learned) != len(imported.classes) or not learned:
+        return
+    absent = [name for index, name in enumerate(signature.classes) if index not in learned]
+    if absent and imported.task == "multiclass":
+        raise DataError(
+            f"{len(absent)} of {len(signature.classes)} classes have no row that the model was trained on: "
+            + ", ".join(absent[:5]),
+            where="[data] classes",
+            hint="add rows of these classes to the training period, or remove them from the table and from classes",
+        )
 
 
 TRAINING_ROWS = "E007"
@@ -369,6 +403,8 @@ def _sort_engines(model: object) -> list[str]:
 def infer_signature(model: ImportedModel, dataset: Dataset) -> Signature:
     """Infer the columns that an imported model reads from the dataset, with the categories that it knows."""
     names = _match_spelling(model.names, dataset.table.columns)
+    if not names and model.width == 1 and len(dataset.texts) == 1:
+        names = tuple(dataset.texts)  # a pipeline that was fitted on a sequence of texts
     _check_columns(names, dataset)
     read = replace(dataset, table=dataset.table.select(names)) if names else dataset
     there = dataset_signature(read)
