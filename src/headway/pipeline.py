@@ -44,6 +44,7 @@ from headway.data.checks.split.duplicates import copy_findings, count_copies, ma
 from headway.data.contract.discovery import columns_read, observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.split import labeled_rows, months_of, split_dataset
+from headway.data.texts import text_columns
 from headway.evaluation import explore_answers
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retraining_of, share_audits
 from headway.evaluation.benchmark import CALLS
@@ -969,7 +970,12 @@ def _test_set(
 ) -> EvaluationSet:
     """Build the evaluation set of `test`; the floor of its verdict is fitted on other rows, once for all variants."""
     copied = _copied_rows(baseline, data)
-    floor = floor_rows(lambda: _labeled_data(validation()), lambda: load_training_data(data, baseline.model.signature))
+    signature = baseline.model.signature
+    floor = floor_rows(
+        lambda: _labeled_data(validation()),
+        lambda: load_training_data(data, signature),
+        texts=text_columns(signature),
+    )
     found = build_evaluation_set(
         baseline, data["test"], project.blobs, price=project.config.cost, floor=floor, reference=reference
     )

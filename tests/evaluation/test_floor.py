@@ -15,11 +15,12 @@ from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Machine
 from headway.core.sections import PolicySection
+from headway.core.texts import text_codes
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.floor import plugin
 from headway.evaluation.quality.ranking import ndcg_by_query
-from headway.evaluation.reference_model import SHRINKAGE, fit_reference_tree, floor_rows
+from headway.evaluation.reference_model import SHRINKAGE, fit_reference, fit_reference_tree, floor_rows
 from headway.registry.default_policy import floor_rules
 from headway.registry.judge import judge
 
@@ -247,3 +248,83 @@ def test_a_small_table_has_a_tree_as_its_reference_not_a_constant():
     rows = labels[:, None] + 0.1 * np.random.default_rng(0).normal(size=(37, 4))
     tree = fit_reference_tree(LabeledData(rows=rows, labels=labels, groups=np.arange(37)), n_classes=3)
     assert (tree.predict(rows).argmax(1) == labels).all()
+
+
+def texts_of(count, *, n_classes, seed=0):
+    """Return rows of a text and a number, and their classes: 3 of 8 words of a text are those of its class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, n_classes, count)
+    words = [
+        [f"class{label}word{rng.integers(6)}" for _ in range(3)] + [f"common{rng.integers(40)}" for _ in range(5)]
+        for label in labels
+    ]
+    codes = text_codes.keep([" ".join(rng.permutation(row)) for row in words])
+    rows = np.column_stack([codes, rng.normal(size=count)])
+    return LabeledData(rows=rows, labels=labels.astype(float), groups=np.arange(count) // 2)
+
+
+@pytest.mark.parametrize(("n_classes", "given"), [(2, 0), (2, 2), (150, 150)])
+def test_the_reference_over_texts_learns_their_words(n_classes, given):
+    train, test = texts_of(3_000, n_classes=n_classes), texts_of(600, n_classes=n_classes, seed=1)
+    found = fit_reference(train, texts=(0,), n_classes=given)(test.rows)
+    assert found.shape == (600, given or 1)
+    decided = found.argmax(1) if given else found[:, 0] > 0.5
+    assert (decided == test.labels).mean() > (0.8 if n_classes > 2 else 0.95)
+    truth = np.eye(n_classes)[test.labels.astype(int)] if given else test.labels[:, None]
+    assert np.square(found - truth).sum(1).mean() < (0.3 if n_classes > 2 else 0.1)
+
+
+def test_the_reference_over_texts_reads_other_columns_and_takes_empty_and_missing_texts():
+    train = texts_of(2_000, n_classes=2)
+    number = train.labels + 0.1 * np.random.default_rng(2).normal(size=2_000)
+    same = np.full(2_000, text_codes.keep(["all the same"])[0])
+    reference = fit_reference(replace(train, rows=np.column_stack([same, number])), texts=(0,), n_classes=2)
+    empty, never = text_codes.keep(["", "xylophone"])
+    rows = np.array([[empty, 1.0], [np.nan, 0.0], [never, 1.1]])
+    assert reference(rows).argmax(1).tolist() == [1, 0, 1]
+    alone = fit_reference(replace(train, rows=same[:, None]), texts=(0,), n_classes=2)
+    np.testing.assert_allclose(alone(rows[:, :1])[0], np.bincount(train.labels.astype(int)) / 2_000, atol=0.01)
+    assert reference(rows[:0]).shape == (0, 2)
+
+
+def test_the_reference_of_numbers_over_texts_is_better_than_their_mean():
+    train, test = texts_of(3_000, n_classes=5), texts_of(600, n_classes=5, seed=1)
+    found = fit_reference(replace(train, labels=train.labels * 1.5), texts=(0,))(test.rows)[:, 0]
+    truth = test.labels * 1.5
+    assert np.square(found - truth).mean() < 0.6 * truth.var()
+
+
+def test_one_group_of_texts_is_learned_without_a_choice_of_flatness():
+    train = texts_of(400, n_classes=2)
+    single = replace(train, groups=np.zeros(400, dtype=np.int64))
+    test = texts_of(200, n_classes=2, seed=1)
+    assert (fit_reference(single, texts=(0,), n_classes=2)(test.rows).argmax(1) == test.labels).mean() > 0.95
+
+
+@pytest.mark.parametrize("fitted", [True, False], ids=["fitted on other rows", "fitted on halves"])
+def test_a_model_that_reads_no_words_does_not_pass_the_floor_over_texts(fitted):
+    train, test = texts_of(2_000, n_classes=3), texts_of(900, n_classes=3, seed=1)
+    known = fit_reference(train, texts=(0,), n_classes=3)
+
+    def verdict_of(answer):
+        model = Answers(answer)
+        inputs = (Field(name="message", datatype="BYTES", is_text=True), Field(name="number"))
+        artifact = Artifact(format="echo", digest="sha256:0", size_bytes=4)
+        scores = model.predict(test.rows)
+        subject = Comparison(
+            variant=Variant(artifact=artifact, engine="echo", signature=Signature(inputs=inputs), task="multiclass"),
+            model=model,
+            reference=model,
+            rows=test.rows,
+            labels=test.labels,
+            scores=scores,
+            reference_scores=scores,
+            groups=test.groups,
+            slices={},
+            threshold=0.5,
+            floor=floor_rows(lambda: train, texts=(0,)) if fitted else None,
+        )
+        return judged(subject)
+
+    assert verdict_of(known).answer == "pass"
+    assert verdict_of(noise("multiclass")).answer != "pass"

@@ -19,6 +19,7 @@ from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.record import Record
 from headway.data.context import CheckContext, load_check
 from headway.data.roles import ENTITY_NAME, MAX_CLASSES, check_text_column, day_of
+from headway.data.texts import UNSPACED
 
 MIN_GROUPS = 20
 MAX_SLICES = 3
@@ -46,8 +47,6 @@ MIN_WORDS = 3
 MIN_CHARACTERS = 6
 """As many characters make a text in a script without spaces."""
 _WORDS = r"\S+"
-_UNSPACED = r"[\u0E00-\u0EFF\u1780-\u17FF\u3040-\u30FF\u3400-\u4DBF\u4E00-\u9FFF]"
-"""Matches letters of Thai, Lao, Khmer, Japanese and Chinese, which put no spaces between words."""
 
 
 class Proposal(Record, frozen=True, kw_only=True):
@@ -217,7 +216,7 @@ def _is_text(column: pl.Series) -> bool:
 
 
 def _is_unspaced(values: pl.Series) -> bool:
-    letters = values.str.count_matches(_UNSPACED).median()
+    letters = values.str.count_matches(f"[{UNSPACED}]").median()
     return isinstance(letters, int | float) and letters >= MIN_CHARACTERS
 
 

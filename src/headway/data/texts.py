@@ -11,15 +11,27 @@ from headway.core.texts import text_codes
 from headway.core.variant import Signature
 
 _WORD = re.compile(r"\w\w+")
+UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Ranges of letters of Thai, Lao, Khmer, Japanese and Chinese, which put no spaces between words."""
+_UNSPACED = re.compile(f"[{UNSPACED}]+")
 
 
 def words_of(text: str) -> list[str]:
     """Return the words of a text in lower case: two or more letters, digits or underscores.
 
+    In a script without spaces between words, each two neighboring letters count as a word.
+
     >>> words_of("Where is my parcel no. 4?")
     ['where', 'is', 'my', 'parcel', 'no']
+    >>> words_of("包裹在哪")
+    ['包裹', '裹在', '在哪']
     """
-    return _WORD.findall(text.lower())
+    words: list[str] = _WORD.findall(text.lower())
+    return words if text.isascii() or not _UNSPACED.search(text) else [part for word in words for part in _pairs(word)]
+
+
+def _pairs(word: str) -> list[str]:
+    return [word[at : at + 2] for at in range(len(word) - 1)] if _UNSPACED.search(word) else [word]
 
 
 def word_counts(codes: Floats) -> Floats:
