@@ -34,7 +34,7 @@ from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.selective import SelectiveCertificate
+from headway.core.selective import CertificateAudit, SelectiveCertificate
 from headway.core.training import Promotion, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
@@ -72,7 +72,7 @@ from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
 from headway.features.join import open_with_views, view_digests
 from headway.features.rules import inputs_through, views_read
-from headway.monitoring import completion, feature_values, monitor
+from headway.monitoring import certificate, completion, feature_values, monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
 from headway.monitoring.assessment.history import open_assessed_dataset
@@ -102,7 +102,7 @@ from headway.registry.bundle import Bundle, open_release
 from headway.registry.default_policy import release_policy
 from headway.registry.live import compare_with_live
 from headway.registry.policy_tests import run_policy_tests
-from headway.registry.project import Project, find_live
+from headway.registry.project import LIVE_POINTER, Project, find_live
 from headway.registry.provenance import lineage, origins
 from headway.registry.publish import PublishedRelease, release_winner
 from headway.serving import process
@@ -612,6 +612,17 @@ def watch(
                 reports.append(seen.report)
             found.append(seen.report)
     return found
+
+
+def audit_certificate(project: Project) -> CertificateAudit | None:
+    """Audit the certificate of the live release by labels of drawn answers, and withdraw what they break.
+
+    None if the live release answers every row, or nothing is live. One process at a time does this, as with `watch`.
+    """
+    if project.config.model.scores or project.state.last(project.name, LIVE_POINTER) is None:
+        return None
+    with project.lease("watch", wait_s=WATCH_WAIT_S):
+        return certificate.audit_answers(project)
 
 
 def _open_monitored(project: Project, source: RowSource, callback: Callback) -> tuple[DeployedRelease, Dataset | None]:

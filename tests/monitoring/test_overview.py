@@ -19,12 +19,14 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.monitoring import INPUT_BROKE, Drift, MonitoringAnswer, MonitoringReport, MonitoringStatus, Ticket
 from headway.core.release import version_of
+from headway.core.selective import AuditStatus, CertificateAudit
 from headway.core.value_replay import ViewReplay
 from headway.monitoring import rollout as control
 from headway.monitoring.overview import ModelState, data_state, mark_checked, model_state
 from headway.monitoring.servers import ServerMetrics, parse_metrics
 from headway.monitoring.task_runs import save_run
 from headway.registry.project import Project
+from headway.reporting.text.overview import live_parts, status_lines
 
 NOW = datetime(2026, 11, 3, tzinfo=UTC)
 P = Measurement(name="drift.p", value=0.4, low=0.4, high=0.4, method="exact", n_rows=1)
@@ -152,6 +154,42 @@ def test_views_that_were_never_replayed_cannot_be_judged(project):
     state = model_state(project, now=NOW)
     assert (state.state, codes(state)) == ("cannot be judged", ["values not replayed"])
     assert "no replay was made" in state.sentence
+
+
+def audited(project: Project, status: AuditStatus) -> ModelState:
+    """The state of a healthy model after an audit of its certificate with this result."""
+    release = rollouts.live(project, rollouts.release())
+    project.save(watched(release))
+    audit = CertificateAudit(
+        name="flights",
+        release=release,
+        status=status,
+        message="too many answers were wrong",
+        limit=0.05,
+        n_drawn=40,
+        n_labeled=40,
+        n_overdue=0,
+        rows_to_detect=100,
+        at="2026-01-02T00:00:00+00:00",
+    )
+    project.save(audit)
+    return model_state(project, now=datetime(2026, 1, 2, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "expected"),
+    [
+        ("holds", "healthy", []),
+        ("broken", "attention", ["certificate withdrawn"]),
+        ("unknown", "cannot be judged", ["certificate not judged"]),
+    ],
+)
+def test_a_certificate_is_part_of_the_state(project, status, state, expected):
+    found = audited(project, status)
+
+    assert (found.state, codes(found)) == (state, expected)
+    assert "  answers  too many answers were wrong (audited on 2026-01-02)" in status_lines(found, None)
+    assert "too many answers were wrong" in live_parts(found, None)["answers"].text
 
 
 def test_a_replay_of_another_release_says_nothing(project):

@@ -54,12 +54,15 @@ def _check(project: Project) -> Result:
 
 def _watch(project: Project) -> Result:
     settings = project.config.schedule
+    audit = pipeline.audit_certificate(project)
+    audited = f"{audit.message}; " if audit else ""
+    is_broken = audit is not None and audit.status == "broken"
     reports = pipeline.watch(project, every=settings.window, source=settings.source, callback=print_status)
     ended = [report for report in reports if report.is_complete]
     if not ended:
-        return "done", reports[-1].message if reports else NO_WINDOW
-    needs = ended[-1].status in ("degraded", "unknown") or ended[-1].ticket is not None
-    return "attention" if needs else "done", ended[-1].message
+        return "attention" if is_broken else "done", audited + (reports[-1].message if reports else NO_WINDOW)
+    needs = is_broken or ended[-1].status in ("degraded", "unknown") or ended[-1].ticket is not None
+    return "attention" if needs else "done", audited + ended[-1].message
 
 
 def _replay(project: Project) -> Result:

@@ -72,6 +72,7 @@ AlertCondition = Literal[
     "server_down",
     "task_failed",
     "value_skew",
+    "certificate",
 ]
 """States of a model that alerts are sent on."""
 SettingValue = bool | int | float | str | tuple[str, ...]

@@ -14,6 +14,7 @@ from msgspec.structs import replace as replaced
 from headway.core.evidence import Finding
 from headway.core.feature_report import FeatureReport
 from headway.core.feature_view import FeatureView
+from headway.core.selective import CertificateAudit
 from headway.core.value_replay import KINDS, ValueReplay, ValueSkew, ViewReplay
 from headway.registry.project import LIVE_POINTER, Project
 
@@ -22,11 +23,11 @@ RECENT = 50
 """Records that are searched for the last one of a release."""
 _LOOKED_UP: dict[str, tuple[str, ...]] = {}
 """Views that a release looks up, by its digest: to open a release reads all of it, and it never changes."""
-_OfRelease = TypeVar("_OfRelease", ValueReplay, FeatureReport)
+_OfRelease = TypeVar("_OfRelease", ValueReplay, FeatureReport, CertificateAudit)
 
 
 def last_of_release(project: Project, kind: type[_OfRelease], release: str) -> _OfRelease | None:
-    """Return the last replay or feature report of a release, None if there is none."""
+    """Return the last value replay, feature report or audit of a release; None if there is none."""
     recent = (saved.record for saved in project.recent(kind, limit=RECENT)) if release else ()
     return next((record for record in recent if record.release == release), None)
 

@@ -31,6 +31,7 @@ from headway.core.record import Record
 from headway.core.release import VERSION_DIGITS, PointerUpdate, version_of
 from headway.core.rollout import Rollout
 from headway.core.sections import ScheduleSection
+from headway.core.selective import CertificateAudit
 from headway.core.value_replay import ValueReplay
 from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning
@@ -64,6 +65,8 @@ ConditionCode = Literal[
     "task failed",
     "values differ",
     "values not replayed",
+    "certificate withdrawn",
+    "certificate not judged",
 ]
 Arrival = Literal["assessed", "not assessed", "not visible", "no source"]
 OVERDUE = 1.125
@@ -127,7 +130,8 @@ class ModelState(Record, frozen=True, kw_only=True):
 
     `conditions` are all reasons, the deciding one first. `live` is the update that made its release live. `replay` is
     set where a program replays old data: the state is that at the end of the last period, `at`. `views` are the feature
-    views that the live release looks up, and `value_replay` the last comparison of their values.
+    views that the live release looks up, and `value_replay` the last comparison of their values. `certificate` is the
+    last audit of the answers of the live release.
     """
 
     name: str
@@ -146,6 +150,7 @@ class ModelState(Record, frozen=True, kw_only=True):
     value_replay: ValueReplay | None = None
     servers: tuple[ServerAnswer, ...] = ()
     replay: bool = False
+    certificate: CertificateAudit | None = None
 
 
 def model_state(
@@ -191,6 +196,7 @@ def _state(
     data = data_state(project)
     views = _live_views(project)
     values = last_of_release(project, ValueReplay, live.release) if live and views else None
+    audit = last_of_release(project, CertificateAudit, live.release) if live else None
     found = sorted(
         [
             *_live_conditions(project, live),
@@ -200,6 +206,7 @@ def _state(
             *(_rollout_conditions(rollout, now) if rollout else ()),
             *_data_conditions(data),
             *(_value_conditions(values, None if replay else now - _interval(project)) if views else ()),
+            *(_certificate_conditions(audit) if audit else ()),
             *_task_conditions(project),
         ],
         key=lambda condition: STATES.index(condition.state),
@@ -222,6 +229,7 @@ def _state(
         value_replay=values,
         servers=tuple(_answer(project, server) for server in servers),
         replay=replay,
+        certificate=audit,
     )
 
 
@@ -598,6 +606,28 @@ def _value_conditions(replay: ValueReplay | None, since: datetime | None) -> Ite
         )
     elif since is not None and _time(replay.at) < since:
         yield _not_replayed(f"the values that requests saw of feature views were last compared on {replay.at[:10]}")
+
+
+def _certificate_conditions(audit: CertificateAudit) -> Iterator[Condition]:
+    """Yield a condition if a certificate is withdrawn, or its audit says nothing for want of labels."""
+    if audit.status == "broken":
+        yield Condition(
+            code="certificate withdrawn",
+            state="attention",
+            subject="quality",
+            message=sentence(audit.message),
+            next_step="Label messages that people answered, then retrain: a new release has a new certificate.",
+            command="headway retrain",
+        )
+    elif audit.status == "unknown":
+        yield Condition(
+            code="certificate not judged",
+            state="cannot be judged",
+            subject="quality",
+            message=sentence(audit.message),
+            next_step="Label the answers that were drawn for the audit.",
+            command="headway labels next",
+        )
 
 
 def _not_replayed(message: str) -> Condition:

@@ -19,6 +19,7 @@ from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.monitoring import Ticket
 from headway.core.rollout import Rollout
 from headway.core.sections import AlertRule
+from headway.core.selective import CertificateAudit
 from headway.core.threads import this_machine
 from headway.core.value_replay import ViewReplay
 from headway.core.verdict import Rule
@@ -110,6 +111,33 @@ def test_wrong_values_of_features_are_sent_until_a_replay_finds_none(project):
 def test_values_of_a_release_without_views_are_not_wrong(project):
     rollouts.live(project, rollouts.release())
     assert not is_firing(project, "value_skew")
+
+
+def test_a_broken_certificate_is_sent_until_another_release_is_live(project):
+    release = rollouts.live(project, rollouts.release())
+    assert judged(project, "certificate") is None
+    unknown = CertificateAudit(
+        name="flights",
+        release=release,
+        status="unknown",
+        message="not known",
+        limit=0.05,
+        n_drawn=0,
+        n_labeled=0,
+        n_overdue=0,
+        rows_to_detect=100,
+    )
+    project.save(unknown)
+    assert judged(project, "certificate") is None
+    project.save(replace(unknown, status="holds"))
+    assert not is_firing(project, "certificate")
+
+    project.save(replace(unknown, status="broken", withdrawn=("refund",), message="too many answers were wrong"))
+    broken = judged(project, "certificate")
+    assert broken is not None and broken.is_firing and broken.subject == f"{release} refund"
+
+    rollouts.live(project, rollouts.release(threshold=0.4))
+    assert judged(project, "certificate") is None
 
 
 def test_periods_that_cannot_be_judged_count_in_a_row(project):

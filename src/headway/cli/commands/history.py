@@ -12,6 +12,7 @@ from headway.cli.main import AsJson, ProjectFolder
 from headway.core.release import PointerUpdate
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.project import open_project
+from headway.registry.withdrawals import withdrawals
 from headway.reporting.console import print_result
 from headway.reporting.text import curves, formatting
 from headway.reporting.text.terminal import render_history
@@ -30,8 +31,8 @@ def plugin(
 
     The hash chain is verified first, all of it.
 
-    Below the table: the data digests that each release was trained and judged on, and the learning curve of the last
-    training.
+    Below the table: the data digests that each release was trained and judged on, the withdrawals of its certificate,
+    and the learning curve of the last training.
 
     Example: headway history --project headway-demo
 
@@ -56,11 +57,15 @@ def plugin(
 
 
 def _data_lines(registry: ModelRegistry, updates: Sequence[PointerUpdate]) -> list[str]:
-    """Return a line per release with the digests of the data that it was trained and judged on."""
+    """Return lines on each release: the digests of its data, and the withdrawals of its certificate."""
     lines = []
     for name, digest in dict.fromkeys((update.name, update.release) for update in updates if update.release):
         data = registry.resolve(f"{name}@{digest}").release.data
         if data:
             digests = ", ".join(f"{period} {formatting.short_digest(of)}" for period, of in data.items())
             lines.append(f"{formatting.short_digest(digest)} was trained and judged on {digests}")
+        lines += [
+            f"{formatting.short_digest(digest)}: {one.by} withdrew its certificate on {one.at[:10]}: {one.why}"
+            for one in withdrawals(registry.state, name, digest)
+        ]
     return lines

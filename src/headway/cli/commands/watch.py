@@ -46,6 +46,9 @@ def plugin(
 ) -> int:
     """Report on each window since the live release was judged.
 
+    The certificate of a release that answers selectively is audited first, by labels of drawn answers, and withdrawn
+    where they break it.
+
     Exit 0 not degraded, 1 the last one is degraded, 3 unknown.
 
     Example: headway watch --project headway-demo --until 2013-10-02
@@ -68,6 +71,9 @@ def plugin(
     opened = open_project(project)
 
     def report() -> list[MonitoringReport]:
+        audit = pipeline.audit_certificate(opened)
+        if audit is not None:
+            print_status(f"Certificate: {audit.message}.")
         return pipeline.watch(opened, until=until, every=every, source=source, callback=print_status)
 
     def show(found: Sequence[MonitoringReport]) -> None:

@@ -20,6 +20,7 @@ from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.schedule import TaskRun
 from headway.core.sections import AlertCondition, AlertRule, ScheduleSection
+from headway.core.selective import CertificateAudit
 from headway.core.value_replay import ValueReplay, ValueSkew
 from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning, metrics_key, read_server, server_addresses
@@ -383,6 +384,19 @@ def _skew_summary(replay: ValueReplay, skew: ValueSkew) -> str:
     return f"{describe_skew(skew)}, in {skew.n_rows:,} of {compared:,} rows, since {since} UTC (kind: {skew.kind})"
 
 
+def _certificate(facts: Facts, _: AlertRule) -> ConditionState | None:
+    """Return whether the certificate of the live release is withdrawn; None if no audit could judge it."""
+    audit = last_of_release(facts.project, CertificateAudit, facts.release)
+    if audit is None or audit.status == "unknown":
+        return None
+    return ConditionState(
+        is_firing=audit.status == "broken",
+        summary=audit.message,
+        subject=" ".join([facts.release, *audit.withdrawn]) if audit.withdrawn else "",
+        release=facts.release,
+    )
+
+
 _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | None]] = {
     "degradation": _degradation,
     "drift": _drift,
@@ -396,4 +410,5 @@ _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | N
     "server_down": _server_down,
     "task_failed": _task_failed,
     "value_skew": _value_skew,
+    "certificate": _certificate,
 }

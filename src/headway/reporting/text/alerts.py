@@ -28,6 +28,7 @@ CONDITION_NAMES: Mapping[AlertCondition, str] = {
     "server_down": "A server does not answer",
     "task_failed": "A scheduled task failed",
     "value_skew": "Values of features are wrong",
+    "certificate": "A certificate of answers is broken",
 }
 TASK_NAMES: Mapping[str, str] = {
     "labels": "Import labels",
@@ -120,6 +121,7 @@ def _unknown(one: JudgedCondition) -> str:
         **dict.fromkeys(("slo_burn", "log_lag", "server_down"), "no server is known that answers"),
         "quarantine": "no rows were checked against a contract yet",
         "task_failed": "no scheduled task ran yet",
+        "certificate": "the live release answers every row, or no audit could judge its certificate",
         "value_skew": "nothing is live, or its values of features could not be replayed",
     }
     return missing.get(one.condition, "nothing is live, or no period was judged yet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from headway.core.monitoring import MonitoringStatus
+from headway.core.selective import CertificateAudit
 from headway.monitoring.overview import DataArrival, Health, ModelState, describe_age
 from headway.monitoring.servers import ModelTraffic
 from headway.reporting.report_data import JUDGE
@@ -96,6 +97,11 @@ def describe_values(state: ModelState) -> str:
     return f"{describe_value_replay(replay)} (replayed on {replay.at[:10]})"
 
 
+def describe_certificate(audit: CertificateAudit) -> str:
+    """Describe the last audit of the answers of the live release."""
+    return f"{audit.message} (audited on {audit.at[:10]})"
+
+
 def describe_traffic(traffic: ModelTraffic | None) -> str:
     """Describe the requests of a time, or since the servers started, with errors."""
     if traffic is None:
@@ -119,7 +125,7 @@ def describe_p99(traffic: ModelTraffic | None) -> str:
 
 
 def status_lines(state: ModelState, traffic: ModelTraffic | None) -> list[str]:
-    """Return the state of a model in five lines, or six if it looks up feature views."""
+    """Return the state of a model in five lines, and one each for feature views and a certificate of answers."""
     more = len(state.conditions) - 1
     reasons = f" ({more} more reason{'s' if more > 1 else ''}: --json)" if more > 0 else ""
     rollout = f"; rollout: {describe_rollout(state)}" if state.rollout else ""
@@ -131,6 +137,7 @@ def status_lines(state: ModelState, traffic: ModelTraffic | None) -> list[str]:
         f"  live     {describe_live(state)}{rollout}",
         f"  quality  {describe_watched(state)}; tickets: {describe_ticket(state)}",
         *([f"  values   {describe_values(state)}"] if state.views else []),
+        *([f"  answers  {describe_certificate(state.certificate)}"] if state.certificate else []),
         f"  servers  {describe_servers(state)}{served}",
         f"  next     {state.next_step}{command}",
     ]
@@ -151,4 +158,5 @@ def live_parts(state: ModelState, traffic: ModelTraffic | None) -> dict[str, Lin
         "servers": Line(text=describe_servers(state)),
         "data": Line(text=describe_data(state.data)),
         **({"values": Line(text=describe_values(state))} if state.views else {}),
+        **({"answers": Line(text=describe_certificate(state.certificate))} if state.certificate else {}),
     }

@@ -1,0 +1,263 @@
+"""Audit the certificate of the live release by labels of drawn answers, and withdraw it where they break it.
+
+Only answers that the server drew for the audit count: people label what is easy or what went wrong, so other labels
+say nothing about the share. A drawn answer without a label is neither right nor wrong; if many stay without one, the
+certificate is not known to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+
+from headway.core.answering import confidences
+from headway.core.arrays import Bools, Floats, Ints
+from headway.core.evidence import Measurement
+from headway.core.release import Release
+from headway.core.selective import (
+    AnswerPlan,
+    AuditStatus,
+    CertificateAudit,
+    CertificateWithdrawal,
+    SelectiveCertificate,
+)
+from headway.evaluation.selective import audit_risk, audited_rows_needed, is_broken
+from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answered_requests
+from headway.monitoring.scored_rows import day_numbers, parse_delay
+from headway.registry.key_assignment import key_hashes
+from headway.registry.project import LIVE_POINTER, Project
+from headway.registry.withdrawals import withdrawn_classes
+from headway.storage import traffic
+from headway.storage.addresses import log_root
+
+DEFAULT_DELAY = timedelta(days=7)
+"""Time that a label of a drawn answer may take, unless `[data] label_delay` says it."""
+MAX_OVERDUE = 0.5
+"""Share of the drawn answers without a label in time, above which an audit says nothing."""
+REMOTE = "remote"
+"""Who gave a label that the remote stage answered."""
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AuditedAnswers:
+    """Drawn answers of a release in the order of time, each of shape (n,).
+
+    `errors` is 1 for a wrong answer, 0 for a right one, and NaN without a label. `days` counts from 1970.
+    """
+
+    classes: tuple[str, ...]
+    answer: Ints
+    errors: Floats
+    days: Ints
+    overdue: Bools
+
+    def subset(self, chosen: Bools) -> AuditedAnswers:
+        """Return some of the answers, bool (n,)."""
+        return AuditedAnswers(
+            classes=self.classes,
+            answer=self.answer[chosen],
+            errors=self.errors[chosen],
+            days=self.days[chosen],
+            overdue=self.overdue[chosen],
+        )
+
+
+def audit_answers(project: Project, *, now: datetime | None = None) -> CertificateAudit | None:
+    """Audit the certificate of the live release and withdraw it where it is broken; None if it has no certificate.
+
+    An audit that says the same as the one before is not saved again. Over the whole life of a release, answers that
+    keep the limit are withdrawn with probability at most 1 - `[answer] level`: half of it for the certificate of all
+    answers, and half for those of the classes together.
+    """
+    bundle = project.registry.resolve(f"{project.name}@{LIVE_POINTER}")
+    if bundle.release.answers is None:
+        return None
+    at = now or datetime.now(UTC)
+    audited = read_audited(project, bundle.release, bundle.digest, now=at)
+    before = withdrawn_classes(project.state, bundle.release, bundle.digest)
+    found = judge_audit(
+        bundle.release.answers,
+        audited,
+        name=project.name,
+        release=bundle.digest,
+        level=project.config.answer.level,
+        withdrawn=before,
+        at=at,
+    )
+    for withdrawal in _withdrawals(bundle.release.answers, found, before):
+        project.save(withdrawal)
+    last = project.latest(CertificateAudit)
+    if last is None or replace(last, at=found.at) != found:
+        project.save(found)
+    return found
+
+
+def read_audited(project: Project, release: Release, digest: str, *, now: datetime) -> AuditedAnswers:
+    """Return the answers of a release that were drawn for the audit, with the labels of people.
+
+    The later label of a key wins, so that corrections count. Labels of the remote stage do not.
+    """
+    root, signature = log_root(project.config, project.name), release.variant.signature
+    classes = signature.classes or ("0", "1")
+    rows = answered_requests(root, project.name, digest)
+    if rows.is_empty() or "audit" not in rows.columns:
+        empty = np.zeros(0, dtype=np.int64)
+        return AuditedAnswers(
+            classes=classes, answer=empty, errors=np.zeros(0), days=empty, overdue=np.zeros(0, dtype=np.bool_)
+        )
+    first = rows.unique("key", keep="first", maintain_order=True).filter(pl.col("audit") == 1)
+    hashes = key_hashes(first["key"], f"audit order {digest}")
+    ordered = first.with_columns(order=pl.Series(hashes), day=pl.col("at_us") // _DAY_US).sort("day", "order")
+    drawn = ordered.join(_people_labels(project), on="key", how="left", maintain_order="left")
+    outputs = sorted((name for name in drawn.columns if name.startswith("out.")), key=lambda name: int(name[4:]))
+    probabilities = drawn.select(outputs).cast(pl.Float64).to_numpy()
+    answer, _ = confidences("probability", probabilities, threshold=release.threshold)
+    labels = drawn["label"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    times = drawn["at_us"].to_numpy().astype("datetime64[us]")
+    waiting = np.isnan(labels)
+    until = np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")
+    return AuditedAnswers(
+        classes=classes,
+        answer=answer,
+        errors=np.where(waiting, np.nan, labels != answer),
+        days=day_numbers(times),
+        overdue=waiting & (times + np.timedelta64(_delay(project), "us") < until),
+    )
+
+
+def judge_audit(
+    plan: AnswerPlan,
+    audited: AuditedAnswers,
+    *,
+    name: str,
+    release: str,
+    level: float,
+    withdrawn: frozenset[str] = frozenset(),
+    at: datetime,
+) -> CertificateAudit:
+    """Compare audited answers with the certificates of a plan, and add what they break to the withdrawn classes."""
+    limit, by_day = plan.certificate.limit, plan.certificate.risk.n_groups > 0
+    today = int(np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "D").astype(np.int64))
+    counted = audited.subset(_complete_days(audited, today)) if by_day else audited
+    classes = dict(_certified_classes(plan))
+    alpha_all, alpha_class = _error_rates(level, len(classes))
+    risk = _risk(counted, by_day, alpha_all)
+    found = set(withdrawn)
+    if _is_broken(counted, by_day, limit=limit, alpha=alpha_all):
+        found |= set(plan.thresholds)
+    by_class = {}
+    for label, certificate in classes.items():
+        part = counted.subset(counted.answer == audited.classes.index(label))
+        if np.isnan(part.errors).all():
+            continue
+        by_class[label] = replace(_risk(part, by_day, alpha_class), slice=label)
+        if _is_broken(part, by_day, limit=certificate.limit, alpha=alpha_class):
+            found.add(label)
+    n_labeled, n_overdue = int((~np.isnan(counted.errors)).sum()), int(audited.overdue.sum())
+    unknown = not n_labeled or n_overdue > MAX_OVERDUE * (n_labeled + n_overdue)
+    status: AuditStatus = "broken" if found else "unknown" if unknown else "holds"
+    audit = CertificateAudit(
+        name=name,
+        release=release,
+        status=status,
+        message="",
+        limit=limit,
+        n_drawn=len(audited.errors),
+        n_labeled=n_labeled,
+        n_overdue=n_overdue,
+        rows_to_detect=audited_rows_needed(limit, min(2 * limit, (1 + limit) / 2), alpha=alpha_all) or 0,
+        risk=risk if n_labeled else None,
+        classes=by_class,
+        withdrawn=tuple(sorted(found)),
+        at=at.astimezone(UTC).isoformat(timespec="seconds"),
+    )
+    return replace(audit, message=describe_audit(audit, is_all=found >= set(plan.thresholds)))
+
+
+def describe_audit(audit: CertificateAudit, *, is_all: bool) -> str:
+    """Return what an audit shows, in a sentence or two."""
+    risk = audit.risk
+    checked = f"{audit.n_labeled:,} of {audit.n_drawn:,} answers drawn for the audit were checked"
+    if risk is not None:
+        share = f"{risk.value:.1%} of them were wrong (between {risk.low:.1%} and {risk.high:.1%})"
+        checked = f"{checked}, and {share}"
+    allowed = f"at most {audit.limit:.1%} may be"
+    late = f"; {audit.n_overdue:,} drawn answers still have no label" if audit.n_overdue else ""
+    if is_all and audit.withdrawn:
+        return (
+            f"the certificate is broken, so the model answers nothing until a new release: {checked}; {allowed}{late}"
+        )
+    if audit.withdrawn:
+        named = ", ".join(audit.withdrawn)
+        return f"the model no longer answers {named}, where too many answers were wrong: {checked}{late}"
+    if audit.status == "unknown":
+        return f"whether the certificate still holds is not known: {checked}{late}"
+    return f"the certificate is not shown to be broken: {checked}; {allowed}{late}"
+
+
+def _withdrawals(plan: AnswerPlan, audit: CertificateAudit, before: frozenset[str]) -> Iterator[CertificateWithdrawal]:
+    """Yield a withdrawal for what an audit broke first."""
+    new = sorted(set(audit.withdrawn) - before)
+    if not new:
+        return
+    is_all = set(audit.withdrawn) >= set(plan.thresholds)
+    named = audit.classes[new[0]] if len(new) == 1 and not is_all else audit.risk
+    assert named is not None
+    yield CertificateWithdrawal(
+        name=audit.name,
+        release=audit.release,
+        classes=() if is_all else tuple(new),
+        risk=named,
+        limit=audit.limit,
+        why=audit.message,
+        at=audit.at,
+    )
+
+
+def _certified_classes(plan: AnswerPlan) -> Iterator[tuple[str, SelectiveCertificate]]:
+    """Yield the classes that are answered by a certificate of their own."""
+    for label, certificate in plan.classes.items():
+        if label in plan.thresholds and certificate.is_certified:
+            yield label, certificate
+
+
+def _error_rates(level: float, n_classes: int) -> tuple[float, float]:
+    """Return the rates of false withdrawals of all answers, and of those of each class."""
+    alpha = 1 - level
+    return (alpha / 2, alpha / 2 / n_classes) if n_classes > 1 else (alpha, alpha)
+
+
+def _risk(audited: AuditedAnswers, by_day: bool, alpha: float) -> Measurement:
+    return audit_risk(audited.errors, groups=audited.days if by_day else None, alpha=alpha)
+
+
+def _is_broken(audited: AuditedAnswers, by_day: bool, *, limit: float, alpha: float) -> bool:
+    return is_broken(audited.errors, groups=audited.days if by_day else None, limit=limit, alpha=alpha)
+
+
+def _complete_days(audited: AuditedAnswers, today: int) -> Bools:
+    """Return the answers of days that are over and have all labels, or have waited for them long enough."""
+    waiting = np.isnan(audited.errors) & ~audited.overdue
+    unfinished = np.unique(audited.days[waiting])
+    return (audited.days < today) & ~np.isin(audited.days, unfinished)
+
+
+def _delay(project: Project) -> timedelta:
+    """Return how long a label may take."""
+    return parse_delay(project.config.data.label_delay) or DEFAULT_DELAY
+
+
+def _people_labels(project: Project) -> pl.DataFrame:
+    """Return the last label that a person gave to each key."""
+    tables = SegmentReader(
+        traffic.labels_folder(log_root(project.config, project.name), project.name), [*LABEL_SCHEMA]
+    ).read()
+    labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
+    people = labels.filter(pl.col("who") != REMOTE).sort("at_us", maintain_order=True)
+    return people.unique("key", keep="last", maintain_order=True).select("key", "label")

@@ -1,0 +1,162 @@
+"""Labels of drawn answers keep a certificate or withdraw it, for a class or for all; nothing else counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from tests.monitoring import audits, rollouts
+from tests.monitoring.audits import CLASSES, DAY_US, NOON_US
+
+from headway import pipeline
+from headway.core.selective import CertificateAudit, CertificateWithdrawal
+from headway.monitoring.certificate import audit_answers
+from headway.registry.withdrawals import withdrawn_classes
+
+SOON = datetime(2020, 2, 2, tzinfo=UTC)
+LATER = datetime(2020, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with a live release that answers selectively."""
+    opened = rollouts.project(tmp_path)
+    rollouts.live(opened, audits.answering())
+    yield opened
+    opened.state.close()
+    opened.registry.state.close()
+
+
+def _release(project):
+    return project.registry.resolve("flights@live").digest
+
+
+def _audit(project, now=SOON) -> CertificateAudit:
+    found = audit_answers(project, now=now)
+    assert found is not None
+    return found
+
+
+def _withdrawn(project):
+    bundle = project.registry.resolve("flights@live")
+    return withdrawn_classes(project.state, bundle.release, bundle.digest)
+
+
+def test_right_answers_keep_the_certificate(project):
+    keys = audits.log(project, _release(project), [0, 1, 2] * 40)
+    audits.label(project, dict(zip(keys, [0, 1, 2] * 40, strict=True)))
+
+    audit = _audit(project)
+
+    assert (audit.status, audit.n_drawn, audit.n_labeled, audit.n_overdue) == ("holds", 120, 120, 0)
+    assert audit.risk is not None and audit.risk.value == 0 and audit.risk.high < 0.1
+    assert audit.classes.keys() == {"delivery", "refund"}, "the class without a certificate of its own has no share"
+    assert not _withdrawn(project) and audit.rows_to_detect > 0
+
+
+def test_too_many_wrong_answers_withdraw_everything(project):
+    answers = [0, 1, 2] * 20
+    keys = audits.log(project, _release(project), answers)
+    audits.label(project, {key: (answer + 1) % 3 for key, answer in zip(keys, answers, strict=True)})
+
+    audit = _audit(project)
+
+    assert audit.status == "broken" and set(audit.withdrawn) == set(CLASSES)
+    assert "the model answers nothing until a new release" in audit.message
+    assert _withdrawn(project) == set(CLASSES)
+    (withdrawal,) = project.records(CertificateWithdrawal)
+    assert withdrawal.classes == () and withdrawal.risk.low > 0.1 and withdrawal.by == "audit"
+
+
+def test_a_class_with_wrong_answers_is_withdrawn_alone(project):
+    answers = [1] * 12 + [0, 2] * 150
+    keys = audits.log(project, _release(project), answers)
+    audits.label(project, {key: 2 if answer == 1 else answer for key, answer in zip(keys, answers, strict=True)})
+
+    audit = _audit(project)
+
+    assert audit.withdrawn == ("refund",) == tuple(_withdrawn(project))
+    assert "no longer answers refund" in audit.message
+    (withdrawal,) = project.records(CertificateWithdrawal)
+    assert withdrawal.classes == ("refund",) and withdrawal.risk.slice == "refund"
+    _audit(project)
+    assert len(project.records(CertificateWithdrawal)) == 1, "what is withdrawn is not withdrawn again"
+
+
+def test_what_is_withdrawn_stays_so_for_the_release_and_not_for_the_next(project):
+    test_too_many_wrong_answers_withdraw_everything(project)
+    audits.label(project, {str(number): number % 3 for number in range(60)})
+
+    assert set(_audit(project).withdrawn) == set(CLASSES), "labels that were corrected later give nothing back"
+
+    rollouts.live(project, audits.answering(threshold=0.25))
+    assert _audit(project).status == "unknown" and not _withdrawn(project)
+
+
+def test_only_drawn_answers_count(project):
+    answers = [0, 1] * 40
+    keys = audits.log(project, _release(project), answers, audit=0)
+    audits.label(project, dict.fromkeys(keys, 2))
+
+    audit = _audit(project)
+
+    assert (audit.status, audit.n_drawn, audit.n_labeled, audit.risk) == ("unknown", 0, 0, None)
+
+
+def test_a_correction_counts_and_the_remote_stage_does_not(project):
+    keys = audits.log(project, _release(project), [0] * 60)
+    audits.label(project, dict.fromkeys(keys, 1))
+    audits.label(project, dict.fromkeys(keys, 0))
+    audits.label(project, dict.fromkeys(keys, 1), who="remote")
+
+    audit = _audit(project)
+
+    assert audit.status == "holds" and audit.risk is not None and audit.risk.value == 0
+
+
+def test_answers_without_a_label_are_neither_right_nor_wrong(project):
+    keys = audits.log(project, _release(project), [0] * 60)
+    audits.label(project, dict.fromkeys(keys[:20], 0))
+
+    soon, later = _audit(project), _audit(project, LATER)
+
+    assert (soon.status, soon.n_labeled, soon.n_overdue) == ("holds", 20, 0)
+    assert (later.status, later.n_labeled, later.n_overdue) == ("unknown", 20, 40)
+    assert "40 drawn answers still have no label" in later.message
+
+
+def test_dependent_answers_count_by_whole_days(tmp_path):
+    opened = rollouts.project(tmp_path)
+    release = audits.answering()
+    by_day = audits.plan(n_groups=100, classes=())
+    digest = rollouts.live(opened, rollouts.replace(release, answers=by_day))
+    for day in range(8):
+        keys = audits.log(opened, digest, [0] * 5, first=day * 5, at_us=NOON_US + day * DAY_US)
+        audits.label(opened, dict.fromkeys(keys[: 3 if day == 7 else 5], 1))
+
+    first_day = audit_answers(opened, now=datetime(2020, 2, 1, 23, tzinfo=UTC))
+    all_days = audit_answers(opened, now=datetime(2020, 2, 9, tzinfo=UTC))
+
+    assert first_day is not None and first_day.n_labeled == 0, "a day that is not over does not count"
+    assert all_days is not None and all_days.n_labeled == 35, "a day waits for its labels"
+    assert all_days.risk is not None and all_days.risk.n_groups == 7
+    assert all_days.status == "broken"
+    opened.state.close()
+
+
+def test_an_audit_that_says_the_same_is_saved_once(project):
+    keys = audits.log(project, _release(project), [0] * 30)
+    audits.label(project, dict.fromkeys(keys, 0))
+    first = _audit(project)
+    _audit(project, datetime(2020, 2, 3, tzinfo=UTC))
+
+    assert [one.at for one in project.records(CertificateAudit)] == [first.at]
+
+
+def test_a_release_that_answers_every_row_has_no_audit(tmp_path):
+    opened = rollouts.project(tmp_path)
+    assert pipeline.audit_certificate(opened) is None, "nothing is live"
+    rollouts.live(opened, rollouts.release())
+
+    assert pipeline.audit_certificate(opened) is None
+    opened.state.close()
