@@ -108,6 +108,38 @@ def test_every_character_of_unicode_is_a_letter_or_a_space_as_in_python():
     assert found.tolist() == [character.isalnum() or character == "_" for character in characters]
 
 
+@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 3), (3, 3)])
+def test_a_vocabulary_of_the_users_own_may_hold_sequences_that_no_text_has(ngram_range):
+    words = ["transfer", "transfers", "transferred", "é", "x" * 63, "x" * 64]
+    odd = [
+        "",
+        " ",
+        " transfer",
+        "transfer ",
+        "transfer  é",
+        "transfer é transfers",
+        "é transfer",
+        f"{words[4]} {words[5]}",
+    ]
+    vectorizer = CountVectorizer(vocabulary=[*words, *odd], token_pattern=r"\w+", ngram_range=ngram_range).fit([""])
+    texts = [
+        " ".join(words),
+        "transfer  é,transfers é transfer",
+        "x" * 64 + " " + "x" * 63 + " " + "x" * 64,
+        "",
+        " transfer ",
+    ]
+    check(vectorizer, texts)
+
+
+@pytest.mark.parametrize("length", [7, 8, 9, 15, 16, 17])
+@pytest.mark.parametrize("before", [0, 1, 40, 57, 63, 64, 65, 128])
+def test_words_are_found_wherever_they_begin_and_end(before, length):
+    word = "abcdefghijklmnopqrst"[:length]
+    vectorizer = CountVectorizer(vocabulary=[word, word[:-1], word + "u", word[:-1] + "u"]).fit([""])
+    check(vectorizer, [f"{'-' * before}{word}", f"{'-' * before}{word}-", f"{word}{' ' * before}{word}u"])
+
+
 def test_a_text_of_a_million_words_is_counted():
     vectorizer = CountVectorizer(ngram_range=(1, 2), vocabulary=["money", "money order", "order money"]).fit([""])
     assert TextModel(features_program(vectorizer), {}).score(["money order " * 500_000]).tolist() == [

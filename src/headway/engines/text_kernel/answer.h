@@ -63,7 +63,7 @@ static int answer_texts(const Program *t, const Span *spans, const double *rows,
     memcpy(file, rows + r * t->width, (size_t)t->width * sizeof *file);
     memcpy(file + t->sums, t->pool, (size_t)t->n_sums * sizeof *file);
     for (int64_t i = 0; i < t->n_vectorizers; i++) {
-      w.v = t->vectorizers + i; w.vocabulary = t->vocabularies + i; w.stops = t->stops + i;
+      w.v = t->vectorizers + i; w.vocabulary = t->vocabularies + i; w.stops = t->stops + i; w.sequences = t->sequences + i;
       count_ngrams(&w, spans + i * n + r);
       apply_value_ops(t, w.v, &w.counts);
       add_features(t, w.v, &w.counts, file + t->sums);

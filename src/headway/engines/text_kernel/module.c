@@ -206,7 +206,9 @@ static PyMethodDef METHODS[] = {
 
 static int start(PyObject *module) {
   (void)module;
-  return PAGE[0] || make_page(0) ? 0 : -1;
+  if (!PAGE[0] && !make_page(0)) return -1;
+  for (uint32_t c = 0; c < 128; c++) { IN_TOKEN[0][c] = (uint8_t)is_word(c); IN_TOKEN[1][c] = !is_space(c); }
+  return 0;
 }
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, start}, {0, NULL}};

@@ -8,16 +8,18 @@
 #define PAGES (0x110000 / 256)
 typedef struct { uint64_t word[4], space[4]; } Page;
 static Page *PAGE[PAGES];
+static uint8_t IN_TOKEN[2][128]; /* whether an ASCII character belongs to a word; whether it is not white space */
 
 typedef struct { const uint8_t *at; int64_t length; int lower, ascii; } Span;
-typedef struct { int64_t start, end; } Range;
+typedef struct { int64_t start, end; int32_t node; } Range;
 
 #define CHUNK 64
+#define AHEAD 4 /* prefetch the edge this many tokens ahead */
 typedef struct {
-  const Program *program; const Vectorizer *v; const Table *vocabulary, *stops;
+  const Program *program; const Vectorizer *v; const Table *vocabulary, *stops; const Sequences *sequences;
   Counts counts;
   uint8_t *buffer; Range *ranges; /* the normalised text, and its tokens or code points */
-  const uint8_t *gram[CHUNK]; uint32_t length[CHUNK]; uint64_t hash[CHUNK]; int waiting;
+  const uint8_t *gram[CHUNK]; uint32_t length[CHUNK]; uint64_t key[CHUNK], place[CHUNK]; int waiting;
   int failed;
 } Work;
 
@@ -36,10 +38,14 @@ static inline int decode(const uint8_t *p, uint32_t *c) {
 
 static inline uint8_t lower(uint8_t c, int wanted) { return wanted && (uint8_t)(c - 'A') < 26 ? c | 32 : c; }
 
+static inline void take_feature(Work *w, int32_t id) {
+  if (id >= 0 && !count(&w->counts, id, 1)) w->failed = 1;
+}
+
 static void look_up(Work *w) {
   for (int i = 0; i < w->waiting; i++) {
-    int32_t id = find(w->vocabulary, w->program->blob, w->hash[i], w->gram[i], w->length[i]);
-    if (id >= 0 && !count(&w->counts, id, 1)) w->failed = 1;
+    const int32_t id = find(w->vocabulary, w->program->blob, w->key[i], w->place[i], w->gram[i], w->length[i]);
+    take_feature(w, id);
   }
   w->waiting = 0;
 }
@@ -55,14 +61,18 @@ static inline void take_gram(Work *w, int64_t start, int64_t end) {
     return;
   }
   if (n > UINT32_MAX) return; /* longer than any word of a vocabulary */
-  const uint64_t hash = hash_bytes(p, n);
-  __builtin_prefetch(w->vocabulary->slots + (hash & w->vocabulary->mask));
-  w->gram[w->waiting] = p; w->length[w->waiting] = (uint32_t)n; w->hash[w->waiting] = hash;
+  const uint64_t key = key_at(p, n), place = place_of(key, n);
+  __builtin_prefetch(w->vocabulary->slots + (place & w->vocabulary->mask));
+  w->gram[w->waiting] = p; w->length[w->waiting] = (uint32_t)n; w->key[w->waiting] = key; w->place[w->waiting] = place;
   if (++w->waiting == CHUNK) look_up(w);
 }
 
+static inline int is_stop(const Work *w, const uint8_t *p, size_t n) {
+  return w->v->n_stop && find_string(w->stops, w->program->blob, p, n) >= 0;
+}
+
 /* Copy the tokens that are long enough and no stop words, a space between each two; return their number. */
-static inline int64_t tokens(Work *w, const Span *s, const int ascii) {
+static int64_t tokens(Work *w, const Span *s) {
   const uint8_t *p = s->at, *end = p + s->length;
   const int not_space = (int)w->v->not_space;
   uint8_t *to = w->buffer;
@@ -71,19 +81,41 @@ static inline int64_t tokens(Work *w, const Span *s, const int ascii) {
     uint8_t *start = to;
     int64_t length = 0;
     while (p < end) {
-      uint32_t c = *p;
-      const int size = ascii ? 1 : decode(p, &c);
+      uint32_t c;
+      const int size = decode(p, &c);
       if (!(not_space ? !is_space(c) : is_word(c))) { p += size; break; }
       if (size == 1) *to++ = lower((uint8_t)c, s->lower);
       else { memcpy(to, p, (size_t)size); to += size; }
       p += size;
       length++;
     }
-    if (length < w->v->min_length) { to = start; continue; }
-    const size_t bytes = (size_t)(to - start);
-    if (w->v->n_stop && find(w->stops, w->program->blob, hash_bytes(start, bytes), start, bytes) >= 0) { to = start; continue; }
-    w->ranges[n++] = (Range){start - w->buffer, to - w->buffer};
+    if (length < w->v->min_length || is_stop(w, start, (size_t)(to - start))) { to = start; continue; }
+    w->ranges[n++] = (Range){start - w->buffer, to - w->buffer, -1};
     *to++ = ' ';
+  }
+  return n;
+}
+
+/* The same for ASCII, without moving tokens within the copy: 64 characters are classified into one bit mask. */
+static int64_t ascii_tokens(Work *w, const Span *s) {
+  const uint8_t *p = s->at, *in_token = IN_TOKEN[w->v->not_space];
+  uint8_t *to = w->buffer;
+  const int64_t length = s->length, min_length = w->v->min_length;
+  int64_t n = 0, start = -1;
+  uint64_t before = 0; /* whether the previous character belongs to a token */
+  for (int64_t i = 0; i < length; i++) to[i] = lower(p[i], s->lower);
+  for (int64_t at = 0; at <= length; at += 64) {
+    const int64_t size = length - at < 64 ? length - at : 64;
+    uint64_t bits = 0;
+    for (int64_t i = 0; i < size; i++) bits |= (uint64_t)in_token[p[at + i]] << i;
+    uint64_t edges = bits ^ (bits << 1 | before);
+    before = bits >> 63;
+    for (; edges; edges &= edges - 1) {
+      const int64_t edge = at + __builtin_ctzll(edges);
+      if (start < 0) { start = edge; continue; }
+      if (edge - start >= min_length && !is_stop(w, to + start, (size_t)(edge - start))) w->ranges[n++] = (Range){start, edge, -1};
+      start = -1;
+    }
   }
   return n;
 }
@@ -91,6 +123,44 @@ static inline int64_t tokens(Work *w, const Span *s, const int ascii) {
 static void word_ngrams(Work *w, int64_t n_tokens) {
   for (int64_t n = w->v->min_n; n <= w->v->max_n && n <= n_tokens; n++)
     for (int64_t i = 0; i + n <= n_tokens; i++) take_gram(w, w->ranges[i].start, w->ranges[i + n - 1].end);
+}
+
+/* Find the node of each token. */
+static void find_words(Work *w, int64_t n_tokens) {
+  const Table *words = &w->sequences->words;
+  uint64_t key[CHUNK], place[CHUNK];
+  for (int64_t at = 0; at < n_tokens; at += CHUNK) {
+    Range *r = w->ranges + at;
+    const int64_t n = n_tokens - at < CHUNK ? n_tokens - at : CHUNK;
+    for (int64_t i = 0; i < n; i++) {
+      const size_t length = (size_t)(r[i].end - r[i].start);
+      key[i] = key_at(w->buffer + r[i].start, length);
+      place[i] = place_of(key[i], length);
+      __builtin_prefetch(words->slots + (place[i] & words->mask));
+    }
+    for (int64_t i = 0; i < n; i++)
+      r[i].node = find(words, w->program->blob, key[i], place[i], w->buffer + r[i].start, (size_t)(r[i].end - r[i].start));
+  }
+}
+
+/* Count the features that are sequences of tokens. */
+static void count_sequences(Work *w, int64_t n_tokens) {
+  const Sequences *q = w->sequences;
+  const Range *r = w->ranges;
+  const int64_t min_n = w->v->min_n, max_n = w->v->max_n;
+  find_words(w, n_tokens);
+  for (int64_t i = 0; i < n_tokens; i++) {
+    if (max_n > 1 && i + AHEAD + 1 < n_tokens && (r[i + AHEAD].node | r[i + AHEAD + 1].node) >= 0)
+      __builtin_prefetch(q->edges + (place_of(edge_key(r[i + AHEAD].node, r[i + AHEAD + 1].node), 8) & q->mask));
+    int32_t node = r[i].node;
+    if (node < 0) continue;
+    if (min_n == 1) take_feature(w, q->features[node]);
+    for (int64_t n = 2; n <= max_n && i + n <= n_tokens && r[i + n - 1].node >= 0; n++) {
+      const Edge *edge = find_edge(q, edge_key(node, r[i + n - 1].node));
+      if ((node = edge->node) < 0) break;
+      if (n >= min_n) take_feature(w, edge->feature);
+    }
+  }
 }
 
 /* Copy the text with runs of white space as one space, and note where code points begin; return their number. */
@@ -160,7 +230,8 @@ static void padded_ngrams(Work *w, const Span *s) {
 static int64_t room_for(int64_t length) { return 2 * length + 16; }
 
 static void count_ngrams(Work *w, const Span *s) {
-  if (w->v->analyzer == WORD) word_ngrams(w, s->ascii ? tokens(w, s, 1) : tokens(w, s, 0));
+  if (w->v->analyzer == WORD && w->v->hashed) word_ngrams(w, tokens(w, s));
+  else if (w->v->analyzer == WORD) count_sequences(w, s->ascii ? ascii_tokens(w, s) : tokens(w, s));
   else if (w->v->analyzer == CHAR) char_ngrams(w, code_points(w, s));
   else padded_ngrams(w, s);
   look_up(w);

@@ -31,8 +31,12 @@ typedef struct {
 
 typedef struct { int64_t code, at; } ValueOp;
 typedef struct { int32_t op, out, n, a, b, c, m, k; } Step;
-typedef struct { uint32_t tag; int32_t id; uint32_t length, reserved; int64_t at; } Slot;
-typedef struct { Slot *slots; uint64_t mask; } Table;
+typedef struct { uint64_t key; uint32_t length; int32_t id; } Slot; /* `key`: the bytes of a string, or a hash of more than 8 */
+typedef struct { Slot *slots; uint64_t mask; int64_t *at; } Table; /* `at`: where each string begins in the blob */
+typedef struct { uint64_t key; int32_t node, feature; } Edge;
+/* A vocabulary of words: each word is a node, and so is each sequence of words that begins a feature. An edge leads from a
+   node (upper half of its key) by a word (lower half) to the next node. Features are -1 for none. */
+typedef struct { Table words; Edge *edges; uint64_t mask; int32_t *features, n_nodes; } Sequences;
 
 typedef struct {
   int64_t columns, width, outputs, output_offset, size, sums, n_sums, level;
@@ -46,6 +50,7 @@ typedef struct {
   const Step *steps; int64_t n_steps;
   const int32_t *indices; int64_t n_indices;
   Table *vocabularies, *stops; /* of each vectorizer */
+  Sequences *sequences;        /* instead of a vocabulary, if features are words */
 } Program;
 
 static int inside(int64_t at, int64_t n, int64_t size) { return at >= 0 && n >= 0 && n <= size && at <= size - n; }

@@ -6,22 +6,24 @@ TARGET static void NAME(add_row)(double *restrict out, const double *restrict w,
   for (int64_t i = 0; i < n; i++) out[i] += by * w[i];
 }
 
-/* Add `n` rows of weights to LINE sums, which stay in registers. */
-TARGET static void NAME(add_line)(double *out, const double *const *rows, const double *by, uint32_t n, int64_t at) {
-  Doubles sum[LINE / 8], w[LINE / 8];
-  memcpy(sum, out + at, sizeof sum);
-  for (uint32_t i = 0; i < n; i++) {
-    memcpy(w, rows[i] + at, sizeof w);
-    for (int j = 0; j < LINE / 8; j++) sum[j] += w[j] * by[i];
-  }
-  memcpy(out + at, sum, sizeof sum);
+/* Add `n` rows of weights to sums from `at`, which stay in registers: LINE of them, or `rest` of up to LINE. */
+TARGET static inline __attribute__((always_inline)) void NAME(add_line)(double *out, const double *const *rows, const double *by, uint32_t n, int64_t at, int64_t vectors, int64_t rest) {
+  Doubles sum[LINE / 8], w;
+  memset(sum, 0, sizeof sum);
+  memcpy(sum, out + at, (size_t)rest * sizeof *out);
+  for (uint32_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < vectors; j++) {
+      memcpy(&w, rows[i] + at + 8 * j, sizeof w);
+      sum[j] += w * by[i];
+    }
+  memcpy(out + at, sum, (size_t)rest * sizeof *out);
 }
 
 TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, const Counts *c, double *sums) {
   enum { TOGETHER = 32 };
   double *out = sums + v->out, by[TOGETHER];
   const double *rows[TOGETHER];
-  const int64_t width = v->width, whole = width / LINE * LINE;
+  const int64_t width = v->width, whole = width / LINE * LINE, rest = width - whole, vectors = (rest + 7) / 8;
   for (uint32_t i = 0; i < c->n;) {
     uint32_t n = 0;
     for (; i < c->n && n < TOGETHER; i++) {
@@ -32,8 +34,17 @@ TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, con
       for (int64_t at = 0; at < width && at < 16; at += 8) __builtin_prefetch(rows[n] + at);
       n++;
     }
-    for (int64_t at = 0; at < whole; at += LINE) NAME(add_line)(out, rows, by, n, at);
-    for (uint32_t j = 0; whole < width && j < n; j++) NAME(add_row)(out + whole, rows[j] + whole, by[j], width - whole);
+    for (int64_t at = 0; at < whole; at += LINE) NAME(add_line)(out, rows, by, n, at, LINE / 8, LINE);
+    if (whole + 8 * vectors > v->stride) { /* rows without padding */
+      for (uint32_t j = 0; j < n; j++) NAME(add_row)(out + whole, rows[j] + whole, by[j], rest);
+      continue;
+    }
+    switch (vectors) {
+      case 1: NAME(add_line)(out, rows, by, n, whole, 1, rest); break;
+      case 2: NAME(add_line)(out, rows, by, n, whole, 2, rest); break;
+      case 3: NAME(add_line)(out, rows, by, n, whole, 3, rest); break;
+      case 4: NAME(add_line)(out, rows, by, n, whole, 4, rest); break;
+    }
   }
 }
 
@@ -65,18 +76,22 @@ static inline __attribute__((always_inline)) double NAME(exp)(double x) {
 }
 
 TARGET static void NAME(softmax)(const double *a, double *out, int64_t n) {
-  double top[LINE], part[LINE], total = 0;
-  const int64_t whole = n / LINE * LINE;
-  for (int j = 0; j < LINE; j++) { top[j] = a[0]; part[j] = 0; }
-  for (int64_t i = 0; i < whole; i += LINE) for (int j = 0; j < LINE; j++) top[j] = a[i + j] > top[j] ? a[i + j] : top[j];
-  for (int64_t i = whole; i < n; i++) top[0] = a[i] > top[0] ? a[i] : top[0];
-  for (int j = 1; j < LINE; j++) top[0] = top[j] > top[0] ? top[j] : top[0];
-  const double shift = top[0];
-  for (int64_t i = 0; i < n; i++) out[i] = NAME(exp)(a[i] - shift);
-  for (int64_t i = 0; i < whole; i += LINE) for (int j = 0; j < LINE; j++) part[j] += out[i + j];
-  for (int64_t i = whole; i < n; i++) total += out[i];
-  for (int j = 0; j < LINE; j++) total += part[j];
-  total = 1 / total;
+  double top[8], part[LINE], line[LINE], shift = a[0], total = 0;
+  for (int j = 0; j < 8; j++) top[j] = a[0];
+  for (int j = 0; j < LINE; j++) part[j] = 0;
+  for (int64_t i = 0; i + 8 <= n; i += 8) for (int j = 0; j < 8; j++) top[j] = a[i + j] > top[j] ? a[i + j] : top[j];
+  for (int64_t i = n & ~(int64_t)7; i < n; i++) shift = a[i] > shift ? a[i] : shift;
+  for (int j = 0; j < 8; j++) shift = top[j] > shift ? top[j] : shift;
+  for (int64_t i = 0; i < n; i += LINE) {
+    const int64_t size = n - i < LINE ? n - i : LINE;
+    if (size < LINE) for (int j = 0; j < LINE; j++) line[j] = -INFINITY;
+    memcpy(line, a + i, (size_t)size * sizeof *line);
+    for (int j = 0; j < LINE; j++) line[j] = NAME(exp)(line[j] - shift);
+    for (int j = 0; j < LINE; j++) part[j] += line[j];
+    memcpy(out + i, line, (size_t)size * sizeof *line);
+  }
+  for (int by = LINE / 2; by; by /= 2) for (int j = 0; j < by; j++) part[j] += part[j + by];
+  total = 1 / part[0];
   for (int64_t i = 0; i < n; i++) out[i] *= total;
 }
 
