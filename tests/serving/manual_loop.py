@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.batching.validation import Violation
 from headway.serving.loading import LoadedModel
@@ -82,6 +83,7 @@ class RecordingCall:
         self.caller = caller
         self.values: list[float] | None = None
         self.outside: tuple[Violation, ...] = ()
+        self.selective: RowAnswers | None = None
         self.error: Exception | None = None
         self.prepared_on = ""
         self.replies = 0
@@ -89,15 +91,25 @@ class RecordingCall:
     def read_for(self, release: LoadedModel) -> NDArray[np.float64]:
         return self.rows
 
-    def answer(self, release: LoadedModel, values: list[float], outside: tuple[Violation, ...] = ()) -> None:
-        self.values, self.outside = values, tuple(outside)
+    def answer(
+        self,
+        release: LoadedModel,
+        values: list[float],
+        outside: tuple[Violation, ...] = (),
+        selective: RowAnswers | None = None,
+    ) -> None:
+        self.values, self.outside, self.selective = values, tuple(outside), selective
         self.replies += 1
 
     def prepare(
-        self, release: LoadedModel, values: NDArray[np.float64], outside: tuple[Violation, ...] = ()
+        self,
+        release: LoadedModel,
+        values: NDArray[np.float64],
+        outside: tuple[Violation, ...] = (),
+        selective: RowAnswers | None = None,
     ) -> Callable[[], None]:
         self.prepared_on = threading.current_thread().name
-        return lambda: self.answer(release, values.tolist(), outside)
+        return lambda: self.answer(release, values.tolist(), outside, selective)
 
     def fail(self, error: Exception) -> None:
         self.error = error

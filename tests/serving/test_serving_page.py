@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
 import numpy as np
+from answer_plans import text_model
 from msgspec.structs import replace
 from running import TESTS, ask, bundle, loaded, release, serving
 from tests.house.pages import code_blocks, read
@@ -17,7 +19,7 @@ from headway.features.online.sqlite import SqliteOnlineStore
 from headway.serving.loading import load_model
 
 PAGE = read("docs/protocol.md")
-BODY, SHOWN, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
+BODY, SHOWN, MESSAGES, ANSWERS, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
 )
@@ -32,6 +34,19 @@ def test_the_request_of_the_page_is_answered_as_documented():
     assert [{**output, "data": len(output["data"])} for output in response["outputs"]] == [
         {**output, "data": len(output["data"])} for output in promised["outputs"]
     ]
+
+
+def test_the_messages_of_the_page_are_answered_or_handed_on_as_documented():
+    class Certain:
+        def predict(self, rows: np.ndarray) -> np.ndarray:
+            return np.array([[0.97, 0.03], [0.55, 0.45]])[: len(rows)]
+
+    signature = Signature(
+        inputs=(Field(name="message", datatype="BYTES", is_text=True),), classes=("delivery", "refund")
+    )
+    with serving(dataclasses.replace(text_model(signature), engine=Certain())) as server:
+        response = ask(server, "/v2/models/support/infer", MESSAGES.encode()).json
+    assert response["outputs"] == json.loads(ANSWERS)["outputs"]
 
 
 def test_the_request_with_entities_of_the_page_is_answered_with_looked_up_features(tmp_path):

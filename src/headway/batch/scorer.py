@@ -17,10 +17,12 @@ import headway
 from headway.batch import columns, journal
 from headway.batch.columns import new_refusal
 from headway.batch.journal import Journal, OutputFiles, Receipt, Terms
+from headway.core.answering import AnswerDecider, Answers
 from headway.core.batch import ArrowColumn, Chunk, Format, Refusal, Scan, ScoringOptions
 from headway.core.contracts import Decider
 from headway.core.errors import DataError, EngineError
 from headway.core.release import Release
+from headway.core.selective import BINARY_CLASSES
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 
@@ -198,10 +200,14 @@ class Scorer:
     engine: Engine
     _calibrated: CalibrationFunction = field(init=False)
     _refusals: RefusalCheck = field(init=False)
+    _decide: AnswerDecider | None = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_refusals", RefusalCheck(self.release.variant.signature))
         object.__setattr__(self, "_calibrated", calibration_function(self.release.calibrator))
+        plan, classes = self.release.answers, self.release.variant.signature.classes or BINARY_CLASSES
+        decide = None if plan is None else AnswerDecider(plan, classes, threshold=self.release.threshold)
+        object.__setattr__(self, "_decide", decide)
 
     def scores(self, rows: Floats) -> tuple[Floats, RowErrors]:
         """Return the calibrated scores (n, k) of rows (n, d), and the error of each row without one.
@@ -244,7 +250,10 @@ class Scorer:
             missing[[row - chunk.start for row in refused]] = True
         numbers = ArrowColumn(type=nanoarrow.int64(), values=np.arange(chunk.start, chunk.end, dtype=np.int64))
         decided = self._decided(chunk.rows, missing)
-        return {ROW: numbers, **chunk.passthrough, **_answers(self.release, scores, decided, missing)}
+        found = _answers(self.release, scores, decided, missing)
+        if self._decide is not None:
+            found |= _selective(self.release, self._decide(scores), missing)
+        return {ROW: numbers, **chunk.passthrough, **found}
 
     def _decided(self, rows: Floats, missing: Bools | None) -> Ints | None:
         """Return the classes that the library of a multiclass model predicts, int64 (n,); None if the scores decide."""
@@ -298,3 +307,23 @@ def _answers(release: Release, scores: Floats, decided: Ints | None, missing: Bo
 
 def _floats(values: Floats, missing: Bools | None) -> ArrowColumn:
     return ArrowColumn(type=nanoarrow.float64(), values=np.ascontiguousarray(values), missing=missing)
+
+
+def _selective(release: Release, answers: Answers, missing: Bools | None) -> dict[str, ArrowColumn]:
+    """Return who answers each row of a release with an answer plan; rows that were refused have none."""
+    classes = release.variant.signature.classes or BINARY_CLASSES
+    stage = next(iter(release.answers.stages), "") if release.answers else ""
+    is_answered, index = answers.is_answered.tolist(), answers.answer.tolist()
+    strings: dict[str, list[str | None]] = {
+        "answer": [classes[best] if done else "" for best, done in zip(index, is_answered, strict=True)],
+        "answered_by": ["model" if done else stage for done in is_answered],
+        "reason": answers.reason.tolist(),
+    }
+    if missing is not None:
+        strings = {
+            name: [None if none else text for text, none in zip(texts, missing.tolist(), strict=True)]
+            for name, texts in strings.items()
+        }
+    found = {name: columns.string_column(texts) for name, texts in strings.items()}
+    confidence = {"confidence": _floats(answers.confidence, missing)}
+    return {"answer": found["answer"], **confidence, "answered_by": found["answered_by"], "reason": found["reason"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
@@ -15,6 +15,9 @@ The probability of the answer, its distance to that of the second class, or the 
 """
 Abstention = Literal["low_confidence", "unsupported_class", "not_certified", "withdrawn"]
 """Reason for which a model does not answer a row."""
+ABSTENTIONS: tuple[str, ...] = get_args(Abstention)
+BINARY_CLASSES = ("0", "1")
+"""Names of two classes for a plan if the signature of the model has none."""
 
 
 class SelectiveCertificate(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -33,8 +33,9 @@ class _Metadata(msgspec.Struct):
 
 
 class _Output(msgspec.Struct):
+    name: str
     shape: tuple[int, int]
-    data: list[float | None]
+    data: list[float | str | None]
 
 
 class _Answer(msgspec.Struct):
@@ -43,6 +44,30 @@ class _Answer(msgspec.Struct):
 
 class _Error(msgspec.Struct):
     error: str
+
+
+class SelectiveAnswers(NamedTuple):
+    """Answers of a release with an answer plan to n rows.
+
+    Attributes
+    ----------
+    probabilities : float64 [n, k]
+        Outputs of the model.
+    answer : list of str
+        Class that the model answers, or "" if it hands the row on.
+    confidence : float64 [n]
+        Confidence in the class with the highest probability.
+    answered_by : list of str
+        `model`, or the stage that answers next.
+    reason : list of str
+        Why the model does not answer, or "".
+    """
+
+    probabilities: Floats
+    answer: list[str]
+    confidence: Floats
+    answered_by: list[str]
+    reason: list[str]
 
 
 class Client:
@@ -108,14 +133,30 @@ class Client:
         StoreError
             If the server does not answer.
         """
+        return decode_output(self._infer(name, columns, key))
+
+    def infer_answers(self, name: str, columns: Mapping[str, Sequence[object]], *, key: str = "") -> SelectiveAnswers:
+        """Return the answers to rows of a release that answers selectively, and who answers the others.
+
+        The parameters and errors are those of `infer`; raises DataError too if the release has no answer plan.
+        """
+        outputs = {output.name: output for output in _outputs(self._infer(name, columns, key))}
+        if "answered_by" not in outputs:
+            raise DataError(f"the release of '{name}' has no answer plan", hint="[answer] limit = 0.05")
+        first, *found = outputs.values()
+        answer, confidence, answered_by, reason = (output.data for output in found)
+        strings = [[str(value) for value in values] for values in (answer, answered_by, reason)]
+        numbers = np.array(confidence, dtype=np.float64)
+        return SelectiveAnswers(_numbers_of(first), strings[0], numbers, strings[1], strings[2])
+
+    def _infer(self, name: str, columns: Mapping[str, Sequence[object]], key: str) -> bytes:
         known = self._datatypes.get(name) or self._describe(name)
         inputs = [
             {"name": column, "shape": [len(values)], "datatype": known.get(column, "FP64"), "data": _plain(values)}
             for column, values in columns.items()
         ]
         body = {"inputs": inputs, **({"parameters": {"key": key}} if key else {})}
-        answer = self._request("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode(body))
-        return decode_output(answer)
+        return self._request("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode(body))
 
     def push(self, view: str, rows: Iterable[Mapping[str, object]]) -> FeaturesPushed:
         """Store rows of a feature view in the online store, as `headway features push` does; needs the scope `push`.
@@ -208,7 +249,14 @@ class Client:
 
 def decode_output(answer: bytes) -> Floats:
     """Return the first output of a JSON response, float64 [n, k], with NaN for null."""
-    output = msgspec.json.decode(answer, type=_Answer).outputs[0]
+    return _numbers_of(_outputs(answer)[0])
+
+
+def _outputs(answer: bytes) -> list[_Output]:
+    return msgspec.json.decode(answer, type=_Answer).outputs
+
+
+def _numbers_of(output: _Output) -> Floats:
     return np.array(output.data, dtype=np.float64).reshape(output.shape)
 
 

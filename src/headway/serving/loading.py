@@ -11,6 +11,7 @@ from headway.core.release import version_of
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release, self_test_rows
+from headway.serving.batching.answers import ANSWER_OUTPUTS, SelectiveModel
 from headway.serving.batching.validation import InputValidator
 from headway.serving.protocol.open_inference import RequestLimits, RequestReader, ResponseWriter, describe_model
 from headway.serving.routing.online_features import OnlineFeatures
@@ -60,7 +61,7 @@ class LoadedModel:
     `version` is made of its digest (`version_of`). `columns` are the inputs of the model, of which `features` looks
     some up; `refusals` checks them for values that the model's library refuses, and `validator` against the contract,
     if there is one. `classes` name the columns of a multiclass answer. `calibrate` maps engine outputs to the outputs
-    that callers receive.
+    that callers receive. `selective` decides which rows a release with an answer plan answers.
     """
 
     name: str
@@ -78,9 +79,16 @@ class LoadedModel:
     refusals: RefusalCheck
     validator: InputValidator | None
     latency: LatencyEstimator
+    selective: SelectiveModel | None = None
 
 
-def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: RequestLimits = _LIMITS) -> LoadedModel:
+def load_model(
+    bundle: Bundle,
+    online: OnlineStore | None = None,
+    *,
+    limits: RequestLimits = _LIMITS,
+    audit_share: float = 0.0,
+) -> LoadedModel:
     """Open a verified release and run its self-test.
 
     Parameters
@@ -91,6 +99,8 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
         Online store of its feature views; a release without views needs none.
     limits
         Limits inside a request.
+    audit_share
+        Share of the rows that the release answers itself that people check.
 
     Raises
     ------
@@ -112,6 +122,7 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
         "threshold": release.threshold,
         "contract": f"{len(contract.columns)} columns, of {contract.n_rows} rows" if contract.columns else "none",
     }
+    selective = SelectiveModel.of(release, bundle.digest, audit_share=audit_share)
     return LoadedModel(
         name=release.name,
         version=version,
@@ -119,11 +130,21 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
         threshold=release.threshold,
         engine=engine,
         reader=RequestReader(
-            features.request, ignored=features.columns, texts=features.texts, keyed=features.keyed, limits=limits
+            features.request,
+            ignored=features.columns,
+            texts=features.texts,
+            keyed=features.keyed,
+            limits=limits,
+            outputs=[name for name, _ in ANSWER_OUTPUTS] if selective else (),
         ),
         writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output, classes=classes),
         metadata=describe_model(
-            features.request, name=release.name, version=version, parameters=parameters, n_outputs=n_outputs
+            features.request,
+            name=release.name,
+            version=version,
+            parameters=parameters,
+            n_outputs=n_outputs,
+            more=ANSWER_OUTPUTS if selective else (),
         ),
         columns=variant.signature.names,
         classes=classes,
@@ -132,6 +153,7 @@ def load_model(bundle: Bundle, online: OnlineStore | None = None, *, limits: Req
         refusals=RefusalCheck(variant.signature),
         validator=InputValidator(contract_of(features, contract), variant.signature) if contract.columns else None,
         latency=LatencyEstimator.of(engine, self_test_rows(release.self_test, variant.signature)),
+        selective=selective,
     )
 
 

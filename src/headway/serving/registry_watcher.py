@@ -61,6 +61,7 @@ class RegistryWatcher:
         health: StoreHealth | None = None,
         poll_s: float = POLL_S,
         limits: RequestLimits = _LIMITS,
+        audit_share: float = 0.0,
         on_poll: Callable[[], object] = lambda: None,
     ) -> None:
         self._register = register
@@ -70,7 +71,7 @@ class RegistryWatcher:
         self._health = health or StoreHealth({})
         self._poll_s = poll_s
         self._retry_polls = max(1, round(RETRY_S / poll_s))
-        self._limits = limits
+        self._limits, self._audit_share = limits, audit_share
         self._on_poll = on_poll
         self._end: Signed | None = None
         self._polled: dict[str, PointerState] = {}
@@ -243,7 +244,9 @@ class RegistryWatcher:
         """Load a verified release, unless it is loaded already."""
         known = self._loaded.get(bundle.digest)
         if known is None:
-            known = self._loaded[bundle.digest] = load_model(bundle, self._online, limits=self._limits)
+            known = self._loaded[bundle.digest] = load_model(
+                bundle, self._online, limits=self._limits, audit_share=self._audit_share
+            )
         return known
 
     def _refuse(self, address: str, error: Exception) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from headway.core.errors import HeadwayError
 from headway.core.release import VERSION_DIGITS
+from headway.serving.batching.answers import ANSWER_OUTPUTS
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import RequestError, request_error
@@ -126,7 +127,13 @@ def model_config(model: LoadedModel, *, max_batch_rows: int) -> ModelConfig:
             ConfigTensor(field.name, "TYPE_STRING" if field.datatype == BYTES else f"TYPE_{field.datatype}", (1,))
             for field in signature.inputs
         ),
-        output=(ConfigTensor(signature.output, "TYPE_FP64", (-1,)),),
+        output=(
+            ConfigTensor(signature.output, "TYPE_FP64", (-1,)),
+            *(
+                ConfigTensor(name, "TYPE_STRING" if datatype == BYTES else f"TYPE_{datatype}", (1,))
+                for name, datatype in (ANSWER_OUTPUTS if model.selective else ())
+            ),
+        ),
     )
 
 

@@ -13,6 +13,10 @@ definition), and `text.NAME`, the strings of the request such as the entities of
 also what features on demand are computed from and the model does not read itself. Older logs lack `version`, `text` and
 `input`.
 
+Rows of a release that answers selectively also have `answered_by`, the index in `ANSWERED_BY` of who answers the row or
+does next (-1 after an error), `reason`, that in `REASONS` of why the model does not, and `audit`, which is 1 if people
+check the model's answer. Other logs have none of the three.
+
 Small segments are merged: such a one has the column `segment`, the time in the name of the segment that a row was
 written to first, so that a reader of that segment knows its rows.
 """
@@ -26,16 +30,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
 from headway.core.errors import DataError, StoreError
+from headway.core.selective import ABSTENTIONS
 from headway.storage import atomic, segments
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headway.core.arrays import Ints
 
 LIVE, CANARY = 0, 1
 ALONE = -1
+MODEL, REMOTE, PEOPLE = "model", "remote", "people"
+ANSWERED_BY = (MODEL, REMOTE, PEOPLE, "")
+"""Who answers a row; "" if no stage is left."""
+REASONS = ("", *ABSTENTIONS)
+NOT_DECIDED = -1
+_REASON_BITS, _AUDIT_BIT = 8, 1 << 16
 MERGED = "segment"
 LOST, ASIDE = "lost", "aside"
 LOCK, LABELS_LOCK = "segments.lock", "labels.lock"
@@ -229,3 +245,24 @@ def check_labels(labels: Sequence[Label]) -> None:
     for number, label in enumerate(labels):
         if not label.key:
             raise DataError("a label has no key, so it belongs to no request", where=f"label {number}")
+
+
+def answer_codes(answered_by: Sequence[int], reasons: Sequence[int], audit: Sequence[bool]) -> Ints:
+    """Return one number a row, int64 (n,), for who answers it, the reason and whether people check the answer."""
+    by, why, drawn = (np.array(values, dtype=np.int64) for values in (answered_by, reasons, audit))
+    return by | why << _REASON_BITS | drawn * _AUDIT_BIT
+
+
+def answer_columns(codes: Ints) -> dict[str, NDArray[np.int8]]:
+    """Return the columns of the log of such numbers; NOT_DECIDED is a row that failed."""
+    failed = codes == NOT_DECIDED
+    return {
+        "answered_by": np.where(failed, NOT_DECIDED, codes & 0xFF).astype(np.int8),
+        "reason": np.where(failed, 0, codes >> _REASON_BITS & 0xFF).astype(np.int8),
+        "audit": np.where(failed, 0, codes >> 16).astype(np.int8),
+    }
+
+
+def no_answer_codes(n: int) -> Ints:
+    """Return the numbers of rows that failed, int64 (n,)."""
+    return np.full(n, NOT_DECIDED)

@@ -18,6 +18,7 @@ import numpy as np
 
 from headway.core.record import Record
 from headway.core.sections import ServeSection
+from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.batcher import AdaptiveBatcher, BatchLimits, Loop
 from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult, ExecutorSettings, InferCall
 from headway.serving.batching.fair_queue import FairQueue
@@ -27,6 +28,7 @@ from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 from headway.serving.routing.traffic_split import TrafficSplit, route_batch
 from headway.serving.telemetry.metrics import Metrics
 from headway.serving.telemetry.prediction_log import LogEntry, PredictionLog
+from headway.storage import traffic
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
@@ -175,18 +177,19 @@ class DataPlane:
         """Encode many outputs on the thread that computed them: on the loop, others would wait for that."""
         if result.answers is not None and result.arm.answered and result.answers.size > _MANY_OUTPUTS:
             outputs = self._outputs(result, result.answers.ravel(), result.answers.shape[1])
-            result.prepared = [call.prepare(result.model, values, listed) for call, values, listed in outputs]
+            result.prepared = [call.prepare(result.model, *output) for call, *output in outputs]
         return result
 
     def _outputs(
         self, result: BatchResult, values: Any, width: int
-    ) -> Iterator[tuple[InferCall, Any, Sequence[Violation]]]:
-        """Yield each call with its outputs, and with the violations that its response lists."""
+    ) -> Iterator[tuple[InferCall, Any, Sequence[Violation], RowAnswers | None]]:
+        """Yield each call with its outputs, the violations that its response lists, and its selective answers."""
         listed = result.violations if self._settings.contract == "mark" else {}
-        start = 0
+        start, selective = 0, result.selective
         for call in result.batch.calls:
             end = start + len(call.rows) * width
-            yield call, values[start:end], listed.get(call, ()) if listed else ()
+            rows = selective.select(start // width, end // width) if selective else None
+            yield call, values[start:end], listed.get(call, ()) if listed else (), rows
             start = end
 
     def _deliver(self, result: BatchResult) -> None:
@@ -241,13 +244,15 @@ class DataPlane:
             counters.fail(calls[0].started_ns, ended_ns=result.ended_ns)
             calls[0].fail(result.error or RuntimeError("no answer"))
             return
+        if result.selective is not None:
+            self.metrics.count_answers(model.name, result.selective.answered_by, result.selective.reason)
         self.engine_ns = times = (result.began_ns, result.ended_ns)
         if result.prepared:
             for send in result.prepared:
                 send()
         else:
-            for call, values, listed in self._outputs(result, answers.ravel().tolist(), answers.shape[1]):
-                call.answer(model, values, listed)
+            for call, values, listed, rows in self._outputs(result, answers.ravel().tolist(), answers.shape[1]):
+                call.answer(model, values, listed, rows)
         started = [call.started_ns for call in calls]
         counters.add(started, engine_ns=times, ended_ns=time.perf_counter_ns(), rows=len(answers))
 
@@ -268,14 +273,21 @@ class DataPlane:
 
 
 def _log_entry(result: BatchResult) -> LogEntry[LoadedModel]:
-    arm, calls = result.arm, result.batch.calls
-    ended = result.ended_ns - arm.other_ns
+    arm, calls, sizes = result.arm, result.batch.calls, _sizes(result)
+    ended, keys = result.ended_ns - arm.other_ns, [call.key for call in calls]
+    seen, selective = result.seen, result.model.selective
+    if selective is not None and result.rows is not None:
+        found = result.selective
+        seen = (
+            *seen,
+            traffic.no_answer_codes(len(result.rows)) if found is None else selective.codes(found, keys, sizes),
+        )
     return LogEntry(
         release=result.model,
         at_us=time.time_ns() // 1000,
         requests=result.batch.numbers,
-        keys=[call.key for call in calls],
-        sizes=_sizes(result),
+        keys=keys,
+        sizes=sizes,
         latency_ns=ended - np.array([call.started_ns for call in calls], dtype=np.int64),
         role=arm.role,
         answered=arm.answered,
@@ -283,7 +295,7 @@ def _log_entry(result: BatchResult) -> LogEntry[LoadedModel]:
         paired=arm.paired,
         rows=None if result.rows is None else result.model.features.without_texts(result.rows),
         answers=result.answers,
-        seen=result.seen,
+        seen=seen,
         rate=result.batch.rate,
         texts=result.texts,
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from headway.core.errors import HeadwayError, RowRefused
+from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.validation import InputValidator, Violation
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import ContractViolation
@@ -49,11 +50,23 @@ class InferCall(Protocol):
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
         ...
 
-    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
-        """Take the outputs of a model in row-major order, and the values that violate its contract."""
+    def answer(
+        self,
+        model: LoadedModel,
+        values: list[float],
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> None:
+        """Take the outputs of a model in row-major order, the values that violate its contract, and its answers."""
         ...
 
-    def prepare(self, model: LoadedModel, values: Floats, violations: Sequence[Violation] = ()) -> Callable[[], object]:
+    def prepare(
+        self,
+        model: LoadedModel,
+        values: Floats,
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> Callable[[], object]:
         """Encode many outputs, on any thread; the function that is returned sends them, on the thread of the loop."""
         ...
 
@@ -113,7 +126,8 @@ class BatchResult:
 
     Callers receive it if `arm.answered`. `canary_failed` marks the error of a canary that the live model answers for.
     `outside` counts violations of the contract by column and kind; of these `violations` holds those to be listed.
-    `prepared` sends the answers, if there are so many outputs that they were encoded where they were computed.
+    `selective` has the answers of a release with an answer plan. `prepared` sends the answers, if there are so many
+    outputs that they were encoded where they were computed.
     """
 
     model: LoadedModel
@@ -123,6 +137,7 @@ class BatchResult:
     began_ns: int = 0
     rows: Floats | None = None
     answers: Floats | None = None
+    selective: RowAnswers | None = None
     seen: tuple[Ints, ...] = ()
     texts: tuple[list[str | None], ...] = ()
     error: Exception | None = None
@@ -214,7 +229,7 @@ class BatchExecutor:
         while parts:
             part = parts.pop()
             try:
-                answers = self._predict(model, part.rows)
+                answers, selective = self._predict(model, part.rows)
             except Exception as error:  # noqa: BLE001 - the engine plug-in: one request must not fail the others
                 if len(part.batch.calls) == 1:
                     yield _failed(model, part.batch, arm, self._locate(model, part.rows, error))
@@ -229,13 +244,14 @@ class BatchExecutor:
                 ended_ns=time.perf_counter_ns(),
                 rows=part.rows,
                 answers=answers,
+                selective=selective,
                 seen=part.seen,
                 texts=part.texts,
                 outside=outside,
                 violations=violations,
             )
 
-    def _predict(self, model: LoadedModel, rows: Floats) -> Floats:
+    def _predict(self, model: LoadedModel, rows: Floats) -> tuple[Floats, RowAnswers | None]:
         model.refusals(rows)
         limit = self._settings.batch_rows
         if len(rows) <= limit:
@@ -246,9 +262,10 @@ class BatchExecutor:
         if answers.ndim != 2 or len(answers) != len(rows):
             raise RuntimeError(f"{model.name}: the engine returned shape {answers.shape} for {len(rows)} rows")
         answers = model.calibrate(answers)
+        selective = model.selective.decide(answers) if model.selective else None
         if self._settings.round_digits >= 0:
             answers = answers.round(self._settings.round_digits)
-        return answers
+        return answers, selective
 
     def _locate(self, model: LoadedModel, rows: Floats, error: Exception) -> Exception:
         """Return the error of a request with the index of the first row that fails by itself, found by bisection."""

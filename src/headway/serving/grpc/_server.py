@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 import headway
 from headway.core.errors import ConfigError, DataError
 from headway.serving.auth.authenticator import Authenticator, Caller, require_access
+from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.validation import Violation
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import SMALL_BODY_BYTES
@@ -48,6 +49,7 @@ from headway.serving.protocol.tensors import (
     BinaryTensor,
     Tensor,
     Values,
+    pack_values,
     require_finite,
     unpack_tensor,
     value_count,
@@ -278,7 +280,7 @@ class GrpcInference(msgspec.Struct, eq=False):
     key: str
     started_ns: int
     deadline_ns: int
-    done: SimpleQueue[tuple[LoadedModel, list[float]] | Exception]
+    done: SimpleQueue[tuple[LoadedModel, list[float], RowAnswers | None] | Exception]
     caller: str = ""
 
     def read_for(self, model: LoadedModel) -> Floats:
@@ -289,13 +291,25 @@ class GrpcInference(msgspec.Struct, eq=False):
         message = parse_message(INFERENCE["ModelInferRequest"], self.content)
         return model.reader.decode(decode_request(message, model.reader)).rows
 
-    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
+    def answer(
+        self,
+        model: LoadedModel,
+        values: list[float],
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> None:
         """Pass the outputs to the waiting thread; the response cannot list contract violations."""
-        self.done.put((model, values))
+        self.done.put((model, values, answers))
 
-    def prepare(self, model: LoadedModel, values: Floats, violations: Sequence[Violation] = ()) -> Callable[[], None]:
+    def prepare(
+        self,
+        model: LoadedModel,
+        values: Floats,
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> Callable[[], None]:
         """Convert many outputs; the function that is returned passes them to the waiting thread."""
-        return partial(self.done.put, (model, values.tolist()))
+        return partial(self.done.put, (model, values.tolist(), answers))
 
     def fail(self, error: Exception) -> None:
         """Pass the error to the waiting thread."""
@@ -363,7 +377,8 @@ class _Methods:
         done = _wait(inference.done, left_s)
         if isinstance(done, Exception):
             raise request_error(done)
-        return encode_response(*done, len(decoded.rows), id=decoded.id, raw=decoded.binary)
+        model, values, answers = done
+        return encode_response(model, values, len(decoded.rows), id=decoded.id, raw=decoded.binary, answers=answers)
 
     def _decoded(self, content: bytes, caller: Caller) -> tuple[LoadedModel, DecodedRequest]:
         """Return the model that a ModelInferRequest asks for, and its rows; `binary` if its values are raw bytes."""
@@ -466,7 +481,9 @@ def decode_request(message: Any, reader: RequestReader) -> InferRequest:
     return InferRequest(tensors, message.id, outputs, RequestParameters(key=key, timeout=timeout))
 
 
-def encode_response(model: LoadedModel, values: list[float], n: int, *, id: str, raw: bool) -> bytes:
+def encode_response(
+    model: LoadedModel, values: list[float], n: int, *, id: str, raw: bool, answers: RowAnswers | None = None
+) -> bytes:
     """Encode the ModelInferResponse to n rows: `values` in row-major order, as raw bytes or as contents.
 
     A message may be encoded in parts, and those that do not change between responses are cached.
@@ -476,10 +493,21 @@ def encode_response(model: LoadedModel, values: list[float], n: int, *, id: str,
     output, shape = model.features.request.output, (n, len(values) // n)
     if not raw:
         described = _describe_output(output, model.classes, shape) | {"contents": {"fp64_contents": values}}
-        return b"".join((head, named, _RESPONSE(outputs=[described]).SerializeToString()))
+        more = [
+            {"name": name, "datatype": datatype, "shape": (n, 1), "contents": _contents(datatype, found)}
+            for name, datatype, found in (answers.outputs() if answers else ())
+        ]
+        return b"".join((head, named, _RESPONSE(outputs=[described, *more]).SerializeToString()))
     content = np.array(values, dtype="<f8").tobytes()
-    parts = (head, named, _encoded_output(output, model.classes, shape), _RAW_OUTPUT, _varint(len(content)), content)
+    parts = [head, named, _encoded_output(output, model.classes, shape), _RAW_OUTPUT, _varint(len(content)), content]
+    for name, datatype, found in answers.outputs() if answers else ():
+        described, content = {"name": name, "datatype": datatype, "shape": (n, 1)}, pack_values(found)
+        parts += [_RESPONSE(outputs=[described]).SerializeToString(), _RAW_OUTPUT, _varint(len(content)), content]
     return b"".join(parts)
+
+
+def _contents(datatype: str, values: list[str] | list[float]) -> dict[str, Any]:
+    return {_MEMBERS[datatype]: [value.encode() if isinstance(value, str) else value for value in values]}
 
 
 def _describe_output(name: str, classes: tuple[str, ...], shape: tuple[int, int]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 import headway
 from headway.core.errors import DataError
 from headway.serving.auth.authenticator import Authenticator, Caller, NotAuthorized
+from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.batching.validation import Violation
 from headway.serving.http.connection import Request, media_type
@@ -73,21 +74,31 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
         return model.reader.read(self.request.body, self.request.json_bytes).rows
 
-    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
+    def answer(
+        self,
+        model: LoadedModel,
+        values: list[float],
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> None:
         """Send the outputs of a model."""
         if self.binary:
-            self.prepare(model, values, violations)()
+            self.prepare(model, values, violations, answers)()
         else:
-            self.request.reply(200, model.writer.write(self.id, values, len(self.rows), violations))
+            self.request.reply(200, model.writer.write(self.id, values, len(self.rows), violations, answers))
 
     def prepare(
-        self, model: LoadedModel, values: list[float] | Floats, violations: Sequence[Violation] = ()
+        self,
+        model: LoadedModel,
+        values: list[float] | Floats,
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
     ) -> Callable[[], None]:
         """Encode the outputs of a model; the function that is returned sends them."""
-        values = values if isinstance(values, list) else values.tolist()
+        values, n = values if isinstance(values, list) else values.tolist(), len(self.rows)
         if not self.binary:
-            return partial(self.request.reply, 200, model.writer.write(self.id, values, len(self.rows), violations))
-        head, raw = model.writer.pack(self.id, values, len(self.rows), violations)
+            return partial(self.request.reply, 200, model.writer.write(self.id, values, n, violations, answers))
+        head, raw = model.writer.pack(self.id, values, n, violations, answers)
         extra = b"\r\nInference-Header-Content-Length: %d" % len(head)
         return partial(self.request.reply, 200, head + raw, kind=OCTETS, extra=extra)
 
@@ -105,16 +116,27 @@ class MlflowInference(HttpInference, eq=False):
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
         return read_mlflow(model.reader, self.request.body)[0]
 
-    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
+    def answer(
+        self,
+        model: LoadedModel,
+        values: list[float],
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> None:
         """Send the outputs of a model; MLflow's form cannot list contract violations."""
-        self.prepare(model, values)()
+        self.prepare(model, values, answers=answers)()
 
     def prepare(
-        self, model: LoadedModel, values: list[float] | Floats, violations: Sequence[Violation] = ()
+        self,
+        model: LoadedModel,
+        values: list[float] | Floats,
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
     ) -> Callable[[], None]:
         """Encode the outputs of a model; the function that is returned sends them."""
         values = values if isinstance(values, list) else values.tolist()
-        return partial(self.request.reply, 200, write_mlflow(values, len(self.rows)))
+        body = write_mlflow(values, len(self.rows), output=model.features.request.output, answers=answers)
+        return partial(self.request.reply, 200, body)
 
 
 class BodyDecoder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headway.core.errors import DataError
+from headway.serving.batching.answers import RowAnswers
 from headway.serving.protocol.errors import encode
 from headway.serving.protocol.open_inference import RequestParameters, RequestReader
 from headway.serving.protocol.schemas import Predictions
@@ -60,11 +61,18 @@ def read_mlflow(reader: RequestReader, body: bytes | bytearray) -> tuple[Floats,
     return _rows(reader, getattr(request, forms[0]), forms[0]), parameters
 
 
-def write_mlflow(values: list[float], n: int) -> bytes:
-    """Encode a response to n rows from outputs in row-major order: one value a row, or a list a row."""
+def write_mlflow(values: list[float], n: int, *, output: str = "", answers: RowAnswers | None = None) -> bytes:
+    """Encode a response to n rows from outputs in row-major order: one value a row, or a list a row.
+
+    With the answers of a release with an answer plan, a row is a record of all outputs by name.
+    """
     width = len(values) // n
     # Values that are not finite are null in JSON.
     rows = values if width == 1 else [values[start : start + width] for start in range(0, len(values), width)]
+    if answers is not None:
+        names = (output, *(name for name, *_ in answers.outputs()))
+        columns = (rows, *(found for *_, found in answers.outputs()))
+        return encode({"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]})
     return encode(Predictions(rows))  # type: ignore[arg-type] # floats among `float | None`
 
 

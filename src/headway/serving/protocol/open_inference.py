@@ -24,6 +24,7 @@ from headway.core.record import Record, Scalar
 from headway.core.sections import ServeSection
 from headway.core.texts import BeyondExact, entity_codes
 from headway.core.variant import Signature
+from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.validation import Violation
 from headway.serving.protocol.schemas import ModelMetadata, OutputClasses, OutsideValue, OutsideValues, TensorMetadata
 from headway.serving.protocol.tensors import (
@@ -36,6 +37,7 @@ from headway.serving.protocol.tensors import (
     column_values,
     flatten,
     pack_output,
+    pack_values,
     refuse_shared_memory,
     row_count,
     string_codes,
@@ -215,8 +217,9 @@ _decode_names = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 class RequestReader:
     """Decodes infer requests for one signature; a column in `ignored` may be sent as well, and is not read.
 
-    Columns in `texts` hold strings or integers, such as entities of feature views, and are read as `entity_codes`. The
-    key of a request stands for the column `keyed` if the request does not have it.
+    `outputs` may be requested by name as well as that of the signature. Columns in `texts` hold strings or integers,
+    such as entities of feature views, and are read as `entity_codes`. The key of a request stands for the column
+    `keyed` if the request does not have it.
     """
 
     def __init__(
@@ -226,6 +229,7 @@ class RequestReader:
         ignored: Collection[str] = (),
         texts: Collection[str] = (),
         keyed: str = "",
+        outputs: Collection[str] = (),
         limits: RequestLimits = _LIMITS,
         lift: Lift | None = lift,
         read_common: ReadCommon | None = read_common,
@@ -242,7 +246,7 @@ class RequestReader:
             (field.name, entity_codes if field.name in self.texts else string_codes(field))
             for field in signature.inputs
         )
-        self._output = signature.output
+        self._output, self._outputs = signature.output, (signature.output, *outputs)
         self._categorical = next((name for name, codes in self._columns if codes is not None), None)
         self._columns_in_c = (
             tuple(name.encode() for name in self._order),
@@ -392,8 +396,9 @@ class RequestReader:
         require_outputs(len(outputs))
         for output in outputs:
             self.limits.require_name("the name of an output", output.name)
-            if output.name != self._output:
-                raise DataError(f"no output '{output.name}'", where="outputs", hint=f"request '{self._output}'")
+            if output.name not in self._outputs:
+                hint = f"request '{self._output}'" if len(self._outputs) == 1 else ", ".join(self._outputs)
+                raise DataError(f"no output '{output.name}'", where="outputs", hint=hint)
             parameters = output.parameters or OutputParameters()
             if parameters.classification or parameters.shared_memory_region:
                 form = "in shared memory" if parameters.shared_memory_region else "as classes"
@@ -495,7 +500,14 @@ class ResponseWriter:
         self._parameters = b',"parameters":{%b}' % self._classes if classes else b""
         self._starts: dict[tuple[int, int], bytes] = {}
 
-    def write(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> bytes:
+    def write(
+        self,
+        id: str,
+        values: list[float],
+        n: int,
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> bytes:
         """Encode a response to n rows.
 
         Parameters
@@ -509,13 +521,18 @@ class ResponseWriter:
             Number of rows.
         violations
             Values outside the contract, to be listed in the parameters.
+        answers
+            Answers of a release with an answer plan, each of which is a further output.
         """
         if id or violations:
             named = b',"id":%b' % _json(id) if id else b""
             start = self._start(n, len(values) // n, named + (_violation_parameters(violations) if violations else b""))
         else:
             start = self._starts.get((n, len(values))) or self._add_start(n, len(values))
-        return b"%b%b}]}" % (start, _json(values))
+        if answers is None:
+            return b"%b%b}]}" % (start, _json(values))
+        more = (_answer_output(name, datatype, n, _json(found)) for name, datatype, found in answers.outputs())
+        return b"%b%b},%b]}" % (start, _json(values), b",".join(more))
 
     def _start(self, n: int, width: int, named: bytes = b"") -> bytes:
         """Return a response up to its values."""
@@ -527,14 +544,35 @@ class ResponseWriter:
             self._starts.clear()
         return self._starts.setdefault((n, size), self._start(n, size // n))
 
-    def pack(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> tuple[bytes, bytes]:
+    def pack(
+        self,
+        id: str,
+        values: list[float],
+        n: int,
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> tuple[bytes, bytes]:
         """Encode a response to n rows as its JSON and the raw bytes behind it; see `write`."""
         named = b',"id":%b' % _json(id) if id else b""
         if violations:
             named += _violation_parameters(violations)
         shape, comma = b"%d,%d]" % (n, len(values) // n), b"," if self._classes else b""
         head = (self._head, named, self._outputs, shape, self._classes, comma)
-        return pack_output(b'%b%b%b%b,"parameters":{%b%b' % head, values)
+        packed, raw = pack_output(b'%b%b%b%b,"parameters":{%b%b' % head, values)
+        outputs = [packed]
+        for name, datatype, found in answers.outputs() if answers else ():
+            values_of = pack_values(found)
+            outputs.append(_answer_head(name, datatype, n) + b',"parameters":{"binary_data_size":%d}}' % len(values_of))
+            raw += values_of
+        return b",".join(outputs) + b"]}", raw
+
+
+def _answer_head(name: str, datatype: str, n: int) -> bytes:
+    return b'{"name":"%b","datatype":"%b","shape":[%d,1]' % (name.encode(), datatype.encode(), n)
+
+
+def _answer_output(name: str, datatype: str, n: int, data: bytes) -> bytes:
+    return b'%b,"data":%b}' % (_answer_head(name, datatype, n), data)
 
 
 def _violation_parameters(violations: Sequence[Violation]) -> bytes:
@@ -543,13 +581,23 @@ def _violation_parameters(violations: Sequence[Violation]) -> bytes:
 
 
 def describe_model(
-    signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar], n_outputs: int = -1
+    signature: Signature,
+    *,
+    name: str,
+    version: str,
+    parameters: Mapping[str, Scalar],
+    n_outputs: int = -1,
+    more: Sequence[tuple[str, str]] = (),
 ) -> bytes:
-    """Encode the metadata of a model: inputs in order, the output with its classes, and the release's parameters."""
+    """Encode the metadata of a model: inputs in order, the output with its classes, and the release's parameters.
+
+    `more` are the names and datatypes of further outputs, of one value a row.
+    """
     inputs = tuple(TensorMetadata(field.name, field.datatype, (-1, 1)) for field in signature.inputs)
     classes = OutputClasses(signature.classes) if signature.classes else None
     output = TensorMetadata(signature.output, "FP64", (-1, n_outputs), classes)
-    return _json(ModelMetadata(name, (version,), "headway", inputs, (output,), dict(parameters)))
+    outputs = (output, *(TensorMetadata(output_name, datatype, (-1, 1)) for output_name, datatype in more))
+    return _json(ModelMetadata(name, (version,), "headway", inputs, outputs, dict(parameters)))
 
 
 def _stack_at_once(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:

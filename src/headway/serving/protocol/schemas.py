@@ -73,13 +73,14 @@ class ModelMetadata(msgspec.Struct):
 class OutputTensor(msgspec.Struct):
     """Outputs in row-major order; null for a value that is not finite. Raw bytes behind the JSON replace `data`.
 
-    `parameters` name the class of each column of a multiclass model.
+    `parameters` name the class of each column of a multiclass model. A release with an answer plan has the outputs
+    `answer`, `confidence`, `answered_by` and `reason` too.
     """
 
     name: str
     datatype: str
     shape: tuple[int, int]
-    data: list[float | None]
+    data: list[float | str | None]
     parameters: OutputClasses | None = None
 
 
@@ -177,9 +178,12 @@ class ModelIndexEntry(msgspec.Struct):
 
 
 class Predictions(msgspec.Struct):
-    """Outputs in MLflow's form: one value a row, or a list a row if the model has several outputs."""
+    """Outputs in MLflow's form: one value a row, or a list a row if the model has several outputs.
 
-    predictions: list[float | list[float | None] | None]
+    Those of a release with an answer plan are a record a row, by the names of the outputs.
+    """
+
+    predictions: list[float | list[float | None] | dict[str, Any] | None]
 
 
 class LabelsStored(msgspec.Struct):

@@ -315,9 +315,20 @@ def require_finite(name: str, values: Floats) -> Values:
 
 
 def pack_output(head: bytes, values: list[float]) -> tuple[bytes, bytes]:
-    """Return the JSON of a response, whose head ends within the parameters of its output, and the values behind it."""
+    """Return the JSON of a response up to the end of its output, and the values behind it.
+
+    The head ends within the parameters of the output.
+    """
     raw = np.array(values, dtype="<f8").tobytes()
-    return b'%b"binary_data_size":%d}}]}' % (head, len(raw)), raw
+    return b'%b"binary_data_size":%d}}' % (head, len(raw)), raw
+
+
+def pack_values(values: Sequence[str] | Sequence[float]) -> bytes:
+    """Return numbers as FP64, or strings each behind its length, as raw bytes."""
+    strings = [value.encode() for value in values if isinstance(value, str)]
+    if not strings:
+        return np.array(values, dtype="<f8").tobytes()
+    return b"".join(_LENGTH.pack(len(text)) + text for text in strings)
 
 
 def _json_tensor(tensor: BinaryTensor) -> Tensor:

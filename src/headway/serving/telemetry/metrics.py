@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 
 from headway.core.sections import SloSection
 from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
+from headway.storage.traffic import MODEL
 
 if TYPE_CHECKING:
     from headway.core.contracts import Feed, Ints
@@ -65,6 +67,10 @@ _OF_FEATURES = (
     ("decided", "headway_feature_decided_total", "Rows that a first model decided without deferred look-ups.", None),
     ("away", "headway_feature_away_total", "Batches answered while the online store did not answer.", None),
 )
+_ANSWERS = "headway_answers_total"
+_HELP_ANSWERS = "Rows of a release that answers selectively, by who answers them and why the model does not."
+_ANSWERED = "headway_answered_share"
+_HELP_ANSWERED = "Share of these rows that the model answered itself, since the server started."
 _RESTARTS = "headway_restarts_total"
 _STORE = "headway_store_up"
 _OVERLOADS = "headway_overload_refused_total"
@@ -214,6 +220,7 @@ class SharedMetrics:
         self.outside = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.features = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.pushed = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
+        self.answers = NamedCounters(rows, 1, max_names=16 * models)
         self.overloads = NamedCounters(rows, 1, max_names=8)
         self.away = NamedCounters(rows, 1, max_names=8)
         self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
@@ -234,6 +241,7 @@ class Metrics:
         self._outside = CounterMap(memory.outside, row)
         self._features = CounterMap(memory.features, row)
         self._pushed = CounterMap(memory.pushed, row)
+        self._answers = CounterMap(memory.answers, row)
         self._feature_cells: dict[str, dict[tuple[str, str, str], memoryview[int]]] = {}
         self.overloads = CounterMap(memory.overloads, row)
         self.log_lines: Callable[[], Iterable[str]] = tuple  # the state of the prediction log
@@ -280,6 +288,12 @@ class Metrics:
             name = f"{result}\n{view}".encode()[:_NAME_BYTES].decode(errors="ignore")
             with suppress(IndexError):
                 self._pushed[name] += n
+
+    def count_answers(self, model: str, answered_by: Sequence[str], reasons: Sequence[str]) -> None:
+        """Count rows of a release that answers selectively."""
+        for (by, reason), n in Counter(zip(answered_by, reasons, strict=True)).items():
+            with suppress(IndexError):
+                self._answers[f"{by}\n{reason}\n{model}"] += n
 
     def request_counts(self, within_ms: float) -> RequestCounts:
         """Count requests; slow ones by the edge of the histogram at `within_ms`, or the next one below it.
@@ -340,6 +354,7 @@ class Metrics:
             model, kind, column = name.split("\n", 2)
             yield f'{_OUTSIDE}{{{_label(model)},column="{_escaped(column)}",kind="{kind}"}} {n}'
         yield from self._of_features()
+        yield from self._of_answers()
         yield from _family(
             _REFUSED,
             "gauge",
@@ -357,6 +372,18 @@ class Metrics:
         yield from _family(_RESTARTS, "counter", "Processes that ended and were restarted.")
         yield f'{_RESTARTS}{{process="worker"}} {workers}'
         yield f'{_RESTARTS}{{process="log"}} {logs}'
+
+    def _of_answers(self) -> Iterator[str]:
+        """Yield who answered rows; nothing if no release answers selectively."""
+        found = [(name.split("\n", 2), n) for name, n in sorted(self._answers.total().items())]
+        yield from _family(_ANSWERS, "counter", _HELP_ANSWERS) if found else ()
+        total, by_model = Counter[str](), Counter[str]()
+        for (by, reason, model), n in found:
+            yield f'{_ANSWERS}{{{_label(model)},answered_by="{by}",reason="{reason}"}} {n}'
+            total[model] += n
+            by_model[model] += n if by == MODEL else 0
+        yield from _family(_ANSWERED, "gauge", _HELP_ANSWERED) if found else ()
+        yield from (f"{_ANSWERED}{{{_label(model)}}} {by_model[model] / n:.12g}" for model, n in total.items())
 
     def _of_features(self) -> Iterator[str]:
         """Yield the counters of feature views; none if no request needed any."""

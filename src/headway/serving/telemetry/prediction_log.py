@@ -57,7 +57,7 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
     `versions` are those of the views, 0 for a view without a definition. `texts` are the columns of a request that are
     kept as strings, such as entities. `has_windows`: the event times of the views are followed by the time at which
     their windows were aggregated. `inputs` are further numbers that features on demand are computed from; their bits
-    follow. Older records have none of these.
+    follow. `has_answers`: the codes of selective answers are last. Older records have none of these.
     """
 
     name: str
@@ -68,6 +68,7 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
     texts: tuple[str, ...] = ()
     has_windows: bool = False
     inputs: tuple[str, ...] = ()
+    has_answers: bool = False
 
 
 class LogEntry(NamedTuple, Generic[R]):
@@ -303,6 +304,7 @@ class PredictionLog:
                 texts=views.logged_texts,
                 has_windows=views.has_windows,
                 inputs=views.logged_inputs,
+                has_answers=release.selective is not None,
             )
         )
         return self._sources.setdefault(release, source + b" " * (-len(source) % _CELL))

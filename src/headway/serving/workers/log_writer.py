@@ -380,6 +380,9 @@ def _feature_times(release: LogSource, entries: Sequence[LogEntry[LogSource]]) -
             for entry in entries
         ]
         found[f"input.{name}"] = np.concatenate(numbers)
+    if release.has_answers:
+        codes = [entry.seen[-1] if entry.seen else traffic.no_answer_codes(sum(entry.sizes)) for entry in entries]
+        found |= traffic.answer_columns(np.concatenate(codes))
     for name, version in zip(release.views, release.versions, strict=False):
         versions = np.full(sum(sum(entry.sizes) for entry in entries), version, np.int64)
         found[f"version.{name}"] = versions.astype(np.int8) if version <= _MAX_INT8 else versions

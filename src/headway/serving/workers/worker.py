@@ -102,9 +102,9 @@ def _load_models(settings: WorkerConfig, register: ModelRegistry, online: Online
         for address, digest in settings.deployed.items()
         if digest != UNLOADED
     }
-    limits = RequestLimits.of(settings.config.serve)
+    limits, audit_share = RequestLimits.of(settings.config.serve), settings.config.answer.audit_share
     return {
-        address: load_model(_resolve(register, address, reference), online, limits=limits)
+        address: load_model(_resolve(register, address, reference), online, limits=limits, audit_share=audit_share)
         for address, reference in references.items()
     }
 
@@ -282,6 +282,7 @@ def _watching(
         health=health,
         poll_s=poll_s,
         limits=RequestLimits.of(settings.config.serve),
+        audit_share=settings.config.answer.audit_share,
         on_poll=on_poll,
     )
     try:

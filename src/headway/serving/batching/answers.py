@@ -1,0 +1,102 @@
+"""Selective answers of a batch: which rows the model answers, who answers the others, and what people check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple
+
+from headway.core.answering import AnswerDecider
+from headway.core.release import Release
+from headway.core.selective import BINARY_CLASSES
+from headway.registry.key_assignment import assign_key
+from headway.storage import traffic
+from headway.storage.traffic import MODEL
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Floats, Ints
+
+ANSWER_OUTPUTS = (("answer", "BYTES"), ("confidence", "FP64"), ("answered_by", "BYTES"), ("reason", "BYTES"))
+"""Name and datatype of the outputs of a release with an answer plan, behind its probabilities."""
+_BY_NAME = {name: code for code, name in enumerate(traffic.ANSWERED_BY)}
+_REASONS = {name: code for code, name in enumerate(traffic.REASONS)}
+_AUDIT = "audit "
+"""Begin of the salt by which keys are drawn, so that a rollout with the same salt draws others."""
+
+
+class RowAnswers(NamedTuple):
+    """Answers to rows, one item a row: the class or "", its confidence, `model` or the next stage, and the reason.
+
+    `best` is the class that the model would answer, also of rows that it does not answer.
+    """
+
+    answer: list[str]
+    confidence: list[float]
+    answered_by: list[str]
+    reason: list[str]
+    best: list[str]
+
+    def select(self, start: int, end: int) -> RowAnswers:
+        """Return the answers to some rows."""
+        return RowAnswers(
+            self.answer[start:end],
+            self.confidence[start:end],
+            self.answered_by[start:end],
+            self.reason[start:end],
+            self.best[start:end],
+        )
+
+    def outputs(self) -> Iterator[tuple[str, str, list[str] | list[float]]]:
+        """Yield name, datatype and values of each output."""
+        for name, datatype in ANSWER_OUTPUTS:
+            yield name, datatype, getattr(self, name)
+
+
+class SelectiveModel:
+    """Decides which rows a release with an answer plan answers.
+
+    `stage` is the first that answers the other rows, "" for none. Of the answered rows, people check those whose key is
+    drawn with probability `audit_share`: always the same keys of a release, which callers cannot know beforehand.
+    """
+
+    def __init__(self, release: Release, digest: str, *, audit_share: float = 0.0) -> None:
+        plan = release.answers
+        assert plan is not None
+        self.plan = plan
+        self.classes = release.variant.signature.classes or BINARY_CLASSES
+        self.stage = next(iter(plan.stages), "")
+        self._decide = AnswerDecider(plan, self.classes, threshold=release.threshold)
+        self._salt, self._share = _AUDIT + digest, audit_share
+
+    @classmethod
+    def of(cls, release: Release, digest: str, *, audit_share: float) -> SelectiveModel | None:
+        """Return the decisions of a release; None if it has no answer plan and so answers every row."""
+        return None if release.answers is None else cls(release, digest, audit_share=audit_share)
+
+    def decide(self, probabilities: Floats) -> RowAnswers:
+        """Return the answers to rows with these probabilities, (n, k)."""
+        found = self._decide(probabilities)
+        best = [self.classes[index] for index in found.answer.tolist()]
+        is_answered = found.is_answered.tolist()
+        return RowAnswers(
+            answer=[name if answered else "" for name, answered in zip(best, is_answered, strict=True)],
+            confidence=found.confidence.tolist(),
+            answered_by=[MODEL if answered else self.stage for answered in is_answered],
+            reason=found.reason.tolist(),
+            best=best,
+        )
+
+    def is_drawn(self, key: str) -> bool:
+        """Return whether people check the answers to the rows of a key; a row without a key can get no label."""
+        return bool(key) and assign_key(key, self._salt, self._share)
+
+    def codes(self, answers: RowAnswers, keys: Sequence[str], sizes: Sequence[int]) -> Ints:
+        """Return what the prediction log has of each row, int64 (n,); `traffic.answer_columns` reads it."""
+        drawn = [
+            is_drawn for key, size in zip(keys, sizes, strict=True) for is_drawn in repeat(self.is_drawn(key), size)
+        ]
+        return traffic.answer_codes(
+            [_BY_NAME[name] for name in answers.answered_by],
+            [_REASONS[reason] for reason in answers.reason],
+            [is_drawn and name == MODEL for is_drawn, name in zip(drawn, answers.answered_by, strict=True)],
+        )
