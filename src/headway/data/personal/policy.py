@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from headway.core.config import Config
 from headway.core.dataset import Roles
 from headway.core.errors import ConfigError
-from headway.data.personal.detection import IN_TEXT, KINDS, PersonalData, find_in_column, find_in_text
+from headway.data.personal.detection import PersonalData, find_in_column
+from headway.data.personal.patterns import IN_TEXT, KINDS, find_in_text
 from headway.storage import atomic
 
 _BYTES = 32

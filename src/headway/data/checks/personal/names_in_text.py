@@ -13,7 +13,8 @@ from headway.core.evidence import Finding
 from headway.core.plugins import load_sibling
 from headway.data.context import CheckContext
 from headway.data.matrix import STRING_DTYPES
-from headway.data.personal.detection import mask_value, unique_values
+from headway.data.personal.detection import unique_values
+from headway.data.personal.patterns import mask_value
 
 CODES = ("D054",)
 MAY_BE_NAME = r"[A-Z][a-z]+-?[A-Za-z]*(?: [A-Z]\.?)? (?:Mc|Mac|O')?[A-Z][a-z]|(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? [A-Z]"
