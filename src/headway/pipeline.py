@@ -46,6 +46,7 @@ from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.split import labeled_rows, months_of, split_dataset
 from headway.data.texts import text_columns
 from headway.evaluation import explore_answers
+from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retraining_of, share_audits
 from headway.evaluation.benchmark import CALLS
 from headway.evaluation.calibration.apply import calibration_function
@@ -302,11 +303,12 @@ def optimize(
         seconds=round(budget.elapsed_s, 3),
         n_left_out=len(untimed) + len(not_judged) + late,
     )
+    result = _with_answers(project, result, validation, test)
     _wait_quiet(project, budget, callback)
     calls: Sequence[Measurement | NotApplicable] = []
     if winner.variant.steps or any(rule.measure.startswith(CALLS) for rule in project.config.policy.release):
         calls = measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
-    result = replaced(result, winner=_with_calls(project, winner, calls))
+    result = replaced(result, winner=_with_calls(project, result.winner, calls))
     searches.save_search(project, result)
     return result
 
@@ -329,7 +331,31 @@ def _with_calls(
     project: Project, winner: EvaluatedVariant, calls: Sequence[Measurement | NotApplicable]
 ) -> EvaluatedVariant:
     """Add measurements of the user's own calls to the winner's evidence, and judge it again."""
-    evidence = with_results(winner.evidence, calls, kind="call", name="latency")
+    return _judged_again(project, winner, with_results(winner.evidence, calls, kind="call", name="latency"))
+
+
+def _with_answers(
+    project: Project, result: SearchResult, validation: EvaluationSet, test: EvaluationSet
+) -> SearchResult:
+    """Add the plan of selective answering, chosen on `validation` and certified on `test`, and judge the winner again.
+
+    Without `[answer] limit` the winner answers every row.
+    """
+    section, winner = project.config.answer, result.winner
+    if not section.limit:
+        return result
+    chosen, held_out = (
+        LabeledAnswers.of(compare_with_baseline(winner.variant, rows, project.blobs)) for rows in (validation, test)
+    )
+    plan = make_plan(chosen, held_out, section)
+    measured, findings = measure_answers(plan, chosen, held_out, section)
+    evidence = with_results(winner.evidence, measured, kind="metric", name="answer")
+    evidence = replaced(evidence, findings=(*evidence.findings, *findings))
+    return replaced(result, winner=_judged_again(project, winner, evidence), answers=plan)
+
+
+def _judged_again(project: Project, winner: EvaluatedVariant, evidence: Evidence) -> EvaluatedVariant:
+    """Judge a winner by evidence with more measurements, and save both."""
     verdict = judging.judge_release(
         evidence,
         project.config.policy,
@@ -411,12 +437,8 @@ def audit_winner(
     DataError
         If the rows of `test` are not those that the search was evaluated on.
     """
-    evaluation_set = _test_set(
-        project,
-        result.baseline,
-        data,
-        validation=lambda: _evaluation_set(project, result.baseline, data["validation"]),
-    )
+    validation = cache(lambda: _evaluation_set(project, result.baseline, data["validation"]))
+    evaluation_set = _test_set(project, result.baseline, data, validation=validation)
     if evaluation_set.dataset != result.winner.evidence.dataset:
         raise DataError(
             "the rows of test are not those that the last search was judged on",
@@ -438,6 +460,8 @@ def audit_winner(
         audits=chosen,
     )
     found = replaced(result, winner=_judged(project, subject.variant, evidence, evaluation_set, subject=subject))
+    if project.config.answer.limit:
+        found = _with_answers(project, found, validation(), evaluation_set)
     searches.save_search(project, found, is_evaluation=True)
     return found
 

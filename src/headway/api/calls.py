@@ -44,6 +44,7 @@ def optimize(
     budget: str | float | None = None,
     wait_quiet: bool = False,
     task: str = "",
+    answer_limit: float | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
     trust: bool = False,
@@ -98,6 +99,9 @@ def optimize(
         the result has no speedup, and variants are ordered by their CPU time.
     task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
         Read from the model, or inferred from `y`, if not given.
+    answer_limit : float, optional
+        Largest share of wrong answers among the rows that a classifier answers alone, such as 0.05. It then answers
+        only rows whose confidence reaches a threshold that is certified on the second half; `answers` is that plan.
     name : str, optional
         Name under which the model is released.
     folder : str or Path, optional
@@ -144,6 +148,7 @@ def optimize(
         budget=budget,
         wait_quiet=wait_quiet,
         task=task,
+        answer_limit=answer_limit,
         name=name,
         folder=folder,
         trust=trust,

@@ -94,6 +94,7 @@ def create_project(
     budget: str | float | None = None,
     wait_quiet: bool = False,
     task: str = "",
+    answer_limit: float | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
     trust: bool = False,
@@ -140,6 +141,7 @@ def create_project(
         config,
         project=replace(config.project, name=config.project.name if name is None else name),
         model=ModelSection(costs=config.model.costs if costs is None else parse_costs(costs)),
+        answer=config.answer if answer_limit is None else replace(config.answer, limit=_expect_share(answer_limit)),
         optimize=replace(
             config.optimize,
             objective=config.optimize.objective if objective is None else objective,
@@ -162,6 +164,14 @@ def create_project(
     if folder is None:
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
     return found
+
+
+def _expect_share(limit: float) -> float:
+    """Return a limit of wrong answers; raises ConfigError if it is none."""
+    if not 0 <= limit < 1:
+        hint = "answer_limit=0.05: at most 5 of 100 answers may be wrong"
+        raise ConfigError(f"expected a share from 0 up to 1, met {limit!r}", where="answer_limit", hint=hint)
+    return float(limit)
 
 
 def _find_views(

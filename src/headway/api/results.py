@@ -29,6 +29,7 @@ from headway.core.plugins import load_engine
 from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
 from headway.core.search_result import SearchResult
+from headway.core.selective import AnswerPlan
 from headway.core.threads import this_machine
 from headway.core.training import Training
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
@@ -124,6 +125,7 @@ class OptimizationResult(Result, Model):
     improved : bool
     verdict : Verdict
     speedup : Measurement or None
+    answers : AnswerPlan or None
     why : dict
     table : DataFrame
     native : tuple of str
@@ -208,6 +210,11 @@ class OptimizationResult(Result, Model):
         if called is None and not any(finding.code == BUSY for finding in evidence.findings):
             called = self._measured_in_search("latency.speedup")
         return called if called is not None and formatting.has_interval(called) else None
+
+    @property
+    def answers(self) -> AnswerPlan | None:
+        """Which rows the model answers alone, with the certificate; None without `answer_limit`: all rows."""
+        return self.search.answers
 
     @property
     def why(self) -> dict[str, str]:
@@ -336,6 +343,7 @@ class OptimizationResult(Result, Model):
             *(describe_search_speeds(self.search) if self.improved else []),
             *([f"not optimized, still in Python: {'; '.join(self.native)}"] if self.native else []),
             f"quality: {words.describe_quality(self.search.winner.evidence)}",
+            *([] if self.answers is None else [words.describe_answers(self.answers)]),
             *(f"{result.answer}: {result.message}" for result in self.verdict.rule_results),
             *(finding.message for finding in self.search.winner.evidence.findings if finding.severity == "warn"),
             self._next_step(),

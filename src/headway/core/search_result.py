@@ -10,6 +10,7 @@ from headway.core.evidence import Finding, Measurement, current_variant_name
 from headway.core.feature_view import FeatureView
 from headway.core.record import FormerValues, StoredRecord
 from headway.core.release import Contract, SelfTest
+from headway.core.selective import AnswerPlan
 from headway.core.variant import ThresholdRule, Variant
 from headway.core.verdict import Answer, EvaluatedVariant
 
@@ -46,7 +47,7 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
     Variants in `screened_out` were only screened: they could not win by their speed, or the time was up.
     `reasons` maps the name of every other variant to why it lost; `self_test` holds rows with the winner's answers.
     The search took `seconds` of `budget_s` (0: no limit); `n_left_out` counts the transforms and variants that were
-    left out for lack of time.
+    left out for lack of time. `answers` says which rows the winner answers alone; None: all.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("frontier",)
@@ -65,6 +66,7 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
     budget_s: float = 0.0
     seconds: float = 0.0
     n_left_out: int = 0
+    answers: AnswerPlan | None = None
 
     @property
     def improved(self) -> bool:

@@ -719,6 +719,14 @@ class AnswerSection(Record, frozen=True, kw_only=True):
     reject: Annotated[
         str, about("Class of the target for messages that no answer applies to, such as oos; it is never answered.")
     ] = ""
+    per_class: Annotated[
+        bool,
+        about("Answer only classes that have a certificate of their own; else one certificate is for all of them."),
+    ] = False
+    cost_per_message: Annotated[
+        float,
+        Meta(description="Cost of a message that people answer, in the currency of [cost]; 0: unknown.", ge=0),
+    ] = 0.0
     stages: Annotated[
         tuple[Literal["remote", "people"], ...],
         about("Who answers what the model does not, in this order."),

@@ -75,7 +75,7 @@ def certify_threshold(
     index = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
     certified, needed = math.inf, None
     for threshold in sorted(set(map(float, thresholds)), reverse=True):
-        tested = _Tested.of(confidence >= threshold, errors, index, is_binomial=is_binomial)
+        tested = RiskTest.of(confidence >= threshold, errors, index, is_binomial=is_binomial)
         if not tested.rejects(limit, alpha):
             needed = tested.groups_needed(limit, alpha)
             break
@@ -84,7 +84,7 @@ def certify_threshold(
     return SelectiveCertificate(
         threshold=certified,
         coverage=_coverage(answered, index),
-        risk=_Tested.of(answered, errors, index, is_binomial=is_binomial).risk(alpha),
+        risk=RiskTest.of(answered, errors, index, is_binomial=is_binomial).risk(alpha),
         limit=limit,
         groups_needed=needed,
     )
@@ -102,9 +102,15 @@ def measure_risk(
     errors, groups, level
         As in `certify_threshold`.
     """
+    index = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return _coverage(answered, index), risk_test(answered, errors, groups=groups).risk(1 - level)
+
+
+def risk_test(answered: Bools, errors: Floats, *, groups: Ints | None = None) -> RiskTest:
+    """Return the test of the share of errors among answered rows; parameters as in `measure_risk`."""
     is_binomial = groups is None and bool(np.isin(errors, (0.0, 1.0)).all())
     index = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    return _coverage(answered, index), _Tested.of(answered, errors, index, is_binomial=is_binomial).risk(1 - level)
+    return RiskTest.of(answered, errors, index, is_binomial=is_binomial)
 
 
 def audit_risk(errors: Floats, *, groups: Ints | None = None, alpha: float) -> Measurement:
@@ -226,8 +232,8 @@ class _Audited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tested:
-    """Errors and answered rows of each group, and the rows of the largest group."""
+class RiskTest:
+    """Test of the share of errors: errors and answered rows of each group, and the rows of the largest group."""
 
     errors: Floats
     answered: Floats
@@ -235,7 +241,7 @@ class _Tested:
     is_binomial: bool
 
     @classmethod
-    def of(cls, answered: Bools, errors: Floats, index: Ints, *, is_binomial: bool) -> _Tested:
+    def of(cls, answered: Bools, errors: Floats, index: Ints, *, is_binomial: bool) -> RiskTest:
         """Add up the rows of each group."""
         return cls(
             errors=np.bincount(index, weights=errors * answered).astype(np.float64),
@@ -246,12 +252,21 @@ class _Tested:
 
     def rejects(self, limit: float, alpha: float) -> bool:
         """Return True if "the share of errors is at least the limit" is rejected."""
+        return self.p_value(limit) <= alpha
+
+    def p_value(self, limit: float) -> float:
+        """Return the p-value of "the share of errors is at least the limit"; 1 without answered rows."""
         if not self.answered.any():
-            return False
+            return 1.0
         if self.is_binomial:
             n, wrong = int(self.answered.sum()), int(self.errors.sum())
-            return bool(binomial_cdf(n, limit)[wrong] <= alpha)
-        return float(log_wealth(self._logs(limit))) >= -math.log(alpha)
+            return float(binomial_cdf(n, limit)[wrong])
+        return math.exp(-max(float(log_wealth(self._logs(limit))), 0.0))
+
+    @property
+    def n_answered(self) -> int:
+        """Number of groups with answered rows, or of answered rows without groups."""
+        return int((self.answered > 0).sum())
 
     def groups_needed(self, limit: float, alpha: float) -> int | None:
         """Return how many groups, or rows, would reject if they were like these; None if none would."""

@@ -110,6 +110,7 @@ def _release(search: SearchResult, contract: Contract, *, made_by: str) -> Relea
         views=_views(search),
         data=search.baseline.data,
         self_test=search.self_test,
+        answers=search.answers,
         made_at=search.at,
         made_by=made_by,
     )

@@ -84,7 +84,10 @@ def outcome_lines(
     quality = OutcomeLine(label="Quality", text=words.describe_quality(winner.evidence))
     warned = (finding.message for finding in winner.evidence.findings if finding.severity == "warn")
     warnings = (OutcomeLine(label="Warning", text=message, style="undecided") for message in warned)
-    found = (*found[:-1], quality, *warnings, found[-1])
+    answers = (
+        [] if search.answers is None else [OutcomeLine(label="Answers", text=words.describe_answers(search.answers))]
+    )
+    found = (*found[:-1], quality, *answers, *warnings, found[-1])
     return (*found, *((OutcomeLine(label="Next", text=next_command),) if next_command else ()))
 
 

@@ -6,6 +6,7 @@ import difflib
 
 from headway.core.evidence import Evidence, Measurement
 from headway.core.search_result import SearchResult
+from headway.core.selective import AnswerPlan
 from headway.core.verdict import LIVE, Answer, Rule, RuleResult
 from headway.reporting.text import formatting
 
@@ -75,6 +76,15 @@ _NAMES: dict[str, tuple[str, str]] = {
         "Error of the probabilities (Brier)",
         "Mean squared distance of the probability from the outcome; lower is better.",
     ),
+    "answer.coverage": ("Rows that the model answers", "Share of the rows whose confidence reaches the threshold."),
+    "answer.risk": (
+        "Wrong answers",
+        "Share of the answered rows that are wrong; the upper end is the bound of an exact test on held-out rows.",
+    ),
+    "answer.groups_needed": ("Held-out rows or groups for a certificate", "Estimated from the rows of validation."),
+    "answer.cost_per_thousand": ("Cost of the other stages", "For a thousand rows, in the currency of [cost]."),
+    "answer.curve_coverage": ("Rows answered at another threshold", ""),
+    "answer.curve_risk": ("Wrong answers at another threshold", ""),
     "log_loss": ("Log loss", "Mean negative log-likelihood of the outcomes; lower is better."),
     "average_precision": (
         "Average precision (AP)",
@@ -418,6 +428,22 @@ def describe_quality(evidence: Evidence) -> str:
         return "not measured"
     figures = "; ".join(describe_measurement(measurement) for measurement in found)
     return f"{figures} ({formatting.format_basis(found[0])})"
+
+
+def describe_answers(plan: AnswerPlan) -> str:
+    """Describe in one line which rows a model answers alone, and how many of its answers may be wrong."""
+    certificate = plan.certificate
+    if not plan.thresholds:
+        needed = certificate.groups_needed
+        more = f"; about {needed:,} held-out rows or groups would do" if needed else ""
+        return f"answers nothing alone: no threshold is certified for {certificate.limit:.3g} wrong answers{more}"
+    risk = certificate.risk
+    share = formatting.format_measurement(certificate.coverage)
+    basis = formatting.format_basis(certificate.coverage)
+    return (
+        f"answers {share} of the rows alone ({basis}), by {plan.rule}: {risk.value:.2%} of {risk.n_rows:,} answers "
+        f"wrong, certified to be at most {certificate.limit:.3g} with {risk.level:.4g} confidence"
+    )
 
 
 def describe_measurement(measurement: Measurement) -> str:
