@@ -42,11 +42,12 @@ def test_check_fails_at_a_leak_and_is_undecided_about_an_undeclared_column(run, 
 
 
 def test_optimize_prints_the_search_result_and_exits_by_the_verdict(run, tmp_path):
-    folder = write(tmp_path)
+    # this transform is so much faster that a busy machine shows it too
+    folder = write(tmp_path, TOML.replace('transforms = ["onnx"]', 'transforms = ["trees"]'))
     code, out, _ = run("optimize", "--project", folder)
     assert code == cli.PASS
     winner, gains, verdict, follow = (out.rindex(label) for label in ("Winner  ", "Gains  ", "Verdict  ", "Next  "))
-    assert winner < gains < verdict < follow and "onnxruntime" in out[winner:gains]
+    assert winner < gains < verdict < follow and "trees" in out[winner:gains]
     assert "✓ pass: all 2 rules pass on the test rows" in out[verdict:follow]
     assert out[follow:].split() == ["Next", "headway", "release", "--project", *str(folder).split()]
 

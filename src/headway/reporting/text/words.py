@@ -466,4 +466,4 @@ def no_faster_variant(search: SearchResult) -> str:
     others = len(search.evaluated) + len(search.screened_out) - 1
     if not others:
         return "no faster variant was found: no transform applies to this model"
-    return f"no faster variant was found: none of the {others} forms tried is faster and meets the policy"
+    return f"no faster variant was found: none of the {others} forms tried is shown to be faster and to meet the policy"
