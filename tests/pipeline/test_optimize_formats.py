@@ -76,7 +76,7 @@ def test_a_model_file_is_optimized_and_its_winner_gives_the_same_answers(name, r
     write(rows.parent / name)
     trust = ["--trust"] if name.endswith((".pkl", ".joblib")) else []
     code, out, err = run(
-        "optimize", rows.parent / name, "--data", rows, "--target", "target", "--budget", "60s", "--json", *trust
+        "optimize", rows.parent / name, "--data", rows, "--target", "target", "--budget", "600s", "--json", *trust
     )
     assert code in (cli.PASS, cli.UNDECIDED), err
     winner = json.loads(out)["winner"]
