@@ -39,7 +39,7 @@ def _audit(project, now=SOON) -> CertificateAudit:
 
 def _withdrawn(project):
     bundle = project.registry.resolve("flights@live")
-    return withdrawn_classes(project.state, bundle.release, bundle.digest)
+    return withdrawn_classes(project.state, bundle.release.answers, name="flights", digest=bundle.digest)
 
 
 def test_right_answers_keep_the_certificate(project):

@@ -20,6 +20,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.evidence import Measurement
 from headway.core.release import Release
 from headway.core.selective import (
+    BINARY_CLASSES,
     AnswerPlan,
     AuditStatus,
     CertificateAudit,
@@ -39,8 +40,6 @@ DEFAULT_DELAY = timedelta(days=7)
 """Time that a label of a drawn answer may take, unless `[data] label_delay` says it."""
 MAX_OVERDUE = 0.5
 """Share of the drawn answers without a label in time, above which an audit says nothing."""
-REMOTE = "remote"
-"""Who gave a label that the remote stage answered."""
 _DAY_US = 86_400_000_000
 
 
@@ -76,13 +75,14 @@ def audit_answers(project: Project, *, now: datetime | None = None) -> Certifica
     answers, and half for those of the classes together.
     """
     bundle = project.registry.resolve(f"{project.name}@{LIVE_POINTER}")
-    if bundle.release.answers is None:
+    plan = bundle.release.answers
+    if plan is None:
         return None
     at = now or datetime.now(UTC)
     audited = read_audited(project, bundle.release, bundle.digest, now=at)
-    before = withdrawn_classes(project.state, bundle.release, bundle.digest)
+    before = withdrawn_classes(project.state, plan, name=project.name, digest=bundle.digest)
     found = judge_audit(
-        bundle.release.answers,
+        plan,
         audited,
         name=project.name,
         release=bundle.digest,
@@ -90,7 +90,7 @@ def audit_answers(project: Project, *, now: datetime | None = None) -> Certifica
         withdrawn=before,
         at=at,
     )
-    for withdrawal in _withdrawals(bundle.release.answers, found, before):
+    for withdrawal in _withdrawals(plan, found, before):
         project.save(withdrawal)
     last = project.latest(CertificateAudit)
     if last is None or replace(last, at=found.at) != found:
@@ -104,7 +104,7 @@ def read_audited(project: Project, release: Release, digest: str, *, now: dateti
     The later label of a key wins, so that corrections count. Labels of the remote stage do not.
     """
     root, signature = log_root(project.config, project.name), release.variant.signature
-    classes = signature.classes or ("0", "1")
+    classes = signature.classes or BINARY_CLASSES
     rows = answered_requests(root, project.name, digest)
     if rows.is_empty() or "audit" not in rows.columns:
         empty = np.zeros(0, dtype=np.int64)
@@ -259,5 +259,5 @@ def _people_labels(project: Project) -> pl.DataFrame:
         traffic.labels_folder(log_root(project.config, project.name), project.name), [*LABEL_SCHEMA]
     ).read()
     labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
-    people = labels.filter(pl.col("who") != REMOTE).sort("at_us", maintain_order=True)
+    people = labels.filter(pl.col("who") != traffic.REMOTE).sort("at_us", maintain_order=True)
     return people.unique("key", keep="last", maintain_order=True).select("key", "label")

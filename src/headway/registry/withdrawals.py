@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from headway.core.contracts import State
 from headway.core.record import kind_of, read
-from headway.core.release import Release
-from headway.core.selective import CertificateWithdrawal
+from headway.core.selective import AnswerPlan, CertificateWithdrawal
 
 KIND = kind_of(CertificateWithdrawal)
 
@@ -20,10 +19,8 @@ def withdrawals(state: State, name: str, digest: str) -> list[CertificateWithdra
     return [one for one in found if one.release == digest]
 
 
-def withdrawn_classes(state: State, release: Release, digest: str) -> frozenset[str]:
-    """Return the classes that a release (its digest) answers no more; none if it answers every row by itself."""
-    if release.answers is None:
-        return frozenset()
-    answered = frozenset(release.answers.thresholds)
-    found = [one.classes for one in withdrawals(state, release.name, digest)]
+def withdrawn_classes(state: State, plan: AnswerPlan, *, name: str, digest: str) -> frozenset[str]:
+    """Return the classes that a release (its digest) with a plan answers no more."""
+    answered = frozenset(plan.thresholds)
+    found = [one.classes for one in withdrawals(state, name, digest)]
     return answered if () in found else answered.intersection(name for names in found for name in names)

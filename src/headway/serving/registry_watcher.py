@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from headway.core.contracts import OnlineStore, Signed
@@ -20,6 +21,9 @@ from headway.core.release import PointerUpdate, TrafficAssignment
 from headway.core.rollout import Rollout
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.withdrawals import KIND as WITHDRAWAL
+from headway.registry.withdrawals import withdrawn_classes
+from headway.serving.batching.answers import SelectiveModel
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.routing.traffic_split import TrafficSplit
@@ -41,6 +45,7 @@ class PointerState(NamedTuple):
     pointer: bytes | None
     canary: bytes | None = None
     rollout: bytes | None = None
+    withdrawal: bytes | None = None
 
 
 class RegistryWatcher:
@@ -91,6 +96,8 @@ class RegistryWatcher:
             self._splits[address] = TrafficSplit(live=model)
             self._loaded[model.digest] = model
             self._refused[address] = False
+            with suppress(HeadwayError):  # the first poll reports it
+                self._withdraw(self._splits[address])
         self._thread.start()
 
     def load(self, address: str) -> LoadedModel:
@@ -101,6 +108,7 @@ class RegistryWatcher:
         with self._lock:
             model = self._load(self._register.resolve(address))
             self._splits[address] = TrafficSplit(live=model)
+            self._withdraw(self._splits[address])
             self._refused[address] = False
             self._polled.pop(address, None)
             self._on_change(self._splits[address])
@@ -174,6 +182,8 @@ class RegistryWatcher:
         if known is None:
             last, canary = state.last(name, pointer), state.last(name, CANARY) if pointer == LIVE else None
             known = PointerState(last.content if last else None, canary.content if canary else None)
+        if _selective_models(self._splits[address]):
+            known = known._replace(withdrawal=state.latest(WITHDRAWAL, name=name))
         return known._replace(rollout=state.latest("rollout", name=name)) if pointer == LIVE else known
 
     def _update(self, address: str, split: TrafficSplit, state: PointerState) -> None:
@@ -184,6 +194,7 @@ class RegistryWatcher:
         """
         live = self._verified(address, lambda: self._load(self._register.resolve(address)))
         new = self._new_split(address, live or split.live, state)
+        self._withdraw(new)
         if new == split:
             return
         self._on_change(new)
@@ -193,6 +204,15 @@ class RegistryWatcher:
         self._loaded = used | previous
         canary = f", with canary {new.canary.digest} at a share of {new.share:g}" if new.canary else ""
         _log.warning("%s now serves release %s%s", address, new.live.digest, canary)
+
+    def _withdraw(self, split: TrafficSplit) -> None:
+        """Have the models of a split answer no class whose certificate was withdrawn."""
+        for model, selective in _selective_models(split):
+            state = self._register.state
+            found = withdrawn_classes(state, selective.plan, name=model.name, digest=model.digest)
+            if selective.withdraw(found):
+                message = "the certificate of %s is withdrawn for %s: these answers are handed on"
+                _log.warning(message, model.digest, ", ".join(sorted(found)))
 
     def _verified(self, address: str, load: Callable[[], T]) -> T | None:
         """Return what a pointer points to; None if it does not verify, which is logged once."""
@@ -255,3 +275,8 @@ class RegistryWatcher:
             message = "%s points to a release that cannot be loaded; the previous one stays: %s"
             _log.error(message, address, error, exc_info=defect)
         self._refused[address] = True
+
+
+def _selective_models(split: TrafficSplit) -> list[tuple[LoadedModel, SelectiveModel]]:
+    """Return the models of a split that answer selectively, each with its decisions."""
+    return [(model, model.selective) for model in (split.live, split.canary) if model and model.selective]

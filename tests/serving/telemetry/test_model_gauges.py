@@ -13,6 +13,7 @@ from tests.reporting.served_features import REPLAY
 from headway.core.errors import StoreUnavailable
 from headway.core.evidence import Measurement
 from headway.core.monitoring import Ticket
+from headway.core.selective import CertificateAudit
 from headway.monitoring.servers import parse_metrics
 from headway.registry.project import Project
 from headway.serving.telemetry.model_gauges import ModelGauges
@@ -134,3 +135,29 @@ def test_a_store_that_is_away_is_reported_and_asked_again(project):
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
             gauges.poll()
+
+
+def test_the_last_audit_of_the_certificate_of_the_live_release_is_shown(project):
+    release = rollouts.live(project, rollouts.release())
+    audit = CertificateAudit(
+        name="flights",
+        release=release,
+        status="broken",
+        message="",
+        limit=0.05,
+        n_drawn=60,
+        n_labeled=50,
+        n_overdue=0,
+        rows_to_detect=200,
+        risk=measured("answer.audited_risk", 0.2, 0.1, 0.3),
+        withdrawn=("delivery", "refund"),
+    )
+    project.save(audit)
+    found = shown(project)
+    assert found["certificate_withdrawn"] == {(): 2}
+    assert found["certificate_risk"] == {("value",): 0.2, ("low",): 0.1, ("high",): 0.3}
+
+    project.save(replace(audit, risk=None, withdrawn=()))
+    assert shown(project)["certificate_withdrawn"] == {(): 0} and "certificate_risk" not in shown(project)
+    rollouts.live(project, rollouts.release(threshold=0.4))
+    assert "certificate_withdrawn" not in shown(project)

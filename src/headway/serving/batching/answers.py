@@ -57,6 +57,7 @@ class SelectiveModel:
 
     `stage` is the first that answers the other rows, "" for none. Of the answered rows, people check those whose key is
     drawn with probability `audit_share`: always the same keys of a release, which callers cannot know beforehand.
+    `withdrawn` are the classes whose certificate an audit broke.
     """
 
     def __init__(self, release: Release, digest: str, *, audit_share: float = 0.0) -> None:
@@ -65,6 +66,8 @@ class SelectiveModel:
         self.plan = plan
         self.classes = release.variant.signature.classes or BINARY_CLASSES
         self.stage = next(iter(plan.stages), "")
+        self.withdrawn: frozenset[str] = frozenset()
+        self._threshold = release.threshold
         self._decide = AnswerDecider(plan, self.classes, threshold=release.threshold)
         self._salt, self._share = _AUDIT + digest, audit_share
 
@@ -85,6 +88,14 @@ class SelectiveModel:
             reason=found.reason.tolist(),
             best=best,
         )
+
+    def withdraw(self, classes: frozenset[str]) -> bool:
+        """Answer these classes no more, and no others; return whether this is new. Any thread may call it."""
+        if classes == self.withdrawn:
+            return False
+        self._decide = AnswerDecider(self.plan, self.classes, threshold=self._threshold, withdrawn=classes)
+        self.withdrawn = classes
+        return True
 
     def is_drawn(self, key: str) -> bool:
         """Return whether people check the answers to the rows of a key; a row without a key can get no label."""

@@ -17,6 +17,7 @@ from headway.core.errors import HeadwayError, StoreUnavailable
 from headway.core.monitoring import MonitoringReport, MonitoringStatus, Ticket
 from headway.core.record import read
 from headway.core.release import PointerUpdate
+from headway.core.selective import CertificateAudit
 from headway.core.value_replay import ReplayStatus, ValueReplay
 from headway.serving.telemetry.metrics import labeled_gauges
 
@@ -43,6 +44,8 @@ HELP = {
     "headway_model_feature_values": "1 for what the last value replay of the live release showed, 0 for the others.",
     "headway_model_feature_skew_rows": "Rows of the last value replay that saw wrong values of a view, by kind.",
     "headway_model_replay_time_seconds": "Time of the last value replay of the live release, seconds since 1970.",
+    "headway_certificate_withdrawn": "Classes that the live release answers no more, after an audit.",
+    "headway_certificate_risk": "Share of wrong answers among those that people checked, with its bounds.",
 }
 TICKET = "headway_retraining_ticket_age_seconds"
 HELP_TICKET = "Age of the open proposal to retrain the live release; 0 without one."
@@ -101,6 +104,7 @@ class ModelGauges:
             state.latest("monitoring_report", name=model),
             state.latest("ticket", name=model),
             state.latest("value_replay", name=model),
+            state.latest("certificate_audit", name=model),
         )
         if self._seen.get(model) == seen:
             return
@@ -109,7 +113,12 @@ class ModelGauges:
         reports = [read(MonitoringReport, one.content) for one in reversed(saved)]
         ticket = read(Ticket, seen[2]) if seen[2] else None
         replays = [read(ValueReplay, one.content) for one in state.recent("value_replay", name=model, limit=RECENT)]
-        self._found[model] = {**dict(_gauges(model, live, reports)), **dict(_replay_gauges(model, live, replays))}
+        audit = read(CertificateAudit, seen[4]) if seen[4] else None
+        self._found[model] = {
+            **dict(_gauges(model, live, reports)),
+            **dict(_replay_gauges(model, live, replays)),
+            **(dict(_audit_gauges(model, audit)) if audit and audit.release == live else {}),
+        }
         self._opened[model] = _time(ticket.at) if ticket and ticket.at and ticket.release == live else None
         self._seen[model] = seen
 
@@ -164,6 +173,14 @@ def _replay_gauges(model: str, live: str, replays: Sequence[ValueReplay]) -> Ite
         ]
         yield "headway_model_feature_skew_rows", samples
         yield "headway_model_replay_time_seconds", [(name, _time(last.at).timestamp())]
+
+
+def _audit_gauges(model: str, audit: CertificateAudit) -> Iterator[tuple[str, list[Sample]]]:
+    """Yield what the last audit of the certificate of the live release showed."""
+    name = {"model": model}
+    yield "headway_certificate_withdrawn", [(name, float(len(audit.withdrawn)))]
+    if audit.risk is not None:
+        yield "headway_certificate_risk", _bounds(name, audit.risk)
 
 
 def _bounds(labels: Mapping[str, str], measured: Measurement) -> list[Sample]:
