@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from text_rows import messages, selection, serving, speed
+from text_rows import audits, messages, selection, serving, speed
 
 PARTS: dict[str, Callable[[], Result]] = {
     "words": speed.words,
     "characters": speed.characters,
     "selection": selection.certified,
     "resplits": selection.resplits,
+    "withdrawals": audits.withdrawals,
+    "shifts": audits.shifts,
     "serve": serving.texts,
 }
 
