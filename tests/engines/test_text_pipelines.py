@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from tests.engines.text_pipelines import CLASSES, COMPILED, EDGES, REFUSED, TEXTS, fitted
 
 from headway.core.errors import NotApplicable
+from headway.engines import _text
+from headway.engines.compiled.artifact import LEVELS
 from headway.engines.compiled.text import TextModel
 from headway.engines.estimators.texts import text_program
 from headway.engines.sklearn import _score_function
@@ -50,6 +55,16 @@ def test_any_text_has_the_scores_of_the_library(texts):
     for name in ("union", "hashed"):
         found, expected = compiled_once(name).score(texts), library_scores(fitted(name), texts)
         assert np.abs(found - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize("level", LEVELS[: _text.level() + 1])
+@pytest.mark.parametrize("n_classes", [3, 7, 8, 9, 15, 16, 31, 33, 70])
+def test_any_number_of_classes_has_the_probabilities_of_the_library(n_classes, level):
+    texts = [f"word{number} word{number // 2} common" for number in range(n_classes)]
+    model = make_pipeline(CountVectorizer(), LogisticRegression(C=1e6, max_iter=2)).fit(texts, range(n_classes))
+    model[-1].coef_ *= 300  # so that some probabilities are 0
+    found = TextModel(text_program(model, columns=None, width=1, texts=[0]), {"level": level}).score(texts)
+    np.testing.assert_allclose(found, model.predict_proba(texts), rtol=1e-9, atol=1e-14)
 
 
 def test_a_text_is_scored_alone_as_in_a_batch():

@@ -6,6 +6,15 @@
 
 #define LINE 32 /* sums that are added at once */
 typedef double Doubles __attribute__((vector_size(64)));
+typedef int64_t Longs __attribute__((vector_size(64)));
+
+/* Copy up to 8 numbers. */
+static inline __attribute__((always_inline)) void copy_few(double *to, const double *from, int64_t n) {
+  if (n & 8) memcpy(to, from, 64);
+  if (n & 4) { memcpy(to, from, 32); to += 4; from += 4; }
+  if (n & 2) { memcpy(to, from, 16); to += 2; from += 2; }
+  if (n & 1) *to = *from;
+}
 
 #define NAME(x) x##_portable
 #define TARGET
@@ -50,31 +59,58 @@ static void run_steps(const Program *t, double *file) {
   run_steps_portable(t, file);
 }
 
-/* Write the answers of n rows; `spans` [vectorizers, n] are their texts, `rows` [n, width] their numbers. */
+static int work_ready(Work *w, const Program *t, int64_t longest) {
+  w->program = t;
+  w->buffer = malloc((size_t)room_for(longest));
+  w->ranges = malloc((size_t)(longest + 4) * sizeof *w->ranges);
+  return w->buffer && w->ranges;
+}
+
+/* Write the answers of n rows; `spans` [vectorizers, n] are their texts, `rows` [n, width] their numbers. Each text goes
+   through three stages, and three texts are in different ones, so that what a stage reads arrives while others are worked on. */
 static int answer_texts(const Program *t, const Span *spans, const double *rows, int64_t n, double *out) {
-  Work w = {.program = t};
+  enum { STAGES = 3 };
+  const int64_t count = t->n_vectorizers, each = count ? count : 1, units = n * each;
+  Work works[STAGES] = {{0}};
+  Counts counts = {0};
   int64_t longest = 0;
-  for (int64_t i = 0; i < t->n_vectorizers * n; i++) longest = spans[i].length > longest ? spans[i].length : longest;
+  for (int64_t i = 0; i < count * n; i++) longest = spans[i].length > longest ? spans[i].length : longest;
   double *file = malloc((size_t)t->size * sizeof *file);
-  w.buffer = malloc((size_t)room_for(longest));
-  w.ranges = malloc((size_t)(longest + 4) * sizeof *w.ranges);
-  const int ready = counts_ready(&w.counts, 8) && file && w.buffer && w.ranges;
-  for (int64_t r = 0; ready && !w.failed && r < n; r++) {
-    memcpy(file, rows + r * t->width, (size_t)t->width * sizeof *file);
-    memcpy(file + t->sums, t->pool, (size_t)t->n_sums * sizeof *file);
-    for (int64_t i = 0; i < t->n_vectorizers; i++) {
-      w.v = t->vectorizers + i; w.vocabulary = t->vocabularies + i; w.stops = t->stops + i; w.sequences = t->sequences + i;
-      count_ngrams(&w, spans + i * n + r);
-      apply_value_ops(t, w.v, &w.counts);
-      add_features(t, w.v, &w.counts, file + t->sums);
-      counts_clear(&w.counts);
+  int ready = counts_ready(&counts, 8) && file;
+  for (int i = 0; ready && i < STAGES && i < units; i++) ready = work_ready(works + i, t, longest);
+  for (int64_t first = 0; ready && first < units + STAGES - 1; first++) {
+    const int64_t second = first - 1, last = first - 2;
+    if (first < units && count) {
+      Work *w = works + first % STAGES;
+      const int64_t i = first % each;
+      w->v = t->vectorizers + i; w->vocabulary = t->vocabularies + i; w->stops = t->stops + i; w->sequences = t->sequences + i;
+      w->span = spans + i * n + first / each;
+      if (has_sequences(w)) read_words(w);
     }
+    if (second >= 0 && second < units && count && has_sequences(works + second % STAGES)) find_words(works + second % STAGES);
+    if (last < 0) continue;
+    const int64_t r = last / each, i = last % each;
+    if (!i) {
+      memcpy(file, rows + r * t->width, (size_t)t->width * sizeof *file);
+      memcpy(file + t->sums, t->pool, (size_t)t->n_sums * sizeof *file);
+    }
+    if (count) {
+      Work *w = works + last % STAGES;
+      w->counts = &counts;
+      count_ngrams(w);
+      ready = !w->failed;
+      apply_value_ops(t, w->v, &counts);
+      add_features(t, w->v, &counts, file + t->sums);
+      counts_clear(&counts);
+    }
+    if (i + 1 < each) continue;
     run_steps(t, file);
     memcpy(out + r * t->outputs, file + t->output_offset, (size_t)t->outputs * sizeof *out);
   }
-  counts_free(&w.counts);
-  free(file); free(w.buffer); free(w.ranges);
-  return ready && !w.failed;
+  counts_free(&counts);
+  free(file);
+  for (int i = 0; i < STAGES; i++) { free(works[i].buffer); free(works[i].ranges); }
+  return ready;
 }
 
 #endif

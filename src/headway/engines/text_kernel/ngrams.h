@@ -11,14 +11,14 @@ static Page *PAGE[PAGES];
 static uint8_t IN_TOKEN[2][128]; /* whether an ASCII character belongs to a word; whether it is not white space */
 
 typedef struct { const uint8_t *at; int64_t length; int lower, ascii; } Span;
-typedef struct { int64_t start, end; int32_t node; } Range;
+typedef struct { int64_t start, end; uint64_t key, place; int32_t node; } Range;
 
 #define CHUNK 64
-#define AHEAD 4 /* prefetch the edge this many tokens ahead */
 typedef struct {
   const Program *program; const Vectorizer *v; const Table *vocabulary, *stops; const Sequences *sequences;
-  Counts counts;
-  uint8_t *buffer; Range *ranges; /* the normalised text, and its tokens or code points */
+  Counts *counts;
+  const Span *span;
+  uint8_t *buffer; Range *ranges; int64_t n_tokens; /* the normalised text, and its tokens or code points */
   const uint8_t *gram[CHUNK]; uint32_t length[CHUNK]; uint64_t key[CHUNK], place[CHUNK]; int waiting;
   int failed;
 } Work;
@@ -39,7 +39,7 @@ static inline int decode(const uint8_t *p, uint32_t *c) {
 static inline uint8_t lower(uint8_t c, int wanted) { return wanted && (uint8_t)(c - 'A') < 26 ? c | 32 : c; }
 
 static inline void take_feature(Work *w, int32_t id) {
-  if (id >= 0 && !count(&w->counts, id, 1)) w->failed = 1;
+  if (id >= 0 && !count(w->counts, id, 1)) w->failed = 1;
 }
 
 static void look_up(Work *w) {
@@ -57,7 +57,7 @@ static inline void take_gram(Work *w, int64_t start, int64_t end) {
     const int32_t h = murmur3(p, n);
     const int64_t features = w->v->hashed, size = h < 0 ? -(int64_t)h : h;
     const int64_t id = h == INT32_MIN ? (2147483647 - (features - 1)) % features : size % features;
-    if (!count(&w->counts, (int32_t)id, w->v->alternate_sign && h < 0 ? -1 : 1)) w->failed = 1;
+    if (!count(w->counts, (int32_t)id, w->v->alternate_sign && h < 0 ? -1 : 1)) w->failed = 1;
     return;
   }
   if (n > UINT32_MAX) return; /* longer than any word of a vocabulary */
@@ -90,7 +90,7 @@ static int64_t tokens(Work *w, const Span *s) {
       length++;
     }
     if (length < w->v->min_length || is_stop(w, start, (size_t)(to - start))) { to = start; continue; }
-    w->ranges[n++] = (Range){start - w->buffer, to - w->buffer, -1};
+    w->ranges[n++] = (Range){.start = start - w->buffer, .end = to - w->buffer};
     *to++ = ' ';
   }
   return n;
@@ -113,7 +113,7 @@ static int64_t ascii_tokens(Work *w, const Span *s) {
     for (; edges; edges &= edges - 1) {
       const int64_t edge = at + __builtin_ctzll(edges);
       if (start < 0) { start = edge; continue; }
-      if (edge - start >= min_length && !is_stop(w, to + start, (size_t)(edge - start))) w->ranges[n++] = (Range){start, edge, -1};
+      if (edge - start >= min_length && !is_stop(w, to + start, (size_t)(edge - start))) w->ranges[n++] = (Range){.start = start, .end = edge};
       start = -1;
     }
   }
@@ -125,33 +125,38 @@ static void word_ngrams(Work *w, int64_t n_tokens) {
     for (int64_t i = 0; i + n <= n_tokens; i++) take_gram(w, w->ranges[i].start, w->ranges[i + n - 1].end);
 }
 
-/* Find the node of each token. */
-static void find_words(Work *w, int64_t n_tokens) {
+static inline int has_sequences(const Work *w) { return w->v->analyzer == WORD && !w->v->hashed; }
+
+/* Read the tokens of a text, and ask for their places in the table of words. */
+static void read_words(Work *w) {
   const Table *words = &w->sequences->words;
-  uint64_t key[CHUNK], place[CHUNK];
-  for (int64_t at = 0; at < n_tokens; at += CHUNK) {
-    Range *r = w->ranges + at;
-    const int64_t n = n_tokens - at < CHUNK ? n_tokens - at : CHUNK;
-    for (int64_t i = 0; i < n; i++) {
-      const size_t length = (size_t)(r[i].end - r[i].start);
-      key[i] = key_at(w->buffer + r[i].start, length);
-      place[i] = place_of(key[i], length);
-      __builtin_prefetch(words->slots + (place[i] & words->mask));
-    }
-    for (int64_t i = 0; i < n; i++)
-      r[i].node = find(words, w->program->blob, key[i], place[i], w->buffer + r[i].start, (size_t)(r[i].end - r[i].start));
+  w->n_tokens = w->span->ascii ? ascii_tokens(w, w->span) : tokens(w, w->span);
+  for (int64_t i = 0; i < w->n_tokens; i++) {
+    Range *r = w->ranges + i;
+    r->key = key_at(w->buffer + r->start, (size_t)(r->end - r->start));
+    r->place = place_of(r->key, (uint64_t)(r->end - r->start));
+    __builtin_prefetch(words->slots + (r->place & words->mask));
+  }
+}
+
+/* Find the node of each token, and ask for the edges between them. */
+static void find_words(Work *w) {
+  const Sequences *q = w->sequences;
+  int32_t before = -1;
+  for (int64_t i = 0; i < w->n_tokens; i++) {
+    Range *r = w->ranges + i;
+    r->node = find(&q->words, w->program->blob, r->key, r->place, w->buffer + r->start, (size_t)(r->end - r->start));
+    if ((before | r->node) >= 0 && w->v->max_n > 1) __builtin_prefetch(q->edges + (place_of(edge_key(before, r->node), 8) & q->mask));
+    before = r->node;
   }
 }
 
 /* Count the features that are sequences of tokens. */
-static void count_sequences(Work *w, int64_t n_tokens) {
+static void count_sequences(Work *w) {
   const Sequences *q = w->sequences;
   const Range *r = w->ranges;
-  const int64_t min_n = w->v->min_n, max_n = w->v->max_n;
-  find_words(w, n_tokens);
+  const int64_t min_n = w->v->min_n, max_n = w->v->max_n, n_tokens = w->n_tokens;
   for (int64_t i = 0; i < n_tokens; i++) {
-    if (max_n > 1 && i + AHEAD + 1 < n_tokens && (r[i + AHEAD].node | r[i + AHEAD + 1].node) >= 0)
-      __builtin_prefetch(q->edges + (place_of(edge_key(r[i + AHEAD].node, r[i + AHEAD + 1].node), 8) & q->mask));
     int32_t node = r[i].node;
     if (node < 0) continue;
     if (min_n == 1) take_feature(w, q->features[node]);
@@ -229,9 +234,10 @@ static void padded_ngrams(Work *w, const Span *s) {
 /* Bytes and ranges that any analyzer needs for a text: each word may get two spaces. */
 static int64_t room_for(int64_t length) { return 2 * length + 16; }
 
-static void count_ngrams(Work *w, const Span *s) {
-  if (w->v->analyzer == WORD && w->v->hashed) word_ngrams(w, tokens(w, s));
-  else if (w->v->analyzer == WORD) count_sequences(w, s->ascii ? ascii_tokens(w, s) : tokens(w, s));
+static void count_ngrams(Work *w) {
+  const Span *s = w->span;
+  if (has_sequences(w)) count_sequences(w);
+  else if (w->v->analyzer == WORD) word_ngrams(w, tokens(w, s));
   else if (w->v->analyzer == CHAR) char_ngrams(w, code_points(w, s));
   else padded_ngrams(w, s);
   look_up(w);

@@ -6,24 +6,27 @@ TARGET static void NAME(add_row)(double *restrict out, const double *restrict w,
   for (int64_t i = 0; i < n; i++) out[i] += by * w[i];
 }
 
-/* Add `n` rows of weights to sums from `at`, which stay in registers: LINE of them, or `rest` of up to LINE. */
+/* Add `n` rows of weights to sums from `at`, which stay in registers: of `vectors` the last has `rest` numbers. */
 TARGET static inline __attribute__((always_inline)) void NAME(add_line)(double *out, const double *const *rows, const double *by, uint32_t n, int64_t at, int64_t vectors, int64_t rest) {
-  Doubles sum[LINE / 8], w;
-  memset(sum, 0, sizeof sum);
-  memcpy(sum, out + at, (size_t)rest * sizeof *out);
+  const size_t before = (size_t)vectors - 1;
+  Doubles sum[LINE / 8] = {{0}}, w;
+  memcpy(sum, out + at, before * sizeof w);
+  copy_few((double *)(sum + before), out + at + 8 * before, rest);
   for (uint32_t i = 0; i < n; i++)
     for (int64_t j = 0; j < vectors; j++) {
       memcpy(&w, rows[i] + at + 8 * j, sizeof w);
       sum[j] += w * by[i];
     }
-  memcpy(out + at, sum, (size_t)rest * sizeof *out);
+  memcpy(out + at, sum, before * sizeof w);
+  copy_few(out + at + 8 * before, (const double *)(sum + before), rest);
 }
 
 TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, const Counts *c, double *sums) {
   enum { TOGETHER = 32 };
   double *out = sums + v->out, by[TOGETHER];
   const double *rows[TOGETHER];
-  const int64_t width = v->width, whole = width / LINE * LINE, rest = width - whole, vectors = (rest + 7) / 8;
+  const int64_t width = v->width, whole = width / LINE * LINE, vectors = (width - whole + 7) / 8;
+  const int64_t rest = width - whole - 8 * (vectors - 1);
   for (uint32_t i = 0; i < c->n;) {
     uint32_t n = 0;
     for (; i < c->n && n < TOGETHER; i++) {
@@ -34,9 +37,9 @@ TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, con
       for (int64_t at = 0; at < width && at < 16; at += 8) __builtin_prefetch(rows[n] + at);
       n++;
     }
-    for (int64_t at = 0; at < whole; at += LINE) NAME(add_line)(out, rows, by, n, at, LINE / 8, LINE);
+    for (int64_t at = 0; at < whole; at += LINE) NAME(add_line)(out, rows, by, n, at, LINE / 8, 8);
     if (whole + 8 * vectors > v->stride) { /* rows without padding */
-      for (uint32_t j = 0; j < n; j++) NAME(add_row)(out + whole, rows[j] + whole, by[j], rest);
+      for (uint32_t j = 0; j < n; j++) NAME(add_row)(out + whole, rows[j] + whole, by[j], width - whole);
       continue;
     }
     switch (vectors) {
@@ -48,11 +51,8 @@ TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, con
   }
 }
 
-/* exp(x) to about one unit in the last place; 0 below -708. Without branches, so that a loop of it becomes vectors. */
-static inline __attribute__((always_inline)) double NAME(exp)(double x) {
-  const double y = x < -708 ? -708 : x > 709 ? 709 : x;
-  const double shifted = y * 1.4426950408889634 + 6755399441055744.0, k = shifted - 6755399441055744.0;
-  const double r = (y - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10;
+/* exp(r) for |r| <= log(2) / 2. */
+static inline __attribute__((always_inline)) double NAME(exp_near_zero)(double r) {
   double p = 1.6059043836821613e-10;
   p = p * r + 2.08767569878681e-09;
   p = p * r + 2.505210838544172e-08;
@@ -66,38 +66,69 @@ static inline __attribute__((always_inline)) double NAME(exp)(double x) {
   p = p * r + 1.6666666666666666e-01;
   p = p * r + 0.5;
   p = p * r + 1;
-  p = p * r + 1;
-  uint64_t bits, scale;
-  memcpy(&bits, &p, 8);
-  memcpy(&scale, &shifted, 8);
-  bits += scale << 52;
-  memcpy(&p, &bits, 8);
-  return x != x ? x : x < -708 ? 0 : p;
+  return p * r + 1;
 }
 
+/* exp(x) of x <= 0 or NaN to about one unit in the last place; 0 below -708. Without branches, so that a loop of it becomes
+   vectors: the low bits of `shifted` are the exponent of a power of two. */
+static inline __attribute__((always_inline)) double NAME(exp_below)(double x) {
+  const double y = -708 > x ? -708 : x, magic = 6755399441055744.0 + 1023;
+  const double shifted = y * 1.4426950408889634 + magic, k = shifted - magic;
+  const double p = NAME(exp_near_zero)((y - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10);
+  uint64_t bits;
+  double power;
+  memcpy(&bits, &shifted, 8);
+  bits <<= 52;
+  memcpy(&power, &bits, 8);
+  return x < -708 ? 0 : p * power;
+}
+
+TARGET static inline __attribute__((always_inline)) void NAME(raise)(Doubles *top, const Doubles *x) {
+  const Longs is_more = *x > *top;
+  *top = (Doubles)((is_more & (Longs)*x) | (~is_more & (Longs)*top));
+}
+
+TARGET static inline __attribute__((always_inline)) void NAME(exp_of_eight)(const double *a, double shift, Doubles *to) {
+  double made[8];
+  for (int j = 0; j < 8; j++) made[j] = NAME(exp_below)(a[j] - shift);
+  memcpy(to, made, sizeof made);
+}
+
+/* Eight at once: the last eight first, as they may overlap with others, and `out` may be `a`. */
 TARGET static void NAME(softmax)(const double *a, double *out, int64_t n) {
-  double top[8], part[LINE], line[LINE], shift = a[0], total = 0;
-  for (int j = 0; j < 8; j++) top[j] = a[0];
-  for (int j = 0; j < LINE; j++) part[j] = 0;
-  for (int64_t i = 0; i + 8 <= n; i += 8) for (int j = 0; j < 8; j++) top[j] = a[i + j] > top[j] ? a[i + j] : top[j];
-  for (int64_t i = n & ~(int64_t)7; i < n; i++) shift = a[i] > shift ? a[i] : shift;
-  for (int j = 0; j < 8; j++) shift = top[j] > shift ? top[j] : shift;
-  for (int64_t i = 0; i < n; i += LINE) {
-    const int64_t size = n - i < LINE ? n - i : LINE;
-    if (size < LINE) for (int j = 0; j < LINE; j++) line[j] = -INFINITY;
-    memcpy(line, a + i, (size_t)size * sizeof *line);
-    for (int j = 0; j < LINE; j++) line[j] = NAME(exp)(line[j] - shift);
-    for (int j = 0; j < LINE; j++) part[j] += line[j];
-    memcpy(out + i, line, (size_t)size * sizeof *line);
+  const int64_t whole = n & ~(int64_t)7;
+  double shift = a[0], total = 0;
+  if (whole) {
+    Doubles x, last, top[2], part;
+    memcpy(top, a + n - 8, sizeof x);
+    top[1] = top[0];
+    for (int64_t i = 0; i < whole; i += 8) {
+      memcpy(&x, a + i, sizeof x);
+      NAME(raise)(top + (i >> 3 & 1), &x);
+    }
+    NAME(raise)(top, top + 1);
+    for (int j = 0; j < 8; j++) shift = top[0][j] > shift ? top[0][j] : shift;
+    NAME(exp_of_eight)(a + n - 8, shift, &last);
+    part = last;
+    for (int j = 0; j < 8 - (n - whole); j++) part[j] = 0;
+    for (int64_t i = 0; i < whole; i += 8) {
+      NAME(exp_of_eight)(a + i, shift, &x);
+      part += x;
+      memcpy(out + i, &x, sizeof x);
+    }
+    memcpy(out + n - 8, &last, sizeof last);
+    total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+  } else {
+    for (int64_t i = 1; i < n; i++) shift = a[i] > shift ? a[i] : shift;
+    for (int64_t i = 0; i < n; i++) total += out[i] = NAME(exp_below)(a[i] - shift);
   }
-  for (int by = LINE / 2; by; by /= 2) for (int j = 0; j < by; j++) part[j] += part[j + by];
-  total = 1 / part[0];
+  total = 1 / total;
   for (int64_t i = 0; i < n; i++) out[i] *= total;
 }
 
 static inline __attribute__((always_inline)) double NAME(sigmoid)(double x) {
-  const double inside = x > 700 ? 700 : x < -700 ? -700 : x;
-  return 1 / (1 + NAME(exp)(-inside));
+  const double small = NAME(exp_below)(x > 0 ? -x : x);
+  return (x > 0 ? 1 : small) / (1 + small);
 }
 
 #define AT(x, flags) ((x)[(flags) & REPEATED ? 0 : i])
