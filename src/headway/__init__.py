@@ -1,8 +1,9 @@
 """Make a trained model fast, prove that it is still right, release it, and keep it right.
 
 >>> import headway as hw
->>> sorted(hw.__all__)
-['FeatureStore', '__version__', 'compare', 'evaluate', 'feature_view', 'learning_curve', 'load', 'optimize']
+>>> sorted(hw.__all__)  # doctest: +NORMALIZE_WHITESPACE
+['FeatureStore', '__version__', 'compare', 'evaluate', 'feature_view', 'learning_curve', 'load',
+ 'load_encoder', 'optimize']
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from __future__ import annotations
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["FeatureStore", "__version__", "compare", "evaluate", "feature_view", "learning_curve", "load", "optimize"]
+__all__ = [
+    "FeatureStore",
+    "__version__",
+    "compare",
+    "evaluate",
+    "feature_view",
+    "learning_curve",
+    "load",
+    "load_encoder",
+    "optimize",
+]
 
 
 def __getattr__(name: str) -> object:

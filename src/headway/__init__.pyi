@@ -1,6 +1,16 @@
-from headway.api.calls import compare, evaluate, learning_curve, load, optimize
+from headway.api.calls import compare, evaluate, learning_curve, load, load_encoder, optimize
 from headway.api.feature_store import FeatureStore
 from headway.features.definitions import feature_view
 
 __version__: str
-__all__ = ["FeatureStore", "__version__", "compare", "evaluate", "feature_view", "learning_curve", "load", "optimize"]
+__all__ = [
+    "FeatureStore",
+    "__version__",
+    "compare",
+    "evaluate",
+    "feature_view",
+    "learning_curve",
+    "load",
+    "load_encoder",
+    "optimize",
+]

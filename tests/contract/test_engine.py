@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engines.boosters import table, text
 from tests.engines.catboosters import cbm
+from tests.engines.encoders import encoder_before_a_model
 from tests.engines.estimators import numbers
 from tests.engines.graphs import DOUBLE, softmax
 from tests.engines.made_forests import Shape, made
@@ -31,8 +32,8 @@ from headway.optimization.lowering.lower import lower_graph
 pytestmark = pytest.mark.slow
 
 # These are tested in environments of their own (tests/engines/test_torch_engine.py): they are larger than all the rest.
-APART = ("openvino", "torch")
-ENGINES = [name for name in plugins.names("engine") if name not in APART or importlib.util.find_spec(name)]
+APART = {"encoder": "tokenizers", "openvino": "openvino", "torch": "torch"}
+ENGINES = [name for name in plugins.names("engine") if name not in APART or importlib.util.find_spec(APART[name])]
 # A model of each engine and how many columns it reads; an engine that joins adds its own.
 MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "cache": (lambda: inside({"rows": 20.0}, 1), 3),
@@ -44,6 +45,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
         4,
     ),
     "echo": (lambda: b"echo", 4),
+    "encoder": (encoder_before_a_model, 1),
     "lightgbm": (lambda: text("multiclass").encode(), 4),
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),
     "openvino": (lambda: plugins.load_engine("openvino").converted(softmax(3, DOUBLE)), 3),
@@ -75,7 +77,7 @@ def opened(name: str) -> Engine:
 
 
 def rows_of(name: str, count: int = 50) -> np.ndarray:
-    if name == "text":
+    if name in ("encoder", "text"):
         return np.array([text_codes.keep(TEXTS * (count // len(TEXTS) + 1))[:count]]).T
     return np.ascontiguousarray(table(count)[:, : MODELS[name][1]])
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.engines.boosters import text
+from tests.engines.encoders import pipeline_of, static_encoder
 from tests.engines.pipelines import logistic_of_numbers
 from tests.optimization.contexts import NUMBERS, baseline_of, context_in, imported, opened
 from tests.optimization.exported_networks import exported_network
@@ -32,8 +33,8 @@ from headway.optimization.transforms import cascade
 pytestmark = pytest.mark.slow
 
 # Tested in an environment of its own (tests/engines/test_openvino_engine.py), where these libraries are.
-APART = ("openvino", "nncf")
-TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(name)]
+APART = {"encoder": "tokenizers", "nncf": "nncf", "openvino": "openvino"}
+TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(APART[name])]
 ANY = ("cache", "family", "without")  # these ask nothing of a model
 NETS = {
     "dense": tabular_network,
@@ -59,7 +60,7 @@ CHOOSE = {
 def context_of(name: str, folder: Path) -> TransformContext:
     """Return a context in which a transform has something to offer."""
     context = context_with(folder, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(folder)
-    if name == "text":
+    if name in ("encoder", "text"):
         context = dataclasses.replace(context, sample=text_rows())
     if name == "half":  # the mean of a row with a missing value is missing
         context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
@@ -88,6 +89,8 @@ def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Varia
         model = trained_on(context, LEARNED, trees=200)
     elif name == "pipeline":
         model = imported("sklearn", logistic_of_numbers(), context)
+    elif name == "encoder":
+        model = imported_pipeline(pipeline_of(static_encoder()), context)
     elif name == "text":
         model = imported_pipeline("union", context)
     elif name == "half":

@@ -111,7 +111,7 @@ ALLOWED = {
     "skops": ("engines/estimators/skops_file.py",),
     "sqlalchemy": ("storage/state/",),
     "threadpoolctl": ("engines/sklearn.py",),
-    "tokenizers": ("optimization/importers/_huggingface.py",),
+    "tokenizers": ("engines/encoder.py", "optimization/importers/_huggingface.py"),
     "sqlglot": ("features/_sqlglot.py",),
     "torch": ("engines/torch.py",),
     "uvloop": ("serving/",),

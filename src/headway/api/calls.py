@@ -1,4 +1,4 @@
-"""The public functions of `import headway`: optimize, evaluate, compare, learning_curve, load, feature_view."""
+"""The public functions of `import headway`: optimize, evaluate, compare, learning_curve, load and others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from headway.api.results import ComparisonResult, EvaluationResult, Optimization
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.feature_view import FeatureView
+from headway.core.plugins import load_engine
 from headway.core.renamed import renamed_arguments
 from headway.core.search_result import SearchResult
 from headway.features.definitions import feature_view as feature_view
+from headway.optimization.importers.models import open_encoder
 from headway.optimization.screening import TimeBudget
 from headway.registry.project import open_project
 from headway.reporting.console import progress
@@ -421,3 +423,29 @@ def load(reference: str | Path, *, project: str | Path = ".") -> Model:
         calibrator=release.calibrator,
         content=bundle.model,
     )
+
+
+def load_encoder(folder: str | Path) -> Any:
+    """Load a sentence encoder as the first step of a scikit-learn pipeline.
+
+    Texts beyond the number of tokens that the encoder reads are cut there, as its library does.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder as `SentenceTransformer.save`, Optimum (`model.onnx`) or `StaticModel.save_pretrained` of model2vec wrote
+        it. Nothing is downloaded, and no pickle and no code of the folder is opened.
+
+    Returns
+    -------
+    SentenceEncoder
+        A transformer of scikit-learn: `transform` turns texts into vectors; `fit` learns nothing.
+
+    Raises
+    ------
+    EngineError
+        If the folder holds no encoder that can be read.
+    PluginError
+        If tokenizers, safetensors or onnx is not installed: ``pip install 'headway[encoders]'``.
+    """
+    return load_engine("sklearn").encoder_step(open_encoder(Path(folder)))  # type: ignore[attr-defined]

@@ -35,7 +35,7 @@ _KINDS: list[type[Exception]] = [
     kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
 ]
 # The library's exceptions have no common base class.
-_FAILURES: tuple[type[Exception], ...] = (RuntimeError, ValueError, *_KINDS)
+FAILURES: tuple[type[Exception], ...] = (RuntimeError, ValueError, *_KINDS)
 
 onnxruntime.disable_telemetry_events()
 
@@ -51,7 +51,7 @@ class OnnxRuntime:
     defaults: ClassVar[Settings] = {"threads": 1}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        session = _create_session(content, threads_of(settings, engine="onnxruntime", default=1))
+        session = create_session(content, threads_of(settings, engine="onnxruntime", default=1))
         self._feeds, self.outputs = graph_inputs(session.get_inputs()), score_outputs(session.get_outputs())
         self.width, self.names = self._feeds.width, self._feeds.names
         # The inner session: `InferenceSession.run` validates its arguments in Python first, which costs 1.5 to 2 of the
@@ -126,12 +126,12 @@ class OnnxRuntime:
     def _outputs_of(self, feed: Mapping[str, Array]) -> list[Answer]:
         try:
             answers: list[Answer] = self._session.run(self.outputs, feed, None)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise EngineError(f"ONNX Runtime cannot run the graph: {error}", hint=CONVERT_HINT) from error
         return answers
 
 
-def _create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
+def create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = _FATAL_ONLY
@@ -140,7 +140,7 @@ def _create_session(content: bytes, threads: int) -> onnxruntime.InferenceSessio
     require_embedded(content)
     try:
         return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
-    except _FAILURES as error:
+    except FAILURES as error:
         raise _load_error(error) from error
 
 

@@ -50,6 +50,7 @@ from headway.core.texts import text_codes
 from headway.core.threads import threads_of
 from headway.core.variant import TIE, Field, Signature
 from headway.engines.estimators import skops_file, texts, trees
+from headway.engines.estimators.encoders import SentenceEncoder
 from headway.engines.estimators.inner import InnerModel, wrap_inner_models
 from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, custom_code, root_package, walk_objects
 from headway.engines.estimators.pipelines import fold
@@ -177,6 +178,19 @@ class Sklearn:
             return texts.text_program(opened.model, columns=opened.columns, width=_width(opened.model), texts=columns)
         except _FAILURES as error:
             raise _damaged_model(error) from error
+
+    @classmethod
+    def encoder_step(cls, content: bytes) -> SentenceEncoder:
+        """Return a sentence encoder as a step of a pipeline."""
+        return SentenceEncoder(content)
+
+    @classmethod
+    def split_encoder(cls, content: bytes) -> tuple[bytes, bytes]:
+        """Return the encoder that a pipeline begins with, and the steps after it as an artifact of their own."""
+        model = _shared(content).model
+        if not isinstance(model, Pipeline) or len(model.steps) < 2 or not isinstance(model[0], SentenceEncoder):
+            raise NotApplicable("the first step of the model is not a sentence encoder")
+        return model[0].content, skops_file.write_skops(model[1:] if len(model.steps) > 2 else model[1])
 
     @classmethod
     def rounds(cls, content: bytes) -> int:

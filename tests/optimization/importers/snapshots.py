@@ -125,11 +125,66 @@ def probabilities(texts: list[str], *, distil: bool = False) -> NDArray[np.float
     return np.stack([_softmax(_logits(token_ids(text), bert_weights(), distil)) for text in texts])
 
 
+def write_encoder(
+    folder: Path, architecture: str = "BertModel", *, pooling: str = "mean_tokens", normalize: bool = True
+) -> Path:
+    """Write an encoder as sentence-transformers saves it; it reads at most 8 tokens."""
+    folder.mkdir(exist_ok=True)
+    distil = architecture.startswith("Distil")
+    weights = distilbert_weights() if distil else bert_weights()
+    prefix = "distilbert." if distil else "bert."
+    kept = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    import_module("safetensors.numpy").save_file(kept, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config(architecture)))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 8}))
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] if normalize else [])]
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{pooling}": True}))
+    write_tokenizer(folder)
+    return folder
+
+
+def write_static(folder: Path, *, weights: bool = False, normalize: bool = False) -> Path:
+    """Write static embeddings as model2vec saves them, with weights of tokens and shared rows if `weights`."""
+    folder.mkdir(exist_ok=True)
+    tensors: Weights = {"embeddings": np.random.default_rng(1).normal(size=(len(WORDS), 5)).astype(np.float32)}
+    if weights:
+        tensors["weights"] = np.linspace(0.1, 1, len(WORDS)).astype(np.float32)
+        tensors["mapping"] = (np.arange(len(WORDS)) // 2).astype(np.int32)
+    import_module("safetensors.numpy").save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "model2vec", "normalize": normalize}))
+    write_tokenizer(folder)
+    return folder
+
+
+def vectors(texts: list[str], *, distil: bool = False, pooling: str = "mean_tokens") -> NDArray[np.float64]:
+    """What the encoder answers, written out with NumPy in float64, at length 1."""
+    pooled = []
+    for text in texts:
+        rows = _hidden([*token_ids(text)[:-1][:7], 3], bert_weights(), distil)
+        vector = {"mean_tokens": rows.mean(0), "cls_token": rows[0], "max_tokens": rows.max(0)}[pooling]
+        pooled.append(vector / np.linalg.norm(vector))
+    return np.stack(pooled)
+
+
+def _dense(w: Any, rows: Any, name: str) -> Any:
+    return rows @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
 def _logits(ids: list[int], weights: Weights, distil: bool) -> NDArray[np.float64]:
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+    pooled = _dense(w, _hidden(ids, weights, distil)[0], "bert.pooler.dense")
+    return _dense(w, np.maximum(pooled, 0) if distil else np.tanh(pooled), "classifier")
+
+
+def _hidden(ids: list[int], weights: Weights, distil: bool) -> NDArray[np.float64]:
+    """The vectors of the tokens after the last layer."""
     w = {name: value.astype(np.float64) for name, value in weights.items()}
 
     def dense(rows: Any, name: str) -> Any:
-        return rows @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+        return _dense(w, rows, name)
 
     def norm(rows: Any, name: str) -> Any:
         centred = rows - rows.mean(-1, keepdims=True)
@@ -153,8 +208,7 @@ def _logits(ids: list[int], weights: Weights, distil: bool) -> NDArray[np.float6
         inner = dense(rows, f"{layer}.intermediate.dense")
         inner = 0.5 * inner * (1 + erf(inner / np.sqrt(2)))
         rows = norm(dense(inner, f"{layer}.output.dense") + rows, f"{layer}.output.LayerNorm")
-    pooled = dense(rows[0], "bert.pooler.dense")
-    return dense(np.maximum(pooled, 0) if distil else np.tanh(pooled), "classifier")
+    return rows
 
 
 def _softmax(values: Any) -> Any:

@@ -52,6 +52,7 @@ _FAILURES = (
 SAFE_CLASSES = frozenset(
     {
         "functools.partial",
+        "headway.engines.estimators.encoders.SentenceEncoder",
         "headway.engines.estimators.inner.InnerClassifier",
         "headway.engines.estimators.inner.InnerMargins",
         "headway.engines.estimators.inner.InnerRegressor",

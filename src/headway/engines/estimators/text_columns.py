@@ -18,9 +18,10 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from headway.core.errors import EngineError
+from headway.engines.estimators.encoders import SentenceEncoder
 
 ColumnIndices = Sequence[int | None]
-_VECTORIZERS = (CountVectorizer, HashingVectorizer)
+_VECTORIZERS = (CountVectorizer, HashingVectorizer, SentenceEncoder)
 _ENCODERS = (OneHotEncoder, OrdinalEncoder, TargetEncoder)
 _PARTS = ("_preprocessor", "estimators_", "calibrated_classifiers_", "estimator_", "regressor_")
 _HOLDERS = ("_CalibratedClassifier", "FrozenEstimator")  # these store a fitted estimator under the name of a parameter

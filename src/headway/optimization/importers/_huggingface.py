@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from headway.core.errors import EngineError
 
 OPSET = 17
+_AXES_ARE_INPUTS = 18
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _MASKED = np.float32(-1e9)
 _ACTIVATIONS = ("gelu", "relu")
@@ -117,12 +118,7 @@ def graph_of_weights(
 
     Raises EngineError for a setting that is not known, a missing tensor, or one that nothing reads.
     """
-    try:
-        tensors = load_file(str(path))
-    except (SafetensorError, OSError, TypeError, KeyError) as error:
-        raise EngineError(
-            f"the weights cannot be read: {error}", where=str(path), hint="float32 weights in one safetensors file"
-        ) from error
+    tensors = load_tensors(path)
     layout = _LAYOUTS[architecture]
     activation = config.get(layout["activation"], "gelu")
     if activation not in _ACTIVATIONS or config.get("position_embedding_type", "absolute") != "absolute":
@@ -152,11 +148,14 @@ def graph_of_weights(
 class _Writer:
     """Nodes and constants of a graph, with a record of the tensors that were read."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[np.float32]], where: str) -> None:
-        self.tensors, self._where = tensors, where
+    def __init__(
+        self, tensors: Mapping[str, NDArray[np.float32]], where: str, *, prefix: str = "", opset: int = OPSET
+    ) -> None:
+        self.tensors, self._where, self._prefix, self._opset = tensors, where, prefix, opset
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._read: set[str] = set()
+        self._values = 0
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """Return a tensor of the weights."""
@@ -177,15 +176,22 @@ class _Writer:
 
     def constant(self, value: Any) -> str:
         """Add a constant; return its name."""
-        name = f"constant_{len(self.initializers)}"
+        name = f"{self._prefix}constant_{len(self.initializers)}"
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; return the name of its output."""
-        name = f"value_{len(self.nodes)}"
+        self._values += 1
+        name = f"{self._prefix}value_{self._values}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
+
+    def reduce(self, kind: str, rows: str, *, keepdims: int) -> str:
+        """Add a reduction of the second axis."""
+        if self._opset >= _AXES_ARE_INPUTS:
+            return self.node(kind, rows, self.constant(np.array([1])), keepdims=keepdims)
+        return self.node(kind, rows, axes=[1], keepdims=keepdims)
 
     def linear(self, rows: str, part: str) -> str:
         """Add a dense layer of the weights."""
@@ -251,3 +257,208 @@ def _attention(writer: _Writer, rows: str, mask: str, parts: Sequence[str], head
     shares = writer.node("Softmax", writer.node("Add", scores, mask), axis=-1)
     merged = writer.node("Transpose", writer.node("MatMul", shares, value), perm=[0, 2, 1, 3])
     return writer.node("Reshape", merged, joined)
+
+
+_SENTENCE_LAYOUTS = {
+    "BertModel": ("BertForSequenceClassification", "bert.", 0),
+    "RobertaModel": ("BertForSequenceClassification", "bert.", 1),
+    "XLMRobertaModel": ("BertForSequenceClassification", "bert.", 1),
+    "DistilBertModel": ("DistilBertForSequenceClassification", "distilbert.", 0),
+}
+"""The layout of each encoder, the prefix that its names lack, and whether positions begin after that of padding."""
+_FUSED = "com.microsoft"
+_EPS = 1e-12
+_IDS = "input_ids"
+
+
+def load_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a safetensors file; raise EngineError if it cannot be read."""
+    try:
+        tensors: dict[str, NDArray[Any]] = load_file(str(path))
+    except (SafetensorError, OSError, TypeError, KeyError) as error:
+        raise EngineError(
+            f"the weights cannot be read: {error}", where=str(path), hint="float32 weights in one safetensors file"
+        ) from error
+    return tensors
+
+
+def vocabulary(tokenizer: bytes) -> dict[str, int]:
+    """Return the id of each token of a tokenizer."""
+    try:
+        found: dict[str, int] = Tokenizer.from_str(tokenizer.decode()).get_vocab()
+    except Exception as error:  # the library raises plain Exceptions
+        raise EngineError(
+            f"the tokenizer cannot be read: {str(error).partition(chr(10))[0]}",
+            hint="tokenizer.save_pretrained(FOLDER), with a fast tokenizer",
+        ) from error
+    return found
+
+
+def encoder_of_weights(
+    path: Path, config: Mapping[str, Any], architecture: str, *, pooling: str, normalize: bool, dense: Sequence[Path]
+) -> tuple[bytes, int]:
+    """Return the ONNX graph from token ids to vectors of an encoder in safetensors, and the width of a vector.
+
+    Products and normalizations are the fused operators of ONNX Runtime, which a general exporter does not write.
+    """
+    tensors = load_tensors(path)
+    name, prefix, skips_padding = _SENTENCE_LAYOUTS[architecture]
+    layout = {key: value.removeprefix(prefix) for key, value in _LAYOUTS[name].items()}
+    activation = config.get(layout["activation"], "gelu")
+    if activation not in _ACTIVATIONS or config.get("position_embedding_type", "absolute") != "absolute":
+        raise EngineError(
+            f"the activation {activation!r}, or the positions of this encoder, are not known",
+            where=f"{path.parent}; known activations: {', '.join(_ACTIVATIONS)}; positions: absolute",
+            hint="optimum-cli export onnx --model FOLDER --task feature-extraction OUTPUT",
+        )
+    if all(key.startswith(prefix) or "." not in key for key in tensors):
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    writer = _Writer({key: np.asarray(value, np.float32) for key, value in tensors.items()}, str(path))
+    first = int(config.get("pad_token_id") or 0) + 1 if skips_padding else 0
+    rows = _hidden(writer, layout, config, activation, first_position=first)
+    width = int(writer.tensors[f"{layout['embeddings']}.word_embeddings.weight"].shape[1])
+    vector = _pooled(writer, rows, pooling)
+    for part in dense:
+        inner = _Writer(load_tensors(part), str(part))
+        weight, bias = inner.tensor("linear.weight"), inner.tensors.get("linear.bias")
+        vector = writer.node("MatMul", vector, writer.constant(np.asarray(weight, np.float32).T))
+        if bias is not None:
+            vector = writer.node("Add", vector, writer.constant(np.asarray(bias, np.float32)))
+        vector, width = writer.node("Tanh", vector), int(weight.shape[0])
+    return _finish_encoder(writer, vector, width, normalize=normalize), width
+
+
+def static_encoder(tensors: Mapping[str, NDArray[Any]], *, normalize: bool) -> tuple[bytes, int]:
+    """Return the graph of static embeddings as model2vec stores them: the mean of the vectors of all tokens."""
+    embeddings = np.asarray(tensors["embeddings"], np.float32)
+    writer = _Writer({}, "")
+    tokens = _IDS
+    if "mapping" in tensors:
+        tokens = writer.node("Gather", writer.constant(np.asarray(tensors["mapping"], np.int64)), _IDS)
+    vectors = writer.node("Gather", writer.constant(embeddings), tokens)
+    if "weights" in tensors:
+        weights = writer.node("Gather", writer.constant(np.asarray(tensors["weights"], np.float32)), _IDS)
+        vectors = writer.node("Mul", vectors, writer.node("Unsqueeze", weights, writer.constant(np.array([-1]))))
+    pooled = _pooled(writer, vectors, "mean")
+    return _finish_encoder(writer, pooled, embeddings.shape[1], normalize=normalize), embeddings.shape[1]
+
+
+def encoder_of_graph(path: Path, *, pooling: str, normalize: bool) -> tuple[bytes, int]:
+    """Return an exported graph as one from token ids to vectors, and the width of a vector."""
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # the library has no common class for a damaged graph or missing weights
+        raise EngineError(
+            f"the graph cannot be read: {str(error).partition(chr(10))[0]}", where=str(path), hint="export it again"
+        ) from error
+    graph = model.graph
+    inputs = [port.name for port in graph.input]
+    sizes = {port.name: port.type.tensor_type.shape.dim for port in graph.output}
+    flat = next((name for name in ("sentence_embedding", *sizes) if len(sizes.get(name, ())) == 2), None)
+    output = flat or next((name for name, shape in sizes.items() if len(shape) == 3), None)
+    if set(inputs) - set(_INPUTS) or _IDS not in inputs or output is None:
+        raise EngineError(
+            f"the graph is not an encoder of texts: it reads {', '.join(inputs)} and answers {', '.join(sizes)}",
+            where=str(path),
+            hint="optimum-cli export onnx --model FOLDER --task feature-extraction OUTPUT",
+        )
+    width = sizes[output][-1].dim_value
+    if not width:
+        raise EngineError("the graph does not say how wide its vectors are", where=str(path), hint="export it again")
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+    writer = _Writer({}, str(path), prefix="headway_", opset=opset)
+    for name in set(inputs) - {_IDS}:  # texts of one length have no padding
+        value = numpy_helper.from_array(np.array([int(name == "attention_mask")], np.int64))
+        shape = writer.node("Shape", _IDS)
+        writer.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], value=value))
+    before, writer.nodes = writer.nodes, []
+    vector = _normalized(writer, output if flat else _pooled(writer, output, pooling), normalize=normalize)
+    nodes = [*before, *graph.node, *writer.nodes]
+    ids = [port for port in graph.input if port.name == _IDS]
+    ids[0].type.tensor_type.CopyFrom(
+        helper.make_tensor_value_info(_IDS, TensorProto.INT64, ["n", "t"]).type.tensor_type
+    )
+    for field, items in (("node", nodes), ("input", ids)):
+        copied = [type(item).FromString(item.SerializeToString()) for item in items]
+        del getattr(graph, field)[:]
+        getattr(graph, field).extend(copied)
+    graph.initializer.extend(writer.initializers)
+    del graph.output[:], graph.value_info[:]
+    graph.output.append(helper.make_tensor_value_info(vector, TensorProto.FLOAT, ["n", width]))
+    content: bytes = model.SerializeToString()
+    return content, width
+
+
+def _finish_encoder(writer: _Writer, vector: str, width: int, *, normalize: bool) -> bytes:
+    answer = _normalized(writer, vector, normalize=normalize)
+    graph = helper.make_graph(
+        [*writer.nodes, helper.make_node("Identity", [answer], ["vector"])],
+        "encoder",
+        [helper.make_tensor_value_info(_IDS, TensorProto.INT64, ["n", "t"])],
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["n", width])],
+        writer.initializers,
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_FUSED, 1)]
+    content: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString(deterministic=True)
+    return content
+
+
+def _hidden(
+    writer: _Writer, layout: Mapping[str, str], config: Mapping[str, Any], activation: str, *, first_position: int
+) -> str:
+    """Write all layers of an encoder; return the name of the vectors of the tokens (n, tokens, width)."""
+    eps, heads = float(config.get("layer_norm_eps", _EPS)), int(config[layout["n_heads"]])
+    embeddings = layout["embeddings"]
+    positions = writer.tensor(f"{embeddings}.position_embeddings.weight")[first_position:]
+    if f"{embeddings}.token_type_embeddings.weight" in writer.tensors:
+        positions = positions + writer.tensor(f"{embeddings}.token_type_embeddings.weight")[0]
+    words = writer.constant(writer.tensor(f"{embeddings}.word_embeddings.weight"))
+    zero, one = writer.constant(np.array([0])), writer.constant(np.array([1]))
+    length = writer.node("Slice", writer.node("Shape", _IDS), one, writer.constant(np.array([2])), zero)
+    added = writer.node("Slice", writer.constant(positions), zero, length, zero)
+    rows = writer.norm(writer.node("Add", writer.node("Gather", words, _IDS), added), f"{embeddings}.LayerNorm", eps)
+    for index in range(int(config[layout["n_layers"]])):
+        layer = layout["layer"].format(index)
+        parts = [f"{layer}.{layout[name]}" for name in ("query", "key", "value")]
+        weight = np.concatenate([writer.tensor(f"{part}.weight").T for part in parts], axis=1)
+        bias = np.concatenate([writer.tensor(f"{part}.bias") for part in parts])
+        attended = writer.node(
+            "Attention", rows, writer.constant(weight), writer.constant(bias), domain=_FUSED, num_heads=heads
+        )
+        rows = _added_norm(
+            writer, attended, rows, f"{layer}.{layout['attended']}", f"{layer}.{layout['attended_norm']}", eps
+        )
+        inner = writer.node("MatMul", rows, writer.constant(writer.tensor(f"{layer}.{layout['inner']}.weight").T))
+        bias_name = writer.constant(writer.tensor(f"{layer}.{layout['inner']}.bias"))
+        if activation == "relu":
+            inner = writer.node("Relu", writer.node("Add", inner, bias_name))
+        else:
+            inner = writer.node("BiasGelu", inner, bias_name, domain=_FUSED)
+        rows = _added_norm(writer, inner, rows, f"{layer}.{layout['outer']}", f"{layer}.{layout['outer_norm']}", eps)
+    return rows
+
+
+def _added_norm(writer: _Writer, rows: str, residual: str, dense: str, norm: str, eps: float) -> str:
+    """Write a dense layer, the sum with its input's residual, and the normalization of the sum."""
+    product = writer.node("MatMul", rows, writer.constant(writer.tensor(f"{dense}.weight").T))
+    constants = [writer.tensor(f"{norm}.weight"), writer.tensor(f"{norm}.bias"), writer.tensor(f"{dense}.bias")]
+    return writer.node(
+        "SkipLayerNormalization", product, residual, *map(writer.constant, constants), domain=_FUSED, epsilon=eps
+    )
+
+
+def _pooled(writer: _Writer, rows: str, pooling: str) -> str:
+    """Write the vector of a text from those of its tokens."""
+    if pooling == "cls":
+        return writer.node("Flatten", writer.node("Gather", rows, writer.constant(np.array([0])), axis=1))
+    if pooling == "max":
+        return writer.reduce("ReduceMax", rows, keepdims=0)
+    return writer.reduce("ReduceMean", rows, keepdims=0)
+
+
+def _normalized(writer: _Writer, vector: str, *, normalize: bool) -> str:
+    """Write the vector at length 1, if it is to have that."""
+    if not normalize:
+        return vector
+    length = writer.reduce("ReduceL2", vector, keepdims=1)
+    return writer.node("Div", vector, writer.node("Max", length, writer.constant(np.float32(_EPS))))

@@ -21,6 +21,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import DeclaredColumn, ModelFile, ModelSource
 from headway.core.errors import DataError, EngineError, PluginError
 from headway.core.plugins import load_sibling
+from headway.engines.formats.encoder import EncoderHeader, check_tokenizer, pack_encoder
 from headway.optimization.importers.custom_python import CustomModel, PrefixedModel
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
@@ -203,3 +204,127 @@ def max_length(folder: Path, config: Mapping[str, Any]) -> int:
             hint="max_position_embeddings in config.json, or model_max_length in tokenizer_config.json",
         )
     return math.floor(min(known))
+
+
+SENTENCE_ARCHITECTURES = ("BertModel", "DistilBertModel", "RobertaModel", "XLMRobertaModel")
+_POOLING = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max"}
+_STATIC_TOKENS = 512
+_MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "StaticEmbedding")
+
+
+def read_encoder(folder: Path) -> tuple[bytes, bool]:
+    """Read a folder of sentence-transformers, of an exported ONNX graph, or of model2vec; nothing is fetched.
+
+    Returns
+    -------
+    bytes
+        The encoder as `engines/formats/encoder.py` packs it.
+    bool
+        Whether its graph comes from the folder, and may then loop.
+
+    Raises
+    ------
+    PluginError
+        If tokenizers, safetensors or onnx is not installed.
+    EngineError
+        If the folder holds no encoder that can be opened.
+    """
+    if not is_snapshot(folder) or not (folder / TOKENIZER).is_file():
+        raise EngineError(
+            f"the folder holds no encoder: {CONFIG} and {TOKENIZER} are needed",
+            where=str(folder),
+            hint="SentenceTransformer(NAME).save(FOLDER), or StaticModel.save_pretrained(FOLDER)",
+        )
+    config, tokenizer = read_config(folder), (folder / TOKENIZER).read_bytes()
+    parsed = check_tokenizer(tokenizer)
+    try:
+        library = load_sibling(__name__, "huggingface", reads="a sentence encoder")
+    except PluginError as error:
+        raise PluginError(error.what, where=str(folder), hint=INSTALL) from error
+    modules = _modules(folder)
+    normalize = "Normalize" in modules
+    if config.get("model_type") == "model2vec" or "StaticEmbedding" in modules:
+        return _static(folder, config, parsed, tokenizer, library), False
+    pooling, architecture = _pooling(folder, modules), next(iter(config.get("architectures") or ()), "")
+    weights, graph, is_foreign = folder / WEIGHTS, find_graph(folder), False
+    if weights.is_file() and architecture in SENTENCE_ARCHITECTURES:
+        dense = [path / WEIGHTS for kind, path in modules.items() if kind == "Dense"]
+        content, width = library.encoder_of_weights(
+            weights, config, architecture, pooling=pooling, normalize=normalize, dense=dense
+        )
+    elif graph is not None and "Dense" not in modules:
+        content, width = library.encoder_of_graph(graph, pooling=pooling, normalize=normalize)
+        is_foreign = True
+    else:
+        raise EngineError(
+            f"no encoder is read from this folder (architecture: {architecture or 'none named'})",
+            where=f"{folder}; read: {', '.join(GRAPHS)}, and {WEIGHTS} of: {', '.join(SENTENCE_ARCHITECTURES)}",
+            hint="optimum-cli export onnx --model FOLDER --task feature-extraction OUTPUT, and pass OUTPUT",
+        )
+    header = EncoderHeader(tokenizer_bytes=len(tokenizer), width=width, max_tokens=_max_tokens(folder, config))
+    return pack_encoder(header, tokenizer, content), is_foreign
+
+
+def _modules(folder: Path) -> dict[str, Path]:
+    """Return the kinds of modules that sentence-transformers applies, with their folders."""
+    listed = _json(folder / "modules.json", list[dict[str, Any]]) or []
+    found = {str(module.get("type", "")).rpartition(".")[2]: folder / str(module.get("path", "")) for module in listed}
+    wrong = sorted(set(found) - set(_MODULES)) or [str(path) for path in found.values() if ".." in path.parts]
+    if wrong or len(found) != len(listed):
+        raise EngineError(
+            f"the encoder has a module that is not known, or one twice: {', '.join(wrong)}",
+            where=f"{folder / 'modules.json'}; known: {', '.join(_MODULES)}",
+            hint="optimum-cli export onnx --model FOLDER --task feature-extraction OUTPUT, and pass OUTPUT",
+        )
+    return found
+
+
+def _pooling(folder: Path, modules: Mapping[str, Path]) -> str:
+    section = _json(modules.get("Pooling", folder) / CONFIG, dict[str, Any]) if "Pooling" in modules else {}
+    section = section or {}
+    on = [_POOLING.get(key, key) for key, value in section.items() if key.startswith("pooling_mode_") and value is True]
+    on = on or [str(section.get("pooling_mode") or "mean")]
+    if len(on) != 1 or on[0] not in _POOLING.values():
+        raise EngineError(
+            f"the pooling {', '.join(on)!r} of this encoder is not known",
+            where=f"{folder}; known: {', '.join(_POOLING.values())}",
+            hint="an encoder with mean, cls or max pooling",
+        )
+    return str(on[0])
+
+
+def _max_tokens(folder: Path, config: Mapping[str, Any]) -> int:
+    own = (_json(folder / "sentence_bert_config.json", dict[str, Any]) or {}).get("max_seq_length")
+    limit = max_length(folder, config)
+    if config.get("model_type") in ("roberta", "xlm-roberta"):
+        limit = min(limit, int(config["max_position_embeddings"]) - int(config.get("pad_token_id") or 0) - 1)
+    return min(int(own), limit) if isinstance(own, int) and own > 1 else limit
+
+
+def _static(
+    folder: Path, config: Mapping[str, Any], parsed: Mapping[str, Any], tokenizer: bytes, library: Any
+) -> bytes:
+    """Return static embeddings as model2vec writes them."""
+    tensors = library.load_tensors(folder / WEIGHTS)
+    if "embeddings" not in tensors or tensors["embeddings"].ndim != 2:
+        raise EngineError("the static embeddings lack 'embeddings'", where=str(folder), hint="save the model again")
+    content, width = library.static_encoder(tensors, normalize=bool(config.get("normalize")))
+    tokens = library.vocabulary(tokenizer)
+    limit, unknown = config.get("max_length", _STATIC_TOKENS), parsed.get("model", {}).get("unk_token")
+    header = EncoderHeader(
+        tokenizer_bytes=len(tokenizer),
+        width=width,
+        max_tokens=int(limit or _STATIC_TOKENS),
+        max_characters=int(limit or _STATIC_TOKENS) * int(np.median([len(token) for token in tokens] or [1])),
+        special_tokens=False,
+        dropped=tokens.get(unknown, -1) if isinstance(unknown, str) else -1,
+    )
+    return pack_encoder(header, tokenizer, content)
+
+
+def _json(path: Path, kind: Any) -> Any:
+    """Return a file of JSON; None if it is absent or of another kind."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None

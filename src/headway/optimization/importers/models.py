@@ -217,6 +217,14 @@ def _try_import(name: str, file: ModelFile, limits: ImportLimits) -> None:
     _tried.add(key)
 
 
+def open_encoder(folder: Path, *, limits: ImportLimits | None = None) -> bytes:
+    """Read a sentence encoder from its folder; a graph that comes with it runs in a limited subprocess first."""
+    content, is_foreign = huggingface.read_encoder(folder)
+    if is_foreign:
+        _try_import("encoder", ModelFile(content=content, suffix=".encoder"), limits or ImportLimits())
+    return content
+
+
 def _environment(*folders: str) -> dict[str, str]:
     """Return the environment of a subprocess that finds the same classes as this process, and those of `folders`."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in (*sys.path, *folders))}

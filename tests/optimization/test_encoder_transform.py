@@ -1,0 +1,69 @@
+"""Transform `encoder`: a pipeline of an encoder and a model answers as scikit-learn does, without scikit-learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from tests.engines import encoders
+from tests.engines.text_pipelines import TEXTS
+from tests.optimization.contexts import context_in, opened
+from tests.optimization.text_variants import imported_pipeline, text_rows
+
+import headway as hw
+from headway.core.errors import NotApplicable
+from headway.engines.estimators.encoders import SentenceEncoder
+from headway.optimization.context import TransformContext, load_transform
+
+pytestmark = [pytest.mark.slow, pytest.mark.services]
+
+
+def context_of(folder: Path) -> TransformContext:
+    return dataclasses.replace(context_in(folder), sample=text_rows())
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [LogisticRegression(max_iter=500)],
+        [StandardScaler(), LogisticRegression(max_iter=500)],
+        [RandomForestClassifier(n_estimators=5)],
+        [SVC()],
+        [KNeighborsClassifier()],
+    ],
+    ids=lambda steps: type(steps[-1]).__name__ + str(len(steps)),
+)
+def test_the_answers_are_those_of_the_pipeline(steps, tmp_path):
+    pipeline = make_pipeline(SentenceEncoder(encoders.bert()), *steps).fit(TEXTS, encoders.LABELS)
+    context = context_of(tmp_path)
+    model = imported_pipeline(pipeline, context)
+    [made] = load_transform("encoder")(model, context)
+    assert made.engine == "encoder" and made.artifact.format == "encoder"
+    scores = opened(made, context).predict(text_rows())
+    assert np.abs(scores - opened(model, context).predict(text_rows())).max() < 1e-6
+    if hasattr(pipeline, "predict_proba"):
+        assert np.abs(scores - pipeline.predict_proba(TEXTS)).max() < 1e-6
+
+
+def test_a_pipeline_without_an_encoder_does_not_apply(tmp_path):
+    context = context_of(tmp_path)
+    with pytest.raises(NotApplicable, match="first step"):
+        load_transform("encoder")(imported_pipeline("union", context), context)
+
+
+def test_a_pipeline_is_optimized_saved_and_loaded(tmp_path):
+    best = hw.optimize(
+        encoders.pipeline_of(encoders.bert()), TEXTS, encoders.LABELS, transforms=["encoder"], budget="2s"
+    )
+    best.save(tmp_path / "model.headway")
+    loaded = hw.load(tmp_path / "model.headway")
+    assert np.array_equal(loaded.predict_proba(TEXTS[:9]), best.predict_proba(TEXTS[:9]))
+    assert list(loaded.predict(TEXTS[:9])) == list(encoders.pipeline_of(encoders.bert()).predict(TEXTS[:9]))
