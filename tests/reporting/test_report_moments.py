@@ -25,7 +25,9 @@ from years import (
     watched_only,
 )
 
+from headway.core.evidence import Measurement
 from headway.core.monitoring import MonitoringReport
+from headway.core.selective import CertificateWithdrawal
 from headway.core.verdict import Verdict
 from headway.reporting.events import list_events
 from headway.reporting.report_data import DatedRetraining, Event, MonitoringHistory, ReportData, RolloutSummary
@@ -51,6 +53,25 @@ def test_events_are_in_chronological_order() -> None:
         ("2013-11", "live"),
         ("2013-11", "worse"),
     ]
+
+
+def test_a_withdrawn_certificate_names_its_classes_and_the_share_of_wrong_answers() -> None:
+    withdrawal = CertificateWithdrawal(
+        name="support",
+        release=FIRST,
+        classes=("refund", "delivery"),
+        risk=Measurement(name="answer.audited_risk", value=0.2, low=0.1, high=0.3, method="", n_rows=60, level=0.9),
+        limit=0.05,
+        why="too many answers were wrong",
+        at="2026-11-28T10:00:00+00:00",
+    )
+
+    event, everything = event_of(withdrawals=(withdrawal,)), event_of(withdrawals=(replace(withdrawal, classes=()),))
+
+    assert (event.at, event.what, event.style) == ("2026-11-28", "Answers withdrawn: refund, delivery", "fail")
+    assert event.message.startswith("Too many answers were wrong")
+    assert "withdrawn by audit: share of wrong answers 0.200 [0.100, 0.300] of 60 checked, limit 0.0500" in event.detail
+    assert everything.what == "Answers withdrawn: every class"
 
 
 def test_without_a_history_the_list_of_events_is_empty() -> None:

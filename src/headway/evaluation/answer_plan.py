@@ -93,6 +93,16 @@ class LabeledAnswers:
             groups=self.groups,
         )
 
+    def subset(self, chosen: Bools) -> LabeledAnswers:
+        """Return the answers to some rows, bool (n,)."""
+        return LabeledAnswers(
+            classes=self.classes,
+            probabilities=self.probabilities[chosen],
+            labels=self.labels[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
+            threshold=self.threshold,
+        )
+
     def decided(self, plan: AnswerPlan) -> Answers:
         """Return what the plan decides for these rows."""
         return AnswerDecider(plan, self.classes, threshold=self.threshold)(self.probabilities)

@@ -114,7 +114,7 @@ def read_audited(project: Project, release: Release, digest: str, *, now: dateti
     first = rows.unique("key", keep="first", maintain_order=True).filter(pl.col("audit") == 1)
     hashes = key_hashes(first["key"], f"audit order {digest}")
     ordered = first.with_columns(order=pl.Series(hashes), day=pl.col("at_us") // _DAY_US).sort("day", "order")
-    drawn = ordered.join(_people_labels(project), on="key", how="left", maintain_order="left")
+    drawn = ordered.join(labels_of_people(project), on="key", how="left", maintain_order="left")
     outputs = sorted((name for name in drawn.columns if name.startswith("out.")), key=lambda name: int(name[4:]))
     probabilities = drawn.select(outputs).cast(pl.Float64).to_numpy()
     answer, _ = confidences("probability", probabilities, threshold=release.threshold)
@@ -253,7 +253,7 @@ def _delay(project: Project) -> timedelta:
     return parse_delay(project.config.data.label_delay) or DEFAULT_DELAY
 
 
-def _people_labels(project: Project) -> pl.DataFrame:
+def labels_of_people(project: Project) -> pl.DataFrame:
     """Return the last label that a person gave to each key."""
     tables = SegmentReader(
         traffic.labels_folder(log_root(project.config, project.name), project.name), [*LABEL_SCHEMA]

@@ -12,6 +12,7 @@ from headway.core.evidence import Measurement
 from headway.core.monitoring import MonitoringReport, Reason, Ticket
 from headway.core.record import StoredRecord, digest_of, write
 from headway.core.rollout import RolloutStatus
+from headway.core.selective import CertificateWithdrawal
 from headway.core.verdict import RuleResult, Verdict
 from headway.monitoring.bias import describe_gap
 from headway.monitoring.degradation import HARMFUL
@@ -60,6 +61,7 @@ def list_events(report: ReportData) -> tuple[Event, ...]:
         ),
         *((summary.at, summary.rollout.stage_at, _rollout_event(summary, year)) for summary in year.rollouts),
         *((change.at, change.move.at, _live_event(change, year)) for change in year.live_changes),
+        *((withdrawal.at, withdrawal.at, _withdrawal_event(withdrawal, year)) for withdrawal in year.withdrawals),
     ]
     return tuple(event for *_, event in sorted(found, key=lambda dated: (_sort_key(dated[0]), dated[1])))
 
@@ -257,6 +259,23 @@ def _live_event(change: LiveChange, year: MonitoringHistory) -> Event:
         kind="rolled back" if change.back else "live",
         detail=f"Update {move.number} of {move.name}@{move.pointer}, release {release}.",
         record=move.verdict,
+    )
+
+
+def _withdrawal_event(withdrawal: CertificateWithdrawal, year: MonitoringHistory) -> Event:
+    named = ", ".join(withdrawal.classes) or "every class"
+    name = year.names.get(withdrawal.release, "the release")
+    risk = withdrawal.risk
+    return Event(
+        at=withdrawal.at[:10],
+        what=f"Answers withdrawn: {named}",
+        message=_sentence(withdrawal.why),
+        style="fail",
+        detail=f"Certificate of {name} ({formatting.short_digest(withdrawal.release)}), withdrawn by {withdrawal.by}: "
+        f"share of wrong answers {formatting.format_number(risk.value)} [{formatting.format_number(risk.low)}, "
+        f"{formatting.format_number(risk.high)}] of {risk.n_rows:,} checked, limit "
+        f"{formatting.format_number(withdrawal.limit)}, level {risk.level:.3g}.",
+        record=_digest(withdrawal),
     )
 
 

@@ -18,6 +18,7 @@ from headway.core.record import StoredRecordType, kind_of, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
+from headway.core.selective import CertificateWithdrawal
 from headway.core.training import Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.verdict import EvaluatedVariant, Verdict
@@ -245,9 +246,11 @@ def read_monitoring_history(
             {release_of_verdict(dated.retraining.search_result.winner.verdict, made): dated for dated in retrained},
             complete=not last or sum(move.pointer == "live" for move in updates) < last,
         ),
+        withdrawals=tuple(record for record in records(CertificateWithdrawal) if record.release in ever),
         limits={"ece": project.config.retrain.ece_at_most},
     )
-    return year if any((year.watches, year.tickets, summaries, retrained, year.live_changes)) else None
+    parts = (year.watches, year.tickets, summaries, retrained, year.live_changes, year.withdrawals)
+    return year if any(parts) else None
 
 
 def _last_updates(project: Project, last: int) -> list[PointerUpdate]:

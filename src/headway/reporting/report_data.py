@@ -18,6 +18,7 @@ from headway.core.provenance import TrackedData
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
+from headway.core.selective import CertificateWithdrawal
 from headway.core.training import LearningCurve, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import Variant
@@ -215,7 +216,8 @@ class MonitoringHistory(Record, frozen=True, kw_only=True):
     """Monitoring reports on the live releases, and the tickets, retrainings and rollouts since; each part may be empty.
 
     `watches` holds one report per period on the release that was live in it, oldest first. `names` gives each live
-    release a name (`first release`); `limits` are those of `[retrain]` by measure.
+    release a name (`first release`); `limits` are those of `[retrain]` by measure. `withdrawals` are those of their
+    certificates.
     """
 
     watches: tuple[MonitoringReport, ...] = ()
@@ -223,6 +225,7 @@ class MonitoringHistory(Record, frozen=True, kw_only=True):
     rollouts: tuple[RolloutSummary, ...] = ()
     retrainings: tuple[DatedRetraining, ...] = ()
     live_changes: tuple[LiveChange, ...] = ()
+    withdrawals: tuple[CertificateWithdrawal, ...] = ()
     names: dict[str, str] = {}
     limits: dict[str, float] = {}
 

@@ -31,6 +31,7 @@ from headway.evaluation.statistics.tables import tally
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.retraining.retrain import (
     HoldoutSet,
+    certify_answers,
     find_outcome,
     judge_against_live,
     make_holdout,
@@ -113,13 +114,14 @@ def _search_result(project: Project, deployed: DeployedRelease, rolling: Rolling
         views=deployed.release.views,
         contract=deployed.release.contract,
     )
+    answers = certify_answers(project, rolling.holdout, subject)
+    evidence = answers.added_to(rolling.holdout.measure(subject))
     return SearchResult(
         name=project.name,
         baseline=baseline,
         evaluated=(),
-        winner=judge_against_live(
-            project, variant, rolling.holdout.measure(subject), recalibration_rules(project.config.policy)
-        ),
+        winner=judge_against_live(project, variant, evidence, recalibration_rules(project.config.policy)),
+        answers=answers.plan,
         self_test=record_self_test(variant, subject.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

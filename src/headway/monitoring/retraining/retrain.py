@@ -8,23 +8,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
 from headway.core import plugins
-from headway.core.arrays import Floats
+from headway.core.answering import decide
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.config import FILE
 from headway.core.contracts import Engine
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
-from headway.core.evidence import Evidence, Finding
+from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_view import FeatureView
 from headway.core.monitoring import Ticket
 from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.sections import PolicySection
+from headway.core.selective import AnswerPlan
 from headway.core.training import Retraining, Training, TrainingTask
 from headway.core.variant import Step, Variant
 from headway.core.verdict import RELATIVE, EvaluatedVariant, Rule, Verdict
@@ -33,12 +37,15 @@ from headway.data import matrix
 from headway.data.contract.discovery import observed_contract
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows, select_period
+from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers
 from headway.evaluation.comparison import open_variant, record_self_test
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
+from headway.evaluation.selective import measure_risk
 from headway.evaluation.statistics.seeds import pool_seeds
 from headway.features.rules import views_read
 from headway.monitoring.deployed_release import DeployedRelease
+from headway.monitoring.retraining.logged_labels import with_logged_labels
 from headway.monitoring.scored_rows import parse_delay, time_expression
 from headway.optimization import search
 from headway.optimization.context import TransformContext
@@ -46,6 +53,7 @@ from headway.optimization.training import TrainingInputs, recipe_digest, train_t
 from headway.registry.judge import judge
 from headway.registry.project import Project
 from headway.registry.provenance import origins
+from headway.registry.withdrawals import withdrawn_classes
 
 Callback = Callable[[str], object]
 
@@ -71,9 +79,12 @@ def prepare_retraining(
 ) -> RetrainingData:
     """Select all rows labeled by a time since the first training began; the last `[retrain] judged_days` are held out.
 
+    Rows are those of the table, and logged ones that people labeled (`logged_labels`).
+
     Raises DataError if live was trained on days that would be held out, since there is nothing new to judge by.
     """
-    rows, end = rows_labeled_by(project, dataset, until)
+    labeled, drawn = with_logged_labels(project, deployed, dataset)
+    rows, end = rows_labeled_by(project, labeled, until)
     since = end - timedelta(days=project.config.retrain.judged_days)
     if since < deployed.trained_until:
         raise DataError(
@@ -84,7 +95,8 @@ def prepare_retraining(
         )
     begin = datetime.fromisoformat(deployed.training.since)
     learned = select_period(rows, begin, since, name="train")
-    holdout = select_period(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
+    judged, _ = (rows, end) if drawn is labeled else rows_labeled_by(project, drawn, until)
+    holdout = select_period(judged, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
     code = recipe_digest(project.config)
     rules = [str(rule) for rule in promotion_rules(project.config.policy).release]
     digests = (deployed.digest, table_digest(learned.table), table_digest(holdout.table))
@@ -142,7 +154,7 @@ def retrain(
         ticket=ticket,
         trainings=len(trainings),
         seconds=time.perf_counter() - began,
-        message=_outcome_message(result.winner.verdict, trainings),
+        message=_outcome_message(result.winner.verdict, trainings) + _coverage_message(result.winner.evidence),
         findings=data.findings,
     )
     project.save(found)
@@ -204,8 +216,15 @@ def _search_result(
     shipped = _with_steps_of(project, deployed.release.variant, first, holdout)
     policy = promotion_rules(project.config.policy)
     of_others = [_evidence(project, holdout, model) for model in others]
+    subject = holdout.subject(shipped, open_variant(shipped, project.blobs))
+    answers = certify_answers(project, holdout, subject)
+    found = {
+        variant.digest: pool_seeds([_evidence(project, holdout, variant), *of_others])
+        for variant in ([first] if shipped.digest == first.digest else [first, shipped])
+    }
+    found[shipped.digest] = answers.added_to(found[shipped.digest])
     rows = [
-        judge_against_live(project, variant, pool_seeds([_evidence(project, holdout, variant), *of_others]), policy)
+        judge_against_live(project, variant, found[variant.digest], policy)
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])
     ]
     baseline = Baseline(
@@ -225,9 +244,8 @@ def _search_result(
         baseline=baseline,
         evaluated=(rows[0],),
         winner=rows[-1],
-        self_test=record_self_test(
-            shipped, holdout.subject(shipped, open_variant(shipped, project.blobs)).rows, project.blobs
-        ),
+        self_test=record_self_test(shipped, subject.rows, project.blobs),
+        answers=answers.plan,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -260,6 +278,17 @@ def _form(variant: Variant) -> tuple[object, ...]:
 def _steps(variant: Variant) -> list[Step]:
     """Return the steps without that of features that were left out, which the new model was not trained on."""
     return [step for step in variant.steps if step.transform != search.WITHOUT]
+
+
+def _coverage_message(evidence: Evidence) -> str:
+    """Return which share of the held-out messages the new model and live answer alone; empty without a certificate."""
+    new, live = evidence.find("answer.coverage"), evidence.find("answer.live_coverage")
+    if new is None or live is None:
+        return ""
+    return (
+        f"; by its new certificate it answers {new.value:.1%} [{new.low:.1%}, {new.high:.1%}] of {new.n_rows:,} rows "
+        f"held out alone, live answers {live.value:.1%} [{live.low:.1%}, {live.high:.1%}] now"
+    )
 
 
 def _outcome_message(verdict: Verdict, trainings: list[Training]) -> str:
@@ -311,6 +340,61 @@ class HoldoutSet:
         names = [name for name in plugins.names("metric") if name not in EXCLUDED_METRICS]
         found = measure(subject, names, dataset_digest=self.digest, period=self.dataset.name)
         return replace(found, reference=self.deployed.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifiedAnswers:
+    """Plan of a release that replaces another, with what was measured of it and of live; no plan: all rows."""
+
+    plan: AnswerPlan | None = None
+    measurements: tuple[Measurement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def added_to(self, evidence: Evidence) -> Evidence:
+        """Return evidence with these measurements and findings."""
+        return replace(
+            evidence,
+            measurements=(*evidence.measurements, *self.measurements),
+            findings=(*evidence.findings, *self.findings),
+        )
+
+
+def certify_answers(project: Project, holdout: HoldoutSet, subject: Comparison) -> CertifiedAnswers:
+    """Choose what a new model answers alone on the earlier half of the held-out groups, and certify it on the later.
+
+    Without `[answer] limit` it answers every row. If nothing is certified it answers none.
+    """
+    section, live = project.config.answer, holdout.deployed.release
+    if not section.limit:
+        return CertifiedAnswers()
+    answers = LabeledAnswers.of(subject)
+    later = _is_later(subject.groups)
+    chosen, tested = (answers.subset(part) for part in (~later, later))
+    if not len(chosen.labels):
+        raise DataError(
+            "one group of held-out rows cannot both choose and certify what the model answers alone",
+            where=f"{FILE} [retrain] judged_days",
+            hint="hold out more days",
+        )
+    plan = make_plan(chosen, tested, section)
+    measured, findings = measure_answers(plan, chosen, tested, section)
+    found = CertifiedAnswers(plan=plan, measurements=tuple(measured), findings=tuple(findings))
+    if live.answers is None:
+        return found
+    withdrawn = withdrawn_classes(project.state, live.answers, name=project.name, digest=holdout.deployed.digest)
+    now = decide(
+        live.answers, answers.classes, holdout.scores[later], threshold=live.threshold, withdrawn=withdrawn
+    ).is_answered
+    coverage, _ = measure_risk(now, np.zeros(len(now)), groups=tested.groups, level=section.level)
+    return replace_dataclass(found, measurements=(*found.measurements, replace(coverage, name="answer.live_coverage")))
+
+
+def _is_later(groups: Ints) -> Bools:
+    """Return which rows are of the later half of the groups, by the first row of each."""
+    _, first, index = np.unique(groups, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    later: Bools = rank[index] >= len(first) // 2
+    return later
 
 
 def make_holdout(deployed: DeployedRelease, rows: Dataset) -> HoldoutSet:

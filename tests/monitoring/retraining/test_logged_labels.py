@@ -1,0 +1,128 @@
+"""Labels that people gave to logged messages train the next model; only drawn ones are held out."""
+
+from __future__ import annotations
+
+from dataclasses import replace as replaced
+from datetime import datetime
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+from tests.monitoring import audits, rollouts
+
+from headway.core.dataset import Dataset, Roles
+from headway.core.errors import DataError
+from headway.core.sections import AnswerSection
+from headway.evaluation.answer_plan import LabeledAnswers
+from headway.monitoring.retraining import retrain
+from headway.monitoring.retraining.logged_labels import with_logged_labels
+from headway.registry.key_assignment import assign_key
+
+TABLE = pl.DataFrame(
+    {
+        "a": [2.0, 3.0],
+        "b": [1.0, 2.0],
+        "note": ["x", "y"],
+        "customer": ["anna", "bert"],
+        "at": [datetime(2020, 1, 1), datetime(2020, 1, 2)],
+        "intent": [0.0, 1.0],
+    }
+)
+ROLES = Roles(
+    target="intent", task="multiclass", classes=("refund", "delivery"), time="at", groups="customer", ignore=("note",)
+)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project that draws half of the keys, with a live release that answers selectively."""
+    opened = rollouts.project(tmp_path, toml=f"{rollouts.TOML}\n[answer]\naudit_share = 0.5\n")
+    rollouts.live(opened, audits.answering())
+    yield opened
+    opened.state.close()
+    opened.registry.state.close()
+
+
+def _deployed(project):
+    bundle = project.registry.resolve("flights@live")
+    return SimpleNamespace(release=bundle.release, digest=bundle.digest)
+
+
+def test_labels_of_people_are_rows_of_the_table_and_drawn_keys_are_held_out(project):
+    dataset, deployed = Dataset(name="messages", table=TABLE, roles=ROLES), _deployed(project)
+    keys = audits.log(project, deployed.digest, [0] * 40, audit=0)
+    audits.label(project, dict.fromkeys(keys[:10], 0) | dict.fromkeys(keys[10:20], 1) | dict.fromkeys(keys[20:30], 2))
+    audits.label(project, dict.fromkeys(keys[30:], 0), who="remote")
+
+    joined, drawn = with_logged_labels(project, deployed, dataset)
+
+    logged = joined.table[2:]
+    assert joined.table.schema == TABLE.schema
+    assert logged["intent"].to_list() == [1.0] * 10 + [0.0] * 10, "classes of the table; an unknown one is left out"
+    assert logged["customer"].to_list() == [f"log {key}" for key in keys[:20]]
+    assert logged["note"].null_count() == 20 and logged["a"].to_list() == [1.0] * 20
+    assert logged["at"][0] == datetime(2020, 2, 1, 12)
+    chosen = [key for key in keys[:20] if assign_key(key, f"audit {deployed.digest}", 0.5)]
+    assert 0 < len(chosen) < 20
+    assert drawn.table[2:]["customer"].to_list() == [f"log {key}" for key in chosen]
+
+
+def test_a_message_that_the_table_has_is_not_added_again(project):
+    table = TABLE.with_columns(a=pl.lit(1.0), b=pl.lit(1.0))
+    dataset, deployed = Dataset(name="messages", table=table, roles=ROLES), _deployed(project)
+    keys = audits.log(project, deployed.digest, [0] * 4)
+    audits.label(project, dict.fromkeys(keys, 0))
+
+    joined, drawn = with_logged_labels(project, deployed, dataset)
+
+    assert joined.table.equals(table) and drawn.table.equals(table)
+
+
+def test_without_labels_or_a_plan_or_times_the_table_is_all_there_is(project):
+    dataset, deployed = Dataset(name="messages", table=TABLE, roles=ROLES), _deployed(project)
+    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset), "no request"
+    keys = audits.log(project, deployed.digest, [0] * 4)
+    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset), "no label"
+    audits.label(project, dict.fromkeys(keys, 0))
+
+    timeless = replaced(dataset, roles=replace(ROLES, time=""))
+    assert with_logged_labels(project, deployed, timeless) == (timeless, timeless)
+    deployed.release = replace(deployed.release, answers=None)
+    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset)
+
+
+def _answers(n: int) -> LabeledAnswers:
+    """Answers that are right where the probability is high."""
+    draw = np.random.default_rng(0)
+    first = draw.uniform(0.5, 1.0, n)
+    rest = np.column_stack([(1 - first) / 2, (1 - first) / 2])
+    return LabeledAnswers(
+        classes=audits.CLASSES,
+        probabilities=np.column_stack([first, rest]),
+        labels=(draw.random(n) > first).astype(np.int64),
+        groups=None,
+        threshold=0.5,
+    )
+
+
+@pytest.mark.slow
+def test_a_new_certificate_is_made_on_the_later_half_and_compared_with_live(project, monkeypatch):
+    answers = _answers(3_000)
+    monkeypatch.setattr(retrain.LabeledAnswers, "of", lambda _: answers)
+    config = replace(project.config, answer=AnswerSection(limit=0.2))
+    limited = replaced(project, config=config)
+    holdout = SimpleNamespace(deployed=_deployed(project), scores=answers.probabilities)
+    subject = SimpleNamespace(groups=np.arange(3_000))
+
+    found = retrain.certify_answers(limited, holdout, subject)
+
+    assert found.plan is not None and found.plan.thresholds
+    assert found.plan.certificate.coverage.n_rows == 1_500
+    live = next(one for one in found.measurements if one.name == "answer.live_coverage")
+    later = answers.probabilities[1_500:, 0]
+    assert live.value == pytest.approx((later >= 0.6).mean())
+    assert retrain.certify_answers(project, holdout, subject).plan is None, "without a limit it answers every row"
+    with pytest.raises(DataError, match="one group of held-out rows"):
+        retrain.certify_answers(limited, holdout, SimpleNamespace(groups=np.zeros(3_000, dtype=int)))

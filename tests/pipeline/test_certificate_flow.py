@@ -1,0 +1,90 @@
+"""A certificate from release to withdrawal, and a retraining from the labels of people to the next certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.pipeline.messages import messages, write
+
+from headway import pipeline
+from headway.registry.project import Project, open_project
+from headway.registry.withdrawals import withdrawn_classes
+from headway.storage import segments, traffic
+from headway.storage.traffic import Label
+
+pytestmark = pytest.mark.slow
+SETTINGS = """
+[answer]
+limit = 0.4
+audit_share = 0.5
+
+[retrain]
+judged_days = 60
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of messages whose live release answers selectively."""
+    monkeypatch.setenv("HEADWAY_TRUST_PUBLISHER_KEY", str(tmp_path / "publisher.pem"))
+    monkeypatch.setenv("HEADWAY_OPTIMIZE_TRANSFORMS", '["text"]')
+    folder = write(tmp_path, messages(2_400).drop("channel", "n_orders", "customer"))
+    file = folder / "headway.toml"
+    file.write_text(file.read_text() + SETTINGS)
+    return open_project(folder)
+
+
+def _log(project: Project, release: str, rows: pl.DataFrame, classes: tuple[str, ...]) -> None:
+    """Log answers to messages of new days that are all wrong, with the labels that people gave."""
+    n = len(rows)
+    ones, numbers = np.ones(n, dtype=np.int8), np.arange(n)
+    labels = np.array([classes.index(intent) for intent in rows["intent"]])
+    outputs = np.full((n, len(classes)), 0.01)
+    outputs[numbers, (labels + 1) % len(classes)] = 0.98
+    columns: dict[str, segments.Column] = {
+        "request": numbers,
+        "key": [str(number) for number in numbers],
+        "at_us": rows["at"].dt.epoch("us").to_numpy().copy(),
+        "stage": -ones,
+        "paired": ones * 0,
+        "answered": ones,
+        "status": ones * 0,
+        "latency_us": numbers,
+        "rate": np.ones(n),
+        "in.message": np.zeros(n),
+        "text.message": rows["message"].to_list(),
+        **{f"out.{index}": outputs[:, index].copy() for index in range(len(classes))},
+        "answered_by": ones * 0,
+        "audit": ones,
+    }
+    segments.save(traffic.log_folder(project.config.state, project.name, release), columns)
+    found = [Label(str(number), float(label)) for number, label in zip(numbers, labels, strict=True)]
+    traffic.save_labels(project.config.state, project.name, found, who="ann")
+
+
+def test_wrong_answers_withdraw_the_certificate_and_a_retraining_makes_a_new_one(project, run):
+    folder = Path(project.config.folder)
+    run("optimize", "--project", folder)
+    code, out, err = run("release", "--project", folder, "--override", "a test")
+    assert code == 0, out + err
+    bundle = project.registry.resolve(f"{project.name}@live")
+    plan, classes = bundle.release.answers, bundle.release.variant.signature.classes
+    assert plan is not None and plan.thresholds
+
+    later = messages(600).with_columns(pl.col("at") + pl.duration(days=120))
+    _log(project, bundle.digest, later, classes)
+    audit = pipeline.audit_certificate(project)
+    assert audit is not None and audit.status == "broken"
+    withdrawn = withdrawn_classes(project.state, plan, name=project.name, digest=bundle.digest)
+    assert withdrawn == set(plan.thresholds)
+
+    found = pipeline.retrain(project)
+
+    answers = found.search_result.answers
+    assert answers is not None and answers.thresholds, found.message
+    assert "live answers 0.0%" in found.message and "by its new certificate it answers" in found.message
+    coverage = found.search_result.winner.evidence.find("answer.coverage")
+    assert coverage is not None and coverage.value > 0.3
