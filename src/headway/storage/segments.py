@@ -8,6 +8,7 @@ import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 SUFFIX = ".arrow"
 MIN_MERGED = 8
 _SMALL_BYTES, _MERGED_BYTES = 1 << 20, 8 << 20
-_TYPES = {"float64": nanoarrow.float64(), "int64": nanoarrow.int64(), "int8": nanoarrow.int8()}
+_TYPES = {
+    "float64": nanoarrow.c_schema(nanoarrow.float64()),
+    "int64": nanoarrow.c_schema(nanoarrow.int64()),
+    "int8": nanoarrow.c_schema(nanoarrow.int8()),
+    "string": nanoarrow.c_schema(nanoarrow.string()),
+}
 _numbers = itertools.count()
 
 
@@ -149,17 +155,28 @@ def _values(column: nanoarrow.Array) -> Column:
 
 
 def _write(columns: Mapping[str, Column], file: BinaryIO) -> None:
-    children = {name: _array(values) for name, values in columns.items()}
-    schema = nanoarrow.struct({name: nanoarrow.Schema(child.schema) for name, child in children.items()})
+    children = [_array(values) for values in columns.values()]
+    schema = _schema(tuple(columns), tuple(map(_type_name, columns.values())))
     length = len(next(iter(columns.values())))
-    batch = nanoarrow.c_array_from_buffers(schema, length, [None], children=list(children.values()))
+    batch = nanoarrow.c_array_from_buffers(schema, length, [None], children=children)
     with StreamWriter.from_writable(file) as writer:
         writer.write_stream(nanoarrow.c_array_stream(batch))
 
 
+def _type_name(values: Column) -> str:
+    return values.dtype.name if isinstance(values, np.ndarray) else "string"
+
+
+@lru_cache(maxsize=64)
+def _schema(names: tuple[str, ...], kinds: tuple[str, ...]) -> nanoarrow.c_schema.CSchema:
+    """Return the schema of columns; all segments of a release have the same."""
+    types = {name: nanoarrow.Schema(_TYPES[kind]) for name, kind in zip(names, kinds, strict=True)}
+    return nanoarrow.c_schema(nanoarrow.struct(types))
+
+
 def _array(values: Column) -> nanoarrow.c_array.CArray:
     if isinstance(values, np.ndarray):
-        return nanoarrow.c_array_from_buffers(_TYPES[values.dtype.name], len(values), [None, values])
+        return nanoarrow.c_array_from_buffers(_TYPES[_type_name(values)], len(values), [None, values])
     return _texts(values)
 
 
@@ -169,11 +186,11 @@ def _texts(values: Sequence[str | None]) -> nanoarrow.c_array.CArray:
     joined = "".join(texts)
     if not joined:
         offsets: array[int] | bytes = bytes(4 * len(texts) + 4)
-        return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(texts), [validity, offsets, b""])
+        return nanoarrow.c_array_from_buffers(_TYPES["string"], len(texts), [validity, offsets, b""])
     content = joined.encode("utf-8", "replace")
     sizes = map(len, texts if joined.isascii() else [text.encode("utf-8", "replace") for text in texts])
     offsets = array("i", itertools.accumulate(sizes, initial=0))
-    return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(texts), [validity, offsets, content])
+    return nanoarrow.c_array_from_buffers(_TYPES["string"], len(texts), [validity, offsets, content])
 
 
 def _without_nulls(values: Sequence[str | None]) -> tuple[Sequence[str], bytes | None]:
