@@ -28,7 +28,8 @@ def test_features_are_the_columns_without_another_role_in_order() -> None:
 def test_texts_are_features_and_only_those_that_are_declared() -> None:
     table = polars.DataFrame({"message": ["a"], "note": ["b"], "late": [0], "reply": ["c"]})
     roles = Roles(target="late", text=("message", "reply"), known={"reply": "outcome"})
-    assert Dataset(name="d", table=table, roles=roles).texts == ["message"]
+    dataset = Dataset(name="d", table=table, roles=roles)
+    assert (dataset.texts, dataset.tabular_features) == (["message"], ["note"])
 
 
 @pytest.mark.parametrize(

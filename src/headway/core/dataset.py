@@ -111,3 +111,8 @@ class Dataset:
     def texts(self) -> list[str]:
         """The features that are texts."""
         return [name for name in self.features if name in self.roles.text]
+
+    @property
+    def tabular_features(self) -> list[str]:
+        """The features that are numbers or categories, and not texts."""
+        return [name for name in self.features if name not in self.roles.text]

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import chain
-from zlib import crc32
 
 import numpy as np
 
-from headway.core.arrays import Bools, Floats, Ints, softmax
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import LabeledData, no_training_rows
-from headway.core.texts import text_codes
-from headway.data.texts import words_of
+from headway.data.naive_bayes import fit_words
 from headway.evaluation.context import FloorRows
 from headway.evaluation.statistics.tables import quantile_edges, tally, weighted
 
@@ -23,7 +20,7 @@ DEPTH, BINS, MAX_ROWS = 3, 32, 20_000
 MIN_LEAF, MAX_MIN_LEAF = 5, 20
 """Rows that each leaf has at least: an eighth of all rows, within these bounds, so that small tables are split too."""
 SHRINKAGE = 0.5
-"""How far the answer of a leaf goes from the mean of all rows to its own, so that small leaves are not trusted."""
+"""How far the answer of a leaf, or of words, goes from the mean of all rows to its own: few rows are not trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,105 +78,21 @@ def fit_reference_tree(data: LabeledData, *, n_classes: int = 0) -> ReferenceTre
     return ReferenceTree(edges=edges, columns=columns, cuts=cuts, leaves=mean + SHRINKAGE * (own - mean))
 
 
-BUCKETS, MAX_CELLS = 1 << 15, 1 << 23
-"""Words are hashed to as many buckets, fewer if these times the number of classes are more than so many cells."""
-SMOOTHING, MIN_COUNT = 0.1, 5.0
-FLATNESS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
-"""Powers of naive Bayes' likelihood to choose from: words of a text are not independent, as it assumes."""
-_HELD_OUT, _CHUNK = 5, 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReferenceWords:
-    """Naive Bayes over hashed words of texts, and over bins of the other columns, which count as words.
-
-    `weights` of shape (buckets, k) are the logarithms of likelihoods, and `prior` (k,) those of the class shares. For
-    labels that are numbers k is 1: a weight is then how far the labels of the rows with a word lie from the mean.
-    """
-
-    texts: tuple[int, ...]
-    edges: dict[int, Floats]
-    weights: Floats
-    prior: Floats
-    flatness: float
-    is_number: bool
-
-    def predict(self, rows: Floats) -> Floats:
-        """Compute the answers (n, k) to rows (n, d): the expected label, or the probability of each class."""
-        found = np.empty((len(rows), len(self.prior)))
-        for start in range(0, len(rows), _CHUNK):
-            of, words = _hashed(rows[start : start + _CHUNK], self.texts, self.edges, len(self.weights))
-            found[start : start + _CHUNK] = self._answers(of, words, min(_CHUNK, len(rows) - start))
-        return found
-
-    def _answers(self, of: Ints, words: Ints, n_rows: int) -> Floats:
-        sums = np.zeros((n_rows, len(self.prior)))
-        counts = tally(of, n_rows)
-        some = counts > 0
-        if some.any():
-            starts = (np.cumsum(counts) - counts).astype(np.int64)
-            sums[some] = np.add.reduceat(self.weights[words], starts[some])
-        if self.is_number:
-            mean: Floats = self.prior + sums / np.maximum(counts, 1)[:, None]
-            return mean
-        return softmax(self.prior + self.flatness * sums)
-
-
 def fit_reference(data: LabeledData, *, texts: tuple[int, ...] = (), n_classes: int = 0) -> Callable[[Floats], Floats]:
     """Fit the tree, or naive Bayes if some columns are `texts`, and return its `predict`, (n, d) to (n, k)."""
     if not texts:
         return fit_reference_tree(data, n_classes=n_classes).predict
     data = spread_rows(data, MAX_ROWS)
     is_binary = not n_classes and bool(np.isin(data.labels, (0.0, 1.0)).all())
-    if not n_classes and not is_binary:
-        return _fit_words(data, texts, 0, 1.0).predict
-    n_classes = n_classes or 2
-    held_out = np.unique(data.groups, return_inverse=True)[1] % _HELD_OUT == 0
-    flatness = 1.0
-    if held_out.any() and not held_out.all():
-        first, judged = _fit_words(select_labeled(data, ~held_out), texts, n_classes, 1.0), data.rows[held_out]
-        truth = np.eye(n_classes)[data.labels[held_out].astype(np.int64)]
-        losses = [np.square(replace(first, flatness=power).predict(judged) - truth).sum() for power in FLATNESS]
-        flatness = FLATNESS[int(np.argmin(losses))]
-    fitted = _fit_words(data, texts, n_classes, flatness)
-    return (lambda rows: fitted.predict(rows)[:, 1:]) if is_binary else fitted.predict
+    n_fitted = 2 if is_binary else n_classes
+    fitted = fit_words(data.rows, data.labels, texts, n_classes=n_fitted, weights=data.weights)
+    mean = fitted.mean
 
+    def predict(rows: Floats) -> Floats:
+        found: Floats = mean + (SHRINKAGE if n_fitted else 1.0) * (fitted.predict(rows) - mean)
+        return found[:, 1:] if is_binary else found
 
-def _fit_words(data: LabeledData, texts: tuple[int, ...], n_classes: int, flatness: float) -> ReferenceWords:
-    """Fit naive Bayes, or the means of numbers (`n_classes` of 0) by word."""
-    buckets = min(BUCKETS, 1 << int(np.log2(MAX_CELLS / max(n_classes, 1))))
-    others = [index for index in range(data.rows.shape[1]) if index not in texts]
-    edges = {index: _edges(data.rows[:, index]) for index in others}
-    of, words = _hashed(data.rows, texts, edges, buckets)
-    weights = np.ones(len(data.labels)) if data.weights is None else data.weights
-    if not n_classes:
-        mean = float(np.average(data.labels, weights=weights))
-        sums = tally(words, buckets, ((data.labels - mean) * weights)[of])
-        effects = sums / (tally(words, buckets, weights[of]) + MIN_COUNT)
-        prior, table = np.array([mean]), effects[:, None]
-    else:
-        labels = data.labels.astype(np.int64)
-        cells = tally(words * n_classes + labels[of], buckets * n_classes, weights[of]).reshape(buckets, n_classes)
-        table = np.log(cells + SMOOTHING) - np.log(cells.sum(0) + SMOOTHING * buckets)
-        shares = tally(labels, n_classes, weights) + SMOOTHING
-        prior = np.log(shares / shares.sum())
-    return ReferenceWords(
-        texts=texts, edges=edges, weights=table, prior=prior, flatness=flatness, is_number=not n_classes
-    )
-
-
-def _hashed(rows: Floats, texts: tuple[int, ...], edges: dict[int, Floats], buckets: int) -> tuple[Ints, Ints]:
-    """Return the row and the bucket of each different word of each row, in order of the rows."""
-    codes = {index: _codes(rows[:, index], cuts).tolist() for index, cuts in edges.items()}
-    strings = {index: text_codes.texts(rows[:, index]) for index in texts}
-    found: list[list[int]] = []
-    for row in range(len(rows)):
-        terms = {f"{index}={values[row]}" for index, values in codes.items()}
-        for index, values in strings.items():
-            terms.update(f"{index}:{word}" for word in words_of(values[row] or ""))
-        found.append([crc32(term.encode("utf-8", "replace")) % buckets for term in sorted(terms)])
-    of = np.repeat(np.arange(len(rows)), [len(words) for words in found])
-    return of, np.fromiter(chain.from_iterable(found), np.int64, len(of))
+    return predict
 
 
 def _edges(column: Floats) -> Floats:

@@ -8,6 +8,7 @@ import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
 from headway.core.sections import DataSection, PersonalSection
 from headway.data.contract.discovery import discover_contract, find_relations, infer_column
@@ -134,3 +135,12 @@ def test_a_discovered_contract_holds_for_its_own_rows():
     dataset = type(dataset)(name="t", table=table_with_relations().with_columns(late=pl.lit(1)), roles=dataset.roles)
     config = Config(data=DataSection(target="late"))
     assert validate_table(discover_contract(dataset, {}, config), dataset.table).violations == ()
+
+
+def test_a_text_is_neither_a_key_nor_a_list_of_values():
+    table = pl.DataFrame({"message": [f"where is parcel {row}" for row in range(300)], "note": ["hi", "bye"] * 150})
+    texts = {"target": "", "text": ("message", "note")}
+    found = discover_contract(Dataset(name="m", table=table, roles=Roles(**texts)), {}, Config())
+    assert (found.unique, found.columns["note"]) == ((), ColumnContract(type="string"))
+    as_categories = discover_contract(Dataset(name="m", table=table, roles=Roles(target="")), {}, Config())
+    assert (as_categories.unique, as_categories.columns["note"].values) == ((("message",),), ("bye", "hi"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -10,8 +11,10 @@ from tests.data.labels.noisy_tables import flipped
 from tests.data.tables import small, with_column
 
 from headway.core.arrays import Floats, Ints
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.data.labels.out_of_fold import (
+    ADDITIVE,
     OutOfFold,
     adjust_by_half_subgroups,
     adjust_by_subgroups,
@@ -137,3 +140,14 @@ def test_several_classes_have_a_probability_each():
 def test_it_reports_why_it_cannot_judge(dataset, why):
     with pytest.raises(NotApplicable, match=why):
         cross_fit(dataset)
+
+
+def test_texts_are_read_by_their_words_and_left_out_of_trees():
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 2, 400)
+    texts = [f"{('refund', 'parcel')[label]} number {draw.integers(9)} please" for label in labels]
+    table = pl.DataFrame({"message": texts, "late": labels, "day": [datetime(2025, 1, 1)] * 400})
+    dataset = Dataset(name="m", table=table, roles=Roles(target="late", text=("message",)))
+    assert (cross_fit(dataset).probabilities.argmax(axis=1) == labels).all()
+    with pytest.raises(NotApplicable, match="no feature is a number or a category"):
+        cross_fit(dataset, shape=ADDITIVE)

@@ -134,11 +134,12 @@ def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: 
         if (terms := infer_column(table[name], margin=config.policy.contract_margin, optional=name in later))
         is not None
     }
+    columns |= {name: replace(columns[name], values=()) for name in dataset.texts if name in columns}
     if not columns:
         raise DataError("no column is a number, text, date or time", where=dataset.name, hint="[data] source")
     table = table.select(list(columns))
     relations = find_relations(table, columns) if len(table) >= MIN_ROWS else ()
-    return TableContract(columns=columns, unique=_unique_columns(table, columns), relations=relations)
+    return TableContract(columns=columns, unique=_unique_columns(table, columns, dataset.texts), relations=relations)
 
 
 def infer_column(column: pl.Series, *, margin: float, optional: bool = False) -> ColumnContract | None:
@@ -222,12 +223,15 @@ def _allowed_values(texts: pl.Series) -> tuple[str, ...]:
     return tuple(found) if len(found) <= MAX_VALUES and len(found) * 2 <= len(texts) else ()
 
 
-def _unique_columns(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> tuple[tuple[str, ...], ...]:
-    """Return each column without missing or repeated values, as a key."""
+def _unique_columns(
+    table: pl.DataFrame, columns: Mapping[str, ColumnContract], texts: Sequence[str]
+) -> tuple[tuple[str, ...], ...]:
+    """Return each column without missing or repeated values, as a key; a text may repeat later."""
     if len(table) < MIN_ROWS:
         return ()
+    kinds = ("integer", "string", "datetime")
     complete = [
-        name for name, terms in columns.items() if terms.type in ("integer", "string", "datetime") and not terms.missing
+        name for name, terms in columns.items() if terms.type in kinds and not terms.missing and name not in texts
     ]
     return tuple((name,) for name in complete if table[name].n_unique() == len(table))
 

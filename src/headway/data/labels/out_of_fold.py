@@ -1,5 +1,6 @@
-"""Out-of-fold class probabilities: each row is predicted by a LightGBM model trained on other groups.
+"""Out-of-fold class probabilities: each row is predicted by a model trained on other groups.
 
+The model is LightGBM, and naive Bayes of words if the table has texts.
 The odds are then adjusted by the labels of the other rows in the row's group and subgroups.
 """
 
@@ -19,6 +20,7 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.core.variant import Signature
 from headway.data.matrix import dataset_signature, matrix
+from headway.data.naive_bayes import fit_words
 
 FOLDS = 5
 PRIOR_STRENGTHS = (20.0, 100.0, 500.0)
@@ -133,7 +135,7 @@ SCREENING_ROWS = 60_000
 LARGE_TABLE_ROWS, LARGE_TABLE_FOLDS = 50_000, 3
 """Tables of this size use fewer folds: two thirds of the rows train as well, at half the cost."""
 MIN_ROWS = 50
-MAX_CLASSES = 50
+MAX_CLASSES, MAX_CLASSES_OF_TEXTS = 50, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,12 @@ def out_of_fold(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> 
 
 def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
     """Compute out-of-fold probabilities; those of an additive model are not adjusted by subgroups."""
-    oof, learner = prepare_learner(dataset, rows=rows, shape=shape)
+    learner: Learner | WordLearner
+    if dataset.texts and shape == FULL:
+        oof = _labeled(dataset, rows=rows, max_classes=MAX_CLASSES_OF_TEXTS)
+        learner = WordLearner(dataset.table[oof.rows], dataset, oof)
+    else:
+        oof, learner = prepare_learner(dataset, rows=rows, shape=shape)
     count = LARGE_TABLE_FOLDS if len(oof.rows) >= LARGE_TABLE_ROWS else FOLDS
     fold_of_row = group_folds(oof.groups, count)
     for fold in range(count):
@@ -190,29 +197,56 @@ def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> Ou
 
 def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> tuple[OutOfFold, Learner]:
     """Return the labeled rows, with zero probabilities, and a learner for them; raise as `out_of_fold`."""
+    oof = _labeled(dataset, rows=rows, max_classes=MAX_CLASSES)
+    table = dataset.table[oof.rows]
+    signature = dataset_signature(_supported_features(Dataset(name=dataset.name, table=table, roles=dataset.roles)))
+    return oof, Learner(matrix(table, signature), oof, signature, shape)
+
+
+def _labeled(dataset: Dataset, *, rows: int, max_classes: int) -> OutOfFold:
+    """Return the labeled rows, with zero probabilities; raise as `out_of_fold`."""
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so no label is wrong")
     known, groups = labeled_indices(dataset, max_rows=rows)
     table = dataset.table[known]
-    classes, labels = _encode_classes(table[dataset.roles.target])
+    classes, labels = _encode_classes(table[dataset.roles.target], max_classes)
     if len(known) < MIN_ROWS or groups.max() + 1 < FOLDS:
         raise NotApplicable(
             f"{len(known)} labelled rows in {groups.max() + 1 if len(known) else 0} groups: a model needs {MIN_ROWS}"
             f" rows and {FOLDS} groups"
         )
-    signature = dataset_signature(_supported_features(Dataset(name=dataset.name, table=table, roles=dataset.roles)))
     silent = np.zeros((len(labels), len(classes)))
-    oof = OutOfFold(rows=known, labels=labels, probabilities=silent, groups=groups, classes=classes, confidence=silent)
-    return oof, Learner(matrix(table, signature), oof, signature, shape)
+    return OutOfFold(rows=known, labels=labels, probabilities=silent, groups=groups, classes=classes, confidence=silent)
 
 
-def _supported_features(dataset: Dataset) -> Dataset:
-    """Ignore features that models cannot read directly, such as dates."""
+class WordLearner:
+    """Naive Bayes over the words of texts and over the other features."""
+
+    def __init__(self, table: pl.DataFrame, dataset: Dataset, oof: OutOfFold) -> None:
+        features = _supported_features(Dataset(name=dataset.name, table=table, roles=dataset.roles), texts=True)
+        signature = dataset_signature(features)
+        self._rows, self._labels, self._n_classes = matrix(table, signature), oof.labels, len(oof.classes)
+        self._texts = tuple(index for index, field in enumerate(signature.inputs) if field.is_text)
+
+    def fit(self, chosen: Bools) -> WordLearner:
+        """Train a model on the chosen rows."""
+        labels = self._labels[chosen].astype(np.float64)
+        self._model = fit_words(self._rows[chosen], labels, self._texts, n_classes=self._n_classes)
+        return self
+
+    def predict_proba(self, chosen: Bools) -> Floats:
+        """Predict class probabilities of the chosen rows with the last model, shape (m, k)."""
+        return self._model.predict(self._rows[chosen])
+
+
+def _supported_features(dataset: Dataset, *, texts: bool = False) -> Dataset:
+    """Ignore features that models cannot read directly, such as dates, and without `texts` also those."""
     kinds = {name: dataset.table.schema[name] for name in dataset.features}
-    texts = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
-    others = [name for name, kind in kinds.items() if not (kind.is_numeric() or kind in texts)]
+    strings = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+    left_out = () if texts else dataset.texts
+    others = [name for name, kind in kinds.items() if name in left_out or not (kind.is_numeric() or kind in strings)]
     if len(others) == len(kinds):
-        raise NotApplicable("no feature is a number or a string")
+        raise NotApplicable(f"no feature is a number or a {'category' if dataset.texts else 'string'}")
     return replace(dataset, roles=changed(dataset.roles, ignore=(*dataset.roles.ignore, *others)))
 
 
@@ -316,10 +350,10 @@ def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
     return found
 
 
-def _encode_classes(target: pl.Series) -> tuple[tuple[str, ...], Ints]:
+def _encode_classes(target: pl.Series, max_classes: int) -> tuple[tuple[str, ...], Ints]:
     values = target.unique().sort()
-    if not 2 <= len(values) <= MAX_CLASSES:
-        raise NotApplicable(f"'{target.name}' has {len(values)} classes; 2 to {MAX_CLASSES} are supported")
+    if not 2 <= len(values) <= max_classes:
+        raise NotApplicable(f"'{target.name}' has {len(values)} classes; 2 to {max_classes} are supported")
     return tuple(_class_name(value) for value in values), _dense_codes(target)
 
 

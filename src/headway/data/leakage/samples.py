@@ -114,7 +114,7 @@ def compare_with_requests(context: CheckContext, dataset: Dataset, requests: pl.
         raise NotApplicable("the requests have no time, or no drift detector is installed")
     names = [
         name
-        for name in dataset.features
+        for name in dataset.tabular_features
         if name in requests.columns and is_number_or_string(dataset.table.schema[name])
     ]
     both = pl.concat([_as_numbers_or_strings(item, names) for item in (dataset.table, requests)])

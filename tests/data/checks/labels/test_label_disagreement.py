@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.data.tables import small, wide, with_column
 
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.labeling import Agreement, Labeling
@@ -38,3 +40,15 @@ def test_the_last_agreement_is_compared_with_krippendorffs_limit(low, high, seve
 def test_a_regression_cannot_be_checked_for_disagreement():
     with pytest.raises(NotApplicable):
         plugin(CheckContext(dataset=small(task="regression")))
+
+
+def test_the_same_text_with_two_labels_is_named_by_its_rows():
+    texts = ["My parcel?", "hello there", "my  PARCEL", "other", "my parcel!", "other", None, None]
+    table = pl.DataFrame({"message": texts, "late": [0, 0, 1, 1, 0, 1, 0, 1], "channel": list("abcdefgh")})
+    dataset = Dataset(name="all", table=table, roles=Roles(target="late", text=("message",)))
+    [finding] = plugin(CheckContext(dataset=dataset))
+    assert finding.message == (
+        "1 of 5 rows that repeat a text have another label than most rows with it (1 different texts); such as rows 1 "
+        "and 3 of the table"
+    )
+    assert plugin(CheckContext(dataset=Dataset(name="one", table=table[3:], roles=dataset.roles))) == []

@@ -10,6 +10,7 @@ from msgspec.structs import replace as changed
 from tests.data.labels.noisy_tables import flipped
 from tests.data.tables import message, small, wide, with_column
 
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.noisy_labels import plugin
 from headway.data.context import CheckContext
@@ -58,3 +59,27 @@ def test_a_column_of_dates_is_left_out():
     dataset, _ = flipped()
     dated = with_column(dataset, seen=dataset.table["at"].dt.date())
     assert message(plugin, CheckContext(dataset=dated)) == ["warn column label"]
+
+
+def of_messages(flipped: float) -> Dataset:
+    """Return 1,500 messages of 30 intents, with a share of random labels."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 30, 1_500)
+    texts = [
+        " ".join(
+            [*(f"own{label}word{draw.integers(6)}" for _ in range(4)), *(f"w{draw.integers(60)}" for _ in range(5))]
+        )
+        for label in labels
+    ]
+    given = np.where(draw.random(1_500) < flipped, draw.integers(0, 30, 1_500), labels)
+    classes = tuple(f"intent {number:02}" for number in range(30))
+    roles = Roles(target="intent", task="multiclass", text=("message",), classes=classes)
+    return Dataset(name="m", table=pl.DataFrame({"message": texts, "intent": given.astype(float)}), roles=roles)
+
+
+def test_wrong_labels_of_texts_are_estimated_by_their_words():
+    (finding,) = plugin(CheckContext(dataset=of_messages(0.1)))
+    assert finding.severity == "warn"
+    assert finding.measured == pytest.approx(0.1, abs=0.04)
+    assert "most often those of class 'intent " in finding.message
+    assert [finding.severity for finding in plugin(CheckContext(dataset=of_messages(0.0)))] in ([], ["note"])

@@ -56,7 +56,7 @@ def plugin(context: CheckContext) -> list[Finding]:
             "them",
         )
         for trigger in find_triggers(
-            oof, dataset.table[oof.rows].select(dataset.features), fit, separability=learner.separability
+            oof, dataset.table[oof.rows].select(dataset.tabular_features), fit, separability=learner.separability
         )
     ]
 

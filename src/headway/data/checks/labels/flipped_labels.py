@@ -31,7 +31,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     """
     dataset = context.dataset
     oof = out_of_fold(dataset, rows=SCREENING_ROWS, shape=ADDITIVE)
-    columns = code_columns(dataset.table[oof.rows], dataset.features)
+    columns = code_columns(dataset.table[oof.rows], dataset.tabular_features)
     return [
         Finding(
             code="D040",

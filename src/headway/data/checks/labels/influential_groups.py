@@ -49,7 +49,7 @@ def plugin(context: CheckContext) -> list[Finding]:
             "; ".join(unjudged.values()) or "no groups, slices or sensitive features are declared",
             hint='[data] slices = ["SOURCE"]',
         )
-    found = influential_groups(oof, code_columns(table, dataset.features), kinds)
+    found = influential_groups(oof, code_columns(table, dataset.tabular_features), kinds)
     notes = [
         Finding(
             code="D042",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
+from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
+from headway.data.leakage.similar_texts import joined_texts, normal_form
 
 CODES = ("D036",)
-MIN_EQUAL_ROWS = 20
+MIN_EQUAL_ROWS, MAX_SHOWN = 20, 3
 MIN_ALPHA = 0.667
 """Below this, Krippendorff (2004) draws no conclusion, not even a tentative one."""
 
@@ -17,7 +19,8 @@ MIN_ALPHA = 0.667
 def plugin(context: CheckContext) -> list[Finding]:
     """Return a note on contradicting rows, and a finding on the last `headway labels agree`.
 
-    Among rows that are equal in every feature, those with a rarer label contradict the others. This is a note:
+    Among rows that are equal in every feature, those with a rarer label contradict the others; of texts, those that
+    are equal but for case, white space and punctuation. This is a note:
     with few features and a random outcome, equal rows differ although no label is wrong. Alpha warns if its
     interval ends below
     0.667, and is undecided if the interval contains it.
@@ -49,6 +52,8 @@ def plugin(context: CheckContext) -> list[Finding]:
 def _contradictions(context: CheckContext) -> list[Finding]:
     dataset = context.dataset
     target = dataset.roles.target
+    if dataset.texts:
+        return _contradicting_texts(dataset)
     known = dataset.table.filter(pl.col(target).is_not_null()).select(*dataset.features, target)
     of_label = known.group_by(known.columns).agg(equal=pl.len())
     equal = of_label.group_by(dataset.features).agg(pl.col("equal").sum(), majority=pl.col("equal").max())
@@ -66,5 +71,34 @@ def _contradictions(context: CheckContext) -> list[Finding]:
             where=f"column {target}",
             measured=share,
             hint="headway labels suspects, or add a feature that separates such rows",
+        )
+    ]
+
+
+def _contradicting_texts(dataset: Dataset) -> list[Finding]:
+    """Return a finding that names rows with the same texts, in their normal form, and different labels."""
+    target, texts = dataset.roles.target, normal_form(joined_texts(dataset.table, dataset.texts))
+    rows = pl.DataFrame({"text": texts, "label": dataset.table[target], "row": range(1, len(texts) + 1)}).drop_nulls()
+    rows = rows.filter(pl.col("text").is_duplicated())
+    counts = rows.group_by("text", "label").agg(equal=pl.len(), first=pl.col("row").min())
+    of_text = counts.sort("equal", "first", descending=[True, False]).group_by("text", maintain_order=True)
+    found = of_text.agg(pl.col("equal").sum(), pl.col("first"), majority=pl.col("equal").first()).filter(
+        pl.col("first").list.len() > 1
+    )
+    if found.is_empty():
+        return []
+    against = int((found["equal"] - found["majority"]).sum())
+    shown = [
+        " and ".join(map(str, sorted(first[:2]))) for first in found.sort("text")["first"].head(MAX_SHOWN).to_list()
+    ]
+    return [
+        Finding(
+            code="D036",
+            severity="note",
+            message=f"{against:,} of {len(rows):,} rows that repeat a text have another label than most rows with it "
+            f"({len(found):,} different texts); such as rows {', '.join(shown)} of the table",
+            where=f"column {target}",
+            measured=against / len(rows),
+            hint="headway labels suspects; correct the labels, or join classes that people cannot separate",
         )
     ]

@@ -44,14 +44,15 @@ def plugin(context: CheckContext) -> list[Finding]:
         count = f"between {low * rows:,.0f} and {high * rows:,.0f}"
     if low <= 0.001:
         return []
-    worst = int((noise.counts / rows).argmax())
+    roles, worst = context.dataset.roles, int((noise.counts / rows).argmax())
+    name = roles.classes[int(oof.classes[worst])] if roles.classes else oof.classes[worst]
     return [
         Finding(
             code="D035",
             severity="warn" if low > LIMIT else "note",
             message=f"{count} of {rows:,} labels look wrong (about {share:.1%}; {oof.n_groups:,} groups), most"
-            f" often those of class '{oof.classes[worst]}'",
-            where=f"column {context.dataset.roles.target}",
+            f" often those of class '{name}'",
+            where=f"column {roles.target}",
             measured=share,
             limit=LIMIT,
             hint="headway labels suspects",

@@ -23,7 +23,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     """
     dataset = context.dataset
     notes = [_blanks(name, counts, len(dataset.table)) for name, counts in dataset.blanks.items()]
-    texts = (dataset.table[name] for name in dataset.features if dataset.table.schema[name] == pl.String)
+    texts = (dataset.table[name] for name in dataset.tabular_features if dataset.table.schema[name] == pl.String)
     return [*notes, *(finding for column in texts for finding in _mixed(column))]
 
 

@@ -1,4 +1,4 @@
-"""D024: Test rows nearly equal training rows: rounded, jittered, or with a few changed values."""
+"""D024: Test rows nearly equal training rows: rounded, jittered, or with a few changed values or words."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
+from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
+from headway.data.checks.split.duplicates import (
+    MAX_SHARE,
+    MIN_COPIES,
+    copy_findings,
+    count_copies,
+    match_rows,
+    row_hashes,
+)
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import train_and_test_features
+from headway.data.leakage.similar_texts import find_similar, joined_texts, normal_form
 
 CODES = ("D024",)
 BANDS = 5
@@ -23,6 +32,8 @@ MIDDLE = (0.05, 0.95)
 LONG_TEXT = 20
 NO_WORD = r"[\W_]+"
 FARTHEST = 2.0**52
+MAX_TEXTS, MAX_SHOWN = 200_000, 3
+"""Texts of a period that are compared, evenly spread; pairs of rows that are named."""
 Codes = NDArray[np.uint64]
 Band = Mapping[str, tuple[float, np.uint64]]
 """Compared column -> the offset of its rounding edges and the factor of its hash."""
@@ -31,6 +42,8 @@ Band = Mapping[str, tuple[float, np.uint64]]
 def plugin(context: CheckContext) -> list[Finding]:
     """Return at most one finding on rows that agree, rounded, in four fifths of the features, but not in all exactly.
 
+    Texts are compared on their own: a finding counts those that nearly equal a text before the test.
+
     Numbers are rounded to 1/50 of the central 90 % of the training rows; long strings are reduced to letters.
     Features are split into 5 bands; two rows match if they agree outside of one band. Rounding edges differ
     between bands, so that most jittered pairs match in at least one. The count is a lower bound. Severity is as
@@ -38,6 +51,9 @@ def plugin(context: CheckContext) -> list[Finding]:
     """
     train, test = train_and_test_features(context)
     names = train.features
+    texts = _similar_texts(context, train, test) if train.texts else []
+    if train.texts and len(names) < MIN_FEATURES:
+        return texts
     if len(names) < MIN_FEATURES:
         raise NotApplicable(f"rows of {len(names)} features are similar by chance; {MIN_FEATURES} are needed")
     tables = (train.table.select(names), test.table.select(names))
@@ -46,9 +62,45 @@ def plugin(context: CheckContext) -> list[Finding]:
     keys = [_keys(_coded(table, steps, _long_texts(sample)), bands) for table in tables]
     near = match_rows(*keys)
     similar = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
-    return copy_findings(
+    return texts + copy_findings(
         count_copies(train, test, similar), code="D024", how="equal in four fifths of the features, rounded,"
     )
+
+
+def _similar_texts(context: CheckContext, train: Dataset, test: Dataset) -> list[Finding]:
+    """Return a finding on test rows whose texts nearly equal those of a training row, other than copies of rows."""
+    known, texts = (joined_texts(period.table.gather_every(_step(period)), train.texts) for period in (train, test))
+    found = find_similar(normal_form(known), normal_form(texts))
+    tables = (period.table.gather_every(_step(period)).select(train.features) for period in (train, test))
+    copied = match_rows(*([row_hashes(table)] for table in tables)).is_not_null().to_numpy()
+    rows = np.flatnonzero((found.source >= 0) & ~copied)
+    if not len(rows):
+        return []
+    share, n_equal = len(rows) / len(texts), int((found.is_equal & ~copied).sum())
+    in_table = joined_texts(context.dataset.table, train.texts)
+    pairs = [(texts[row], known[int(found.source[row])]) for row in rows[:MAX_SHOWN].tolist()]
+    shown = [
+        " and ".join(str(1 + int(in_table.index_of(text) or 0)) for text in pair)
+        for pair in pairs
+        if pair[0] != pair[1]
+    ]
+    return [
+        Finding(
+            code="D024",
+            severity="warn" if share > MAX_SHARE and len(rows) >= MIN_COPIES else "note",
+            message=f"the texts of {len(rows):,} of {len(texts):,} test rows ({share:.1%}) nearly equal those of a "
+            f"training row, {n_equal:,} of them but for case, white space and punctuation"
+            + (f"; such as rows {', '.join(shown)} of the table" if shown else ""),
+            where=f"[split] test, column {', '.join(train.texts)}",
+            measured=share,
+            limit=MAX_SHARE,
+            hint="give such rows a group of their own, [data] groups, or remove them: test metrics are optimistic",
+        )
+    ]
+
+
+def _step(period: Dataset) -> int:
+    return max(1, -(-len(period.table) // MAX_TEXTS))
 
 
 def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str]) -> dict[str, Codes | Floats]:
