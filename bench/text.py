@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from text_rows import audits, messages, selection, serving, speed
+from text_rows import audits, encoders, messages, selection, serving, speed
 
 PARTS: dict[str, Callable[[], Result]] = {
     "words": speed.words,
@@ -19,6 +19,8 @@ PARTS: dict[str, Callable[[], Result]] = {
     "withdrawals": audits.withdrawals,
     "shifts": audits.shifts,
     "serve": serving.texts,
+    "encoder": encoders.one_row,
+    "static": encoders.static,
 }
 
 if __name__ == "__main__":

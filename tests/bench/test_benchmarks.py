@@ -76,9 +76,10 @@ QUICK = [
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),
     ("features", "replay", "interop_same_values"),
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
-    ("text", "words", "characters", "selection", "resplits", "serve"),
+    ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "serve"),
 ]
 LONG = [
+    *(("text", part) for part in ("encoder", "static")),
     ("features", "cascade_deferred"),
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
@@ -98,6 +99,8 @@ LONG = [
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
 NEEDS_PEERS = {
+    ("text", "encoder"),
+    ("text", "static"),
     ("data", "personal"),
     ("dashboard", "mlflow"),
     ("dashboard", "explore"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.engines.boosters import text
-from tests.engines.encoders import pipeline_of, static_encoder
+from tests.engines.encoders import labeled_texts, pipeline_of, static_encoder
 from tests.engines.pipelines import logistic_of_numbers
 from tests.optimization.contexts import NUMBERS, baseline_of, context_in, imported, opened
 from tests.optimization.exported_networks import exported_network
@@ -33,7 +33,7 @@ from headway.optimization.transforms import cascade
 pytestmark = pytest.mark.slow
 
 # Tested in an environment of its own (tests/engines/test_openvino_engine.py), where these libraries are.
-APART = {"encoder": "tokenizers", "nncf": "nncf", "openvino": "openvino"}
+APART = {"encoder": "tokenizers", "nncf": "nncf", "openvino": "openvino", "static": "tokenizers"}
 TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(APART[name])]
 ANY = ("cache", "family", "without")  # these ask nothing of a model
 NETS = {
@@ -60,8 +60,8 @@ CHOOSE = {
 def context_of(name: str, folder: Path) -> TransformContext:
     """Return a context in which a transform has something to offer."""
     context = context_with(folder, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(folder)
-    if name in ("encoder", "text"):
-        context = dataclasses.replace(context, sample=text_rows())
+    if name in ("encoder", "static", "text"):
+        context = dataclasses.replace(context, sample=text_rows(), train=labeled_texts)
     if name == "half":  # the mean of a row with a missing value is missing
         context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
     if name == "defer":
@@ -89,7 +89,7 @@ def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Varia
         model = trained_on(context, LEARNED, trees=200)
     elif name == "pipeline":
         model = imported("sklearn", logistic_of_numbers(), context)
-    elif name == "encoder":
+    elif name in ("encoder", "static"):
         model = imported_pipeline(pipeline_of(static_encoder()), context)
     elif name == "text":
         model = imported_pipeline("union", context)

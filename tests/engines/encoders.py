@@ -7,11 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from tests.engines.text_pipelines import TEXTS
 from tests.optimization.importers import snapshots
+from tests.optimization.text_variants import text_rows
 
+from headway.core.contracts import LabeledData
 from headway.engines.estimators.encoders import SentenceEncoder
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers.huggingface import read_encoder
@@ -37,6 +40,12 @@ def bert(**how: Any) -> bytes:
 def pipeline_of(encoder: bytes) -> Pipeline:
     """An encoder before a logistic regression of three classes."""
     return make_pipeline(SentenceEncoder(encoder), LogisticRegression(max_iter=500)).fit(TEXTS, LABELS)
+
+
+def labeled_texts() -> LabeledData:
+    """The training rows of these pipelines."""
+    labels = np.array([float(label[1:]) for label in LABELS])
+    return LabeledData(rows=text_rows(), labels=labels, groups=np.arange(len(labels)))
 
 
 def encoder_before_a_model() -> bytes:

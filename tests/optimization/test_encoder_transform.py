@@ -59,6 +59,28 @@ def test_a_pipeline_without_an_encoder_does_not_apply(tmp_path):
         load_transform("encoder")(imported_pipeline("union", context), context)
 
 
+def test_an_encoder_in_int8_answers_nearly_the_same_and_each_text_as_if_alone(tmp_path):
+    context = context_of(tmp_path)
+    [made] = load_transform("encoder")(imported_pipeline(encoders.pipeline_of(encoders.bert()), context), context)
+    [small] = load_transform("quantise")(made, context)
+    assert small.engine == "encoder" and small.steps[-1].transform == "quantise"
+    rows = text_rows()
+    exact, found = opened(made, context).predict(rows), opened(small, context).predict(rows)
+    assert 1e-6 < np.abs(exact - found).max() < 0.2
+    alone = np.concatenate([opened(small, context).predict(rows[index : index + 1]) for index in range(20)])
+    assert np.abs(alone - found[:20]).max() < 1e-9
+    with pytest.raises(NotApplicable, match="in int8 already"):
+        load_transform("quantise")(small, context)
+
+
+def test_static_embeddings_have_no_product_for_int8(tmp_path):
+    context = context_of(tmp_path)
+    model = imported_pipeline(encoders.pipeline_of(encoders.static_encoder()), context)
+    [made] = load_transform("encoder")(model, context)
+    with pytest.raises(NotApplicable, match="no product"):
+        load_transform("quantise")(made, context)
+
+
 def test_a_pipeline_is_optimized_saved_and_loaded(tmp_path):
     best = hw.optimize(
         encoders.pipeline_of(encoders.bert()), TEXTS, encoders.LABELS, transforms=["encoder"], budget="2s"

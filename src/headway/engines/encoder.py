@@ -96,7 +96,7 @@ class Encoder:
             by_length.setdefault(len(ids), []).append(index)
         vectors = np.zeros((len(texts), self._header.width), np.float32)
         for length, members in by_length.items():
-            step = max(_TOKENS_A_RUN // max(length, 1), 1)
+            step = 1 if self._header.runs_alone else max(_TOKENS_A_RUN // max(length, 1), 1)
             for start in range(0, len(members) if length else 0, step):
                 part = members[start : start + step]
                 found = self._run(np.array([tokens[index] for index in part], np.int64))

@@ -37,6 +37,8 @@ class EncoderHeader(Record, frozen=True, kw_only=True):
         Whether the tokenizer adds those that begin and end a text.
     dropped
         Id of a token that is left out, as model2vec leaves out unknown ones; -1 for none.
+    runs_alone
+        Whether each text is a run of its own: scales of int8 depend on all texts of a run.
     """
 
     tokenizer_bytes: int
@@ -45,6 +47,7 @@ class EncoderHeader(Record, frozen=True, kw_only=True):
     max_characters: int = 0
     special_tokens: bool = True
     dropped: int = -1
+    runs_alone: bool = False
 
 
 @runtime_checkable
@@ -76,6 +79,14 @@ def split_encoder(content: bytes) -> tuple[EncoderHeader, bytes, bytes]:
     tokenizer = rest[: header.tokenizer_bytes]
     check_tokenizer(tokenizer)
     return header, tokenizer, rest[header.tokenizer_bytes :]
+
+
+def tokenizer_words(content: bytes) -> list[str]:
+    """Return the tokens of an encoder in the order of their ids, which is often that of their frequency."""
+    vocabulary = check_tokenizer(split_encoder(content)[1]).get("model", {}).get("vocab")
+    if not isinstance(vocabulary, dict):
+        return []
+    return [str(word) for word, _ in sorted(vocabulary.items(), key=lambda item: str(item[1]).zfill(9))]
 
 
 def check_tokenizer(tokenizer: bytes) -> dict[str, Any]:

@@ -161,6 +161,34 @@ def quantize_by_row(network: CalibratedNetwork, layers: Sequence[str]) -> bytes:
     return content
 
 
+def quantize_encoder(graph: bytes) -> bytes:
+    """Return the graph of a sentence encoder with its products in int8, by the scales of each run.
+
+    Raises
+    ------
+    NotApplicable
+        If it has no product, as static embeddings have none.
+    EngineError
+        If ONNX Runtime cannot quantize it.
+    """
+    with quiet_workspace() as folder:
+        source, made = folder / "source.onnx", folder / "made.onnx"
+        source.write_bytes(graph)
+        quantize_dynamic(
+            source,
+            made,
+            op_types_to_quantize=["Attention", "Gemm", "MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+        model = onnx.load(made)
+    if not any(node.op_type == _DYNAMIC for node in model.graph.node):
+        raise NotApplicable("the encoder has no product that int8 accelerates")
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
 def _split_gemms(network: CalibratedNetwork, layers: Sequence[str]) -> list[str]:
     """Return the names that the library gives these layers after it splits Gemm into product and sum."""
     return [f"{name}_MatMul" if network.net.layers[name] == "Gemm" else name for name in layers]

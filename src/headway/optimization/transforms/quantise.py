@@ -1,4 +1,7 @@
-"""Quantize layers of a network to int8: all of them, and as many as keep every answer close, found by trying each."""
+"""Quantize layers of a network to int8: all of them, and as many as keep every answer close, found by trying each.
+
+A sentence encoder is quantized whole, with the scales of each text.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import NUMBERS, Artifact, Step, Variant
+from headway.engines.formats.encoder import pack_encoder, split_encoder
+from headway.engines.formats.nested import pack_models, split_models
 from headway.optimization.context import TransformContext
 from headway.optimization.quantization.int8 import (
     AnswerShift,
@@ -20,6 +25,7 @@ from headway.optimization.quantization.int8 import (
     answer_shift,
     calibrate_network,
     quantize_by_row,
+    quantize_encoder,
     quantize_layers,
     select_layers,
 )
@@ -48,6 +54,8 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     EngineError
         If ONNX Runtime cannot quantize the graph.
     """
+    if variant.artifact.format == "encoder":
+        return [_encoder(variant, context)]
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"quantizes ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = context.read(variant)
@@ -63,6 +71,20 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         for form, make in forms.items()
         for layers, made in _quantized_graphs(tuple(ready.net.layers), make, comparison).items()
     ]
+
+
+def _encoder(variant: Variant, context: TransformContext) -> Variant:
+    """Return a variant of engine `encoder` whose encoder is in int8; the model after it is unchanged."""
+    header, (encoder, model) = split_models(context.read(variant), models=2)
+    about, tokenizer, graph = split_encoder(encoder)
+    if about.runs_alone:
+        raise NotApplicable("the encoder is in int8 already")
+    content = pack_encoder(replace(about, runs_alone=True), tokenizer, quantize_encoder(graph))
+    first, second = header.models
+    models = (replace(first, size_bytes=len(content)), second)
+    artifact = context.save(pack_models(replace(header, models=models), content, model), "encoder")
+    step = Step(transform="quantise", settings={"int8": "all of the encoder"})
+    return replace(variant, artifact=artifact, steps=(*variant.steps, step))
 
 
 class _Comparison:
