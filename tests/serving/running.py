@@ -22,13 +22,14 @@ from headway.core import config
 from headway.core.config import Config
 from headway.core.record import digest_of, write
 from headway.core.release import Release, SelfTest
-from headway.core.sections import ProjectSection, ServeSection
+from headway.core.sections import AnswerSection, ProjectSection, ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.registry.sign import init_keys
+from headway.serving.answering.endpoint import AnswerStages, open_stages
 from headway.serving.auth.authenticator import Authenticator, RateLimiter, shared_rate_limits
 from headway.serving.auth.keys import digest
 from headway.serving.auth.tokens import TokenVerifier
@@ -235,6 +236,7 @@ def routes_of(
     soon: Callable[..., object],
     authenticator: Authenticator | None,
     key: str,
+    stages: AnswerStages | None = None,
 ) -> Iterator[Routes]:
     """Return the routes of a server, whose labels and features are in a temporary folder; `key` is the operator's."""
     shelf = StubWatcher(releases, lambda release: soon(plane.set_model, release))
@@ -257,6 +259,7 @@ def routes_of(
             pusher=pusher,
             decoder=decoder,
             repository=repository,
+            stages=stages or open_stages(AnswerSection(), Path(folder), plane.metrics),
         )
 
 
@@ -270,12 +273,15 @@ def serving(
     tls: TlsContext | None = None,
     trusted_origins: Sequence[str] = (),
     log: PredictionLog | None = None,
+    answer: AnswerSection | None = None,
+    state: Path | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
-    """Serve these models, and drain the server at the end."""
+    """Serve these models, and drain the server at the end; `answer` needs a folder `state`."""
     loop = uvloop.new_event_loop()
     inference = InferenceSettings(**{"max_batch_rows": 1024, **settings})
     plane = DataPlane(releases, loop=loop, settings=inference, log=log)
+    stages = open_stages(answer, state, plane.metrics) if answer and state else None
 
     async def start(routes: Routes) -> Running:
         listener = Listener(
@@ -293,7 +299,7 @@ def serving(
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        with routes_of(plane, releases, loop.call_soon_threadsafe, authenticator, key) as routes:
+        with routes_of(plane, releases, loop.call_soon_threadsafe, authenticator, key, stages) as routes:
             running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(60)
             routes._draining = lambda: running.listener.draining
             try:

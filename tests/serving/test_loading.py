@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from running import bundle, loaded, release
+from msgspec.structs import replace
+from running import NUMBERS, bundle, loaded, release
 
 from headway.core.errors import EngineError, Refused
 from headway.core.release import SelfTest
@@ -43,3 +44,17 @@ def test_a_release_without_a_self_test_is_refused():
 def test_a_file_that_the_engine_cannot_open_is_not_loaded():
     with pytest.raises(EngineError, match="not an echo model"):
         load_model(bundle(release(), b"other"))
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "expected"),
+    [
+        ("binary", (), ("0", "1")),
+        ("multiclass", (), ("0",)),
+        ("multiclass", ("a", "b"), ("a", "b")),
+        ("regression", (), ()),
+    ],
+)
+def test_a_classifier_has_names_for_its_answers_and_another_model_has_none(task, classes, expected):
+    made = release(signature=replace(NUMBERS, classes=classes))
+    assert load_model(bundle(replace(made, variant=replace(made.variant, task=task)))).answers == expected

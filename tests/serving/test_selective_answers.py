@@ -18,6 +18,8 @@ from tests.serving.manual_loop import ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import DataError
 from headway.core.selective import ABSTENTIONS
+from headway.monitoring.labeling.agreement import stored_annotations
+from headway.monitoring.prediction_log import LabelReader
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.client import Client
 from headway.storage import traffic
@@ -236,3 +238,13 @@ def test_each_reason_of_an_abstention_has_a_number_in_the_log():
     reasons = list(range(1, len(ABSTENTIONS) + 1))
     codes = traffic.answer_codes([1] * len(reasons), reasons, [False] * len(reasons))
     assert traffic.answer_columns(codes)["reason"].tolist() == reasons
+
+
+def test_answers_of_the_remote_stage_do_not_count_as_labels_of_people(tmp_path):
+    traffic.save_labels(tmp_path, "flights", [traffic.Label("k1", 1.0), traffic.Label("k2", 1.0)], who="remote")
+    assert LabelReader(tmp_path, "flights").read().is_empty()
+    with pytest.raises(DataError, match="no label is stored yet"):
+        stored_annotations(tmp_path, "flights")
+    assert traffic.save_label(tmp_path, "flights", traffic.Label("k1", 0.0), who="ann") is None
+    assert LabelReader(tmp_path, "flights").read().select("key", "label").rows() == [("k1", 0.0)]
+    assert stored_annotations(tmp_path, "flights")["who"].to_list() == ["ann"]

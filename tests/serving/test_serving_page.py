@@ -19,7 +19,8 @@ from headway.features.online.sqlite import SqliteOnlineStore
 from headway.serving.loading import load_model
 
 PAGE = read("docs/protocol.md")
-BODY, SHOWN, MESSAGES, ANSWERS, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
+BODY, SHOWN, *ANSWERING, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
+MESSAGES, ANSWERS, MESSAGE, ANSWER = ANSWERING
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
 )
@@ -46,7 +47,10 @@ def test_the_messages_of_the_page_are_answered_or_handed_on_as_documented():
     )
     with serving(dataclasses.replace(text_model(signature), engine=Certain())) as server:
         response = ask(server, "/v2/models/support/infer", MESSAGES.encode()).json
+        answer = ask(server, "/v2/models/support/answer", MESSAGE.encode()).json
     assert response["outputs"] == json.loads(ANSWERS)["outputs"]
+    version = {"model_version": answer["model_version"]}
+    assert answer == json.loads(ANSWER) | version and response["model_version"] == answer["model_version"]
 
 
 def test_the_request_with_entities_of_the_page_is_answered_with_looked_up_features(tmp_path):

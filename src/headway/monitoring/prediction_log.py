@@ -178,7 +178,10 @@ class StageRequests:
 
 
 class LabelReader:
-    """Reader of the labels of a name; the later label of a key wins."""
+    """Reader of the labels of a name that people gave; the later label of a key wins.
+
+    Answers of the remote stage do not count, and are left out.
+    """
 
     def __init__(self, state: Path, name: str) -> None:
         self._tail = SegmentReader(traffic.labels_folder(state, name), [*LABEL_SCHEMA])
@@ -186,8 +189,13 @@ class LabelReader:
     def read(self) -> pl.DataFrame:
         """Return the labels that are new: `key` and `label`, each key once."""
         tables = self._tail.read()
-        found = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
+        found = without_remote(pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA))
         return found.sort("at_us", maintain_order=True).unique("key", keep="last", maintain_order=True)
+
+
+def without_remote(labels: pl.DataFrame) -> pl.DataFrame:
+    """Return labels without the answers of the remote stage of selective answering."""
+    return labels.filter(pl.col("who").ne_missing(traffic.REMOTE))
 
 
 def read_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from headway.core.record import Scalar
 from headway.core.release import version_of
+from headway.core.selective import BINARY_CLASSES
+from headway.core.variant import DECIDES, Variant
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release, self_test_rows
@@ -61,7 +63,8 @@ class LoadedModel:
     `version` is made of its digest (`version_of`). `columns` are the inputs of the model, of which `features` looks
     some up; `refusals` checks them for values that the model's library refuses, and `validator` against the contract,
     if there is one. `classes` name the columns of a multiclass answer. `calibrate` maps engine outputs to the outputs
-    that callers receive. `selective` decides which rows a release with an answer plan answers.
+    that callers receive. `selective` decides which rows a release with an answer plan answers. `answers` are the names
+    of the classes of any classifier.
     """
 
     name: str
@@ -80,6 +83,7 @@ class LoadedModel:
     validator: InputValidator | None
     latency: LatencyEstimator
     selective: SelectiveModel | None = None
+    answers: tuple[str, ...] = ()
 
 
 def load_model(
@@ -154,7 +158,16 @@ def load_model(
         validator=InputValidator(contract_of(features, contract), variant.signature) if contract.columns else None,
         latency=LatencyEstimator.of(engine, self_test_rows(release.self_test, variant.signature)),
         selective=selective,
+        answers=_answers(variant, n_outputs),
     )
+
+
+def _answers(variant: Variant, n_outputs: int) -> tuple[str, ...]:
+    """Return the names of the classes of a classifier; none for another model."""
+    if variant.task not in DECIDES:
+        return ()
+    numbers = tuple(str(index) for index in range(n_outputs)) if variant.task == "multiclass" else BINARY_CLASSES
+    return variant.signature.classes or numbers
 
 
 def _best_ns(engine: Engine, rows: Floats) -> int:

@@ -209,7 +209,7 @@ def save_label(
         if root not in (None, state):
             found += labels_of(state, name, label.key)
         own = [stored for stored in found if stored.who == who]
-        others = [stored for stored in found if stored.who != who]
+        others = [stored for stored in found if stored.who not in (who, REMOTE)]
         if own and own[-1].label == label.label:
             return own[-1]
         if others and not own and not is_second:

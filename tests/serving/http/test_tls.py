@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from chat_server import chat_server
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
@@ -29,7 +31,9 @@ from running import Peer, Running, body_of, loaded, request, serving
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
-from headway.core.sections import ServeSection
+from headway.core.sections import RemoteStage, ServeSection
+from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers
+from headway.serving.answering.spend import DailySpend
 from headway.serving.client import Client
 from headway.serving.grpc.transport import open_grpc
 from headway.serving.http.connection import ConnectionLimits
@@ -309,3 +313,17 @@ def test_the_tls_files_are_those_of_the_settings(issuer, tmp_path):
 def test_a_key_without_a_certificate_is_an_error(files):
     with pytest.raises(ConfigError, match="without a certificate"):
         tls_from_config(Config(serve=ServeSection(**files)))
+
+
+def test_the_remote_stage_asks_over_tls_and_no_server_that_is_not_trusted(issuer, tmp_path):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*issuer.issue("server"))
+    with chat_server(context) as server:
+        server.says("refund")
+        stage = RemoteStage(url=server.url, model="small")
+        spend = DailySpend(tmp_path, cost_per_call=0.0, cap_per_day=0.0)
+        trusting = RemoteAnswers(stage, spend, trusted=str(issuer.file))
+        assert asyncio.run(trusting.ask("my money", ["refund"])) == "refund"
+        with pytest.raises(NoRemoteAnswer) as error:
+            asyncio.run(RemoteAnswers(stage, spend).ask("my money", ["refund"]))
+    assert error.value.code == "unreachable" and server.requests.qsize() == 1

@@ -15,6 +15,7 @@ from headway.serving.protocol.endpoints import ROUTES
 
 ROWS = body_of([1, 2, 6], [None, 1, 1], id="7")
 BODIES = {"infer": ROWS, "labels": b'{"labels": [{"key": "a", "label": 1}]}', "invocations": b'{"inputs": [[1, 2, 6]]}'}
+BODIES["answer"] = b'{"row": {"a": 1, "b": 2, "c": 6}}'
 BODIES["push"] = b'[{"origin": "JFK", "temp": 1}]'
 VIEW = FeatureView(
     name="weather",

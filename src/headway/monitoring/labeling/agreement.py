@@ -26,7 +26,7 @@ from headway.core.record import read
 from headway.data.read import read_file
 from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_interval
 from headway.monitoring.labeling.delays import label_delays
-from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader
+from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, without_remote
 from headway.registry.project import Project
 from headway.storage import traffic
 
@@ -58,13 +58,14 @@ def read_annotations(file: Path) -> pl.DataFrame:
 
 
 def stored_annotations(state: Path, name: str) -> pl.DataFrame:
-    """Return the stored labels of a name, with who gave them."""
+    """Return the stored labels of a name that people gave, with who gave them."""
     tables = SegmentReader(traffic.labels_folder(state, name), [*LABEL_SCHEMA]).read()
-    if not tables:
+    found = without_remote(pl.concat(tables)) if tables else pl.DataFrame()
+    if found.is_empty():
         raise DataError(
             "no label is stored yet", where=str(state), hint="headway labels add FILE, or headway labels agree FILE"
         )
-    return pl.concat(tables).sort("at_us", maintain_order=True)
+    return found.sort("at_us", maintain_order=True)
 
 
 def measure_agreement(table: pl.DataFrame, *, name: str, source: str, level: Level = "nominal") -> Agreement:

@@ -11,7 +11,7 @@ from headway.core.arrays import Bools, Floats
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays
 from headway.evaluation.statistics.intervals import SHARE, Sample, exact_measurement, ratio_of_sums, t_interval
-from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answered_requests
+from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answered_requests, without_remote
 from headway.monitoring.scored_rows import day_numbers, parse_delay
 from headway.registry.project import Project
 from headway.storage import traffic
@@ -86,5 +86,5 @@ def _first_label_times(project: Project) -> pl.DataFrame:
     """Return when the first label of each key arrived."""
     folder = traffic.labels_folder(log_root(project.config, project.name), project.name)
     tables = SegmentReader(folder, [*LABEL_SCHEMA]).read()
-    labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
+    labels = without_remote(pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA))
     return labels.group_by("key").agg(labeled_us=pl.col("at_us").min())

@@ -13,6 +13,7 @@ import msgspec
 
 import headway
 from headway.core.errors import DataError
+from headway.serving.answering.endpoint import MAX_BODY_BYTES, AnswerStages, read_answer_call
 from headway.serving.auth.authenticator import Authenticator, Caller, NotAuthorized
 from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane
@@ -192,8 +193,10 @@ class Routes:
         pusher: FeaturePusher,
         decoder: BodyDecoder,
         repository: ModelRepository,
+        stages: AnswerStages,
     ) -> None:
         self._plane = plane
+        self._stages = stages
         self._decoder = decoder
         self._authenticator = authenticator
         self._labels = labels
@@ -213,6 +216,7 @@ class Routes:
             "stats": self._stats,
             "all stats": self._all_stats,
             "infer": self._infer,
+            "answer": self._answer,
             "labels": self._label,
             "push": self._push,
             "invocations": self._invoke,
@@ -316,6 +320,17 @@ class Routes:
         call = MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns, api_key=api_key)
         self._plane.submit(model, call)
 
+    def _answer(self, request: Request, match: RouteMatch) -> None:
+        model = self._find(request, match)
+        if model is None or _reply_too_large(request, MAX_BODY_BYTES):
+            return
+        try:
+            call = read_answer_call(request, model, self._stages, plane=self._plane, api_key=self._caller.name)
+        except DataError as error:
+            request.reply(400, error_body(error))
+            return
+        self._plane.submit(model, call)
+
     def _label(self, request: Request, match: RouteMatch) -> None:
         if not request.is_json:
             request.reply(415, error_body("labels are JSON; send 'Content-Type: application/json'"))
@@ -417,11 +432,11 @@ class Routes:
         request.reply(200, encode(ModelStatisticsResponse(stats)))
 
 
-def _reply_too_large(request: Request) -> bool:
-    """Refuse a body that is too large for a request without rows, and return True."""
-    too_large = len(request.body) > LARGE_BODY_BYTES
+def _reply_too_large(request: Request, limit: int = LARGE_BODY_BYTES) -> bool:
+    """Refuse a body that is too large for a request without rows or with one, and return True."""
+    too_large = len(request.body) > limit
     if too_large:
-        request.reply(413, error_body(f"the body has more than {LARGE_BODY_BYTES} bytes"))
+        request.reply(413, error_body(f"the body has more than {limit} bytes"))
     return too_large
 
 

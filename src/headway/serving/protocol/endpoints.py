@@ -100,6 +100,16 @@ ROUTES = (
         scope="predict",
     ),
     *_model_routes(
+        "answer",
+        "/answer",
+        "Answer to a message or a row: by the model, the remote stage, or held for people.",
+        schemas.AnswerResponse,
+        method="POST",
+        body=schemas.AnswerRequest,
+        errors=_INFER_ERRORS,
+        scope="predict",
+    ),
+    *_model_routes(
         "labels",
         "/labels",
         "Store labels by the key of their request.",

@@ -348,6 +348,11 @@ class RequestReader:
         ]
         return self._table(tensors, _stack_at_once)
 
+    def read_row(self, values: Mapping[str, Value], key: str) -> Floats:
+        """Return one row, float64 [1, d], of its values by column; its key stands for the column `keyed` as above."""
+        keyed = {self._keyed: key} if self._keyed and self._keyed not in values else {}
+        return self.table({name: [value] for name, value in {**values, **keyed}.items()}, 1)
+
     def matrix(self, values: Sequence[Value], n: int) -> Floats:
         """Return the rows, float64 [n, d], of values in row-major order."""
         return self._matrix(Tensor("rows", [n, len(self._columns)], "FP64", list(values)))

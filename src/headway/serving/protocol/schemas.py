@@ -186,6 +186,36 @@ class Predictions(msgspec.Struct):
     predictions: list[float | list[float | None] | dict[str, Any] | None]
 
 
+class AnswerRequest(msgspec.Struct):
+    """A message, as `text`, or the values of a row by column, with the key by which a person labels it."""
+
+    text: str | None = None
+    row: dict[str, float | str | None] | None = None
+    key: str = ""
+    id: str = ""
+
+
+class AnswerResponse(msgspec.Struct):
+    """The answer to a message or row: its class, who gave it or does next, and why the model does not.
+
+    `status` is `answered`, `held` (for people, or no stage), `apologised` (as `held`, with a `reply` for the caller) or
+    `uncertified` (the model's answer, which no certificate covers). `confidence` is the model's, in its own answer.
+    `remote` says why the remote stage has no answer, if it was asked.
+    """
+
+    answer: str
+    confidence: float
+    answered_by: str
+    reason: str = ""
+    status: str = "answered"
+    model_name: str = ""
+    model_version: str = ""
+    key: str = ""
+    reply: str | msgspec.UnsetType = msgspec.UNSET
+    remote: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class LabelsStored(msgspec.Struct):
     """Number of labels stored."""
 

@@ -71,6 +71,8 @@ _ANSWERS = "headway_answers_total"
 _HELP_ANSWERS = "Rows of a release that answers selectively, by who answers them and why the model does not."
 _ANSWERED = "headway_answered_share"
 _HELP_ANSWERED = "Share of these rows that the model answered itself, since the server started."
+_REMOTE = "headway_remote_calls_total"
+_HELP_REMOTE = "Messages for the remote stage by what became of them, also those that were not sent."
 _RESTARTS = "headway_restarts_total"
 _STORE = "headway_store_up"
 _OVERLOADS = "headway_overload_refused_total"
@@ -221,6 +223,7 @@ class SharedMetrics:
         self.features = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.pushed = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.answers = NamedCounters(rows, 1, max_names=16 * models)
+        self.remote = NamedCounters(rows, 1, max_names=32)
         self.overloads = NamedCounters(rows, 1, max_names=8)
         self.away = NamedCounters(rows, 1, max_names=8)
         self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
@@ -242,6 +245,8 @@ class Metrics:
         self._features = CounterMap(memory.features, row)
         self._pushed = CounterMap(memory.pushed, row)
         self._answers = CounterMap(memory.answers, row)
+        self._remote = CounterMap(memory.remote, row)
+        self.remote_spend: Callable[[], float] | None = None  # of the day
         self._feature_cells: dict[str, dict[tuple[str, str, str], memoryview[int]]] = {}
         self.overloads = CounterMap(memory.overloads, row)
         self.log_lines: Callable[[], Iterable[str]] = tuple  # the state of the prediction log
@@ -294,6 +299,10 @@ class Metrics:
         for (by, reason), n in Counter(zip(answered_by, reasons, strict=True)).items():
             with suppress(IndexError):
                 self._answers[f"{by}\n{reason}\n{model}"] += n
+
+    def count_remote(self, result: str) -> None:
+        """Count a message for the remote stage by what became of it."""
+        self._remote[result] += 1
 
     def request_counts(self, within_ms: float) -> RequestCounts:
         """Count requests; slow ones by the edge of the histogram at `within_ms`, or the next one below it.
@@ -384,6 +393,11 @@ class Metrics:
             by_model[model] += n if by == MODEL else 0
         yield from _family(_ANSWERED, "gauge", _HELP_ANSWERED) if found else ()
         yield from (f"{_ANSWERED}{{{_label(model)}}} {by_model[model] / n:.12g}" for model, n in total.items())
+        if self.remote_spend is not None:
+            yield from _family(_REMOTE, "counter", _HELP_REMOTE)
+            yield from (f'{_REMOTE}{{result="{result}"}} {n}' for result, n in sorted(self._remote.total().items()))
+            spend = ("headway_remote_spend", "Spent on the remote stage today (UTC), in the currency of [cost].")
+            yield from gauges([(*spend, self.remote_spend())])
 
     def _of_features(self) -> Iterator[str]:
         """Yield the counters of feature views; none if no request needed any."""

@@ -18,6 +18,7 @@ from headway.core.config import Config
 from headway.core.errors import HeadwayError, StoreUnavailable
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
+from headway.serving.answering.endpoint import open_stages
 from headway.serving.auth.authenticator import RateLimiter, SharedRateLimiter, create_authenticator
 from headway.serving.auth.shared_keys import SharedKeys
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
@@ -185,8 +186,10 @@ async def _serve(
         addresses = {address.partition("@")[0]: address for address in settings.deployed}
         repository = ModelRepository(plane, watcher, addresses=addresses, soon=soon)
         repository.dispatch = commands.send
+        stages = open_stages(settings.config.answer, settings.config.state, plane.metrics)
         routes = Routes(
             plane,
+            stages=stages,
             authenticator=authenticator,
             draining=lambda: listener.draining,
             labels=labels,

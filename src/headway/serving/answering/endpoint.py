@@ -1,0 +1,268 @@
+"""The answer to one message or row: by the model, else by the remote stage, else held for people."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from headway.core.answering import confidences
+from headway.core.errors import DataError, HeadwayError
+from headway.core.sections import AnswerSection
+from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, read_key
+from headway.serving.answering.spend import DailySpend
+from headway.serving.batching.answers import RowAnswers
+from headway.serving.batching.data_plane import DataPlane
+from headway.serving.batching.validation import Violation
+from headway.serving.http.connection import Request
+from headway.serving.loading import LoadedModel
+from headway.serving.protocol.errors import encode, error_body, request_error
+from headway.serving.protocol.schemas import AnswerRequest, AnswerResponse
+from headway.serving.telemetry.metrics import Metrics
+from headway.storage import traffic
+from headway.storage.traffic import MODEL, PEOPLE, REMOTE
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Floats
+
+MAX_BODY_BYTES = 524_288
+"""Of a text of 65,536 characters in JSON, and a row next to it."""
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_HINT = '{"text": "where is my parcel", "key": "a-1"}'
+_read_request = msgspec.json.Decoder(AnswerRequest).decode
+_log = logging.getLogger(__name__)
+
+
+class AnswerStages:
+    """Answers of the stages behind the model, and what a caller gets if none of them answers.
+
+    Parameters
+    ----------
+    settings
+        The section `[answer]`.
+    state
+        Folder of the labels, where the remote stage's answers are kept.
+    remote
+        The remote stage; None if it has no address.
+    count
+        Counts a result of the remote stage.
+    """
+
+    def __init__(
+        self,
+        settings: AnswerSection,
+        state: Path,
+        *,
+        remote: RemoteAnswers | None = None,
+        count: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._remote = remote
+        self._count = count
+        self._tasks = set[asyncio.Task[None]]()
+
+    def answer(self, call: AnswerCall, model: LoadedModel, answers: RowAnswers) -> None:
+        """Answer a call whose row the model hands on, now or later; on the loop."""
+        stages = model.selective.plan.stages if model.selective else ()
+        if REMOTE not in stages or self._remote is None:
+            call.reply(model, self._absent(answers, stages))
+            return
+        task = asyncio.get_running_loop().create_task(self._ask(self._remote, call, model, answers, stages))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(
+        self,
+        remote: RemoteAnswers,
+        call: AnswerCall,
+        model: LoadedModel,
+        answers: RowAnswers,
+        stages: Sequence[str],
+    ) -> None:
+        """Ask the remote stage, keep its answer, and reply."""
+        assert model.selective
+        try:
+            found = await remote.ask(call.text, model.selective.classes, reject=model.selective.plan.reject)
+        except NoRemoteAnswer as error:
+            self._count(error.code)
+            call.reply(model, self._absent(answers, stages, remote=error.code))
+            return
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the caller without an answer
+            _log.exception("the remote stage was not asked")
+            call.fail(error)
+            return
+        self._count("answered")
+        label = traffic.Label(call.key, float(model.selective.classes.index(found)))
+        try:
+            await asyncio.to_thread(traffic.save_labels, self._state, model.name, [label], who=REMOTE)
+        except HeadwayError as error:
+            _log.error("an answer of the remote stage was not stored: %s", error)
+        call.reply(
+            model,
+            AnswerResponse(answer=found, answered_by=REMOTE, reason=answers.reason[0], confidence=_confidence(answers)),
+        )
+
+    def _absent(self, answers: RowAnswers, stages: Sequence[str], *, remote: str = "") -> AnswerResponse:
+        """Return what a caller gets while no stage has answered."""
+        form = self._settings.absent
+        return AnswerResponse(
+            answer=answers.best[0] if form == "uncertified" else "",
+            answered_by=PEOPLE if PEOPLE in stages else "",
+            reason=answers.reason[0],
+            status=_STATUS[form],
+            reply=self._settings.apology if form == "apologise" else msgspec.UNSET,
+            remote=remote or msgspec.UNSET,
+            confidence=_confidence(answers),
+        )
+
+
+def open_stages(settings: AnswerSection, state: Path, metrics: Metrics) -> AnswerStages:
+    """Return the stages of a server; raises ConfigError if the remote stage cannot be asked as it is declared."""
+    section = settings.remote
+    if not section.url:
+        return AnswerStages(settings, state)
+    spend = DailySpend(state, cost_per_call=section.cost_per_call, cap_per_day=section.spend_cap_per_day)
+    metrics.remote_spend = spend.spent
+    remote = RemoteAnswers(section, spend, key=read_key())
+    return AnswerStages(settings, state, remote=remote, count=metrics.count_remote)
+
+
+_STATUS = {"hold": "held", "apologise": "apologised", "uncertified": "uncertified"}
+
+
+def _confidence(answers: RowAnswers) -> float:
+    value = answers.confidence[0]
+    return value if math.isfinite(value) else 0.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class AnswerCall:
+    """A message or row in the data plane, which its stages answer if the model does not.
+
+    `values` are those of the request by column, and `text` its texts, which the remote stage may read.
+    """
+
+    request: Request
+    rows: Floats
+    values: dict[str, str | float | None]
+    text: str
+    id: str
+    key: str
+    started_ns: int
+    deadline_ns: int
+    api_key: str
+    stages: AnswerStages
+
+    @property
+    def caller(self) -> str:
+        """Name of the API key of the request, or its address."""
+        return self.api_key or self.request.connection.peer
+
+    def read_for(self, model: LoadedModel) -> Floats:
+        """Return the row as another model reads it; raises DataError if the request lacks a column."""
+        return model.reader.read_row(self.values, self.key)
+
+    def answer(
+        self,
+        model: LoadedModel,
+        values: list[float],
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> None:
+        """Reply with the model's answer, or go on to the next stage."""
+        if answers is None:
+            self.reply(model, _answer_without_plan(model, values))
+        elif answers.answered_by[0] == MODEL:
+            self.reply(
+                model, AnswerResponse(answer=answers.answer[0], answered_by=MODEL, confidence=_confidence(answers))
+            )
+        else:
+            self.stages.answer(self, model, answers)
+
+    def prepare(
+        self,
+        model: LoadedModel,
+        values: Floats,
+        violations: Sequence[Violation] = (),
+        answers: RowAnswers | None = None,
+    ) -> Callable[[], None]:
+        """Return what answers on the loop."""
+        return partial(self.answer, model, values.tolist(), violations, answers)
+
+    def fail(self, error: Exception) -> None:
+        """Send the error."""
+        failure = request_error(error)
+        extra = b"\r\nRetry-After: %d" % failure.retry_s if failure.retry_s else b""
+        self.request.reply(failure.status, error_body(failure), extra=extra)
+
+    def reply(self, model: LoadedModel, response: AnswerResponse) -> None:
+        """Send a response."""
+        named = msgspec.structs.replace(
+            response, model_name=model.name, model_version=model.version, id=self.id or msgspec.UNSET, key=self.key
+        )
+        self.request.reply(200, encode(named))
+
+
+def _answer_without_plan(model: LoadedModel, values: list[float]) -> AnswerResponse:
+    """Return the class of a release that answers every row."""
+    answer, confidence = confidences("probability", np.array([values]), threshold=model.threshold)
+    return AnswerResponse(
+        answer=model.answers[int(answer[0])],
+        answered_by=MODEL,
+        confidence=float(np.nan_to_num(confidence[0])),
+    )
+
+
+def read_answer_call(
+    request: Request, model: LoadedModel, stages: AnswerStages, *, plane: DataPlane, api_key: str
+) -> AnswerCall:
+    """Decode the body of a request for an answer; raises DataError."""
+    started_ns, reader = time.perf_counter_ns(), model.reader
+    if not model.answers:
+        raise DataError(f"'{model.name}' answers with numbers, not with classes", hint=f"/v2/models/{model.name}/infer")
+    try:
+        wanted = _read_request(request.body)
+    except _UNREADABLE as error:
+        raise DataError(f"the body is not a request for an answer: {error}", hint=_HINT) from error
+    reader.limits.require_name("the id of the request", wanted.id)
+    reader.limits.require_name("the key of the request", wanted.key)
+    values = _values(wanted, model)
+    key = wanted.key or f"answer-{secrets.token_hex(8)}"
+    rows = reader.read_row(values, key)
+    texts = [values.get(name) for name in model.features.request.texts]
+    return AnswerCall(
+        request=request,
+        rows=rows,
+        values=values,
+        text="\n".join(text for text in texts if isinstance(text, str)),
+        id=wanted.id,
+        key=key,
+        started_ns=started_ns,
+        deadline_ns=plane.deadline_ns(started_ns, 0),
+        api_key=api_key,
+        stages=stages,
+    )
+
+
+def _values(wanted: AnswerRequest, model: LoadedModel) -> dict[str, str | float | None]:
+    """Return the values of a request by column."""
+    if (wanted.text is None) == (wanted.row is None):
+        raise DataError("a request for an answer has a text or a row", hint=_HINT)
+    if wanted.row is not None:
+        return wanted.row
+    names = model.features.request.texts
+    if len(names) != 1:
+        what = f"the model reads {len(names)} columns of texts, so a text alone does not say which"
+        raise DataError(what, hint='{"row": {"COLUMN": ...}}')
+    return {names[0]: wanted.text}
