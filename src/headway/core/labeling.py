@@ -108,7 +108,8 @@ class Agreement(StoredRecord, frozen=True, kw_only=True):
 class LabelRequest(Record, frozen=True, kw_only=True):
     """A request whose label would be most informative: its key, its time, and the model's uncertainty in [0, 1].
 
-    `inputs` are the values that the model read, as text, and `scores` its probability of each class.
+    `inputs` are the values that the model read, as text, and `scores` its probability of each class. `reason` is that
+    of a message which was handed on.
     """
 
     key: str
@@ -116,6 +117,7 @@ class LabelRequest(Record, frozen=True, kw_only=True):
     doubt: float
     inputs: dict[str, str] = {}
     scores: tuple[float, ...] = ()
+    reason: str = ""
 
 
 class Delays(Record, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
 
 MessageSource = Literal["imap", "smtp", "webhook"]
@@ -53,3 +54,36 @@ class CustomerMessage(StoredRecord, frozen=True, kw_only=True):
     answered_at: str = ""
     sent_at: str = ""
     problem: str = ""
+
+
+class TriedMessage(Record, frozen=True, kw_only=True):
+    """What a release answers to a text: the class it would answer, its confidence, and who answers.
+
+    `threshold` is that of the class, None if it is never answered. `likely` has the most probable classes.
+    """
+
+    answer: str
+    confidence: float
+    answered_by: str
+    reason: str = ""
+    rule: str = ""
+    threshold: float | None = None
+    is_certified: bool = False
+    likely: tuple[tuple[str, float], ...] = ()
+
+
+class MessageSummary(Record, frozen=True, kw_only=True):
+    """What became of the messages of a model; a measurement is None if it is unknown.
+
+    `oldest_us` is when the oldest message that waits came, microseconds since 1970, or 0. `corrected` is the share of
+    the model's answers drawn for the audit that people corrected.
+    """
+
+    n_messages: int
+    n_waiting: int
+    oldest_us: int = 0
+    answered: Measurement | None = None
+    corrected: Measurement | None = None
+    first_answer: Measurement | None = None
+    no_first_answer: str = ""
+    hours_saved: Measurement | None = None

@@ -10,7 +10,7 @@ import polars as pl
 from headway.core.arrays import Floats, Ints
 from headway.core.errors import DataError
 from headway.core.labeling import LabelRequest
-from headway.core.variant import DECIDES, Variant
+from headway.core.variant import DECIDES, Field, Variant
 from headway.monitoring.labeling.agreement import stored_annotations
 from headway.monitoring.prediction_log import LabelReader, answered_requests
 from headway.monitoring.scored_rows import day_numbers, request_column
@@ -40,11 +40,11 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     waiting = _unlabeled_requests(project, bundle.digest)
     if waiting.is_empty():
         raise DataError("no request with a key is without a label", where=str(state), hint=f"headway serve {name}@live")
-    probabilities = _probabilities(waiting)
+    probabilities = probabilities_of(waiting)
     rows = waiting.select(f"in.{name}" for name in variant.signature.names).cast(pl.Float64).to_numpy()
     days = day_numbers(waiting["at_us"].to_numpy().astype("datetime64[us]"))
     indexes = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
-    return _requests(waiting[indexes], variant)
+    return requests_of_rows(waiting[indexes], variant)
 
 
 def second_opinions(project: Project, who: str, count: int) -> list[LabelRequest]:
@@ -63,7 +63,7 @@ def second_opinions(project: Project, who: str, count: int) -> list[LabelRequest
         answered = first.join(alone.select("key", labeled="at_us"), on="key").sort("labeled", descending=True)
     if answered.is_empty():
         raise DataError("no request was labeled by one other person alone", where=f"{name}@live")
-    return _requests(answered.head(count), bundle.release.variant)
+    return requests_of_rows(answered.head(count), bundle.release.variant)
 
 
 def label_classes(project: Project) -> list[tuple[float, str]]:
@@ -83,11 +83,11 @@ def _require_classes(variant: Variant, where: str) -> None:
         )
 
 
-def _requests(rows: pl.DataFrame, variant: Variant) -> list[LabelRequest]:
+def requests_of_rows(rows: pl.DataFrame, variant: Variant) -> list[LabelRequest]:
     """Return logged rows as requests to label, with the values that the model read as text."""
-    probabilities = _probabilities(rows)
+    probabilities = probabilities_of(rows)
     doubts = 1 - np.diff(np.sort(probabilities, axis=1)[:, -2:], axis=1)[:, 0]
-    inputs = rows.select(request_column(field) for field in variant.signature.inputs)
+    inputs = rows.select(request_column(field) for field in variant.signature.inputs if is_logged(rows, field))
     return [
         LabelRequest(
             key=rows["key"][index],
@@ -98,6 +98,11 @@ def _requests(rows: pl.DataFrame, variant: Variant) -> list[LabelRequest]:
         )
         for index in range(len(rows))
     ]
+
+
+def is_logged(rows: pl.DataFrame, field: Field) -> bool:
+    """Return whether the log has a feature of the live release; that of an earlier one may lack it."""
+    return f"{'text' if field.is_text else 'in'}.{field.name}" in rows.columns
 
 
 def as_text(value: object) -> str:
@@ -118,7 +123,7 @@ def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
     return first.join(known, on="key", how="anti", maintain_order="left").tail(MAX_REQUESTS)
 
 
-def _probabilities(waiting: pl.DataFrame) -> Floats:
+def probabilities_of(waiting: pl.DataFrame) -> Floats:
     """Return class probabilities, float64 [n, k]; the log of a binary model holds only those of the second class."""
     names = sorted(
         (column for column in waiting.columns if column.startswith("out.")), key=lambda column: int(column[4:])

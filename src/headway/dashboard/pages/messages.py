@@ -1,0 +1,127 @@
+"""Messages: try one, answer those that wait for a person, and see what became of the others."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from headway.core.config import Config
+from headway.core.support import CustomerMessage
+from headway.dashboard.app import link
+from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
+from headway.dashboard.pages.labels import LabelQueue, save_one
+from headway.storage.messages import find_message
+from headway.storage.traffic import Label
+from headway.support.inbox import answer_by_person
+from headway.support.replies import read_replies
+
+TRY, QUEUE = "/models/{model}/messages", "/models/{model}/messages/queue"
+N_WAITING = 200
+MAX_TEXT = 20_000
+
+
+def _try(call: Call) -> Reply:
+    summary = call.dashboard.workers.call("messages.summarize_log", call.project.config)
+    return _page(call, summary=summary)
+
+
+def _ask(call: Call) -> Reply:
+    text = call.text("text", what="the message", at_most=MAX_TEXT)
+    tried = call.dashboard.workers.call("messages.try_text", call.project.config, text)
+    config = call.project.config
+    replies = [reply for reply in read_replies(config.path(config.support.replies)) if reply.intent == tried.answer]
+    summary = call.dashboard.workers.call("messages.summarize_log", config)
+    return _page(call, summary=summary, tried=tried, text=text, replies=replies)
+
+
+def _page(call: Call, **values: object) -> Reply:
+    config = call.project.config
+    shown = {"tried": None, "text": "", "replies": [], "summary": None} | values
+    problem = shown["summary"] if isinstance(shown["summary"], str) else ""
+    return Rendered(
+        template="messages.html",
+        values=shown | {"problem": problem, "support": config.support, "today": datetime.now(UTC).date().isoformat()},
+    )
+
+
+def _queue(call: Call, *, again: bool = False) -> LabelQueue:
+    config = call.project.config
+    queue = call.dashboard.cache.get((QUEUE, call.project.name), LabelQueue)
+    queue.fill(lambda: call.dashboard.workers.call("messages.waiting", config, N_WAITING), again=again)
+    return queue
+
+
+def _next(call: Call) -> Reply:
+    queue = _queue(call)
+    request = queue.find(call.query.get("key", "")) or queue.take(call.session.user)
+    mail = find_message(call.project.config.state, call.project.name, request.key) if request else None
+    config = call.project.config
+    replies = read_replies(config.path(config.support.replies))
+    came_at = datetime.fromtimestamp(request.at_us / 1e6, UTC).isoformat(timespec="seconds") if request else ""
+    likely = sorted(zip(request.scores, queue.classes, strict=False), reverse=True)[:3] if request else []
+    values = {
+        "request": request,
+        "queue": queue,
+        "mail": mail,
+        "replies": replies,
+        "came_at": came_at,
+        "likely": likely,
+    }
+    return Rendered(template="messages_queue.html", values=values)
+
+
+def _give(call: Call) -> Reply:
+    key, user = call.text("key", what="the key of the message", at_most=4096), call.session.user
+    queue, back = _queue(call), link(QUEUE, model=call.project.name)
+    if call.form.get("do") == "skip":
+        queue.skip(user, key)
+        return Redirect(path=back)
+    names = {name: value for value, name in queue.classes}
+    name = call.form.get("label", "").strip()
+    if name not in names:
+        raise BadInput(f"'{name}' is none of the classes of the model", hint="choose one of the list")
+    config, label = call.project.config, Label(key, names[name])
+    stored = call.dashboard.workers.run(save_one, config, label, user, is_second=False)
+    queue.finish(key)
+    if stored is not None and stored.who != user:
+        return Redirect(path=back, message=f"Not saved: {stored.who} answered this message before you.")
+    call.save_action("label.given", subject=key, outcome=f"labeled {name}")
+    return Redirect(path=back, message=f"Saved as {name}. {_describe(answer_message(config, key, name, who=user))}")
+
+
+def answer_message(config: Config, key: str, intent: str, *, who: str) -> CustomerMessage | None:
+    """Give the message of a key the intent that a person chose; None if it came by no mailbox or webhook.
+
+    One with a reply keeps it: the label corrects the model, and the customer was answered.
+    """
+    found = find_message(config.state, config.project.name, key)
+    if found is None or found.state in ("sent", "ignored"):
+        return found
+    return answer_by_person(config, key, intent, who=who, now=datetime.now(UTC))
+
+
+def _describe(message: CustomerMessage | None) -> str:
+    """Return what happened to the reply, for the person who answered."""
+    if message is None:
+        return "The answer is a label: it came by no mailbox, so nothing is sent."
+    if message.state == "draft":
+        return "The approved reply is a draft."
+    if message.state == "people":
+        return "No approved reply is valid for it: write to the customer yourself."
+    return "The customer was answered before."
+
+
+def _refresh(call: Call) -> Reply:
+    _queue(call, again=True)
+    return Redirect(path=link(QUEUE, model=call.project.name))
+
+
+plugin = Page(
+    tab="Messages",
+    order=62,
+    views=[View(TRY, _try, role="labeller"), View(QUEUE, _next, role="labeller")],
+    actions=[
+        Action(TRY, _ask, role="labeller"),
+        Action(QUEUE, _give, role="labeller"),
+        Action(f"{QUEUE}/refresh", _refresh, role="labeller"),
+    ],
+)
