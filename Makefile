@@ -18,6 +18,9 @@ help:  ## list these targets
 demo: .venv/.installed-demo  ## install, then run the main job on real flights (4 to 6 minutes), ending with a report and the dashboard
 	$(bin)/headway demo
 
+demo-support: .venv/.installed-demo  ## install, then answer messages: certify, serve, queue, shift, withdrawal, recovery (3 to 6 minutes)
+	$(bin)/headway demo --support --folder headway-support
+
 test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (10 to 18 minutes)
 	$(bin)/pytest $(tier) $(covering:%=tests/%) $(covered:%=--cov=src/headway/%) --cov-report=
 	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
@@ -66,7 +69,7 @@ constraints: .venv/.installed-dev  ## resolve constraints.txt again; PYTHONS="py
 	$(bin)/python tools/constraints.py $(or $(PYTHONS),python3.11 python3.12 python3.13 python3.14)
 
 clean:  ## remove everything that make created: the environment, caches, the demo's folder
-	rm -rf .venv site headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
+	rm -rf .venv site headway-demo headway-support build dist src/*.egg-info .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serving/protocol/*.c)
@@ -76,4 +79,4 @@ $(npm): tools/npm-packages
 	@tools/npm-packages
 	@touch $@
 
-.PHONY: help demo test test-fast test-services test-all check bench bench-peers docs docs-site format constraints clean
+.PHONY: help demo demo-support test test-fast test-services test-all check bench bench-peers docs docs-site format constraints clean

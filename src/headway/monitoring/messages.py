@@ -37,6 +37,8 @@ class _Messages:
     rows: pl.DataFrame
     variant: Variant
     threshold: float
+    is_by_day: bool
+    """Whether messages of a day are dependent, so that the certificate was made by groups."""
 
     @property
     def by_model(self) -> Bools:
@@ -82,7 +84,8 @@ def summarize_messages(project: Project) -> MessageSummary:
     wrong = np.where(np.isnan(labels), math.nan, labels != found.answers)[drawn]
     corrected = None
     if not np.isnan(wrong).all():
-        corrected = audit_risk(wrong, groups=np.unique(days[drawn], return_inverse=True)[1], alpha=ALPHA)
+        groups = np.unique(days[drawn], return_inverse=True)[1] if found.is_by_day else None
+        corrected = audit_risk(wrong, groups=groups, alpha=ALPHA)
     median, why = _median_time(rows, by_model, days)
     minutes = project.config.support.minutes_by_hand
     return MessageSummary(
@@ -148,4 +151,5 @@ def _read_messages(project: Project) -> _Messages:
         labeled_us=pl.col("at_us").first(), label=pl.col("label").last()
     )
     rows = rows.tail(MAX_REQUESTS).join(first, on="key", how="left", maintain_order="left")
-    return _Messages(rows=rows, variant=live.variant, threshold=live.threshold)
+    is_by_day = live.answers is not None and live.answers.certificate.risk.n_groups > 0
+    return _Messages(rows=rows, variant=live.variant, threshold=live.threshold, is_by_day=is_by_day)

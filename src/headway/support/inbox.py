@@ -22,12 +22,16 @@ from headway.support.replies import choose_reply, read_replies
 
 
 class AnswerOfServer(Record, frozen=True, kw_only=True):
-    """What the server answers to a text: the class, who gave it, and the reason if the model abstained."""
+    """What the server answers to a text: the class, who gave it, and the reason if the model abstained.
+
+    Only an answer with the status `answered` is used: another one is held, or no certificate covers it.
+    """
 
     answer: str
     confidence: float = 0.0
     answered_by: str = "people"
     reason: str = ""
+    status: str = "answered"
 
 
 Ask = Callable[[CustomerMessage], AnswerOfServer]
@@ -80,6 +84,8 @@ class Inbox:
             reason=answer.reason,
             problem="",
         )
+        if answer.status != "answered":
+            return replace(found, state="people", reason=answer.reason or answer.status)
         if not answer.answer or answer.answered_by == "people":
             return replace(found, state="people")
         return self._drafted(found, replies, now)

@@ -7,35 +7,48 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from headway.cli.demo.run import run
+from headway.cli.demo.support import run_support
 from headway.core import config, plugins
 from headway.reporting.console import print_result
 
 
-def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
+def plugin(
+    *,
+    folder: Path = Path("headway-demo"),
+    support: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
+) -> None:
     """Run the demo in a new folder; it ends with the path of its report and with the dashboard.
 
     On a terminal it serves the dashboard until Ctrl-C, and prints a link that signs you in once. Elsewhere the last
     line is the command that does so.
 
     Example: headway demo --folder headway-demo
+    Example: headway demo --support --folder headway-support
 
     Parameters
     ----------
     folder
         Folder of the demo's project and report; another run continues from there.
+    support
+        Run the demo of messages instead: train, certify, serve, queue, shift, withdrawal, recovery. It needs the
+        package home-assistant-intents.
     json
         Print one JSON object, the path of the report and the command; progress is printed on stderr.
     """
     command = shlex.join([_program(), "ui", "--project", str(folder)])
+    start = run_support if support else run
     if json:
-        report = run(folder, screen=Console(stderr=True)).resolve()
+        report = start(folder, screen=Console(stderr=True)).resolve()
         print_result({"report": str(report), "dashboard": command}, "", json=True)
         return
-    run(folder)
+    start(folder)
     if sys.stdin.isatty() and sys.stdout.isatty():
         start_dashboard(folder)
     else:

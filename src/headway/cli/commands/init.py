@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
 
+from headway.cli.demo.requests import sample_requests
 from headway.cli.main import AsJson
 from headway.core import config
 from headway.core.dataset import REQUEST
@@ -43,6 +44,18 @@ FLOOR_HELP = {
     "gain_over_constant": "# The floor: the model must know more than a constant prediction,\n",
     "gain_over_reference": "# and not less than a simple reference model, one tree of depth 3.\n",
 }
+REQUESTS, N_REQUESTS = "requests.csv", 6_000
+REPLIES, README = "replies.toml", "README.md"
+SUPPORT_README = TEMPLATE.with_name("support.md")
+SUPPORT_SETTINGS: Mapping[str, Mapping[str, object]] = {
+    "answer": {"limit": 0.05, "stages": ["people"], "audit_share": 0.05},
+    "support": {"send": False, "language": "en"},
+}
+REPLIES_HEAD = "# Replies that are sent word by word. A text is approved once its lines have no # at their beginning.\n"
+SAMPLE_NOTE = (
+    "The data here are samples: requests to a home, made from sentence patterns of the package home-assistant-intents "
+    "(Apache-2.0). They are not messages of customers, and easier. Figures of this project say nothing about yours."
+)
 KNOWN = "# When each column is known; `headway check` is undecided until each column is declared.\n"
 
 
@@ -52,6 +65,7 @@ def plugin(
     table: Annotated[Path | None, Parameter(name="--from")] = None,
     target: str = "",
     text: tuple[str, ...] = (),
+    template: Literal["", "support"] = "",
     json: AsJson = False,
 ) -> None:
     """Write headway.toml and train.py, and sample data if no table is given; no file is overwritten.
@@ -59,6 +73,7 @@ def plugin(
     Example: headway init deliveries
     Example: headway init flights --from table.parquet --target late
     Example: headway init support --from messages.csv --text message --target intent
+    Example: headway init shop --template support --from messages.csv --text message --target intent
 
     Parameters
     ----------
@@ -70,9 +85,14 @@ def plugin(
         The column of that file to predict.
     text
         A column of texts; may be repeated. Without it, long and mostly different strings with spaces are proposed.
+    template
+        support: a project that answers messages of customers, with [answer], replies and a README. Without --from it
+        has requests to a home, made from patterns of the package home-assistant-intents.
     """
     interactive = not json and sys.stdin.isatty() and sys.stdout.isatty()
-    descriptions, proposal = write_project(folder, table, target, text=text, confirm=ask if interactive else _nothing)
+    descriptions, proposal = write_project(
+        folder, table, target, text=text, template=template, confirm=ask if interactive else _nothing
+    )
     written = {str(folder / name): what for name, what in descriptions.items()}
     option = "" if folder == Path(".") else f" --project {folder}"
     lines = [f"{file}: {what}" for file, what in written.items()]
@@ -134,6 +154,7 @@ def write_project(
     target: str,
     *,
     text: Sequence[str] = (),
+    template: str = "",
     confirm: Callable[[Mapping[str, str]], Sequence[str]] = _nothing,
 ) -> tuple[dict[str, str], Proposal]:
     """Write a project into a folder, from a table or with sample data; return each file with a description.
@@ -148,6 +169,8 @@ def write_project(
         Its column to predict.
     text : sequence of str
         Its columns of texts; without any, they are proposed.
+    template : {"", "support"}
+        Kind of project.
     confirm : callable
         Maps the columns that look like an outcome, with the evidence, to those that are.
 
@@ -163,6 +186,8 @@ def write_project(
                     f"{option} is given without a table", where=f"{option} {value}", hint="--from table.parquet"
                 )
         table, name, target = sample_deliveries(), SAMPLE, "late"
+        if template:
+            table, name, target, text = sample_requests(N_REQUESTS), REQUESTS, "intent", ("message",)
     else:
         table, sampled = read_sample(source)
         if sampled:
@@ -171,6 +196,7 @@ def write_project(
         table, _ = parse_number_texts(table, [column for column in table.columns if column not in (target, *text)])
     proposal = propose_settings(table, target, text=text)
     proposal = proposal.confirm(confirm(proposal.suspects)) if proposal.suspects else proposal
+    sample = table
     table = add_derived_group(table, DataSection(groups=proposal.groups))
     rules = default_rules(proposal.roles, table, judged=1 - max(SPLIT_SHARES))
     files = {
@@ -178,14 +204,47 @@ def write_project(
         "train.py": _train(proposal),
     }
     if source is None:
-        files[SAMPLE] = table.write_csv()
+        files[name] = sample.write_csv()
+    if template:
+        files |= _support_files(_name(folder, proposal), proposal, files[config.FILE], is_sample=source is None)
     _write(folder, files)
     descriptions = {
         config.FILE: "the settings, each with its help",
         "train.py": "the model, " + ("TF-IDF and logistic regression" if proposal.text else "LightGBM"),
         SAMPLE: "7,200 synthetic rows",
+        REQUESTS: f"{N_REQUESTS:,} requests to a home, made from patterns: not messages of customers",
+        REPLIES: "reply texts for you to approve, one for each intent",
+        README: "what to do, for the owner of the shop",
     }
     return {name: descriptions[name] for name in files}, proposal
+
+
+def _support_files(name: str, proposal: Proposal, toml: str, *, is_sample: bool) -> dict[str, str]:
+    """Return the files of a project that answers messages, by name: settings, replies to approve, and a README.
+
+    Raises ConfigError unless the target has classes and a column has texts.
+    """
+    if not proposal.text or proposal.task not in DECIDES:
+        raise ConfigError(
+            "answers to messages need a column of texts and a target with classes",
+            where="--template support",
+            hint="--from messages.csv --text message --target intent",
+        )
+    note = SAMPLE_NOTE if is_sample else "Your messages are the table that `[data] source` names."
+    readme = SUPPORT_README.read_text(encoding="utf-8").replace("NAME", name).replace("SOURCE_NOTE", note)
+    sections = [_section(section, fields) for section, fields in SUPPORT_SETTINGS.items()]
+    intents = proposal.classes or (f"not {proposal.positive}", proposal.positive)
+    return {
+        config.FILE: "\n".join([toml, *sections]),
+        REPLIES: REPLIES_HEAD + "".join(map(_proposed_reply, intents)),
+        README: readme,
+    }
+
+
+def _proposed_reply(intent: str) -> str:
+    """Return a reply that is not approved yet, so each of its lines is a comment."""
+    lines = ["[[reply]]", f"intent = {_value(intent)}", 'language = "en"', "valid_until = 2027-12-31", 'text = "..."']
+    return "\n" + "".join(f"# {line}\n" for line in lines)
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import polars as pl
-
 from headway.api.calls import load
 from headway.core.answering import decide
 from headway.core.config import Config
@@ -36,10 +33,10 @@ def try_text(config: Config, text: str) -> TriedMessage:
             )
         model = load(f"{project.name}@live", project=config.folder)
         columns = {field.name: [text if field.is_text else None] for field in signature.inputs}
-        probabilities = model.predict_proba(pl.DataFrame(columns))
+        probabilities = model.predict_proba(columns)
     names = tuple(signature.classes) or ("0", "1")
-    order = np.argsort(-probabilities[0], kind="stable")[:LIKELY]
-    likely = tuple((names[index], float(probabilities[0, index])) for index in order.tolist())
+    ranked = sorted(zip(names, probabilities[0].tolist(), strict=True), key=lambda pair: -pair[1])
+    likely = tuple(ranked[:LIKELY])
     if plan is None:
         return TriedMessage(answer=likely[0][0], confidence=likely[0][1], answered_by="model", likely=likely)
     found = decide(plan, names, probabilities, threshold=release.threshold)
