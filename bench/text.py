@@ -1,4 +1,5 @@
-"""Benchmark texts: the kernel next to scikit-learn and ONNX Runtime, and certificates of selective answering.
+"""Benchmark texts: the kernel next to scikit-learn and ONNX Runtime, certificates of selective answering,
+and drift of texts.
 
 Each part is a function of bench/text_rows/. `--data` names a folder with CLINC150 (data_full.json of clinc/oos-eval);
 without it the parts run on generated messages, on which no figure says anything about real ones but those of speed.
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from text_rows import audits, encoders, messages, selection, serving, speed
+from text_rows import audits, drift, encoders, messages, selection, serving, speed
 
 PARTS: dict[str, Callable[[], Result]] = {
     "words": speed.words,
@@ -21,6 +22,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "serve": serving.texts,
     "encoder": encoders.one_row,
     "static": encoders.static,
+    "drift": drift.texts,
 }
 
 if __name__ == "__main__":

@@ -77,4 +77,6 @@ def test_detectors_see_the_number_of_words(project):
     deployed = DeployedRelease(release=release, digest=bundle.digest, model=open_release(bundle), training=training)
     rows = logged_rows(log_root(project.config, project.name), deployed)
     assert rows.detector_window().rows[:, 0].tolist() == [4, 2, 1, 0]
+    assert rows.answers.tolist() == (rows.scores >= release.threshold).astype(int).tolist()
+    assert rows.confidence.tolist() == np.maximum(rows.scores, 1 - rows.scores).tolist()
     assert np.abs(deployed.model.predict(rows.rows)[:, 0] - rows.scores).max() <= 1e-6

@@ -113,7 +113,8 @@ class Windows:
 
     `run` is the number of neighboring groups that a detector permutes together, because they are dependent and patterns
     repeat: 7 for days, 1 if groups were assigned at random. `alpha` is the allowed false-alarm rate. `between` holds
-    the rows after `before` and before `after`, if they are known.
+    the rows after `before` and before `after`, if they are known. `derived` names features that are computed from texts
+    and answers, on which no rule of inputs holds; `sentences` say how some features changed, by name.
     """
 
     before: Window
@@ -122,6 +123,8 @@ class Windows:
     run: int = 7
     alpha: float = 0.05
     between: Window | None = None
+    derived: tuple[str, ...] = ()
+    sentences: Mapping[str, Callable[[], str]] = field(default_factory=dict)
 
 
 class Detector(Protocol):

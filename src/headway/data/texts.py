@@ -16,8 +16,8 @@ UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _UNSPACED = re.compile(f"[{UNSPACED}]+")
 
 
-def words_of(text: str) -> list[str]:
-    """Return the words of a text in lower case: two or more letters, digits or underscores.
+def words_of(text: str, *, keep_case: bool = False) -> list[str]:
+    """Return the words of a text, in lower case unless `keep_case`: two or more letters, digits or underscores.
 
     In a script without spaces between words, each two neighboring letters count as a word.
 
@@ -26,7 +26,7 @@ def words_of(text: str) -> list[str]:
     >>> words_of("包裹在哪")
     ['包裹', '裹在', '在哪']
     """
-    words: list[str] = _WORD.findall(text.lower())
+    words: list[str] = _WORD.findall(text if keep_case else text.lower())
     return words if text.isascii() or not _UNSPACED.search(text) else [part for word in words for part in _pairs(word)]
 
 
@@ -36,7 +36,9 @@ def _pairs(word: str) -> list[str]:
 
 def word_counts(codes: Floats) -> Floats:
     """Return the number of words of each text, float64 of shape (n,); NaN for a missing one."""
-    return np.array([np.nan if text is None else len(words_of(text)) for text in text_codes.texts(codes)])
+    different, rows = np.unique(codes, return_inverse=True)
+    counts = [np.nan if text is None else len(words_of(text)) for text in text_codes.texts(different)]
+    return np.array(counts)[rows]
 
 
 def text_columns(signature: Signature) -> tuple[int, ...]:

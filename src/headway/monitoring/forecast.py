@@ -25,7 +25,9 @@ import numpy as np
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
+from headway.data.context import Window, Windows
 from headway.evaluation.statistics.intervals import MIN_GROUPS, student_tails
+from headway.evaluation.statistics.tables import tally
 from headway.monitoring.daily_values import DailySeries, DailyValues
 
 WEEK = 7
@@ -42,6 +44,8 @@ MAX_NOW = 0.25
 GUARD = 1.5
 """A run must deviate by this factor more than the most deviating run of that length within the reference."""
 MIN_EACH_WEEKDAY = 3
+MIN_WEEKS = 4
+"""Fewest weeks of a reference that show how much the shares of weeks differ."""
 _GRID = [(0.0, 0.0)] + [(rho, h) for rho in (0.2, 0.4, 0.6, 0.8) for h in (1.0, 0.7, 0.4)]
 _SHIFTS = (0.5, 2.0)
 """Standard deviations of the shifts that the sequential form expects, in those of a day."""
@@ -100,6 +104,62 @@ def forecast_forms(
         found["runs"] = fit.p_values(later, runs, guard=GUARD, max_deviation=MAX_DEVIATION_RUNS)
     found["sequential"] = np.where(over, 1.0, 1 / np.maximum(fit.bayes_factors(later)[None], _SMALLEST))
     return {form: _combined(p[:, tested], features) for form, p in found.items()}
+
+
+def distances_of_shares(windows: Windows) -> FormResult | None:
+    """Judge derived categories by the distance of all their shares, week by week; None without any or 4 weeks.
+
+    The distance is the root of chi-squared over its mean for independent rows. Each week of the reference is compared
+    with the other weeks; these distances show by how much weeks differ, at least as independent rows do. A period
+    shorter than a week is compared with as many days.
+    """
+    numbers = [number for number, field in enumerate(windows.signature.inputs) if field.name in windows.derived]
+    numbers = [number for number in numbers if windows.signature.inputs[number].categories]
+    days = [np.unique(part.groups, return_inverse=True) for part in (windows.before, windows.after)]
+    length = min(WEEK, *(len(known) for known, _ in days))
+    if not numbers or not length or len(days[0][0]) < MIN_WEEKS * length:
+        return None
+    by_feature = np.ones(len(windows.signature.inputs))
+    for number in numbers:
+        size = len(windows.signature.inputs[number].categories)
+        before, after = (
+            _counts_of_weeks(part, known[1], number, size, length)
+            for part, known in zip((windows.before, windows.after), days, strict=True)
+        )
+        others = before.sum(0) - before
+        usual = _distances(before, others)
+        now = _distances(after, np.broadcast_to(before.sum(0), after.shape))
+        spread = max(float(usual.std(ddof=1)), float(np.sqrt(0.5 / max(int(np.count_nonzero(before.sum(0))) - 1, 1))))
+        t = (now.mean() - usual.mean()) / (spread * np.sqrt(1 / len(usual) + 1 / len(now)))
+        by_feature[number] = student_tails(np.array([max(t, 0.0)]), len(usual) - 1)[0]
+    return FormResult(p=float(harmonic_mean(by_feature[numbers])), by_feature=by_feature)
+
+
+def _counts_of_weeks(part: Window, day: Ints, number: int, size: int, length: int) -> Floats:
+    """Count the categories of a feature by stretch of `length` days that ends with the last one [weeks, size].
+
+    Rows of a log that samples count as their effective number.
+    """
+    count = (int(day.max()) + 1) // length
+    week = (day - day.max() - 1) // length + count
+    chosen = (week >= 0) & (part.rows[:, number] >= 0) & (part.rows[:, number] < size)
+    cells = week[chosen] * size + part.rows[chosen, number].astype(np.int64)
+    if part.weights is None:
+        return tally(cells, count * size).reshape(count, size)
+    weights = part.weights[chosen]
+    sums, squares = tally(week[chosen], count, weights), tally(week[chosen], count, np.square(weights))
+    effective = sums / np.maximum(squares, _SMALLEST)
+    return tally(cells, count * size, weights).reshape(count, size) * effective[:, None]
+
+
+def _distances(counts: Floats, others: Floats) -> Floats:
+    """Return the distance of the shares of each row of counts from those of the other rows, both [W, K] -> [W]."""
+    rows, n_others = counts.sum(1, keepdims=True), np.maximum(others.sum(1, keepdims=True), 1)
+    together = (others + counts) / np.maximum(n_others + rows, 1)
+    apart = np.square(counts - rows * others / n_others)
+    expected = np.maximum(rows * together * (1 + rows / n_others), _SMALLEST)
+    found: Floats = np.sqrt((apart / expected).sum(1) / np.maximum((1 - together).sum(1, where=together > 0), 1))
+    return found
 
 
 def harmonic_mean(p: Floats) -> Floats:

@@ -6,6 +6,8 @@
   little. Both choices depend only on numbers of days.
 - `period`, `longer`, `runs`: the period, the last quarter and year up to its end, and every run of days inside it are
   compared with the forecast from the reference. They have a p-value at any level.
+- `shares`: for features derived from texts and answers, the distance of the shares of all categories in a week from
+  those of the reference, which shows a change of many rare ones.
 - `sequential`: all days since the reference, for slow shifts. Its share is of the budget of the year, not of the level
   of each period.
 
@@ -31,14 +33,14 @@ from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.statistics.tables import tally
 from headway.monitoring.daily_values import daily_values, feature_readers, joined, series_of
 from headway.monitoring.drift import feature_values, make_bins
-from headway.monitoring.forecast import FormResult, forecast_forms
+from headway.monitoring.forecast import FormResult, distances_of_shares, forecast_forms
 from headway.monitoring.input_rules import broken_inputs
 
 PERMUTATION_SHARES = {"short": 0.9, "long": 0.5}
 """Part of the level of a period for the permutation, by the length of the reference."""
 LONG_REFERENCE = 84
 """Days of a long reference."""
-FORECAST_SHARES = {"period": 0.6, "longer": 0.2, "runs": 0.2}
+FORECAST_SHARES = {"period": 0.6, "longer": 0.2, "runs": 0.2, "shares": 0.6}
 """Parts of the rest; those of forms that do not apply go to the others."""
 SEQUENTIAL_SHARE = 0.05
 """Part of the year's budget for all evaluations of the sequential form."""
@@ -52,6 +54,7 @@ _FORMS = {
     "longer": "by the forecast of the last quarter or year",
     "runs": "by the forecast of a run of days",
     "sequential": "by all days since then",
+    "shares": "by the shares of all classes or words in a week",
 }
 
 
@@ -128,9 +131,11 @@ def _forecast(windows: Windows, contract: Contract | None) -> tuple[dict[str, Fo
     later, n_days = joined([*earlier, after]), len(after)
     broken = broken_inputs(windows, before, later, series, n_days=n_days)
     try:
-        return forecast_forms(before, later, series, n_days=n_days), broken
+        forms = forecast_forms(before, later, series, n_days=n_days)
     except NotApplicable:
         return {}, broken
+    distances = distances_of_shares(windows)
+    return forms if distances is None else forms | {"shares": distances}, broken
 
 
 def _by_blocks(windows: Windows) -> Windows:
@@ -188,7 +193,15 @@ def _findings(windows: Windows, p: float, form: str, by_feature: Floats) -> list
 
 
 def _feature_finding(windows: Windows, number: int, of_all: Finding, p: float) -> Finding:
-    """Return the finding of one feature, with the bin whose share changed most."""
+    """Return the finding of one feature: how its texts changed, or the bin whose share changed most."""
+    name, n_features = windows.signature.names[number], len(windows.signature.inputs)
+    sentence = windows.sentences[name]() if name in windows.sentences else _bin_sentence(windows, number)
+    message = f"{name} changed (p {p:.3g} after correction for {n_features} features): {sentence}"
+    return changed(of_all, message=message, where=name, measured=p, hint="")
+
+
+def _bin_sentence(windows: Windows, number: int) -> str:
+    """Name the bin whose share changed most."""
     values = feature_values(windows, number)
     bins = make_bins(windows.signature.inputs[number], values)
     codes, split = bins.codes(values), len(windows.before.rows)
@@ -198,11 +211,7 @@ def _feature_finding(windows: Windows, number: int, of_all: Finding, p: float) -
     )
     one, two = (count / count.sum() for count in counts)
     largest = int(np.argmax(np.abs(one - two)))
-    message = (
-        f"{bins.field.name} changed (p {p:.3g} after correction for {len(windows.signature.inputs)} features): "
-        f"{bins.label(largest)} was {one[largest]:.1%} of rows and is {two[largest]:.1%}"
-    )
-    return changed(of_all, message=message, where=bins.field.name, measured=p, hint="")
+    return f"{bins.label(largest)} was {one[largest]:.1%} of rows and is {two[largest]:.1%}"
 
 
 def overall_p(drift: Drift) -> float:

@@ -70,7 +70,7 @@ def broken_inputs(
     found = []
     for number, field in enumerate(windows.signature.inputs):
         own = [k for k, daily in enumerate(series) if daily.feature == number and broke[k]]
-        if own:
+        if own and field.name not in windows.derived:
             first = min(own, key=lambda k: _ORDER.index(series[k].kind))
             found.append(_finding(windows, field, series[first], reference, later, out=out[:, first], column=first))
     return found

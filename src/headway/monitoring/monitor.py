@@ -54,6 +54,7 @@ from headway.monitoring.input_rules import IN_A_ROW, check_rows, check_volume
 from headway.monitoring.performance_estimation import estimate_performance, require_known_inputs
 from headway.monitoring.prediction_log import LostSpan
 from headway.monitoring.scored_rows import ScoredRows, count_without_key, release_comparison
+from headway.monitoring.text_drift import with_text_features
 from headway.monitoring.windows import MonitoringWindow, end_time
 
 PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST = "O002", "O004", "O012"
@@ -296,8 +297,10 @@ def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:
             "the period is shorter than a day, and the hours of a day differ", hint="periods of a day or more"
         )
     level = context.budget.level("drift", context.period(window))
-    between = window.rows.between(window.judging[1], window.since).detector_window()
-    windows = changed(_windows(context.deployed, window), alpha=level, between=between)
+    between = window.rows.between(window.judging[1], window.since)
+    windows = changed(_windows(context.deployed, window), alpha=level, between=between.detector_window())
+    if windows.signature.texts:
+        windows = with_text_features(windows, window.judged, between, window.current)
     return judge_inputs(windows, year_alpha=WEALTH["drift"], contract=context.deployed.release.contract)
 
 

@@ -18,7 +18,7 @@ from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import Costs
 from headway.core.texts import text_codes
-from headway.core.variant import Field
+from headway.core.variant import DECIDES, Field
 from headway.data import matrix
 from headway.data.context import Window
 from headway.data.texts import text_columns, word_counts
@@ -65,6 +65,8 @@ class ScoredRows:
         Columns of `rows` that are texts; detectors see their numbers of words.
     rows_per_row : float
         Number of rows of the table that each row stands for: above 1 if the table is larger than memory and sampled.
+    answers : ndarray of shape (n,) or None
+        Index of the predicted class, int64, and its probability as `confidence`; None unless a classifier reads texts.
     """
 
     name: str
@@ -79,6 +81,8 @@ class ScoredRows:
     weights: Floats | None = None
     rows_per_row: float = 1.0
     texts: tuple[int, ...] = ()
+    answers: Ints | None = None
+    confidence: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -144,6 +148,8 @@ class ScoredRows:
             weights=None if self.weights is None else self.weights[chosen],
             rows_per_row=self.rows_per_row,
             texts=self.texts,
+            answers=None if self.answers is None else self.answers[chosen],
+            confidence=None if self.confidence is None else self.confidence[chosen],
         )
 
 
@@ -163,19 +169,34 @@ def score_rows(
     days = bool(dataset.roles.groups) and table.schema[dataset.roles.groups] == pl.Date
     times: NDArray[np.datetime64] = table.select(time).to_series().to_numpy()
     labeled_at: NDArray[np.datetime64] = np.asarray(times + np.timedelta64(delay), dtype=times.dtype)
+    predicted = None if deployed.scores else deployed.predict(rows)
+    answers, confidence = _decisions(deployed, predicted)
     return ScoredRows(
         name=dataset.name,
         table=table,
         times=times,
         rows=rows,
-        scores=table[deployed.scores].cast(pl.Float64).to_numpy() if deployed.scores else deployed.predict(rows)[:, 0],
+        scores=table[deployed.scores].cast(pl.Float64).to_numpy() if predicted is None else predicted[:, 0],
         labels=labels.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(),
         labeled_at=labeled_at,
         groups=_group_numbers(table, dataset.roles.groups),
         run=WEEK if days else 1,
         rows_per_row=dataset.sampled.n_rows / dataset.sampled.n_sampled if dataset.sampled else 1.0,
         texts=text_columns(deployed.release.variant.signature),
+        answers=answers,
+        confidence=confidence,
     )
+
+
+def _decisions(deployed: DeployedRelease, predicted: Floats | None) -> tuple[Ints | None, Floats | None]:
+    """Return the predicted class of each row and its probability, of a classifier that reads texts."""
+    variant = deployed.release.variant
+    if predicted is None or not variant.signature.texts or variant.task not in DECIDES:
+        return None, None
+    if predicted.shape[1] > 1:
+        return predicted.argmax(1).astype(np.int64), predicted.max(1)
+    second = predicted[:, 0]
+    return (second >= deployed.release.threshold).astype(np.int64), np.maximum(second, 1 - second)
 
 
 def release_comparison(deployed: DeployedRelease, answered: ScoredRows) -> Comparison:
@@ -293,6 +314,8 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     values = labeled.select(inputs).cast(pl.Float64).to_numpy(writable=True)
     for column in text_columns(signature):
         values[:, column] = text_codes.keep(labeled[f"text.{signature.names[column]}"])
+    n_outputs = sum(name.startswith("out.") for name in labeled.columns)
+    answers, confidence = _decisions(deployed, labeled.select(f"out.{k}" for k in range(n_outputs)).to_numpy())
     return ScoredRows(
         name="log",
         table=labeled.select("at_us", KEY, "label", *inputs, *([RATE] if rows[RATE].min() != 1 else [])),
@@ -305,6 +328,8 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
         groups=day_numbers(times),
         run=WEEK,
         weights=None if rows[RATE].min() == 1 else (1 / labeled[RATE]).to_numpy(),
+        answers=answers,
+        confidence=confidence,
     )
 
 
