@@ -102,3 +102,17 @@ def test_the_model_is_retrained_with_balanced_classes_on_request(made):
     plain, balanced = (model.predict(rows)[:, 0] for _, model in context.retrain(tasks, always))
     assert plain.mean() == pytest.approx(labels.mean(), abs=0.01)
     assert sum(balanced[labels == item].mean() for item in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)
+
+
+def test_paraphrases_are_read_for_a_model_that_reads_texts(made, tmp_path):
+    _, data = made
+    project = open_project(write(tmp_path))
+    (tmp_path / "ours.csv").write_text("phrase,paraphrase\nmy parcel,the box\n")
+    config = replace(project.config, evaluate=replace(project.config.evaluate, paraphrases="ours.csv"))
+    texts = Signature(inputs=(Field(name="message", datatype="BYTES", is_text=True),))
+    numbers = Signature(inputs=(Field(name="hour"),))
+    found = [
+        build_audit_context(config, data, project.blobs, signature=signature, judged=data["test"]).paraphrases
+        for signature in (texts, numbers)
+    ]
+    assert found == [{"phrases of ours.csv": [("my parcel", "the box")]}, {}]

@@ -405,6 +405,13 @@ class EvaluateSection(Record, frozen=True, kw_only=True):
     together: Annotated[
         tuple[tuple[str, ...], ...], about("Sets of features that the audit `ablation` removes together.")
     ] = ()
+    paraphrases: Annotated[
+        str,
+        about(
+            "csv file with columns `phrase` and `paraphrase`, for the audit `robustness` of texts; empty: only a small "
+            "table in English and German."
+        ),
+    ] = ""
 
 
 class CostSection(Record, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from headway.data.matrix import group_codes, matrix, month_column, sample_weight
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import open_on_rows, subsample, time_per_row
 from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain, load_audit
+from headway.evaluation.text_corruptions import Phrases, read_paraphrases
 from headway.optimization.training import TrainingInputs, accepts_seed, train_task
 from headway.storage.in_memory import InMemoryBlobs
 
@@ -36,6 +37,8 @@ def build_audit_context(
     ConfigError
         If `[evaluate] together` or `[attack]` names a feature that the model does not read, or `[attack.bounds]` are
         empty, or given for a categorical or fixed feature.
+    DataError
+        If the file of `[evaluate] paraphrases` is not a table of them.
     """
     return AuditContext(
         blobs=blobs,
@@ -46,7 +49,17 @@ def build_audit_context(
         feature_groups=_checked_groups(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
         attack=_checked_limits(config.attack, signature),
+        paraphrases=_paraphrases(config, signature),
     )
+
+
+def _paraphrases(config: Config, signature: Signature) -> Mapping[str, Phrases]:
+    """Return the table of `[evaluate] paraphrases`, if the model reads texts."""
+    name = config.evaluate.paraphrases
+    if not name or not signature.texts:
+        return {}
+    path = config.path(name)
+    return {f"phrases of {path.name}": read_paraphrases(path)}
 
 
 def retraining_of(config: Config, dataset: Dataset, signature: Signature, workers: Workers = HERE) -> Retrain:

@@ -206,6 +206,8 @@ class AuditContext:
         Starts a server of a variant; it gets `rate_per_s` requests per second.
     attack
         What an attacker may change in a row.
+    paraphrases
+        Tables of phrases with others that mean the same, by their name.
     row_s
         Seconds that both models take for a row, if they were measured before: an audit then sizes its work by them and
         ends it, so that it does the same on another machine.
@@ -224,6 +226,7 @@ class AuditContext:
     serve: Serve | None = None
     rate_per_s: float = 200.0
     attack: AttackSection = field(default_factory=AttackSection)
+    paraphrases: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     row_s: float = 0.0
 
     def until(self) -> float:

@@ -1,19 +1,20 @@
-"""Robustness to corrupted inputs: missing, noisy, stale, swapped or unseen values, wrong units, and each month."""
+"""Robustness to corrupted inputs: missing, noisy, stale, swapped or unseen values, wrong units, texts, each month."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
 
 import numpy as np
 from msgspec.structs import replace as named
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine, SliceColumn
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.texts import MAX_TEXT, text_codes
 from headway.core.variant import Field
 from headway.evaluation.comparison import subsample, time_per_row, with_answers
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
@@ -21,6 +22,7 @@ from headway.evaluation.quality.row_errors import compute_row_errors, decision_c
 from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_interval
 from headway.evaluation.statistics.subsets import RowStatistic, mean_measurement, subset_mean, subset_minus_rest
 from headway.evaluation.statistics.tables import binary_answers, exact_auc, leave_one_out_auc, score_table
+from headway.evaluation.text_corruptions import PHRASES, TEXT_KINDS, ChangeText, Phrases, text_changes
 
 SHARED = True
 MAX_ROWS, MIN_ROWS = 20_000, 1_250
@@ -29,7 +31,8 @@ MAX_ROWS, MIN_ROWS = 20_000, 1_250
 def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     """Measure the error on corrupted rows, of the variant and of the baseline.
 
-    KIND is missing, unseen, stale, swapped, noise, unit or months; a slice names the feature and the corruption.
+    KIND is missing, unseen, stale, swapped, noise, unit or months, and for texts typos, case, truncated, spaces,
+    accents or paraphrase; a slice names the feature and the corruption.
 
     - `robustness.KIND.drop` and `.decision_churn`: how much larger the error is than the baseline's on the same
       corrupted rows, and how often the decisions of the two differ.
@@ -109,7 +112,11 @@ def measure_robustness(subject: Comparison, corruption: Corruption) -> list[Meas
     alone, paired = with_answers(subject, variant), with_answers(subject, variant, reference)
     found = [_error_increase("excess", alone), _error_increase("drop", paired)]
     if subject.variant.task != "regression":
-        found += [_changed_decisions("changed_decisions", alone), _changed_decisions("decision_churn", paired)]
+        altered = None if corruption.altered is None else corruption.altered(rows)
+        found += [
+            _changed_decisions("changed_decisions", alone, altered),
+            _changed_decisions("decision_churn", paired, altered),
+        ]
     if subject.variant.task == "binary" and subject.labels.min() < subject.labels.max():
         found.append(_auc_decrease(alone))
     return [
@@ -131,9 +138,11 @@ def _error_increase(name: str, subject: Comparison) -> Measurement:
     return mean_measurement(name, errors.increase, errors.blocks, errors.bounds)
 
 
-def _changed_decisions(name: str, subject: Comparison) -> Measurement:
+def _changed_decisions(name: str, subject: Comparison, altered: Bools | None) -> Measurement:
+    """Return the share of rows with another decision: of those that are altered, if some are."""
     turned = decision_churn(subject, compute_row_errors(subject).blocks)
-    return named(subset_mean(turned, turned.among), name=name)
+    among = turned.among if altered is None or not altered.any() else turned.among & altered
+    return named(subset_mean(turned, among), name=name)
 
 
 def _auc_decrease(subject: Comparison) -> Measurement:
@@ -151,11 +160,15 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corruption:
-    """One corruption; `rows` builds the corrupted rows (n, d), `what` is the slice of its measurements."""
+    """One corruption; `rows` builds the corrupted rows (n, d), `what` is the slice of its measurements.
+
+    `altered` returns which of these rows differ from the original ones, if decisions are counted among them.
+    """
 
     kind: str
     what: str
     rows: Callable[[], Floats]
+    altered: Callable[[Floats], Bools] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -163,6 +176,7 @@ class CorruptionInputs:
     """Rows (n, d) to corrupt with their groups (n,), and the type of each column.
 
     `parts` are the columns that fail together, by name; `ordered` is True if groups follow each other in time.
+    `phrases` are tables of phrases with others that mean the same, by their name.
     """
 
     rows: Floats
@@ -170,6 +184,12 @@ class CorruptionInputs:
     fields: tuple[Field, ...]
     parts: Mapping[str, Sequence[int]]
     ordered: bool
+    phrases: Mapping[str, Phrases] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> list[int]:
+        """Text columns."""
+        return [index for index, field in enumerate(self.fields) if field.is_text]
 
     @property
     def numeric(self) -> list[int]:
@@ -201,6 +221,7 @@ def build_corruption_inputs(subject: Comparison, context: AuditContext) -> Corru
         fields=subject.fields,
         parts={" + ".join(group): [names.index(name) for name in group] for group in (*context.feature_groups, *alone)},
         ordered=context.months is not None,
+        phrases={"phrases of headway": PHRASES, **context.paraphrases},
     )
 
 
@@ -228,10 +249,13 @@ UNITS: dict[str, Callable[[Floats], Floats]] = {
 
 
 def remove_values(inputs: CorruptionInputs) -> Iterator[Corruption]:
-    """Remove each part completely, then a tenth of all values."""
-    for name, columns in inputs.parts.items():
-        yield Corruption(kind="missing", what=name, rows=partial(replace_columns, inputs.rows, columns, np.nan))
-    yield Corruption(kind="missing", what=f"{GAPS:.0%} of all", rows=partial(_gaps, inputs.rows))
+    """Remove each part completely, then a tenth of all values; no text is missing, for models refuse such rows."""
+    for name, part in inputs.parts.items():
+        columns = [index for index in part if index not in inputs.texts]
+        if columns:
+            yield Corruption(kind="missing", what=name, rows=partial(replace_columns, inputs.rows, columns, np.nan))
+    if len(inputs.texts) < len(inputs.fields):
+        yield Corruption(kind="missing", what=f"{GAPS:.0%} of all", rows=partial(_gaps, inputs.rows, inputs.texts))
 
 
 def use_unseen_categories(inputs: CorruptionInputs) -> Iterator[Corruption]:
@@ -262,8 +286,10 @@ def convert_units(inputs: CorruptionInputs) -> Iterator[Corruption]:
             yield Corruption(kind="unit", what=f"{inputs.fields[index].name} {slip}", rows=rows)
 
 
-def _gaps(rows: Floats) -> Floats:
-    return np.where(seeded_generator(len(rows)).random(rows.shape) < GAPS, np.nan, rows)
+def _gaps(rows: Floats, kept: Sequence[int]) -> Floats:
+    missing = seeded_generator(len(rows)).random(rows.shape) < GAPS
+    missing[:, kept] = False
+    return np.where(missing, np.nan, rows)
 
 
 def _noisy(inputs: CorruptionInputs, columns: Sequence[int], share: float) -> Floats:
@@ -351,6 +377,28 @@ def _previous_rows(groups: Ints) -> Ints:
     return before
 
 
+def change_texts(inputs: CorruptionInputs, kind: str) -> Iterator[Corruption]:
+    """Change every text of each text column in the ways of one kind."""
+    for index in inputs.texts:
+        for name, change in text_changes(inputs.phrases)[kind].items():
+            yield Corruption(
+                kind=kind,
+                what=f"{inputs.fields[index].name} {name}",
+                rows=partial(_changed_texts, inputs.rows, index, change),
+                altered=partial(_altered, inputs.rows, index),
+            )
+
+
+def _changed_texts(rows: Floats, index: int, change: ChangeText) -> Floats:
+    different, which = np.unique(rows[:, index], return_inverse=True)
+    texts = [None if text is None else change(text)[:MAX_TEXT] for text in text_codes.texts(different)]
+    return replace_columns(rows, [index], np.array(text_codes.keep(texts))[which][:, None])
+
+
+def _altered(rows: Floats, index: int, corrupted: Floats) -> Bools:
+    return np.asarray(rows[:, index] != corrupted[:, index])
+
+
 KINDS: dict[str, Corruptor] = {
     "missing": remove_values,
     "unseen": use_unseen_categories,
@@ -358,4 +406,5 @@ KINDS: dict[str, Corruptor] = {
     "swapped": swap_columns,
     "noise": add_noise,
     "unit": convert_units,
+    **{kind: partial(change_texts, kind=kind) for kind in TEXT_KINDS},
 }

@@ -24,6 +24,12 @@ CORRUPTIONS = {
     "noise": "Noise added",
     "unit": "Value in another unit",
     "months": "One month against all others",
+    "typos": "Typos",
+    "case": "Other case",
+    "truncated": "Truncated text",
+    "spaces": "Other white space",
+    "accents": "Other accents or quotes",
+    "paraphrase": "Paraphrased text",
 }
 # Short names; a measure that is not listed is called by its title.
 _SYMBOLS = {
