@@ -100,7 +100,7 @@ def test_a_table_of_paraphrases_is_read(tmp_path):
         (b"one,two\nhello,hi\n", "is missing"),
     ],
 )
-def test_a_file_that_is_no_table_of_paraphrases_is_refused(tmp_path, content, message):
+def test_a_file_that_is_not_a_table_of_paraphrases_is_refused(tmp_path, content, message):
     file = tmp_path / "ours.csv"
     if content is not None:
         file.write_bytes(content)

@@ -141,7 +141,8 @@ def to_series(values: Any, name: str) -> pl.Series:
         found = found[:, 0]
     if found.ndim != 1:
         raise DataError(
-            f"'{name}' has shape {found.shape}, expected one value for each row", hint="pass an array of shape (n,)"
+            f"'{name}' has shape {found.shape}, expected one value for each row",
+            hint="pass an array of shape (n,); for several labels a row, optimize a model for each: y[:, 0]",
         )
     return pl.Series(name, found.tolist()) if found.dtype == object else (pl.Series(name, found))
 

@@ -35,7 +35,9 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, NuSVC
@@ -334,7 +336,29 @@ def _describe_model(model: Any, content: bytes) -> ImportedModel:
     return ImportedModel(content=content, width=_width(model), names=names, task=task, classes=classes)
 
 
+def _require_one_label(model: Any) -> None:
+    """Raise EngineError for a model that gives several labels to a row."""
+    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    chained = isinstance(last, MultiOutputClassifier | ClassifierChain)
+    if chained or getattr(last, "multilabel_", False) or isinstance(getattr(last, "classes_", None), list):
+        raise EngineError(
+            f"a {type(last).__name__} gives several labels to a row, and one is judged",
+            hint="fit and optimize a model for each label: y[:, 0], y[:, 1], ...",
+        )
+
+
+def _require_texts(model: Any) -> None:
+    """Raise EngineError for a step that reads other things than texts or columns."""
+    for _, step in model.steps if isinstance(model, Pipeline) else [("", model)]:
+        if isinstance(step, DictVectorizer | FeatureHasher):
+            raise EngineError(
+                f"a {type(step).__name__} reads dictionaries or lists of strings, and a row has texts and columns",
+                hint="TfidfVectorizer or HashingVectorizer reads texts, OneHotEncoder reads columns",
+            )
+
+
 def _width(model: Any) -> int:
+    _require_texts(model)
     width = 1 if reads_sequence(model) else getattr(model, "n_features_in_", None)
     if not isinstance(width, int | np.integer) or width < 1:
         raise EngineError(
@@ -345,6 +369,7 @@ def _width(model: Any) -> int:
 
 def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
     """Return the function that scores rows, and the number of scores per row."""
+    _require_one_label(model)
     if is_regressor(model):
         return model.predict, 1
     if isinstance(model, IsolationForest):

@@ -33,7 +33,7 @@ PHRASES: Phrases = (
     ("where's", "where is"),
     ("how's", "how is"),
     ("it's", "it is"),
-    ("let me know", "tell me"),
+    ("let me know", "inform me"),
     ("how do i", "how can i"),
     ("how can i", "what do i do to"),
     ("can you", "could you"),
@@ -71,9 +71,9 @@ def text_changes(phrases: Mapping[str, Phrases]) -> dict[str, dict[str, ChangeTe
 def _neighbors() -> dict[str, str]:
     found = {}
     for row, keys in enumerate(_KEYS):
-        for place, key in enumerate(keys):
-            near = [(row, place - 1), (row, place + 1), (row - 1, place), (row - 1, place + 1)]
-            near += [(row + 1, place - 1), (row + 1, place)]
+        for position, key in enumerate(keys):
+            near = [(row, position - 1), (row, position + 1), (row - 1, position), (row - 1, position + 1)]
+            near += [(row + 1, position - 1), (row + 1, position)]
             found[key] = "".join(_KEYS[r][c] for r, c in near if 0 <= r < len(_KEYS) and 0 <= c < len(_KEYS[r]))
     return found
 
@@ -87,21 +87,21 @@ def add_typos(text: str, *, count: int | None = None) -> str:
 
     A letter is replaced by that of a neighboring key, left out, doubled, or swapped with the next character.
     """
-    places = [place for place, character in enumerate(text) if character.lower() in NEIGHBORS]
-    if not places:
+    positions = [position for position, character in enumerate(text) if character.lower() in NEIGHBORS]
+    if not positions:
         return text
-    wanted = max(1, len(places) // LETTERS_A_TYPO) if count is None else count
+    wanted = max(1, len(positions) // LETTERS_A_TYPO) if count is None else count
     draw = np.random.default_rng(crc32(text.encode("utf-8", "replace")))
-    chosen = draw.choice(places, min(wanted, len(places)), replace=False).tolist()
+    chosen = draw.choice(positions, min(wanted, len(positions)), replace=False).tolist()
     characters = list(text)
-    for place, slip in zip(chosen, draw.integers(_SLIPS, size=len(chosen)).tolist(), strict=True):
-        own = text[place]
+    for position, slip in zip(chosen, draw.integers(_SLIPS, size=len(chosen)).tolist(), strict=True):
+        own = text[position]
         near = NEIGHBORS[own.lower()]
         other = near[int(draw.integers(len(near)))]
-        swapped = text[place + 1] + own if place + 1 < len(text) else own + own
-        characters[place] = (other.upper() if own.isupper() else other, "", own + own, swapped)[slip]
-        if slip == _SLIPS - 1 and place + 1 < len(text):
-            characters[place + 1] = ""
+        swapped = text[position + 1] + own if position + 1 < len(text) else own + own
+        characters[position] = (other.upper() if own.isupper() else other, "", own + own, swapped)[slip]
+        if slip == _SLIPS - 1 and position + 1 < len(text):
+            characters[position + 1] = ""
     return "".join(characters)
 
 
@@ -162,11 +162,11 @@ def _doubled_spaces(text: str) -> str:
 
 
 def _missing_space(text: str) -> str:
-    places = [place for place, character in enumerate(text) if character == " "]
-    if not places:
+    positions = [position for position, character in enumerate(text) if character == " "]
+    if not positions:
         return text
-    place = places[crc32(text.encode("utf-8", "replace")) % len(places)]
-    return text[:place] + text[place + 1 :]
+    position = positions[crc32(text.encode("utf-8", "replace")) % len(positions)]
+    return text[:position] + text[position + 1 :]
 
 
 def _typographic(text: str) -> str:

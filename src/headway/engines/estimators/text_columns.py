@@ -88,10 +88,20 @@ def _visit(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
     elif isinstance(step, _ENCODERS):
         _record_encoder(step, indices, found)
     elif isinstance(step, _VECTORIZERS):
+        _require_content(step)
         for index in indices:
             _column_at(index, found).is_vectorized = True
     else:
         _visit_parts(step, indices, found)
+
+
+def _require_content(vectorizer: CountVectorizer | HashingVectorizer) -> None:
+    """Raise EngineError for a vectorizer that opens files: a request would name them."""
+    if vectorizer.input != "content":
+        raise EngineError(
+            f"a {type(vectorizer).__name__}(input={vectorizer.input!r}) opens the files that its rows name",
+            hint='fit it on the texts themselves: input="content"',
+        )
 
 
 def _visit_parts(step: Any, indices: ColumnIndices, found: TextColumns) -> None:

@@ -286,9 +286,9 @@ def convert_units(inputs: CorruptionInputs) -> Iterator[Corruption]:
             yield Corruption(kind="unit", what=f"{inputs.fields[index].name} {slip}", rows=rows)
 
 
-def _gaps(rows: Floats, kept: Sequence[int]) -> Floats:
+def _gaps(rows: Floats, untouched: Sequence[int]) -> Floats:
     missing = seeded_generator(len(rows)).random(rows.shape) < GAPS
-    missing[:, kept] = False
+    missing[:, untouched] = False
     return np.where(missing, np.nan, rows)
 
 
