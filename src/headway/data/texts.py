@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,6 +42,24 @@ def word_counts(codes: Floats) -> Floats:
     different, rows = np.unique(codes, return_inverse=True)
     counts = [np.nan if text is None else len(words_of(text)) for text in text_codes.texts(different)]
     return np.array(counts)[rows]
+
+
+def script_of(text: str) -> str:
+    """Return the script of most letters of a text in lower case, "" without letters.
+
+    >>> script_of("Where is my parcel?"), script_of("где моя посылка"), script_of("包裹在哪"), script_of("42 !")
+    ('latin', 'cyrillic', 'cjk', '')
+    """
+    if text.isascii():
+        return "latin" if any(map(str.isalpha, text)) else ""
+    scripts = Counter(_script(letter) for letter in text if letter.isalpha())
+    return scripts.most_common(1)[0][0] if scripts else ""
+
+
+@lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    """Return the script of a letter: the first word of its name in Unicode."""
+    return unicodedata.name(letter, "other").split()[0].lower()
 
 
 def text_columns(signature: Signature) -> tuple[int, ...]:

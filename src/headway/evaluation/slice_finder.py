@@ -20,7 +20,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import SliceColumn
 from headway.core.texts import text_codes
 from headway.core.variant import Field
-from headway.data.texts import word_counts, words_of
+from headway.data.texts import script_of, word_counts, words_of
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.tables import Blocks, tally, weighted
 
@@ -97,12 +97,15 @@ def _bin_input(field: Field, values: Floats, min_rows: int) -> BinnedColumn:
 
 
 def _bin_text(name: str, codes: Floats, min_rows: int) -> list[BinnedColumn]:
-    """Bin a text by its number of words, and by the presence of each of its most frequent words."""
-    words = [frozenset() if text is None else frozenset(words_of(text)) for text in text_codes.texts(codes)]
+    """Bin a text by its number of words, its script, and the presence of each of its most frequent words."""
+    texts = text_codes.texts(codes)
+    words = [frozenset() if text is None else frozenset(words_of(text)) for text in texts]
+    scripts, ranks = np.unique([script_of(text or "") for text in texts], return_inverse=True)
     counts = Counter(word for of_row in words for word in of_row)
     frequent = [word for word, n in counts.most_common(MAX_WORDS) if min_rows <= n <= len(words) - min_rows]
     return [
         _bin_numbers(f"words in {name}", word_counts(codes)),
+        _bin_categories(name, ranks, tuple(f"{name} in {script or 'no'} letters" for script in scripts), min_rows),
         *(
             _bin_categories(
                 name,

@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from zlib import crc32
 
 import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
 from headway.core.evidence import Measurement
+from headway.core.texts import text_codes
 from headway.core.training import TrainingTask
 from headway.engines.formats.columns import column_indices
 from headway.evaluation.comparison import errors_of_answers, subsample
@@ -47,6 +49,8 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
 
     - `ablation.masked.brier.drop` (`mse` for a regression): increase of the error when the part's values are permuted,
       averaged over up to three permutations while the result is undecided.
+      For a column of texts, `TEXT without the order of words` has its words shuffled, and `TEXT without words` the
+      letters of each word: what longer n-grams of words, and words themselves, add to the rest.
     - `ablation.retrained.brier.drop`: increase of the error of the model retrained without the part. Parts that
       masking shows to be needed are skipped; the most suspect ones come first, while there is time.
     - `ablation.harmful`: 1 for each part without which the retrained model is better (masked, if the model cannot be
@@ -74,6 +78,7 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     n_rows = len(some.rows)
     return [
         *masked.values(),
+        *_shuffled_texts(some, until),
         *retrained,
         *flag_parts("ablation.harmful", dict.fromkeys(harm.shown, SHOWN), n_rows=n_rows),
         *flag_parts("ablation.useless", useless, n_rows=n_rows),
@@ -119,6 +124,42 @@ def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, 
             over_draws = np.mean(lost[part], axis=0)
             found[part] = replace(mean_measurement(name, over_draws, errors.blocks, errors.bounds), slice=part)
     return found, margin
+
+
+def _shuffled_texts(subject: Comparison, until: float) -> list[Measurement]:
+    """Measure the increase of the error with the words of each text shuffled, then with the letters of each word."""
+    found: list[Measurement] = []
+    errors = errors_of_answers(subject, subject.scores)
+    for index, column in enumerate(subject.fields):
+        for family, shuffle in _FAMILIES.items() if column.is_text else ():
+            if monotonic() >= until:
+                return found
+            different, which = np.unique(subject.rows[:, index], return_inverse=True)
+            texts = [None if text is None else shuffle(text) for text in text_codes.texts(different)]
+            rows = subject.rows.copy()
+            rows[:, index] = np.array(text_codes.keep(texts))[which]
+            drop = errors_of_answers(subject, subject.model.predict(rows)).increase
+            measured = mean_measurement(f"ablation.masked.{errors.name}.drop", drop, errors.blocks, errors.bounds)
+            found.append(replace(measured, slice=f"{column.name} without {family}"))
+    return found
+
+
+def _shuffle_words(text: str) -> str:
+    words = text.split()
+    return " ".join(words[position] for position in _order(len(words), text))
+
+
+def _shuffle_letters(text: str) -> str:
+    return " ".join("".join(word[position] for position in _order(len(word), word)) for word in text.split())
+
+
+def _order(count: int, text: str) -> list[int]:
+    """Return a random order that is always the same for a text."""
+    order: list[int] = np.random.default_rng(crc32(text.encode("utf-8", "replace"))).permutation(count).tolist()
+    return order
+
+
+_FAMILIES = {"the order of words": _shuffle_words, "words": _shuffle_letters}
 
 
 def _useless(found: Measurement, margin: float, parts: int) -> bool:
