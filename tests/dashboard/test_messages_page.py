@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.dashboard.message_project import lived_in_shop, make_live
+from tests.dashboard.message_project import lived_in_shop, make_live, share
 from tests.dashboard.people import RunningDashboard, running_dashboard
 from tests.support.shop import mail
 
 from headway.core.action import PersonAction
+from headway.core.selective import CertificateWithdrawal
 from headway.storage.messages import add_message, find_message
 from headway.storage.traffic import labels_of
 from headway.support.mail import read_mail
@@ -121,3 +122,21 @@ def test_a_release_without_a_certificate_answers_every_message(shop):
     make_live(project, replace(project.registry.resolve("shop@live").release, answers=None))
     found = shop.visitor("labeller").post(PAGE, text="xyzzy")
     assert "This release has no certificate" in found.words
+
+
+def test_a_withdrawn_certificate_is_the_reason(shop):
+    project = shop.dashboard.project("shop")
+    digest = project.registry.resolve("shop@live").digest
+    risk = share("answer.audited_risk", 0.2)
+    withdrawal = CertificateWithdrawal(
+        name="shop",
+        release=digest,
+        classes=("delivery",),
+        risk=risk,
+        limit=0.05,
+        why="a test",
+        at="2026-11-28T12:00:00+00:00",
+    )
+    project.save(withdrawal)
+    found = shop.visitor("labeller").post(PAGE, text="where is my parcel, it is late, the courier was not at the door")
+    assert "The certificate of this kind was withdrawn" in found.words

@@ -13,6 +13,7 @@ from headway.core.support import MessageSummary, TriedMessage
 from headway.dashboard.work.labels import Classes, opened
 from headway.monitoring.labeling.selection import label_classes
 from headway.monitoring.messages import summarize_messages, waiting_messages
+from headway.registry.withdrawals import withdrawn_classes
 
 LIKELY = 3
 
@@ -23,7 +24,8 @@ def try_text(config: Config, text: str) -> TriedMessage:
     Other columns than the text are missing. Raises DataError for a model without exactly one column of texts.
     """
     with opened(config) as project:
-        release = project.registry.resolve(f"{project.name}@live").release
+        bundle = project.registry.resolve(f"{project.name}@live")
+        release = bundle.release
         signature, plan = release.variant.signature, release.answers
         if len(signature.texts) != 1 or release.variant.task not in ("binary", "multiclass"):
             raise DataError(
@@ -34,12 +36,15 @@ def try_text(config: Config, text: str) -> TriedMessage:
         model = load(f"{project.name}@live", project=config.folder)
         columns = {field.name: [text if field.is_text else None] for field in signature.inputs}
         probabilities = model.predict_proba(columns)
+        withdrawn = (
+            withdrawn_classes(project.state, plan, name=project.name, digest=bundle.digest) if plan else frozenset()
+        )
     names = tuple(signature.classes) or ("0", "1")
     ranked = sorted(zip(names, probabilities[0].tolist(), strict=True), key=lambda pair: -pair[1])
     likely = tuple(ranked[:LIKELY])
     if plan is None:
         return TriedMessage(answer=likely[0][0], confidence=likely[0][1], answered_by="model", likely=likely)
-    found = decide(plan, names, probabilities, threshold=release.threshold)
+    found = decide(plan, names, probabilities, threshold=release.threshold, withdrawn=withdrawn)
     name, is_answered = names[int(found.answer[0])], bool(found.is_answered[0])
     needed = plan.thresholds.get(name, math.inf)
     return TriedMessage(
