@@ -50,8 +50,8 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     if len(np.unique(labels)) != max(context.open(variant).predict(data.rows[:0]).shape[1], 2):
         raise NotApplicable("the training rows lack a class of the model")
     texts = [text or "" for text in text_codes.texts(data.rows[:, 0])]
-    opened = load_engine("encoder")(encoder, {})
-    vectors = encode_words(texts, tokenizer_words(encoder), opened.encode)  # type: ignore[attr-defined]
+    opened: Any = load_engine("encoder")(encoder, {})
+    vectors = encode_words(texts, tokenizer_words(encoder), opened.encode)
     made = []
     for components in sorted({min(count, vectors.vectors.shape[1]) for count in COMPONENTS}, reverse=True):
         pipeline = fit_static(texts, labels, vectors, components=components, weights=data.weights)
