@@ -42,7 +42,7 @@ def test_a_certified_plan_is_printed_reported_and_released(pipeline, tmp_path):
     best = _optimized(pipeline, tmp_path, answer_limit=0.1)
 
     assert best.answers.certificate.is_certified
-    assert "of the rows alone" in str(best)
+    assert "of 100 rows alone" in str(best)
     assert "certified to be at most 0.1" in str(best)
     evidence = best.search.winner.evidence
     assert evidence.find("answer.coverage").value == best.answers.certificate.coverage.value

@@ -442,12 +442,13 @@ def describe_answers(plan: AnswerPlan) -> str:
     if not plan.thresholds:
         needed = certificate.groups_needed
         more = f"; about {needed:,} held-out rows or groups would do" if needed else ""
-        return f"answers nothing alone: no threshold is certified for {certificate.limit:.3g} wrong answers{more}"
+        limit = f"at most {certificate.limit:.3g} of the answers wrong"
+        return f"answers nothing alone: no threshold is certified for {limit}{more}"
     risk = certificate.risk
-    share = formatting.format_measurement(certificate.coverage)
+    share = formatting.describe_percentage(certificate.coverage)
     basis = formatting.format_basis(certificate.coverage)
     return (
-        f"answers {share} of the rows alone ({basis}), by {plan.rule}: {risk.value:.2%} of {risk.n_rows:,} answers "
+        f"answers {share} rows alone ({basis}), by {plan.rule}: {risk.value:.2%} of {risk.n_rows:,} answers "
         f"wrong, certified to be at most {certificate.limit:.3g} with {risk.level:.4g} confidence"
     )
 
