@@ -19,6 +19,7 @@ from headway.cli.demo.requests import sample_requests
 from headway.cli.demo.run import StageReporter
 from headway.core import config
 from headway.core.errors import DataError
+from headway.core.selective import CertificateAudit
 from headway.core.support import MessageSummary
 from headway.monitoring.messages import summarize_messages, waiting_messages
 from headway.optimization.screening import TimeBudget
@@ -33,6 +34,8 @@ TABLE, REPORT = "requests.csv", "support-report.md"
 N_TRAINING, N_MESSAGES, N_AFTER = 4_000, 500, 2_400
 SHORT_SHARE = 0.5
 """Share of the messages that are cut to their first two words, as people write in a hurry."""
+MAX_ROUNDS = 6
+"""Rounds of messages after the shift, until the checks show it: which answers are checked is drawn at random."""
 BUDGET_S = 60.0
 CHANGED = {"longer_timer": "shorter_timer", "shorter_timer": "longer_timer"}
 """What the shop decides differently after the shift: two kinds of messages exchange their answers."""
@@ -75,22 +78,28 @@ def run_support(folder: Path, *, screen: Console | None = None) -> Path:
         say(answer_queue(project, before))
         say(describe_summary(summarize_messages(project)))
         say(audit_checked(project))
-    after = people_write(N_TRAINING + N_MESSAGES, N_MESSAGES, seed=2, changed=CHANGED)
+    n_before = N_TRAINING + N_MESSAGES
     with reporter.stage("The shop changes: two kinds of messages need another answer"):
         say(
             "From now on a message that makes a timer longer needs the answer that those for shorter ones had, and the "
             "other way round. The program does not know."
         )
-        say(send_messages(project, after).sentence)
-        say(answer_queue(project, after))
-        say(audit_checked(project))
-    later = people_write(N_TRAINING + 2 * N_MESSAGES, N_AFTER, seed=3, changed=CHANGED)
-    with reporter.stage(f"{N_AFTER:,} messages more, after the certificate was withdrawn; people answer them all"):
+        for number in range(MAX_ROUNDS):
+            after = people_write(n_before, N_MESSAGES, seed=10 + number, changed=CHANGED)
+            n_before += N_MESSAGES
+            say(send_messages(project, after).sentence)
+            say(answer_queue(project, after))
+            say(audit_checked(project))
+            if is_withdrawn(project):
+                break
+    later = people_write(n_before, N_AFTER, seed=3, changed=CHANGED)
+    n_before += N_AFTER
+    with reporter.stage(f"{N_AFTER:,} messages more; people answer them all"):
         say(send_messages(project, later).sentence)
         say(learn_from_people(project, later))
     with reporter.stage("Train again on the answers of people, and certify again"):
         say(certify(project))
-    recovered = people_write(N_TRAINING + 2 * N_MESSAGES + N_AFTER, N_MESSAGES, seed=4, changed=CHANGED)
+    recovered = people_write(n_before, N_MESSAGES, seed=4, changed=CHANGED)
     with reporter.stage(f"{N_MESSAGES} messages arrive: the program answers again"):
         say(send_messages(project, recovered).sentence)
         say(answer_queue(project, recovered))
@@ -197,6 +206,12 @@ def audit_checked(project: Project) -> str:
             f"{', '.join(found.withdrawn)}. People answer these messages until the program has learned."
         )
     return f"{checked} The certificate stands."
+
+
+def is_withdrawn(project: Project) -> bool:
+    """Return whether the last audit withdrew the certificate of the live release."""
+    found = project.latest(CertificateAudit)
+    return found is not None and bool(found.withdrawn)
 
 
 def describe_summary(found: MessageSummary) -> str:
