@@ -76,7 +76,7 @@ QUICK = [
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),
     ("features", "replay", "interop_same_values"),
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
-    ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "serve"),
+    ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "serve", "drift"),
 ]
 LONG = [
     *(("text", part) for part in ("encoder", "static")),

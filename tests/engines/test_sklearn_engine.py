@@ -319,7 +319,7 @@ def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
         ),
         (
             RandomForestClassifier(2).fit(np.eye(2), np.eye(2)),
-            "neither a regressor nor a classifier of two or more classes",
+            "gives several labels to a row",
         ),
     ],
 )
