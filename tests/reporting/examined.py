@@ -171,6 +171,18 @@ def curve() -> LearningCurve:
     )
 
 
+def answering() -> tuple[Measurement, ...]:
+    """Return a certified plan of selective answering, with two thresholds of its curve and a class without rows."""
+    return (
+        estimate("answer.coverage", 0.8, 0.02),
+        estimate("answer.risk", 0.03, 0.01, rows=46_932),
+        estimate("answer.cost_per_thousand", 400.0, 40.0),
+        estimate("answer.groups_needed", 900.0, 0.0, slice="answer=refund", unit="groups"),
+        *(estimate("answer.curve_coverage", share, 0.02, slice=f"confidence>={1 - share:g}") for share in (0.5, 0.9)),
+        *(estimate("answer.curve_risk", share / 20, 0.01, slice=f"confidence>={1 - share:g}") for share in (0.5, 0.9)),
+    )
+
+
 def sets() -> tuple[Measurement, ...]:
     """Return prediction sets with the promised coverage overall, but not in one month."""
     return (
