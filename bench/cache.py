@@ -34,6 +34,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "schemas": ("pandera[polars]==0.35.0", "dataframely==3.1.2"),
     "repairs": ("venn-abers==1.5.4", "mapie==1.6.0"),
     "personal": ("presidio-analyzer==2.2.366", "faker==40.54.0", "python-stdnum==2.2", "phonenumbers"),
+    "tracer": ("tracer-llm==0.3.3",),
+    "shrewd": ("shrewd==0.3.1",),
     "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "encoders": (
         *("torch>=2.9", "sentence-transformers==6.2.0", "fastembed==0.9.1", "onnx", "joblib"),

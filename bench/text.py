@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from text_rows import audits, drift, encoders, messages, selection, serving, speed
+from text_rows import audits, drift, encoders, messages, selection, selective_peers, serving, speed
 
 PARTS: dict[str, Callable[[], Result]] = {
     "words": speed.words,
@@ -19,6 +19,8 @@ PARTS: dict[str, Callable[[], Result]] = {
     "resplits": selection.resplits,
     "withdrawals": audits.withdrawals,
     "shifts": audits.shifts,
+    "peers": selective_peers.peers,
+    "outside": selective_peers.outside,
     "serve": serving.texts,
     "encoder": encoders.one_row,
     "static": encoders.static,

@@ -19,10 +19,10 @@ from cache import folder, made, versions
 from harness import Result
 
 FILE, OUT_OF_SCOPE = "data_full.json", "oos"
-INTENTS, PER_INTENT, OUTSIDE = 150, (100, 20, 30), (100, 1_000)
+INTENTS, PER_INTENT, OUTSIDE = 150, (100, 20, 30), (100, 100, 1_000)
 TERMS, TERMS_PER_INTENT, WORDS = 1_500, 12, (3, 18)
 OWN_SHARE, FOREIGN_SHARE = 0.3, 0.12
-TINY = {"INTENTS": 12, "PER_INTENT": (20, 10, 10), "OUTSIDE": (10, 20), "TERMS": 200}
+TINY = {"INTENTS": 12, "PER_INTENT": (20, 10, 10), "OUTSIDE": (10, 10, 20), "TERMS": 200}
 C = 10.0
 VECTORIZERS: dict[str, dict[str, Any]] = {
     "words": {"ngram_range": (1, 2)},
@@ -46,6 +46,7 @@ class Messages:
     train: Split
     validation: Split
     test: Split
+    outside_train: Split
     outside_validation: Split
     outside_test: Split
     source: str
@@ -69,6 +70,7 @@ def load() -> Messages:
         train=split["train"],
         validation=split["val"],
         test=split["test"],
+        outside_train=split["oos_train"],
         outside_validation=split["oos_val"],
         outside_test=split["oos_test"],
         source="CLINC150",
@@ -133,11 +135,12 @@ def _generated() -> Messages:
         return _split([message(-1) for _ in range(count)], [OUT_OF_SCOPE] * count)
 
     train, validation, test = (split(count) for count in PER_INTENT)
-    outside_validation, outside_test = (outside(count) for count in OUTSIDE)
+    outside_train, outside_validation, outside_test = (outside(count) for count in OUTSIDE)
     return Messages(
         train=train,
         validation=validation,
         test=test,
+        outside_train=outside_train,
         outside_validation=outside_validation,
         outside_test=outside_test,
         source=f"generated messages of {INTENTS} intents",

@@ -16,7 +16,7 @@ from headway.core.selective import AnswerPlan, SelectiveCertificate
 
 CLASSES = ("delivery", "refund", "oos")
 SHARE = Measurement(name="selective.risk", value=0.0, low=0.0, high=0.1, method="a test", n_rows=10)
-RULES = st.sampled_from(("probability", "margin", "entropy"))
+RULES = st.sampled_from(("probability", "margin", "entropy", "odds"))
 ROWS = arrays(np.float64, st.tuples(st.integers(0, 20), st.just(3)), elements=st.floats(0.001, 1)).map(
     lambda weights: weights / weights.sum(axis=1, keepdims=True)
 )
@@ -81,6 +81,15 @@ def test_the_margin_of_a_class_that_is_not_the_most_probable_is_zero():
     assert confidences("margin", np.array([[0.35]]), threshold=0.3)[1].tolist() == [0.0]
 
 
+def test_the_odds_fall_with_the_probability_of_the_rejects():
+    rows = np.array([[0.6, 0.4, 0.0], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+
+    alone, with_rejects = (confidences("odds", rows, reject=reject)[1] for reject in (-1, 2))
+
+    assert alone == pytest.approx([0.6, 0.6 / 0.9, 0.8 / 0.9])
+    assert with_rejects == pytest.approx([0.6, 0.6 / 1.9, 0.8 / 0.9])
+
+
 def test_rows_without_probabilities_are_not_answered():
     found = decide(_plan({"delivery": 0.0, "refund": 0.0}), CLASSES, np.full((1, 3), np.nan))
     assert (found.is_answered.tolist(), found.reason.tolist()) == ([False], ["low_confidence"])
@@ -90,7 +99,7 @@ def test_rows_without_probabilities_are_not_answered():
 def test_the_confidence_is_largest_for_a_sure_answer_and_smallest_for_none(rule, rows):
     answer, confidence = confidences(rule, np.concatenate((rows, np.eye(3), np.full((1, 3), 1 / 3))))
     assert ((confidence >= 0) & (confidence <= 1 + 1e-12)).all()
-    assert confidence[-4:-1] == pytest.approx(1.0)
+    assert confidence[len(rows) : -1] == pytest.approx(1.0)
     assert (confidence >= confidence[-1] - 1e-12).all()
     assert answer.shape == confidence.shape == (len(rows) + 4,)
 

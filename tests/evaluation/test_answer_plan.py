@@ -112,6 +112,21 @@ def test_measurements_have_classes_needs_costs_and_a_curve():
     assert all(finding.severity == "note" for finding in findings)
 
 
+def test_a_class_that_is_not_certified_shows_its_own_share_of_errors():
+    validation, held_out = _both(4_000, weak=2)
+    section = AnswerSection(limit=0.15, reject="oos", rule="probability")
+
+    plan = make_plan(validation, held_out, section)
+    found, _ = measure_answers(plan, validation, held_out, section)
+
+    decided = held_out.decided(plan)
+    mine = decided.is_answered & (decided.answer == 2)
+    risk = next(seen for seen in found if (seen.name, seen.slice) == ("answer.risk", "answer=invoice"))
+    assert not plan.classes["invoice"].is_certified
+    assert (risk.n_rows, risk.value) == (mine.sum(), pytest.approx((held_out.labels != 2)[mine].mean()))
+    assert not any((seen.name, seen.slice) == ("answer.groups_needed", "answer=invoice") for seen in found)
+
+
 def test_the_cost_is_that_of_the_next_stage():
     validation, held_out = _both(1_500)
     section = AnswerSection(limit=LIMIT, stages=("remote", "people"), remote=RemoteStage(cost_per_call=0.5))

@@ -14,6 +14,7 @@ from headway.core.variant import LIBRARY_THRESHOLD
 
 Objects = NDArray[np.object_]
 _SMALLEST = float(np.finfo(np.float64).tiny)
+_NO_REJECT, _REJECT_WEIGHT = -1, 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class AnswerDecider:
     ) -> None:
         self._rule = plan.rule
         self._decision_threshold = threshold
+        self._reject = reject_index(plan.reject, classes)
         reasons = [_reason(plan, name, withdrawn) for name in classes]
         self._reasons = np.array(reasons, dtype=object)
         self._thresholds = np.array(
@@ -75,7 +77,7 @@ class AnswerDecider:
     def __call__(self, probabilities: Floats) -> Answers:
         """Decide rows by their probabilities, of shape (n, k), or (n, 1) with that of the second of two classes."""
         both, answer = _answers(probabilities, self._decision_threshold)
-        confidence = _CONFIDENCE[self._rule](both, answer)
+        confidence = _CONFIDENCE[self._rule](both, answer, self._reject)
         is_answered: Bools = confidence >= self._thresholds[answer]
         reason: Objects = self._reasons[answer]
         reason[is_answered] = ""
@@ -95,11 +97,19 @@ def decide(
 
 
 def confidences(
-    rule: ConfidenceRule, probabilities: Floats, *, threshold: float = LIBRARY_THRESHOLD
+    rule: ConfidenceRule, probabilities: Floats, *, threshold: float = LIBRARY_THRESHOLD, reject: int = _NO_REJECT
 ) -> tuple[Ints, Floats]:
-    """Return the answer to each row as the index of a class (n,), and the confidence in it (n,) by a rule."""
+    """Return the answer to each row as the index of a class (n,), and the confidence in it (n,) by a rule.
+
+    `reject` is the index of the class of rejects, -1 for none.
+    """
     both, answer = _answers(probabilities, threshold)
-    return answer, _CONFIDENCE[rule](both, answer)
+    return answer, _CONFIDENCE[rule](both, answer, reject)
+
+
+def reject_index(reject: str, classes: Sequence[str]) -> int:
+    """Return the index of the class of rejects, -1 if there is none."""
+    return list(classes).index(reject) if reject in classes else _NO_REJECT
 
 
 def _answers(probabilities: Floats, threshold: float) -> tuple[Floats, Ints]:
@@ -110,28 +120,47 @@ def _answers(probabilities: Floats, threshold: float) -> tuple[Floats, Ints]:
     return np.stack((1 - second, second), axis=1), (second >= threshold).astype(np.int64)
 
 
-def _probability(probabilities: Floats, answer: Ints) -> Floats:
+def _probability(probabilities: Floats, answer: Ints, _: int) -> Floats:
     """Return the probability of the answer."""
     found: Floats = probabilities[np.arange(len(answer)), answer]
     return found
 
 
-def _margin(probabilities: Floats, answer: Ints) -> Floats:
+def _margin(probabilities: Floats, answer: Ints, reject: int) -> Floats:
     """Return by how much the probability of the answer is above the largest one of the other classes, at least 0."""
-    others = probabilities.copy()
-    others[np.arange(len(answer)), answer] = -np.inf
-    found: Floats = np.maximum(_probability(probabilities, answer) - others.max(axis=1), 0.0)
+    second = _without(probabilities, answer).max(axis=1)
+    found: Floats = np.maximum(_probability(probabilities, answer, reject) - second, 0.0)
     return found
 
 
-def _entropy(probabilities: Floats, _: Ints) -> Floats:
+def _odds(probabilities: Floats, answer: Ints, reject: int) -> Floats:
+    """Return the probability of the answer as a share of its sum with those of the second class and of the rejects.
+
+    That of the rejects counts ten times: they are rarer among the rows that a model learns from than where it serves.
+    """
+    own, others = _probability(probabilities, answer, reject), _without(probabilities, answer)
+    rejects = np.maximum(others[:, reject], 0.0) if reject >= 0 else 0.0
+    if reject >= 0:
+        others[:, reject] = -np.inf
+    found: Floats = own / np.maximum(own + np.maximum(others.max(axis=1), 0.0) + _REJECT_WEIGHT * rejects, _SMALLEST)
+    return found
+
+
+def _without(probabilities: Floats, answer: Ints) -> Floats:
+    """Return the probabilities of the other classes (n, k), and -inf for the answer."""
+    others = probabilities.copy()
+    others[np.arange(len(answer)), answer] = -np.inf
+    return others
+
+
+def _entropy(probabilities: Floats, _: Ints, __: int) -> Floats:
     """Return 1 minus the entropy of the probabilities, divided by that of equal ones."""
     logs = np.log(np.maximum(probabilities, _SMALLEST))
     found: Floats = np.maximum(1 + (probabilities * logs).sum(axis=1) / np.log(probabilities.shape[1]), 0.0)
     return found
 
 
-_CONFIDENCE = {"probability": _probability, "margin": _margin, "entropy": _entropy}
+_CONFIDENCE = {"probability": _probability, "margin": _margin, "entropy": _entropy, "odds": _odds}
 
 
 def _reason(plan: AnswerPlan, name: str, withdrawn: Collection[str]) -> Abstention:

@@ -720,7 +720,7 @@ class AnswerSection(Record, frozen=True, kw_only=True):
         float, Meta(description="Probability with which a certified threshold keeps the limit.", ge=0.5, lt=1)
     ] = 0.95
     rule: Annotated[
-        Literal["", "probability", "margin", "entropy"],
+        Literal["", "probability", "margin", "entropy", "odds"],
         about("What the confidence is computed from; empty: the rule with the largest coverage on `validation`."),
     ] = ""
     reject: Annotated[

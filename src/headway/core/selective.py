@@ -8,10 +8,11 @@ from typing import ClassVar, Literal, get_args
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
 
-ConfidenceRule = Literal["probability", "margin", "entropy"]
+ConfidenceRule = Literal["probability", "margin", "entropy", "odds"]
 """What the confidence in an answer is computed from.
 
-The probability of the answer, its distance to that of the second class, or the entropy of all.
+The probability of the answer, its distance to that of the second class, the entropy of all, or the odds: the
+probability of the answer, divided by its sum with that of the second class and ten times that of the rejects.
 """
 Abstention = Literal["low_confidence", "unsupported_class", "not_certified", "withdrawn"]
 """Reason for which a model does not answer a row."""

@@ -17,7 +17,7 @@ from typing import get_args
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.answering import AnswerDecider, Answers, confidences
+from headway.core.answering import AnswerDecider, Answers, confidences, reject_index
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import ConfigError
 from headway.core.evidence import Finding, Measurement
@@ -26,6 +26,7 @@ from headway.core.selective import AnswerPlan, ConfidenceRule, SelectiveCertific
 from headway.core.variant import DECIDES
 from headway.evaluation.context import Comparison
 from headway.evaluation.selective import certify_threshold, measure_risk, risk_test
+from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO
 from headway.evaluation.statistics.intervals import exact_measurement
 
 NOT_CERTIFIED = "E009"
@@ -82,10 +83,9 @@ class LabeledAnswers:
 
     def answered_by(self, rule: ConfidenceRule, reject: str) -> _Confidences:
         """Return the answer to each row and the confidence in it, -inf for rows that are rejects."""
-        answer, confidence = confidences(rule, self.probabilities, threshold=self.threshold)
-        confidence = np.where(np.isnan(confidence), -np.inf, confidence)
-        if reject in self.classes:
-            confidence = np.where(answer == self.classes.index(reject), -np.inf, confidence)
+        index = reject_index(reject, self.classes)
+        answer, confidence = confidences(rule, self.probabilities, threshold=self.threshold, reject=index)
+        confidence = np.where(np.isnan(confidence) | (answer == index), -np.inf, confidence)
         return _Confidences(
             answer=answer,
             confidence=confidence,
@@ -319,9 +319,9 @@ def measure_answers(
     """Return the measurements of a plan on held-out rows, and findings on what is not certified.
 
     `answer.coverage` and `answer.risk` are those of the plan, by class of the answer as well. `answer.groups_needed`
-    is about how many held-out groups, or rows, a class without a certificate needs. `answer.curve_coverage` and
-    `answer.curve_risk` are those of other thresholds of the confidence. `answer.cost_per_thousand` is the cost of the
-    other stages.
+    is about how many held-out groups, or rows, a class without a certificate needs, at most ten times those at hand.
+    `answer.curve_coverage` and `answer.curve_risk` are those of other thresholds of the confidence.
+    `answer.cost_per_thousand` is the cost of the other stages.
     """
     decided, errors = held_out.decided(plan), held_out.answered_by(plan.rule, plan.reject).errors
     found = [
@@ -357,7 +357,7 @@ def _of_class(
     coverage, risk = measure_risk(
         answered[mine], errors[mine], groups=None if groups is None else groups[mine], level=level
     )
-    if name in plan.classes:
+    if name in plan.classes and plan.classes[name].is_certified:
         risk = plan.classes[name].risk
     slice = f"answer={name}"
     return replace(coverage, name="answer.coverage", slice=slice), _of_answers(risk, "answer.risk", slice)
@@ -381,7 +381,8 @@ def _groups_needed(
         thresholds = [plan.thresholds[name]] if name in plan.thresholds else rows.thresholds(section.limit)[-1:]
         if thresholds:
             test = risk_test(rows.confidence >= thresholds[0], rows.errors, groups=rows.groups)
-            needed[f"answer={name}"] = test.groups_needed(section.limit, alpha)
+            count = test.groups_needed(section.limit, alpha)
+            needed[f"answer={name}"] = None if count and count > MAX_GROUPS_RATIO * held_out.n_units else count
     return [
         replace(
             exact_measurement("answer.groups_needed", float(count), n_rows=len(validation.labels), method=method),

@@ -1,0 +1,37 @@
+"""Fit a student of shrewd on texts with their intents, set its routing, and let it answer; run by bench/text.py.
+
+Arguments: a folder with `rows.json` (`train`, `held_out`: texts and intents; `asked`: texts; `C`), and the budget: the
+share of all requests that may be answered wrongly. Writes `answers.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from shrewd.decide import Choice
+from shrewd.decisions import DecisionStudent
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+
+def main(directory: Path, budget: float) -> None:
+    """Fit, set the routing and answer."""
+    rows = json.loads((directory / "rows.json").read_text("utf-8"))
+    (texts, intents), (held_out, held_out_intents) = rows["train"], rows["held_out"]
+    classes = sorted(set(intents))
+
+    def targets(names: list[str]) -> dict[str, np.ndarray]:
+        return {"intent": np.array([[float(name == each) for each in classes] for name in names])}
+
+    question = Choice("Which intent?", {name: name for name in classes})
+    student = DecisionStudent({"intent": question}, lambda: TfidfVectorizer(ngram_range=(1, 2)), C=rows["C"])
+    student.fit(texts, targets(intents)).calibrate(texts, targets(intents), n_splits=rows["splits"])
+    student.set_routing(held_out, targets(held_out_intents), budget=budget)
+    answer = np.array(classes)[student.predict_proba(rows["asked"])["intent"].argmax(axis=1)]
+    np.savez(directory / "answers.npz", answered=student.local(rows["asked"]), answer=answer)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,43 @@
+"""Fit a router of tracer-llm on vectors with their intents, and let it answer others; run by bench/text.py.
+
+Arguments: a folder with `rows.npz` (`known`, `intents`, `asked`), and the agreement to reach. Writes `answers.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tracer
+from tracer.config import FitConfig
+
+SKIP = ("gbt", "mlp_2h")
+"""Candidates that take longest; the others of its sweep are fitted."""
+
+
+def main(directory: Path, agreement: float) -> None:
+    """Fit and answer."""
+    with np.load(directory / "rows.npz") as rows:
+        known, intents, asked = rows["known"], rows["intents"], rows["asked"]
+    traces = directory / "traces.jsonl"
+    lines = [json.dumps({"input": str(index), "teacher": str(intent)}) for index, intent in enumerate(intents)]
+    traces.write_text("\n".join(lines) + "\n")
+    config = FitConfig(
+        target_teacher_agreement=agreement,
+        frontier_targets=(agreement,),
+        max_fit_labels=len(intents),
+        skip_candidates=SKIP,
+    )
+    result = tracer.fit(traces, directory / "router", embeddings=known, config=config)
+    answered, answer = np.zeros(len(asked), bool), np.full(len(asked), "", dtype=intents.dtype)
+    if result.manifest.selected_method is not None:
+        found = tracer.load_router(directory / "router").predict_batch(asked)
+        answered = np.asarray(found["handled"], bool)
+        answer = np.array([label or "" for label in found["labels"]])
+    np.savez(directory / "answers.npz", answered=answered, answer=answer)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]))
