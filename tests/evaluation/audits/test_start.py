@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from msgspec.structs import replace as changed
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from tests.contract.subjects import echo_comparison
 
 from headway.core.errors import EngineError, NotApplicable
+from headway.core.texts import text_codes
+from headway.core.variant import Field, Signature
+from headway.engines.sklearn import Sklearn
 from headway.evaluation.audits import start
 from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
@@ -48,3 +55,15 @@ def test_a_model_that_fails_in_the_process_is_an_error_with_its_last_line(subjec
 def test_without_a_row_there_is_nothing_to_answer(subject, tmp_path):
     with pytest.raises(NotApplicable, match="no row"):
         start.plugin(replace(subject, rows=subject.rows[:0]), AuditContext(blobs=Files(tmp_path), budget_s=60))
+
+
+def test_a_row_of_texts_is_answered_in_the_new_process(subject, tmp_path):
+    texts = ["where is my parcel", "my money back"]
+    model = make_pipeline(CountVectorizer(), LogisticRegression()).fit(texts, [0, 1])
+    signature = Signature(inputs=(Field(name="message", datatype="BYTES", is_text=True),))
+    content, signature = Sklearn.bind(Sklearn.import_model(model).content, signature)
+    artifact = changed(subject.variant.artifact, digest=Files(tmp_path).put(content))
+    variant = changed(subject.variant, artifact=artifact, engine="sklearn", signature=signature)
+    read = replace(subject, variant=variant, rows=np.array(text_codes.keep(texts))[:, None])
+    seconds, _ = start.plugin(read, AuditContext(blobs=Files(tmp_path), budget_s=120))
+    assert seconds.n_rows == 11

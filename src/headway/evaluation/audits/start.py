@@ -15,6 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.errors import EngineError, NotApplicable
+from headway.core.texts import text_codes
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.statistics.percentiles import median_interval, min_sample_size
 
@@ -26,9 +27,13 @@ order = json.loads(sys.argv[1])
 sys.path[:] = order["path"]
 import numpy
 from headway.core.plugins import load_engine
+from headway.core.texts import text_codes
 from pathlib import Path
 engine = load_engine(order["engine"])(Path(order["artifact"]).read_bytes(), order["settings"])
-engine.predict(numpy.load(order["row"]))
+row = numpy.load(order["row"])
+for index, text in order["texts"].items():
+    row[0, int(index)] = text_codes[text]
+engine.predict(row)
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
 print(int(status["VmRSS"].split()[0]) / 1024)
 """
@@ -70,6 +75,8 @@ def _starts(subject: Comparison, context: AuditContext) -> list[_Started]:
         settings = msgspec.to_builtins(variant.settings)
         order = {"engine": variant.engine, "settings": settings, "artifact": str(artifact), "row": str(row)}
         order["path"] = sys.path
+        columns = [index for index, field in enumerate(subject.fields) if field.is_text]
+        order["texts"] = {index: text_codes.texts(subject.rows[:1, index])[0] for index in columns}
         _start(order)  # the files are read from the disk once
         starts: list[_Started] = []
         while len(starts) < STARTS and (not starts or monotonic() < until):
