@@ -29,6 +29,10 @@ TINY = {"LIVES": 20, "LIFE": 600, "DAY_LIVES": 5, "BEFORE": 50}
 def withdrawals() -> Result:
     """Audit answers whose share of errors is the limit itself, which is the hardest to keep, for whole lives."""
     errors = _certified().answered.errors
+    if not errors.any():
+        return messages.with_source(
+            ([], [f"audit.false_withdrawals: {len(errors):,} messages are answered, none wrongly"])
+        )
     draw, limit = np.random.default_rng(1), float(errors.mean())
     lives = [errors[draw.integers(0, len(errors), LIFE)] for _ in range(LIVES)]
     withdrawn = [bool(_broken(life, limit).any()) for life in lives]
@@ -58,6 +62,8 @@ def shifts() -> Result:
     """Add messages outside of all intents, which the model answers if it is confident, and count until withdrawal."""
     known, limit = _certified(), 1 - AGREEMENT
     before, outside = known.answered, _answers(messages.load().outside_test)
+    if not len(before.errors):
+        return messages.with_source(([], ["audit.rows_to_withdrawal: no threshold is certified on these messages"]))
     coverage, wrong = len(before.errors) / len(known.everything.errors), outside.confidence >= known.threshold
     share = OUTSIDE * float(wrong.mean())
     answered = (1 - OUTSIDE) * coverage + share

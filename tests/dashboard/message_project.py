@@ -74,15 +74,22 @@ def make_live(project: Project, made: Release) -> None:
     project.registry.point("shop@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
 
 
-def log_messages(project: Project, texts: list[str], *, answered: list[bool], audited: list[bool]) -> None:
-    """Log messages over 30 days: the model answers `delivery` surely, or hands them on to people."""
+def log_messages(
+    project: Project,
+    texts: list[str],
+    *,
+    answered: list[bool],
+    audited: list[bool],
+    handed_to: str = traffic.PEOPLE,
+) -> None:
+    """Log messages over 30 days: the model answers `delivery` surely, or hands them on."""
     bundle, n = project.registry.resolve("shop@live"), len(texts)
     classes = bundle.release.variant.signature.classes
     zero = np.zeros(n, dtype=np.int64)
     sure = np.where(answered, 0.9, 0.4)
     outputs = np.tile(((1 - sure) / (len(classes) - 1))[:, None], (1, len(classes)))
     outputs[:, classes.index("delivery")] = sure
-    by = np.where(answered, traffic.ANSWERED_BY.index(traffic.MODEL), traffic.ANSWERED_BY.index(traffic.PEOPLE))
+    by = np.where(answered, traffic.ANSWERED_BY.index(traffic.MODEL), traffic.ANSWERED_BY.index(handed_to))
     columns: dict[str, segments.Column] = {
         "request": np.arange(n),
         "key": [f"m{number}" for number in range(n)],

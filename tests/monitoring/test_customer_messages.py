@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.dashboard.message_project import N_MESSAGES, lived_in_shop, log_messages, write_shop
+from msgspec.structs import replace
+from tests.dashboard.message_project import N_MESSAGES, lived_in_shop, log_messages, make_live, write_shop
 
 from headway.core.errors import DataError
 from headway.monitoring.messages import AUDIT_REASON, summarize_messages, waiting_messages
 from headway.registry.project import Project, open_project
-from headway.storage.traffic import Label, save_labels
+from headway.storage.traffic import REMOTE, Label, save_labels
 
 pytestmark = pytest.mark.slow
 DELIVERY, REFUND = 1.0, 2.0
@@ -65,6 +66,17 @@ def test_labels_empty_the_queue_and_corrections_are_measured(tmp_path):
     assert found.corrected.low <= 1 / 12 <= found.corrected.high
     assert found.hours_saved.low < found.hours_saved.value == pytest.approx(90 * 5 / 60 * 11 / 12)
     assert found.hours_saved.high <= 90 * 5 / 60
+    project.state.close()
+
+
+def test_a_message_that_the_remote_stage_did_not_answer_waits_for_people(tmp_path):
+    project = write_shop(tmp_path)
+    live = project.registry.resolve("shop@live").release
+    make_live(project, replace(live, answers=replace(live.answers, stages=("remote", "people"))))
+    log_messages(project, ["where"] * 4, answered=[False] * 4, audited=[False] * 4, handed_to=REMOTE)
+    save_labels(project.config.state, "shop", [Label("m2", DELIVERY)], who=REMOTE)
+    assert [one.key for one in waiting_messages(project, 500)] == ["m0", "m1", "m3"]
+    assert summarize_messages(project).n_waiting == 3
     project.state.close()
 
 

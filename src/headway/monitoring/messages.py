@@ -39,6 +39,8 @@ class _Messages:
     threshold: float
     is_by_day: bool
     """Whether messages of a day are dependent, so that the certificate was made by groups."""
+    handed_on: tuple[str, ...]
+    """Who is asked first for messages that people answer if nobody did before."""
 
     @property
     def by_model(self) -> Bools:
@@ -53,6 +55,17 @@ class _Messages:
             return np.asarray(probabilities[:, 1] >= self.threshold).astype(np.int64)
         return np.asarray(probabilities.argmax(axis=1))
 
+    @property
+    def waiting(self) -> pl.DataFrame:
+        """Return those without a label that were handed on to people or drawn for the audit.
+
+        What the remote stage answered has its label, so of the messages that it was asked, those that it did not answer
+        are left.
+        """
+        codes = [traffic.ANSWERED_BY.index(stage) for stage in self.handed_on]
+        is_for_people = pl.col("answered_by").is_in(codes) | (pl.col("audit") == 1)
+        return self.rows.filter(is_for_people & pl.col("label").is_null())
+
 
 def waiting_messages(project: Project, count: int) -> list[LabelRequest]:
     """Return at most `count` messages without a label that were handed on to people or drawn for the audit.
@@ -60,7 +73,7 @@ def waiting_messages(project: Project, count: int) -> list[LabelRequest]:
     The oldest come first. Raises DataError if the live release hands nothing on.
     """
     found = _read_messages(project)
-    rows = found.rows.filter(_is_for_people() & pl.col("label").is_null()).head(count)
+    rows = found.waiting.head(count)
     reasons = [
         AUDIT_REASON if drawn else traffic.REASONS[reason]
         for drawn, reason in rows.select("audit", "reason").iter_rows()
@@ -76,7 +89,7 @@ def summarize_messages(project: Project) -> MessageSummary:
     """
     found = _read_messages(project)
     rows, by_model = found.rows, found.by_model
-    waiting = rows.filter(_is_for_people() & pl.col("label").is_null())
+    waiting = found.waiting
     days = day_numbers(rows["at_us"].to_numpy().astype("datetime64[us]"))
     answered = replace(measure_risk(by_model, np.zeros(len(rows)), groups=days)[0], name="answer.coverage")
     drawn = rows["audit"].to_numpy() == 1
@@ -98,10 +111,6 @@ def summarize_messages(project: Project) -> MessageSummary:
         no_first_answer=why,
         hours_saved=_hours_saved(int(by_model.sum()), corrected, minutes) if corrected else None,
     )
-
-
-def _is_for_people() -> pl.Expr:
-    return (pl.col("answered_by") == traffic.ANSWERED_BY.index(traffic.PEOPLE)) | (pl.col("audit") == 1)
 
 
 def _median_time(rows: pl.DataFrame, by_model: Bools, days: Ints) -> tuple[Measurement | None, str]:
@@ -152,4 +161,11 @@ def _read_messages(project: Project) -> _Messages:
     )
     rows = rows.tail(MAX_REQUESTS).join(first, on="key", how="left", maintain_order="left")
     is_by_day = live.answers is not None and live.answers.certificate.risk.n_groups > 0
-    return _Messages(rows=rows, variant=live.variant, threshold=live.threshold, is_by_day=is_by_day)
+    stages = live.answers.stages if live.answers else (traffic.PEOPLE,)
+    return _Messages(
+        rows=rows,
+        variant=live.variant,
+        threshold=live.threshold,
+        is_by_day=is_by_day,
+        handed_on=stages if traffic.PEOPLE in stages else (traffic.PEOPLE,),
+    )
