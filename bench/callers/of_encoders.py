@@ -45,8 +45,12 @@ def _export(order: Order, graph: Any) -> None:
     model = automatic.from_pretrained(str(order.model), attn_implementation="eager").eval()
 
     class Hidden(torch.nn.Module):  # type: ignore[name-defined,misc]
-        def forward(self, *values: Any) -> Any:
-            return model(**dict(zip(INPUTS, values, strict=True)))[0]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)[0]
 
     example = torch.ones(2, 7, dtype=torch.long)
     names = [*INPUTS, "last_hidden_state"]

@@ -48,7 +48,7 @@ def encode_words(texts: Sequence[str], common: Sequence[str], encode: Callable[[
     counter = CountVectorizer(token_pattern=_TOKENS)
     counts = np.asarray(counter.fit_transform(texts).sum(axis=0), np.float64).ravel()
     own = counter.get_feature_names_out().tolist()
-    others = [word for word in common if re.fullmatch(r"\w+", word) and word == word.lower()]
+    others = [word for word in common if re.fullmatch(r"\w+", word) and word == word.lower() and not word.isupper()]
     more = [word for word in others if word not in counter.vocabulary_][:_COMMON_WORDS]
     shares = np.concatenate([counts / counts.sum(), np.zeros(len(more))])
     vectors = np.asarray(encode([*own, *more]), np.float64)
