@@ -56,7 +56,7 @@ def examples() -> list[str]:
 
 
 # `demo`, `serve` and `run --every` have tests of their own; the others have them with what they need, such as servers.
-ELSEWHERE = ("demo", "serve", "export", "log ship", "store migrate", "ui", "users", "run --every")
+ELSEWHERE = ("demo", "serve", "export", "log ship", "store migrate", "support", "ui", "users", "run --every")
 WITH_APPROVALS = "release --project headway-demo --approved"  # in test_rollout_command.py
 RUN_HERE = [line for line in examples() if not line.removeprefix("headway ").startswith((*ELSEWHERE, WITH_APPROVALS))]
 
@@ -81,6 +81,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Path
     rows.write_parquet(folder / "old.parquet")
     rows.head(1000).write_csv(folder / "new.csv")
     (folder / "annotations.csv").write_text("key,who,label\n1,ann,1\n1,ben,1\n2,ann,0\n2,ben,1\n3,ann,0\n3,ben,0\n")
+    intents = {"where is my parcel": "delivery", "my money back please": "refund", "close my account": "account"}
+    lines = [f"{words} {number},{intent}\n" for number in range(40) for words, intent in intents.items()]
+    (folder / "messages.csv").write_text("message,intent\n" + "".join(lines))
     (folder / "headway-demo").mkdir()
     demo = TOML.replace('name = "small"', 'name = "flight-delays"')
     more = f'[evaluate]\nbudget_s = 2\n[provenance]\nlineage_to = "{receiver.url}"\n'
@@ -187,7 +190,7 @@ def test_the_example_of_serve_listens_until_it_is_stopped(released, folder: Path
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] == "demo"])
+@pytest.mark.parametrize("line", [line for line in examples() if line.startswith("headway demo --folder")])
 def test_the_example_of_the_demo_ends_with_its_report_and_the_command_of_the_dashboard(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
