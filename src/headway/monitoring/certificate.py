@@ -230,7 +230,7 @@ def _certified_classes(plan: AnswerPlan) -> Iterator[tuple[str, SelectiveCertifi
 def _error_rates(level: float, n_classes: int) -> tuple[float, float]:
     """Return the rates of false withdrawals of all answers, and of those of each class."""
     alpha = 1 - level
-    return (alpha / 2, alpha / 2 / n_classes) if n_classes > 1 else (alpha, alpha)
+    return (alpha / 2, alpha / 2 / n_classes) if n_classes else (alpha, alpha)
 
 
 def _risk(audited: AuditedAnswers, by_day: bool, alpha: float) -> Measurement:
