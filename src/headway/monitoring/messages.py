@@ -40,7 +40,7 @@ class _Messages:
     is_by_day: bool
     """Whether messages of a day are dependent, so that the certificate was made by groups."""
     handed_on: tuple[str, ...]
-    """Who is asked first for messages that people answer if nobody did before."""
+    """Stages whose messages people answer, unless the remote stage did."""
 
     @property
     def by_model(self) -> Bools:
@@ -59,8 +59,7 @@ class _Messages:
     def waiting(self) -> pl.DataFrame:
         """Return those without a label that were handed on to people or drawn for the audit.
 
-        What the remote stage answered has its label, so of the messages that it was asked, those that it did not answer
-        are left.
+        An answer of the remote stage is a label, so the messages that it answered are left out.
         """
         codes = [traffic.ANSWERED_BY.index(stage) for stage in self.handed_on]
         is_for_people = pl.col("answered_by").is_in(codes) | (pl.col("audit") == 1)
