@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def searched(folder, *without):
-    project = open_project(folder, flags={"optimize.without": json.dumps(without)})
+    project = open_project(folder, flags={"optimize.without": json.dumps(without), "evaluate.budget_s": "5"})
     data = pipeline.periods(project)
     return project, data, pipeline.optimize(project, pipeline.train(project, data), data)
 

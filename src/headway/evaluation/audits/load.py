@@ -173,7 +173,8 @@ def _latency(name: str, run: LoadRun, share: float) -> Measurement:
     what = f"{name}.p{share * 100:.0f}_ms"
     _expect_idle(what, run)
     times = np.array([(call.done_s - call.due_s) * 1e3 for call in run.calls])
-    buckets = np.array([int(call.due_s / _bucket_s(run)) for call in run.calls], dtype=np.int64)
+    bucket_s = _bucket_s(run)
+    buckets = np.array([int(call.due_s / bucket_s) for call in run.calls], dtype=np.int64)
     found = percentile_interval(what, times, buckets, share)
     own = float(np.quantile([call.late_s * 1e3 for call in run.calls], share))
     if own > OWN * found.value:
