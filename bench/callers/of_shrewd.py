@@ -1,7 +1,9 @@
 """Fit a student of shrewd on texts with their intents, set its routing, and let it answer; run by bench/text.py.
 
-Arguments: a folder with `rows.json` (`train`, `held_out`: texts and intents; `asked`: texts; `C`), and the budget: the
-share of all requests that may be answered wrongly. Writes `answers.npz`.
+usage: of_shrewd.py FOLDER BUDGET
+
+FOLDER has `rows.json` (`train`, `held_out`: texts and intents; `asked`: texts; `C`), and BUDGET is the share of all
+requests that may be answered wrongly. Writes `answers.npz`.
 """
 
 from __future__ import annotations
@@ -9,6 +11,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 import numpy as np
 from shrewd.decide import Choice

@@ -1,6 +1,8 @@
 """Fit a router of tracer-llm on vectors with their intents, and let it answer others; run by bench/text.py.
 
-Arguments: a folder with `rows.npz` (`known`, `intents`, `asked`), and the agreement to reach. Writes `answers.npz`.
+usage: of_tracer.py FOLDER AGREEMENT
+
+FOLDER has `rows.npz` (`known`, `intents`, `asked`). Writes `answers.npz`.
 """
 
 from __future__ import annotations
@@ -8,6 +10,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 import numpy as np
 import tracer

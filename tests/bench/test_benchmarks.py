@@ -35,7 +35,7 @@ PEER_PACKAGES = {
         "mosec",
     ),
     *("nncf", "onnxmltools", "openvino", "pandera", "presidio_analyzer", "rapidocr_onnxruntime", "skl2onnx"),
-    *("sliceline", "tl2cgen", "torch", "treelite", "venn_abers"),
+    *("shrewd", "sliceline", "tl2cgen", "torch", "tracer", "treelite", "venn_abers"),
 }
 IMPORT_ALL = """
 import importlib, json, sys
@@ -76,10 +76,10 @@ QUICK = [
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),
     ("features", "replay", "interop_same_values"),
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
-    ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "serve", "drift"),
+    ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "outside", "serve", "drift"),
 ]
 LONG = [
-    *(("text", part) for part in ("encoder", "static")),
+    *(("text", part) for part in ("encoder", "peers", "static")),
     ("features", "cascade_deferred"),
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
@@ -100,6 +100,7 @@ LONG = [
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
 NEEDS_PEERS = {
     ("text", "encoder"),
+    ("text", "peers"),
     ("text", "static"),
     ("data", "personal"),
     ("dashboard", "mlflow"),

@@ -45,8 +45,11 @@ def open_smtp(config: Config, inbox: Inbox) -> Controller:
     try:
         controller.start()
     except OSError as error:
+        if controller.loop.is_running():
+            controller.stop()
+        controller.loop.close()
         raise ConfigError(
-            f"SMTP cannot listen on {config.support.listen}:{config.support.smtp_port}: {error.strerror}",
+            f"SMTP cannot listen on {config.support.listen}:{config.support.smtp_port}: {error.strerror or error}",
             where="[support] smtp_port",
         ) from error
     return controller
