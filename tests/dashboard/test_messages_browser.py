@@ -47,6 +47,11 @@ def test_a_message_is_tried_and_one_that_waits_is_answered(browser, shop, script
     page.get_by_text("Saved as delivery.").wait_for()
     (label,) = labels_of(shop.dashboard.project("shop").config.state, "shop", key)
     assert label.who == "ann"
+    shown = page.locator("input[name=key]").get_attribute("value")
+    page.get_by_role("button", name="Skip").click()
+    assert page.locator("input[name=key]").get_attribute("value") != shown
+    page.get_by_role("button", name="Look again").click()
+    page.get_by_role("heading", name="Message ").wait_for()
     page.context.close()
 
 
