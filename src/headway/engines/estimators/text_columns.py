@@ -95,11 +95,12 @@ def _visit(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
         _visit_parts(step, indices, found)
 
 
-def _require_content(vectorizer: CountVectorizer | HashingVectorizer) -> None:
+def _require_content(step: object) -> None:
     """Raise EngineError for a vectorizer that opens files: a request would name them."""
-    if vectorizer.input != "content":
+    read = getattr(step, "input", "content")  # an encoder has none
+    if read != "content":
         raise EngineError(
-            f"a {type(vectorizer).__name__}(input={vectorizer.input!r}) opens the files that its rows name",
+            f"a {type(step).__name__}(input={read!r}) opens the files that its rows name",
             hint='fit it on the texts themselves: input="content"',
         )
 
