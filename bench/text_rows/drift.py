@@ -113,13 +113,12 @@ def _about() -> str:
 
 def _weeks_to_alarm(shop: _Shop, weeks: range) -> int | None:
     """Return the first week with an alarm; earlier weeks were tested without one, so each has less of the budget."""
-    signature = Signature(
-        inputs=(Field(name="text", datatype="BYTES", is_text=True),),
-        classes=pool().classes,
-    )
+    signature = Signature(inputs=(Field(name="text", datatype="BYTES", is_text=True),))
     before, later = shop.rows(0, JUDGED_DAYS), shop.rows(JUDGED_DAYS, JUDGED_DAYS + weeks.stop * WEEK)
     windows = Windows(before=before.detector_window(), after=later.detector_window(), signature=signature)
-    windows = with_text_features(windows, before, later.subset(np.zeros(len(later), np.bool_)), later)
+    windows = with_text_features(
+        windows, before, later.subset(np.zeros(len(later), np.bool_)), later, classes=pool().classes
+    )
     rows, groups = windows.after.rows, windows.after.groups
     a_week = WEEK * TEXTS_A_DAY
     for week in weeks:

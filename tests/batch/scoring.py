@@ -15,13 +15,16 @@ from headway.batch.predict import predict
 from headway.core import config
 from headway.core.calibrator import Calibrator
 from headway.core.config import Config
+from headway.core.evidence import Measurement
 from headway.core.plugins import load_engine
-from headway.core.record import digest_of
+from headway.core.record import digest_of, write
 from headway.core.release import Release, SelfTest
+from headway.core.selective import AnswerPlan, CertificateWithdrawal, SelectiveCertificate
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.registry.sign import init_keys
+from headway.registry.withdrawals import KIND
 
 NAME = "flights"
 LIVE = f"{NAME}@live"
@@ -113,3 +116,26 @@ def refused_rows(out: Path) -> list[tuple[int, str, str, str]]:
         return []
     with path.open(newline="") as file:
         return [(int(row), column, value, reason) for row, column, value, reason in list(csv.reader(file))[1:]]
+
+
+def answer_plan() -> AnswerPlan:
+    """Return a plan that answers both classes from a probability of .6."""
+    share = Measurement(name="answer.coverage", value=0.6, low=0.5, high=0.7, method="a test", n_rows=1000)
+    certificate = SelectiveCertificate(threshold=0.6, coverage=share, risk=share, limit=0.05)
+    return AnswerPlan(rule="probability", thresholds={"0": 0.6, "1": 0.6}, certificate=certificate)
+
+
+def withdraw(settings: Config, *classes: str) -> None:
+    """Save that the certificate of the live release was withdrawn for classes."""
+    register = ModelRegistry.from_config(settings)
+    found = CertificateWithdrawal(
+        name=NAME,
+        release=register.resolve(LIVE).digest,
+        classes=classes,
+        risk=answer_plan().certificate.risk,
+        limit=0.05,
+        why="a test",
+        at="2026-11-28T00:00:00+00:00",
+    )
+    register.state.save(KIND, write(found), name=NAME)
+    register.state.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from msgspec.structs import replace as changed
-from tests.batch.scoring import LIVE, MIXED, number_table, scoring_project
+from tests.batch.scoring import LIVE, MIXED, answer_plan, number_table, scoring_project, withdraw
 from tests.batch.test_resume import run
 
 from headway.batch import folder
@@ -278,6 +278,16 @@ def test_a_result_that_is_not_the_reported_one_is_refused(tmp_path, monkeypatch)
     shared = by_threads(monkeypatch, settings, lambda task: task.files.sibling(".receipt.json").unlink())
     with pytest.raises(Refused, match="is not the one that its worker reported"):
         predict(shared, LIVE, rows, tmp_path / "out")
+
+
+def test_workers_do_not_answer_a_withdrawn_class(tmp_path, monkeypatch):
+    settings, rows = scoring_project(tmp_path, answers=answer_plan()), write_parts(tmp_path / "rows", rows=50)
+    shared = by_threads(monkeypatch, settings)
+    predict(shared, LIVE, rows, tmp_path / "before")
+    withdraw(settings, "1")
+    predict(shared, LIVE, rows, tmp_path / "after")
+    reasons = [set(pl.read_parquet(tmp_path / name / "**/*.parquet")["reason"]) for name in ("before", "after")]
+    assert reasons == [{"", "low_confidence"}, {"", "low_confidence", "withdrawn"}]
 
 
 def bundle_bytes(tmp_path: Path) -> ReleaseBytes:

@@ -11,12 +11,14 @@ from msgspec.structs import replace
 from tests.batch.scoring import (
     CARRIER,
     MIXED,
+    answer_plan,
     number_table,
     publish,
     read_table,
     refused_rows,
     score_file,
     scoring_project,
+    withdraw,
     write_table,
 )
 from tests.engines.graphs import DOUBLE, softmax
@@ -125,6 +127,28 @@ def test_an_unseen_category_is_handled_as_its_field_specifies(suffix, unseen, an
     receipt = score_file(settings, write_table(table, tmp_path / f"rows{suffix}"), tmp_path / "scores.parquet")
     assert read_table(tmp_path / "scores.parquet")["prediction"].to_list() == answers
     assert refused_rows(tmp_path / "scores.parquet") == reasons and receipt.refused == len(reasons)
+
+
+def test_a_class_whose_certificate_was_withdrawn_is_not_answered(tmp_path):
+    settings = scoring_project(tmp_path, answers=answer_plan())
+    table = pl.DataFrame({"a": [0.9, 0.1, 0.5], "b": [0.9, 0.1, 0.5], "c": [0.9, 0.1, 0.5]})
+    source, columns = write_table(table, tmp_path / "rows.parquet"), ("answer", "answered_by", "reason")
+    before = score_file(settings, source, tmp_path / "before.parquet")
+    withdraw(settings, "1")
+    after = score_file(settings, source, tmp_path / "after.parquet")
+    assert read_table(tmp_path / "before.parquet").select(columns).rows() == [
+        ("1", "model", ""),
+        ("0", "model", ""),
+        ("", "people", "low_confidence"),
+    ]
+    assert read_table(tmp_path / "after.parquet").select(columns).rows() == [
+        ("", "people", "withdrawn"),
+        ("0", "model", ""),
+        ("", "people", "withdrawn"),
+    ]
+    assert (before.terms.withdrawn, after.terms.withdrawn) == ((), ("1",))
+    with pytest.raises(StoreError, match="withdrawn is"):
+        score_file(settings, source, tmp_path / "before.parquet")
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from headway_echo import Echo
 from msgspec.structs import replace
+from tests.batch.scoring import answer_plan
 from tests.registry.releases import release
 
 from headway.batch.scorer import Scorer
 from headway.core.batch import Chunk
 from headway.core.errors import EngineError
-from headway.core.evidence import Measurement
-from headway.core.selective import AnswerPlan, SelectiveCertificate
 from headway.core.variant import Field, Signature
 
 
@@ -88,9 +87,7 @@ def test_a_batch_without_a_fault_is_one_call_of_the_engine():
 
 @pytest.mark.parametrize("refused", [set(), {0}])
 def test_a_release_with_an_answer_plan_names_who_answers_each_row(refused):
-    share = Measurement(name="answer.coverage", value=0.6, low=0.5, high=0.7, method="a test", n_rows=1000)
-    certificate = SelectiveCertificate(threshold=0.8, coverage=share, risk=share, limit=0.05)
-    plan = AnswerPlan(rule="probability", thresholds={"0": 0.9, "1": 0.8}, certificate=certificate)
+    plan = replace(answer_plan(), thresholds={"0": 0.9, "1": 0.8})
     scorer = Scorer(release=replace(release(), answers=plan, threshold=0.5), engine=Choosy(b"echo", {}))
     chunk = Chunk(start=0, rows=np.array([[0.6] * 3, [0.9] * 3, [0.0] * 3]), passthrough={}, position=3, share=1.0)
     found = scorer.answer(chunk, scorer.scores(chunk.rows)[0], refused)

@@ -109,7 +109,9 @@ def judged(after: ScoredRows, *, alpha: float = 0.01):
         signature=SIGNATURE,
         alpha=alpha,
     )
-    return judge_inputs(with_text_features(windows, before, between, after), year_alpha=WEALTH["drift"])
+    return judge_inputs(
+        with_text_features(windows, before, between, after, classes=SIGNATURE.classes), year_alpha=WEALTH["drift"]
+    )
 
 
 def sentences(drift) -> dict[str, str]:
@@ -165,7 +167,7 @@ def test_texts_without_a_word_to_show_are_counted_alone():
     after = dataclasses.replace(after, rows=np.array(text_codes.keep(["CAPS LOCK"] * len(after)))[:, None])
     before = dataclasses.replace(after, rows=np.array(text_codes.keep(["OTHER CAPS"] * len(after)))[:, None])
     windows = Windows(before=before.detector_window(), after=after.detector_window(), signature=SIGNATURE)
-    wide = with_text_features(windows, before, before, after)
+    wide = with_text_features(windows, before, before, after, classes=SIGNATURE.classes)
     assert wide.sentences["words of message"]().startswith("no word that 5 texts have in lower case shows how")
 
 
@@ -199,7 +201,7 @@ def test_words_of_a_group_are_compared_with_the_other_groups():
 def test_a_model_without_classes_has_features_of_its_texts_alone():
     part = dataclasses.replace(messages(range(30)), answers=None, confidence=None)
     windows = Windows(before=part.detector_window(), after=part.detector_window(), signature=SIGNATURE)
-    wide = with_text_features(windows, part, part, part)
+    wide = with_text_features(windows, part, part, part, classes=SIGNATURE.classes)
     assert wide.derived == ("unknown words in message", "words of message")
     assert wide.between is None and wide.after.rows.shape[1] == 3
 
@@ -208,4 +210,4 @@ def test_shares_are_not_judged_from_less_than_four_weeks_or_without_texts():
     part = messages(range(27))
     windows = Windows(before=part.detector_window(), after=part.detector_window(), signature=SIGNATURE)
     assert distances_of_shares(windows) is None
-    assert distances_of_shares(with_text_features(windows, part, part, part)) is None
+    assert distances_of_shares(with_text_features(windows, part, part, part, classes=SIGNATURE.classes)) is None

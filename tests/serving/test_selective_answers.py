@@ -10,16 +10,19 @@ from contextlib import closing
 import numpy as np
 import polars as pl
 import pytest
-from answer_plans import selective_model
+from answer_plans import selective_model, selective_release
 from grpc_calls import grpc_client
+from msgspec.structs import replace
 from running import Answer, ask, body_of, loaded, serving
 from tests.serving.flushed_log import FlushedLog
 from tests.serving.manual_loop import ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import DataError
+from headway.core.release import SelfTest
 from headway.core.selective import ABSTENTIONS
 from headway.monitoring.labeling.agreement import stored_annotations
 from headway.monitoring.prediction_log import LabelReader
+from headway.serving.batching.answers import SelectiveModel
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.client import Client
 from headway.storage import traffic
@@ -224,6 +227,13 @@ def test_rows_that_fail_have_no_answer_in_the_log(tmp_path):
 
 def test_the_log_of_another_release_has_no_such_columns(tmp_path):
     assert "answered_by" not in logged(tmp_path, loaded(), RecordingCall([0.9] * 3)).columns
+
+
+def test_classes_without_names_are_answered_by_their_numbers():
+    made = selective_release()
+    plan = replace(made.answers, thresholds=dict.fromkeys("012", 0.9))
+    three = replace(made, answers=plan, self_test=SelfTest(rows=((0.0,),), answers=((0.2, 0.3, 0.5),)))
+    assert SelectiveModel(three, "").decide(np.eye(3)).answer == ["0", "1", "2"]
 
 
 def test_keys_are_drawn_for_people_by_their_share_and_always_the_same_ones():

@@ -183,7 +183,8 @@ def score_task(release: ReleaseBytes, task: FileTask) -> Receipt:
     if release.digest not in _opened:
         _opened.clear()
         _opened[release.digest] = release.open()
-    return _score(*_opened[release.digest], task, callback=lambda _: None)
+    bundle, scorer = _opened[release.digest]
+    return _score(bundle, replace(scorer, withdrawn=task.options.withdrawn), task, callback=lambda _: None)
 
 
 _opened: dict[str, tuple[Bundle, Scorer]] = {}
@@ -256,7 +257,7 @@ def score_folder(
     done = journal.load_receipt(OutputFiles.of(out), terms)
     if done is not None:
         return done
-    scorer = Scorer(release=bundle.release, engine=open_release(bundle))
+    scorer = Scorer(release=bundle.release, engine=open_release(bundle), withdrawn=options.withdrawn)
     with journal.open_folder_journal(out, terms, [file.name for file in files]) as folder:
         tasks = [_task(file, folder, options, threads if compute is None else 1) for file in files]
         if compute is None:

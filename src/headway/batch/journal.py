@@ -48,6 +48,7 @@ class Terms(StoredRecord, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     spreadsheet_safe: bool = False
     headway: str = ""
+    withdrawn: tuple[str, ...] = ()
 
     def differences(self, other: Terms) -> list[str]:
         """List the fields that differ from other terms."""
@@ -87,6 +88,7 @@ def terms_of(
         missing=options.missing,
         spreadsheet_safe=options.spreadsheet_safe,
         headway=headway.__version__,
+        withdrawn=options.withdrawn,
     )
 
 

@@ -19,6 +19,7 @@ from headway.core.release import Release
 from headway.core.threads import cores
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.withdrawals import withdrawn_classes
 
 _INPUT_ALIASES = {"arrows": "arrow", "ipc": "arrow", "feather": "arrow"}
 
@@ -62,10 +63,10 @@ def predict(
     DataError
         If a column is missing, or of another type than the model reads.
     StoreError
-        If `out` was started with another release, file or options.
+        If `out` was started with another release, file or options, or before a certificate was withdrawn.
     """
-    bundle = _bundle(config, reference)
-    options = _scoring_options(bundle.release, config, keep, spreadsheet_safe)
+    bundle, withdrawn = _resolve(config, reference)
+    options = _scoring_options(bundle.release, config, keep, spreadsheet_safe, withdrawn)
     workers = _workers(bundle.release, threads)
     score = partial(_score, config, bundle, source, options=options, threads=workers, callback=callback)
     if isinstance(out, Path):
@@ -103,7 +104,7 @@ def _score(
         joining = load_sibling(__name__, "views", reads="features of views")
         scan = joining.open_joined(source, options, config, bundle.release)
     return score_file(
-        Scorer(release=bundle.release, engine=open_release(bundle)),
+        Scorer(release=bundle.release, engine=open_release(bundle), withdrawn=options.withdrawn),
         scan or reader.scan(source, options),
         writer,
         files,
@@ -129,19 +130,31 @@ def _expect_apart(source: Path | str, out: str) -> None:
         raise ConfigError(f"'{out}' is in the source '{source}'", hint="an output next to the source")
 
 
-def _bundle(config: Config, reference: str) -> Bundle:
+def _resolve(config: Config, reference: str) -> tuple[Bundle, tuple[str, ...]]:
+    """Return a release, and the classes whose certificate was withdrawn, sorted."""
     register = ModelRegistry.from_config(config)
     try:
-        return register.resolve(reference)
+        bundle = register.resolve(reference)
+        plan, name = bundle.release.answers, bundle.release.name
+        if plan is None:
+            return bundle, ()
+        return bundle, tuple(sorted(withdrawn_classes(register.state, plan, name=name, digest=bundle.digest)))
     finally:
         register.state.close()
 
 
-def _scoring_options(release: Release, config: Config, keep: Sequence[str], escape: bool) -> ScoringOptions:
+def _scoring_options(
+    release: Release, config: Config, keep: Sequence[str], escape: bool, withdrawn: tuple[str, ...]
+) -> ScoringOptions:
     views = {column: view.name for view in release.views for column in view.feature_names}
     signature, missing = release.variant.signature, tuple(config.data.missing)
     return ScoringOptions(
-        signature=signature, keep=tuple(dict.fromkeys(keep)), missing=missing, spreadsheet_safe=escape, views=views
+        signature=signature,
+        keep=tuple(dict.fromkeys(keep)),
+        missing=missing,
+        spreadsheet_safe=escape,
+        views=views,
+        withdrawn=withdrawn,
     )
 
 

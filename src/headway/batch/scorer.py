@@ -22,7 +22,6 @@ from headway.core.batch import ArrowColumn, Chunk, Format, Refusal, Scan, Scorin
 from headway.core.contracts import Decider
 from headway.core.errors import DataError, EngineError
 from headway.core.release import Release
-from headway.core.selective import BINARY_CLASSES
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 
@@ -194,10 +193,11 @@ RowErrors = Mapping[int, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scorer:
-    """Opened release that scores rows; threads may share it."""
+    """Opened release that scores rows; threads may share it. It does not answer the classes in `withdrawn`."""
 
     release: Release
     engine: Engine
+    withdrawn: tuple[str, ...] = ()
     _calibrated: CalibrationFunction = field(init=False)
     _refusals: RefusalCheck = field(init=False)
     _decide: AnswerDecider | None = field(init=False)
@@ -205,9 +205,14 @@ class Scorer:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_refusals", RefusalCheck(self.release.variant.signature))
         object.__setattr__(self, "_calibrated", calibration_function(self.release.calibrator))
-        plan, classes = self.release.answers, self.release.variant.signature.classes or BINARY_CLASSES
-        decide = None if plan is None else AnswerDecider(plan, classes, threshold=self.release.threshold)
-        object.__setattr__(self, "_decide", decide)
+        object.__setattr__(self, "_decide", self._decider())
+
+    def _decider(self) -> AnswerDecider | None:
+        release = self.release
+        if release.answers is None:
+            return None
+        classes = release.class_names
+        return AnswerDecider(release.answers, classes, threshold=release.threshold, withdrawn=self.withdrawn)
 
     def scores(self, rows: Floats) -> tuple[Floats, RowErrors]:
         """Return the calibrated scores (n, k) of rows (n, d), and the error of each row without one.
@@ -311,7 +316,7 @@ def _floats(values: Floats, missing: Bools | None) -> ArrowColumn:
 
 def _selective(release: Release, answers: Answers, missing: Bools | None) -> dict[str, ArrowColumn]:
     """Return who answers each row of a release with an answer plan; rows that were refused have none."""
-    classes = release.variant.signature.classes or BINARY_CLASSES
+    classes = release.class_names
     stage = next(iter(release.answers.stages), "") if release.answers else ""
     is_answered, index = answers.is_answered.tolist(), answers.answer.tolist()
     strings: dict[str, list[str | None]] = {

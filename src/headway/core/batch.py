@@ -70,7 +70,7 @@ class ScoringOptions:
 
     With `spreadsheet_safe`, formulas in the strings that are kept are escaped. `views` maps each column that a server
     would look up to its feature view: a file must hold it. `partitions` are the columns whose one value is in the path
-    of the file, as Hive writes it (None for null).
+    of the file, as Hive writes it (None for null). `withdrawn` are the classes that the release answers no more.
     """
 
     signature: Signature
@@ -79,6 +79,7 @@ class ScoringOptions:
     spreadsheet_safe: bool = False
     views: Mapping[str, str] = field(default_factory=dict)
     partitions: Mapping[str, str | None] = field(default_factory=dict)
+    withdrawn: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

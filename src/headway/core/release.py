@@ -88,6 +88,12 @@ class Release(StoredRecord, frozen=True, kw_only=True):
     made_at: str = ""
     made_by: str = ""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of a classifier, in the order of its answers; their numbers if it has none."""
+        n_outputs = len(self.self_test.answers[0]) if self.self_test.answers else 1
+        return self.variant.signature.classes or tuple(str(index) for index in range(max(n_outputs, 2)))
+
 
 class TrafficAssignment(Record, frozen=True, kw_only=True):
     """The keys that a canary answers: a share in [0, 1) by salt, at a stage of its rollout, from 0.

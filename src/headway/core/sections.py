@@ -689,7 +689,7 @@ class OidcSection(Record, frozen=True, kw_only=True):
 class RemoteStage(Record, frozen=True, kw_only=True):
     """A model behind an OpenAI-compatible endpoint that answers what the released model does not.
 
-    Messages leave this machine only if `url` is set, over https, and with personal data replaced. `spend_cap` is in the
+    Messages leave this machine only if `url` is set, over https, and with personal data replaced. Costs are in the
     currency of [cost]. Its key is read from HEADWAY_ANSWER_REMOTE_KEY.
     """
 

@@ -17,8 +17,6 @@ probability of the answer, divided by its sum with that of the second class and 
 Abstention = Literal["low_confidence", "unsupported_class", "not_certified", "withdrawn"]
 """Reason for which a model does not answer a row."""
 ABSTENTIONS: tuple[str, ...] = get_args(Abstention)
-BINARY_CLASSES = ("0", "1")
-"""Names of two classes for a plan if the signature of the model has none."""
 
 
 class SelectiveCertificate(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,7 +20,6 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.evidence import Measurement
 from headway.core.release import Release
 from headway.core.selective import (
-    BINARY_CLASSES,
     AnswerPlan,
     AuditStatus,
     CertificateAudit,
@@ -103,8 +102,7 @@ def read_audited(project: Project, release: Release, digest: str, *, now: dateti
 
     The later label of a key wins, so that corrections count. Labels of the remote stage do not.
     """
-    root, signature = log_root(project.config, project.name), release.variant.signature
-    classes = signature.classes or BINARY_CLASSES
+    root, classes = log_root(project.config, project.name), release.class_names
     rows = answered_requests(root, project.name, digest)
     if rows.is_empty() or "audit" not in rows.columns:
         empty = np.zeros(0, dtype=np.int64)

@@ -300,7 +300,8 @@ def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:
     between = window.rows.between(window.judging[1], window.since)
     windows = changed(_windows(context.deployed, window), alpha=level, between=between.detector_window())
     if windows.signature.texts:
-        windows = with_text_features(windows, window.judged, between, window.current)
+        classes = context.deployed.release.class_names
+        windows = with_text_features(windows, window.judged, between, window.current, classes=classes)
     return judge_inputs(windows, year_alpha=WEALTH["drift"], contract=context.deployed.release.contract)
 
 

@@ -47,8 +47,13 @@ _UNKNOWN = "{1:.1%} of its words are in no text that the release was judged on, 
 Part = TypeVar("Part")
 
 
-def with_text_features(windows: Windows, before: ScoredRows, between: ScoredRows, after: ScoredRows) -> Windows:
-    """Return windows of these rows with features of their texts and answers after the other columns."""
+def with_text_features(
+    windows: Windows, before: ScoredRows, between: ScoredRows, after: ScoredRows, *, classes: tuple[str, ...]
+) -> Windows:
+    """Return windows of these rows with features of their texts and answers after the other columns.
+
+    `classes` are the names of the answers.
+    """
     parts = (before, between, after)
     fields: list[Field] = []
     values: list[list[Floats]] = []
@@ -73,7 +78,6 @@ def with_text_features(windows: Windows, before: ScoredRows, between: ScoredRows
         sentences[fields[-2].name] = partial(_means, _UNKNOWN, values[-2], parts)
         sentences[fields[-1].name] = partial(_words_sentence, texts, parts)
     if before.answers is not None and before.confidence is not None:
-        classes = windows.signature.classes or ("0", "1")
         fields += [Field(name=ANSWER, datatype="BYTES", categories=classes), Field(name=CONFIDENCE)]
         values += [[_floats(part.answers) for part in parts], [_floats(part.confidence) for part in parts]]
         sentences[ANSWER] = partial(_answers_sentence, classes, values[-2], parts)

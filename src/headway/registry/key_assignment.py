@@ -29,6 +29,14 @@ def assign_key(key: str, salt: str, share: float) -> bool:
     return key_hash(key, salt) < share * _KEY_SPACE
 
 
+def is_drawn_for_audit(key: str, release: str, share: float) -> bool:
+    """Return whether people check the answers of a release (its digest) to the rows of a key: for a share of the keys.
+
+    The draw is another one than that of a rollout. A row without a key can get no label, so it is never drawn.
+    """
+    return bool(key) and assign_key(key, f"audit {release}", share)
+
+
 def key_hash(key: str, salt: str) -> int:
     """Return the hash of a key in [0, 2^64), by which it is assigned, and identified where only hashes are stored.
 

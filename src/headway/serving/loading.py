@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from headway.core.record import Scalar
 from headway.core.release import version_of
-from headway.core.selective import BINARY_CLASSES
-from headway.core.variant import DECIDES, Variant
+from headway.core.variant import DECIDES
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release, self_test_rows
@@ -158,16 +157,8 @@ def load_model(
         validator=InputValidator(contract_of(features, contract), variant.signature) if contract.columns else None,
         latency=LatencyEstimator.of(engine, self_test_rows(release.self_test, variant.signature)),
         selective=selective,
-        answers=_answers(variant, n_outputs),
+        answers=release.class_names if variant.task in DECIDES else (),
     )
-
-
-def _answers(variant: Variant, n_outputs: int) -> tuple[str, ...]:
-    """Return the names of the classes of a classifier; none for another model."""
-    if variant.task not in DECIDES:
-        return ()
-    numbers = tuple(str(index) for index in range(n_outputs)) if variant.task == "multiclass" else BINARY_CLASSES
-    return variant.signature.classes or numbers
 
 
 def _best_ns(engine: Engine, rows: Floats) -> int:

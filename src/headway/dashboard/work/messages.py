@@ -39,7 +39,7 @@ def try_text(config: Config, text: str) -> TriedMessage:
         withdrawn = (
             withdrawn_classes(project.state, plan, name=project.name, digest=bundle.digest) if plan else frozenset()
         )
-    names = tuple(signature.classes) or ("0", "1")
+    names = release.class_names
     ranked = sorted(zip(names, probabilities[0].tolist(), strict=True), key=lambda pair: -pair[1])
     likely = tuple(ranked[:LIKELY])
     if plan is None:

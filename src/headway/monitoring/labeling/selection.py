@@ -68,10 +68,10 @@ def second_opinions(project: Project, who: str, count: int) -> list[LabelRequest
 
 def label_classes(project: Project) -> list[tuple[float, str]]:
     """Return the labels that a request to the live release can have, each with its name."""
-    variant = project.registry.resolve(f"{project.name}@live").release.variant
-    _require_classes(variant, f"{project.name}@live")
-    if variant.task == "multiclass":
-        return [(float(index), name) for index, name in enumerate(variant.signature.classes)]
+    release = project.registry.resolve(f"{project.name}@live").release
+    _require_classes(release.variant, f"{project.name}@live")
+    if release.variant.task == "multiclass":
+        return [(float(index), name) for index, name in enumerate(release.class_names)]
     positive = project.config.data.positive or "1"
     return [(0.0, "0" if positive == "1" else f"not {positive}"), (1.0, positive)]
 

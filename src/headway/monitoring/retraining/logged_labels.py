@@ -13,12 +13,11 @@ import polars as pl
 
 from headway.core.dataset import Dataset
 from headway.core.release import Release
-from headway.core.selective import BINARY_CLASSES
 from headway.monitoring.certificate import labels_of_people
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.prediction_log import answered_requests
 from headway.monitoring.scored_rows import request_column
-from headway.registry.key_assignment import assign_key
+from headway.registry.key_assignment import is_drawn_for_audit
 from headway.registry.project import Project
 from headway.storage.addresses import log_root
 
@@ -52,7 +51,7 @@ def _labeled_messages(project: Project, release: Release, digest: str) -> pl.Dat
     rows = answered_requests(log_root(project.config, project.name), project.name, digest)
     if rows.is_empty():
         return rows
-    salt, share = f"audit {digest}", project.config.answer.audit_share
+    share = project.config.answer.audit_share
     first = rows.unique("key", keep="first", maintain_order=True).join(
         labels_of_people(project), on="key", how="inner", maintain_order="left"
     )
@@ -61,13 +60,13 @@ def _labeled_messages(project: Project, release: Release, digest: str) -> pl.Dat
         "key",
         pl.col("at_us").cast(pl.Datetime("us")).alias(_AT),
         pl.col("label").alias(_LABEL),
-        pl.Series(_DRAWN, [assign_key(key, salt, share) for key in first["key"]], dtype=pl.Boolean),
+        pl.Series(_DRAWN, [is_drawn_for_audit(key, digest, share) for key in first["key"]], dtype=pl.Boolean),
     )
 
 
 def _classes(dataset: Dataset, release: Release) -> dict[float, float]:
     """Return the number of a class in the table by its number in the log; classes of one of them only are left out."""
-    names = release.variant.signature.classes or BINARY_CLASSES
+    names = release.class_names
     known = dataset.roles.classes or names
     return {float(number): float(known.index(name)) for number, name in enumerate(names) if name in known}
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from headway.core.answering import AnswerDecider
 from headway.core.release import Release
-from headway.core.selective import BINARY_CLASSES
-from headway.registry.key_assignment import assign_key
+from headway.registry.key_assignment import is_drawn_for_audit
 from headway.storage import traffic
 from headway.storage.traffic import MODEL
 
@@ -20,8 +19,6 @@ ANSWER_OUTPUTS = (("answer", "BYTES"), ("confidence", "FP64"), ("answered_by", "
 """Name and datatype of the outputs of a release with an answer plan, behind its probabilities."""
 _BY_NAME = {name: code for code, name in enumerate(traffic.ANSWERED_BY)}
 _REASONS = {name: code for code, name in enumerate(traffic.REASONS)}
-_AUDIT = "audit "
-"""Begin of the salt by which keys are drawn, so that a rollout with the same salt draws others."""
 
 
 class RowAnswers(NamedTuple):
@@ -64,12 +61,12 @@ class SelectiveModel:
         plan = release.answers
         assert plan is not None
         self.plan = plan
-        self.classes = release.variant.signature.classes or BINARY_CLASSES
+        self.classes = release.class_names
         self.stage = next(iter(plan.stages), "")
         self.withdrawn: frozenset[str] = frozenset()
         self._threshold = release.threshold
         self._decide = AnswerDecider(plan, self.classes, threshold=release.threshold)
-        self._salt, self._share = _AUDIT + digest, audit_share
+        self._digest, self._share = digest, audit_share
 
     @classmethod
     def of(cls, release: Release, digest: str, *, audit_share: float) -> SelectiveModel | None:
@@ -98,8 +95,8 @@ class SelectiveModel:
         return True
 
     def is_drawn(self, key: str) -> bool:
-        """Return whether people check the answers to the rows of a key; a row without a key can get no label."""
-        return bool(key) and assign_key(key, self._salt, self._share)
+        """Return whether people check the answers to the rows of a key."""
+        return is_drawn_for_audit(key, self._digest, self._share)
 
     def codes(self, answers: RowAnswers, keys: Sequence[str], sizes: Sequence[int]) -> Ints:
         """Return what the prediction log has of each row, int64 (n,); `traffic.answer_columns` reads it."""
