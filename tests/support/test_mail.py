@@ -108,7 +108,7 @@ def test_html_is_read_without_scripts_if_no_text_is_plain():
     both.add_alternative("<p>html</p>", subtype="html")
     both.add_attachment(b"secret", maintype="text", subtype="plain", filename="a.txt")
     assert read(both.as_bytes()).text == "plain"
-    assert html_to_text("<![if IE]>a<b") == "a" or "a" in html_to_text("<![if IE]>a<b>c")
+    assert (html_to_text("<![if IE]>a<b"), html_to_text("<![if IE]>a<b>c")) == ("a", "ac")
 
 
 def test_texts_parts_and_mails_are_bounded():

@@ -14,7 +14,7 @@ from headway.support.mail import MAX_MAIL_BYTES, read_mail
 
 
 class _Delivery:
-    """Takes each mail in."""
+    """Handles the mails of a listener."""
 
     def __init__(self, config: Config, inbox: Inbox) -> None:
         self._config, self._inbox = config, inbox

@@ -6,6 +6,7 @@ A reply may leave twice if the process is killed while it is sent; both have the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -58,9 +59,10 @@ class Inbox:
         """
         now = now or datetime.now(UTC)
         replies = read_replies(self._config.path(self._config.support.replies))
-        changed = []
-        for message in read_messages(self._state, self._name):
-            found = self._answered(message, replies, now) if message.state == "received" else message
+        changed, messages = [], read_messages(self._state, self._name)
+        replied = _replies_since(messages, now - timedelta(days=1))
+        for message in messages:
+            found = self._answered(message, replies, replied, now) if message.state == "received" else message
             if found.state == "draft" and self._config.support.send and self._send is not None:
                 if found != message and not update_message(self._state, self._name, found):
                     continue  # it was erased
@@ -69,7 +71,9 @@ class Inbox:
                 changed.append(found)
         return changed
 
-    def _answered(self, message: CustomerMessage, replies: Sequence[ApprovedReply], now: datetime) -> CustomerMessage:
+    def _answered(
+        self, message: CustomerMessage, replies: Sequence[ApprovedReply], replied: Counter[str], now: datetime
+    ) -> CustomerMessage:
         if not message.text.strip() and not message.subject:
             return replace(message, state="people", reason="unreadable")
         try:
@@ -88,24 +92,20 @@ class Inbox:
             return replace(found, state="people", reason=answer.reason or answer.status)
         if not answer.answer or answer.answered_by == "people":
             return replace(found, state="people")
-        return self._drafted(found, replies, now)
+        return self._drafted(found, replies, replied, now)
 
-    def _drafted(self, message: CustomerMessage, replies: Sequence[ApprovedReply], now: datetime) -> CustomerMessage:
+    def _drafted(
+        self, message: CustomerMessage, replies: Sequence[ApprovedReply], replied: Counter[str], now: datetime
+    ) -> CustomerMessage:
         """Return a message with the reply of its intent as a draft, or waiting for a person with the reason."""
-        if not message.sender:
+        address = message.sender.lower()
+        if not address:
             return replace(message, state="people", reason="no_address")
-        if self._replies_since(message, now - timedelta(days=1)) >= self._config.support.replies_per_day:
+        if replied[address] >= self._config.support.replies_per_day:
             return replace(message, state="people", reason="too_many")
-        return draft_reply(message, replies, self._config, now=now)
-
-    def _replies_since(self, message: CustomerMessage, since: datetime) -> int:
-        """Count the drafts and replies to the address of a message; many in a day are a loop, or a person in need."""
-        return sum(
-            other.sender.lower() == message.sender.lower()
-            and bool(other.reply)
-            and datetime.fromisoformat(other.answered_at) > since
-            for other in read_messages(self._state, self._name)
-        )
+        found = draft_reply(message, replies, self._config, now=now)
+        replied[address] += found.state == "draft"
+        return found
 
     def _sent(self, message: CustomerMessage, now: datetime) -> CustomerMessage:
         if self._send is None:
@@ -115,6 +115,12 @@ class Inbox:
         except HeadwayError as error:
             return replace(message, problem=error.what)
         return replace(message, state="sent", sent_at=now.isoformat(timespec="seconds"), problem="")
+
+
+def _replies_since(messages: Sequence[CustomerMessage], since: datetime) -> Counter[str]:
+    """Count the drafts and replies to each address; many in a day are a loop, or a person in need."""
+    replied = (one for one in messages if one.reply and datetime.fromisoformat(one.answered_at) > since)
+    return Counter(one.sender.lower() for one in replied)
 
 
 def draft_reply(

@@ -180,4 +180,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log nothing: a request line is of the caller."""
+        """Log nothing: the caller wrote the request line."""

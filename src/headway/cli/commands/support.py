@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -119,7 +119,8 @@ def _round(config: Config, inbox: Inbox) -> tuple[list[str], dict[str, int]]:
     return problems, dict(sorted(Counter(message.state for message in messages).items()))
 
 
-def _open_smtp(config: Config, inbox: Inbox):  # type: ignore[no-untyped-def]  # of a library that may be absent
+def _open_smtp(config: Config, inbox: Inbox) -> Any:
+    """Return a listener for mail; raises PluginError if its library is not installed."""
     try:
         module = importlib.import_module("headway.support._smtp")
     except ModuleNotFoundError as error:
