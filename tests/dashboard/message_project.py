@@ -81,8 +81,10 @@ def log_messages(
     answered: list[bool],
     audited: list[bool],
     handed_to: str = traffic.PEOPLE,
+    start_us: int = START_US,
+    first: int = 0,
 ) -> None:
-    """Log messages over 30 days: the model answers `delivery` surely, or hands them on."""
+    """Log messages over 30 days, keys from `m0`: the model answers `delivery` surely, or hands them on."""
     bundle, n = project.registry.resolve("shop@live"), len(texts)
     classes = bundle.release.variant.signature.classes
     zero = np.zeros(n, dtype=np.int64)
@@ -92,8 +94,8 @@ def log_messages(
     by = np.where(answered, traffic.ANSWERED_BY.index(traffic.MODEL), traffic.ANSWERED_BY.index(handed_to))
     columns: dict[str, segments.Column] = {
         "request": np.arange(n),
-        "key": [f"m{number}" for number in range(n)],
-        "at_us": START_US + np.arange(n) * (N_DAYS * DAY_US // n),
+        "key": [f"m{first + number}" for number in range(n)],
+        "at_us": start_us + np.arange(n) * (N_DAYS * DAY_US // n),
         "stage": zero - 1,
         "paired": zero,
         "answered": zero + 1,

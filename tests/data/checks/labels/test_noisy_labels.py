@@ -82,4 +82,4 @@ def test_wrong_labels_of_texts_are_estimated_by_their_words():
     assert finding.severity == "warn"
     assert finding.measured == pytest.approx(0.1, abs=0.04)
     assert "most often those of class 'intent " in finding.message
-    assert [finding.severity for finding in plugin(CheckContext(dataset=of_messages(0.0)))] in ([], ["note"])
+    assert plugin(CheckContext(dataset=of_messages(0.0))) == []
