@@ -46,6 +46,9 @@ def test_a_project_of_messages_alone_is_released_and_answers_a_sentence(run, tmp
         assert data.classes[int(answer.argmax())] == "refund"
     model = headway.load("support@live", project=folder)
     assert list(model.predict(["the courier is late and my parcel is not here"])) == ["delivery"]
+    for command in ("watch", "retrain"):
+        code, _, err = run(command, "--project", folder)
+        assert code == cli.USAGE and "without a time column" in err and 'time = "COLUMN"' in err
 
 
 def test_texts_are_trained_next_to_numbers_and_categories(run, tmp_path):

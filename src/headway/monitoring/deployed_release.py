@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from headway.core.arrays import Floats
 from headway.core.contracts import Engine
-from headway.core.errors import StoreError
+from headway.core.errors import ConfigError, StoreError
 from headway.core.monitoring import Ticket
 from headway.core.plugins import load_engine
 from headway.core.record import read
@@ -77,6 +77,13 @@ def _last_training(project: Project, release: Release) -> Training | None:
 
 def _unknown_training(project: Project, release: Release, *, for_log: bool) -> Training:
     """Return what stands for a training that is not in the store: nothing before the release is known."""
+    if not for_log and project.config.data.source and not project.config.data.time:
+        raise ConfigError(
+            "without a time column, rows after the release are not known",
+            where="[data] time",
+            hint='time = "COLUMN", then headway optimize and headway release; for logged answers: '
+            "headway watch --source log",
+        )
     if not for_log:
         raise StoreError(
             "the training of the live release is not in the store",
