@@ -47,6 +47,26 @@ def test_no_reply_is_approved_until_a_person_removes_the_marks(tmp_path):
     assert {reply.intent for reply in read_replies(file)} == {"account", "delivery", "refund"}
 
 
+@pytest.mark.parametrize(
+    ("intents", "expected"),
+    [
+        (["delivery", "refund"], {"delivery", "refund"}),
+        (["no", "yes"], {"no", "yes"}),
+        ([0, 1], {"0", "1"}),
+        ([0, 1, 2], {"0", "1", "2"}),
+    ],
+)
+def test_replies_are_proposed_for_the_names_that_the_server_answers_with(tmp_path, intents, expected):
+    table = messages().with_columns(intent=pl.Series([intents[number % len(intents)] for number in range(300)]))
+    table.write_csv(tmp_path / "messages.csv")
+    write_project(tmp_path / "a", tmp_path / "messages.csv", "intent", text=("message",), template="support")
+    file = tmp_path / "a/replies.toml"
+    file.write_text(file.read_text().replace("# [[", "[[").replace("\n# ", "\n"))
+    assert {reply.intent for reply in read_replies(file)} == expected
+    data = load(tmp_path / "a").data
+    assert data.classes == (tuple(sorted(expected)) if isinstance(intents[0], str) else ())
+
+
 def test_without_texts_or_classes_the_template_is_refused(tmp_path):
     pl.DataFrame({"size": range(300), "price": [0.5 * number for number in range(300)]}).write_csv(tmp_path / "t.csv")
     with pytest.raises(ConfigError, match="need a column of texts"):

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
+from msgspec.structs import replace
 
 from headway.cli.demo.requests import sample_requests
 from headway.cli.main import AsJson
@@ -195,6 +196,9 @@ def write_project(
         table, name = parse_dates(table), os.path.relpath(source, folder)
         table, _ = parse_number_texts(table, [column for column in table.columns if column not in (target, *text)])
     proposal = propose_settings(table, target, text=text)
+    if template and proposal.positive:  # each of two intents has replies of its own, so both keep their names
+        names = tuple(sorted(table[target].drop_nulls().cast(pl.String).unique()))
+        proposal = replace(proposal, task="multiclass", positive="", classes=names)
     proposal = proposal.confirm(confirm(proposal.suspects)) if proposal.suspects else proposal
     sample = table
     table = add_derived_group(table, DataSection(groups=proposal.groups))
@@ -233,7 +237,7 @@ def _support_files(name: str, proposal: Proposal, toml: str, *, is_sample: bool)
     note = SAMPLE_NOTE if is_sample else "Your messages are the table that `[data] source` names."
     readme = SUPPORT_README.read_text(encoding="utf-8").replace("NAME", name).replace("SOURCE_NOTE", note)
     sections = [_section(section, fields) for section, fields in SUPPORT_SETTINGS.items()]
-    intents = proposal.classes or (f"not {proposal.positive}", proposal.positive)
+    intents = proposal.classes or tuple(str(number) for number in range(proposal.n_classes))
     return {
         config.FILE: "\n".join([toml, *sections]),
         REPLIES: REPLIES_HEAD + "".join(map(_proposed_reply, intents)),
