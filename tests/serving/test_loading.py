@@ -50,7 +50,7 @@ def test_a_file_that_the_engine_cannot_open_is_not_loaded():
     ("task", "classes", "expected"),
     [
         ("binary", (), ("0", "1")),
-        ("multiclass", (), ("0",)),
+        ("multiclass", (), ("0", "1")),
         ("multiclass", ("a", "b"), ("a", "b")),
         ("regression", (), ()),
     ],
