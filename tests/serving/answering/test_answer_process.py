@@ -1,0 +1,114 @@
+"""A process of `headway serve`: the model answers, then a remote model within its deadline and cap, then people."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chat_server import chat_server, response
+from plain_client import post
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+from tests.pipeline.serve_command import served
+
+import headway
+from headway.core.config import load
+from headway.storage import traffic
+
+pytestmark = pytest.mark.slow
+WORDS = {"delivery": "parcel", "refund": "money", "invoice": "bill"}
+DEADLINE_S = 3.0
+SETTINGS = """
+[project]
+name = "shop"
+[policy]
+floor = "none"
+[answer]
+limit = 0.1
+stages = ["remote", "people"]
+[answer.remote]
+url = "{url}"
+model = "small"
+deadline_s = {deadline}
+cost_per_call = 0.1
+spend_cap_per_day = 0.5
+"""
+
+
+def release_shop(folder: Path, url: str) -> None:
+    """Release a model that knows a message by one word, and one message in three has none."""
+    folder.mkdir()
+    (folder / "headway.toml").write_text(SETTINGS.format(url=url, deadline=DEADLINE_S))
+    random = np.random.default_rng(1)
+    labels = [str(label) for label in random.choice(list(WORDS), 1_200)]
+    texts = [f"please {WORDS[label] if random.random() < 0.7 else ''} {n % 50}" for n, label in enumerate(labels)]
+    model = make_pipeline(CountVectorizer(), MultinomialNB()).fit(list(WORDS.values()), list(WORDS))
+    best = headway.optimize(model, texts, labels, budget="20s", transforms=["text"], folder=folder)
+    assert best.answers is not None and best.answers.certificate.is_certified
+    best.release(who="ann")
+
+
+def test_a_message_goes_from_the_model_to_the_remote_stage_and_to_people_over_the_wire(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADWAY_ANSWER_REMOTE_KEY", "secret")
+    with chat_server() as chat:
+        release_shop(tmp_path / "shop", chat.url)
+        chat.says("refund")
+        with served("shop@live", "--port", "0", folder=tmp_path / "shop") as line:
+            port = int(re.search(r":(\d+)", line)[1])
+
+            def answer(text: str, key: str) -> dict[str, object]:
+                found = post(port, "/v2/models/shop/answer", {"text": text, "key": key})
+                assert found.status == 200
+                return found.json
+
+            def outcome(text: str, key: str) -> tuple[object, ...]:
+                found = answer(text, key)
+                return found["answer"], found["answered_by"], found["status"], found.get("remote", "")
+
+            assert outcome("please parcel", "m-1") == ("delivery", "model", "answered", "")
+            assert chat.requests.empty()
+
+            assert outcome("please, I am ada@example.org", "m-2") == ("refund", "remote", "answered", "")
+            head, body = chat.requests.get(timeout=10)
+            assert "Authorization: Bearer secret\r\n" in head
+            assert body["messages"][1]["content"] == "please, I am [email]"
+
+            chat.content = None  # it hangs: the caller is answered at the deadline, and others do not wait
+            began = time.monotonic()
+            assert outcome("please", "m-3") == ("", "people", "held", "timeout")
+            assert time.monotonic() - began >= DEADLINE_S
+            chat.content = response(500, b"{}")
+            assert outcome("please", "m-4") == ("", "people", "held", "status")
+            chat.says("something else")
+            assert outcome("please", "m-5") == ("", "people", "held", "not_a_class")
+            chat.says("invoice")
+            assert outcome("please", "m-6") == ("invoice", "remote", "answered", "")
+            while not chat.requests.empty():
+                chat.requests.get()
+
+            assert outcome("please", "m-7") == ("", "people", "held", "spend_cap")
+            assert chat.requests.empty()
+            assert outcome("please money", "m-8") == ("refund", "model", "answered", "")
+            metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
+
+        assert 'headway_remote_calls_total{result="answered"} 2' in metrics
+        assert 'headway_remote_calls_total{result="spend_cap"} 1' in metrics
+        assert re.search(r"headway_remote_spend 0\.5\b", metrics)
+        state = load(tmp_path / "shop").state
+        labels = {key: traffic.labels_of(state, "shop", key) for key in ("m-1", "m-2", "m-6", "m-7")}
+        assert {key: [(one.label, one.who) for one in found] for key, found in labels.items()} == {
+            "m-1": [],
+            "m-2": [(2.0, "remote")],
+            "m-6": [(1.0, "remote")],
+            "m-7": [],
+        }
+        # A server that starts again has not forgotten what was spent.
+        with served("shop@live", "--port", "0", folder=tmp_path / "shop") as line:
+            port = int(re.search(r":(\d+)", line)[1])
+            again = post(port, "/v2/models/shop/answer", {"text": "please", "key": "m-9"})
+            assert again.json["remote"] == "spend_cap" and chat.requests.empty()
