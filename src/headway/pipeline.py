@@ -641,12 +641,16 @@ def watch(
 def audit_certificate(project: Project) -> CertificateAudit | None:
     """Audit the certificate of the live release by labels of drawn answers, and withdraw what they break.
 
-    None if the live release answers every row, or nothing is live. One process at a time does this, as with `watch`.
+    A withdrawal opens a ticket. None if the live release answers every row, or nothing is live. One process at a time
+    does this, as with `watch`.
     """
     if project.config.model.scores or project.state.last(project.name, LIVE_POINTER) is None:
         return None
     with project.lease("watch", wait_s=WATCH_WAIT_S):
-        return certificate.audit_answers(project)
+        audit = certificate.audit_answers(project)
+        if audit is not None and (ticket := certificate.propose_after_audit(project, audit)):
+            project.save(ticket)
+        return audit
 
 
 def _open_monitored(project: Project, source: RowSource, callback: Callback) -> tuple[DeployedRelease, Dataset | None]:
@@ -664,7 +668,19 @@ def _open_monitored(project: Project, source: RowSource, callback: Callback) -> 
 def open_ticket(project: Project) -> Ticket | None:
     """Return the open ticket on the live release, or None; raises ConfigError for the scores of another system."""
     training.require_model(project.config)
-    return pending_ticket(project, open_deployed_release(project))
+    return pending_ticket(project, _open_retrained(project))
+
+
+def _open_retrained(project: Project) -> DeployedRelease:
+    """Open the live release for a retraining; rows of a table without times are older than its log."""
+    deployed = open_deployed_release(project, for_log=not project.config.data.time)
+    if not project.config.data.time and deployed.release.answers is None:
+        raise ConfigError(
+            "without a time column, rows after the release are not known",
+            where="[data] time",
+            hint='time = "COLUMN", then headway optimize and headway release',
+        )
+    return deployed
 
 
 def retrain(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
@@ -675,7 +691,7 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
     """
     training.require_model(project.config)
     training.require_training_function(project.config)
-    deployed = open_deployed_release(project)
+    deployed = _open_retrained(project)
     dataset = open_assessed_dataset(project, callback, views=deployed.release.views)
     data = retraining.prepare_retraining(project, deployed, dataset, until)
     return retraining.retrain(

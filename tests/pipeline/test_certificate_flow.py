@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,13 @@ judged_days = 60
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+@pytest.fixture(params=["with times", "without times"])
+def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of messages whose live release answers selectively."""
     monkeypatch.setenv("HEADWAY_TRUST_PUBLISHER_KEY", str(tmp_path / "publisher.pem"))
     monkeypatch.setenv("HEADWAY_OPTIMIZE_TRANSFORMS", '["text"]')
-    folder = write(tmp_path, messages(2_400).drop("channel", "n_orders", "customer"))
+    left_out = ["at"] if request.param == "without times" else []
+    folder = write(tmp_path, messages(2_400).drop("channel", "n_orders", "customer", *left_out))
     file = folder / "headway.toml"
     file.write_text(file.read_text() + SETTINGS)
     return open_project(folder)
@@ -74,12 +76,21 @@ def test_wrong_answers_withdraw_the_certificate_and_a_retraining_makes_a_new_one
     plan, classes = bundle.release.answers, bundle.release.variant.signature.classes
     assert plan is not None and plan.thresholds
 
-    later = messages(600).with_columns(pl.col("at") + pl.duration(days=120))
+    code, out, _ = run("retrain", "--project", folder)
+    assert code == 0 and "no open ticket" in out
+    shift = timedelta(days=120) if project.config.data.time else datetime.now() - datetime(2024, 12, 31)
+    later = messages(600).with_columns(pl.col("at") + shift)
     _log(project, bundle.digest, later, classes)
     audit = pipeline.audit_certificate(project)
     assert audit is not None and audit.status == "broken"
     withdrawn = withdrawn_classes(project.state, plan, name=project.name, digest=bundle.digest)
     assert withdrawn == set(plan.thresholds)
+
+    code, out, _ = run("retrain", "--mode", "suggest", "--project", folder)
+    assert code == 3 and "the certificate is broken" in out, out
+
+    code, out, _ = run("run", "--once", "--project", folder)
+    assert "watch attention: " in out and ("rows of the table have no time" in out) == (not project.config.data.time)
 
     found = pipeline.retrain(project)
 

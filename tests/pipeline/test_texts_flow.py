@@ -49,6 +49,8 @@ def test_a_project_of_messages_alone_is_released_and_answers_a_sentence(run, tmp
     for command in ("watch", "retrain"):
         code, _, err = run(command, "--project", folder)
         assert code == cli.USAGE and "without a time column" in err and 'time = "COLUMN"' in err
+    code, out, err = run("run", "--once", "--project", folder)
+    assert "watch is left out: rows of the table have no time" in err and "watch failed" not in out
 
 
 def test_texts_are_trained_next_to_numbers_and_categories(run, tmp_path):

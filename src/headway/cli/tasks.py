@@ -16,6 +16,7 @@ from headway.data.sampled import open_for_checks
 from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.feature_status import last_of_release, live_views
 from headway.monitoring.labeling.imports import import_labels
+from headway.monitoring.task_runs import unwatched_reason
 from headway.registry.project import Project
 from headway.reporting.console import print_status
 from headway.reporting.text.feature_tables import describe_value_replay
@@ -57,6 +58,8 @@ def _watch(project: Project) -> Result:
     audit = pipeline.audit_certificate(project)
     audited = f"{audit.message}; " if audit else ""
     is_broken = audit is not None and audit.status == "broken"
+    if reason := unwatched_reason(project.config):
+        return "attention" if is_broken else "done", audited + reason
     reports = pipeline.watch(project, every=settings.window, source=settings.source, callback=print_status)
     ended = [report for report in reports if report.is_complete]
     if not ended:

@@ -14,7 +14,7 @@ from headway.core.verdict import RuleResult
 MonitoringStatus = Literal["healthy", "drifted", "degraded", "unknown"]
 Question = Literal["drift", "degradation"]
 RowSource = Literal["table", "log"]
-Reason = Literal["rows", "calibration"]
+Reason = Literal["rows", "calibration", "certificate"]
 GapDirection = Literal["wider", "reversed", "narrower", "not shown"]
 AUC_CHANGE, CALIBRATION_ERROR, COST, BIAS = "roc_auc.change", "ece.split", "cost", "bias"
 """What a degradation is shown by, as `MonitoringAnswer.shown` names it; rules of the policy have their own names."""

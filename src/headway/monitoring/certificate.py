@@ -18,6 +18,8 @@ from msgspec.structs import replace
 from headway.core.answering import confidences
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.evidence import Measurement
+from headway.core.monitoring import Ticket
+from headway.core.record import read
 from headway.core.release import Release
 from headway.core.selective import (
     AnswerPlan,
@@ -95,6 +97,23 @@ def audit_answers(project: Project, *, now: datetime | None = None) -> Certifica
     if last is None or replace(last, at=found.at) != found:
         project.save(found)
     return found
+
+
+def propose_after_audit(project: Project, audit: CertificateAudit) -> Ticket | None:
+    """Return a ticket for a release whose certificate is withdrawn, None if one is open already."""
+    content = project.state.latest("ticket", name=project.name)
+    ticket = read(Ticket, content) if content else None
+    if not audit.withdrawn or (ticket and ticket.release == audit.release):
+        return None
+    return Ticket(
+        name=audit.name,
+        release=audit.release,
+        reasons=("certificate",),
+        why=audit.message,
+        acts=project.config.retrain.mode == "auto",
+        at=audit.at,
+        priced_until=audit.at,
+    )
 
 
 def read_audited(project: Project, release: Release, digest: str, *, now: datetime) -> AuditedAnswers:

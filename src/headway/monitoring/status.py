@@ -305,7 +305,11 @@ def propose_retraining(
 
 def _opening(pending: Ticket) -> str:
     """Return that the reasons of an open ticket are no longer given."""
-    words: dict[Reason, str] = {"rows": "the number of labeled rows", "calibration": "the calibration error"}
+    words: dict[Reason, str] = {
+        "rows": "the number of labeled rows",
+        "calibration": "the calibration error",
+        "certificate": "the withdrawn certificate",
+    }
     opened = _join([words[reason] for reason in pending.reasons])
     return f"opened on {pending.at[:10]} for {opened}, for which the last period gives no reason any more"
 

@@ -65,6 +65,13 @@ def scheduled_tasks(project: Project, *, now: datetime) -> Sequence[ScheduledTas
 VIEWS = "features.toml"
 
 
+def unwatched_reason(config: Config) -> str:
+    """Return why the rows of a project cannot be watched by the schedule, or ""."""
+    if config.schedule.source == "log" or not config.data.source or config.data.time:
+        return ""
+    return 'rows of the table have no time ([data] time); [schedule] source = "log" watches logged answers'
+
+
 def tasks_left_out(config: Config) -> dict[str, str]:
     """Return the tasks that have nothing to do with these settings, each with the reason."""
     views = config.path(VIEWS).is_file()
@@ -72,6 +79,7 @@ def tasks_left_out(config: Config) -> dict[str, str]:
         "labels": "" if config.schedule.labels else "[schedule] labels names no file",
         "materialize": "" if views else f"the project has no {VIEWS}",
         "check": "" if config.data.source else "[data] source names no table",
+        "watch": "" if config.answer.limit else unwatched_reason(config),  # a certificate is audited by the log
         "replay": "" if config.features.views or views else "no feature view is declared",
         "retrain": "the scores are those of another system" if config.model.scores else "",
         "erase": "" if config.personal.retention else "[personal] retention is empty",

@@ -31,6 +31,7 @@ from headway.reporting.text import formatting, words
 _REASONS: dict[Reason, str] = {
     "rows": "there are many more rows to train on than when it was trained",
     "calibration": "its calibration error is shown to be above the limit",
+    "certificate": "people found more wrong answers than its certificate allows",
 }
 # What is shown to be degraded, by the names in `MonitoringAnswer.shown`.
 _DEGRADATIONS = {

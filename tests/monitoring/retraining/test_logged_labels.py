@@ -80,17 +80,26 @@ def test_a_message_that_the_table_has_is_not_added_again(project):
     assert joined.table.equals(table) and drawn.table.equals(table)
 
 
-def test_without_labels_or_a_plan_or_times_the_table_is_all_there_is(project):
+def test_without_labels_or_a_plan_the_table_is_all_there_is(project):
     dataset, deployed = Dataset(name="messages", table=TABLE, roles=ROLES), _deployed(project)
     assert with_logged_labels(project, deployed, dataset) == (dataset, dataset), "no request"
     keys = audits.log(project, deployed.digest, [0] * 4)
     assert with_logged_labels(project, deployed, dataset) == (dataset, dataset), "no label"
     audits.label(project, dict.fromkeys(keys, 0))
 
-    timeless = replaced(dataset, roles=replace(ROLES, time=""))
-    assert with_logged_labels(project, deployed, timeless) == (timeless, timeless)
     deployed.release = replace(deployed.release, answers=None)
     assert with_logged_labels(project, deployed, dataset) == (dataset, dataset)
+
+
+def test_rows_of_a_table_without_times_are_older_than_logged_ones(project):
+    roles = replace(ROLES, time="", groups="")
+    dataset, deployed = Dataset(name="messages", table=TABLE.drop("at"), roles=roles), _deployed(project)
+    deployed.training = SimpleNamespace(since="2020-01-15T00:00:00")
+    audits.label(project, dict.fromkeys(audits.log(project, deployed.digest, [0] * 4), 0))
+
+    joined, _ = with_logged_labels(project, deployed, dataset)
+
+    assert [f"{at:%m-%d}" for at in joined.table[joined.roles.time]] == ["01-15"] * 2 + ["02-01"] * 4
 
 
 def _answers(n: int) -> LabeledAnswers:

@@ -8,7 +8,9 @@ messages: only these are held out to judge by and to certify; all others may be 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
+import msgspec
 import polars as pl
 
 from headway.core.dataset import Dataset
@@ -21,19 +23,23 @@ from headway.registry.key_assignment import is_drawn_for_audit
 from headway.registry.project import Project
 from headway.storage.addresses import log_root
 
+TIME = "__time"
+"""Column of times of a table that has none."""
 _AT, _DRAWN, _LABEL = "__at", "__drawn", "__label"
 
 
 def with_logged_labels(project: Project, deployed: DeployedRelease, dataset: Dataset) -> tuple[Dataset, Dataset]:
     """Return the dataset with all logged rows that people labeled, and with only those drawn for the audit.
 
-    Both are the dataset itself for a release that answers every row, or without labels or a column of times. Rows whose
-    inputs the table has are left out: a person may have added them. So are labels of the remote stage: they train once
-    they pass the checks of the project's table.
+    Both are the dataset itself for a release that answers every row, or without labels. Rows of a table without times
+    get the time of the first training, which is before everything logged. Rows whose inputs the table has are left out:
+    a person may have added them. So are labels of the remote stage: they train once they pass the checks of the table.
     """
     release = deployed.release
-    if release.answers is None or not dataset.roles.time:
+    if release.answers is None:
         return dataset, dataset
+    if not dataset.roles.time:
+        dataset = _with_times(dataset, datetime.fromisoformat(deployed.training.since))
     labeled = _labeled_messages(project, release, deployed.digest)
     if labeled.is_empty():
         return dataset, dataset
@@ -44,6 +50,13 @@ def with_logged_labels(project: Project, deployed: DeployedRelease, dataset: Dat
         .join(dataset.table.select(names), on=names, how="anti", nulls_equal=True, maintain_order="left")
     )
     return _joined(dataset, rows), _joined(dataset, rows.filter(_DRAWN))
+
+
+def _with_times(dataset: Dataset, at: datetime) -> Dataset:
+    times = pl.lit(at).cast(pl.Datetime("us")).alias(TIME)
+    return replace(
+        dataset, table=dataset.table.with_columns(times), roles=msgspec.structs.replace(dataset.roles, time=TIME)
+    )
 
 
 def _labeled_messages(project: Project, release: Release, digest: str) -> pl.DataFrame:
