@@ -116,7 +116,9 @@ USER, PASSWORD = "headway", "correct horse"
 def mail_box(folder: Path, *, security: str = "starttls") -> Iterator[MailBox]:
     """Run an SMTP server on a free port, which asks for a user unless it has no TLS."""
     box = MailBox()
-    tls, box.ca = _certificate(folder)
+    certificate, authority = make_certificate(folder)
+    tls, box.ca = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), str(authority)
+    tls.load_cert_chain(certificate)
 
     def authenticate(server: SMTP, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         box.users.append(data.login.decode())
@@ -150,8 +152,8 @@ def mail_box(folder: Path, *, security: str = "starttls") -> Iterator[MailBox]:
         loop.close()
 
 
-def _certificate(folder: Path) -> tuple[ssl.SSLContext, str]:
-    """Make a certificate of 127.0.0.1 that is its own authority."""
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of 127.0.0.1 that is its own authority; return the files of both, the first with the key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]), datetime.now(UTC)
     certificate = (
@@ -173,6 +175,4 @@ def _certificate(folder: Path) -> tuple[ssl.SSLContext, str]:
     authority, both = folder / "authority.pem", folder / "server.pem"
     authority.write_bytes(pem)
     both.write_bytes(private + pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    return context, str(authority)
+    return both, authority
