@@ -33,7 +33,7 @@ def subject(tmp_path):
 
 
 def test_seconds_and_memory_are_those_of_a_process_that_answered(subject, tmp_path):
-    seconds, memory = start.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=60))
+    seconds, memory = start.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=3_600))
     assert (start.STARTS, seconds.n_rows, seconds.unit, memory.unit) == (11, 11, "s", "MB")
     assert 0.01 < seconds.low <= seconds.value <= seconds.high and 5 < memory.value < 500
 
@@ -65,5 +65,5 @@ def test_a_row_of_texts_is_answered_in_the_new_process(subject, tmp_path):
     artifact = changed(subject.variant.artifact, digest=Files(tmp_path).put(content))
     variant = changed(subject.variant, artifact=artifact, engine="sklearn", signature=signature)
     read = replace(subject, variant=variant, rows=np.array(text_codes.keep(texts))[:, None])
-    seconds, _ = start.plugin(read, AuditContext(blobs=Files(tmp_path), budget_s=120))
+    seconds, _ = start.plugin(read, AuditContext(blobs=Files(tmp_path), budget_s=3_600))
     assert seconds.n_rows == 11
