@@ -428,7 +428,7 @@ def audit_winner(
     Parameters
     ----------
     audits : sequence of str
-        Audits to run; all if empty.
+        Audits to run; if empty all but those that run on request, with those that are requested.
     callback : callable
         Called with a line of text for each audit.
 
@@ -450,7 +450,7 @@ def audit_winner(
     served = partial(temporary_server, project.config, project.blobs, contract, result.self_test)
     context = replace(_audit_context(project, result, data), serve=served)
     subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
-    chosen = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
+    chosen = Audits(names=audits or _requested_audits(project.config), context=context, callback=callback)
     chosen = replace(chosen, results=_shared_audits(project, subject, chosen, data))
     evidence = measure(
         subject,
@@ -1123,6 +1123,22 @@ def _baseline(project: Project, model: Variant, data: Data, *, findings: tuple[F
     )
     project.save(baseline)
     return baseline
+
+
+def _requested_audits(config: Config) -> list[str]:
+    """Return the default audits, and those on request that `[evaluate] audits` or a rule of the policy names."""
+    found = []
+    for name in plugins.names("audit"):
+        measures = tuple(plugins.declaration("audit", name, "ON_REQUEST", ()))
+        is_ruled = any(rule.measure.startswith(measures) for rule in config.policy.release)
+        if not measures or name in config.evaluate.audits or is_ruled:
+            found.append(name)
+    unknown = [name for name in config.evaluate.audits if name not in found]
+    if unknown:
+        raise ConfigError(
+            f"unknown audit {unknown[0]!r}", where="[evaluate] audits", hint="headway plugins lists the audits"
+        )
+    return found
 
 
 def _shared_audits(

@@ -399,6 +399,13 @@ class EvaluateSection(Record, frozen=True, kw_only=True):
     """Full evaluation of the winner of a search."""
 
     budget_s: Annotated[float, Meta(description="Time limit of one audit, seconds.", gt=0)] = 60.0
+    audits: Annotated[
+        tuple[str, ...],
+        about(
+            "Audits that `headway evaluate` runs in addition to the default ones, such as `membership`; an audit that "
+            "a rule of the policy needs runs anyway."
+        ),
+    ] = ()
     rate_per_s: Annotated[
         float, Meta(description="Mean request rate of the open-loop test in the audit `load`, requests/s.", gt=0)
     ] = 200.0
@@ -497,7 +504,7 @@ class TrustSection(Record, frozen=True, kw_only=True):
 
 
 class AttackSection(Record, frozen=True, kw_only=True):
-    """Search space and effort of the audit `attack`, which changes rows to flip their decisions."""
+    """Search space and effort of the audit `attack`, which changes rows to flip decisions, and of `extraction`."""
 
     fixed: Annotated[tuple[str, ...], about("Features that an attacker cannot change.")] = ()
     bounds: Annotated[
@@ -512,6 +519,9 @@ class AttackSection(Record, frozen=True, kw_only=True):
     queries: Annotated[
         int, Meta(description="Maximum decisions per row and model; a row not flipped by then counts as robust.", ge=20)
     ] = 1000
+    copy_queries: Annotated[
+        int, Meta(description="Maximum queries of an attack of the audit `extraction`, which copies the model.", ge=100)
+    ] = 10_000
 
 
 class PersonalSection(Record, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ LIVE = "live."
 _NOT_OF_ANSWERS = (
     *("latency.", "throughput.", "load.", "start.", "components.", "cost.per_million.", "cost.cpu_s."),
     *("test_evaluations", "threshold", "base_rate"),
+    "extraction.",
 )
 
 

@@ -50,6 +50,7 @@ def build_audit_context(
         rate_per_s=config.evaluate.rate_per_s,
         attack=_checked_limits(config.attack, signature),
         paraphrases=_paraphrases(config, signature),
+        key_per_s=config.serve.key_per_s,
     )
 
 

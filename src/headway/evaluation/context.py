@@ -211,6 +211,8 @@ class AuditContext:
     row_s
         Seconds that both models take for a row, if they were measured before: an audit then sizes its work by them and
         ends it, so that it does the same on another machine.
+    key_per_s
+        Requests per second that `[serve] key_per_s` allows a key; 0: no limit.
     """
 
     blobs: Blobs
@@ -228,6 +230,7 @@ class AuditContext:
     attack: AttackSection = field(default_factory=AttackSection)
     paraphrases: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     row_s: float = 0.0
+    key_per_s: float = 0.0
 
     def until(self) -> float:
         """Return when the budget of an audit that begins now ends, by the monotonic clock; infinite with `row_s`."""
@@ -237,9 +240,10 @@ class AuditContext:
 class Audit(Protocol):
     """A metric that takes long: computed for what is to be released, not for every variant of a search.
 
-    Its module may declare two literals: RETRAINS = True if it calls `context.retrain`, and SHARED = True if it reads
+    Its module may declare three literals: RETRAINS = True if it calls `context.retrain`, and SHARED = True if it reads
     the subject and, of the context, `months`, `feature_groups`, `attack` and its budget alone, and repeats exactly with
-    `row_s`: a worker may then run it.
+    `row_s`: a worker may then run it. ON_REQUEST holds beginnings of the names of its measures, for an audit that takes
+    long: it runs if `[evaluate] audits` or the command names it, or a rule of `[[policy.release]]` such a measure.
     """
 
     def __call__(self, subject: Comparison, context: AuditContext) -> MetricResults:
