@@ -6,6 +6,8 @@ import threading
 from pathlib import Path
 
 import nanoarrow
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,37 @@ def test_texts_come_back_as_they_were(tmp_path_factory, texts):
 
 def test_a_string_that_utf_8_cannot_encode_is_saved_with_a_replacement_mark(tmp_path):
     assert [row["text"] for row in read(segments.save(tmp_path, {"text": ["a\ud800", "b"]}))] == ["a?", "b"]
+
+
+COLUMNS = {
+    "key": ["a", None, "ü", "", "e\n"],
+    "none": [None] * 5,
+    "at_us": np.arange(5, dtype=np.int64) - 2,
+    "out.0": np.array([0.5, np.nan, -0.0, 1e300, 5e-324]),
+    "status": np.array([0, 1, -128, 127, 5], dtype=np.int8),
+    "strided": np.arange(10.0)[::2],
+}
+
+
+@pytest.mark.parametrize("rows", range(6))
+def test_columns_of_all_types_come_back_in_both_libraries_that_read_a_log(tmp_path, rows):
+    expected = {name: values[:rows] for name, values in COLUMNS.items()}
+    path = segments.save(tmp_path, expected)
+    loaded, table = segments.load(path), pl.read_ipc_stream(path)
+    assert list(loaded) == table.columns == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(loaded[name], values)
+        assert getattr(loaded[name], "dtype", list) == getattr(values, "dtype", list)
+        np.testing.assert_array_equal(table[name].to_list(), list(values))
+        assert table[name].null_count() == sum(value is None for value in values)
+
+
+@given(st.integers(1, 40), st.integers(0, 300), st.integers(0, 2**32))
+def test_a_segment_may_have_any_number_of_columns_and_rows(tmp_path_factory, width, rows, seed):
+    columns = {f"out.{number}": np.random.default_rng(seed + number).random(rows) for number in range(width)}
+    loaded = segments.load(segments.save(tmp_path_factory.mktemp("t"), {"key": ["k"] * rows, **columns}))
+    assert loaded.pop("key") == ["k"] * rows
+    assert all((values == columns[name]).all() for name, values in loaded.items()) and len(loaded) == width
 
 
 def test_of_labels_that_people_give_one_request_at_once_one_is_saved(tmp_path):

@@ -176,13 +176,13 @@ class AnswerCall:
     def answer(
         self,
         model: LoadedModel,
-        values: list[float],
+        values: list[float] | Floats,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
     ) -> None:
         """Reply with the model's answer, or go on to the next stage."""
         if answers is None:
-            self.reply(model, _answer_without_plan(model, values))
+            self.reply(model, _answer_without_plan(model, list(values)))
         elif answers.answered_by[0] == MODEL:
             self.reply(
                 model, AnswerResponse(answer=answers.answer[0], answered_by=MODEL, confidence=_confidence(answers))

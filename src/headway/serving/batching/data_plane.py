@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
 _MANY_OUTPUTS = 16_384
+_WIDE_OUTPUT = 8  # columns from which a slice of an array costs less than numbers of Python
 _REREAD_NS = 200  # to decode a value again, for a canary that reads other columns
 _POLL_S = 0.001
 
@@ -251,8 +252,10 @@ class DataPlane:
             for send in result.prepared:
                 send()
         else:
-            for call, values, listed, rows in self._outputs(result, answers.ravel().tolist(), answers.shape[1]):
-                call.answer(model, values, listed, rows)
+            width = answers.shape[1]
+            values = answers.ravel() if width >= _WIDE_OUTPUT else answers.ravel().tolist()
+            for call, of_call, listed, rows in self._outputs(result, values, width):
+                call.answer(model, of_call, listed, rows)
         started = [call.started_ns for call in calls]
         counters.add(started, engine_ns=times, ended_ns=time.perf_counter_ns(), rows=len(answers))
 

@@ -53,7 +53,7 @@ class InferCall(Protocol):
     def answer(
         self,
         model: LoadedModel,
-        values: list[float],
+        values: list[float] | Floats,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
     ) -> None:

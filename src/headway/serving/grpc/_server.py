@@ -294,12 +294,12 @@ class GrpcInference(msgspec.Struct, eq=False):
     def answer(
         self,
         model: LoadedModel,
-        values: list[float],
+        values: list[float] | Floats,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
     ) -> None:
         """Pass the outputs to the waiting thread; the response cannot list contract violations."""
-        self.done.put((model, values, answers))
+        self.done.put((model, values if isinstance(values, list) else values.tolist(), answers))
 
     def prepare(
         self,

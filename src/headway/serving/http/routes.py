@@ -78,7 +78,7 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
     def answer(
         self,
         model: LoadedModel,
-        values: list[float],
+        values: list[float] | Floats,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
     ) -> None:
@@ -96,7 +96,7 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
         answers: RowAnswers | None = None,
     ) -> Callable[[], None]:
         """Encode the outputs of a model; the function that is returned sends them."""
-        values, n = values if isinstance(values, list) else values.tolist(), len(self.rows)
+        n = len(self.rows)
         if not self.binary:
             return partial(self.request.reply, 200, model.writer.write(self.id, values, n, violations, answers))
         head, raw = model.writer.pack(self.id, values, n, violations, answers)
@@ -120,7 +120,7 @@ class MlflowInference(HttpInference, eq=False):
     def answer(
         self,
         model: LoadedModel,
-        values: list[float],
+        values: list[float] | Floats,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
     ) -> None:

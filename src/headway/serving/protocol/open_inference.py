@@ -48,10 +48,12 @@ from headway.serving.protocol.tensors import (
 
 lift: Lift | None = None
 read_common: ReadCommon | None = None
+write_numbers: WriteNumbers | None = None
 with suppress(ImportError):  # the extension was not built: there was no C compiler
     from headway.serving.protocol._numbers import (  # type: ignore[import-not-found, no-redef, unused-ignore]
         lift,
         read_common,
+        write_numbers,
     )
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
         [bytes | bytearray, bool, tuple[bytes, ...], dict[str, int], Codes, bytes, int, int],
         tuple[bytearray, str, str, bool] | None,
     ]
+    WriteNumbers = Callable[[bytes, Floats, bytes], bytes | None]
 
 Stack = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -498,7 +501,16 @@ def require_outputs(count: int) -> None:
 class ResponseWriter:
     """Encodes the outputs of one release; with several columns, their `classes` are in the parameters of the output."""
 
-    def __init__(self, *, name: str, version: str, output: str, classes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: str,
+        output: str,
+        classes: tuple[str, ...] = (),
+        write_numbers: WriteNumbers | None = write_numbers,
+    ) -> None:
+        self._write_numbers = write_numbers
         self._head = b'{"model_name":%b,"model_version":%b' % (_json(name), _json(version))
         self._outputs = b',"outputs":[{"name":%b,"datatype":"FP64","shape":[' % _json(output)
         self._classes = b'"classes":%b' % _json(classes) if classes else b""
@@ -508,7 +520,7 @@ class ResponseWriter:
     def write(
         self,
         id: str,
-        values: list[float],
+        values: list[float] | Floats,
         n: int,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
@@ -520,8 +532,8 @@ class ResponseWriter:
         id
             Id of the request; "" for none.
         values
-            Outputs in row-major order. Each is written with the fewest digits that read back the same, and as null if
-            it is not finite, because JSON has no such number.
+            Outputs in row-major order; an array, float64 (m,), is written in C. Each has the fewest digits that read
+            back the same, and is null if it is not finite, because JSON has no such number.
         n
             Number of rows.
         violations
@@ -535,9 +547,15 @@ class ResponseWriter:
         else:
             start = self._starts.get((n, len(values))) or self._add_start(n, len(values))
         if answers is None:
-            return b"%b%b}]}" % (start, _json(values))
+            return self._with_values(start, values, b"}]}")
         more = (_answer_output(name, datatype, n, _json(found)) for name, datatype, found in answers.outputs())
-        return b"%b%b},%b]}" % (start, _json(values), b",".join(more))
+        return self._with_values(start, values, b"},%b]}" % b",".join(more))
+
+    def _with_values(self, start: bytes, values: list[float] | Floats, end: bytes) -> bytes:
+        if isinstance(values, list):
+            return b"%b%b%b" % (start, _json(values), end)
+        written = self._write_numbers(start, values, end) if self._write_numbers else None
+        return written or self._with_values(start, values.tolist(), end)
 
     def _start(self, n: int, width: int, named: bytes = b"") -> bytes:
         """Return a response up to its values."""
@@ -552,7 +570,7 @@ class ResponseWriter:
     def pack(
         self,
         id: str,
-        values: list[float],
+        values: list[float] | Floats,
         n: int,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,

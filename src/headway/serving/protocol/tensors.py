@@ -314,7 +314,7 @@ def require_finite(name: str, values: Floats) -> Values:
     return values  # type: ignore[return-value] # an array is read as the list of its values
 
 
-def pack_output(head: bytes, values: list[float]) -> tuple[bytes, bytes]:
+def pack_output(head: bytes, values: list[float] | Floats) -> tuple[bytes, bytes]:
     """Return the JSON of a response up to the end of its output, and the values behind it.
 
     The head ends within the parameters of the output.
