@@ -25,6 +25,7 @@ from headway.core import plugins
 from headway.core.approval import ApprovalOutcome
 from headway.core.arrays import Floats, Ints
 from headway.core.comparison import PointComparison
+from headway.core.compliance import ComplianceRecord
 from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
@@ -106,6 +107,8 @@ from headway.registry.policy_tests import run_policy_tests
 from headway.registry.project import LIVE_POINTER, Project, find_live
 from headway.registry.provenance import lineage, origins
 from headway.registry.publish import PublishedRelease, release_winner
+from headway.security.record.build import build_record
+from headway.security.record.sources import EvidenceFile, read_sources
 from headway.serving import process
 from headway.serving.temporary_server import temporary_server
 
@@ -834,6 +837,19 @@ def expect_views(bundle: Bundle) -> None:
 def erase(project: Project, request: ErasureRequest) -> Erasure:
     """Erase the rows of one key, or those older than a time, from log, labels and features, with a signed proof."""
     return erasing.erase(project, request)
+
+
+def compliance_record(project: Project, reference: str = "") -> tuple[ComplianceRecord, tuple[EvidenceFile, ...]]:
+    """Build the compliance record of a release from stored evidence, and return it with its sources.
+
+    Parameters
+    ----------
+    reference : str
+        NAME@POINTER or NAME@DIGEST; empty: what is live.
+    """
+    bundle = project.registry.resolve(reference or f"{project.name}@{LIVE_POINTER}")
+    sources = read_sources(project, bundle, erasures=erasing.signed_erasures(project))
+    return build_record(project.config, sources), sources
 
 
 def last_search(project: Project) -> SearchResult:

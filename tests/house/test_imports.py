@@ -43,6 +43,7 @@ ALLOWED = {
         "cli/templates/",
     ),
     "msgspec": ("",),
+    "typst": ("reporting/_typst.py",),
     "names": ("data/checks/personal/_names.py",),
     "nanoarrow": (
         "batch/",

@@ -29,6 +29,7 @@ Shown = tuple[int, str, str]
 BEFORE = ("headway optimize --project headway-demo", 'headway release --project headway-demo --why "first release"')
 ALSO_BEFORE = {
     "rollout": (BEFORE[0], "headway rollout start flight-delays --project headway-demo"),
+    "verify": ("headway export record record --without-pdf --project headway-demo",),
     "contract": ("headway contract discover --replace --project headway-demo",),
 }
 # A search runs on one core: threads of two processes that wait for each other make it take minutes.

@@ -36,6 +36,7 @@ from headway.core.sections import (
     PolicySection,
     ProjectSection,
     ProvenanceSection,
+    RecordSection,
     RetrainSection,
     RolloutSection,
     ScheduleSection,
@@ -70,6 +71,7 @@ class Config(Record, frozen=True, kw_only=True):
     features: FeaturesSection = FeaturesSection()
     personal: PersonalSection = PersonalSection()
     provenance: ProvenanceSection = ProvenanceSection()
+    record: RecordSection = RecordSection()
     split: SplitSection = SplitSection()
     model: ModelSection = ModelSection()
     optimize: OptimizeSection = OptimizeSection()

@@ -524,6 +524,12 @@ class AttackSection(Record, frozen=True, kw_only=True):
     ] = 10_000
 
 
+LegalBasis = Literal[
+    "consent", "contract", "legal obligation", "vital interests", "public task", "legitimate interests"
+]
+"""Legal bases of Article 6(1) of the GDPR, (a) to (f)."""
+
+
 class PersonalSection(Record, frozen=True, kw_only=True):
     """Handling of personal data, by column or by kind: email, phone, card, iban, national_id, ip."""
 
@@ -542,6 +548,42 @@ class PersonalSection(Record, frozen=True, kw_only=True):
             description="Retention of the prediction log, labels and quarantine: 90d, 12h; empty: unlimited.",
             pattern=r"^(\d+[dhm])?$",
         ),
+    ] = ""
+    purpose: Annotated[
+        dict[str, str],
+        about('Purpose of each column, such as { age = "limits of the tariff" }; "*": all other columns.'),
+    ] = {}
+    legal_basis: Annotated[
+        dict[str, LegalBasis], about('Legal basis of each column with personal data, by the GDPR; "*": all others.')
+    ] = {}
+
+
+class RecordSection(Record, frozen=True, kw_only=True):
+    """What people declare for the compliance record, and how long it is kept."""
+
+    purpose: Annotated[str, about("Intended purpose of the model, and who uses its answers.")] = ""
+    provider: Annotated[str, about("Provider of the system: name and address.")] = ""
+    controller: Annotated[str, about("Controller of the personal data: name and contact.")] = ""
+    officer: Annotated[str, about("Data protection officer: name and contact.")] = ""
+    people: Annotated[tuple[str, ...], about("Categories of people whose data is used, such as customers.")] = ()
+    recipients: Annotated[tuple[str, ...], about("Categories of recipients of the data and of the answers.")] = ()
+    transfers: Annotated[str, about("Transfers to other countries and their safeguards, or `none`.")] = ""
+    necessity: Annotated[str, about("Why the data is necessary for the purpose, and in proportion to it.")] = ""
+    oversight: Annotated[str, about("How people oversee the model and can overrule it.")] = ""
+    risk_management: Annotated[str, about("Where the risk management system is described.")] = ""
+    changes: Annotated[str, about("Changes of the system that were planned and assessed in advance.")] = ""
+    standards: Annotated[tuple[str, ...], about("Standards and specifications that were applied.")] = ()
+    declaration: Annotated[str, about("Where the EU declaration of conformity is kept, or `none`.")] = ""
+    rights: Annotated[str, about("How people exercise their rights, and where they complain.")] = ""
+    retention: Annotated[
+        str,
+        Meta(
+            description="How long a compliance record is kept, such as 3653d; empty: undeclared.", pattern=r"^(\d+d)?$"
+        ),
+    ] = ""
+    legal_hold: Annotated[
+        str,
+        about("Why nothing may be deleted now, such as a proceeding; it stops retention and erasure. Empty: no hold."),
     ] = ""
 
 

@@ -55,14 +55,15 @@ def render_report(report: ReportData) -> str:
     )
 
 
-def render_page(body: str, **parts: object) -> str:
+def render_page(body: str, *, written: str = "", **parts: object) -> str:
     """Render a page with the template `body` as its main part.
 
-    `parts` are `kind`, `title`, `lead`, `replies`, `footing`, and whatever the template reads.
+    `parts` are `kind`, `title`, `lead`, `replies`, `footing`, and whatever the template reads. `written` is the time in
+    the footer, by default now.
     """
     style = colours.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
-    written = datetime.now(UTC).isoformat(timespec="seconds")
+    written = written or datetime.now(UTC).isoformat(timespec="seconds")
     return template.render(body=body, style=style, version=headway.__version__, written=written, **parts)
 
 

@@ -1,4 +1,4 @@
-"""Export releases: a container image, manifests of Kubernetes, podman or KServe, or runs and versions of MLflow."""
+"""Export releases: images, manifests of Kubernetes, podman or KServe, runs of MLflow, or a compliance record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from headway.registry.sign import load_trusted
 from headway.reporting.console import print_result
 from headway.storage import atomic
 
-Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow"]
+Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow", "record"]
 
 
 def plugin(
@@ -54,6 +54,7 @@ def plugin(
     canary: str = "",
     canary_percent: int = 10,
     experiment: str = mlflow.EXPERIMENT,
+    without_pdf: bool = False,
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> None:
@@ -65,19 +66,25 @@ def plugin(
     Or export the releases that pointers name to MLflow: runs with evidence, model versions, and aliases. An alias of
     each pointer (live, canary) follows it. A release that was exported before is not exported again.
 
+    Or write the compliance record of a release, signed by the publisher: model card, data card, and what the evidence
+    shows of the AI Act, the NIST AI RMF and the GDPR, as HTML, PDF, OSCAL and CycloneDX. What is missing comes first.
+
     Example: headway export oci image --base base@sha256:... --project headway-demo
     Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo
     Example: headway export podman pods.yaml --image registry.example/flights@sha256:... --project headway-demo
     Example: headway export kserve service.yaml --image registry.example/flights@sha256:... --project headway-demo
     Example: headway export mlflow https://mlflow.example --project headway-demo
+    Example: headway export record record --project headway-demo
 
     Parameters
     ----------
     form
-        oci (an image, in a layout of the Open Container Initiative), kubernetes, podman, kserve (manifests), or mlflow.
+        oci (an image, in a layout of the Open Container Initiative), kubernetes, podman, kserve (manifests), mlflow, or
+        record (a folder).
     to
         For oci: new folder of the layout. For kubernetes, podman and kserve: file of the manifests, which is replaced.
         For mlflow: address of the tracking server, without a password; default: MLFLOW_TRACKING_URI.
+        For record: folder of the record; an earlier record there is replaced.
     release
         NAME@POINTER or NAME@DIGEST; default: the project's name at live.
     base
@@ -129,12 +136,18 @@ def plugin(
         For kserve: percentage of the traffic that it gets.
     experiment
         For mlflow: experiment of the runs.
+    without_pdf
+        For record: make no PDF, which needs pip install 'headway[record]'.
     """
     if form == "mlflow":
         _export_to_mlflow(project, to, experiment=experiment, json=json)
         return
     if not to:
         raise ConfigError("nothing says where to write", where="TO", hint=f"headway export {form} NAME")
+    if form == "record":
+        export = load_sibling(__name__, "record", reads="a compliance record").export_record
+        export(open_project(project), Path(to), reference=release, pdf=not without_pdf, json=json)
+        return
     settings = config.load(project)
     registry = ModelRegistry.from_config(settings)
     pointer = release or f"{settings.project.name}@live"

@@ -272,6 +272,13 @@ def load_erasures(project: Project) -> list[Erasure]:
     return found
 
 
+def signed_erasures(project: Project) -> tuple[Signed, ...]:
+    """Return the signed bytes of every erasure, oldest first, after verifying them as `load_erasures` does."""
+    load_erasures(project)
+    proofs = (read(ErasureProof, content) for content in project.state.records(KIND, name=project.name))
+    return tuple(Signed(content=proof.content.encode(), signature=proof.signature.encode()) for proof in proofs)
+
+
 def next_in_chain(project: Project) -> tuple[int, str]:
     """Return the number of the next erasure, and the digest of the last one."""
     proofs = project.state.records(KIND, name=project.name)
