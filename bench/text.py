@@ -1,5 +1,5 @@
 """Benchmark texts: the kernel next to scikit-learn and ONNX Runtime, certificates of selective answering,
-and drift of texts.
+sentence encoders, drift of texts, and how long the commands take.
 
 Each part is a function of bench/text_rows/. `--data` names a folder with CLINC150 (data_full.json of clinc/oos-eval);
 without it the parts run on generated messages, on which no figure says anything about real ones but those of speed.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from text_rows import audits, drift, encoders, messages, selection, selective_peers, serving, speed
+from text_rows import audits, commands, drift, encoders, messages, selection, selective_peers, serving, speed
 
 PARTS: dict[str, Callable[[], Result]] = {
     "words": speed.words,
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "shifts": audits.shifts,
     "peers": selective_peers.peers,
     "outside": selective_peers.outside,
+    "commands": commands.seconds,
     "serve": serving.texts,
     "encoder": encoders.one_row,
     "static": encoders.static,

@@ -1,8 +1,8 @@
 """Fit a router of tracer-llm on vectors with their intents, and let it answer others; run by bench/text.py.
 
-usage: of_tracer.py FOLDER AGREEMENT
+usage: of_tracer.py FOLDER AGREEMENT ...
 
-FOLDER has `rows.npz` (`known`, `intents`, `asked`). Writes `answers.npz`.
+FOLDER has `rows.npz` (`known`, `intents`, `asked`). Writes `answers.npz`: `answer A` and `answered A` of each.
 """
 
 from __future__ import annotations
@@ -23,27 +23,31 @@ SKIP = ("gbt", "mlp_2h")
 """Candidates that take longest; the others of its sweep are fitted."""
 
 
-def main(directory: Path, agreement: float) -> None:
-    """Fit and answer."""
+def main(directory: Path, agreements: list[str]) -> None:
+    """Fit and answer, for one agreement after the other."""
     with np.load(directory / "rows.npz") as rows:
         known, intents, asked = rows["known"], rows["intents"], rows["asked"]
     traces = directory / "traces.jsonl"
     lines = [json.dumps({"input": str(index), "teacher": str(intent)}) for index, intent in enumerate(intents)]
     traces.write_text("\n".join(lines) + "\n")
-    config = FitConfig(
-        target_teacher_agreement=agreement,
-        frontier_targets=(agreement,),
-        max_fit_labels=len(intents),
-        skip_candidates=SKIP,
-    )
-    result = tracer.fit(traces, directory / "router", embeddings=known, config=config)
-    answered, answer = np.zeros(len(asked), bool), np.full(len(asked), "", dtype=intents.dtype)
-    if result.manifest.selected_method is not None:
-        found = tracer.load_router(directory / "router").predict_batch(asked)
-        answered = np.asarray(found["handled"], bool)
-        answer = np.array([label or "" for label in found["labels"]])
-    np.savez(directory / "answers.npz", answered=answered, answer=answer)
+    found = {}
+    for agreement in agreements:
+        config = FitConfig(
+            target_teacher_agreement=float(agreement),
+            frontier_targets=(float(agreement),),
+            max_fit_labels=len(intents),
+            skip_candidates=SKIP,
+        )
+        router = directory / f"router {agreement}"
+        result = tracer.fit(traces, router, embeddings=known, config=config)
+        answered, answer = np.zeros(len(asked), bool), np.full(len(asked), "", dtype=intents.dtype)
+        if result.manifest.selected_method is not None:
+            routed = tracer.load_router(router).predict_batch(asked)
+            answered = np.asarray(routed["handled"], bool)
+            answer = np.array([label or "" for label in routed["labels"]])
+        found |= {f"answer {agreement}": answer, f"answered {agreement}": answered}
+    np.savez(directory / "answers.npz", **found)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -40,8 +41,7 @@ def peers() -> Result:
     rows, short = list[Row](), list[str]()
     known = messages.load()
     held_out, rest = _halves(known.test)
-    words = make_pipeline(TfidfVectorizer(**messages.VECTORIZERS["words"]), LogisticRegression(C=messages.C))
-    words.fit(known.train.texts, known.train.intents)
+    words = joblib.load(messages.fitted("words") / "model.joblib")
     vectorizer, classes = words[0], words[-1].classes_
     reducer = TruncatedSVD(N_VECTORS, random_state=0).fit(vectorizer.transform(known.train.texts))
 
@@ -80,16 +80,18 @@ def peers() -> Result:
         }
         (directory / "rows.json").write_text(json.dumps(found), "utf-8")
 
-    for agreement in AGREEMENTS:
+    theirs = dict[str, list[tuple[float, float]]]()
+    for name, write in (("tracer", tracer), ("shrewd", shrewd)):
+        try:
+            theirs[name] = _peer(name, write, rest)
+        except Absent as error:
+            short.append(f"{name}: not measured: {error}")
+    for number, agreement in enumerate(AGREEMENTS):
         own = {suffix: _planned(found, agreement) for suffix, found in answers.items()}
         percent = f"{agreement * 100:.0f}"
         rows += [_shown(f"select.own_{percent}{suffix}", *own[suffix][:2], rest) for suffix in own]
-        for name, write, argument in (("tracer", tracer, agreement), ("shrewd", shrewd, 1 - agreement)):
-            try:
-                coverage, agreed = _peer(name, write, argument, rest)
-            except Absent as error:
-                short.append(f"{name}: {error}")
-                continue
+        for name, found in theirs.items():
+            coverage, agreed = found[number]
             rows.append(_shown(f"select.{name}_{percent}", coverage, agreed, rest))
             for suffix in own if name == "tracer" else ("",):
                 more = _coverage_at(own[suffix][2], agreed if coverage else agreement) - coverage
@@ -115,8 +117,7 @@ def outside() -> Result:
     covariance (Lee et al. 2018), over `N_VECTORS` components of tf-idf. headway's rules have a class of rejects.
     """
     known = messages.load()
-    model = make_pipeline(TfidfVectorizer(**messages.VECTORIZERS["words"]), LogisticRegression(C=messages.C))
-    model.fit(known.train.texts, known.train.intents)
+    model = joblib.load(messages.fitted("words") / "model.joblib")
     vectorizer, linear = model[0], model[-1]
     train = vectorizer.transform(known.train.texts)
     reducer = TruncatedSVD(N_VECTORS, random_state=0).fit(train)
@@ -206,20 +207,23 @@ def _coverage_at(rows: tuple[Floats, Bools], agreement: float) -> float:
     return (int(enough[-1]) + 1) / len(order) if len(enough) else 0.0
 
 
-def _peer(name: str, write: Callable[[Path], None], argument: float, rest: messages.Split) -> tuple[float, float]:
-    """Return coverage and realised agreement of a peer on the other half."""
+def _peer(name: str, write: Callable[[Path], None], rest: messages.Split) -> list[tuple[float, float]]:
+    """Return coverage and realised agreement of a peer on the other half, for each of AGREEMENTS."""
     python = home(name)
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
         write(directory)
-        command = [str(python), str(HERE / f"callers/of_{name}.py"), made, f"{argument:g}"]
-        run = subprocess.run(command, capture_output=True, text=True)
+        asked = [f"{agreement:g}" for agreement in AGREEMENTS]
+        run = subprocess.run(
+            [str(python), str(HERE / f"callers/of_{name}.py"), made, *asked], capture_output=True, text=True
+        )
         if run.returncode:
             raise Absent((run.stderr.strip() or "no output").splitlines()[-1])
         with np.load(directory / "answers.npz") as found:
-            answered, answer = found["answered"], found["answer"]
-    agrees = answer == np.array(rest.intents)
-    return float(answered.mean()), float(agrees[answered].mean()) if answered.any() else 0.0
+            both = [(found[f"answered {each}"], found[f"answer {each}"] == np.array(rest.intents)) for each in asked]
+    return [
+        (float(answered.mean()), float(agrees[answered].mean()) if answered.any() else 0.0) for answered, agrees in both
+    ]
 
 
 def _shown(name: str, coverage: float, agreed: float, rest: messages.Split) -> Row:

@@ -79,7 +79,7 @@ QUICK = [
     ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "outside", "serve", "drift"),
 ]
 LONG = [
-    *(("text", part) for part in ("encoder", "peers", "static")),
+    *(("text", part) for part in ("commands", "encoder", "peers", "static")),
     ("features", "cascade_deferred"),
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),

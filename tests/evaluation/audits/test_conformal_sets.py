@@ -55,6 +55,23 @@ def test_sets_that_adapt_cover_what_was_promised_and_hold_no_set_empty():
     assert found[np.arange(10_000), labels[10_000:]].mean() >= 0.9 and found.any(axis=1).all()
 
 
+def test_randomised_sets_over_150_classes_cover_as_promised_where_plain_ones_cover_more():
+    rng = np.random.default_rng(4)
+    found = []
+    for _ in range(20):
+        scores = rng.dirichlet(np.full(150, 0.01), 4_000)  # the most probable class is right in 4 of 5 rows
+        labels = (rng.random((4_000, 1)) > np.cumsum(scores, axis=1)).sum(axis=1).clip(max=149)
+        chance, rows = rng.random(4_000), np.arange(2_000)
+        limit = conformal_quantile(aps_scores(scores[:2_000], labels[:2_000], chance[:2_000]), 0.9)
+        drawn = aps_sets(scores[2_000:], limit, chance=chance[2_000:])
+        plain = aps_sets(scores[2_000:], limit)
+        found.append([drawn[rows, labels[2_000:]].mean(), plain[rows, labels[2_000:]].mean()])
+        assert (drawn <= plain).all()
+    exact, more = np.mean(found, axis=0)
+    assert exact == pytest.approx(0.9, abs=0.01)  # five standard errors
+    assert more >= 0.92
+
+
 def test_exchangeable_rows_are_covered_as_promised_in_every_part():
     found = [_coverage_by_part(np.random.default_rng(seed)) for seed in range(100)]
     assert np.mean(found, axis=0) == pytest.approx([0.9, 0.9], abs=0.003)  # four standard errors

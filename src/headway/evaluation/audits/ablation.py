@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import monotonic
 from zlib import crc32
 
@@ -153,6 +154,7 @@ def _shuffle_letters(text: str) -> str:
     return " ".join("".join(word[position] for position in _order(len(word), word)) for word in text.split())
 
 
+@lru_cache(maxsize=100_000)  # words repeat
 def _order(count: int, text: str) -> list[int]:
     """Return a random order that is always the same for a text."""
     order: list[int] = np.random.default_rng(crc32(text.encode("utf-8", "replace"))).permutation(count).tolist()

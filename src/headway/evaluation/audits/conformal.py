@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
@@ -45,7 +46,8 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     Measures, over all rows, by month and by slice:
 
     - `conformal.coverage`, and `conformal.size` (classes in a set).
-    - `conformal.aps.coverage` and `.size` for several classes: sets that adapt to the row.
+    - `conformal.aps.coverage` and `.size` for several classes: sets that adapt to the row, randomised, some of them
+      empty. A set with the most probable class in it always covers at least as often as that class is right.
     - `conformal.width` for a regression, in units of the target, over rows with a finite interval; `conformal.endless`
       counts the other rows.
 
@@ -74,7 +76,7 @@ def _forms(subject: Comparison) -> list[_Form]:
         chance = np.random.default_rng(0).random(len(several.labels))
         drawn = aps_scores(several.scores, several.labels, chance)
         plain = _classes(several.scores, several.labels, several.blocks)
-        evaluate_sets = _set_evaluator(several.scores, several.labels, aps_sets)
+        evaluate_sets = _set_evaluator(several.scores, several.labels, partial(aps_sets, chance=chance))
         return [plain, replaced(plain, name="conformal.aps", values=drawn, evaluate_sets=evaluate_sets)]
     answers = binary_answers(subject)
     return [_classes(two_class_probabilities(answers.scores), answers.labels.astype(np.int64), answers)]
@@ -198,9 +200,17 @@ def aps_scores(scores: Floats, labels: Ints, chance: Floats) -> Floats:
     return found
 
 
-def aps_sets(scores: Floats, limits: Floats | float) -> Bools:
-    """Return the classes in each set, bool (n, k): the most probable ones up to that which reaches the limit."""
-    return _mass_above(scores) <= np.reshape(limits, (-1, 1))
+def aps_sets(scores: Floats, limits: Floats | float, *, chance: Floats | None = None) -> Bools:
+    """Return the classes in each set, bool (n, k): the most probable ones up to that which reaches the limit.
+
+    With the `chance` (n,) of each row, as in `aps_scores`, a class is in the set if its own score is within the limit.
+    The sets then cover exactly as often as was promised, and a set may be empty. Without it they cover more often: with
+    many classes and a good model, nearly always.
+    """
+    reached = _mass_above(scores)
+    if chance is not None:
+        reached += (1 - chance)[:, None] * scores
+    return reached <= np.reshape(limits, (-1, 1))
 
 
 def _mass_above(scores: Floats) -> Floats:

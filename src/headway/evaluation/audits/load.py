@@ -24,8 +24,11 @@ from headway.evaluation.statistics.percentiles import median_interval, min_sampl
 
 STARTS = min_sample_size(0.5)
 TEXTS, LINES, BATCH_ROWS = 64, 64, 256
-PART = 0.15
-"""The share of the budget that each of five runs has; the starts have what is left of it."""
+PART, CLOSED_PART = 0.15, 0.05
+"""The share of the budget that each open and each closed loop has; the starts have what is left of it.
+
+A closed loop sends as fast as it is answered, so it has many more requests in the same time.
+"""
 BUCKETS, BUSY, OWN = 40, 0.9, 0.5
 TOLERANCE = 1e-6
 Found = list[Measurement | NotApplicable]
@@ -113,7 +116,7 @@ class _Runs:
     def _closed(self, rows: int, *, connections: int) -> LoadRun:
         requests, answers = _requests_for(self._subject, self._trial, rows)
         with closing(LoadGenerator(self._trial, requests, connections=connections)) as caller:
-            run = caller.closed_loop(self._seconds)
+            run = caller.closed_loop(self._seconds * CLOSED_PART / PART)
         self._count(run, answers)
         return run
 
