@@ -14,13 +14,16 @@ from tests.house.pages import code_blocks, read
 from tests.serving.test_push_endpoint import push, pushing
 
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
+from headway.core.sections import AnswerSection
 from headway.core.variant import Field, Signature
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.serving.loading import load_model
+from headway.storage import traffic
+from headway.storage.traffic import Label
 
 PAGE = read("docs/protocol.md")
 BODY, SHOWN, *ANSWERING, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
-MESSAGES, ANSWERS, MESSAGE, ANSWER = ANSWERING
+MESSAGES, ANSWERS, MESSAGE, ANSWER, LATER = ANSWERING
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
 )
@@ -37,7 +40,7 @@ def test_the_request_of_the_page_is_answered_as_documented():
     ]
 
 
-def test_the_messages_of_the_page_are_answered_or_handed_on_as_documented():
+def test_the_messages_of_the_page_are_answered_or_handed_on_as_documented(tmp_path):
     class Certain:
         def predict(self, rows: np.ndarray) -> np.ndarray:
             return np.array([[0.97, 0.03], [0.55, 0.45]])[: len(rows)]
@@ -45,9 +48,13 @@ def test_the_messages_of_the_page_are_answered_or_handed_on_as_documented():
     signature = Signature(
         inputs=(Field(name="message", datatype="BYTES", is_text=True),), classes=("delivery", "refund")
     )
-    with serving(dataclasses.replace(text_model(signature), engine=Certain())) as server:
+    model = dataclasses.replace(text_model(signature), engine=Certain())
+    later = json.loads(LATER)
+    traffic.save_labels(tmp_path, "support", [Label(later["key"], 1.0)], who="ann")
+    with serving(model, answer=AnswerSection(), state=tmp_path) as server:
         response = ask(server, "/v2/models/support/infer", MESSAGES.encode()).json
         answer = ask(server, "/v2/models/support/answer", MESSAGE.encode()).json
+        assert ask(server, f"/v2/models/support/answers/{later['key']}").json | {"at": later["at"]} == later
     assert response["outputs"] == json.loads(ANSWERS)["outputs"]
     version = {"model_version": answer["model_version"]}
     assert answer == json.loads(ANSWER) | version and response["model_version"] == answer["model_version"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +19,7 @@ from plain_client import post
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
+from tests.monitoring.alerts.places import until
 from tests.pipeline.serve_command import served
 
 import headway
@@ -94,18 +100,32 @@ def test_a_message_goes_from_the_model_to_the_remote_stage_and_to_people_over_th
             assert outcome("please", "m-7") == ("", "people", "held", "spend_cap")
             assert chat.requests.empty()
             assert outcome("please money", "m-8") == ("refund", "model", "answered", "")
+
+            def later(key: str) -> dict[str, object]:
+                path = f"http://127.0.0.1:{port}/v2/models/shop/answers/{key}"
+                with suppress(urllib.error.HTTPError), urllib.request.urlopen(path, timeout=60) as response:
+                    return json.load(response)
+                return {}
+
+            state = load(tmp_path / "shop").state
+            until(lambda: later("m-8") != {})
+            assert (later("m-7")["status"], later("m-8")["answered_by"]) == ("held", "model")
+            assert later("m-6")["answered_by"] == "remote" and later("unknown") == {}
+            traffic.save_labels(state, "shop", [traffic.Label("m-7", 0.0)], who="ann")
+            assert (later("m-7")["answer"], later("m-7")["answered_by"]) == ("delivery", "people")
+            erase = [sys.executable, "-m", "headway.cli", "erase", "m-7", "--why", "asked"]
+            subprocess.run(erase, cwd=tmp_path / "shop", check=True, capture_output=True)
+            assert later("m-7") == {}
             metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
 
         assert 'headway_remote_calls_total{result="answered"} 2' in metrics
         assert 'headway_remote_calls_total{result="spend_cap"} 1' in metrics
         assert re.search(r"headway_remote_spend 0\.5\b", metrics)
-        state = load(tmp_path / "shop").state
-        labels = {key: traffic.labels_of(state, "shop", key) for key in ("m-1", "m-2", "m-6", "m-7")}
+        labels = {key: traffic.labels_of(state, "shop", key) for key in ("m-1", "m-2", "m-6")}
         assert {key: [(one.label, one.who) for one in found] for key, found in labels.items()} == {
             "m-1": [],
             "m-2": [(2.0, "remote")],
             "m-6": [(1.0, "remote")],
-            "m-7": [],
         }
         # A server that starts again has not forgotten what was spent.
         with served("shop@live", "--port", "0", folder=tmp_path / "shop") as line:

@@ -12,6 +12,8 @@ from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.features import catalog
 from headway.serving.http.routes import Routes
 from headway.serving.protocol.endpoints import ROUTES
+from headway.storage import traffic
+from headway.storage.traffic import Label
 
 ROWS = body_of([1, 2, 6], [None, 1, 1], id="7")
 BODIES = {"infer": ROWS, "labels": b'{"labels": [{"key": "a", "label": 1}]}', "invocations": b'{"inputs": [[1, 2, 6]]}'}
@@ -29,6 +31,7 @@ VIEW = FeatureView(
 def alone():
     """Serve one model."""
     with serving(loaded(), key="a-key") as server:
+        traffic.save_labels(server.listener._state.application._stages._state, "flights", [Label("a-1", 1)], who="ann")
         catalog.apply(server.listener._state.application._pusher._state, [VIEW], who="ann")
         yield server
 
@@ -39,7 +42,7 @@ def document(alone) -> dict[str, object]:
 
 
 def target(server: Running, path: str) -> str:
-    return path.format(name="flights", view="weather", version=server.plane.find("flights").version)
+    return path.format(name="flights", view="weather", key="a-1", version=server.plane.find("flights").version)
 
 
 def expect(document: dict[str, object], path: str, method: str, answer: Answer) -> None:

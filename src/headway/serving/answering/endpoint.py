@@ -7,7 +7,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from headway.core.answering import confidences
 from headway.core.errors import DataError, HeadwayError
 from headway.core.sections import AnswerSection
+from headway.serving.answering.later_answers import find_later_answer
 from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, read_key
 from headway.serving.answering.spend import DailySpend
 from headway.serving.batching.answers import RowAnswers
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 524_288
 """Of a text of 65,536 characters in JSON, and a row next to it."""
+MAX_SEARCHES = 64
+"""Requests of a worker that wait for the answer to an earlier message."""
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _HINT = '{"text": "where is my parcel", "key": "a-1"}'
 _read_request = msgspec.json.Decoder(AnswerRequest).decode
@@ -56,6 +59,8 @@ class AnswerStages:
         The remote stage; None if it has no address.
     count
         Counts a result of the remote stage.
+    is_shared
+        Whether log and labels are those of several machines, which are not in this folder.
     """
 
     def __init__(
@@ -65,11 +70,15 @@ class AnswerStages:
         *,
         remote: RemoteAnswers | None = None,
         count: Callable[[str], object] = lambda _: None,
+        is_shared: bool = False,
     ) -> None:
         self._settings = settings
         self._state = state
         self._remote = remote
         self._count = count
+        self._is_shared = is_shared
+        self._n_searches = 0
+        self._searching = asyncio.Lock()
         self._tasks = set[asyncio.Task[None]]()
 
     def answer(self, call: AnswerCall, model: LoadedModel, answers: RowAnswers) -> None:
@@ -78,9 +87,40 @@ class AnswerStages:
         if REMOTE not in stages or self._remote is None:
             call.reply(model, self._absent(answers, stages))
             return
-        task = asyncio.get_running_loop().create_task(self._ask(self._remote, call, model, answers, stages))
+        self._begin(self._ask(self._remote, call, model, answers, stages))
+
+    def find(self, request: Request, model: LoadedModel, key: str) -> None:
+        """Reply with the answer to an earlier message, on the loop; keys are searched one after the other."""
+        if self._is_shared:
+            request.reply(
+                404, error_body("log and labels are shared ([store] logs): answers are found in the dashboard")
+            )
+        elif not model.answers:
+            request.reply(400, error_body(_no_classes(model)))
+        elif self._n_searches >= MAX_SEARCHES:
+            request.reply(429, error_body("many keys are searched already"), extra=b"\r\nRetry-After: 1")
+        else:
+            self._n_searches += 1
+            self._begin(self._find(request, model, key))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _find(self, request: Request, model: LoadedModel, key: str) -> None:
+        try:
+            async with self._searching:
+                found = await asyncio.to_thread(find_later_answer, self._state, model, key)
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the caller without an answer
+            failure = request_error(error)
+            _log.error("an answer was not found: %s", error, exc_info=failure.status == 500)
+            request.reply(failure.status, error_body(failure))
+        else:
+            body = error_body(f"no message of '{model.name}' has this key") if found is None else encode(found)
+            request.reply(404 if found is None else 200, body)
+        finally:
+            self._n_searches -= 1
 
     async def _ask(
         self,
@@ -127,15 +167,15 @@ class AnswerStages:
         )
 
 
-def open_stages(settings: AnswerSection, state: Path, metrics: Metrics) -> AnswerStages:
+def open_stages(settings: AnswerSection, state: Path, metrics: Metrics, *, is_shared: bool = False) -> AnswerStages:
     """Return the stages of a server; raises ConfigError if the remote stage cannot be asked as it is declared."""
     section = settings.remote
     if not section.url:
-        return AnswerStages(settings, state)
+        return AnswerStages(settings, state, is_shared=is_shared)
     spend = DailySpend(state, cost_per_call=section.cost_per_call, cap_per_day=section.spend_cap_per_day)
     metrics.remote_spend = spend.spent
     remote = RemoteAnswers(section, spend, key=read_key())
-    return AnswerStages(settings, state, remote=remote, count=metrics.count_remote)
+    return AnswerStages(settings, state, remote=remote, count=metrics.count_remote, is_shared=is_shared)
 
 
 _STATUS = {"hold": "held", "apologise": "apologised", "uncertified": "uncertified"}
@@ -214,6 +254,10 @@ class AnswerCall:
         self.request.reply(200, encode(named))
 
 
+def _no_classes(model: LoadedModel) -> DataError:
+    return DataError(f"'{model.name}' answers with numbers, not with classes", hint=f"/v2/models/{model.name}/infer")
+
+
 def _answer_without_plan(model: LoadedModel, values: list[float]) -> AnswerResponse:
     """Return the class of a release that answers every row."""
     answer, confidence = confidences("probability", np.array([values]), threshold=model.threshold)
@@ -230,7 +274,7 @@ def read_answer_call(
     """Decode the body of a request for an answer; raises DataError."""
     started_ns, reader = time.perf_counter_ns(), model.reader
     if not model.answers:
-        raise DataError(f"'{model.name}' answers with numbers, not with classes", hint=f"/v2/models/{model.name}/infer")
+        raise _no_classes(model)
     try:
         wanted = _read_request(request.body)
     except _UNREADABLE as error:

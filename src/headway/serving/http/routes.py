@@ -217,6 +217,7 @@ class Routes:
             "all stats": self._all_stats,
             "infer": self._infer,
             "answer": self._answer,
+            "later answer": self._later_answer,
             "labels": self._label,
             "push": self._push,
             "invocations": self._invoke,
@@ -330,6 +331,11 @@ class Routes:
             request.reply(400, error_body(error))
             return
         self._plane.submit(model, call)
+
+    def _later_answer(self, request: Request, match: RouteMatch) -> None:
+        model = self._find(request, match)
+        if model is not None:
+            self._stages.find(request, model, match.key)
 
     def _label(self, request: Request, match: RouteMatch) -> None:
         if not request.is_json:

@@ -22,7 +22,7 @@ from headway.serving.protocol.open_inference import InferRequest
 class RouteMatch(NamedTuple):
     """The route of a request target: its endpoint, and the model and version, or the view, that the path names.
 
-    `scope` is the scope that an API key needs, empty if none is ever needed.
+    `key` is that of a message. `scope` is the scope that an API key needs, empty if none is ever needed.
     """
 
     endpoint: str
@@ -30,6 +30,7 @@ class RouteMatch(NamedTuple):
     version: str = ""
     scope: str = ""
     view: str = ""
+    key: str = ""
 
 
 class Route(NamedTuple):
@@ -107,6 +108,13 @@ ROUTES = (
         method="POST",
         body=schemas.AnswerRequest,
         errors=_INFER_ERRORS,
+        scope="predict",
+    ),
+    *_model_routes(
+        "later answer",
+        "/answers/{key}",
+        "Answer to a message that was asked before, once a person gave it.",
+        schemas.LaterAnswer,
         scope="predict",
     ),
     *_model_routes(

@@ -216,6 +216,21 @@ class AnswerResponse(msgspec.Struct):
     id: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class LaterAnswer(msgspec.Struct):
+    """The answer to a message that was asked before, by its key.
+
+    `status` is `answered`, or `held` while it waits for people. `answered_by` is `model`, `remote` or `people`, and
+    `at` the time at which the answer of the last two was stored.
+    """
+
+    key: str
+    answer: str = ""
+    answered_by: str = ""
+    status: str = "answered"
+    at: str = ""
+    model_name: str = ""
+
+
 class LabelsStored(msgspec.Struct):
     """Number of labels stored."""
 

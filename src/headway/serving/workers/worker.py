@@ -186,7 +186,8 @@ async def _serve(
         addresses = {address.partition("@")[0]: address for address in settings.deployed}
         repository = ModelRepository(plane, watcher, addresses=addresses, soon=soon)
         repository.dispatch = commands.send
-        stages = open_stages(settings.config.answer, settings.config.state, plane.metrics)
+        shares_logs = bool(settings.config.store.logs)
+        stages = open_stages(settings.config.answer, settings.config.state, plane.metrics, is_shared=shares_logs)
         routes = Routes(
             plane,
             stages=stages,
