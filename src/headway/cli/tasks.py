@@ -21,6 +21,8 @@ from headway.registry.project import Project
 from headway.reporting.console import print_status
 from headway.reporting.text.feature_tables import describe_value_replay
 from headway.reporting.text.formatting import join_names
+from headway.reporting.text.threats import describe_threats
+from headway.security.threats.assessment import assess_threats
 
 REPORT_EVERY = timedelta(days=7)
 Result = tuple[TaskOutcome, str]
@@ -103,6 +105,15 @@ def _erase(project: Project) -> Result:
     return "done" if erasure.is_complete else "attention", rows
 
 
+def _threats(project: Project) -> Result:
+    found = assess_threats(project, who=getuser()).now
+    if not found.release:
+        return "done", "no release is live"
+    level = project.config.threats.level
+    opened = [row for row in found.open_gaps(level=level) if row.id in found.opened]
+    return "attention" if opened else "done", describe_threats(found)
+
+
 TASKS: Mapping[str, Callable[[Project], Result]] = {
     "labels": _labels,
     "materialize": _materialize,
@@ -111,4 +122,5 @@ TASKS: Mapping[str, Callable[[Project], Result]] = {
     "replay": _replay,
     "retrain": _retrain,
     "erase": _erase,
+    "threats": _threats,
 }

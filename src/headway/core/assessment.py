@@ -87,7 +87,8 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     `why` are findings on the changes that opened this one; the first has none. `columns` gives the type of each column,
     `settings` the settings that the checks depend on, `until` the last time of a row. `sample` is the digest of a few
     values of each column by group, with which later data are compared; only the run that opened the number has one.
-    `sampled` states which rows of a table larger than memory were looked at; None if all were.
+    `sampled` states which rows of a table larger than memory were looked at; None if all were. `data` is the digest of
+    the rows of each period, as a release has them; assessments of 0.1 and of samples have none.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"looked": "check_runs", "stretches": "time_buckets"}
@@ -113,6 +114,7 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     tested: DriftTest = DriftTest()
     sample: str = ""
     sampled: SampledRows | None = None
+    data: dict[str, str] = {}
 
     def count(self, severity: str) -> int:
         """Return how many findings have a severity; checks that could not judge are counted by `unjudged`."""

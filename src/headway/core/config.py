@@ -45,6 +45,7 @@ from headway.core.sections import (
     SplitSection,
     StoreSection,
     SupportSection,
+    ThreatsSection,
     TrustSection,
     UiSection,
     without_password,
@@ -81,6 +82,7 @@ class Config(Record, frozen=True, kw_only=True):
     slo: SloSection = SloSection()
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()
+    threats: ThreatsSection = ThreatsSection()
     answer: AnswerSection = AnswerSection()
     support: SupportSection = SupportSection()
     serve: ServeSection = ServeSection()

@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 from headway.core.record import FormerValues, Record, StoredRecord
 
+JUDGED = ("train", "validation", "test")
+"""Periods whose rows a model is trained and judged on."""
+
 
 class ColumnPrint(Record, frozen=True, kw_only=True):
     """Fingerprint of a column: its type, the sum of its cell hashes in hex, and a summary of its distribution.

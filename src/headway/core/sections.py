@@ -73,6 +73,7 @@ AlertCondition = Literal[
     "task_failed",
     "value_skew",
     "certificate",
+    "threats",
 ]
 """States of a model that alerts are sent on."""
 SettingValue = bool | int | float | str | tuple[str, ...]
@@ -117,9 +118,9 @@ class ScheduleSection(Record, frozen=True, kw_only=True):
         about('Interval of single tasks in place of `every`, such as { labels = "1h" }.'),
     ] = {}
     tasks: Annotated[
-        tuple[Literal["labels", "materialize", "check", "watch", "replay", "retrain", "erase"], ...],
+        tuple[Literal["labels", "materialize", "check", "watch", "replay", "retrain", "erase", "threats"], ...],
         about("Tasks, run in this order; one whose settings are empty is left out."),
-    ] = ("labels", "materialize", "check", "watch", "replay", "retrain", "erase")
+    ] = ("labels", "materialize", "check", "watch", "replay", "retrain", "erase", "threats")
     labels: Annotated[
         str, about("File of labels (csv or parquet), or a folder of them; each is imported once. Empty: no import.")
     ] = ""
@@ -501,6 +502,27 @@ class TrustSection(Record, frozen=True, kw_only=True):
             "empty: next to the trusted keys."
         ),
     ] = ""
+
+
+class ThreatsSection(Record, frozen=True, kw_only=True):
+    """Assessment of threats, `headway threats`: how often it repeats, and who owns it."""
+
+    every: Annotated[
+        str,
+        Meta(
+            description="Time after which an assessment is due again, and above which evidence is too old: 90d, 12h.",
+            pattern=_LENGTH,
+        ),
+    ] = "90d"
+    level: Annotated[
+        int,
+        Meta(
+            description="Level of requirements that must be covered: 1 (every served model) to 3 (strong attacker).",
+            ge=1,
+            le=3,
+        ),
+    ] = 1
+    owner: Annotated[str, about("Person or team that decides on gaps.")] = ""
 
 
 class AttackSection(Record, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ ask for it often. What could not be judged, or was not watched for longer than i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ from headway.core.release import VERSION_DIGITS, PointerUpdate, version_of
 from headway.core.rollout import Rollout
 from headway.core.sections import ScheduleSection
 from headway.core.selective import CertificateAudit
+from headway.core.threats import ReopenCode, ThreatAssessment, exposure_of, reopen_reasons
 from headway.core.value_replay import ValueReplay
 from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning
@@ -41,7 +42,7 @@ from headway.registry.project import LIVE_POINTER, Project
 Health = Literal["healthy", "attention", "broken", "cannot be judged"]
 STATES: tuple[Health, ...] = ("broken", "attention", "cannot be judged", "healthy")
 """States, the one that decides first."""
-Topic = Literal["release", "quality", "data", "service", "schedule"]
+Topic = Literal["release", "quality", "data", "service", "schedule", "threats"]
 ConditionCode = Literal[
     "store not readable",
     "pointer not trusted",
@@ -67,6 +68,8 @@ ConditionCode = Literal[
     "values not replayed",
     "certificate withdrawn",
     "certificate not judged",
+    "threats not assessed",
+    "threats not covered",
 ]
 Arrival = Literal["assessed", "not assessed", "not visible", "no source"]
 OVERDUE = 1.125
@@ -131,7 +134,7 @@ class ModelState(Record, frozen=True, kw_only=True):
     `conditions` are all reasons, the deciding one first. `live` is the update that made its release live. `replay` is
     set where a program replays old data: the state is that at the end of the last period, `at`. `views` are the feature
     views that the live release looks up, and `value_replay` the last comparison of their values. `certificate` is the
-    last audit of the answers of the live release.
+    last audit of the answers of the live release, and `threats` the last assessment of threats.
     """
 
     name: str
@@ -151,6 +154,7 @@ class ModelState(Record, frozen=True, kw_only=True):
     servers: tuple[ServerAnswer, ...] = ()
     replay: bool = False
     certificate: CertificateAudit | None = None
+    threats: ThreatAssessment | None = None
 
 
 def model_state(
@@ -197,6 +201,7 @@ def _state(
     views = _live_views(project)
     values = last_of_release(project, ValueReplay, live.release) if live and views else None
     audit = last_of_release(project, CertificateAudit, live.release) if live else None
+    threats = project.latest(ThreatAssessment)
     found = sorted(
         [
             *_live_conditions(project, live),
@@ -207,6 +212,7 @@ def _state(
             *_data_conditions(data),
             *(_value_conditions(values, None if replay else now - _interval(project)) if views else ()),
             *(_certificate_conditions(audit) if audit else ()),
+            *(_threat_conditions(project, threats, live, now) if threats else ()),
             *_task_conditions(project),
         ],
         key=lambda condition: STATES.index(condition.state),
@@ -230,6 +236,7 @@ def _state(
         servers=tuple(_answer(project, server) for server in servers),
         replay=replay,
         certificate=audit,
+        threats=threats,
     )
 
 
@@ -606,6 +613,43 @@ def _value_conditions(replay: ValueReplay | None, since: datetime | None) -> Ite
         )
     elif since is not None and _time(replay.at) < since:
         yield _not_replayed(f"the values that requests saw of feature views were last compared on {replay.at[:10]}")
+
+
+def _threat_conditions(
+    project: Project, threats: ThreatAssessment, live: PointerUpdate | None, now: datetime
+) -> Iterator[Condition]:
+    """Yield a condition if an assessment of threats is due again, or if requirements became gaps."""
+    due = reopen_reasons(threats, release=live.release if live else "", exposure=exposure_of(project.config), now=now)
+    if due:
+        changed = join([_CHANGED[code] for code in due])
+        yield Condition(
+            code="threats not assessed",
+            state="attention",
+            subject="threats",
+            message=f"The threats were assessed on {threats.at[:10]}, and since then {changed}.",
+            next_step="Assess them again, and by a schedule from then on.",
+            command="headway threats",
+        )
+    gaps = [row.id for row in threats.open_gaps(level=project.config.threats.level) if row.id in threats.opened]
+    if gaps:
+        yield Condition(
+            code="threats not covered",
+            state="attention",
+            subject="threats",
+            message=f"Not covered any more: {join(gaps[:MAX_NAMED])}{' and more' if len(gaps) > MAX_NAMED else ''}.",
+            next_step="Read what is missing, and follow its next step or accept the risk.",
+            command="headway threats",
+        )
+
+
+_CHANGED: Mapping[ReopenCode, str] = {
+    "model": "another release went live",
+    "data": "the data changed",
+    "exposure": "it can be reached in another way",
+    "catalogue": "the catalogue of threats changed",
+    "time": "their time is over",
+}
+MAX_NAMED = 3
 
 
 def _certificate_conditions(audit: CertificateAudit) -> Iterator[Condition]:

@@ -82,6 +82,7 @@ def tasks_left_out(config: Config) -> dict[str, str]:
         "watch": "" if config.answer.limit else unwatched_reason(config),  # a certificate is audited by the log
         "replay": "" if config.features.views or views else "no feature view is declared",
         "retrain": "the scores are those of another system" if config.model.scores else "",
+        "threats": "the scores are those of another system" if config.model.scores else "",
         "erase": "" if config.personal.retention else "[personal] retention is empty",
     }
     return {task: reason for task, reason in reasons.items() if reason}

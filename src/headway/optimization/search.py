@@ -179,9 +179,9 @@ class CandidateGenerator:
 
     def _apply(self, item: _Application, until: float) -> Sequence[Variant] | Finding:
         """Apply a transform if that is expected to leave `until` seconds of the budget."""
-        left = self._budget.remaining_s - until
-        if self._expected_s(item) > left:
-            return _left_out(item, self._expected_s(item), max(left, 0.0), self._budget)
+        remaining_s = self._budget.remaining_s - until
+        if self._expected_s(item) > remaining_s:
+            return _left_out(item, self._expected_s(item), max(remaining_s, 0.0), self._budget)
         with self._budget.timed(item.name):
             return apply_transform(item.name, item.variant, self._context)
 

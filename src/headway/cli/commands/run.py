@@ -1,4 +1,4 @@
-"""Run the work of a schedule: import labels, check, watch, replay, retrain, erase by retention, and send alerts."""
+"""Run the work of a schedule: import labels, check, watch, replay, retrain, erase, assess threats, send alerts."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def plugin(
     once
         Run every task now, one after the other, send alerts, and end: for cron and other schedulers.
     task
-        Run only this task, in this process: labels, materialize, check, watch, replay, retrain or
-        erase.
+        Run only this task, in this process: labels, materialize, check, watch, replay, retrain,
+        erase or threats.
     if_due
         Skip a task that was begun within its interval, on any machine. A task that is skipped, or that another process
         does, ends with exit code 3.

@@ -14,6 +14,7 @@ TABS: dict[Topic, str] = {
     "data": "Data",
     "service": "Service",
     "schedule": "Alerts",
+    "threats": "Security",
 }
 """The tab on which a person acts on a reason."""
 OF_VALUES: tuple[ConditionCode, ...] = ("values differ", "values not replayed")

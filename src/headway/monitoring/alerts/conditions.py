@@ -21,6 +21,7 @@ from headway.core.rollout import Rollout
 from headway.core.schedule import TaskRun
 from headway.core.sections import AlertCondition, AlertRule, ScheduleSection
 from headway.core.selective import CertificateAudit
+from headway.core.threats import ThreatAssessment, exposure_of, reopen_reasons
 from headway.core.value_replay import ValueReplay, ValueSkew
 from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning, metrics_key, read_server, server_addresses
@@ -397,6 +398,22 @@ def _certificate(facts: Facts, _: AlertRule) -> ConditionState | None:
     )
 
 
+def _threats(facts: Facts, _: AlertRule) -> ConditionState | None:
+    """Return whether requirements became gaps, or another assessment is due; None if there never was one."""
+    assessed = facts.project.latest(ThreatAssessment)
+    if assessed is None:
+        return None
+    config = facts.project.config
+    gaps = [row.id for row in assessed.open_gaps(level=config.threats.level) if row.id in assessed.opened]
+    due = reopen_reasons(assessed, release=facts.release, exposure=exposure_of(config), now=facts.now)
+    parts = [f"gaps that were none before: {', '.join(gaps)}"] if gaps else []
+    parts += [f"the threats are to be assessed again: {', '.join(due)}; next: headway threats"] if due else []
+    summary = "; ".join(parts) or f"threats were assessed on {assessed.at[:10]}"
+    return ConditionState(
+        is_firing=bool(parts), summary=summary, subject=" ".join([*gaps, *due]), release=facts.release
+    )
+
+
 _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | None]] = {
     "degradation": _degradation,
     "drift": _drift,
@@ -411,4 +428,5 @@ _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | N
     "task_failed": _task_failed,
     "value_skew": _value_skew,
     "certificate": _certificate,
+    "threats": _threats,
 }

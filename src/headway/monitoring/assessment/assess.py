@@ -17,12 +17,15 @@ import headway
 from headway.core import plugins
 from headway.core.arrays import Floats, Ints
 from headway.core.assessment import UNJUDGED, Assessment, CheckRun, DriftTest, TimeBucket
+from headway.core.config import parse_age
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Finding, Measurement
+from headway.core.provenance import JUDGED
 from headway.data import check as checking
 from headway.data.context import CheckContext, load_detector
 from headway.data.matrix import group_codes
+from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import split_dataset
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
 from headway.evaluation.statistics.tables import tally
@@ -65,8 +68,9 @@ def check_context(project: Project, dataset: Dataset) -> CheckContext:
 def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     """Run every check and save the findings, unless data, settings and findings are those of the last assessment.
 
-    A new source, new columns, moved distributions or changed settings open a new assessment, with the next number and
-    the reasons.
+    They are saved again after half of `[threats] every`, so that a check that is repeated does not become too old. A
+    new source, new columns, moved distributions or changed settings open a new assessment, with the next number and the
+    reasons.
     """
     began_ns = time.time_ns()
     dataset = open_with_views(project.config, project.state, opened=dataset)
@@ -74,7 +78,7 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     found, stored = _run_checks(project, context, who), assessment_history(project)
     before = stored[-1] if stored else None
     mark_checked(project.config, began_ns)
-    if before and _is_unchanged(before, found):
+    if before and _is_unchanged(before, found) and not _is_old(before, found, project):
         return AssessmentResult(now=before, before=stored[-2] if len(stored) > 1 else None, same=True)
     opening = next((assessment for assessment in reversed(stored) if assessment.sample), None)
     if before and opening:
@@ -109,7 +113,13 @@ def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment
         time_buckets=time_buckets(dataset),
         parts=split_buckets(dataset, context.periods),
         sampled=sampled,
+        data={} if sampled else _period_digests(context),
     )
+
+
+def _period_digests(context: CheckContext) -> dict[str, str]:
+    """Return the digest of the rows of each period that a model is trained or judged on."""
+    return {name: table_digest(part.table) for name, part in context.periods.items() if name in JUDGED}
 
 
 def _check_runs(findings: list[Finding]) -> list[CheckRun]:
@@ -121,11 +131,17 @@ def _check_runs(findings: list[Finding]) -> list[CheckRun]:
     ]
 
 
+def _is_old(before: Assessment, now: Assessment, project: Project) -> bool:
+    """Return whether the last assessment is older than half the time for which it counts as evidence on threats."""
+    age = datetime.fromisoformat(now.at) - datetime.fromisoformat(before.at)
+    return age > parse_age(project.config.threats.every, where="[threats] every") / 2
+
+
 def _is_unchanged(before: Assessment, now: Assessment) -> bool:
     """Return whether the same data give the same findings, with the same version of headway and the same settings."""
     return all(
         getattr(before, part) == getattr(now, part)
-        for part in ("dataset", "source", "columns", "settings", "headway", "check_runs", "findings")
+        for part in ("dataset", "source", "columns", "settings", "headway", "check_runs", "findings", "data")
     )
 
 

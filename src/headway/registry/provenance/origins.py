@@ -14,12 +14,10 @@ import numpy as np
 from headway.core.dataset import Dataset
 from headway.core.errors import Refused, StoreError
 from headway.core.evidence import Finding
-from headway.core.provenance import Difference, Provenance
+from headway.core.provenance import JUDGED, Difference, Provenance
 from headway.data.provenance import fingerprint
 from headway.data.provenance.versions import DataVersion, compare_versions, make_version
 from headway.registry.project import Project
-
-JUDGED = ("train", "validation", "test")
 
 
 def save_versions(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:

@@ -29,6 +29,7 @@ CONDITION_NAMES: Mapping[AlertCondition, str] = {
     "task_failed": "A scheduled task failed",
     "value_skew": "Values of features are wrong",
     "certificate": "A certificate of answers is broken",
+    "threats": "A threat is not covered any more, or not assessed",
 }
 TASK_NAMES: Mapping[str, str] = {
     "labels": "Import labels",
@@ -122,6 +123,7 @@ def _unknown(one: JudgedCondition) -> str:
         "quarantine": "no rows were checked against a contract yet",
         "task_failed": "no scheduled task ran yet",
         "certificate": "the live release answers every row, or no audit could judge its certificate",
+        "threats": "the threats were never assessed: headway threats",
         "value_skew": "nothing is live, or its values of features could not be replayed",
     }
     return missing.get(one.condition, "nothing is live, or no period was judged yet")

@@ -12,6 +12,7 @@ from headway.reporting.report_data import JUDGE
 from headway.reporting.text import formatting
 from headway.reporting.text.feature_tables import describe_value_replay
 from headway.reporting.text.tables import Line, Style
+from headway.reporting.text.threats import describe_threats
 
 STATE_STYLES: dict[Health, Style] = {
     "healthy": "pass",
@@ -125,7 +126,7 @@ def describe_p99(traffic: ModelTraffic | None) -> str:
 
 
 def status_lines(state: ModelState, traffic: ModelTraffic | None) -> list[str]:
-    """Return the state of a model in five lines, and one each for feature views and a certificate of answers."""
+    """Return the state of a model in five lines, and one each for feature views, certified answers and threats."""
     more = len(state.conditions) - 1
     reasons = f" ({more} more reason{'s' if more > 1 else ''}: --json)" if more > 0 else ""
     rollout = f"; rollout: {describe_rollout(state)}" if state.rollout else ""
@@ -138,6 +139,7 @@ def status_lines(state: ModelState, traffic: ModelTraffic | None) -> list[str]:
         f"  quality  {describe_watched(state)}; tickets: {describe_ticket(state)}",
         *([f"  values   {describe_values(state)}"] if state.views else []),
         *([f"  answers  {describe_certificate(state.certificate)}"] if state.certificate else []),
+        *([f"  threats  {describe_threats(state.threats)}"] if state.threats else []),
         f"  servers  {describe_servers(state)}{served}",
         f"  next     {state.next_step}{command}",
     ]
@@ -159,4 +161,5 @@ def live_parts(state: ModelState, traffic: ModelTraffic | None) -> dict[str, Lin
         "data": Line(text=describe_data(state.data)),
         **({"values": Line(text=describe_values(state))} if state.views else {}),
         **({"answers": Line(text=describe_certificate(state.certificate))} if state.certificate else {}),
+        **({"threats": Line(text=describe_threats(state.threats))} if state.threats else {}),
     }

@@ -1,0 +1,280 @@
+"""What is read of a project as evidence: records on the live release count, others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from tests.monitoring import rollouts
+from tests.monitoring.test_overview import watched
+
+from headway.core.assessment import Assessment, CheckRun
+from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
+from headway.core.labeling import Confirmation
+from headway.core.provenance import Provenance
+from headway.core.release import Bounds, Contract, Release
+from headway.core.rollout import Plan, Rollout
+from headway.core.selective import CertificateAudit
+from headway.core.threads import this_machine
+from headway.core.threats import ThreatEvidence
+from headway.core.verdict import Rule, RuleResult
+from headway.registry.project import Project, open_project
+from headway.security.threats.assessment import assess_threats
+from headway.security.threats.catalogue import load_catalogue
+from headway.security.threats.coverage import EvidenceGraph, invalidity
+from headway.security.threats.evidence import data_digest, read_evidence
+from headway.storage import segments, traffic
+
+NOW = datetime.now(UTC)
+DATA = {"train": "sha256:train", "validation": "sha256:validation", "test": "sha256:test"}
+MODEL = rollouts.release().variant.digest
+FLIPPED = Measurement(name="attack.success", value=0.1, low=0.05, high=0.2, method="t", n_rows=800, n_groups=40)
+CHECKED = Assessment(
+    name="flights",
+    at=NOW.isoformat(timespec="seconds"),
+    by="ada",
+    headway="0.1.0",
+    number=1,
+    source="table",
+    dataset="sha256:all",
+    n_rows=9,
+    n_groups=3,
+    until="",
+    columns={},
+    settings={},
+    check_runs=(CheckRun(name="backdoor", code="D041"), CheckRun(name="noisy_labels", code="D035", unjudged="too few")),
+    findings=(),
+    data=DATA,
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    opened = rollouts.project(tmp_path)
+    yield opened
+    opened.state.close()
+
+
+def measured(**changes: object) -> Evidence:
+    made = Evidence(
+        subject=MODEL,
+        dataset=DATA["test"],
+        period="test",
+        machine=this_machine(),
+        measurements=(FLIPPED,),
+        at=NOW.isoformat(timespec="seconds"),
+    )
+    return replace(made, **changes)
+
+
+def release(**fields: object) -> Release:
+    return rollouts.release(data=DATA, **fields)
+
+
+def graph(project: Project) -> EvidenceGraph:
+    return read_evidence(project, load_catalogue())
+
+
+def find(project: Project, key: str) -> ThreatEvidence | None:
+    """Return the valid evidence of a key."""
+    found = graph(project)
+    valid = [one for one in found.evidence if invalidity(one, found, now=NOW, max_age=timedelta(days=90)) is None]
+    return next((one for one in valid if one.key == key), None)
+
+
+def test_without_a_release_only_settings_speak(project):
+    found = graph(project)
+    assert found.release == found.model == ""
+    assert {one.key.partition(":")[0] for one in found.evidence} == {"setting"}
+
+
+def test_a_live_release_speaks_by_its_signature_its_rows_and_its_verdict(project):
+    contract = Contract(columns=(Bounds(name="a"),), n_rows=9)
+    digest = rollouts.live(project, release(contract=contract))
+    assert find(project, "signature:release").record == digest
+    assert find(project, "signature:updates").message == "1 pointer update verify"
+    assert find(project, "self_test:release").message == "1 rows with their answers are tested at every load"
+    assert find(project, "contract:release").message == "the ranges of 1 columns are part of the release"
+    assert find(project, "rollback:release") is None
+
+
+def test_an_earlier_release_of_live_can_return(project):
+    rollouts.live(project, release(made_by="first"))
+    rollouts.live(project, release(made_by="second"))
+    assert find(project, "rollback:release").message == "1 earlier release of live can return"
+
+
+def test_a_release_that_was_changed_contradicts_what_rests_on_it(project):
+    digest = rollouts.live(project, release())
+    file = project.config.state / "releases" / "flights" / digest.removeprefix("sha256:") / "model.echo"
+    file.write_bytes(b"another")
+    found = graph(project)
+    [signature] = [one for one in found.evidence if one.key == "signature:release"]
+    assert "model.echo was changed" in signature.problem
+    assert found.release == ""
+    covered = {row.id: row for row in assess_threats(project, who="ada").now.requirements}
+    assert covered["AML.M0013"].missing[0].message == signature.problem
+
+
+def test_a_chain_that_was_edited_contradicts_what_rests_on_it(project):
+    rollouts.live(project, release())
+    project.registry.trusted_keys.write_text("")
+    [updates] = [one for one in graph(project).evidence if one.key == "signature:updates"]
+    assert updates.problem
+
+
+def test_measurements_count_for_the_live_model_on_its_own_data(project):
+    rollouts.live(project, release())
+    project.save(measured(subject="sha256:another"))
+    project.save(measured(dataset="sha256:another"))
+    assert find(project, "measure:attack.success") is None
+    project.save(measured(measurements=(replace(FLIPPED, slice="carrier=AA"), FLIPPED)))
+    found = find(project, "measure:attack.success")
+    assert found.message == "attack.success measured on 800 rows"
+    assert (found.measurement, found.is_signed) == (FLIPPED, False)
+
+
+def test_evidence_of_the_signed_release_is_marked_so_and_counts_by_its_age(project):
+    load = [replace(FLIPPED, name=name) for name in ("load.p99", "load.failed")]
+    old = (NOW - timedelta(days=100)).isoformat()
+    rollouts.live(project, release(evidence=(measured(measurements=tuple(load)), measured(at=old))))
+    found = find(project, "measure:load.*")
+    assert found.is_signed
+    assert found.message == "load.p99 and 1 more measured on 800 rows"
+    assert find(project, "measure:attack.success") is None
+
+
+def test_an_audit_that_could_not_judge_says_why(project):
+    rollouts.live(project, release())
+    reason = Finding(code=NOT_RUN, severity="undecided", message="audit 'attack' did not run: no time", plugin="attack")
+    project.save(measured(measurements=(), findings=(reason,)))
+    [found] = [one for one in graph(project).evidence if one.key == "measure:attack.success"]
+    assert found.problem == "audit 'attack' did not run: no time"
+
+
+def test_a_verdict_that_a_person_gave_is_not_that_of_the_judge(project):
+    made = release()
+    overridden = replace(made.verdict, by="ada", why="in a hurry", at="2026-11-01T00:00:00+00:00")
+    rollouts.live(project, replace(made, verdict=overridden))
+    [found] = [one for one in graph(project).evidence if one.key == "verdict:pass"]
+    assert found.problem == "ada decided in place of the judge: in a hurry"
+
+
+def test_rules_of_the_policy_that_passed_are_evidence_by_their_measure(project):
+    rule = Rule(measure="attack.success", at_most=0.5)
+    rollouts.live(project, release(rules=(rule,)))
+    assert find(project, "rule:attack.*").message == "the rule attack.success at most 0.5 passes"
+    made = release(rules=(rule,), made_by="another")
+    failed = (RuleResult(rule=rule, answer="undecided", message=""),)
+    rollouts.live(project, replace(made, verdict=replace(made.verdict, rule_results=failed)))
+    assert find(project, "rule:attack.*") is None
+
+
+def test_checks_count_for_the_data_of_the_live_release_unless_they_found_something(project):
+    rollouts.live(project, release())
+    project.save(CHECKED)
+    assert find(project, "check:backdoor").message == "the check backdoor ran on 9 rows"
+    assert find(project, "check:noisy_labels") is None
+    assert find(project, "check:flipped_labels") is None
+    finding = Finding(code="D041", severity="warn", message="rows with 7 have another label")
+    project.save(replace(CHECKED, findings=(finding, finding)))
+    [found] = [one for one in graph(project).evidence if one.key == "check:backdoor"]
+    assert found.problem == "the check backdoor found: rows with 7 have another label (and 1 more)"
+    project.save(replace(CHECKED, findings=(replace(finding, severity="note"),)))
+    assert find(project, "check:backdoor")
+    project.save(replace(CHECKED, data={**DATA, "test": "sha256:other"}))
+    assert find(project, "check:backdoor") is None
+
+
+def test_the_versions_of_its_data_must_all_be_stored(project):
+    rollouts.live(project, release())
+    versions = [
+        Provenance(period=name, digest=digest, n_rows=1, columns={}, rows="", form=1) for name, digest in DATA.items()
+    ]
+    for version in versions[:2]:
+        project.save(version)
+    assert find(project, "provenance:data") is None
+    project.save(versions[2])
+    assert find(project, "provenance:data").data == data_digest(DATA)
+    assert data_digest({"live": "sha256:live"}) == ""
+
+
+def test_periods_of_the_live_release_that_were_judged_are_evidence(project):
+    digest = rollouts.live(project, release())
+    at = NOW.isoformat(timespec="seconds")
+    project.save(watched("sha256:another", at=at))
+    project.save(watched(digest, at=at, is_complete=False))
+    assert find(project, "monitoring:drift") is None
+    project.save(watched(digest, at=at))
+    assert find(project, "monitoring:drift") and find(project, "monitoring:degradation")
+    project.save(watched(digest, at=at, status="degraded", message="it ranks worse"))
+    assert find(project, "monitoring:degradation") is None
+    assert find(project, "monitoring:drift")
+
+
+def test_rollouts_audits_of_answers_and_logs_of_the_live_release_are_evidence(project):
+    digest = rollouts.live(project, release())
+    rollout = Rollout(
+        name="flights", release=digest, live="", salt="", plan=Plan(), rules=(), status="promoted", started_at="", by=""
+    )
+    audit = CertificateAudit(
+        name="flights",
+        release=digest,
+        status="holds",
+        message="the certificate holds",
+        limit=0.05,
+        n_drawn=9,
+        n_labeled=9,
+        n_overdue=0,
+        rows_to_detect=9,
+        at=NOW.isoformat(),
+    )
+    assert not any(find(project, key) for key in ("rollout:ended", "answers:audit", "log:predictions"))
+    project.save(rollout)
+    project.save(audit)
+    segments.save(traffic.log_folder(project.config.state, "flights", digest), {"at_us": np.array([1])})
+    assert all(find(project, key) for key in ("rollout:ended", "answers:audit", "log:predictions"))
+    project.save(replace(audit, status="broken", message="the certificate is broken"))
+    assert find(project, "answers:audit") is None
+
+
+def test_settings_speak_only_if_they_are_set(project, tmp_path):
+    quiet = {one.key for one in graph(project).evidence}
+    assert {"setting:serve.limits", "setting:serve.contract", "setting:trust.keys"} <= quiet
+    assert not quiet & {"setting:serve.rate", "setting:serve.keys", "setting:ui.users", "log:labels"}
+    (tmp_path / "keys.toml").write_text("")
+    (tmp_path / "users.toml").write_text("")
+    project.save(Confirmation(row="", row_number=1, label=1.0, who="ada", why="seen", at=""))
+    toml = """
+key_per_s = 5
+round_digits = 2
+contract = "reject"
+tls_certificate = "server.pem"
+host = "0.0.0.0"
+[provenance]
+creator = "ada"
+license = "CC0-1.0"
+[personal]
+drop = ["email"]
+[data]
+sensitive_features = ["sex"]
+[model]
+file = "model.onnx"
+[answer]
+limit = 0.05
+stages = ["remote"]
+remote = { url = "https://llm.example/v1", spend_cap_per_day = 5 }
+[[alert]]
+name = "ops"
+to = "email"
+"""
+    (tmp_path / "headway.toml").write_text(rollouts.TOML + toml)
+    found = graph(open_project(tmp_path))
+    assert {key for key in load_catalogue().kinds if key.startswith(("setting:", "log:l"))} <= {
+        one.key for one in found.evidence
+    }
+    assert {name for name, fact in found.facts.items() if not fact.holds} == set()
