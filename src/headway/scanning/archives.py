@@ -1,0 +1,353 @@
+"""Archives and compressed files: names that leave the folder, bombs, and every member judged like a file.
+
+Nothing is written to the folder of the archive. A member is unpacked in pieces into memory, or into a temporary file
+if it is large, and only as far as the budget of the scan goes.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import mmap
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Buffer, Callable, Generator, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO
+
+from headway.scanning.arrays import unknown, unsafe
+from headway.scanning.graphs import leaves_folder
+from headway.scanning.verdicts import Problem
+
+MAX_MEMBERS = 20_000
+MAX_NESTED = 4
+MIN_UNPACKED = 24 << 20
+MAX_RATIO = 20
+_PIECE = 1 << 20
+_KEPT = 8 << 20
+
+
+@dataclass(slots=True)
+class UnpackBudget:
+    """What a scan of one file may still unpack: bytes, members, and levels of archives in archives."""
+
+    left_bytes: int
+    members: int = MAX_MEMBERS
+    depth: int = 0
+
+    @classmethod
+    def of(cls, size: int) -> UnpackBudget:
+        """Return the budget of a file of this size."""
+        return cls(left_bytes=max(MIN_UNPACKED, MAX_RATIO * size))
+
+    def inside(self) -> UnpackBudget:
+        """Return the budget of what is in an archive."""
+        return UnpackBudget(left_bytes=self.left_bytes, members=self.members, depth=self.depth + 1)
+
+
+class _ExpandedError(Exception):
+    """A file unpacks to more than the budget of its scan."""
+
+
+ScanMember = Callable[[Buffer, str, UnpackBudget], list[Problem]]
+
+
+def unpack(pieces: Iterator[bytes], budget: UnpackBudget) -> Buffer:
+    """Return unpacked bytes, in a mapped temporary file if they are many; raise `_ExpandedError` past the budget."""
+    size = 0
+    with tempfile.SpooledTemporaryFile(max_size=_KEPT, prefix="headway-scan-") as file:
+        for piece in pieces:
+            size += len(piece)
+            budget.left_bytes -= len(piece)
+            if budget.left_bytes < 0:
+                raise _ExpandedError(f"unpacks to more than {size:,} bytes")
+            file.write(piece)
+        if size <= _KEPT:
+            file.seek(0)
+            return file.read()
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _members_in(location: str, problems: list[Problem]) -> list[Problem]:
+    """Return problems with the name of the member that they are in."""
+    return [
+        Problem(
+            code=problem.code,
+            message=problem.message,
+            location=f"{location[:200]}: {problem.location}" if problem.location else location[:200],
+            is_unsafe=problem.is_unsafe,
+        )
+        for problem in problems
+    ]
+
+
+def scan_zip(content: Buffer, budget: UnpackBudget, scan: ScanMember) -> list[Problem]:
+    """Judge a zip file and its members."""
+    data = content if isinstance(content, bytes) else memoryview(content)
+    if budget.depth >= MAX_NESTED:
+        return [unknown("archive-depth", f"archives nested deeper than {MAX_NESTED}")]
+    try:
+        with zipfile.ZipFile(_opened(content)) as archive:
+            return _scan_zip_members(archive, data, budget, scan)
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        ValueError,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        OverflowError,
+    ) as error:
+        return [unknown("archive-damaged", f"the archive cannot be read: {error}")]
+    except (RecursionError, UnicodeError, IndexError, zlib.error):
+        return [unknown("archive-damaged", "the archive cannot be read")]
+
+
+def _scan_zip_members(
+    archive: zipfile.ZipFile, data: bytes | memoryview, budget: UnpackBudget, scan: ScanMember
+) -> list[Problem]:
+    infos = archive.infolist()
+    problems = _judge_entries(data, infos)
+    names = [info.filename for info in infos]
+    inner = budget.inside()
+    for info in infos[: inner.members]:
+        if not info.is_dir():
+            problems += _members_in(info.filename, _scan_zip_member(archive, info, names, inner, scan))
+    if len(infos) > inner.members:
+        problems.append(unknown("archive-members", f"{len(infos):,} members are more than are judged"))
+    budget.left_bytes, budget.members = inner.left_bytes, inner.members - len(infos)
+    return problems
+
+
+def _opened(content: Buffer) -> IO[bytes]:
+    if isinstance(content, mmap.mmap):
+        content.seek(0)
+        return content  # type: ignore[return-value]
+    return BytesIO(content)
+
+
+def _judge_entries(data: bytes | memoryview, infos: list[zipfile.ZipInfo]) -> list[Problem]:
+    """Judge names, links, repeated names, and bytes before the first member."""
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    for info in infos:
+        name = info.filename
+        original = info.orig_filename
+        if leaves_folder(name) or "\0" in original:
+            problems.append(unsafe("archive-path", "its name leads out of the folder it is unpacked to", name[:200]))
+        if stat.S_ISLNK(info.external_attr >> 16):
+            problems.append(unsafe("archive-link", "a link, which can lead out of the folder", name[:200]))
+        if name in seen:
+            problems.append(unsafe("archive-repeated", "a second member of this name hides another", name[:200]))
+        seen.add(name)
+        start = info.header_offset
+        local = bytes(data[start : start + 30])
+        length = int.from_bytes(local[26:28], "little")
+        inner = bytes(data[start + 30 : start + 30 + length])
+        if local[:4] == b"PK\3\4" and inner not in (
+            original.encode("utf-8", "replace"),
+            original.encode("cp437", "replace"),
+        ):
+            problems.append(unsafe("archive-names", "the two headers of the member name different files", name[:200]))
+        if len(problems) > 50:
+            break
+    first = min((info.header_offset for info in infos), default=0)
+    if first:
+        problems.append(unknown("archive-prefix", f"{first:,} bytes lie before the first member", "byte 0"))
+    return problems
+
+
+def _scan_zip_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, names: list[str], budget: UnpackBudget, scan: ScanMember
+) -> list[Problem]:
+    if info.flag_bits & 0x1:  # some readers ignore the flag, and open the bytes as they are
+        stored = _stored_bytes(archive, info)
+        found = scan(stored, info.filename, budget) if stored else []
+        return [*(problem for problem in found if problem.is_unsafe), unknown("archive-encrypted", "is encrypted")]
+    try:
+        with archive.open(info) as file:
+            inner = unpack(iter(lambda: file.read(_PIECE), b""), budget)
+    except _ExpandedError as error:
+        return [unsafe("archive-bomb", str(error))]
+    except (
+        RuntimeError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
+        stored = _stored_bytes(archive, info)
+        found = scan(stored, info.filename, budget) if stored else []
+        return [*found, unknown("archive-damaged", f"cannot be unpacked: {error}")]
+    return scan(inner, _torch_name(info.filename, names), budget)
+
+
+def _torch_name(name: str, names: list[str]) -> str:
+    """Return the name that the member of a torch archive is judged by."""
+    folder, _, base = name.rpartition("/")
+    if base == "data.pkl" and any(other.startswith(f"{folder}/") and other.endswith("/version") for other in names):
+        return "torch:data.pkl"
+    if f"{folder.rpartition('/')[0]}/data.pkl" in names or f"{folder.partition('/')[0]}/data.pkl" in names:
+        if base == "data.pkl":
+            return "torch:data.pkl"
+        if "/data/" in name or base in (
+            "version",
+            "byteorder",
+            ".format_version",
+            ".storage_alignment",
+            "serialization_id",
+        ):
+            return "torch:storage"
+    return "torch:data.pkl" if base == "data.pkl" else name
+
+
+def _stored_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of a member that is stored without compression, whatever its checksum."""
+    if info.compress_type != zipfile.ZIP_STORED or archive.fp is None or info.compress_size > _KEPT:
+        return b""
+    try:
+        archive.fp.seek(info.header_offset + 26)
+        sizes = archive.fp.read(4)
+        skip = int.from_bytes(sizes[:2], "little") + int.from_bytes(sizes[2:], "little")
+        archive.fp.seek(info.header_offset + 30 + skip)
+        return archive.fp.read(info.compress_size)
+    except (OSError, ValueError):
+        return b""
+
+
+def scan_tar(content: Buffer, budget: UnpackBudget, scan: ScanMember) -> list[Problem]:
+    """Judge a tar file and its members."""
+    if budget.depth >= MAX_NESTED:
+        return [unknown("archive-depth", f"archives nested deeper than {MAX_NESTED}")]
+    problems: list[Problem] = []
+    inner = budget.inside()
+    try:
+        with tarfile.open(fileobj=_opened(content), mode="r:") as archive:
+            problems = _scan_tar_members(archive, inner, scan)
+    except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, IndexError, RecursionError) as error:
+        problems.append(unknown("archive-damaged", f"the archive cannot be read: {error}"))
+    budget.left_bytes, budget.members = inner.left_bytes, inner.members
+    return problems
+
+
+def _scan_tar_members(archive: tarfile.TarFile, budget: UnpackBudget, scan: ScanMember) -> list[Problem]:
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    for member in archive:
+        budget.members -= 1
+        if budget.members < 0 or len(problems) > 200:
+            return [*problems, unknown("archive-members", "too many members, or too many problems")]
+        problems += _members_in(member.name, _scan_tar_member(archive, member, seen, budget, scan))
+        archive.members = []  # type: ignore[attr-defined] # else it keeps every member
+    return problems
+
+
+def _scan_tar_member(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, seen: set[str], budget: UnpackBudget, scan: ScanMember
+) -> list[Problem]:
+    if leaves_folder(member.name):
+        return [unsafe("archive-path", "its name leads out of the folder it is unpacked to")]
+    if member.issym() or member.islnk():
+        return [unsafe("archive-link", f"a link to {member.linkname[:200]!r}, which can lead out of the folder")]
+    if member.ischr() or member.isblk() or member.isfifo():
+        return [unsafe("archive-device", "a device or a pipe")]
+    if member.name in seen and not member.isdir():
+        return [unsafe("archive-repeated", "a second member of this name hides another")]
+    seen.add(member.name)
+    if not member.isreg():
+        return []
+    if member.sparse:
+        return (
+            [unsafe("archive-bomb", f"a sparse member of {member.size:,} bytes")]
+            if member.size > budget.left_bytes
+            else []
+        )
+    file = archive.extractfile(member)
+    if file is None:
+        return [unknown("archive-damaged", "cannot be unpacked")]
+    try:
+        inner = unpack(iter(lambda: file.read(_PIECE), b""), budget)
+    except _ExpandedError as error:
+        return [unsafe("archive-bomb", str(error))]
+    base = member.name.rpartition("/")[2]
+    return scan(inner, f"torch:{base}" if base in ("pickle", "tensors", "storages") else member.name, budget)
+
+
+def compression(head: bytes) -> str:
+    """Return the compression that bytes begin with; empty for none."""
+    if head[:2] == b"\x1f\x8b":
+        return "gzip"
+    if head[:3] == b"BZh":
+        return "bzip2"
+    if head[:6] == b"\xfd7zXZ\0" or head[:3] == b"\x5d\0\0":
+        return "xz"
+    if head[:4] in (b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd"):
+        return "lz4" if head[:1] == b"\x04" else "zstd"
+    if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2]) % 31 == 0:
+        return "zlib"
+    return ""
+
+
+def scan_compressed(content: Buffer, kind: str, name: str, budget: UnpackBudget, *, scan: ScanMember) -> list[Problem]:
+    """Judge what a compressed file holds."""
+    if kind in ("lz4", "zstd"):
+        return [unknown("compression", f"{kind} is not unpacked: save the file with another compression")]
+    if budget.depth >= MAX_NESTED:
+        return [unknown("archive-depth", f"archives nested deeper than {MAX_NESTED}")]
+    budget.depth += 1
+    try:
+        inner = unpack(_decompressed(memoryview(content), kind), budget)
+    except _ExpandedError as error:
+        return [unsafe("archive-bomb", str(error))]
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        return [unknown("archive-damaged", f"cannot be unpacked: {error}")]
+    finally:
+        budget.depth -= 1
+    inside = budget.inside()
+    return scan(inner, name, inside)
+
+
+def _decompressed(data: memoryview, kind: str) -> Iterator[bytes]:
+    """Yield unpacked pieces of bounded size, of one stream after another."""
+    position = 0
+    while position < len(data):
+        if kind in ("gzip", "zlib"):
+            position = yield from _inflated(data, position, 31 if kind == "gzip" else 15)
+        else:
+            position = yield from _expanded(data, position, kind)
+        if kind == "zlib" and position < len(data):
+            raise ValueError("bytes follow the compressed data")
+        if not any(data[position : position + 16]):  # zeros pad the end of some files
+            return
+
+
+def _inflated(data: memoryview, position: int, window: int) -> Generator[bytes, None, int]:
+    """Yield the pieces of one stream of zlib, and return where it ends."""
+    stream, pending = zlib.decompressobj(window), b""
+    while not stream.eof:
+        source = pending or bytes(data[position : position + _PIECE])
+        position += 0 if pending else len(source)
+        if not source:
+            raise EOFError("it ends early")
+        yield stream.decompress(source, _PIECE)
+        pending = stream.unconsumed_tail
+    return position - len(stream.unused_data)
+
+
+def _expanded(data: memoryview, position: int, kind: str) -> Generator[bytes, None, int]:
+    """Yield the pieces of one stream of bzip2 or xz, and return where it ends."""
+    stream = bz2.BZ2Decompressor() if kind == "bzip2" else lzma.LZMADecompressor(memlimit=64 << 20)
+    while not stream.eof:
+        source = bytes(data[position : position + _PIECE]) if stream.needs_input else b""
+        position += len(source)
+        if stream.needs_input and not source:
+            raise EOFError("it ends early")
+        yield stream.decompress(source, _PIECE)
+    return position - len(stream.unused_data)

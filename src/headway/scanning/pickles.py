@@ -1,0 +1,770 @@
+"""Read a pickle without running it: every opcode, every global, and what is done with them.
+
+Nothing is imported and no object is made. The machine follows the stack and the memo of a pickle with names, short
+strings and integers only, so that a global is known however its name was put together. A pickle is safe if it refers
+only to listed globals (`allowed`), and calls them with harmless arguments.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import math
+import re
+from collections.abc import Buffer, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from headway.scanning.allowed import UNVERIFIED, is_dangerous, is_listed, judge_call
+from headway.scanning.verdicts import Problem
+
+MAX_KEPT = 256
+"""Characters of a string whose value is kept, to resolve the names of globals."""
+
+MAX_STRINGS = 200_000
+MAX_STACK = 1 << 20
+MAX_DEPTH = 1 << 12
+MAX_PICKLES = 10_000
+MAX_NESTED = 3
+MAX_LINE = 1 << 16
+MAX_PROBLEMS = 20
+_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+_HOOK_NAMES = """
+__setstate__ __reduce__ __reduce_ex__ __class__ __dict__ __getattribute__ __getattr__ __call__ __code__ __globals__
+__builtins__ __bases__ __del__ __init__ __new__
+"""
+_HOOKS = frozenset(_HOOK_NAMES.split())
+_STOP = ord(b".")
+_WRAPPER = "NumpyArrayWrapper"
+_ENCODED = (b"gA", b"80")
+"""How a pickle of protocol 2 or later begins in base64 and in hexadecimal digits."""
+
+_ITEM = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")
+
+
+class _DamagedError(Exception):
+    """The stream ends early, or cannot be read."""
+
+
+@dataclass(slots=True)
+class _Global:
+    module: str
+    name: str
+    listed: bool
+
+
+class _Made:
+    """An object that the pickle makes by calling a global."""
+
+    __slots__ = ("args", "hooks", "kind", "state")
+
+    def __init__(self, kind: _Global, args: Any) -> None:
+        self.kind, self.args, self.state, self.hooks = kind, args, None, False
+
+
+class _Dictionary:
+    """A dictionary: its first entries, and whether a key is a special method."""
+
+    __slots__ = ("entries", "hooks")
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+        self.hooks = False
+
+
+@dataclass(slots=True)
+class PickleScan:
+    """What a pickle contains: its problems, the offset after its end, and the number of its globals."""
+
+    problems: list[Problem]
+    end: int
+    n_globals: int = 0
+    is_complete: bool = True
+
+
+def scan_pickles(content: Buffer, *, start: int = 0, is_torch: bool = False) -> list[Problem]:
+    """Return the problems of a file of pickles, one after another, and of what follows them.
+
+    Parameters
+    ----------
+    content
+        Bytes, or a mapped file.
+    start
+        Offset of the first pickle.
+    is_torch
+        Whether the storages of a torch file resolve its persistent ids.
+    """
+    data = content if isinstance(content, bytes) else memoryview(content)
+    problems: list[Problem] = []
+    position, count, size = start, 0, len(data)
+    while position < size and count < MAX_PICKLES:
+        machine = _Machine(data, position, is_torch=is_torch)
+        found = machine.run()
+        if count and not found.is_complete and not any(problem.is_unsafe for problem in found.problems):
+            rest = f"{size - position:,} bytes follow the pickle"
+            problems.append(_unknown("pickle-trailing", rest, position))
+            break
+        problems += found.problems
+        if not found.is_complete:
+            break
+        is_torch = is_torch or (count == 0 and machine.answer == _TORCH_MAGIC)
+        position, count = found.end, count + 1
+        if is_torch and count == 5:  # the raw numbers of a legacy torch file follow
+            break
+    if count >= MAX_PICKLES:
+        problems.append(_unknown("pickle-limit", f"more than {MAX_PICKLES:,} pickles in one file", position))
+    return first_problems(problems)
+
+
+def looks_pickled(head: bytes) -> bool:
+    """Return whether bytes begin as a pickle of protocol 2 or later, or as text of protocol 0 or 1."""
+    if head[:1] == b"\x80":
+        return head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    if head[:1] == b"c":
+        return bool(re.match(rb"c[\w.]+\r?\n[\w.]+\r?\n", head))
+    return bool(re.match(rb"[\(\]\)\}IVSFLN]", head)) and _is_plain_pickle(head)
+
+
+def _is_plain_pickle(head: bytes) -> bool:
+    machine = _Machine(bytes(head), 0, nesting=MAX_NESTED)
+    found = machine.run()
+    return found.is_complete or (machine.steps > 8 and machine.n_globals > 0)
+
+
+def find_hidden(content: Buffer, *, limit: int = 1 << 22, tries: int = 64) -> list[Problem]:
+    """Return the unsafe problems of pickles that begin somewhere inside of bytes."""
+    data = bytes(memoryview(content)[:limit])
+    for match in list(re.finditer(rb"\x80[\x02-\x05]|c[\w.]{2,64}\n[\w.]{2,64}\n", data))[:tries]:
+        found = _Machine(data, match.start(), nesting=MAX_NESTED).run()
+        unsafe = [problem for problem in found.problems if problem.is_unsafe]
+        if unsafe and (found.is_complete or match[0][:1] == b"\x80"):
+            return unsafe
+    return []
+
+
+def first_problems(problems: list[Problem]) -> list[Problem]:
+    """Return the problems without repetitions, the unsafe ones first, and not more than a person reads."""
+    known: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        known.setdefault((problem.code, problem.message), problem)
+    return sorted(known.values(), key=lambda problem: not problem.is_unsafe)[:MAX_PROBLEMS]
+
+
+def _unsafe(code: str, message: str, offset: int) -> Problem:
+    return Problem(code=code, message=message, location=f"byte {offset:,}")
+
+
+def _unknown(code: str, message: str, offset: int) -> Problem:
+    return Problem(code=code, message=message, location=f"byte {offset:,}", is_unsafe=False)
+
+
+class _Machine:
+    """Stack machine of one pickle that keeps names instead of objects."""
+
+    def __init__(self, data: Any, start: int, *, is_torch: bool = False, nesting: int = 0) -> None:
+        self.data, self.position, self.end = data, start, len(data)
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.problems: list[Problem] = []
+        self.is_torch, self.nesting = is_torch, nesting
+        self.n_globals = self.n_strings = self.steps = 0
+        self.answer: Any = None
+        self.at = start
+        self.has_hooks = False
+
+    def run(self) -> PickleScan:
+        """Read opcodes up to STOP, or to where the stream is damaged."""
+        try:
+            self.read_opcodes()
+        except _DamagedError as error:
+            reason = str(error)
+        except IndexError:
+            reason = "it ends early" if self.position >= self.end else "an opcode finds nothing on the stack"
+        except (ValueError, KeyError, OverflowError):
+            reason = "a damaged argument"
+        else:
+            return PickleScan(self.problems, self.position, self.n_globals)
+        self.problems.append(_unknown("pickle-damaged", f"not a complete pickle: {reason}", self.at))
+        return PickleScan(self.problems, self.position, self.n_globals, is_complete=False)
+
+    def read_opcodes(self) -> None:
+        """Follow the opcodes up to STOP."""
+        data, operations = self.data, _OPERATIONS
+        while True:
+            self.at = at = self.position
+            code = data[at]
+            self.position = at + 1
+            self.steps += 1
+            if code == _STOP:
+                self.answer = self.stack[-1]
+                return
+            operations[code](self)
+
+    # Arguments
+    def take(self, count: int) -> bytes:
+        """Return the next bytes."""
+        position = self.position
+        if position + count > self.end:
+            raise _DamagedError("it ends early")
+        self.position = position + count
+        return bytes(self.data[position : position + count])
+
+    def number(self, count: int) -> int:
+        """Return the next little-endian number."""
+        return int.from_bytes(self.take(count), "little")
+
+    def line(self) -> bytes:
+        """Return the next line without its end."""
+        position = self.position
+        window = bytes(self.data[position : position + MAX_LINE])
+        length = window.find(b"\n")
+        if length < 0:
+            raise _DamagedError("a line without an end" if len(window) == MAX_LINE else "it ends early")
+        self.position = position + length + 1
+        return window[:length]
+
+    def text(self, count: int, encoding: str = "utf-8") -> None:
+        """Push a string of so many bytes, with its value if it is short."""
+        if count > 11 and self.nesting < MAX_NESTED and bytes(self.data[self.position : self.position + 2]) in _ENCODED:
+            self.judge_encoded(count)
+        if count > MAX_KEPT:
+            self.payload(count)
+            return
+        value = self.take(count).decode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
+        if value[:2] == "__" and value in _HOOKS:
+            self.has_hooks = True
+        self.stack.append(value)
+
+    def payload(self, count: int) -> None:
+        """Push bytes, and judge a pickle in them."""
+        start = self.position
+        if start + count > self.end:
+            raise _DamagedError("it ends early")
+        self.position = start + count
+        self.stack.append(None)
+        if count > 3 and self.nesting < MAX_NESTED:
+            head = bytes(self.data[start : start + 2])
+            if (head[0] == 0x80 and 2 <= head[1] <= 5) or head[:1] in b"c(":
+                self.judge_nested(start, count)
+
+    def judge_encoded(self, count: int) -> None:
+        """Add the unsafe problems of a pickle that a string holds in base64 or in hexadecimal digits."""
+        value = bytes(self.data[self.position : self.position + min(count, MAX_LINE)])
+        try:
+            inner = binascii.a2b_base64(value) if value[:1] == b"g" else binascii.unhexlify(value)
+        except ValueError:
+            return
+        found = _Machine(inner, 0, nesting=self.nesting + 1).run()
+        for problem in found.problems:
+            if problem.is_unsafe:
+                self.problems.append(
+                    _unsafe("pickle-nested", f"an encoded pickle in its text {problem.message}", self.at)
+                )
+                break
+
+    def judge_nested(self, start: int, count: int) -> None:
+        """Add the unsafe problems of a pickle in the bytes of this one."""
+        inner = _Machine(self.data[start : start + count], 0, nesting=self.nesting + 1).run()
+        for problem in inner.problems:
+            if problem.is_unsafe:
+                self.problems.append(_unsafe("pickle-nested", f"a pickle in its bytes {problem.message}", start))
+                break
+
+    def popped(self) -> list[Any]:
+        """Return the values since the last mark."""
+        if not self.marks:
+            raise _DamagedError("no mark")
+        values = self.stack
+        self.stack = self.marks.pop()
+        return values
+
+    def add(self, problem: Problem) -> None:
+        """Add a problem, unless there are many."""
+        if len(self.problems) < 200 or problem.is_unsafe:
+            self.problems.append(problem)
+        if len(self.problems) > 1000:
+            raise _DamagedError("too many problems to list")
+
+    # Globals and calls
+    def refer(self, module: Any, name: Any) -> None:
+        """Push a global, and judge the reference."""
+        if type(module) is not str or type(name) is not str:
+            self.add(_unsafe("pickle-global", "puts the name of a global together while it is read", self.at))
+            self.stack.append(_Global("?", "?", False))
+            return
+        self.n_globals += 1
+        listed = is_listed(module, name)
+        self.stack.append(_Global(module, name, listed))
+        if listed:
+            return
+        shown = f"{module[:80]}.{name[:80]}"
+        if is_dangerous(module, name):
+            self.add(_unsafe("pickle-global", f"refers to {shown}, which is not on the list", self.at))
+        else:
+            self.add(_unknown("pickle-unknown-class", f"refers to {shown}, which is not on the list", self.at))
+
+    def call(self, function: Any, args: Any) -> Any:
+        """Judge a call, and return what it makes."""
+        if type(function) is not _Global:
+            self.add(_unsafe("pickle-call", "calls an object that it made itself", self.at))
+            return None
+        shown = f"{function.module[:80]}.{function.name[:80]}"
+        if not function.listed:
+            if UNVERIFIED.fullmatch(shown):
+                self.add(_unknown("pickle-unverified", f"calls {shown}, which trusts the lengths in the file", self.at))
+            elif not function.name.startswith("__pyx_unpickle_") or is_dangerous(function.module, function.name):
+                self.add(_unsafe("pickle-call", f"calls {shown}, which is not on the list", self.at))
+            return _Made(function, None)
+        reason = judge_call(function.module, function.name, args)
+        if reason:
+            self.add(_unsafe("pickle-argument", f"calls {shown}, which {reason}", self.at))
+        if self.has_hooks and function.name in ("dict", "OrderedDict", "defaultdict", "SimpleNamespace") and args:
+            self.add(_unsafe("pickle-hook", f"calls {shown} with a special method among its values", self.at))
+        if function.name in ("_reconstructor", "__newobj__", "__newobj_ex__", "_reconstruct", "_mareconstruct"):
+            made = args[0] if type(args) is tuple and args else None
+            return self.make(made, None)
+        return _Made(function, args)
+
+    def make(self, kind: Any, args: Any) -> Any:
+        """Return an object of a class that is made without a call of its own."""
+        if type(kind) is not _Global:
+            self.add(_unsafe("pickle-call", "makes an object of a class that it made itself", self.at))
+            return None
+        if kind.listed:
+            reason = judge_call(kind.module, kind.name, args)
+            if reason:
+                self.add(_unsafe("pickle-argument", f"makes {kind.module}.{kind.name}, which {reason}", self.at))
+        return _Made(kind, args)
+
+    def build(self) -> None:
+        """Judge a state that is given to an object."""
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if type(target) is _Global:
+            name = f"{target.module}.{target.name}"[:160]
+            self.add(_unsafe("pickle-build", f"changes the class or function {name}", self.at))
+            return
+        parts = state if type(state) is tuple else (state,)
+        if any(type(part) in (_Dictionary, _Made) and part.hooks for part in parts):
+            self.add(_unsafe("pickle-hook", "sets a special method on an object", self.at))
+        if type(target) is _Made:
+            target.state = state
+            if target.kind.name == _WRAPPER and target.kind.listed:
+                self.read_array(state)
+
+    def keys(self, target: Any, values: list[Any]) -> None:
+        """Keep the first entries of a dictionary, and note keys that are special methods."""
+        kind = type(target)
+        if kind is _Global:
+            self.add(_unsafe("pickle-build", f"changes {target.module}.{target.name}"[:160], self.at))
+        if kind is not _Dictionary and kind is not _Made:
+            return
+        if self.has_hooks and any(key in _HOOKS for key in values[::2] if type(key) is str):
+            target.hooks = True
+        if kind is _Dictionary and len(target.entries) < 16:
+            for key, value in zip(values[:32:2], values[1:32:2], strict=False):
+                if type(key) is str:
+                    target.entries[key] = value
+
+    def read_array(self, state: Any) -> None:
+        """Skip the raw numbers that joblib writes after the description of an array, or read the pickle there."""
+        entries = state.entries if type(state) is _Dictionary else {}
+        shape, dtype = entries.get("shape"), entries.get("dtype")
+        code = dtype.args[0] if type(dtype) is _Made and dtype.kind.name == "dtype" and dtype.args else None
+        match = _ITEM.fullmatch(code) if type(code) is str else None
+        if not match or type(shape) is not tuple or any(type(size) is not int or size < 0 for size in shape):
+            raise _DamagedError("an array of joblib whose shape or type is not known")
+        if match[1] == "O":
+            if self.nesting >= 64:
+                raise _DamagedError("arrays in arrays, too deep")
+            inner = _Machine(self.data, self.position, is_torch=self.is_torch, nesting=self.nesting + 1)
+            found = inner.run()
+            self.problems += found.problems
+            self.position = found.end
+            if not found.is_complete:
+                raise _DamagedError("an array of objects")
+            return
+        width = 4 if match[1] == "U" else 1
+        size = math.prod(shape) * int(match[2] or 1) * width
+        if entries.get("numpy_array_alignment_bytes") is not None:
+            self.take(self.number(1))
+        if size > self.end - self.position:
+            raise _DamagedError("an array of joblib that is longer than the file")
+        self.position += size
+
+    def persistent(self, identity: Any) -> None:
+        """Push an object that the reader resolves by an id."""
+        self.stack.append(None)
+        is_storage = type(identity) is tuple and len(identity) >= 5 and identity[0] == "storage"
+        if not (self.is_torch and is_storage):
+            self.add(_unknown("pickle-persistent-id", "leaves an object to the program that reads it", self.at))
+
+    def remember(self, index: int) -> None:
+        """Keep the top of the stack in the memo."""
+        if index > 1 << 20 and index > 8 * self.end:
+            self.add(_unsafe("pickle-bomb", f"asks for a memo of {index:,} entries", self.at))
+            return
+        value = self.stack[-1]
+        if type(value) is str:
+            self.n_strings += 1
+            if self.n_strings > MAX_STRINGS:
+                value = None
+        self.memo[index] = value
+
+    def grow(self) -> None:
+        """Refuse a stack that no real model needs."""
+        if len(self.stack) > MAX_STACK or len(self.marks) > MAX_DEPTH:
+            raise _DamagedError("it needs too large a stack to be judged")
+
+
+def _unknown_opcode(machine: _Machine) -> None:
+    raise _DamagedError(f"{machine.data[machine.at]:#04x} is not an opcode")
+
+
+_Operation = Callable[[_Machine], None]
+_OPERATIONS: list[_Operation] = [_unknown_opcode] * 256
+
+
+def _operation(code: bytes) -> Callable[[_Operation], _Operation]:
+    def register(function: _Operation) -> _Operation:
+        _OPERATIONS[code[0]] = function
+        return function
+
+    return register
+
+
+def _opaque(code: bytes, count: int) -> None:
+    """Register an opcode that pushes data after so many bytes of argument."""
+
+    def push(machine: _Machine) -> None:
+        if count:
+            machine.take(count)
+        machine.stack.append(None)
+        if len(machine.stack) > MAX_STACK:
+            machine.grow()
+
+    _OPERATIONS[code[0]] = push
+
+
+for _code, _count in ((b"N", 0), (b"\x88", 0), (b"\x89", 0), (b"]", 0), (b"\x8f", 0), (b"G", 8)):
+    _opaque(_code, _count)
+
+
+def _integer(code: bytes, count: int, *, signed: bool) -> None:
+    def push(machine: _Machine) -> None:
+        machine.stack.append(int.from_bytes(machine.take(count), "little", signed=signed))
+
+    _OPERATIONS[code[0]] = push
+
+
+_integer(b"J", 4, signed=True)
+_integer(b"K", 1, signed=False)
+_integer(b"M", 2, signed=False)
+
+
+def _texts(code: bytes, count: int, encoding: str) -> None:
+    def push(machine: _Machine) -> None:
+        machine.text(machine.number(count), encoding)
+
+    _OPERATIONS[code[0]] = push
+
+
+for _code, _count, _encoding in (
+    (b"\x8c", 1, "utf-8"),
+    (b"X", 4, "utf-8"),
+    (b"\x8d", 8, "utf-8"),
+    (b"U", 1, "latin-1"),
+    (b"T", 4, "latin-1"),
+):
+    _texts(_code, _count, _encoding)
+
+
+def _payloads(code: bytes, count: int) -> None:
+    def push(machine: _Machine) -> None:
+        machine.payload(machine.number(count))
+
+    _OPERATIONS[code[0]] = push
+
+
+for _code, _count in ((b"C", 1), (b"B", 4), (b"\x8e", 8), (b"\x96", 8)):
+    _payloads(_code, _count)
+
+
+def _tuples(code: bytes, count: int) -> None:
+    def push(machine: _Machine) -> None:
+        stack = machine.stack
+        if len(stack) < count:
+            raise IndexError
+        stack[-count:] = [tuple(stack[-count:])]
+
+    _OPERATIONS[code[0]] = push
+
+
+for _code, _count in ((b"\x85", 1), (b"\x86", 2), (b"\x87", 3)):
+    _tuples(_code, _count)
+
+
+@_operation(b"\x80")
+def _protocol(machine: _Machine) -> None:
+    version = machine.number(1)
+    if version > 5:
+        raise _DamagedError(f"protocol {version} is not known")
+
+
+@_operation(b"\x95")
+def _frame(machine: _Machine) -> None:
+    machine.take(8)
+
+
+@_operation(b"(")
+def _mark(machine: _Machine) -> None:
+    machine.marks.append(machine.stack)
+    machine.stack = []
+    if len(machine.marks) > MAX_DEPTH:
+        machine.grow()
+
+
+@_operation(b"0")
+def _pop(machine: _Machine) -> None:
+    if machine.stack:
+        machine.stack.pop()
+    else:
+        machine.popped()
+
+
+@_operation(b"1")
+def _pop_mark(machine: _Machine) -> None:
+    machine.popped()
+
+
+@_operation(b"2")
+def _duplicate(machine: _Machine) -> None:
+    machine.stack.append(machine.stack[-1])
+    machine.grow()
+
+
+@_operation(b"F")
+def _float_line(machine: _Machine) -> None:
+    machine.line()
+    machine.stack.append(None)
+
+
+@_operation(b"I")
+@_operation(b"L")
+def _integer_line(machine: _Machine) -> None:
+    line = machine.line().rstrip(b"L\r")
+    machine.stack.append(int(line) if len(line) < 64 else None)
+
+
+@_operation(b"\x8a")
+def _long(machine: _Machine) -> None:
+    machine.stack.append(int.from_bytes(machine.take(machine.number(1)), "little", signed=True))
+
+
+@_operation(b"\x8b")
+def _long4(machine: _Machine) -> None:
+    machine.payload(machine.number(4))
+
+
+@_operation(b"S")
+def _string_line(machine: _Machine) -> None:
+    line = machine.line().strip()
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
+        raise _DamagedError("a string without quotes")
+    value = codecs.escape_decode(line[1:-1])[0]
+    _push_line(machine, value.decode("latin-1"))
+
+
+@_operation(b"V")
+def _unicode_line(machine: _Machine) -> None:
+    _push_line(machine, machine.line().decode("raw-unicode-escape"))
+
+
+def _push_line(machine: _Machine, value: str) -> None:
+    if value in _HOOKS:
+        machine.has_hooks = True
+    machine.stack.append(value if len(value) <= MAX_KEPT else None)
+    if len(value) > 3 and machine.nesting < MAX_NESTED and value[:1] in "\x80c(":
+        inner = value.encode("latin-1", "replace")
+        found = _Machine(inner, 0, nesting=machine.nesting + 1).run()
+        if found.is_complete and any(problem.is_unsafe for problem in found.problems):
+            machine.add(_unsafe("pickle-nested", f"a pickle in its text {found.problems[0].message}", machine.at))
+
+
+@_operation(b"P")
+def _persistent_line(machine: _Machine) -> None:
+    machine.persistent(machine.line())
+
+
+@_operation(b"Q")
+def _persistent(machine: _Machine) -> None:
+    machine.persistent(machine.stack.pop())
+
+
+@_operation(b"R")
+def _reduce(machine: _Machine) -> None:
+    args = machine.stack.pop()
+    machine.stack[-1] = machine.call(machine.stack[-1], args)
+
+
+@_operation(b"b")
+def _build(machine: _Machine) -> None:
+    machine.build()
+
+
+@_operation(b"c")
+def _global_lines(machine: _Machine) -> None:
+    module, name = machine.line().decode(), machine.line().decode()
+    machine.refer(module.strip("\r"), name.strip("\r"))
+
+
+@_operation(b"\x93")
+def _stack_global(machine: _Machine) -> None:
+    name, module = machine.stack.pop(), machine.stack.pop()
+    machine.refer(module, name)
+
+
+@_operation(b"i")
+def _instance(machine: _Machine) -> None:
+    module, name = machine.line().decode(), machine.line().decode()
+    args = tuple(machine.popped())
+    machine.refer(module.strip("\r"), name.strip("\r"))
+    machine.stack[-1] = machine.call(machine.stack[-1], args)
+
+
+@_operation(b"o")
+def _object(machine: _Machine) -> None:
+    values = machine.popped()
+    made = machine.call(values[0], tuple(values[1:]))
+    machine.stack.append(made)
+
+
+@_operation(b"\x81")
+def _new_object(machine: _Machine) -> None:
+    args = machine.stack.pop()
+    machine.stack[-1] = machine.make(machine.stack[-1], args)
+
+
+@_operation(b"\x92")
+def _new_object_keywords(machine: _Machine) -> None:
+    machine.stack.pop()
+    args = machine.stack.pop()
+    machine.stack[-1] = machine.make(machine.stack[-1], args)
+
+
+def _extension(code: bytes, count: int) -> None:
+    def push(machine: _Machine) -> None:
+        number = machine.number(count)
+        message = f"refers to entry {number} of the extension registry, which only the reader knows"
+        machine.add(_unsafe("pickle-extension", message, machine.at))
+        machine.stack.append(_Global("?", "?", False))
+
+    _OPERATIONS[code[0]] = push
+
+
+for _code, _count in ((b"\x82", 1), (b"\x83", 2), (b"\x84", 4)):
+    _extension(_code, _count)
+
+
+@_operation(b"}")
+def _empty_dict(machine: _Machine) -> None:
+    machine.stack.append(_Dictionary())
+    machine.grow()
+
+
+@_operation(b")")
+def _empty_tuple(machine: _Machine) -> None:
+    machine.stack.append(())
+
+
+@_operation(b"d")
+def _dict(machine: _Machine) -> None:
+    values = machine.popped()
+    table = _Dictionary()
+    machine.keys(table, values)
+    machine.stack.append(table)
+
+
+@_operation(b"l")
+@_operation(b"\x91")
+def _list(machine: _Machine) -> None:
+    machine.popped()
+    machine.stack.append(None)  # `popped` has put the stack below the mark back
+
+
+@_operation(b"t")
+def _tuple(machine: _Machine) -> None:
+    values = tuple(machine.popped())
+    machine.stack.append(values)
+
+
+@_operation(b"a")
+def _append(machine: _Machine) -> None:
+    machine.stack.pop()
+    machine.keys(machine.stack[-1], [])
+
+
+@_operation(b"e")
+@_operation(b"\x90")
+def _appends(machine: _Machine) -> None:
+    machine.popped()
+    machine.keys(machine.stack[-1], [])
+
+
+@_operation(b"s")
+def _set_item(machine: _Machine) -> None:
+    value, key = machine.stack.pop(), machine.stack.pop()
+    machine.keys(machine.stack[-1], [key, value])
+
+
+@_operation(b"u")
+def _set_items(machine: _Machine) -> None:
+    values = machine.popped()
+    machine.keys(machine.stack[-1], values)
+
+
+@_operation(b"g")
+def _get_line(machine: _Machine) -> None:
+    machine.stack.append(machine.memo[int(machine.line())])
+
+
+@_operation(b"h")
+def _get(machine: _Machine) -> None:
+    machine.stack.append(machine.memo[machine.number(1)])
+
+
+@_operation(b"j")
+def _get_long(machine: _Machine) -> None:
+    machine.stack.append(machine.memo[machine.number(4)])
+
+
+@_operation(b"p")
+def _put_line(machine: _Machine) -> None:
+    machine.remember(int(machine.line()))
+
+
+@_operation(b"q")
+def _put(machine: _Machine) -> None:
+    machine.remember(machine.number(1))
+
+
+@_operation(b"r")
+def _put_long(machine: _Machine) -> None:
+    machine.remember(machine.number(4))
+
+
+@_operation(b"\x94")
+def _memoize(machine: _Machine) -> None:
+    machine.remember(len(machine.memo))
+
+
+@_operation(b"\x97")
+def _next_buffer(machine: _Machine) -> None:
+    machine.add(_unknown("pickle-buffer", "keeps data outside of the file", machine.at))
+    machine.stack.append(None)
+
+
+@_operation(b"\x98")
+def _readonly_buffer(machine: _Machine) -> None:
+    machine.stack[-1] = machine.stack[-1]
