@@ -48,7 +48,7 @@ from headway.data.split import labeled_rows, months_of, split_dataset
 from headway.data.texts import text_columns
 from headway.evaluation import explore_answers
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers
-from headway.evaluation.audit_context import build_audit_context, load_training_data, retraining_of, share_audits
+from headway.evaluation.audit_context import build_audit_context, load_training_data, retrained_by, share_audits
 from headway.evaluation.benchmark import CALLS
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.comparison import (
@@ -1174,8 +1174,8 @@ def _shared_audits(
     with open_workers(project.config) as workers:
         found = share_audits(subject, shared, audits.context, workers)
         if retraining:
-            retrain = retraining_of(project.config, data["train"], subject.variant.signature, workers)
-            context = replace(audits.context, retrain=retrain)
+            retrained = retrained_by(project.config, data, subject.variant.signature, workers)
+            context = replace(audits.context, **retrained)
             found |= run_audits(subject, replace(audits, names=retraining, context=context))
     return found
 

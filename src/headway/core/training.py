@@ -40,11 +40,15 @@ class Training(StoredRecord, frozen=True, kw_only=True):
 
 
 class TrainingTask(Record, frozen=True, kw_only=True):
-    """One training: its columns, its seed, and whether classes are balanced (None: as `[model] class_weight` says)."""
+    """One training: its columns, its seed, and whether classes are balanced (None: as `[model] class_weight` says).
+
+    With `half`, the model is trained on that half of the groups only (`data.split.half_of_groups`).
+    """
 
     features: tuple[str, ...]
     seed: int | None = None
     balanced: bool | None = None
+    half: int | None = None
 
 
 class Round(Record, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
+from headway.core.arrays import Bools, Ints
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import SplitSection
@@ -127,6 +128,17 @@ def time_span(dataset: Dataset) -> tuple[str, str]:
 def labeled_rows(dataset: Dataset) -> Dataset:
     """Return the rows with a known outcome."""
     return replace(dataset, table=dataset.table.filter(pl.col(dataset.roles.target).is_not_null()))
+
+
+def half_of_groups(groups: Ints, half: int) -> Bools:
+    """Return the rows of one half of the groups, bool (n,), for group codes (n,).
+
+    Halves 2k and 2k + 1 have all groups between them and none in common; another k draws other halves.
+    """
+    n_groups = int(groups.max()) + 1
+    order = np.random.default_rng(half // 2).permutation(n_groups)
+    is_first: Bools = order[groups] < (n_groups + 1) // 2
+    return is_first if half % 2 == 0 else ~is_first
 
 
 def _bounds(name: str, texts: tuple[str, ...]) -> tuple[datetime, datetime] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from headway.core.config import Config
 from headway.core.contracts import Blobs, Engine, LabeledData, no_training_rows
@@ -15,12 +15,20 @@ from headway.core.sections import AttackSection
 from headway.core.training import TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.core.workers import HERE, Workers
-from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
+from headway.data.matrix import (
+    group_codes,
+    matrix,
+    month_column,
+    sample_weights,
+    sensitive_columns,
+    slice_columns,
+    target_values,
+)
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import open_on_rows, subsample, time_per_row
-from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain, load_audit
+from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain, RetrainVariants, load_audit
 from headway.evaluation.text_corruptions import Phrases, read_paraphrases
-from headway.optimization.training import TrainingInputs, accepts_seed, train_task
+from headway.optimization.training import TrainedModel, TrainingInputs, accepts_seed, train_task
 from headway.storage.in_memory import InMemoryBlobs
 
 Data = Mapping[str, Dataset]
@@ -44,7 +52,7 @@ def build_audit_context(
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: load_training_data(data, signature),
-        retrain=retraining_of(config, data["train"], signature) if "train" in data and accepts_seed(config) else None,
+        **retrained_by(config, data, signature),
         months=month_column(labeled_rows(judged)),
         feature_groups=_checked_groups(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
@@ -63,15 +71,30 @@ def _paraphrases(config: Config, signature: Signature) -> Mapping[str, Phrases]:
     return {f"phrases of {path.name}": read_paraphrases(path)}
 
 
-def retraining_of(config: Config, dataset: Dataset, signature: Signature, workers: Workers = HERE) -> Retrain:
-    """Return how the baseline is retrained on a dataset: the function of `[model] train`, by these workers."""
+class Retrained(TypedDict, total=False):
+    """The fields of AuditContext that retrain the baseline."""
+
+    retrain: Retrain
+    retrain_variants: RetrainVariants
+
+
+def retrained_by(config: Config, data: Data, signature: Signature, workers: Workers = HERE) -> Retrained:
+    """Return how the baseline is retrained on `train`: the function of `[model] train`, by these workers.
+
+    Empty if there are no such rows, or no function that takes a seed.
+    """
+    if "train" not in data or not accepts_seed(config):
+        return {}
+
+    def train(tasks: Sequence[TrainingTask], proceed: Callable[[], bool]) -> Iterator[tuple[int, TrainedModel]]:
+        inputs = TrainingInputs.of(config, data["train"], signature.names)
+        yield from workers.map(train_task, inputs, tasks, proceed=proceed)
 
     def retrain(tasks: Sequence[TrainingTask], proceed: Callable[[], bool]) -> Iterator[tuple[int, Engine]]:
-        inputs = TrainingInputs.of(config, dataset, signature.names)
-        for number, model in workers.map(train_task, inputs, tasks, proceed=proceed):
+        for number, model in train(tasks, proceed):
             yield number, model.open()
 
-    return retrain
+    return {"retrain": retrain, "retrain_variants": train}
 
 
 def _checked_groups(together: Sequence[Sequence[str]], signature: Signature) -> Sequence[Sequence[str]]:
@@ -114,7 +137,13 @@ def load_training_data(data: Data, signature: Signature) -> LabeledData | None:
     if known is None or known.table.is_empty():
         return None
     rows = matrix(known.table, signature)
-    return LabeledData(rows=rows, labels=target_values(known), groups=group_codes(known), weights=sample_weights(known))
+    return LabeledData(
+        rows=rows,
+        labels=target_values(known),
+        groups=group_codes(known),
+        weights=sample_weights(known),
+        slices={**slice_columns(known), **sensitive_columns(known)},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +205,7 @@ def share_audits(
             blobs=InMemoryBlobs(),
             train=no_training_rows,
             retrain=None,
+            retrain_variants=None,
             transform_context=None,
             serve=None,
             row_s=time_per_row(subsample(subject, _TIMED_ROWS)),

@@ -24,6 +24,7 @@ from headway.optimization.context import TransformContext
 
 if TYPE_CHECKING:
     from headway.core.contracts import Bools, Floats, Ints
+    from headway.optimization.training import TrainedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,9 @@ Retrain = Callable[[Sequence[TrainingTask], Callable[[], bool]], Iterator[tuple[
 The second argument is called before each training, and none begins after it returned False.
 """
 
+RetrainVariants = Callable[[Sequence[TrainingTask], Callable[[], bool]], Iterator[tuple[int, "TrainedModel"]]]
+"""As Retrain, with the trained models themselves: transforms can be repeated on them."""
+
 MetricResults = Sequence[Measurement | NotApplicable]
 """Results of a metric or an audit; a NotApplicable gives the reason and a hint for what it could not measure."""
 
@@ -190,8 +194,8 @@ class AuditContext:
 
     Attributes
     ----------
-    retrain
-        Retrains the baseline; None if that is not possible.
+    retrain, retrain_variants
+        Retrain the baseline; None if that is not possible.
     months
         Months of the rows, if rows have a time.
     feature_groups
@@ -219,6 +223,7 @@ class AuditContext:
     budget_s: float
     train: Callable[[], LabeledData | None] = no_training_rows
     retrain: Retrain | None = None
+    retrain_variants: RetrainVariants | None = None
     months: SliceColumn | None = None
     feature_groups: Sequence[Sequence[str]] = ()
     baseline: Variant | None = None

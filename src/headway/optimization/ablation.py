@@ -90,6 +90,23 @@ def rebuild_without(component: Component, context: TransformContext) -> tuple[st
     return " + ".join(removed), variant
 
 
+def repeat_steps(baseline: Variant, steps: Sequence[Step], context: TransformContext) -> Variant:
+    """Return a baseline after the same steps.
+
+    Raises
+    ------
+    NotApplicable
+        If a transform does not make the same step of it.
+    """
+    variant = baseline
+    for step in steps:
+        repeated = _repeat_step(variant, step, context)
+        if repeated is None or repeated.steps[-1].transform != step.transform:
+            raise NotApplicable(f"step '{step}' cannot be repeated on a retrained model", where=variant.name)
+        variant = repeated
+    return variant
+
+
 def _repeat_step(variant: Variant, step: Step, context: TransformContext) -> Variant | None:
     """Return the variant after this step, or the most similar one; None if the transform makes none."""
     found = apply_transform(step.transform, variant, context) if step.transform in plugins.names("transform") else []

@@ -27,8 +27,8 @@ from headway.core.training import Training, TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.context import CheckContext
-from headway.data.matrix import dataset_signature, target_values, training_frame
-from headway.data.split import labeled_rows, time_span
+from headway.data.matrix import dataset_signature, group_codes, target_values, training_frame
+from headway.data.split import half_of_groups, labeled_rows, time_span
 from headway.optimization.importers.mlflow import is_address
 from headway.optimization.importers.models import import_baseline
 from headway.storage.in_memory import InMemoryBlobs
@@ -90,9 +90,12 @@ def _fit(
     seed: int | None,
     balanced: bool | None,
     curve: Callable[[Signature], object] | None = None,
+    half: int | None = None,
 ) -> Variant:
-    """Train a model on labeled rows that were checked; parameters as in `train_model`."""
+    """Train a model on labeled rows that were checked, or on a half of their groups; parameters as in `train_model`."""
     signature = _select_inputs(dataset_signature(rows), features)
+    if half is not None:
+        rows = replaced(rows, table=rows.table.filter(pl.Series(half_of_groups(group_codes(rows), half))))
     fit = _training_function(config, seed)
     if curve and _accepts(config, "curve"):
         fit = partial(fit, curve=curve(signature))
@@ -165,7 +168,9 @@ def train_task(inputs: TrainingInputs, task: TrainingTask) -> TrainedModel:
             hint="the folder of the project is the same on every node",
         )
     blobs, began = InMemoryBlobs(), time.perf_counter()
-    variant = _fit(config, inputs.rows, blobs, features=task.features, seed=task.seed, balanced=task.balanced)
+    variant = _fit(
+        config, inputs.rows, blobs, features=task.features, seed=task.seed, balanced=task.balanced, half=task.half
+    )
     return TrainedModel(
         variant=variant, content=blobs.get(variant.artifact.digest), seconds=time.perf_counter() - began
     )

@@ -242,6 +242,26 @@ _NAMES: dict[str, tuple[str, str]] = {
     "attack.columns": ("Columns changed for a flip", "Median over the decisions that were flipped."),
     "attack.reach": ("Change of a number for a flip", "Median, in interquartile ranges of the column."),
     "attack.queries": ("Queries per row", "Decisions that the attack asked for."),
+    # Privacy
+    "privacy.membership.auc": (
+        "Members distinguished from non-members",
+        "Area under the ROC curve of an attack that guesses which rows the model was trained on; 0.5 is by chance.",
+    ),
+    "privacy.membership.tpr_1pct": (
+        "Training rows recognized at 1 % false alarms",
+        "Share of the training rows that the attack recognizes while it accuses 1 % of other rows; 0.01 is by chance.",
+    ),
+    "privacy.membership.tpr_0.1pct": (
+        "Training rows recognized at 0.1 % false alarms",
+        "Share of the training rows that the attack recognizes while it accuses 0.1 % of others; 0.001 is by chance.",
+    ),
+    "privacy.membership.roc": ("Training rows recognized", "At the share of other rows that are accused."),
+    "privacy.membership.exposed": (
+        "Exposed training rows",
+        "At least half of the models that were trained on such a row give it away, and hardly any other model.",
+    ),
+    "privacy.membership.row": ("Models that give the row away", "Of those trained on it."),
+    "privacy.membership.models": ("Models attacked", ""),
     # Ablation and class imbalance
     **{f"components.{error}.drop": ("Increase of the error without it", _MORE) for error in ("brier", "mse")},
     "components.latency.speedup": ("Latency of one row without it", _WITHOUT),
@@ -307,6 +327,10 @@ _VIOLATIONS = {
     "ece": "Its probabilities are miscalibrated",
     "ece.drop": "Its probabilities are less calibrated than those of the baseline",
     "probability_shift": "Its probabilities differ from those of the baseline by more than allowed",
+    **{
+        f"privacy.membership.{name}": "Its answers give away which rows it was trained on"
+        for name in ("auc", "tpr_1pct", "tpr_0.1pct")
+    },
     "attack.success": "Its decisions can be flipped more often than allowed",
     "attack.success.drop": "Its decisions can be flipped more easily than those of the baseline",
     **{
