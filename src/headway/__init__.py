@@ -2,8 +2,8 @@
 
 >>> import headway as hw
 >>> sorted(hw.__all__)  # doctest: +NORMALIZE_WHITESPACE
-['FeatureStore', '__version__', 'compare', 'evaluate', 'feature_view', 'learning_curve', 'load',
- 'load_encoder', 'optimize']
+['FeatureStore', 'GatewayClassifier', '__version__', 'compare', 'evaluate', 'feature_view', 'learning_curve',
+ 'load', 'load_encoder', 'optimize']
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib
 __version__ = "0.1.0"
 __all__ = [
     "FeatureStore",
+    "GatewayClassifier",
     "__version__",
     "compare",
     "evaluate",

@@ -50,6 +50,7 @@ def test_arrays_strings_and_booleans_may_be_sent(server):
         arrays = {name: np.array([1.5, 2.5], dtype=np.float32) for name in "abc"}
         assert client.infer("flights", arrays).tolist() == [[1.5], [2.5]]
         assert client.infer("mixed", {"size": [True, False], "carrier": ["WN", None]})[0, 0] == 1.5
+        assert client.columns("mixed") == client.columns("mixed") == ("size", "carrier")
 
 
 def test_the_error_has_the_message_of_the_server(server):

@@ -10,6 +10,7 @@ from typing import Any
 from headway import pipeline
 from headway.api.as_called import native_calls, time_as_called
 from headway.api.feature_store import FeatureStore as FeatureStore
+from headway.api.gateway import GatewayClassifier as GatewayClassifier
 from headway.api.in_memory_project import create_project, open_model
 from headway.api.learning_curve import LearningCurveRecorder, start_curve
 from headway.api.model import Model, load_model

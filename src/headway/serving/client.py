@@ -109,6 +109,10 @@ class Client:
         """Close the connection."""
         self._connection.close()
 
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the names of the columns that a model reads."""
+        return tuple(self._datatypes.get(name) or self._describe(name))
+
     def infer(self, name: str, columns: Mapping[str, Sequence[object]], *, key: str = "") -> Floats:
         """Predict rows.
 
