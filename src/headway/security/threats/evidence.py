@@ -273,18 +273,20 @@ class _EvidenceReader:
         return ThreatEvidence(key=key, message=message, at=at, record=record, model=self.release, problem=problem)
 
     def _monitoring(self) -> Iterator[ThreatEvidence]:
+        """Yield the last periods that were judged; those of a program that replays old data have no age."""
         reports = [saved for saved in self.project.recent(MonitoringReport) if saved.record.release == self.release]
         ended = [saved for saved in reports if saved.record.is_complete]
+        is_replay = self.project.state.latest("stamp", name=self.project.name) is not None
         drift = next((saved for saved in ended if saved.record.drift is not None), None)
         if drift:
             message = f"the inputs of {drift.record.period} were tested for drift"
-            yield self._stored("monitoring:drift", message, drift.record.at, drift.digest)
+            yield self._stored("monitoring:drift", message, "" if is_replay else drift.record.at, drift.digest)
         judged = [one for one in ended if one.record.reply("degradation") and one.record.status != "unknown"]
         if judged:
             report = judged[0].record
             problem = report.message if report.status == "degraded" else ""
-            message = f"the quality in {report.period} was judged"
-            yield self._stored("monitoring:degradation", message, report.at, judged[0].digest, problem)
+            message, at = f"the quality in {report.period} was judged", "" if is_replay else report.at
+            yield self._stored("monitoring:degradation", message, at, judged[0].digest, problem)
 
     def _settings(self) -> Iterator[ThreatEvidence]:
         for key, message in _set_values(self.config).items():
