@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from msgspec import to_builtins
 from msgspec.structs import replace as replaced
 
 from headway.batch import predict as scoring
@@ -36,6 +37,7 @@ from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.selective import CertificateAudit, SelectiveCertificate
+from headway.core.threats import ThreatAssessment
 from headway.core.training import Promotion, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
@@ -848,7 +850,9 @@ def compliance_record(project: Project, reference: str = "") -> tuple[Compliance
         NAME@POINTER or NAME@DIGEST; empty: what is live.
     """
     bundle = project.registry.resolve(reference or f"{project.name}@{LIVE_POINTER}")
-    sources = read_sources(project, bundle, erasures=erasing.signed_erasures(project))
+    assessed = project.latest(ThreatAssessment)
+    threats = to_builtins(assessed) if assessed and assessed.release == bundle.digest else None
+    sources = read_sources(project, bundle, erasures=erasing.signed_erasures(project), threats=threats)
     return build_record(project.config, sources), sources
 
 

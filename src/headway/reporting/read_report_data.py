@@ -19,6 +19,7 @@ from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
 from headway.core.selective import CertificateWithdrawal
+from headway.core.threats import ThreatAssessment
 from headway.core.training import Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.verdict import EvaluatedVariant, Verdict
@@ -52,6 +53,7 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
     spans, year, curve = split_periods(project), read_monitoring_history(project), curves.last_curve(project)
     releases, policy = read_releases(project), project.config.policy
     features, replay = read_live_features(project, releases)
+    threats = project.latest(ThreatAssessment)
     if not search and project.state.latest(kind_of(SearchResult), name=project.name) is None:
         return ReportData(
             title=project.name,
@@ -61,6 +63,7 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
             releases=releases,
             features=features,
             value_replay=replay,
+            threats=threats,
         )
     found = find_search(project, search)
     follow, reason = next_step(found.winner.verdict, year, releases)
@@ -92,6 +95,7 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
         data_use=read_data_use(project, found.winner.variant.signature.names),
         features=features,
         value_replay=replay,
+        threats=threats,
     )
 
 

@@ -19,6 +19,7 @@ from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.selective import CertificateWithdrawal
+from headway.core.threats import ThreatAssessment
 from headway.core.training import LearningCurve, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import Variant
@@ -247,7 +248,7 @@ class ReportData(Record, frozen=True, kw_only=True):
     dependent rows (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
     `release` is a digest and `key` names the publisher's key; without `release` the winner is not released. `data` is
     the digest of each period, `tracked` what DVC recorded of its files. `features` and `value_replay` are the last ones
-    of the live release.
+    of the live release, `threats` the last assessment of threats.
     """
 
     title: str
@@ -271,6 +272,7 @@ class ReportData(Record, frozen=True, kw_only=True):
     data_use: DataUse | None = None
     features: FeatureReport | None = None
     value_replay: ValueReplay | None = None
+    threats: ThreatAssessment | None = None
     release: str = ""
     key: str = ""
     releases: tuple[ReleaseState, ...] = ()

@@ -21,6 +21,7 @@ from headway.core.rollout import Rollout
 from headway.core.sections import AlertRule
 from headway.core.selective import CertificateAudit
 from headway.core.threads import this_machine
+from headway.core.threats import CATALOGUE_VERSION, RequirementCoverage, ThreatAssessment, exposure_of
 from headway.core.value_replay import ViewReplay
 from headway.core.verdict import Rule
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
@@ -304,3 +305,32 @@ def test_a_server_that_must_answer_and_does_not_is_down(tmp_path):
 def test_a_log_is_behind_if_rows_wait_or_it_cannot_be_written(healthy, lag, fires):
     state = judge_condition("log_lag", of_server(0, healthy, lag, 0), RULE)
     assert state and state.is_firing == fires
+
+
+def test_a_threat_that_is_not_covered_any_more_and_an_assessment_that_is_over_fire(project):
+    assert judged(project, "threats") is None
+    digest = rollouts.live(project, rollouts.release())
+    gap = RequirementCoverage(
+        id="AML.T0015", standard="MITRE ATLAS", topic="evasion", level=1, title="", coverage="gap"
+    )
+    made = ThreatAssessment(
+        name="flights",
+        at=NOW.isoformat(),
+        by="ada",
+        headway="0.1.0",
+        number=1,
+        catalogue=CATALOGUE_VERSION,
+        requirements=(gap,),
+        release=digest,
+        exposure=exposure_of(project.config),
+        due="2026-04-05",
+    )
+    project.save(made)
+    assert not is_firing(project, "threats")
+    assert is_firing(project, "threats", now=NOW + timedelta(days=100))
+    project.save(replace(made, opened=("AML.T0015",)))
+    state = judged(project, "threats")
+    assert state and state.is_firing
+    assert state.summary == "gaps that were none before: AML.T0015"
+    project.save(replace(made, exposure={}))
+    assert judged(project, "threats").summary.startswith("the threats are to be assessed again: exposure")

@@ -58,6 +58,8 @@ from headway.reporting.read_report_data import (
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData, Stage, Stamp
 from headway.reporting.text import terminal
 from headway.reporting.text.feature_tables import skew_sentences, tabulate_skews
+from headway.reporting.text.threats import tabulate_topics, threats_lines
+from headway.security.threats.assessment import assess_threats
 from headway.serving.client import Client
 from headway.storage.addresses import open_online
 
@@ -112,8 +114,13 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         reporter.show(terminal.TerminalTable(tabulate_skews(value_replay, features)))
         for sentence in skew_sentences(value_replay, features):
             reporter.show(sentence)
+    with reporter.stage("Assess the threats: what is covered by evidence, and what to do next"):
+        threats = assess_threats(project, who=getuser())
+        for line in threats_lines(threats):
+            reporter.show(line)
     report = replace(
         report,
+        threats=threats.now,
         refused=wrong,
         replay=replayed,
         year=read_monitoring_history(project, since=started),
@@ -128,6 +135,7 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
     follow, reason = next_step(search_result.winner.verdict, report.year, report.releases)
     report = replace(report, next_step=follow, next_reason=reason)
     reporter.show(terminal.render_summary(report))
+    reporter.show(terminal.TerminalTable(tabulate_topics(threats.now)))
     path = write_report(report, folder / "report.html")
     reporter.show(str(path.resolve()))
     return path

@@ -42,7 +42,14 @@ REASONS: Mapping[ReopenCode, str] = {
     "catalogue": "the catalogue of threats is another one",
     "time": "the time of the last one is over",
 }
-ACCEPTED = "accepted"
+LEAD = (
+    "Two public catalogues, MITRE ATLAS and OWASP, list how models are attacked and what their owners should "
+    "do. Each entry that fits this model was compared with what is stored of it: measurements, checks of the data, "
+    "signatures, logs and settings. Covered means that there is recent evidence about this very model. It does not "
+    "mean that an attack cannot succeed."
+)
+"""What the section of the report and the page of the dashboard say first."""
+MAX_STEPS = 3
 
 
 def describe_threats(assessment: ThreatAssessment) -> str:
@@ -82,6 +89,52 @@ def describe_trend(trend: Sequence[TrendPoint]) -> str:
         f"covered {first.covered:,} to {last.covered:,}, gaps {first.gaps:,} to {last.gaps:,} since {first.at[:10]} "
         f"({len(trend):,} records)"
     )
+
+
+def security_sentences(found: ThreatAssessment) -> tuple[str, ...]:
+    """Return what an assessment found, in sentences for a person who does not write code."""
+    return (*_counts(found), *_strong(found), *_open(found), *_steps(found), _due(found))
+
+
+def _counts(found: ThreatAssessment) -> list[str]:
+    covered, gaps = found.count("covered"), found.count("gap")
+    other = found.count("not applicable")
+    lines = [f"Of {covered + gaps:,} entries that apply, {covered:,} are covered and {gaps:,} are gaps."]
+    if other:
+        lines.append(f"{other:,} more do not apply, for example to a model that no other machine can reach.")
+    accepted = gaps - len(found.open_gaps())
+    if accepted:
+        lines.append(f"For {accepted:,} of the gaps a person accepted the risk for a time.")
+    return lines
+
+
+def _strong(found: ThreatAssessment) -> list[str]:
+    """Return the questions without a gap."""
+    clear = [
+        question
+        for topic, question in QUESTIONS.items()
+        if not any(row.topic == topic and row.is_open for row in found.requirements)
+    ]
+    return [f"No gap is left in: {' '.join(clear)}"] if clear else []
+
+
+def _open(found: ThreatAssessment) -> list[str]:
+    basic = found.open_gaps(level=1)
+    if not basic:
+        return ["Nothing that every served model should have is missing."]
+    many = "is" if len(basic) == 1 else "are"
+    return [f"{len(basic):,} of the gaps {many} in what every served model should have; they come first."]
+
+
+def _steps(found: ThreatAssessment) -> list[str]:
+    return [
+        f"Next: {one.step.next_step} Type: {one.step.command} ({len(one.gaps):,} gaps wait for it)."
+        for one in next_steps(found.open_gaps())[:MAX_STEPS]
+    ]
+
+
+def _due(found: ThreatAssessment) -> str:
+    return f"This was assessed on {found.at[:10]}, and is due again by {found.due}, or when something changes."
 
 
 def tabulate_topics(assessment: ThreatAssessment) -> Table:

@@ -1,0 +1,60 @@
+"""The section on security: sentences for a person who does not write code, and one table."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from tests.core.test_threats import GAP, MADE
+
+from headway.core.threats import MissingEvidence, RequirementCoverage
+from headway.reporting.report_data import ReportData
+from headway.reporting.section import load_section
+
+STEP = MissingEvidence(
+    key="measure:attack.success",
+    code="absent",
+    message="it was not measured",
+    next_step="Measure it.",
+    command="headway evaluate --audit attack",
+)
+OPEN = replace(GAP, missing=(STEP,))
+COVERED = replace(GAP, id="ML05:2023", topic="extraction", coverage="covered")
+
+
+def conclusions(*rows: RequirementCoverage) -> tuple[str, ...]:
+    report = ReportData(title="flights", threats=replace(MADE, requirements=rows))
+    return load_section("security")(report).conclusions
+
+
+def test_without_an_assessment_there_is_no_section():
+    assert load_section("security")(ReportData(title="flights")) is None
+
+
+def test_the_section_counts_names_what_is_missing_and_the_next_step():
+    found = conclusions(
+        OPEN, replace(OPEN, id="ML01:2023"), COVERED, replace(COVERED, id="x", coverage="not applicable")
+    )
+    assert found[0] == "Of 3 entries that apply, 1 are covered and 2 are gaps."
+    assert found[1].startswith("1 more do not apply")
+    assert found[2].startswith("No gap is left in: Can a caller copy it?")
+    assert "Can a caller fool it?" not in found[2]
+    assert found[3] == "2 of the gaps are in what every served model should have; they come first."
+    assert found[4] == "Next: Measure it. Type: headway evaluate --audit attack (2 gaps wait for it)."
+    assert found[-1] == "This was assessed on 2026-11-01, and is due again by 2027-01-30, or when something changes."
+
+
+def test_accepted_gaps_are_counted_and_are_not_missing():
+    found = conclusions(replace(OPEN, accepted="sha256:risk"))
+    assert "For 1 of the gaps a person accepted the risk for a time." in found
+    assert "Nothing that every served model should have is missing." in found
+    assert not any(line.startswith("Next:") for line in found)
+
+
+def test_the_table_has_a_row_for_each_question_that_applies():
+    report = ReportData(title="flights", threats=replace(MADE, requirements=(OPEN, COVERED)))
+    table = load_section("security")(report).table
+    assert [[line.text for line in row[0]] for row in table.rows] == [
+        ["Can a caller fool it?"],
+        ["Can a caller copy it?"],
+    ]
+    assert [line.text for line in table.rows[0][-1]] == ["Measure it.", "headway evaluate --audit attack"]
+    assert table.rows[1][-1][0].text == "none"
