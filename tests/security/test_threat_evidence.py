@@ -16,12 +16,14 @@ from headway.core.assessment import Assessment, CheckRun
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.labeling import Confirmation
 from headway.core.provenance import Provenance
+from headway.core.record import digest_of
 from headway.core.release import Bounds, Contract, Release
 from headway.core.rollout import Plan, Rollout
 from headway.core.selective import CertificateAudit
 from headway.core.threads import this_machine
 from headway.core.threats import ThreatEvidence
 from headway.core.verdict import Rule, RuleResult
+from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
 from headway.security.threats.assessment import assess_threats
 from headway.security.threats.catalogue import load_catalogue
@@ -100,6 +102,19 @@ def test_a_live_release_speaks_by_its_signature_its_rows_and_its_verdict(project
     assert find(project, "self_test:release").message == "1 rows with their answers are tested at every load"
     assert find(project, "contract:release").message == "the ranges of 1 columns are part of the release"
     assert find(project, "rollback:release") is None
+
+
+def test_the_files_of_the_live_release_are_scanned(project):
+    made = release()
+    rollouts.live(project, made)
+    [found] = [one for one in graph(project).evidence if one.key == "scan:model"]
+    assert found.problem.startswith("model.echo is not judged: ")
+    content = b"1.0, 2.0\n3.0, 4.0\n"
+    artifact = replace(made.variant.artifact, digest=digest_of(content))
+    csv = replace(made, variant=replace(made.variant, artifact=artifact))
+    digest = project.registry.publish(csv, {"model.csv": content})
+    project.registry.point("flights@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
+    assert find(project, "scan:model").message == "1 file of the live release scanned (csv)"
 
 
 def test_an_earlier_release_of_live_can_return(project):

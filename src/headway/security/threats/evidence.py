@@ -24,6 +24,7 @@ from headway.core.selective import CertificateAudit
 from headway.core.threats import ThreatEvidence, exposure_of, is_reachable
 from headway.registry.bundle import Bundle
 from headway.registry.project import LIVE_POINTER, Project, Saved
+from headway.scanning.files import judge_bytes
 from headway.security.threats.catalogue import Catalogue, EvidenceKind
 from headway.security.threats.coverage import EvidenceGraph, ProjectFact
 from headway.storage import segments, traffic
@@ -109,6 +110,7 @@ class _EvidenceReader:
                 model=self.release,
                 is_signed=True,
             )
+            yield _scanned(self.bundle)
         try:
             updates = self.project.registry.history(self.project.name)
         except HeadwayError as error:
@@ -331,6 +333,20 @@ class _EvidenceReader:
                 "people gave no label here",
             ),
         }
+
+
+def _scanned(bundle: Bundle) -> ThreatEvidence:
+    """Return what a scan of the files of a release finds now; nothing in them is run."""
+    verdicts = [judge_bytes(content, name=name) for name, content in bundle.files.items()]
+    bad = next((one for one in verdicts if one.verdict != "safe"), None)
+    kinds = ", ".join(sorted({one.kind for one in verdicts}))
+    return ThreatEvidence(
+        key="scan:model",
+        message=f"{len(verdicts):,} file{'s' if len(verdicts) != 1 else ''} of the live release scanned ({kinds})",
+        record=bundle.digest,
+        model=bundle.digest,
+        problem=f"{bad.name} is {bad.verdict}: {bad.problems[0].message}" if bad else "",
+    )
 
 
 def _fact(holds: bool, reason: str) -> ProjectFact:
