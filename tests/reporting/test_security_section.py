@@ -25,7 +25,7 @@ def conclusions(*rows: RequirementCoverage) -> tuple[str, ...]:
     return load_section("security")(report).conclusions
 
 
-def test_without_an_assessment_there_is_no_section():
+def test_a_report_without_an_assessment_has_no_section():
     assert load_section("security")(ReportData(title="flights")) is None
 
 
