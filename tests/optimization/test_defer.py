@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import lightgbm
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -13,7 +14,8 @@ from tests.optimization.training_rows import THREE, context_with, trained_on
 
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
-from headway.engines.cascade import Cascade
+from headway.core.variant import Artifact, Signature, Variant
+from headway.engines.cascade import Cascade, is_changed
 from headway.evaluation.metrics import cascade as metric
 from headway.evaluation.selective import certify_threshold
 from headway.optimization import search
@@ -81,6 +83,54 @@ def test_the_first_model_answers_alone_within_the_certified_limit_on_new_rows(co
     assert 0.1 < (~undecided).mean() < 1
 
 
+def test_a_first_model_of_three_classes_answers_rows_whose_likeliest_classes_are_apart(tmp_path):
+    learned, judged, new = (three_classes(20_000, 400, seed=seed) for seed in (1, 2, 9))
+    context = context_with(tmp_path, judged, learned)
+
+    def trained(columns):
+        few = learned.rows[:, columns]
+        settings = {"objective": "multiclass", "num_class": 3, "num_leaves": 15, "verbose": -1, "num_threads": 1}
+        content = lightgbm.train(settings, lightgbm.Dataset(few, learned.labels), 20).model_to_string().encode()
+        artifact = Artifact(format="lightgbm", digest=context.blobs.put(content), size_bytes=len(content))
+        inputs = tuple(THREE.inputs[column] for column in columns)
+        signature = Signature(inputs=inputs, classes=("x", "y", "z"))
+        return Variant(artifact=artifact, engine="lightgbm", signature=signature, task="multiclass")
+
+    baseline = trained([0, 1, 2])
+    context = dataclasses.replace(
+        context,
+        columns=THREE.names,
+        deferred=("b",),
+        max_changed=0.05,
+        certify=certify,
+        baseline=baseline,
+        retrain=lambda features: trained([THREE.names.index(name) for name in features]),
+    )
+
+    [variant] = plugin(baseline, context)
+
+    model, full = opened(variant, context), opened(baseline, context)
+    dear = new.rows.copy()
+    dear[:, 1] = np.nan
+    undecided = model.undecided(dear)
+    assert np.array_equal(model.predict(dear)[~undecided], model.predict(new.rows)[~undecided]), "b is not read"
+    assert np.array_equal(model.predict(new.rows)[undecided], full.predict(new.rows)[undecided])
+    changed = is_changed(model.predict(new.rows), full.predict(new.rows), 0.5)
+    assert 0 < changed[~undecided].mean() <= 0.05
+    assert 0.1 < (~undecided).mean() < 1
+    assert model.certificate.risk.high <= 0.05 and model.certificate.risk.n_groups == 200
+
+
+def three_classes(rows: int, groups: int, *, seed: int) -> LabeledData:
+    """Rows whose class follows `a`, and `b` a little."""
+    draw = np.random.default_rng(seed)
+    cells = draw.normal(size=(rows, 3))
+    score = 3 * cells[:, 0] + 0.5 * cells[:, 1] + draw.logistic(size=rows)
+    return LabeledData(
+        rows=cells, labels=np.digitize(score, [-2.0, 2.0]).astype(float), groups=np.arange(rows) * groups // rows
+    )
+
+
 def test_the_certificate_is_in_the_artifact(context):
     [variant] = plugin(context.baseline, context)
     certificate = opened(variant, context).certificate
@@ -116,7 +166,7 @@ def test_a_first_model_that_would_answer_few_rows_does_not_pay(context, monkeypa
         plugin(context.baseline, context)
 
 
-def test_only_a_binary_model_that_reads_the_features_and_has_groups_is_deferred(context):
+def test_only_a_model_for_classes_that_reads_the_features_and_has_groups_is_deferred(context):
     one = dataclasses.replace(
         context, validation=many_groups(1_000, 1, seed=2), sample=many_groups(1_000, 1, seed=2).rows
     )

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.engines.cascade import Cascade
+from headway.engines.cascade import Cascade, is_changed
 from headway.evaluation.context import Comparison
 from headway.evaluation.selective import measure_risk
 
@@ -20,9 +20,8 @@ def plugin(subject: Comparison) -> list[Measurement]:
     model = subject.model
     if not isinstance(model, Cascade) or model.certificate is None or not len(subject.rows):
         return []
-    full = model.full.predict(subject.rows)[:, 0]
     answered = ~model.undecided(subject.rows)
-    differs = ((subject.scores[:, 0] >= subject.threshold) != (full >= subject.threshold)).astype(np.float64)
+    differs = is_changed(subject.scores, model.full.predict(subject.rows), subject.threshold).astype(np.float64)
     groups = subject.groups if len(np.unique(subject.groups)) < len(subject.groups) else None
     coverage, risk = measure_risk(answered, differs, groups=groups)
     return [replace(coverage, name="cascade.coverage"), replace(risk, name="cascade.risk")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -13,14 +13,14 @@ from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
-from headway.core.variant import Step, Variant
+from headway.core.variant import DECIDES, Step, Variant
+from headway.engines.cascade import MARGIN, is_changed, is_deferred, top_margins
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.engines.formats.trees import TreeEngine
 from headway.optimization.context import TransformContext, median_seconds
 
 STAGE = "restructure"
 COST = {"rows": 20_000, "calls": 100, "opens": 3}
-
 
 MAX_DISAGREEMENT = 0.005
 """Largest share of decisions that may change."""
@@ -34,15 +34,19 @@ _TIMED = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """Scores of the first stage between which a row is deferred to the full model, and the share of such rows."""
+    """Scores of the first stage at which a row is deferred to the full model, and the share of such rows.
 
-    low: float
-    high: float
+    `limits` are those of `engines.cascade.is_deferred`.
+    """
+
+    limits: Mapping[str, float]
     deferred: float
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """Return the baseline behind its first twentieth of rounds, which decide alone outside a band of scores.
+
+    Of several classes, they decide where the two most probable ones are far enough apart.
 
     The band is the narrowest whose upper 5 % bound on changed decisions, resampled by group, is at most 0.5 % over all
     rows and in every slice with enough rows (risk control, Bates et al. 2021).
@@ -50,12 +54,12 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     Raises
     ------
     NotApplicable
-        If the model is not a binary forest, costs less than ten times its first trees, or 30 % of the rows or more
+        If the model is not a forest for classes, costs less than ten times its first trees, or 30 % of the rows or more
         would be deferred.
     """
     engine = load_engine(variant.engine)
-    if not isinstance(engine, TreeEngine) or variant.task != "binary" or variant.steps:
-        raise NotApplicable("applies to a binary tree model without other steps")
+    if not isinstance(engine, TreeEngine) or variant.task not in DECIDES or variant.steps:
+        raise NotApplicable("applies to a binary or multiclass tree model without other steps")
     if context.validation is None or not len(context.validation.rows):
         raise NotApplicable("there are no validation rows to bound the disagreement on")
     content = context.read(variant)
@@ -80,7 +84,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(stage))
         for stage in (first, content)
     )
-    artifact = pack_models(NestedHeader(models=models, numbers={"low": band.low, "high": band.high}), first, content)
+    artifact = pack_models(NestedHeader(models=models, numbers=dict(band.limits)), first, content)
     settings: dict[str, Scalar] = {"asks": round(band.deferred, 3)}
     step = Step(transform="cascade", settings=settings)
     return [variant.remade(step, context.save(artifact, "cascade"), engine="cascade")]
@@ -91,26 +95,37 @@ def narrowest_band(quick: Floats, full: Floats, data: LabeledData, threshold: fl
 
     Parameters
     ----------
-    quick, full : ndarray of shape (n, 1)
+    quick, full : ndarray of shape (n, k)
         Scores of the first stage and of the full model on the same rows.
     data
         Labeled rows, with their groups and slices.
     threshold
         Decision threshold.
     """
-    fast = quick[:, 0]
-    differs = (fast >= threshold) != (full[:, 0] >= threshold)
+    differs = is_changed(quick, full, threshold)
     parts = _row_masks(data)
     level = NormalDist().inv_cdf(1 - _ALPHA / len(parts))
     for share in np.linspace(0, 1, _BANDS)[:-1]:
-        below, above = fast[fast < threshold], fast[fast >= threshold]
-        low = float(np.quantile(below, 1 - share)) if len(below) else threshold
-        high = float(np.quantile(above, share)) if len(above) else threshold
-        inside = (fast >= low) & (fast <= high)
+        limits = _margin(quick, share) if quick.shape[1] > 1 else _ends(quick[:, 0], threshold, share)
+        inside = is_deferred(quick, limits)
         wrong = differs & ~inside
         if all(_error_upper_bound(wrong[part], data.groups[part], level) <= MAX_DISAGREEMENT for part in parts):
-            return Band(low=low, high=high, deferred=float(inside.mean()))
+            return Band(limits=limits, deferred=float(inside.mean()))
     return None
+
+
+def _margin(scores: Floats, share: float) -> dict[str, float]:
+    """Return the margin that a share of the rows does not exceed."""
+    return {MARGIN: float(np.quantile(top_margins(scores), share))}
+
+
+def _ends(scores: Floats, threshold: float, share: float) -> dict[str, float]:
+    """Return the band with a share of the scores on each side of the threshold."""
+    below, above = scores[scores < threshold], scores[scores >= threshold]
+    return {
+        "low": float(np.quantile(below, 1 - share)) if len(below) else threshold,
+        "high": float(np.quantile(above, share)) if len(above) else threshold,
+    }
 
 
 def _row_masks(data: LabeledData) -> list[Bools]:

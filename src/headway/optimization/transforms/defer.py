@@ -13,8 +13,8 @@ from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.selective import SelectiveCertificate
-from headway.core.variant import Step, Variant
-from headway.engines.cascade import is_inside
+from headway.core.variant import DECIDES, Step, Variant
+from headway.engines.cascade import MARGIN, is_changed, is_deferred, top_margins
 from headway.engines.formats.columns import column_indices
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.optimization.context import TransformContext
@@ -26,7 +26,7 @@ REQUIRES = ("deferred", "certify")
 COST = {"seconds": 10}
 SAVES_LOOKUPS = True
 
-Band = tuple[float, float]
+Limits = dict[str, float]
 MIN_COVERAGE = 0.1
 """Share of rows that the first model must answer."""
 _SHARES = np.linspace(0.05, 1.0, 20)
@@ -36,18 +36,19 @@ _SHARES = np.linspace(0.05, 1.0, 20)
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """Return the variant behind a model without the features of the views in `[optimize] defer`.
 
-    The first model answers alone outside a band of scores around the decision threshold. Bands are chosen on the
-    earlier half of the groups of `validation`, and certified on the later half: of the rows that the first model
+    The first model answers alone outside a band of scores around the decision threshold, or, of several classes, where
+    the two most probable ones are far enough apart. Bands are chosen on the earlier half of the groups of `validation`,
+    and certified on the later half: of the rows that the first model
     answers, at most `[optimize] max_changed` would be decided otherwise by the full one, with 95 % confidence.
 
     Raises
     ------
     NotApplicable
-        If the model is not binary, no band is certified, or the first model would answer few rows.
+        If the model has no classes, no band is certified, or the first model would answer few rows.
     """
     baseline = context.baseline
-    if variant.task != "binary" or baseline is None or variant.signature != baseline.signature:
-        raise NotApplicable("applies to a binary model that reads the features to defer")
+    if variant.task not in DECIDES or baseline is None or variant.signature != baseline.signature:
+        raise NotApplicable("applies to a binary or multiclass model that reads the features to defer")
     refusing = [field.name for field in variant.signature.inputs if "missing" in field.refuses]
     if needed := [name for name in refusing if name in context.deferred]:
         raise NotApplicable(f"the model refuses rows without {needed[0]}, which a deferred row has not")
@@ -58,9 +59,9 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         raise NotApplicable("there are no two groups of labeled rows, one to choose a band on and one to certify it")
     first = _first_model(variant, baseline, context)
     quick = context.for_variant(first)
-    scores = context.open(first).predict(quick.sample)[:, 0]
-    full = context.open(variant).predict(context.sample)[:, 0]
-    band, certificate = _certified(scores, full, data, context)
+    scores = context.open(first).predict(quick.sample)
+    full = context.open(variant).predict(context.sample)
+    limits, certificate = _certified(scores, full, data, context)
     content, stage = context.read(variant), _on_all_columns(first, variant, context)
     models = (
         NestedModel(engine="columns", size_bytes=len(stage)),
@@ -68,7 +69,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     )
     header = NestedHeader(
         models=models,
-        numbers={"low": band[0], "high": band[1]},
+        numbers=limits,
         columns=tuple(column_indices(first.signature.names, variant.signature.names)),
         certificate=certificate,
     )
@@ -104,15 +105,15 @@ def _on_all_columns(first: Variant, variant: Variant, context: TransformContext)
 
 def _certified(
     scores: Floats, full: Floats, data: LabeledData, context: TransformContext
-) -> tuple[tuple[float, float], SelectiveCertificate]:
-    """Return the narrowest certified band, with its certificate; raise NotApplicable if there is none."""
+) -> tuple[Limits, SelectiveCertificate]:
+    """Return the limits of the narrowest certified band, with its certificate; raise NotApplicable if there is none."""
     early = data.groups < (data.groups.max() + 1) // 2
-    differs = ((scores >= context.threshold) != (full >= context.threshold)).astype(np.float64)
+    differs = is_changed(scores, full, context.threshold).astype(np.float64)
 
-    def certify(bands: Sequence[Band], rows: Bools) -> SelectiveCertificate:
+    def certify(bands: Sequence[Limits], rows: Bools) -> SelectiveCertificate:
         """Test the bands in their order; the confidence of a row is minus the number of those that do not answer it."""
         assert context.certify is not None
-        waits = np.array([is_inside(scores[rows], band) for band in bands]).sum(axis=0).astype(np.float64)
+        waits = np.array([is_deferred(scores[rows], band) for band in bands]).sum(axis=0).astype(np.float64)
         return context.certify(
             -waits, differs[rows], -np.arange(float(len(bands))), context.max_changed, data.groups[rows]
         )
@@ -133,21 +134,26 @@ def _certified(
         share = f"{found.coverage.value:.0%} of the rows"
         raise NotApplicable(f"the first model would answer {share} alone; deferring pays from {MIN_COVERAGE:.0%} on")
     band = tested[int(-found.threshold)]
-    return band, replace(found, threshold=band[1])
+    return band, replace(found, threshold=band.get("high", band.get(MARGIN, 0.0)))
 
 
-def _bands(scores: Floats, differs: Floats, threshold: float, limit: float) -> list[Band]:
-    """Return bands of scores around the threshold, each within the one before it.
+def _bands(scores: Floats, differs: Floats, threshold: float, limit: float) -> list[Limits]:
+    """Return bands of scores around the threshold, or margins of several classes, each within the one before it.
 
     Outside of each, on either side, at most a share of `limit` differs: one model may be sure of a class, and of the
     other never.
     """
-    below, found = scores < threshold, list[Band]()
+    if scores.shape[1] > 1:
+        margins = top_margins(scores)
+        limits = (max(-_end(-margins, differs, share), 0.0) for share in _SHARES * limit)
+        return [{MARGIN: margin} for margin in dict.fromkeys(limits)]
+    first, found = scores[:, 0], list[tuple[float, float]]()
+    below = first < threshold
     for share in _SHARES * limit:
-        low = _end(scores[below], differs[below], share)
-        high = -_end(-scores[~below], differs[~below], share)
+        low = _end(first[below], differs[below], share)
+        high = -_end(-first[~below], differs[~below], share)
         found.append((min(low, threshold), max(high, threshold)))
-    return list(dict.fromkeys(found))
+    return [{"low": low, "high": high} for low, high in dict.fromkeys(found)]
 
 
 def _end(scores: Floats, differs: Floats, share: float) -> float:
