@@ -85,6 +85,12 @@ def test_without_a_limit_every_row_is_answered(pipeline, tmp_path):
     assert best.search.winner.evidence.find("answer.coverage") is None
 
 
+def test_a_limit_on_weighted_rows_is_refused_before_the_search(pipeline, tmp_path):
+    with pytest.raises(ConfigError, match="certified by counting rows") as error:
+        _optimized(pipeline, tmp_path, n=200, answer_limit=0.1, sample_weight=np.ones(200))
+    assert error.value.where == "[data] sample_weight"
+
+
 @pytest.mark.parametrize("limit", [-0.1, 1.0])
 def test_a_limit_outside_its_range_is_refused(pipeline, tmp_path, limit):
     with pytest.raises(ConfigError, match="expected a share"):

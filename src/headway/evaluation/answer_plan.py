@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from headway.core.answering import AnswerDecider, Answers, confidences, reject_index
 from headway.core.arrays import Bools, Floats, Ints
+from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.evidence import Finding, Measurement
 from headway.core.sections import AnswerSection
@@ -32,6 +33,16 @@ from headway.evaluation.statistics.intervals import exact_measurement
 NOT_CERTIFIED = "E009"
 _STEPS, _CURVE, _SHOWN = 60, 25, 5
 _SECTION = "[answer]"
+
+
+def require_equal_weights(config: Config) -> None:
+    """Raise ConfigError for a certificate on weighted rows: its exact tests count rows."""
+    if config.answer.limit and config.data.sample_weight:
+        raise ConfigError(
+            "a limit on wrong answers is certified by counting rows, which have weights here",
+            where="[data] sample_weight",
+            hint="leave out the weights (sample_weight), or the limit ([answer] limit, answer_limit)",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

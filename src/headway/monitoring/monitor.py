@@ -372,4 +372,8 @@ def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:
 
 def _require_binary(deployed: DeployedRelease) -> None:
     if deployed.release.variant.task != "binary":
-        raise NotApplicable(f"monitoring of quality supports the task 'binary', not {deployed.release.variant.task!r}")
+        raise NotApplicable(
+            f"monitoring of quality supports the task 'binary', not {deployed.release.variant.task!r}: its tests are "
+            "of ROC AUC, Brier score and calibration of two classes",
+            hint="with [answer] limit, people check a share of the answers of a classifier, and an audit judges them",
+        )
