@@ -89,7 +89,7 @@ def test_ties_are_flagged_in_part():
 def test_a_rate_below_one_non_member_is_refused_with_the_number_needed():
     rng = np.random.default_rng(2)
     rates = AttackRates([attacked(rng, np.arange(400) >= 200)], np.arange(400))
-    with pytest.raises(NotApplicable, match=r"at 0\.1% false positives needs 1,000 rows .* there are 200 of side=left"):
+    with pytest.raises(NotApplicable, match=r"at 0\.1% false positives needs 2,000 rows .* there are 200 of side=left"):
         rates.true_positive_rate("tpr", 0.001, "side=left")
 
 

@@ -39,6 +39,7 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
         *biased(),
         *faults(),
         *attacked(),
+        *recognized(),
         *components(),
         *loaded(),
         *sets(),
@@ -125,6 +126,24 @@ def attacked() -> tuple[Measurement, ...]:
         replace(fact("attack.columns", 1.0, rows=199), high=2.0),
         replace(fact("attack.reach", 0.4, rows=199), low=0.31, high=0.52),
         fact("attack.queries", 612.0, rows=995),
+    )
+
+
+def recognized() -> tuple[Measurement, ...]:
+    """Return privacy attacks that recognize a twentieth of the training rows, three of them nearly always."""
+    name = "privacy.membership"
+    curve = {"0.001": 0.01, "0.01": 0.05, "0.1": 0.2, "0.5": 0.6}
+    return (
+        estimate(f"{name}.auc", 0.6, 0.01, rows=10_000),
+        estimate(f"{name}.tpr_1pct", 0.05, 0.01, rows=10_000),
+        estimate(f"{name}.tpr_1pct", 0.09, 0.01, slice="gender=F", rows=4_000),
+        estimate(f"{name}.tpr_1pct", 0.04, 0.01, slice="gender=M", rows=6_000),
+        *(estimate(f"{name}.roc", value, value / 5, slice=rate, rows=10_000) for rate, value in curve.items()),
+        fact(f"{name}.exposed", 3.0, rows=10_000),
+        *(replace(fact(f"{name}.row", 1.0, slice=f"row {row}", rows=16), low=0.8) for row in (7, 19, 400)),
+        estimate("privacy.attribute.advantage", 0.04, 0.01, slice="smoker", rows=5_000),
+        estimate("privacy.attribute.advantage", 0.001, 0.01, slice="married", rows=5_000),
+        estimate("privacy.inversion.error", 0.7, 0.05, rows=500),
     )
 
 

@@ -103,6 +103,12 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -
         ),
         ("robustness", "the error increases by 0.040 to 0.060."),
         ("robustness", "It is not shown to be less robust than the baseline to any corruption; a loss of up to"),
+        ("privacy", "recognizes 4.0 to 6.0 of 100 rows that the model was trained on, while it wrongly accuses 1 of"),
+        ("privacy", "Recognized more often than others are gender=F."),
+        ("privacy", "3 rows are given away by most of the models trained on them, first row 7, row 19 and row 400 of"),
+        ("privacy", "guesses smoker right for 3.0 to 5.0 of 100 more rows with the answer"),
+        ("privacy", "The answers are not shown to add anything on married."),
+        ("privacy", "A training row is rebuilt from the model with 0.65 to 0.75 of the error of a guess without it."),
         ("attack", "The attack flips 17.0 to 23.0 of 100 decisions. A longer attack may flip more, never fewer."),
         (
             "attack",
@@ -316,6 +322,36 @@ def test_an_attack_is_compared_with_that_on_the_baseline(lost: Measurement, mess
     section = build_sections(only(fact("attack.success", 0.0, rows=995), lost))["attack"]
     assert message in " ".join(section.conclusions) and section.picture() is None
     assert section.conclusions[0] == "No decision of 995 rows was flipped. This does not show that none can be."
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        (
+            estimate("privacy.membership.tpr_1pct", 0.01, 0.005),
+            "it finds at most 1.50 of 100, while it wrongly",
+        ),
+        (
+            unknown(estimate("privacy.membership.tpr_1pct", 0.01, 0.005)),
+            "How many training rows can be recognized cannot be estimated",
+        ),
+        (estimate("privacy.membership.auc", 0.7, 0.05), "The answers are shown to differ for rows that the model was"),
+        (estimate("privacy.membership.auc", 0.52, 0.05), "It is not shown that the answers differ for rows that the"),
+        (fact("privacy.membership.exposed", 0.0), "No single row is given away"),
+        (fact("privacy.membership.exposed", 1.0), "1 row is given away"),
+        (estimate("privacy.inversion.error", 1.0, 0.05), "A training row is not shown to be rebuilt better with the"),
+    ],
+)
+def test_privacy_is_described_by_what_the_interval_shows(measured: Measurement, message: str) -> None:
+    section = build_sections(only(measured))["privacy"]
+    assert message in " ".join(section.conclusions)
+    assert section.picture() is None
+
+
+def test_a_privacy_picture_has_both_logarithmic_scales() -> None:
+    picture = SECTIONS["privacy"].picture()
+    assert picture is not None and "share of training rows that are recognized" in picture.wide
+    assert "Of the training rows 4.0 to 6.0 of 100 are recognized where 1% of the others are accused" in picture.alt
 
 
 def test_an_attack_on_too_few_groups_has_no_estimate() -> None:

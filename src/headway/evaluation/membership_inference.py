@@ -29,7 +29,7 @@ _THRESHOLD_BIAS = 0.125
 
 For a curve TPR = c FPR^k it is k (1 - k) / 2 divided by the number of non-members that are flagged, at most 1/8.
 """
-MIN_GROUPS, MIN_DOF = 20, 3
+MIN_GROUPS, MIN_DOF, MIN_FLAGGED = 20, 3, 2
 
 
 class Signals(NamedTuple):
@@ -193,12 +193,12 @@ class AttackRates:
         Raises
         ------
         NotApplicable
-            If the share is less than one non-member of a model.
+            If the share is less than two non-members of a model: the interval would not hold.
         """
-        if rate * self.n_others < 1:
+        if rate * self.n_others < MIN_FLAGGED:
             raise NotApplicable(
-                f"the true-positive rate at {rate:.1%} false positives needs {math.ceil(1 / rate):,} rows that the "
-                f"model was not trained on; there are {self.n_others:,}" + (f" of {slice}" if slice else "")
+                f"the true-positive rate at {rate:.1%} false positives needs {math.ceil(MIN_FLAGGED / rate):,} rows "
+                f"that the model was not trained on; there are {self.n_others:,}" + (f" of {slice}" if slice else "")
             )
         shares = [self._share(one, rate) for one in self.attacked]
         bias = _THRESHOLD_BIAS * float(np.mean([share.value for share in shares])) / (rate * self.n_others)

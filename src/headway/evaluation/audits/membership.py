@@ -21,6 +21,7 @@ from headway.evaluation.comparison import open_on_rows
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.membership_inference import (
     LIRA,
+    MIN_FLAGGED,
     MIN_GROUPS,
     POPULATION,
     Attacked,
@@ -46,7 +47,7 @@ MODELS, MIN_MODELS = 64, 12
 """Number of shadow models, and the least: half of the pairs calibrate the attacks, the others are attacked."""
 TRAINING_SHARE = 0.75
 """Share of the time budget in which trainings begin."""
-MAX_ROWS, MIN_OTHERS = 20_000, 100
+MAX_ROWS, MIN_OTHERS = 20_000, 200
 _RATES = {"tpr_1pct": 0.01, "tpr_0.1pct": 0.001}
 _CURVE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _OFTEN, _RARELY, _EXPOSED_MODELS, _SHOWN_ROWS = 0.5, 0.1, 6, 20
@@ -197,8 +198,8 @@ def _train(subject: Comparison, context: AuditContext, data: LabeledData, *, unt
         raise NotApplicable(
             "no shadow models: the model cannot be retrained, or its training function takes no seed", hint=_RECIPE_HINT
         )
-    positions = _spread(len(data.rows), MAX_ROWS)
-    others = _spread(len(subject.rows) if context.months is None else 0, MAX_ROWS)
+    positions = _spread(subject, data.rows)
+    others = _spread(subject, subject.rows if context.months is None else subject.rows[:0])
     rows = np.concatenate([data.rows[positions], subject.rows[others]])
     reader = _SignalReader(subject, rows, np.concatenate([data.labels[positions], subject.labels[others]]))
     tasks = [TrainingTask(features=subject.names, seed=half, half=half) for half in range(MODELS)]
@@ -273,10 +274,13 @@ def _half(data: LabeledData, half: int) -> LabeledData:
     return LabeledData(rows=data.rows[inside], labels=data.labels[inside], groups=data.groups[inside], weights=weights)
 
 
-def _spread(count: int, max_rows: int) -> Ints:
-    """Return at most `max_rows` positions, spread over `count` rows."""
-    step = max(-(-count // max_rows), 1)
-    return np.arange(0, count, step, dtype=np.int64)
+def _spread(subject: Comparison, rows: Floats) -> Ints:
+    """Return the positions of at most `MAX_ROWS` rows that the variant answers, spread over all."""
+    positions = np.arange(0, len(rows), max(-(-len(rows) // MAX_ROWS), 1), dtype=np.int64)
+    if not len(positions):
+        return positions
+    is_answered = np.isfinite(subject.model.predict(rows[positions])).all(axis=1)
+    return positions[is_answered]
 
 
 def _attack_recipe(trained: _Trained, data: LabeledData, best: str) -> Iterator[Measurement | NotApplicable]:
@@ -323,7 +327,7 @@ def _strongest(trained: _Trained, groups: Ints) -> str:
         for attack, attacked in _attacks(trained, pair, trained.some(rest)).items():
             rates = AttackRates(attacked, groups)
             try:
-                gain = rates.true_positive_rate("", max(0.01, 1 / rates.n_others)).value
+                gain = rates.true_positive_rate("", max(0.01, MIN_FLAGGED / rates.n_others)).value
             except NotApplicable:
                 gain = rates.auc("").value
             gains.setdefault(attack, []).append(gain)
@@ -342,7 +346,7 @@ def _rates(rates: AttackRates, slice: str = "") -> Iterator[Measurement | NotApp
 
 def _roc(rates: AttackRates) -> Iterator[Measurement]:
     for rate in _CURVE:
-        if rate * rates.n_others >= 1:
+        if rate * rates.n_others >= MIN_FLAGGED:
             yield rates.true_positive_rate("privacy.membership.roc", rate, f"{rate:g}")
 
 
@@ -399,8 +403,8 @@ def _attack_this_model(
         return NotApplicable(
             "the variant itself was not attacked: rows of train are older than others, and a difference may be drift"
         )
-    positions = _spread(len(data.rows), MAX_ROWS) if trained is None else trained.positions
-    others = _spread(len(subject.rows), MAX_ROWS)
+    positions = _spread(subject, data.rows) if trained is None else trained.positions
+    others = _spread(subject, subject.rows)
     if len(others) < MIN_OTHERS or len(np.unique(subject.groups)) < MIN_GROUPS:
         return NotApplicable(
             f"the variant itself was not attacked: there are {len(others)} rows in "

@@ -262,6 +262,15 @@ _NAMES: dict[str, tuple[str, str]] = {
     ),
     "privacy.membership.row": ("Models that give the row away", "Of those trained on it."),
     "privacy.membership.models": ("Models attacked", ""),
+    "privacy.attribute.advantage": (
+        "A sensitive column guessed right more often",
+        "Share of rows with the answer of the model, minus the share without it; the rest of the row is known.",
+    ),
+    "privacy.attribute.known": ("A sensitive column guessed right", "Share of rows, from the rest of the row alone."),
+    "privacy.inversion.error": (
+        "Error of a rebuilt training row",
+        "Compared with a guess by the typical value of each column: 1 does not help, 0 is exact.",
+    ),
     # Ablation and class imbalance
     **{f"components.{error}.drop": ("Increase of the error without it", _MORE) for error in ("brier", "mse")},
     "components.latency.speedup": ("Latency of one row without it", _WITHOUT),
