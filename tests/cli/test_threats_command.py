@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from headway.core.threats import ThreatAssessment
 from headway.monitoring.task_runs import last_run
 from headway.registry.project import Project
 
-ACCEPT = ("accept", "AML.T0024.002", "--until", "2027-01-31", "--reason", "one caller", "--who", "ada")
+ACCEPT = ("accept", "AML.T0024.002", "--until", "90d", "--reason", "one caller", "--who", "ada")
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def test_required_requirements_and_levels_decide_on_the_exit_code(project, capsy
     assert "headway evaluate --audit extraction" in printed
     assert run(project, *ACCEPT) == 0
     assert run(project, "--require", "AML.T0024.002") == 0
-    assert "accepted until 2027-01-31 by ada" in capsys.readouterr().out
+    until = (datetime.now(UTC) + timedelta(days=90)).date()
+    assert f"accepted until {until} by ada" in capsys.readouterr().out
 
 
 def test_all_requirements_are_listed_with_their_evidence_as_text_and_as_json(project, capsys):
@@ -70,7 +72,7 @@ def test_all_requirements_are_listed_with_their_evidence_as_text_and_as_json(pro
         (("--level", "4"), "4 is not a level"),
         (("--require", "CWE-79"), "the catalogue has no requirement 'CWE-79'"),
         (("accept",), "accept needs a requirement"),
-        (("accept", "AML.T0015", "--until", "soon"), "'soon' is not a day"),
+        (("accept", "AML.T0015", "--until", "soon"), "'soon' is neither a day nor a time"),
         (("withdraw", "AML.T0015"), "the risk of AML.T0015 is not accepted"),
     ],
 )
@@ -87,6 +89,9 @@ def test_an_accepted_risk_is_withdrawn(project, capsys):
     run(project, *ACCEPT)
     assert run(project, "withdraw", "AML.T0024.002", "--reason", "two callers") == 0
     assert "AML.T0024.002 is not accepted any more" in capsys.readouterr().out
+    until = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
+    assert run(project, "accept", "AML.T0024.002", "--until", until, "--reason", "one caller again") == 0
+    assert f"accepted until {until}" in capsys.readouterr().out
 
 
 def test_the_schedule_assesses_threats(project):

@@ -22,6 +22,7 @@ from headway.core.assessment import Assessment
 from headway.core.erasure import Erasure
 from headway.core.labeling import Confirmation, Correction
 from headway.core.record import write
+from headway.core.threats import AcceptedRisk
 from headway.core.verdict import Verdict
 from headway.monitoring.erasure.erase import save_proof
 from headway.registry.judge import override_verdict
@@ -124,6 +125,17 @@ def fill(project: Project, digest: str, verdict: Verdict) -> None:
     project.save(Correction(row="r1", row_number=17, old=0.0, new=1.0, who="ben", why="seen", at=at))
     project.save(Confirmation(row="r2", row_number=18, label=0.0, who="ben", why="on paper", at=at))
     project.save(assessed())
+    project.save(
+        AcceptedRisk(
+            name="flights",
+            requirement="AML.T0015",
+            who="liv",
+            reason="one caller",
+            at="2026-11-05T10:00:00+00:00",
+            until="2027-01-31",
+            exposure="",
+        )
+    )
     for signer, word in (("operator", "shown to me"), ("stranger", "not by an operator")):
         project.save(approval(project, key=signer, why=word))
     project.save(
@@ -145,6 +157,7 @@ def test_every_kind_of_action_is_listed_with_who_and_why(audited):
         "override": ["cat", "the judge lacks rows", "verdict: override"],
         "label": ["ben", "row 17: label 0 corrected to 1 by ben", "row 18: the label 0 confirmed by ben", "on paper"],
         "quarantine": ["dan", "quarantine released", "file.parquet"],
+        "risk": ["liv", "risk accepted", "AML.T0015", "one caller", "until 2027-01-31"],
         "erasure": ["eve", "a key was erased", "she asked"],
         "assessment": ["fay", "data were checked", "assessment 3, 5 rows"],
         "key": ["robot", "key created", "key revoked"],
@@ -198,7 +211,7 @@ def test_an_export_holds_what_is_chosen_and_no_formula(audited):
     assert found.headers["content-disposition"] == 'attachment; filename="audit.csv"'
     rows = list(csv.DictReader(io.StringIO(found.text)))
     lines = [json.loads(line) for line in person.get("/audit/export.jsonl?model=flights").text.splitlines()]
-    assert len(rows) == len(lines) == N_ACTIONS + 12
+    assert len(rows) == len(lines) == N_ACTIONS + 13
     assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
     assert {row["reason"] for row in rows if row["who"] == "dan"} == {f"'{NASTY}"}
     assert {line["reason"] for line in lines if line["who"] == "dan"} == {NASTY}
@@ -254,7 +267,7 @@ def test_the_command_shows_and_exports_the_same(audited, tmp_path, capsys):
     assert "she asked" in run_audit(capsys, "--project", folder, "--kind", "erasure").out
     file = tmp_path / "audit.csv"
     run_audit(capsys, "--project", folder, "--export", str(file))
-    assert len(list(csv.DictReader(file.read_text().splitlines()))) == N_ACTIONS + 12
+    assert len(list(csv.DictReader(file.read_text().splitlines()))) == N_ACTIONS + 13
     refused = run_audit(capsys, "--project", folder, "--export", "audit.xls", code=2).err
     assert "audit.csv or audit.jsonl" in refused
 

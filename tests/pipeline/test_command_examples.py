@@ -46,6 +46,7 @@ DONE = {
     "labels": {cli.PASS, cli.UNDECIDED},
     "policy": {cli.PASS, cli.FAIL},
     "status": {cli.PASS, cli.FAIL, cli.UNDECIDED},
+    "threats": {cli.PASS, cli.FAIL},
     "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED},
 }
 

@@ -13,6 +13,7 @@ from tests.monitoring import rollouts
 from tests.monitoring.test_overview import watched
 
 from headway.core.assessment import Assessment, CheckRun
+from headway.core.compliance import WrittenRecord
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.labeling import Confirmation
 from headway.core.provenance import Provenance
@@ -248,11 +249,12 @@ def test_rollouts_audits_of_answers_and_logs_of_the_live_release_are_evidence(pr
         rows_to_detect=9,
         at=NOW.isoformat(),
     )
-    assert not any(find(project, key) for key in ("rollout:ended", "answers:audit", "log:predictions"))
+    assert not any(find(project, key) for key in ("rollout:ended", "answers:audit", "log:predictions", "record:signed"))
     project.save(rollout)
     project.save(audit)
+    project.save(WrittenRecord(name="flights", record="sha256:record", release=digest, at=NOW.isoformat()))
     segments.save(traffic.log_folder(project.config.state, "flights", digest), {"at_us": np.array([1])})
-    assert all(find(project, key) for key in ("rollout:ended", "answers:audit", "log:predictions"))
+    assert all(find(project, key) for key in ("rollout:ended", "answers:audit", "log:predictions", "record:signed"))
     project.save(replace(audit, status="broken", message="the certificate is broken"))
     assert find(project, "answers:audit") is None
 

@@ -89,6 +89,17 @@ class RecordDocument(Record, frozen=True, kw_only=True):
     points: tuple[Point, ...]
 
 
+class WrittenRecord(StoredRecord, frozen=True, kw_only=True):
+    """A compliance record that was signed and written: its digest, that of the release, and when."""
+
+    version: ClassVar[int] = 1
+
+    name: str
+    record: str
+    release: str
+    at: str
+
+
 class ComplianceRecord(StoredRecord, frozen=True, kw_only=True):
     """The documents of one release, with every source; `files` maps each file of the record to its digest.
 

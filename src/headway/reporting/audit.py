@@ -24,6 +24,7 @@ from headway.core.labeling import Confirmation, Correction, describe_review
 from headway.core.quarantine import RowDecision
 from headway.core.record import Record, StoredRecordType, read
 from headway.core.release import PointerUpdate
+from headway.core.threats import AcceptedRisk
 from headway.monitoring.approvals import STEPS
 from headway.registry.project import Project
 from headway.registry.sign import verify
@@ -36,6 +37,7 @@ Kind = Literal[
     "approval",
     "label",
     "quarantine",
+    "risk",
     "erasure",
     "assessment",
     "key",
@@ -50,6 +52,7 @@ KIND_NAMES: Mapping[Kind, str] = {
     "approval": "Approval",
     "label": "Label",
     "quarantine": "Quarantine",
+    "risk": "Accepted risk",
     "erasure": "Erasure",
     "assessment": "Data check",
     "key": "API key",
@@ -355,6 +358,23 @@ def _decisions(project: Project, before: int) -> Iterator[Dated]:
         )
 
 
+def _risks(project: Project, before: int) -> Iterator[Dated]:
+    for position, risk in _pages(project, AcceptedRisk, before):
+        yield (
+            position,
+            AuditEntry(
+                at=_utc(risk.at),
+                model=project.name,
+                kind="risk",
+                who=risk.who,
+                action="risk.withdrawn" if risk.is_withdrawn else "risk.accepted",
+                subject=risk.requirement,
+                reason=risk.reason,
+                outcome="" if risk.is_withdrawn else f"until {risk.until}",
+            ),
+        )
+
+
 def _assessments(project: Project, before: int) -> Iterator[Dated]:
     for position, found in _pages(project, Assessment, before):
         counts = ", ".join(f"{found.count(name):,} {name}" for name in ("stop", "undecided", "warn", "note"))
@@ -423,6 +443,7 @@ _STREAMS: Mapping[str, tuple[Stream, Sequence[Kind]]] = {
     "corrections": (_reviews(Correction), ("label",)),
     "confirmations": (_reviews(Confirmation), ("label",)),
     "decisions": (_decisions, ("quarantine",)),
+    "risks": (_risks, ("risk",)),
     "assessments": (_assessments, ("assessment",)),
     "erasures": (_erasures, ("erasure",)),
     "keys": (_keys, ("key",)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from headway import pipeline
+from headway.core.compliance import WrittenRecord
 from headway.registry.project import Project
 from headway.registry.sign import load_publisher
 from headway.reporting import compliance
@@ -18,6 +20,8 @@ def export_record(project: Project, folder: Path, *, reference: str, pdf: bool, 
     found, sources = pipeline.compliance_record(project, reference)
     documents = compliance.render_documents(found, sources, pdf=pdf)
     digest = write_record(found, sources, documents, folder=folder, publisher=publisher)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    project.save(WrittenRecord(name=project.name, record=digest, release=found.release, at=at))
     result = {
         "folder": str(folder),
         "record": digest,

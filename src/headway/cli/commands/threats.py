@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from getpass import getuser
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from rich.console import Group
 
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
+from headway.core.config import parse_age
 from headway.core.errors import ConfigError
 from headway.core.threats import ThreatAssessment, ThreatResult
 from headway.registry.project import Project, open_project
@@ -51,7 +52,7 @@ def plugin(
     Example: headway threats --project headway-demo
     Example: headway threats --all --level 2 --project headway-demo
     Example: headway threats --require AML.M0013 --require AML.M0014 --project headway-demo
-    Example: headway threats accept AML.T0024.002 --until 2027-01-31 --reason "one caller" --project headway-demo
+    Example: headway threats accept AML.T0024.002 --until 90d --reason "one caller" --project headway-demo
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def plugin(
     all
         Show every requirement with its evidence, not only topics and next steps.
     until
-        For accept: last day, such as 2027-01-31, at most a year from now.
+        For accept: last day, such as 2027-01-31, or the time until then, such as 90d; at most a year.
     reason
         For accept and withdraw: why.
     who
@@ -114,10 +115,19 @@ def _decide(
         risk = withdraw_risk(project, requirement, who=who, reason=reason)
         print_result(risk, f"{risk.requirement} is not accepted any more", json=json)
         return PASS
-    try:
-        day = date.fromisoformat(until)
-    except ValueError:
-        raise ConfigError(f"{until!r} is not a day", where="--until", hint="--until 2027-01-31") from None
-    risk = accept_risk(project, requirement, until=day, who=who, reason=reason)
+    risk = accept_risk(project, requirement, until=_last_day(until), who=who, reason=reason)
     print_result(risk, f"{risk.requirement} is accepted until {risk.until} by {risk.who}: {risk.reason}", json=json)
     return PASS
+
+
+def _last_day(until: str) -> date:
+    """Return the day that `--until` names, or that is so far away."""
+    try:
+        return date.fromisoformat(until)
+    except ValueError:
+        pass
+    try:
+        return (datetime.now(UTC) + parse_age(until)).date()
+    except ConfigError:
+        hint = "--until 90d, or a day such as 2027-01-31"
+        raise ConfigError(f"{until!r} is neither a day nor a time", where="--until", hint=hint) from None

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from headway.core.assessment import Assessment, CheckRun
+from headway.core.compliance import WrittenRecord
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement, current_measure
@@ -258,6 +259,10 @@ class _EvidenceReader:
     def _operations(self) -> Iterator[ThreatEvidence]:
         """Yield what happened since the release went live: periods, rollouts, audits of answers, the log."""
         yield from self._monitoring()
+        written = _first(self.project.recent(WrittenRecord), self.release)
+        if written:
+            message = "the compliance record was signed and written"
+            yield self._stored("record:signed", message, written.record.at, written.record.record)
         audit = _first(self.project.recent(CertificateAudit), self.release)
         if audit:
             problem = "" if audit.record.status == "holds" else audit.record.message
