@@ -34,7 +34,7 @@ from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError, DataError, HeadwayError, NotApplicable, StoreError
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
-from headway.core.monitoring import MonitoringReport, RowSource, Ticket
+from headway.core.monitoring import KeyProbing, MonitoringReport, ProbingReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.selective import CertificateAudit, SelectiveCertificate
 from headway.core.threats import ThreatAssessment
@@ -76,7 +76,7 @@ from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
 from headway.features.join import open_with_views, view_digests
 from headway.features.rules import inputs_through, views_read
-from headway.monitoring import certificate, completion, feature_values, monitor
+from headway.monitoring import certificate, completion, feature_values, monitor, probing
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
 from headway.monitoring.assessment.history import open_assessed_dataset
@@ -87,6 +87,7 @@ from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.external_scores import open_scores
 from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
+from headway.monitoring.scored_rows import score_rows
 from headway.monitoring.windows import monitoring_windows
 from headway.optimization import search, training
 from headway.optimization.context import TransformContext
@@ -112,6 +113,8 @@ from headway.registry.publish import PublishedRelease, release_winner
 from headway.security.record.build import build_record
 from headway.security.record.sources import EvidenceFile, read_sources
 from headway.serving import process
+from headway.serving.auth.keys import keys_file, read_keys, throttle_key
+from headway.serving.auth.shared_keys import keys_of_all_servers
 from headway.serving.temporary_server import temporary_server
 
 Data = Mapping[str, Dataset]
@@ -657,6 +660,48 @@ def audit_certificate(project: Project) -> CertificateAudit | None:
         if audit is not None and (ticket := certificate.propose_after_audit(project, audit)):
             project.save(ticket)
         return audit
+
+
+def audit_probing(project: Project, *, callback: Callback = lambda _: None) -> ProbingReport | None:
+    """Find API keys whose logged requests copy or probe the live release, and throttle them if that is set.
+
+    The rows that the release was judged on say what honest requests look like. A key whose throttle a person ended is
+    not throttled again for what it sent until that day. None if no request with an API key was logged since the last
+    report. One process at a time does this, as with `watch`.
+    """
+    if project.config.model.scores or project.state.last(project.name, LIVE_POINTER) is None:
+        return None
+    with project.lease("watch", wait_s=WATCH_WAIT_S):
+        deployed = open_deployed_release(project, for_log=True)
+
+        def honest() -> Floats:
+            if not deployed.training.dataset or not project.config.data.time:
+                raise NotApplicable("the rows that the release was judged on are not known: it needs [data] time")
+            dataset = open_assessed_dataset(project, callback, sampled=True, views=deployed.release.views)
+            since, until = deployed.judged
+            return score_rows(deployed, dataset, since=since).between(since, until).rows
+
+        report = probing.audit_keys(project, deployed, honest)
+        if report is None:
+            return None
+        per_s = project.config.serve.throttle_per_s
+        if per_s and report.found:
+            report = replaced(report, keys=tuple(_throttled(project, key, per_s) for key in report.keys))
+        project.save(report)
+        return report
+
+
+def _throttled(project: Project, found: KeyProbing, per_s: float) -> KeyProbing:
+    """Throttle a key that is found, unless it is throttled already or a person ended that on the day or later."""
+    file = keys_file(project.config)
+    known = read_keys(file).get(found.api_key)
+    if not found.is_found or known is None or known.revoked or known.throttle_per_s:
+        return found
+    if known.throttled_at[:10] >= found.day:
+        return found
+    with keys_of_all_servers(project.config, change=True):
+        throttle_key(file, found.api_key, per_s=per_s)
+    return replaced(found, throttled=True)
 
 
 def _open_monitored(project: Project, source: RowSource, callback: Callback) -> tuple[DeployedRelease, Dataset | None]:

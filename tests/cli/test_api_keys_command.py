@@ -38,3 +38,15 @@ def test_scripts_read_keys_as_json(tmp_path, capsys):
     assert created["name"] == "billing" and created["key"].startswith("hw_")
     (known,) = json.loads(run(capsys, tmp_path, "--json"))["keys"].items()
     assert known[0] == "billing" and known[1]["scopes"] == ["predict"]
+
+
+def test_a_key_is_throttled_and_the_throttle_is_undone(tmp_path, capsys):
+    (tmp_path / "headway.toml").touch()
+    run(capsys, tmp_path, "new", "eve")
+    assert run(capsys, tmp_path, "throttle", "eve", "--per-s", "0.1") == "API key eve is throttled\n"
+    assert "throttled to 0.1 requests/s" in run(capsys, tmp_path)
+    assert run(capsys, tmp_path, "unthrottle", "eve") == "API key eve is not throttled any more\n"
+    assert "throttled to" not in run(capsys, tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["api-keys", "throttle", "eve", "--project", str(tmp_path)])
+    assert "a throttle needs a rate" in capsys.readouterr().err

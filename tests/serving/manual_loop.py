@@ -77,7 +77,7 @@ class RecordingCall:
 
     def __init__(self, *rows: list[float], key: str = "", deadline_ns: int = 0, caller: str = "") -> None:
         self.rows = np.array(rows, dtype=np.float64)
-        self.key = key
+        self.key, self.api_key = key, ""
         self.started_ns = 0
         self.deadline_ns = deadline_ns
         self.caller = caller

@@ -60,6 +60,10 @@ def _watch(project: Project) -> Result:
     audit = pipeline.audit_certificate(project)
     audited = f"{audit.message}; " if audit else ""
     is_broken = audit is not None and audit.status == "broken"
+    probed = pipeline.audit_probing(project, callback=print_status)
+    if probed is not None and probed.found:
+        audited += f"API keys that copy or probe the model: {join_names([key.api_key for key in probed.found])}; "
+        is_broken = True
     if reason := unwatched_reason(project.config):
         return "attention" if is_broken else "done", audited + reason
     reports = pipeline.watch(project, every=settings.window, source=settings.source, callback=print_status)

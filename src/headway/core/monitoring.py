@@ -172,3 +172,46 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
         """Return the measurement of that name over all rows, or None."""
         measurements = (*self.quality, *self.change, *self.estimated)
         return next((item for item in measurements if item.name == name and not item.slice), None)
+
+
+class KeyProbing(Record, frozen=True, kw_only=True):
+    """The evidence that an API key copied or probed the model on a day (UTC).
+
+    `rows` counts the rows that were sent and `distinct` the different ones that were judged. `e_value` exceeds the
+    limit of the report for a key that is found, `rows_until_found` rows after it began that day. `sign` says most, and
+    `shares` are the shares of the rows with each sign: `synthetic`, `boundary`, `bisection`.
+    """
+
+    day: str
+    api_key: str
+    rows: int
+    distinct: int
+    e_value: float
+    sign: str
+    shares: dict[str, float]
+    is_found: bool = False
+    rows_until_found: int = 0
+    throttled: bool = False
+
+
+class ProbingReport(StoredRecord, frozen=True, kw_only=True):
+    """What the keys of a release sent, judged by day; `limit` is the e-value from which a key of that day is found.
+
+    `reason` says why nothing could be judged. Rows without an API key, which belong to no
+    caller that is known, are counted in `rows_without_key`.
+    """
+
+    version: ClassVar[int] = 1
+
+    name: str
+    release: str
+    at: str
+    limit: float
+    keys: tuple[KeyProbing, ...] = ()
+    rows_without_key: int = 0
+    reason: str = ""
+
+    @property
+    def found(self) -> tuple[KeyProbing, ...]:
+        """The keys and days that are found."""
+        return tuple(key for key in self.keys if key.is_found)

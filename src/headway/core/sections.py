@@ -74,6 +74,7 @@ AlertCondition = Literal[
     "value_skew",
     "certificate",
     "threats",
+    "probing",
 ]
 """States of a model that alerts are sent on."""
 SettingValue = bool | int | float | str | tuple[str, ...]
@@ -972,6 +973,16 @@ class ServeSection(Record, frozen=True, kw_only=True):
     key_burst: Annotated[
         int, Meta(description="Burst size of keys without their own, requests; 0: the requests of one second.", ge=0)
     ] = 0
+    probing_false_alarms: Annotated[
+        float,
+        Meta(description="Chance that `headway probing` finds any honest key on a day, over all keys.", gt=0, lt=1),
+    ] = 0.01
+    throttle_per_s: Annotated[
+        float,
+        Meta(
+            description="Rate to which a key that `headway probing` finds is throttled, requests/s; 0: none is.", ge=0
+        ),
+    ] = 0.0
     without_keys: Annotated[
         bool,
         Meta(

@@ -159,7 +159,7 @@ def _random_copies(
     return found
 
 
-def _adaptive_copies(
+def adaptive_copies(
     task: CopyTask, model: QueriedModel, marks: Sequence[int], random: np.random.Generator
 ) -> list[Bools] | None:
     """Learn from answers to rows near the decision boundary of the last copy, and to random ones, half and half."""
@@ -189,7 +189,7 @@ def _margin(scores: Floats, threshold: float) -> Floats:
     return ordered[:, -1] - ordered[:, -2]
 
 
-def _paths(
+def path_copies(
     task: CopyTask, model: QueriedModel, marks: Sequence[int], random: np.random.Generator
 ) -> list[Bools] | None:
     """Find the boxes of equal answers; rows outside of them get the answer of a student of all that was asked."""
@@ -447,6 +447,6 @@ def _tree_copies(task: CopyTask, model: QueriedModel, marks: Sequence[int], rand
 _ATTACKS: dict[str, _Attack] = {
     "linear student": _linear_copies,
     "tree student": _tree_copies,
-    "adaptive student": _adaptive_copies,
-    "path finding": _paths,
+    "adaptive student": adaptive_copies,
+    "path finding": path_copies,
 }

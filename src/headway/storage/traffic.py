@@ -13,6 +13,8 @@ definition), and `text.NAME`, the strings of the request such as the entities of
 also what features on demand are computed from and the model does not read itself. Older logs lack `version`, `text` and
 `input`.
 
+`api_key` is the name of the API key that sent the request, "" without one; only segments with such requests have it.
+
 Rows of a release that answers selectively also have `answered_by`, the index in `ANSWERED_BY` of who answers the row or
 does next (-1 after an error), `reason`, that in `REASONS` of why the model does not, and `audit`, which is 1 if people
 check the model's answer. Other logs have none of the three.
@@ -53,6 +55,8 @@ REASONS = ("", *ABSTENTIONS)
 NOT_DECIDED = -1
 _REASON_BITS, _AUDIT_BIT = 8, 1 << 16
 MERGED = "segment"
+API_KEY = "api_key"
+_SEPARATOR = "\x1f"
 LOST, ASIDE = "lost", "aside"
 LOCK, LABELS_LOCK = "segments.lock", "labels.lock"
 CACHE = "cache"
@@ -245,6 +249,21 @@ def check_labels(labels: Sequence[Label]) -> None:
     for number, label in enumerate(labels):
         if not label.key:
             raise DataError("a label has no key, so it belongs to no request", where=f"label {number}")
+
+
+def sender_key(key: str, api_key: str) -> str:
+    """Return the key of a request with the name of its API key behind it, as records of the ring hold both."""
+    return f"{key}{_SEPARATOR}{api_key}" if api_key or _SEPARATOR in key else key
+
+
+def split_sender_key(sender: str) -> tuple[str, str]:
+    """Return the key of a request and the name of its API key, "" without one.
+
+    >>> split_sender_key(sender_key("order-7", "shop")), split_sender_key("order-7")
+    (('order-7', 'shop'), ('order-7', ''))
+    """
+    key, found, api_key = sender.rpartition(_SEPARATOR)
+    return (key, api_key) if found else (sender, "")
 
 
 def answer_codes(answered_by: Sequence[int], reasons: Sequence[int], audit: Sequence[bool]) -> Ints:

@@ -16,7 +16,7 @@ from tests.reporting.served_features import REPLAY, SKEW
 
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
-from headway.core.monitoring import Ticket
+from headway.core.monitoring import KeyProbing, ProbingReport, Ticket
 from headway.core.rollout import Rollout
 from headway.core.sections import AlertRule
 from headway.core.selective import CertificateAudit
@@ -112,6 +112,22 @@ def test_wrong_values_of_features_are_sent_until_a_replay_finds_none(project):
 def test_values_of_a_release_without_views_are_not_wrong(project):
     rollouts.live(project, rollouts.release())
     assert not is_firing(project, "value_skew")
+
+
+def test_a_key_that_probes_is_sent_until_a_later_report_finds_none(project):
+    release = rollouts.live(project, rollouts.release())
+    found = KeyProbing(
+        day="2026-01-04", api_key="eve", rows=900, distinct=800, e_value=9e9, sign="bisection", shares={}, is_found=True
+    )
+    report = ProbingReport(name=project.name, release=release, at="2026-01-05T00:00:00+00:00", limit=100.0)
+    assert judged(project, "probing") is None
+    project.save(replace(report, keys=(replace(found, throttled=True),)))
+    state = judged(project, "probing")
+    assert state.is_firing and "eve on 2026-01-04 (900 rows, bisection, throttled)" in state.summary
+    project.save(replace(report, keys=(replace(found, is_found=False),)))
+    assert not is_firing(project, "probing")
+    project.save(replace(report, reason="too few rows"))
+    assert judged(project, "probing") is None
 
 
 def test_a_broken_certificate_is_sent_until_another_release_is_live(project):

@@ -14,7 +14,7 @@ from running import MIXED, OPEN, Answer, Running, ask, body_of, loaded, open_aut
 from headway.core.errors import ConfigError
 from headway.serving.auth import authenticator as authentication
 from headway.serving.auth.authenticator import NotAuthorized, is_loopback
-from headway.serving.auth.keys import create_key, revoke_key
+from headway.serving.auth.keys import create_key, revoke_key, throttle_key
 from headway.serving.client import Client
 
 INFER, LABELS, LOAD = "/v2/models/flights/infer", "/v2/models/flights/labels", "/v2/repository/models/flights/load"
@@ -274,3 +274,15 @@ GRPC_METHODS = {
     "RepositoryModelLoad": "model_name",
     "RepositoryModelUnload": "model_name",
 }
+
+
+def test_a_throttled_key_is_slower_at_once_and_as_before_when_that_ends(file):
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
+        key, slow = create_key(file, "eve", ["predict"]), create_key(file, "slow", ["predict"], per_s=0.0001, burst=2)
+        assert [bring(server, key).status for _ in range(3)] == [200, 200, 200]
+        throttle_key(file, "eve", per_s=0.001)
+        throttle_key(file, "slow", per_s=50)
+        assert [bring(server, key).status for _ in range(2)] == [200, 429]
+        assert [bring(server, slow).status for _ in range(3)] == [200, 200, 429]  # its own limit is lower
+        throttle_key(file, "eve", per_s=0)
+        assert bring(server, key).status == 200

@@ -8,12 +8,13 @@ import threading
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headway.core import config
 from headway.core.errors import ConfigError
 from headway.serving.auth import keys
-from headway.serving.auth.keys import create_key, keys_file, read_keys, revoke_key
+from headway.serving.auth.keys import create_key, keys_file, merge_keys, read_keys, revoke_key, throttle_key
 
 
 @pytest.fixture
@@ -121,3 +122,27 @@ def test_the_key_file_may_not_be_in_the_store(tmp_path):
     (tmp_path / "headway.toml").write_text('[serve]\nkeys = ".headway/keys.toml"\n')
     with pytest.raises(ConfigError, match="is in the store"):
         keys_file(config.load(tmp_path, environment={}))
+
+
+def test_a_throttle_holds_until_it_is_ended_and_keeps_the_time(file):
+    create_key(file, "eve", ["predict"], per_s=9.0)
+    throttled = throttle_key(file, "eve", per_s=0.5)
+    assert read_keys(file)["eve"] == throttled and (throttled.per_s, throttled.throttle_per_s) == (9.0, 0.5)
+    ended = throttle_key(file, "eve", per_s=0.0)
+    assert ended.throttle_per_s == 0 and ended.throttled_at >= throttled.throttled_at
+    with pytest.raises(ConfigError, match="invalid rate -1 requests/s"):
+        throttle_key(file, "eve", per_s=-1)
+    with pytest.raises(ConfigError, match="no API key 'ann'"):
+        throttle_key(file, "ann", per_s=1)
+
+
+def test_of_two_machines_the_later_change_of_a_throttle_counts(file):
+    create_key(file, "eve", ["predict"])
+    key = read_keys(file)["eve"]
+    earlier, later = (
+        msgspec.structs.replace(key, throttle_per_s=rate, throttled_at=at) for rate, at in ((0.5, "1"), (0.0, "2"))
+    )
+    for one, other in ((earlier, later), (later, earlier), (key, later)):
+        assert merge_keys({"eve": one}, {"eve": other})["eve"] == later
+    other_key = msgspec.structs.replace(later, sha256="f" * 64)
+    assert merge_keys({"eve": earlier}, {"eve": other_key})["eve"] == earlier

@@ -653,3 +653,10 @@ def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_p
     assert log.read_saved()["key"].to_list() == [f"k{number}" for number in range(11)]
     assert log.read_saved(other.digest)["key"].to_list() == [f"k{number}" for number in range(10)]
     assert not log.lost
+
+
+def test_the_name_of_an_api_key_is_a_column_of_rows_that_came_with_one():
+    keys = [traffic.sender_key(key, api_key) for key, api_key in (("a", "shop"), ("b", ""), ("c\x1fd", ""))]
+    columns = table_of(entry(1, 2, 1, keys=keys))
+    assert columns["key"] == ["a", "b", None, "c\x1fd"] and columns[traffic.API_KEY] == ["shop", "", "", ""]
+    assert traffic.API_KEY not in table_of(entry(1, 1))

@@ -1,4 +1,4 @@
-"""Manage the server's API keys: list, create or revoke."""
+"""Manage the server's API keys: list, create, revoke or throttle."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
+from headway.core.errors import ConfigError
 from headway.reporting.console import print_result
-from headway.serving.auth.keys import ApiKey, Scope, create_key, keys_file, read_keys, revoke_key
+from headway.serving.auth.keys import ApiKey, Scope, create_key, keys_file, read_keys, revoke_key, throttle_key
 from headway.serving.auth.shared_keys import keys_of_all_servers
 
 
 def plugin(
-    action: Literal["list", "new", "revoke"] = "list",
+    action: Literal["list", "new", "revoke", "throttle", "unthrottle"] = "list",
     name: str = "",
     *,
     scope: tuple[Scope, ...] = ("predict",),
@@ -23,25 +24,28 @@ def plugin(
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """List, create or revoke API keys of a project's servers; running servers pick a change up within a second.
+    """List, create, revoke or throttle API keys of a project's servers, which pick a change up within a second.
 
     With [store] state the keys hold on all servers, by a list that the publisher key signs; without it, on those that
     read this file.
 
     Example: headway api-keys new billing --scope predict --per-s 100 --project headway-demo
+    Example: headway api-keys throttle billing --per-s 0.1 --project headway-demo
+    Example: headway api-keys unthrottle billing --project headway-demo
     Example: headway api-keys list --project headway-demo
 
     Parameters
     ----------
     action
-        list, new (prints the key once; only its digest is stored), or revoke.
+        list, new (prints the key once; only its digest is stored), revoke, throttle (lower its rate until unthrottle).
     name
-        Name of the key to create or revoke. Logs show the name, never the key.
+        Name of the key to create or change. Logs show the name, never the key.
     scope
         For new, repeat for several: predict, label (send labels), metrics (read /metrics), operate (load and unload),
         push (send rows of feature views).
     per_s
-        For new: requests per second over all workers; 0 uses [serve] key_per_s, inf sets no limit.
+        For new: requests per second over all workers; 0 uses [serve] key_per_s, inf sets no limit. For throttle: the
+        lower rate.
     burst
         For new: requests accepted at once after a pause; 0 uses the rate of one second.
     model
@@ -56,6 +60,12 @@ def plugin(
             value, text = {"name": name, "key": key}, key
         elif action == "revoke":
             value, text = {"name": name, "revoked": revoke_key(file, name).revoked}, f"API key {name} is revoked"
+        elif action in ("throttle", "unthrottle"):
+            if action == "throttle" and not per_s:
+                raise ConfigError("a throttle needs a rate", hint=f"headway api-keys throttle {name} --per-s 0.1")
+            changed = throttle_key(file, name, per_s=per_s if action == "throttle" else 0.0)
+            value = {"name": name, "throttle_per_s": changed.throttle_per_s}
+            text = f"API key {name} is {'throttled' if changed.throttle_per_s else 'not throttled any more'}"
         keys = read_keys(file)
     if action == "list":
         width = max(map(len, keys), default=0)
@@ -68,5 +78,6 @@ def _describe(key: ApiKey) -> str:
     models = f", models {', '.join(key.models)}" if key.models else ""
     limit = f", {key.per_s:g} requests/s" if key.per_s else ""
     burst = f", burst {key.burst}" if key.burst else ""
+    burst += f", throttled to {key.throttle_per_s:g} requests/s" if key.throttle_per_s else ""
     revoked = f", revoked {key.revoked}" if key.revoked else ""
     return f"{', '.join(key.scopes)}{models}{limit}{burst}, created {key.made}{revoked}"

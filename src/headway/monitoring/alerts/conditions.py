@@ -14,7 +14,7 @@ from typing import get_args
 
 from headway.core.errors import Refused
 from headway.core.evidence import Evidence
-from headway.core.monitoring import MonitoringReport, Ticket
+from headway.core.monitoring import MonitoringReport, ProbingReport, Ticket
 from headway.core.record import digest_of, kind_of, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
@@ -414,6 +414,23 @@ def _threats(facts: Facts, _: AlertRule) -> ConditionState | None:
     )
 
 
+def _probing(facts: Facts, _: AlertRule) -> ConditionState | None:
+    """Return whether keys are found in the last report on probing of the live release; None if it could not judge."""
+    report = facts.project.latest(ProbingReport)
+    if report is None or report.release != facts.release or report.reason:
+        return None
+    found = [
+        f"{key.api_key} on {key.day} ({key.rows:,} rows, {key.sign}{', throttled' if key.throttled else ''})"
+        for key in report.found
+    ]
+    return ConditionState(
+        is_firing=bool(found),
+        summary=f"API keys copy or probe the model: {', '.join(found)}" if found else "no API key probes the model",
+        subject=" ".join(f"{key.api_key}@{key.day}" for key in report.found),
+        release=facts.release,
+    )
+
+
 _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | None]] = {
     "degradation": _degradation,
     "drift": _drift,
@@ -429,4 +446,5 @@ _JUDGES: Mapping[AlertCondition, Callable[[Facts, AlertRule], ConditionState | N
     "value_skew": _value_skew,
     "certificate": _certificate,
     "threats": _threats,
+    "probing": _probing,
 }

@@ -30,6 +30,7 @@ CONDITION_NAMES: Mapping[AlertCondition, str] = {
     "value_skew": "Values of features are wrong",
     "certificate": "A certificate of answers is broken",
     "threats": "A threat is not covered any more, or not assessed",
+    "probing": "An API key copies or probes the model",
 }
 TASK_NAMES: Mapping[str, str] = {
     "labels": "Import labels",
@@ -124,6 +125,7 @@ def _unknown(one: JudgedCondition) -> str:
         "task_failed": "no scheduled task ran yet",
         "certificate": "the live release answers every row, or no audit could judge its certificate",
         "threats": "the threats were never assessed: headway threats",
+        "probing": "no request with an API key was judged by headway probing",
         "value_skew": "nothing is live, or its values of features could not be replayed",
     }
     return missing.get(one.condition, "nothing is live, or no period was judged yet")

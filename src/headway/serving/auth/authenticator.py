@@ -286,7 +286,11 @@ class Authenticator:
         limit, free = self._limit, self._free_scopes(keys)
         callers = {
             bytes.fromhex(key.sha256): Caller(
-                name, free.union(key.scopes), column, limit(key.per_s, key.burst), frozenset(key.models)
+                name,
+                free.union(key.scopes),
+                column,
+                _throttled(limit(key.per_s, key.burst), key),
+                frozenset(key.models),
             )
             for column, (name, key) in enumerate(keys.items(), 1)
             if not key.revoked
@@ -354,6 +358,13 @@ def is_loopback(host: str) -> bool:
     except OSError:
         return False  # listening will report what is wrong with it
     return all(ipaddress.ip_address(address).is_loopback for address in found)
+
+
+def _throttled(limit: RateLimit, key: ApiKey) -> RateLimit:
+    """Return the limit of a key, or the one that it is throttled to, if that is lower."""
+    if not key.throttle_per_s:
+        return limit
+    return max(limit, rate_limit(key.throttle_per_s, 1), key=lambda one: one.interval_ns)
 
 
 def _stat(file: Path) -> tuple[int, ...] | None:

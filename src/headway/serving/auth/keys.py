@@ -11,7 +11,7 @@ import math
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,6 +39,7 @@ class ApiKey(Record, frozen=True, kw_only=True):
 
     `models` are the models that it is for; empty: all.
     A revoked key stays in the file, so that its name is not used again and the rate limiter's columns do not shift.
+    `throttle_per_s` is a lower rate that holds until it is 0 again, and `throttled_at` is when it was last changed.
     """
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -48,6 +49,8 @@ class ApiKey(Record, frozen=True, kw_only=True):
     per_s: Annotated[float, Meta(ge=0)] = 0.0
     burst: Annotated[int, Meta(ge=0)] = 0
     models: tuple[Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")], ...] = ()
+    throttle_per_s: Annotated[float, Meta(ge=0)] = 0.0
+    throttled_at: str = ""
 
 
 def keys_file(config: Config) -> Path:
@@ -115,22 +118,46 @@ def create_key(
 
 def revoke_key(file: Path, name: str) -> ApiKey:
     """Revoke a key; raises ConfigError, which lists the names, for an unknown name."""
+    return _change_key(file, name, lambda key: msgspec.structs.replace(key, revoked=key.revoked or _now()))
+
+
+def throttle_key(file: Path, name: str, *, per_s: float) -> ApiKey:
+    """Lower the rate of a key to so many requests per second, or end that with 0.
+
+    Raises ConfigError for an unknown name, or a rate below 0.
+    """
+    if not 0 <= per_s < math.inf:
+        raise ConfigError(f"invalid rate {per_s:g} requests/s", hint="--per-s 0.1")
+    return _change_key(file, name, lambda key: msgspec.structs.replace(key, throttle_per_s=per_s, throttled_at=_now()))
+
+
+def _change_key(file: Path, name: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
     with atomic.locked(file.parent):
         keys = read_keys(file)
         if name not in keys:
             raise ConfigError(f"no API key '{name}'", where=f"known: {', '.join(keys) or 'none'}")
-        keys[name] = msgspec.structs.replace(keys[name], revoked=keys[name].revoked or _now())
+        keys[name] = change(keys[name])
         _write(file, keys)
     return keys[name]
 
 
 def merge_keys(keys: Mapping[str, ApiKey], others: Mapping[str, ApiKey]) -> dict[str, ApiKey]:
-    """Return all keys: those of `others` that are new come last, and a key that either has revoked is revoked."""
+    """Return all keys: those of `others` that are new come last, and a key that either has revoked is revoked.
+
+    The later change of a throttle counts.
+    """
     merged = dict(keys)
     for name, key in others.items():
         known = merged.setdefault(name, key)
-        if key.revoked and known.sha256 == key.sha256 and not known.revoked:
-            merged[name] = key
+        if known.sha256 != key.sha256:
+            continue
+        latest = max(known, key, key=lambda one: one.throttled_at)
+        merged[name] = msgspec.structs.replace(
+            known,
+            revoked=known.revoked or key.revoked,
+            throttle_per_s=latest.throttle_per_s,
+            throttled_at=latest.throttled_at,
+        )
     return merged
 
 
@@ -158,6 +185,8 @@ def _table(name: str, key: ApiKey) -> str:
     lines += [f"per_s = {'inf' if math.isinf(key.per_s) else key.per_s}"] if key.per_s else []
     lines += [f"burst = {key.burst}"] if key.burst else []
     lines += [f"models = {_list(key.models)}"] if key.models else []
+    lines += [f"throttle_per_s = {key.throttle_per_s}"] if key.throttle_per_s else []
+    lines += [f'throttled_at = "{key.throttled_at}"'] if key.throttled_at else []
     return "\n".join(lines) + "\n"
 
 

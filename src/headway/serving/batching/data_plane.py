@@ -289,7 +289,7 @@ def _log_entry(result: BatchResult) -> LogEntry[LoadedModel]:
         release=result.model,
         at_us=time.time_ns() // 1000,
         requests=result.batch.numbers,
-        keys=keys,
+        keys=[traffic.sender_key(call.key, call.api_key) for call in calls],
         sizes=sizes,
         latency_ns=ended - np.array([call.started_ns for call in calls], dtype=np.int64),
         role=arm.role,

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class InferCall(Protocol):
-    """One decoded request: `rows` float64 [n, d] and its `key`.
+    """One decoded request: `rows` float64 [n, d], its `key`, and the name of the API key that sent it ("" for none).
 
     `started_ns` and `deadline_ns` are times of `time.perf_counter_ns`; a deadline of 0 never passes. `caller` is the
     API key or the machine that it came from; it is valid while the call is submitted.
@@ -38,6 +38,7 @@ class InferCall(Protocol):
 
     rows: Floats
     key: str
+    api_key: str
     started_ns: int
     deadline_ns: int
 

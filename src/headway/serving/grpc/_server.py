@@ -282,6 +282,7 @@ class GrpcInference(msgspec.Struct, eq=False):
     deadline_ns: int
     done: SimpleQueue[tuple[LoadedModel, list[float], RowAnswers | None] | Exception]
     caller: str = ""
+    api_key: str = ""
 
     def read_for(self, model: LoadedModel) -> Floats:
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
@@ -372,7 +373,9 @@ class _Methods:
         left_s = min(call.time_remaining(), TIMEOUT_MAX)
         deadline_ns = self._deadline_ns(started_ns, decoded.timeout_us, left_s)
         key = (caller.name or _peer(call)) if self._plane.congested else ""
-        inference = GrpcInference(content, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue(), key)
+        inference = GrpcInference(
+            content, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue(), key, api_key=caller.name
+        )
         self._context.soon(self._plane.submit, model, inference)
         done = _wait(inference.done, left_s)
         if isinstance(done, Exception):

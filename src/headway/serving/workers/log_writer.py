@@ -16,7 +16,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, pairwise, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -302,7 +302,9 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
     release = entries[0].release
     calls = [len(entry.keys) for entry in entries]
     sizes = [size for entry in entries for size in entry.sizes]
-    keys: list[str | None] = list(chain.from_iterable(entry.keys for entry in entries))
+    senders = [traffic.split_sender_key(key) for entry in entries for key in entry.keys]
+    keys: list[str | None] = [key for key, _ in senders]
+    api_keys: list[str | None] = [api_key for _, api_key in senders]
     per_entry: dict[str, list[int]] = {
         "role": [entry.role for entry in entries],
         "answered": [entry.answered for entry in entries],
@@ -322,7 +324,9 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
         large = {name: np.repeat(values, sizes) for name, values in large.items()}
         rates = np.repeat(rates, sizes)
         keys = list(chain.from_iterable(map(_key_once, keys, sizes)))
+        api_keys = list(chain.from_iterable(map(repeat, api_keys, sizes)))
     columns: dict[str, Column] = {"key": keys, **small, **large, "rate": rates}
+    columns |= {traffic.API_KEY: api_keys} if any(api_keys) else {}
     columns |= _named("in.", release.columns, _stacked([(entry.rows, entry.sizes) for entry in entries]))
     answers = _stacked([(entry.answers, entry.sizes) for entry in entries])
     columns |= _named("out.", [str(number) for number in range(len(answers))], answers)
