@@ -36,6 +36,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "personal": ("presidio-analyzer==2.2.366", "faker==40.54.0", "python-stdnum==2.2", "phonenumbers"),
     "tracer": ("tracer-llm==0.3.3",),
     "shrewd": ("shrewd==0.3.1",),
+    "attacks": ("adversarial-robustness-toolbox==1.20.1", "packaging", "numpy", "scikit-learn", "joblib"),
     "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "encoders": (
         *("torch>=2.9", "sentence-transformers==6.2.0", "fastembed==0.9.1", "onnx", "joblib"),
@@ -84,7 +85,7 @@ def home(name: str) -> Path:
     """Return the Python of an environment of ENVIRONMENTS; "" is the running one."""
     if not name:
         return Path(sys.executable)
-    same = name == "trees"
+    same = name in ("trees", "attacks")
     packages = [
         f"{package}=={version(package)}" if same and package in SAME else package for package in ENVIRONMENTS[name]
     ]

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from security_rows import threats
+from security_rows import evasion, threats
 
 PARTS: dict[str, Callable[[], Result]] = {
+    "evasion": evasion.distances,
     "threats": threats.rows,
 }
 

@@ -527,12 +527,16 @@ class ThreatsSection(Record, frozen=True, kw_only=True):
 
 
 class AttackSection(Record, frozen=True, kw_only=True):
-    """Search space and effort of the audit `attack`, which changes rows to flip decisions, and of `extraction`."""
+    """Search space and effort of the audits `attack` and `evasion`, which change rows, and of `extraction`."""
 
     fixed: Annotated[tuple[str, ...], about("Features that an attacker cannot change.")] = ()
     bounds: Annotated[
         dict[str, tuple[float, float]],
         about("Range [min, max] within which each numeric feature may be changed; by default the observed range."),
+    ] = {}
+    cost: Annotated[
+        dict[str, Annotated[float, Meta(gt=0)]],
+        about("Cost of changing each feature, which multiplies its distance in the audit `evasion`; by default 1."),
     ] = {}
     columns: Annotated[int, Meta(description="Maximum features of a row changed at once.", ge=1)] = 2
     reach: Annotated[

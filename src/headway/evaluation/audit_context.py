@@ -15,6 +15,7 @@ from headway.core.sections import AttackSection
 from headway.core.training import TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.core.workers import HERE, Workers
+from headway.data.contract.table_contract import load_project_contract
 from headway.data.matrix import (
     group_codes,
     matrix,
@@ -57,6 +58,7 @@ def build_audit_context(
         feature_groups=_checked_groups(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
         attack=_checked_limits(config.attack, signature),
+        contract=load_project_contract(config),
         paraphrases=_paraphrases(config, signature),
         key_per_s=config.serve.key_per_s,
     )
@@ -107,6 +109,7 @@ def _checked_limits(limits: AttackSection, signature: Signature) -> AttackSectio
     """Return the limits of an attack; raise ConfigError for unknown features and for bounds that cannot hold."""
     _expect_features(limits.fixed, signature, where="[attack] fixed")
     _expect_features(list(limits.bounds), signature, where="[attack.bounds]")
+    _expect_features(list(limits.cost), signature, where="[attack.cost]")
     texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
     for name, (low, high) in limits.bounds.items():
         where = f"[attack.bounds] {name} = [{low:g}, {high:g}]"

@@ -18,6 +18,7 @@ from headway.core.feature_view import FeatureView
 from headway.core.sections import AttackSection, CostSection
 from headway.core.training import TrainingTask
 from headway.core.variant import Field, Variant
+from headway.data.contract.table_contract import TableContract
 from headway.engines.formats.columns import ColumnSelection
 from headway.evaluation.benchmark import TimedBaseline
 from headway.optimization.context import TransformContext
@@ -210,6 +211,8 @@ class AuditContext:
         Starts a server of a variant; it gets `rate_per_s` requests per second.
     attack
         What an attacker may change in a row.
+    contract
+        Contract of the project's tables, if it has one.
     paraphrases
         Tables of phrases with others that mean the same, by their name.
     row_s
@@ -233,6 +236,7 @@ class AuditContext:
     serve: Serve | None = None
     rate_per_s: float = 200.0
     attack: AttackSection = field(default_factory=AttackSection)
+    contract: TableContract | None = None
     paraphrases: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     row_s: float = 0.0
     key_per_s: float = 0.0

@@ -25,7 +25,7 @@ class AttackColumn:
 
     Numbers stay between `min_value` and `max_value`, move by at most `furthest`, and keep the `decimals` seen if these
     are few; `scale` is their interquartile range. Categories and flags take any value `among` those seen. Missing
-    values stay missing, and no value goes missing.
+    values stay missing, and no value goes missing. `cost` is that of a change.
     """
 
     at: int
@@ -36,6 +36,7 @@ class AttackColumn:
     max_move: float
     decimals: int | None = None
     among: Floats | None = None
+    cost: float = 1.0
 
     def within(self, was: Floats, wanted: Floats) -> Floats:
         """Return the allowed value nearest to the wanted one, both (n,); the old value if none is allowed."""
@@ -66,6 +67,12 @@ class AttackColumn:
         if self.among is not None:
             return np.zeros_like(was)
         return np.where(np.isfinite(was), np.abs(now - was) / self.scale, 0.0)
+
+    def distance(self, was: Floats, now: Floats) -> Floats:
+        """Return the distance of each change times the cost of the column, (n,): 1 for a category or a flag."""
+        if self.among is not None:
+            return np.where(differ(was, now), self.cost, 0.0)
+        return self.cost * self.moved(was, now)
 
     def _ends(self, was: Floats) -> tuple[Floats, Floats]:
         low, high = np.maximum(was - self.max_move, self.min_value), np.minimum(was + self.max_move, self.max_value)
@@ -106,6 +113,7 @@ def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> Attac
         max_move=limits.reach * scale,
         decimals=None if few else _decimals(seen),
         among=among,
+        cost=limits.cost.get(field.name, 1.0),
     )
 
 
@@ -233,7 +241,7 @@ class _Search:
         """Try each column by itself."""
         for index, column in enumerate(self._columns):
             for wanted in column.steps(self._rows[:, column.at], self._steps).T:
-                which = np.flatnonzero(_differ(wanted, self._rows[:, column.at]))
+                which = np.flatnonzero(differ(wanted, self._rows[:, column.at]))
                 points = self._rows[which]
                 points[:, column.at] = wanted[which]
                 turned = self._turns(which, points)
@@ -247,7 +255,7 @@ class _Search:
         chance = np.random.default_rng([SEED, number])
         starts, noise = self._starts(number, chance), chance.gumbel(size=self._alone.shape)
         which = np.flatnonzero(self._changed > 2)
-        which = which[_differ(starts[which], self._rows[which]).any(1)]
+        which = which[differ(starts[which], self._rows[which]).any(1)]
         which = which[self._turns(which, starts[which])]
         self._come_nearer(self._remember(which, self._gone_back(which, starts[which], noise[which])))
 
@@ -291,12 +299,12 @@ class _Search:
         rows = self._rows[which]
         for at in indices[order].T:
             line = np.arange(len(which))
-            moved = line[_differ(points[line, at], rows[line, at])]
+            moved = line[differ(points[line, at], rows[line, at])]
             tried = points[moved].copy()
             tried[np.arange(len(moved)), at[moved]] = rows[moved, at[moved]]
             still = self._turns(which[moved], tried)
             points[moved[still]] = tried[still]
-        self._worth += _differ(points, rows)[:, indices].sum(0) / len(self._rows)
+        self._worth += differ(points, rows)[:, indices].sum(0) / len(self._rows)
         return points
 
     def _come_nearer(self, which: Ints) -> None:
@@ -311,7 +319,7 @@ class _Search:
                 was, now = self._rows[which, column.at], ends[:, column.at]
                 if column.among is None:
                     points[:, column.at] = np.where(
-                        _differ(was, now), column.within(was, was + share * (now - was)), was
+                        differ(was, now), column.within(was, was + share * (now - was)), was
                     )
             turned = self._turns(which, points)
             self._remember(which[turned], points[turned])
@@ -320,7 +328,7 @@ class _Search:
     def _remember(self, which: Ints, points: Floats) -> Ints:
         """Store points that are better than those known; return the rows that they flip."""
         rows = self._rows[which]
-        changed = _differ(points, rows).sum(1)
+        changed = differ(points, rows).sum(1)
         moves = [column.moved(rows[:, column.at], points[:, column.at]) for column in self._columns]
         moved = np.max(moves, axis=0, initial=0.0)
         fewer = changed < self._changed[which]
@@ -337,6 +345,6 @@ class _Search:
         return np.asarray(self._decide(points) != self._decisions[which])
 
 
-def _differ(one: Floats, other: Floats) -> Bools:
+def differ(one: Floats, other: Floats) -> Bools:
     """Return where two arrays differ; two missing values are equal."""
     return np.asarray((one != other) & ~(np.isnan(one) & np.isnan(other)))
