@@ -82,7 +82,9 @@ from headway.monitoring.assessment.assess import AssessmentResult, check_context
 from headway.monitoring.assessment.history import open_assessed_dataset
 from headway.monitoring.budget import Budget
 from headway.monitoring.deployed_release import DeployedRelease, open_deployed_release, pending_ticket
+from headway.monitoring.erasure import access as accessing
 from headway.monitoring.erasure import erase as erasing
+from headway.monitoring.erasure.access import AccessExport
 from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.external_scores import open_scores
 from headway.monitoring.retraining import promotion, recalibration
@@ -885,6 +887,11 @@ def expect_views(bundle: Bundle) -> None:
 def erase(project: Project, request: ErasureRequest) -> Erasure:
     """Erase the rows of one key, or those older than a time, from log, labels and features, with a signed proof."""
     return erasing.erase(project, request)
+
+
+def export_key(project: Project, key: str) -> AccessExport:
+    """Read what is kept of one key, from the places that an erasure goes through; nothing is changed."""
+    return accessing.read_kept_rows(project, key)
 
 
 def compliance_record(project: Project, reference: str = "") -> tuple[ComplianceRecord, tuple[EvidenceFile, ...]]:

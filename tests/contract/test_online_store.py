@@ -299,6 +299,18 @@ def test_progress_is_saved_with_the_batch_and_moves_with_the_staged_table(opened
     assert one.progress("t") == b"4"
 
 
+def test_staged_rows_are_scanned_apart_and_their_table_is_listed_apart(store):
+    write(store, "live", bob=([1.0], 1))
+    write(store, "next", staged=True, eve=([2.0], 2))
+    assert (store.tables(), store.tables(staged=True)) == ({"live": 1}, {"next": 1})
+    assert [keys for keys, *_ in store.scan("next")] == [] and [
+        keys for keys, *_ in store.scan("live", staged=True)
+    ] == []
+    assert [keys for keys, *_ in store.scan("next", staged=True)] == [["eve"]]
+    store.publish("next")
+    assert (sorted(store.tables()), store.tables(staged=True)) == (["live", "next"], {})
+
+
 def test_a_scan_gives_every_row_in_batches(store):
     keys = [f"k{number}" for number in range(2500)]
     store.write("t", keys, np.arange(2500.0)[:, None], np.arange(2500))

@@ -100,6 +100,12 @@ class Config(Record, frozen=True, kw_only=True):
         return path if path.is_absolute() else Path(self.folder) / path
 
     @property
+    def max_log_age(self) -> timedelta | None:
+        """Age at which log, labels and quarantine are deleted; None without a retention, and during a legal hold."""
+        retention = self.personal.retention
+        return parse_age(retention) if retention and not self.record.legal_hold else None
+
+    @property
     def state(self) -> Path:
         """Folder of the store."""
         return self.path(self.project.state)

@@ -473,12 +473,12 @@ class OnlineStore(Protocol):
         """Delete the staged table, if there is one."""
         ...
 
-    def tables(self) -> dict[str, int]:
-        """Return the number of columns of each table; 0 for one of states."""
+    def tables(self, *, staged: bool = False) -> dict[str, int]:
+        """Return the number of columns of each table, or of those with staged rows; 0 for one of states."""
         ...
 
-    def scan(self, table: str) -> Iterator[tuple[list[str], Floats, Ints]]:
-        """Yield all rows of a table in batches, as `read` returns them; none if it does not exist.
+    def scan(self, table: str, *, staged: bool = False) -> Iterator[tuple[list[str], Floats, Ints]]:
+        """Yield all rows of a table, or its staged ones, in batches as `read` returns them; none if it does not exist.
 
         Rows that are written during the scan may be left out, and a row may come twice.
         """

@@ -38,12 +38,25 @@ class Residual(Record, frozen=True, kw_only=True):
     is_other: bool = False
 
 
+class SearchedStore(Record, frozen=True, kw_only=True):
+    """A store that was searched for a key: how many files, tables, objects or records were read.
+
+    Or `why` it was not reached; then nothing in it is called erased.
+    """
+
+    name: str
+    n_searched: int = 0
+    is_reached: bool = True
+    why: str = ""
+
+
 class Erasure(Record, frozen=True, kw_only=True):
     """Rows that were erased for one reason, by whom, and what remains.
 
     `subject` is a keyed hash of the key whose rows were erased; empty if rows older than `older_than` were. `before` is
-    the digest of the previous erasure, so that none can be removed unnoticed. `message` lists what no program can undo:
-    what models learned, signed releases, the source, copies.
+    the digest of the previous erasure, so that none can be removed unnoticed. `searched` says which stores were
+    searched for the key afterwards; proofs of 0.1 do not. `message` lists what no program can undo: what models
+    learned, signed releases, the source, copies.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message", "stays": "residuals"}
@@ -59,6 +72,7 @@ class Erasure(Record, frozen=True, kw_only=True):
     done_at: str
     erased: tuple[Erased, ...]
     residuals: tuple[Residual, ...] = ()
+    searched: tuple[SearchedStore, ...] = ()
     message: tuple[str, ...] = ()
 
     @property
@@ -68,8 +82,8 @@ class Erasure(Record, frozen=True, kw_only=True):
 
     @property
     def is_complete(self) -> bool:
-        """True if the key is nowhere left in the store; parts of other keys do not count."""
-        return all(part.is_other for part in self.residuals)
+        """True if every store was reached and the key is nowhere left; parts of other keys do not count."""
+        return all(store.is_reached for store in self.searched) and all(part.is_other for part in self.residuals)
 
 
 class ErasureProof(StoredRecord, frozen=True, kw_only=True):

@@ -72,6 +72,12 @@ def unwatched_reason(config: Config) -> str:
     return 'rows of the table have no time ([data] time); [schedule] source = "log" watches logged answers'
 
 
+def _without_erasure(config: Config) -> str:
+    if config.record.legal_hold:
+        return "[record] legal_hold forbids to delete anything"
+    return "" if config.personal.retention else "[personal] retention is empty"
+
+
 def tasks_left_out(config: Config) -> dict[str, str]:
     """Return the tasks that have nothing to do with these settings, each with the reason."""
     views = config.path(VIEWS).is_file()
@@ -83,7 +89,7 @@ def tasks_left_out(config: Config) -> dict[str, str]:
         "replay": "" if config.features.views or views else "no feature view is declared",
         "retrain": "the scores are those of another system" if config.model.scores else "",
         "threats": "the scores are those of another system" if config.model.scores else "",
-        "erase": "" if config.personal.retention else "[personal] retention is empty",
+        "erase": _without_erasure(config),
     }
     return {task: reason for task, reason in reasons.items() if reason}
 

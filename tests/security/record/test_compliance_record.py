@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from dataclasses import replace as replace_fields
 from pathlib import Path
 
@@ -328,6 +329,21 @@ def test_what_a_release_leaves_out_is_its_default():
         "/record/variant/task": variant.task,
         "/record/variant/signature/output": variant.signature.output,
     } == DEFAULTS
+
+
+def test_a_store_that_an_erasure_did_not_reach_is_a_gap(tmp_path):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        store = f'[store]\nonline = "redis://127.0.0.1:{sock.getsockname()[1]}/0"\n'
+        project = recorded_project(tmp_path / "project", declared=store)
+        erase(project, ErasureRequest(key="customer-1", who="ann", why="asked"), wait=lambda _: None)
+    write(project, tmp_path / "record")
+    found = verified(project, tmp_path / "record").record
+    project.state.close()
+
+    (gap,) = [one for one in point(found, "article-35.7.d").gaps if one.subject == "online"]
+    assert gap.what == "an erasure did not reach a store" and gap.fact.text
+    assert any(figure.name.startswith("Searched in folder") for figure in found.figures)
 
 
 def test_a_password_in_a_setting_is_not_in_the_record(tmp_path):

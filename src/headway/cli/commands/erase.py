@@ -105,11 +105,15 @@ def _describe(erasure: Erasure) -> str:
     ]
     if not _had_rows(erasure):
         lines.append("  no row matched")
+    missed = [store for store in erasure.searched if not store.is_reached]
+    lines += [f"  NOT REACHED {store.name}: {store.why}; run it again later" for store in missed]
     if erasure.subject:
+        reached = [store for store in erasure.searched if store.is_reached]
         own = [rest for rest in erasure.residuals if not rest.is_other]
         lines += [f"  REMAINS {rest.times:,} times in {rest.location}: {rest.why}" for rest in own]
-        if not own:
+        if not own and not missed:
             lines.append("  every file of the store was read afterwards: none contains the key")
+        lines += [f"  searched {store.name}: {store.n_searched:,} files or records" for store in reached]
         lines += [
             f"  {rest.times:,} times in {rest.location}: {rest.why}" for rest in erasure.residuals if rest.is_other
         ]

@@ -41,8 +41,8 @@ local targets = {KEYS[2]}
 if ARGV[1] == '' then
   targets = {KEYS[1]}
   if redis.call('EXISTS', KEYS[2]) == 1 then targets[2] = KEYS[2] end
-  redis.call('SADD', KEYS[3], KEYS[1])
 end
+redis.call('SADD', KEYS[3], KEYS[1])
 for _, target in ipairs(targets) do
   local form = redis.call('HGET', target, '\255')
   if not form then
@@ -74,7 +74,8 @@ return stored
 # states that are there if these are others, or -1 - columns.
 _REPLACE = r"""
 local target, before = KEYS[1], 4 + 3 * tonumber(ARGV[2])
-if ARGV[1] == '' then redis.call('SADD', KEYS[3], KEYS[1]) else target = KEYS[2] end
+if ARGV[1] ~= '' then target = KEYS[2] end
+redis.call('SADD', KEYS[3], KEYS[1])
 local form = redis.call('HGET', target, '\255')
 if not form then
   redis.call('HSET', target, '\255', struct.pack('<i8i8', 0, 0))
@@ -258,29 +259,29 @@ class RedisOnlineStore:
         with self._errors():
             self._client.unlink(_staged(table))
 
-    def tables(self) -> dict[str, int]:
-        """Return the number of columns of each table."""
+    def tables(self, *, staged: bool = False) -> dict[str, int]:
+        """Return the number of columns of each table; see `OnlineStore.tables`."""
+        prefix = len(_name(""))
         with self._errors():
-            names = sorted(self._client.smembers(_TABLES))
+            names = sorted(name.decode()[prefix:] for name in self._client.smembers(_TABLES))
             pipeline = self._client.pipeline(transaction=False)
             for name in names:
-                pipeline.hget(name, _FORM)
+                pipeline.hget(_staged(name) if staged else _name(name), _FORM)
             forms = pipeline.execute()
-        prefix = len(_name(""))
-        found = {name.decode()[prefix:]: form for name, form in zip(names, forms, strict=True) if form is not None}
+        found = {name: form for name, form in zip(names, forms, strict=True) if form is not None}
         return {table: _WIDTH.unpack(form)[0] for table, form in found.items()}
 
-    def scan(self, table: str) -> Iterator[tuple[list[str], Floats, Ints]]:
+    def scan(self, table: str, *, staged: bool = False) -> Iterator[tuple[list[str], Floats, Ints]]:
         """Yield all rows of a table in no order; see `OnlineStore.scan`."""
-        cursor = 0
+        cursor, name = 0, _staged(table) if staged else _name(table)
         with self._errors():
-            form = self._client.hget(_name(table), _FORM)
+            form = self._client.hget(name, _FORM)
         if form is None:
             return
         width = _WIDTH.unpack(form)[0]
         while True:
             with self._errors():
-                cursor, found = self._client.hscan(_name(table), cursor, count=_SCANNED_ROWS)
+                cursor, found = self._client.hscan(name, cursor, count=_SCANNED_ROWS)
             rows = {field.decode(): row for field, row in found.items() if not field.startswith(_FORM)}
             if rows:
                 yield list(rows), *unpacked_rows(list(rows.values()), width)

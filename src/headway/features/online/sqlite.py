@@ -146,24 +146,25 @@ class SqliteOnlineStore:
                 db.execute(f"DROP TABLE IF EXISTS {_STAGED}")
                 db.execute("DELETE FROM progress WHERE of = ?", (_STAGED,))
 
-    def tables(self) -> dict[str, int]:
-        """Return the number of columns of each table."""
+    def tables(self, *, staged: bool = False) -> dict[str, int]:
+        """Return the number of columns of each table; see `OnlineStore.tables`."""
         widths = {}
         for path in sorted(self._folder.glob("*.sqlite")):
             with self._table(path.stem).reading() as db:
-                if db is not None and _exists(db, _LIVE):
+                if db is not None and _exists(db, _STAGED if staged else _LIVE):
                     widths[path.stem] = int(db.execute("SELECT width FROM form").fetchone()[0])
         return widths
 
-    def scan(self, table: str) -> Iterator[tuple[list[str], Floats, Ints]]:
+    def scan(self, table: str, *, staged: bool = False) -> Iterator[tuple[list[str], Floats, Ints]]:
         """Yield all rows of a table, in the order of their keys; see `OnlineStore.scan`."""
         after: list[str] = []
+        rows = _STAGED if staged else _LIVE
         while True:
             with self._table(table).reading() as db:
-                if db is None or not _exists(db, _LIVE):
+                if db is None or not _exists(db, rows):
                     return
                 where = "WHERE key > ?" if after else ""
-                query = f"SELECT key, at_us, content FROM {_LIVE} {where} ORDER BY key LIMIT {_SCANNED_ROWS}"
+                query = f"SELECT key, at_us, content FROM {rows} {where} ORDER BY key LIMIT {_SCANNED_ROWS}"
                 found = {key: (at_us, content) for key, at_us, content in db.execute(query, after)}
                 width = int(db.execute("SELECT width FROM form").fetchone()[0])
             if not found:

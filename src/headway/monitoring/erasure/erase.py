@@ -8,46 +8,35 @@ signed, numbered, and each names the one before it.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import msgspec
-import polars as pl
 from msgspec.structs import replace
 
 from headway.core.config import parse_age
 from headway.core.contracts import Signed
-from headway.core.erasure import Erased, Erasure, ErasureProof, Residual, decode_erasure
+from headway.core.erasure import Erased, Erasure, ErasureProof, decode_erasure
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
 from headway.core.record import Record, canonical, digest_of, kind_of, read
 from headway.core.renamed import current_form
 from headway.data.personal.policy import HashKey, load_hash_key
-from headway.monitoring.erasure import files
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
+from headway.monitoring.erasure.row_stores import Reach, open_row_stores, search_stores
 from headway.registry.project import Project
 from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
-from headway.registry.stores import all_records
-from headway.storage import atomic, segments, traffic
-from headway.storage.addresses import open_blobs, open_logs, open_online
-from headway.storage.messages import message_files
-
-if TYPE_CHECKING:
-    from headway.storage._shared_logs import SharedLogs
+from headway.storage import atomic, traffic
 
 _DOMAIN = "headway forget\0"  # part of the hash in stored proofs
 _SLACK_S = 1.0
-ONLINE = "online"
 BEYOND_REACH = ("not reached: backups, files written by headway predict, freed disk blocks",)
 
 
@@ -66,40 +55,49 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
 
     A key is searched as it is and as the hash that `[personal] hash` makes of it. The function waits until servers have
     flushed their log buffers. One process at a time erases, on all machines that share the records, because each proof
-    names the one before it. Raises ConfigError without a publisher key, and StoreError while another erasure is not
-    done.
+    names the one before it. The proof names a store that does not answer as not reached: run it again later. Raises
+    ConfigError without a publisher key, Refused during a legal hold, and StoreError while another erasure is not done.
     """
     _require_one_criterion(request)
+    _expect_no_hold(project)
     publisher, secret = load_publisher(project.registry.publisher_key), load_hash_key(project.config)
     target, header = _target_of(request, secret)
-    state, logs = project.config.state, open_logs(project.config)
-    shared = logs.rewriting(wait=True) if logs else nullcontext()
+    state, stores, reach = project.config.state, open_row_stores(project), Reach()
     with (
         project.lease("erase") as lease,
         open_erasure_journal(state, header) as journal,
         traffic.rewriting(state, wait=True),
-        shared as renew_lock,
+        ExitStack() as locks,
     ):
         if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
             journal.begin(header)
+        for store in stores:
+            reach.attempt(store, partial(store.lock, locks))
         for passes in range(2 if target.keys else 1):
             if passes:
                 wait(2 * project.config.serve.log_flush_s + _SLACK_S)
-            _erase_files(project, target, journal)
-            _erase_online(project, target, journal)
-            if logs and renew_lock:
-                _erase_objects(logs, target, journal, renew_lock)
+            for store in stores:
+                reach.attempt(store, partial(store.erase, target, journal))
         resumed = replace(journal.header, older_than=header.older_than)
         erasure = _erasure_record(project, request, resumed, _erased_by_location(project, journal, secret))
-        if target.keys:
-            found = find_residuals(project.config.state, target.keys)
-            found = (*found, *_residuals_of_shared_blobs(project, target.keys))
-            found = (*found, *_residuals_of_shared_online(project, target.keys))
-            erasure = replace(erasure, residuals=(*found, *_residuals_of_shared_state(project, target.keys)))
+        searched, residuals = search_stores(stores, target.keys, reach) if target.keys else ((), ())
+        if not target.keys:
+            searched = tuple(reach.searched(store, 0) for store in stores if store.name in reach.failures)
         lease.expect_held()
+        erasure = replace(erasure, searched=searched, residuals=residuals)
         save_proof(project, erasure, publisher)
         journal.end()
     return erasure
+
+
+def _expect_no_hold(project: Project) -> None:
+    """Raise Refused while a legal hold forbids to delete anything."""
+    if hold := project.config.record.legal_hold:
+        raise Refused(
+            f"nothing is erased: a legal hold is declared: {hold}",
+            where="headway.toml [record] legal_hold",
+            hint="remove the setting when the hold has ended",
+        )
 
 
 def erasure_subject(key: str, secret: HashKey) -> str:
@@ -133,58 +131,6 @@ def _cutoff(now: datetime, length: timedelta) -> datetime:
 
 def _mark(header: JournalHeader) -> tuple[str, str]:
     return header.begun_at, header.subject
-
-
-def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJournal) -> None:
-    """Record and rewrite each file that holds rows to erase, and remove partial files of killed processes."""
-    state = project.config.state
-    for folder in (*(state / "log").glob("*"), state / "labels"):
-        atomic.sweep(folder)
-    for file in files.affected_files(state, target):
-        journal.note(file)
-        files.erase_rows(state, file, target)
-    for path in _message_files(state, target):
-        at = str(path.relative_to(state))
-        before = file_digest(path)
-        journal.note(AffectedFile(path=at, location=str(path.parent.relative_to(state)), rows=1, before=before))
-        path.unlink(missing_ok=True)
-        atomic.sync(path.parent)
-
-
-def _message_files(state: Path, target: ErasureTarget) -> list[Path]:
-    """Return the files of the messages of customers that are erased with a key, or by their age."""
-    if target.keys:
-        return [path for key in target.keys for path in message_files(state, key=key)]
-    return list(message_files(state, before_ns=target.before_ns))
-
-
-def _erase_objects(
-    logs: SharedLogs, target: ErasureTarget, journal: ErasureJournal, renew_lock: Callable[[], None]
-) -> None:
-    """Do the same with the segments that machines share, and delete the old versions of what was ever replaced."""
-    cache = logs.refresh()
-    for file in files.affected_files(cache, target):
-        journal.note(file)
-        if files.is_expired(cache / file.path, target):
-            logs.delete(file.path)
-        else:
-            logs.rewrite(file.path, by=partial(files.erase_rows, cache, file, target))
-        renew_lock()
-    logs.refresh()
-    logs.delete_old_versions()
-
-
-def _erase_online(project: Project, target: ErasureTarget, journal: ErasureJournal) -> None:
-    """Erase the rows of keys in the online store that machines share, and the strings of its vocabularies."""
-    if not target.keys or not project.config.store.online:
-        return
-    with closing(open_online(project.config)) as store:
-        for table in store.tables():
-            found = files.online_keys(store, table, target.keys)
-            if found:
-                path, before = f"{ONLINE}/{table}", digest_of(f"{len(found)} rows".encode())  # no hash of keys
-                journal.note(AffectedFile(path=path, location=path, rows=len(found), before=before))
-            store.delete(table, [*target.keys, *found])
 
 
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
@@ -366,123 +312,3 @@ def _decode_file(line: bytes) -> AffectedFile:
 def _complete_lines(content: bytes) -> list[bytes]:
     """Return the lines that were written completely."""
     return content[: content.rfind(b"\n") + 1].splitlines()
-
-
-OTHER_KEYS = "it is part of other keys there"
-PART_OF_WORD = "its characters are part of longer words or numbers there"
-WRITTEN_SINCE = "it was requested, labeled or written again since"
-WHY = {
-    "releases": "a signed release that can be rolled back to contains it",
-    "blobs": "an earlier model or release contains it",
-    "state.sqlite": "a record contains it that verdicts and signatures cover",
-}
-UNKNOWN_FILE = "headway does not write here"
-DATABASE = "state.sqlite"
-# Closing a file of a database releases all POSIX locks of the process on it, SQLite's too. The state is open here, so
-# its files are read by another process. Keys are passed by stdin, which no process list shows.
-_COUNT = """
-import json, sys
-from pathlib import Path
-from headway.monitoring.erasure.files import count_occurrences
-paths, keys = json.load(sys.stdin)
-print(json.dumps([
-    [count_occurrences(Path(path), keys), count_occurrences(Path(path), keys, alone=True)] for path in paths
-]))
-"""
-
-
-def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Residual, ...]:
-    """Search every file of the store for the keys: byte by byte, and quarantined rows value by value."""
-    files = [path for path in sorted(state.rglob("*")) if path.is_file() and not _is_database_file(state, path)]
-    found = [residual for path in files if (residual := _residual_of_file(state, path, keys))]
-    return tuple(_merge_residuals([*found, *_residuals_of_database(state, keys)]))
-
-
-def _residuals_of_shared_blobs(project: Project, keys: Sequence[str]) -> tuple[Residual, ...]:
-    """Search the blobs that machines share for the keys; those in the state folder are searched with it."""
-    if not project.config.store.blobs:
-        return ()
-    blobs, names = open_blobs(project.config), [key.encode("utf-8", "replace") for key in keys]
-    times = sum(content.count(name) for content in map(blobs.get, blobs.digests()) for name in names)
-    return (Residual(location="blobs", times=times, why=WHY["blobs"]),) if times else ()
-
-
-def _residuals_of_shared_online(project: Project, keys: Sequence[str]) -> tuple[Residual, ...]:
-    """Search the online store that machines share for rows of the keys, pushed again since they were erased."""
-    if not project.config.store.online:
-        return ()
-    with closing(open_online(project.config)) as store:
-        found = {table: len(files.online_keys(store, table, keys)) for table in store.tables()}
-    return tuple(
-        Residual(location=f"{ONLINE}/{table}", times=times, why=WRITTEN_SINCE)
-        for table, times in found.items()
-        if times
-    )
-
-
-def _residuals_of_shared_state(project: Project, keys: Sequence[str]) -> tuple[Residual, ...]:
-    """Search the pointers and records that machines share for the keys; SQLite's file is searched with its folder."""
-    if not project.config.store.state:
-        return ()
-    times = alone = 0
-    records = (saved.content for saved in all_records(project.state))
-    for content in chain(records, (signed.content for signed in project.state.updates())):
-        times += files.count_in(content, keys)
-        alone += files.count_in(content, keys, alone=True)
-    why = WHY[DATABASE] if alone else PART_OF_WORD
-    return (Residual(location="database", times=times, why=why, is_other=not alone),) if times else ()
-
-
-def _is_database_file(state: Path, path: Path) -> bool:
-    return path.parent == state and path.name.startswith(DATABASE)
-
-
-def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Residual]:
-    paths = [str(path) for path in sorted(state.glob(f"{DATABASE}*"))]
-    arguments = json.dumps([paths, list(keys)])
-    run = subprocess.run([sys.executable, "-c", _COUNT], input=arguments, check=True, stdout=subprocess.PIPE, text=True)
-    counts: list[tuple[int, int]] = json.loads(run.stdout)
-    return [
-        Residual(location=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
-        for times, alone in counts
-        if times
-    ]
-
-
-def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual | None:
-    parts = path.relative_to(state).parts
-    packed = parts[0] == traffic.QUARANTINE and path.suffix == ".parquet"
-    times = files.count_quarantined(path, keys) if packed else files.count_occurrences(path, keys)
-    if not times:
-        return None
-    if packed:
-        return Residual(location="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
-    if path.suffix == segments.SUFFIX or parts[0] == "online":
-        location, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
-        return Residual(
-            location=location, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other
-        )
-    if not files.count_occurrences(path, keys, alone=True):
-        return Residual(location=parts[0], times=times, why=PART_OF_WORD, is_other=True)
-    return Residual(location=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
-
-
-def _is_value(path: Path, keys: Sequence[str]) -> bool:
-    """Return whether a key is a complete value in a file, and not a part of others, or two adjacent ones."""
-    if path.suffix != segments.SUFFIX:
-        return files.count_in_table(path.with_name(path.name.partition(".sqlite")[0] + ".sqlite"), keys) > 0
-    table = files.read_segment(path)
-    texts = [] if table is None else table.select(pl.col(pl.String)).get_columns()
-    return any(column.is_in(keys).any() for column in texts)
-
-
-def _merge_residuals(found: Sequence[Residual]) -> list[Residual]:
-    """Merge residuals of the same location and reason."""
-    times: dict[tuple[str, str, bool], int] = {}
-    for residual in found:
-        case = (residual.location, residual.why, residual.is_other)
-        times[case] = times.get(case, 0) + residual.times
-    return [
-        Residual(location=location, times=n, why=why, is_other=is_other)
-        for (location, why, is_other), n in times.items()
-    ]

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import polars as pl
 
 from headway.core.errors import StoreError
@@ -96,6 +97,44 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
         segments.save(path.parent, {column.name: _column(column) for column in remaining}, name=path.name)
 
 
+def rows_of_keys(state: Path, file: AffectedFile, target: ErasureTarget) -> list[dict[str, Any]]:
+    """Return the rows of a file that `erase_rows` would erase; tables of counts have none."""
+    path = state / file.path
+    if file.location.startswith(f"{traffic.QUARANTINE}/"):
+        table = _read_quarantined(path)
+        return [] if table is None else table.filter(_holds_key(table, target.keys)).to_dicts()
+    if file.location.startswith("online/"):
+        with closing(SqliteOnlineStore(path.parent)) as store:
+            return list(read_online(store, path.stem, target.keys))
+    if path.parent.name == traffic.ASIDE:
+        return [{"put_aside": path.name, "times": file.rows}]
+    table = None if file.location == explore.FOLDER else read_segment(path)
+    return [] if table is None else table.filter(_has_key(table, target.keys)).to_dicts()
+
+
+def read_online(store: OnlineStore, table: str, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an online table that `online_keys` finds: entity, values and event time in microseconds.
+
+    A state of a window has no columns; its bytes are not decoded.
+    """
+    for is_staged in (False, True):
+        for found, values, event_us in store.scan(table, staged=is_staged):
+            chosen = set(_of_keys(found, keys, is_state=values.shape[1] == STATES))
+            for index in [index for index, key in enumerate(found) if key in chosen]:
+                yield {
+                    "entity": found[index],
+                    "values": [None if np.isnan(value) else float(value) for value in values[index]],
+                    "event_us": int(event_us[index]),
+                    "is_staged": is_staged,
+                }
+
+
+def _of_keys(found: Sequence[str], keys: Sequence[str], *, is_state: bool) -> list[str]:
+    """Return the keys of rows that are one of these, or of an entity of several values with one of these."""
+    wanted = set(keys)
+    return [key for key in found if not wanted.isdisjoint(entity_values(key.partition("\x1f")[2] if is_state else key))]
+
+
 def _key_once(table: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of the log with null for the key of the row before, if it is of the same request."""
     if "request" not in table.columns:
@@ -141,14 +180,13 @@ def count_in_table(path: Path, keys: Sequence[str]) -> int:
 
 
 def online_keys(store: OnlineStore, table: str, keys: Sequence[str]) -> list[str]:
-    """Return the keys of a table that are one of these, or of an entity of several values with one of these."""
-    wanted = set(keys)
-    return [
-        key
-        for found, values, _ in store.scan(table)
-        for key in found
-        if not wanted.isdisjoint(entity_values(key if values.shape[1] != STATES else key.partition("\x1f")[2]))
-    ]
+    """Return the keys of a table that are one of these, or of an entity of several values with one of these.
+
+    Rows that are staged, to be published later, are among them.
+    """
+    scans = (store.scan(table, staged=is_staged) for is_staged in (False, True))
+    found = (_of_keys(names, keys, is_state=values.shape[1] == STATES) for scan in scans for names, values, _ in scan)
+    return list(dict.fromkeys(key for part in found for key in part))
 
 
 def file_digest(path: Path) -> str:

@@ -7,6 +7,7 @@ the NIST AI RMF 1.0. No text of them is repeated: read it where it is published.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from headway.core.compliance import Fact, Figure, Gap, Point, RecordDocument
 from headway.security.record.sources import EvidenceFile, Tracer, escape_pointer
@@ -390,11 +391,16 @@ def _threats(points: _Points) -> tuple[tuple[Fact, ...], tuple[Figure, ...], tup
         for index in order
     ]
     gaps = [
-        Gap(what="a threat is not covered", subject=rows[index]["id"], hint=rows[index].get("hint", THREATS))
+        Gap(what="a threat is not covered", subject=rows[index]["id"], hint=_next_command(rows[index]))
         for index in order
         if rows[index]["coverage"] == "gap"
     ]
     return tuple(facts), (tracer.length(table, "Requirements of the catalogue", "/requirements"),), tuple(gaps)
+
+
+def _next_command(requirement: Mapping[str, Any]) -> str:
+    """Return the command that would add the first evidence that a requirement lacks."""
+    return next((str(missing["command"]) for missing in requirement["missing"] if missing["command"]), THREATS)
 
 
 def _annex_iv(points: _Points) -> Iterable[Point]:
@@ -654,7 +660,28 @@ def _erased(points: _Points) -> tuple[tuple[Fact, ...], tuple[Figure, ...]]:
             )
             for index, part in enumerate(proof.document["erased"])
         ]
+        figures += [
+            points.tracer.number(proof, f"Searched in {store['name']} at {at}", f"/searched/{index}/n_searched")
+            for index, store in enumerate(proof.document.get("searched", ()))
+            if store["is_reached"]
+        ]
     return tuple(facts), tuple(figures)
+
+
+def _unreached(points: _Points) -> tuple[Gap, ...]:
+    """Return a gap for each store that the last erasure of a key did not reach."""
+    proofs = [proof for proof in points.erasures if proof.document["subject"]]
+    return tuple(
+        Gap(
+            what="an erasure did not reach a store",
+            subject=store["name"],
+            hint="headway erase, for the same key",
+            fact=points.tracer.fact(proof, store["name"], f"/searched/{index}/why"),
+        )
+        for proof in proofs[-1:]
+        for index, store in enumerate(proof.document.get("searched", ()))
+        if not store["is_reached"]
+    )
 
 
 def _impact_assessment(points: _Points) -> Iterable[Point]:
@@ -710,7 +737,7 @@ def _impact_assessment(points: _Points) -> Iterable[Point]:
             *facts,
         ),
         figures=figures,
-        gaps=points.undeclared("personal.retention", "record.oversight"),
+        gaps=(*points.undeclared("personal.retention", "record.oversight"), *_unreached(points)),
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headway.core.config import Config, parse_age
+from headway.core.config import Config
 from headway.core.errors import StoreUnavailable
 from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.logs import Throttle
@@ -55,7 +55,7 @@ class LogShipper:
         self.ended = threading.Event()
         self._logs = logs
         self._pause_s = config.serve.log_flush_s
-        self._retention = parse_age(config.personal.retention) if config.personal.retention else None
+        self._retention = config.max_log_age
         self._pass = buffers.current_pass
         self._own = buffers.state.row(len(buffers.rings))
         self._keep_s = keep_s

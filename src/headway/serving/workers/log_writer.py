@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headway.core.config import Config, parse_age
+from headway.core.config import Config
 from headway.core.errors import StoreError
 from headway.features.online_rows import NEVER_US
 from headway.serving.telemetry.logs import Throttle
@@ -81,7 +81,7 @@ class LogWriter:
         aside: MutableMapping[str, int],
     ) -> None:
         self._state = config.state
-        self._retention = parse_age(config.personal.retention) if config.personal.retention else None
+        self._retention = config.max_log_age
         self._buffers = buffers
         self._rings = buffers.rings
         self._pass = buffers.current_pass

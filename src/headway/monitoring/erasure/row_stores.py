@@ -1,0 +1,368 @@
+"""Every store where rows of a key are kept: how each is erased, read for the person, and searched afterwards.
+
+`headway erase` and `headway access` go through this one list, so that neither can miss what the other reaches. A store
+on another machine that does not answer is reported as not reached, and nothing is called erased then.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import polars as pl
+
+from headway.core.contracts import OnlineStore
+from headway.core.erasure import Residual, SearchedStore
+from headway.core.errors import StoreUnavailable
+from headway.core.record import digest_of
+from headway.monitoring.erasure import files
+from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
+from headway.registry.project import Project
+from headway.registry.stores import all_records
+from headway.storage import atomic, segments, traffic
+from headway.storage.addresses import open_blobs, open_logs, open_online
+from headway.storage.messages import message_files
+
+if TYPE_CHECKING:
+    from headway.storage._shared_logs import SharedLogs
+
+ONLINE = "online"
+Result = TypeVar("Result")
+Rows = Iterator[tuple[str, dict[str, Any]]]
+"""Rows that are kept, each with its location."""
+
+
+class Notes(Protocol):
+    """What an erasure changes is noted before it is changed."""
+
+    def note(self, file: AffectedFile) -> None:
+        """Record that a file is about to be changed."""
+        ...
+
+
+class RowStore(ABC):
+    """A store of a project that may hold rows of a key."""
+
+    name: ClassVar[str]
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.state = project.config.state
+
+    def lock(self, stack: ExitStack) -> None:  # noqa: B027 - most stores need no lock
+        """Lock out other processes that rewrite this store, until the stack ends."""
+
+    def erase(self, target: ErasureTarget, journal: Notes) -> None:  # noqa: B027 - some stores hold only copies
+        """Erase what a target names, each file noted first."""
+
+    def read(self, keys: Sequence[str]) -> Rows:
+        """Yield the rows of these keys."""
+        yield from ()
+
+    @abstractmethod
+    def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
+        """Search the complete store; return how many files, tables, objects or records were read, and what is left."""
+
+
+class SharedSegments(RowStore):
+    """The log and the labels that machines share on S3; what is read of them lies in the cache of this machine."""
+
+    name = "logs"
+    _logs: SharedLogs | None = None
+    _renew_lock: Callable[[], None] | None = None
+
+    @property
+    def logs(self) -> SharedLogs:
+        """The shared segments, opened by the first use."""
+        if self._logs is None:
+            self._logs = open_logs(self.project.config)
+        assert self._logs is not None
+        return self._logs
+
+    def lock(self, stack: ExitStack) -> None:
+        """Lock the segments on all machines."""
+        self._renew_lock = stack.enter_context(self.logs.rewriting(wait=True))
+
+    def erase(self, target: ErasureTarget, journal: Notes) -> None:
+        """Rewrite or delete segments, and delete the old versions of what was ever replaced."""
+        cache = self.logs.refresh()
+        for file in files.affected_files(cache, target):
+            journal.note(file)
+            if files.is_expired(cache / file.path, target):
+                self.logs.delete(file.path)
+            else:
+                self.logs.rewrite(file.path, by=partial(files.erase_rows, cache, file, target))
+            if self._renew_lock:
+                self._renew_lock()
+        self.logs.refresh()
+        self.logs.delete_old_versions()
+
+    def read(self, keys: Sequence[str]) -> Rows:
+        """Yield the rows of the shared log and labels."""
+        cache, target = self.logs.refresh(), ErasureTarget(keys=tuple(keys))
+        for file in files.affected_files(cache, target):
+            yield from ((file.location, row) for row in files.rows_of_keys(cache, file, target))
+
+    def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
+        """Bring the cache up to date; the search of the folder reads it byte by byte."""
+        self.logs.refresh()
+        return sum(1 for _ in self.logs.paths()), ()
+
+
+class StateFolder(RowStore):
+    """The folder of the store: log, labels, messages, quarantine, tables of Explore, online tables, models, records."""
+
+    name = "folder"
+
+    def erase(self, target: ErasureTarget, journal: Notes) -> None:
+        """Record and rewrite each file that holds rows to erase, and remove partial files of killed processes."""
+        for folder in (*(self.state / "log").glob("*"), self.state / "labels"):
+            atomic.sweep(folder)
+        for file in files.affected_files(self.state, target):
+            journal.note(file)
+            files.erase_rows(self.state, file, target)
+        for path in _message_files(self.state, target):
+            journal.note(self._message(path))
+            path.unlink(missing_ok=True)
+            atomic.sync(path.parent)
+
+    def read(self, keys: Sequence[str]) -> Rows:
+        """Yield rows of log, labels, quarantine and online tables, and messages."""
+        target = ErasureTarget(keys=tuple(keys))
+        for file in files.affected_files(self.state, target):
+            yield from ((file.location, row) for row in files.rows_of_keys(self.state, file, target))
+        for path in _message_files(self.state, target):
+            yield self._message(path).location, json.loads(path.read_bytes())["record"]
+
+    def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
+        """Search every file of the store: byte by byte, and quarantined rows value by value."""
+        there = [path for path in sorted(self.state.rglob("*")) if path.is_file()]
+        searched = [path for path in there if not _is_database_file(self.state, path)]
+        found = [residual for path in searched if (residual := _residual_of_file(self.state, path, keys))]
+        return len(there), tuple(_merge_residuals([*found, *_residuals_of_database(self.state, keys)]))
+
+    def _message(self, path: Path) -> AffectedFile:
+        location = str(path.parent.relative_to(self.state))
+        return AffectedFile(path=str(path.relative_to(self.state)), location=location, rows=1, before=file_digest(path))
+
+
+class OnlineServer(RowStore):
+    """The online store that machines share: rows, states and the strings of vocabularies."""
+
+    name = "online"
+
+    def erase(self, target: ErasureTarget, journal: Notes) -> None:
+        """Erase the rows of keys, and strings that equal one; rows have no age here."""
+        if not target.keys:
+            return
+        with closing(open_online(self.project.config)) as store:
+            for table in _tables(store):
+                found = files.online_keys(store, table, target.keys)
+                if found:
+                    path, before = f"{ONLINE}/{table}", digest_of(f"{len(found)} rows".encode())  # no hash of keys
+                    journal.note(AffectedFile(path=path, location=path, rows=len(found), before=before))
+                store.delete(table, [*target.keys, *found])
+
+    def read(self, keys: Sequence[str]) -> Rows:
+        """Yield the rows and states of these keys."""
+        with closing(open_online(self.project.config)) as store:
+            for table in _tables(store):
+                yield from ((f"{ONLINE}/{table}", row) for row in files.read_online(store, table, keys))
+
+    def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
+        """Search all tables for rows that were pushed again since."""
+        with closing(open_online(self.project.config)) as store:
+            found = {table: len(files.online_keys(store, table, keys)) for table in _tables(store)}
+        return len(found), tuple(
+            Residual(location=f"{ONLINE}/{table}", times=times, why=WRITTEN_SINCE)
+            for table, times in found.items()
+            if times
+        )
+
+
+class SharedBlobs(RowStore):
+    """Models and releases that machines share: they are never changed, only searched."""
+
+    name = "blobs"
+
+    def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
+        """Search every blob, and every file of the releases of this name."""
+        blobs, names = open_blobs(self.project.config), [key.encode("utf-8", "replace") for key in keys]
+        n, times, released = 0, 0, 0
+        for content in map(blobs.get, blobs.digests()):
+            n, times = n + 1, times + sum(content.count(name) for name in names)
+        shared = self.project.registry.shared
+        for digest in shared.releases(self.project.name) if shared else ():
+            for content in ((shared.load_release(self.project.name, digest) if shared else None) or {}).values():
+                n, released = n + 1, released + sum(content.count(name) for name in names)
+        found = (
+            Residual(location="blobs", times=times, why=WHY["blobs"]),
+            Residual(location="releases", times=released, why=WHY["releases"]),
+        )
+        return n, tuple(residual for residual in found if residual.times)
+
+
+class SharedState(RowStore):
+    """The pointers and records that machines share: signatures and digests cover them, so they are only searched."""
+
+    name = "database"
+
+    def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
+        """Search every record and pointer update."""
+        n = times = alone = 0
+        records = (saved.content for saved in all_records(self.project.state))
+        for content in chain(records, (signed.content for signed in self.project.state.updates())):
+            n += 1
+            times += files.count_in(content, keys)
+            alone += files.count_in(content, keys, alone=True)
+        why = WHY[DATABASE] if alone else PART_OF_WORD
+        return n, (Residual(location=self.name, times=times, why=why, is_other=not alone),) if times else ()
+
+
+def open_row_stores(project: Project) -> tuple[RowStore, ...]:
+    """Return the stores of a project, in the order in which they are erased and searched.
+
+    The segments on S3 come before the folder, which holds their copies.
+    """
+    store = project.config.store
+    used: dict[type[RowStore], bool] = {
+        SharedSegments: bool(store.logs),
+        StateFolder: True,
+        OnlineServer: bool(store.online),
+        SharedBlobs: bool(store.blobs),
+        SharedState: bool(store.state),
+    }
+    return tuple(store(project) for store, is_used in used.items() if is_used)
+
+
+class Reach:
+    """Which stores answered: one that did not is left out of every later step."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, str] = {}
+
+    def attempt(self, store: RowStore, work: Callable[[], Result]) -> Result | None:
+        """Do a step at a store; None if its server does not answer, now or in an earlier step."""
+        if store.name in self.failures:
+            return None
+        try:
+            return work()
+        except StoreUnavailable as error:
+            self.failures[store.name] = error.what
+            return None
+
+    def searched(self, store: RowStore, n_searched: int) -> SearchedStore:
+        """Return what the proof says of a store."""
+        failure = self.failures.get(store.name, "")
+        return SearchedStore(name=store.name, n_searched=n_searched, is_reached=not failure, why=failure)
+
+
+def search_stores(
+    stores: Sequence[RowStore], keys: Sequence[str], reach: Reach
+) -> tuple[tuple[SearchedStore, ...], tuple[Residual, ...]]:
+    """Search all stores for the keys; return what was searched, and what is left where."""
+    searched: list[SearchedStore] = []
+    residuals: list[Residual] = []
+    for store in stores:
+        n, found = reach.attempt(store, partial(store.search, keys)) or (0, ())
+        searched.append(reach.searched(store, n))
+        residuals += found
+    return tuple(searched), tuple(residuals)
+
+
+def _tables(store: OnlineStore) -> list[str]:
+    """Return the tables of an online store, and those of which all rows are staged."""
+    return list(dict.fromkeys([*store.tables(), *store.tables(staged=True)]))
+
+
+def _message_files(state: Path, target: ErasureTarget) -> list[Path]:
+    """Return the files of the messages of customers that are erased with a key, or by their age."""
+    if target.keys:
+        return [path for key in target.keys for path in message_files(state, key=key)]
+    return list(message_files(state, before_ns=target.before_ns))
+
+
+OTHER_KEYS = "it is part of other keys there"
+PART_OF_WORD = "its characters are part of longer words or numbers there"
+WRITTEN_SINCE = "it was requested, labeled or written again since"
+WHY = {
+    "releases": "a signed release that can be rolled back to contains it",
+    "blobs": "an earlier model or release contains it",
+    "state.sqlite": "a record contains it that verdicts and signatures cover",
+}
+UNKNOWN_FILE = "headway does not write here"
+DATABASE = "state.sqlite"
+# Closing a file of a database releases all POSIX locks of the process on it, SQLite's too. The state is open here, so
+# its files are read by another process. Keys are passed by stdin, which no process list shows.
+_COUNT = """
+import json, sys
+from pathlib import Path
+from headway.monitoring.erasure.files import count_occurrences
+paths, keys = json.load(sys.stdin)
+print(json.dumps([
+    [count_occurrences(Path(path), keys), count_occurrences(Path(path), keys, alone=True)] for path in paths
+]))
+"""
+
+
+def _is_database_file(state: Path, path: Path) -> bool:
+    return path.parent == state and path.name.startswith(DATABASE)
+
+
+def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Residual]:
+    paths = [str(path) for path in sorted(state.glob(f"{DATABASE}*"))]
+    arguments = json.dumps([paths, list(keys)])
+    run = subprocess.run([sys.executable, "-c", _COUNT], input=arguments, check=True, stdout=subprocess.PIPE, text=True)
+    counts: list[tuple[int, int]] = json.loads(run.stdout)
+    return [
+        Residual(location=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
+        for times, alone in counts
+        if times
+    ]
+
+
+def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual | None:
+    parts = path.relative_to(state).parts
+    packed = parts[0] == traffic.QUARANTINE and path.suffix == ".parquet"
+    times = files.count_quarantined(path, keys) if packed else files.count_occurrences(path, keys)
+    if not times:
+        return None
+    if packed:
+        return Residual(location="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
+    if path.suffix == segments.SUFFIX or parts[0] == "online":
+        location, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
+        return Residual(
+            location=location, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other
+        )
+    if not files.count_occurrences(path, keys, alone=True):
+        return Residual(location=parts[0], times=times, why=PART_OF_WORD, is_other=True)
+    return Residual(location=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
+
+
+def _is_value(path: Path, keys: Sequence[str]) -> bool:
+    """Return whether a key is a complete value in a file, and not a part of others, or two adjacent ones."""
+    if path.suffix != segments.SUFFIX:
+        return files.count_in_table(path.with_name(path.name.partition(".sqlite")[0] + ".sqlite"), keys) > 0
+    table = files.read_segment(path)
+    texts = [] if table is None else table.select(pl.col(pl.String)).get_columns()
+    return any(column.is_in(keys).any() for column in texts)
+
+
+def _merge_residuals(found: Sequence[Residual]) -> list[Residual]:
+    """Merge residuals of the same location and reason."""
+    times: dict[tuple[str, str, bool], int] = {}
+    for residual in found:
+        case = (residual.location, residual.why, residual.is_other)
+        times[case] = times.get(case, 0) + residual.times
+    return [
+        Residual(location=location, times=n, why=why, is_other=is_other)
+        for (location, why, is_other), n in times.items()
+    ]
