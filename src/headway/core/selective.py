@@ -101,3 +101,19 @@ class CertificateWithdrawal(StoredRecord, frozen=True, kw_only=True):
     why: str
     at: str
     by: str = "audit"
+
+
+class RemoteSpend(StoredRecord, frozen=True, kw_only=True):
+    """The cost of a call of the remote stage, which machines reserve in a shared state before they make it.
+
+    `number` counts the calls of a day (UTC), and `units` is what they have cost together, in millionths of the
+    currency. `by` is drawn at random, so that two records are never one.
+    """
+
+    version: ClassVar[int] = 1
+
+    name: str
+    day: str
+    number: int
+    units: int
+    by: str

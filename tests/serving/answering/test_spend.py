@@ -1,16 +1,26 @@
-"""The spend of the remote stage on a day: over all processes, and never above the cap."""
+"""The spend of the remote stage on a day: over all processes and machines, and never above the cap."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 
 import pytest
+from chat_server import chat_server
 
-from headway.core.errors import StoreError
-from headway.serving.answering.spend import DailySpend
+from headway.core.errors import LeaseHeld, StoreError
+from headway.core.plugins import load_state
+from headway.core.record import kind_of, write
+from headway.core.sections import AnswerSection, RemoteStage
+from headway.core.selective import RemoteSpend
+from headway.serving.answering import spend as spending
+from headway.serving.answering.endpoint import open_stages
+from headway.serving.answering.remote import NoRemoteAnswer
+from headway.serving.answering.spend import DailySpend, SharedSpend
+from headway.serving.telemetry.metrics import Metrics
 
 
 def spend_in(folder, *, cost=0.01, cap=0.03, now=0.0):
@@ -49,19 +59,109 @@ while spend.reserve():
 """
 
 
-@pytest.mark.slow
-def test_processes_that_are_killed_never_spend_more_than_the_cap(tmp_path):
+def paid_by_processes(program, address):
+    """Return how many costs pairs of processes reserve, of which all but the last pair are killed."""
     paid = 0
-    for round in range(4):
+    for turn in range(4):
         processes = [
-            subprocess.Popen([sys.executable, "-c", RESERVE, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+            subprocess.Popen([sys.executable, "-c", program, address], stdout=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
         for process in processes:
             assert process.stdout.readline() == "ready\n"
-            if round < 3:
+            if turn < 3:
                 paid += process.stdout.readline() == "paid\n"
                 os.kill(process.pid, signal.SIGKILL)
             paid += process.communicate(timeout=60)[0].count("paid\n")
-    reserved = spend_in(tmp_path).spent()
-    assert paid <= 500 and reserved == 0.5
+    return paid
+
+
+@pytest.mark.slow
+def test_processes_that_are_killed_never_spend_more_than_the_cap(tmp_path):
+    assert paid_by_processes(RESERVE, str(tmp_path)) <= 500
+    assert spend_in(tmp_path).spent() == 0.5
+
+
+def shared_in(state, *, cost=0.01, cap=0.03, now=0.0):
+    return SharedSpend(state, name="shop", cost_per_call=cost, cap_per_day=cap, clock=lambda: now)
+
+
+@pytest.fixture
+def state(tmp_path):
+    opened = load_state("sqlite")(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_machines_that_share_a_state_have_one_cap(state):
+    machines = [shared_in(state), shared_in(state)]
+    assert [machines[turn % 2].reserve() for turn in range(5)] == [True, True, True, False, False]
+    assert [machine.spent() for machine in machines] == [0.03, 0.03]
+    tomorrow = shared_in(state, now=86_400.0)
+    assert tomorrow.spent() == 0.0 and tomorrow.reserve() and tomorrow.spent() == 0.01
+    assert shared_in(state, cost=0.0, cap=0.0).reserve() and not shared_in(state, cap=0.0).reserve()
+
+
+def test_a_reservation_whose_number_another_one_has_makes_no_call_and_counts(state):
+    shared_in(state).reserve()
+    other = RemoteSpend(name="shop", day="1970-01-01", number=1, units=10_000, by="another")
+    state.save(kind_of(RemoteSpend), write(other), name="shop/1970-01-01")
+    machine = shared_in(state)
+    assert [machine.reserve(), machine.reserve()] == [True, False]
+    assert machine.spent() == 0.03
+
+
+def test_a_lost_lease_is_found_after_the_record_was_saved(state):
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(state, name)
+
+        def save(self, kind, content, *, name):
+            state.save(kind, content.replace(b'"by":"', b'"by":"x'), name=name)
+            return state.save(kind, content, name=name)
+
+    assert not shared_in(Slow()).reserve()
+    machine = shared_in(state)
+    assert [machine.reserve(), machine.reserve()] == [True, False]
+
+
+def test_a_reservation_waits_for_another_one_and_not_for_ever(state, monkeypatch):
+    monkeypatch.setattr(spending, "WAIT_S", 0.05)
+    with state.lease("spend of shop"), pytest.raises(LeaseHeld):
+        shared_in(state).reserve()
+    assert shared_in(state).reserve()
+
+
+def test_servers_that_share_a_state_ask_under_one_cap(state, tmp_path):
+    with chat_server() as chat:
+        chat.says("refund")
+        remote = RemoteStage(url=chat.url, model="small", deadline_s=20.0, cost_per_call=0.1, spend_cap_per_day=0.1)
+        servers = [
+            open_stages(AnswerSection(remote=remote), tmp_path / part, Metrics(), shared=state, name="shop")
+            for part in ("a", "b")
+        ]
+        first, second = (server._remote for server in servers)
+        assert asyncio.run(first.ask("my money", ("delivery", "refund"))) == "refund"
+        with pytest.raises(NoRemoteAnswer, match="spend_cap"):
+            asyncio.run(second.ask("my money", ("delivery", "refund")))
+        assert chat.requests.qsize() == 1
+
+
+RESERVE_SHARED = RESERVE.replace(
+    "DailySpend(Path(sys.argv[1]),", 'SharedSpend(load_state("postgresql")(sys.argv[1]), name="shop",'
+)
+RESERVE_SHARED = (
+    RESERVE_SHARED.replace("DailySpend", "SharedSpend")
+    .replace("0.5", "0.1")
+    .replace("import sys", "import sys\nfrom headway.core.plugins import load_state")
+)
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_machines_that_are_killed_never_spend_more_than_their_cap_in_postgresql(postgresql):
+    assert paid_by_processes(RESERVE_SHARED, postgresql) <= 100
+    opened = load_state("postgresql")(postgresql)
+    machine = shared_in(opened, cost=0.001, cap=0.1)
+    assert not machine.reserve() and machine.spent() == 0.1
+    opened.close()

@@ -21,7 +21,7 @@ from headway.core.errors import DataError, HeadwayError
 from headway.core.sections import AnswerSection
 from headway.serving.answering.later_answers import find_later_answer
 from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, read_key
-from headway.serving.answering.spend import DailySpend
+from headway.serving.answering.spend import DailySpend, SharedSpend, Spend
 from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.batching.validation import Violation
@@ -34,7 +34,7 @@ from headway.storage import traffic
 from headway.storage.traffic import MODEL, PEOPLE, REMOTE
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Floats
+    from headway.core.contracts import Floats, State
 
 MAX_BODY_BYTES = 524_288
 """Of a text of 65,536 characters in JSON, and a row next to it."""
@@ -167,12 +167,28 @@ class AnswerStages:
         )
 
 
-def open_stages(settings: AnswerSection, state: Path, metrics: Metrics, *, is_shared: bool = False) -> AnswerStages:
-    """Return the stages of a server; raises ConfigError if the remote stage cannot be asked as it is declared."""
+def open_stages(
+    settings: AnswerSection,
+    state: Path,
+    metrics: Metrics,
+    *,
+    shared: State | None = None,
+    name: str = "",
+    is_shared: bool = False,
+) -> AnswerStages:
+    """Return the stages of a server; raises ConfigError if the remote stage cannot be asked as it is declared.
+
+    `shared` is the state of machines that spend under one cap, that of the project `name`. With `is_shared` they share
+    log and labels.
+    """
     section = settings.remote
     if not section.url:
         return AnswerStages(settings, state, is_shared=is_shared)
-    spend = DailySpend(state, cost_per_call=section.cost_per_call, cap_per_day=section.spend_cap_per_day)
+    spend: Spend = DailySpend(state, cost_per_call=section.cost_per_call, cap_per_day=section.spend_cap_per_day)
+    if shared is not None:
+        spend = SharedSpend(
+            shared, name=name, cost_per_call=section.cost_per_call, cap_per_day=section.spend_cap_per_day
+        )
     metrics.remote_spend = spend.spent
     remote = RemoteAnswers(section, spend, key=read_key())
     return AnswerStages(settings, state, remote=remote, count=metrics.count_remote, is_shared=is_shared)

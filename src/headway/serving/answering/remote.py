@@ -22,7 +22,7 @@ import msgspec
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.sections import RemoteStage
 from headway.data.personal.patterns import replace_personal
-from headway.serving.answering.spend import DailySpend
+from headway.serving.answering.spend import Spend
 
 RemoteFailure = Literal[
     "no_text",
@@ -128,7 +128,7 @@ class RemoteAnswers:
     def __init__(
         self,
         settings: RemoteStage,
-        spend: DailySpend,
+        spend: Spend,
         *,
         key: str = "",
         trusted: str | None = None,

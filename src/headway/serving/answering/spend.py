@@ -1,20 +1,44 @@
-"""What the remote stage has spent on a day, over all workers of a machine, in one file that survives kills."""
+"""What the remote stage has spent on a day: over the workers of a machine in a file, or over machines in their state.
+
+Both survive kills: a cost is written before its call is made.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from headway.core.errors import StoreError
+from headway.core.contracts import State
+from headway.core.errors import LeaseHeld, StoreError
+from headway.core.record import kind_of, read, write
+from headway.core.selective import RemoteSpend
 from headway.storage import atomic
 
 FOLDER = "answers"
 """Folder in the state."""
 _UNITS = 1_000_000  # of a unit of the currency
 _WIDTH = 20
+WAIT_S = 5.0
+"""Time that a reservation waits for those of other processes."""
+_POLL_S = 0.01
+
+
+class Spend(Protocol):
+    """The cost of calls on a day."""
+
+    def reserve(self) -> bool:
+        """Reserve the cost of a call; False if the cap would be exceeded. Raises StoreError if it cannot be written."""
+        ...
+
+    def spent(self) -> float:
+        """Return what was spent today."""
+        ...
 
 
 class DailySpend:
@@ -68,3 +92,70 @@ class DailySpend:
             return True
         finally:
             os.close(descriptor)
+
+
+class SharedSpend:
+    """Reserves the cost of calls of all machines that share a state against one cap per day (UTC).
+
+    A reservation is a record, saved while a lease is held. One whose lease was lost, so that another one has
+    its number, makes no call, and its cost counts.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        name: str,
+        cost_per_call: float,
+        cap_per_day: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._state, self._name, self._clock = state, name, clock
+        self._cost, self._cap = round(cost_per_call * _UNITS), round(cap_per_day * _UNITS)
+        self._lock = threading.Lock()
+        self._seen = ("", 0)  # day and units, as this process last read them
+
+    def reserve(self) -> bool:
+        """Reserve the cost of a call; False if the cap would be exceeded.
+
+        Raises StoreError if the state is away, or if others reserve for `WAIT_S`.
+        """
+        if not self._cost:
+            return True
+        with self._lock:
+            return self._reserve_in_turn(time.monotonic() + WAIT_S)
+
+    def spent(self) -> float:
+        """Return what was spent today, as this process last read it."""
+        day, units = self._seen
+        return units / _UNITS if day == self._day() else 0.0
+
+    def _reserve_in_turn(self, until: float) -> bool:
+        while True:
+            try:
+                return self._reserve()
+            except LeaseHeld:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(_POLL_S)
+
+    def _reserve(self) -> bool:
+        day, kind = self._day(), kind_of(RemoteSpend)
+        name = f"{self._name}/{day}"
+        with self._state.lease(f"spend of {self._name}") as lease:
+            content = self._state.latest(kind, name=name)
+            last = read(RemoteSpend, content) if content else None
+            number, units = self._state.count(kind, name=name), last.units if last else 0
+            lost = number - last.number if last else 0  # saved under the number of another one
+            units += (lost + 1) * self._cost
+            self._seen = day, units - self._cost
+            if units > self._cap:
+                return False
+            spend = RemoteSpend(name=self._name, day=day, number=number + 1, units=units, by=secrets.token_hex(8))
+            lease.expect_held()
+            self._state.save(kind, write(spend), name=name)
+            self._seen = day, units
+            return self._state.count(kind, name=name) == spend.number
+
+    def _day(self) -> str:
+        return time.strftime("%Y-%m-%d", time.gmtime(self._clock()))

@@ -186,8 +186,14 @@ async def _serve(
         addresses = {address.partition("@")[0]: address for address in settings.deployed}
         repository = ModelRepository(plane, watcher, addresses=addresses, soon=soon)
         repository.dispatch = commands.send
-        shares_logs = bool(settings.config.store.logs)
-        stages = open_stages(settings.config.answer, settings.config.state, plane.metrics, is_shared=shares_logs)
+        stages = open_stages(
+            settings.config.answer,
+            settings.config.state,
+            plane.metrics,
+            shared=register.state if settings.config.store.state else None,
+            name=settings.config.project.name,
+            is_shared=bool(settings.config.store.logs),
+        )
         routes = Routes(
             plane,
             stages=stages,
