@@ -49,8 +49,8 @@ check: .venv/.installed-dev  ## format, lint, types, import rules, generated doc
 	$(bin)/lint-imports
 	$(bin)/python tools/reference.py --check
 
-bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchmarks.md
-	$(bin)/python tools/benchmarks.py
+bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchmarks.md; DATA=DIR for data of your own
+	$(bin)/python tools/benchmarks.py $(if $(DATA),--data $(abspath $(DATA)))
 
 bench-peers: .venv/.installed-dev  ## make the environments of peer servers; bench/serve.py makes missing ones itself
 	PYTHONPATH=bench $(bin)/python -c 'from serving import peer_servers; peer_servers.make_all()'

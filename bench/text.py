@@ -1,5 +1,4 @@
-"""Benchmark texts: the kernel next to scikit-learn and ONNX Runtime, certificates of selective answering,
-sentence encoders, drift of texts, and how long the commands take.
+"""Benchmark texts: kernel, selective answers next to peers, encoders, drift, and how long the commands take.
 
 Each part is a function of bench/text_rows/. `--data` names a folder with CLINC150 (data_full.json of clinc/oos-eval);
 without it the parts run on generated messages, on which no figure says anything about real ones but those of speed.

@@ -2,7 +2,8 @@
 
 A benchmark is a script in bench/ that prints, with --json, one object: `machine`, `rows` (`name`, `measured`, `unit`,
 `target`, `ok`, `against`) and `fell_short`. With names, only those run, and the other sections of the page are not
-changed.
+changed. `--data` is passed on to benchmarks that read data which no package ships, and `--parts` to the one that is
+named: its section then has the rows of these parts alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,20 @@ def main(arguments: list[str]) -> int:
     """Run the benchmarks and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmark to run, e.g. serve; default: all")
-    names = parser.parse_args(arguments).names
+    parser.add_argument("--data", metavar="DIR", help="folder with the data of benchmarks that have this option")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="parts of the one benchmark to run")
+    options = parser.parse_args(arguments)
+    names = options.names
     if unknown := sorted(set(names) - {file.stem for file in benchmarks()}):
         parser.error(f"unknown benchmark {unknown[0]!r}; choose from {', '.join(file.stem for file in benchmarks())}")
+    if options.parts and len(names) != 1:
+        parser.error("--parts needs the name of one benchmark")
     found = [file for file in benchmarks() if not names or file.stem in names]
     parts = sections(PAGE.read_text("utf-8")) if names else {}
     for file in found:
         print(f"running bench/{file.name} ...", file=sys.stderr, flush=True)
-        parts[file.stem] = section(file, measure(file))
+        data = ["--data", options.data] if options.data and "read_data=" in file.read_text("utf-8") else []
+        parts[file.stem] = section(file, measure(file, *options.parts, *data), parts=options.parts)
     PAGE.write_text("\n".join([HEAD, *(parts[name] for name in sorted(parts))]), encoding="utf-8")
     print(f"wrote docs/benchmarks.md: {len(found)} of {len(parts)} benchmarks", file=sys.stderr)
     return 0
@@ -54,17 +62,18 @@ def benchmarks() -> list[Path]:
     ]
 
 
-def measure(file: Path) -> dict[str, Any]:
+def measure(file: Path, *words: str) -> dict[str, Any]:
     """Return what a benchmark prints with --json; raise CalledProcessError if it could not measure."""
-    run = subprocess.run([sys.executable, str(file), "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(file), *words, "--json"]
+    run = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     measured: dict[str, Any] = json.loads(run.stdout)
     return measured
 
 
-def section(file: Path, measured: dict[str, Any]) -> str:
+def section(file: Path, measured: dict[str, Any], *, parts: Sequence[str] = ()) -> str:
     """Format one benchmark: a heading, what it measures, a table, the machine, and where it fell short."""
     title = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
-    lines = [f"## {file.stem}", "", f"{title} `python bench/{file.name}`", ""]
+    lines = [f"## {file.stem}", "", f"{title} `python {' '.join([f'bench/{file.name}', *parts])}`", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     lines += [f"| {' | '.join(_cell(row.get(column)) for column in COLUMNS)} |" for row in measured["rows"]]
     lines += ["", f"Machine: {_machine(measured['machine'])}."]

@@ -19,8 +19,8 @@ import numpy as np
 import tracer
 from tracer.config import FitConfig
 
-SKIP = ("gbt", "mlp_2h")
-"""Candidates that take longest; the others of its sweep are fitted."""
+SKIP = ("gbt", "rf", "et", "mlp_2h")
+"""Candidates of its sweep that take longest; three linear ones, a network and a tree are fitted, three times each."""
 
 
 def main(directory: Path, agreements: list[str]) -> None:

@@ -41,6 +41,13 @@ def test_a_failing_benchmark_stops_the_page(benchmarks: ModuleType, tmp_path: Pa
         benchmarks.measure(file)
 
 
+def test_parts_of_a_benchmark_are_passed_on_and_named(benchmarks: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "nothing.py"
+    file.write_text(f"import sys; assert sys.argv[1] == 'words'\n{BENCHMARK}", encoding="utf-8")
+    text = benchmarks.section(file, benchmarks.measure(file, "words"), parts=["words"])
+    assert "`python bench/nothing.py words`" in text
+
+
 @pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("no-such-benchmark", 2)])
 def test_help_and_unknown_names_do_not_write_the_page(benchmarks: ModuleType, argument: str, code: int) -> None:
     before = benchmarks.PAGE.read_bytes()

@@ -65,6 +65,21 @@ def test_texts_are_trained_next_to_numbers_and_categories(run, tmp_path):
         assert client.infer("support", row)[0].argmax() == 0
 
 
+@pytest.mark.parametrize("columns", [("message", "intent"), ("message", "channel", "n_orders", "intent")])
+def test_the_view_of_characters_in_the_template_is_compiled_with_that_of_words(run, tmp_path, columns):
+    messages(900).select(columns).write_csv(tmp_path / "messages.csv")
+    folder = tmp_path / "support"
+    run("init", folder, "--from", tmp_path / "messages.csv", "--target", "intent", "--text", "message")
+    code = folder / "train.py"
+    code.write_text(code.read_text().replace('# "characters"', '"characters"'))
+
+    project = open_project(folder)
+    data = pipeline.periods(project)
+    found = pipeline.optimize(project, pipeline.train(project, data), data)
+
+    assert "char_wb" in code.read_text() and found.winner.variant.engine == "text"
+
+
 PERIODS = {
     "train": '["2025-01-01", "2025-02-15"]',
     "validation": '["2025-02-15", "2025-03-08"]',

@@ -37,7 +37,7 @@ DEFAULT_CHURN = 0.01
 DEPOTS = ("north", "river", "south")
 TEMPLATE = Path(__file__).parent.parent / "templates/train.py"
 TEXT_TEMPLATE = TEMPLATE.with_name("train_texts.py")
-WORDS, CHARACTERS = "ngram_range=(1, 2)", 'analyzer="char", ngram_range=(1, 3)'
+WORDS, CHARACTERS = '"ngram_range": (1, 2)', '"analyzer": "char", "ngram_range": (1, 3)'
 SAMPLE = "deliveries.csv"
 HEAD = "# A headway project; `headway config` shows every setting.\n"
 ASK = '# For each column: "request" if it is known when a prediction is requested, "outcome" if only afterwards.\n'
