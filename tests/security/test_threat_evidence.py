@@ -16,6 +16,7 @@ from headway.core.assessment import Assessment, CheckRun
 from headway.core.compliance import WrittenRecord
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.labeling import Confirmation
+from headway.core.monitoring import KeyProbing, ProbingReport
 from headway.core.provenance import Provenance
 from headway.core.record import digest_of
 from headway.core.release import Bounds, Contract, Release
@@ -259,6 +260,23 @@ def test_rollouts_audits_of_answers_and_logs_of_the_live_release_are_evidence(pr
     assert find(project, "answers:audit") is None
 
 
+def test_a_search_for_keys_that_copy_is_evidence_unless_one_is_found_and_sends_on(project):
+    digest = rollouts.live(project, release())
+    report = ProbingReport(name="flights", release=digest, at=NOW.isoformat(), limit=100.0)
+    project.save(report)
+    assert find(project, "detector:probing").message == "0 key-days were searched for copying"
+    key = KeyProbing(
+        day="2026-11-29", api_key="eve", rows=9, distinct=9, e_value=1e9, sign="boundary", shares={}, is_found=True
+    )
+    project.save(replace(report, keys=(key,)))
+    [found] = [one for one in graph(project).evidence if one.key == "detector:probing"]
+    assert found.problem == "API keys that copy or probe the model are not throttled: eve"
+    project.save(replace(report, keys=(replace(key, throttled=True),)))
+    assert find(project, "detector:probing")
+    project.save(replace(report, reason="no reference"))
+    assert find(project, "detector:probing") is None
+
+
 def test_settings_speak_only_if_they_are_set(project, tmp_path):
     quiet = {one.key for one in graph(project).evidence}
     assert {"setting:serve.limits", "setting:serve.contract", "setting:trust.keys"} <= quiet
@@ -268,6 +286,7 @@ def test_settings_speak_only_if_they_are_set(project, tmp_path):
     project.save(Confirmation(row="", row_number=1, label=1.0, who="ada", why="seen", at=""))
     toml = """
 key_per_s = 5
+throttle_per_s = 1
 round_digits = 2
 contract = "reject"
 tls_certificate = "server.pem"

@@ -15,7 +15,7 @@ from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement, current_measure
 from headway.core.labeling import Confirmation, Correction
-from headway.core.monitoring import MonitoringReport
+from headway.core.monitoring import MonitoringReport, ProbingReport
 from headway.core.provenance import JUDGED, Provenance
 from headway.core.record import StoredRecordType, canonical, digest_of, kind_of, read, write
 from headway.core.release import Release
@@ -259,6 +259,7 @@ class _EvidenceReader:
     def _operations(self) -> Iterator[ThreatEvidence]:
         """Yield what happened since the release went live: periods, rollouts, audits of answers, the log."""
         yield from self._monitoring()
+        yield from self._probed()
         written = _first(self.project.recent(WrittenRecord), self.release)
         if written:
             message = "the compliance record was signed and written"
@@ -278,6 +279,19 @@ class _EvidenceReader:
 
     def _stored(self, key: str, message: str, at: str, record: str, problem: str = "") -> ThreatEvidence:
         return ThreatEvidence(key=key, message=message, at=at, record=record, model=self.release, problem=problem)
+
+    def _probed(self) -> Iterator[ThreatEvidence]:
+        """Yield the last search of the log for keys that copy or probe; a found one that sends on contradicts."""
+        saved = _first(self.project.recent(ProbingReport), self.release)
+        if saved is None:
+            return
+        report = saved.record
+        free = sorted({key.api_key for key in report.found if not key.throttled})
+        problem = f"the log could not be searched: {report.reason}" if report.reason else ""
+        if free:
+            problem = f"API keys that copy or probe the model are not throttled: {', '.join(free)}"
+        count = f"{len(report.keys):,} key-days"
+        yield self._stored("detector:probing", f"{count} were searched for copying", report.at, saved.digest, problem)
 
     def _monitoring(self) -> Iterator[ThreatEvidence]:
         """Yield the last periods that were judged; those of a program that replays old data have no age."""
@@ -409,6 +423,9 @@ def _set_values(config: Config) -> dict[str, str]:
         "setting:serve.contract_acts": f'contract = "{serve.contract}"' if serve.contract in ("mark", "reject") else "",
         "setting:serve.limits": limits if limited else "",
         "setting:serve.rate": f"{serve.key_per_s:g} requests/s for a key" if serve.key_per_s else "",
+        "setting:serve.throttle": f"{serve.throttle_per_s:g} requests/s for a key that copies"
+        if serve.throttle_per_s
+        else "",
         "setting:serve.rounding": f"answers have {serve.round_digits} decimals" if serve.round_digits >= 0 else "",
         "setting:serve.keys": "callers need a key" if has_keys and not serve.without_keys else "",
         "setting:serve.tls": "traffic is encrypted" if serve.tls_certificate else "",
