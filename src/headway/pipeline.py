@@ -166,7 +166,7 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     return assessing.assess(project, dataset, who=who)
 
 
-def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
+def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool | str = False) -> Baseline:
     """Fit the baseline on `train` and take its decision threshold on `validation`.
 
     Without `[model] costs` the model's own `predict` decides; with them the threshold minimizes the expected cost of
@@ -177,7 +177,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     ----------
     features : sequence of str
         Columns to train on; all features if empty.
-    trust : bool
+    trust : bool or str
         Whether to open a model file that can run code.
 
     Raises

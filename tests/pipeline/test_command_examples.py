@@ -45,6 +45,7 @@ DONE = {
     "erase": {cli.PASS, cli.FAIL},
     "labels": {cli.PASS, cli.UNDECIDED},
     "policy": {cli.PASS, cli.FAIL},
+    "scan": {cli.PASS, cli.UNDECIDED},
     "status": {cli.PASS, cli.FAIL, cli.UNDECIDED},
     "threats": {cli.PASS, cli.FAIL},
     "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED},

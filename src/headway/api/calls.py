@@ -50,7 +50,7 @@ def optimize(
     answer_limit: float | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
-    trust: bool = False,
+    trust: bool | str = False,
     callback: Callable[[str], object] | None = None,
 ) -> OptimizationResult:
     """Return the fastest variant of a fitted model that still meets the policy, as a drop-in replacement.
@@ -110,8 +110,9 @@ def optimize(
     folder : str or Path, optional
         Folder that keeps the evidence; if it holds a headway.toml, its name, policy and keys apply. By default a
         temporary folder that is deleted together with the result.
-    trust : bool
-        Open model files that can run code (pickle, joblib).
+    trust : bool or str
+        Open model files that can run code (pickle, joblib); an unsafe one only if this is its digest
+        (``"sha256:..."``).
     callback : callable, optional
         Called with one line of text for each step. By default progress is shown in the terminal.
 
@@ -193,7 +194,7 @@ def evaluate(
     task: str = "",
     name: str | None = None,
     folder: str | Path | None = None,
-    trust: bool = False,
+    trust: bool | str = False,
 ) -> EvaluationResult:
     """Evaluate a fitted model on labeled rows: every metric with its interval, and the findings.
 
@@ -226,8 +227,9 @@ def evaluate(
         Name of the model in the evidence.
     folder : str or Path, optional
         Folder that keeps the evidence; by default a temporary one.
-    trust : bool
-        Open model files that can run code (pickle, joblib).
+    trust : bool or str
+        Open model files that can run code (pickle, joblib); an unsafe one only if this is its digest
+        (``"sha256:..."``).
 
     Returns
     -------
@@ -275,7 +277,7 @@ def compare(
     task: str = "",
     name: str | None = None,
     folder: str | Path | None = None,
-    trust: bool = False,
+    trust: bool | str = False,
 ) -> ComparisonResult:
     """Compare another model with this one, row by row on the same labeled rows, and judge the difference.
 
@@ -313,8 +315,9 @@ def compare(
         Name of the model in the evidence.
     folder : str or Path, optional
         Folder that keeps the evidence; by default a temporary one.
-    trust : bool
-        Open model files that can run code (pickle, joblib).
+    trust : bool or str
+        Open model files that can run code (pickle, joblib); an unsafe one only if this is its digest
+        (``"sha256:..."``).
 
     Returns
     -------

@@ -97,7 +97,7 @@ def create_project(
     answer_limit: float | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
-    trust: bool = False,
+    trust: bool | str = False,
     drops_only: bool = False,
 ) -> InMemoryProject:
     """Create a project of a fitted model, or of a model file, and labeled rows; parameters as in `headway.optimize`.
@@ -231,7 +231,7 @@ def _expect_weights(weights: pl.Series) -> None:
         raise DataError("every sample_weight is 0, so nothing can be measured", hint="leave sample_weight out")
 
 
-def open_model(model: Any, *, trust: bool) -> ImportedModel:
+def open_model(model: Any, *, trust: bool | str) -> ImportedModel:
     """Open a fitted model, or the path of a model file, with the engine that can run it."""
     if isinstance(model, Model):
         return model.as_imported()

@@ -55,7 +55,7 @@ def scan_csv(content: Buffer) -> list[Problem]:
     return [] if len(data) <= MAX_TEXT * 64 else [unknown("text-size", "it is too large to be judged")]
 
 
-def scan_json(content: Buffer) -> list[Problem]:
+def scan_json_text(content: Buffer) -> list[Problem]:
     """Judge a JSON document: its nesting, its numbers, and templates in its texts."""
     data = memoryview(content)
     if len(data) > MAX_TEXT:

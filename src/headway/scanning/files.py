@@ -12,7 +12,8 @@ from collections.abc import Buffer
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from headway.core.errors import HeadwayError
+from headway.core.errors import HeadwayError, Refused
+from headway.core.record import digest_of
 from headway.engines.formats.catboost import is_catboost, read_catboost
 from headway.engines.formats.lightgbm import read_lightgbm
 from headway.engines.formats.xgboost import is_xgboost, read_xgboost
@@ -73,6 +74,37 @@ def judge_bytes(content: Buffer, *, name: str) -> FileVerdict:
     known = {(problem.code, problem.message, problem.location): problem for problem in problems}
     ordered = sorted(known.values(), key=lambda problem: not problem.is_unsafe)
     return FileVerdict(name=name, kind=kind, size_bytes=size, problems=tuple(ordered[:20]))
+
+
+def refuse_unsafe(content: bytes, *, name: str, shown: str, digest: str = "") -> None:
+    """Raise Refused if opening a file would do harm.
+
+    Parameters
+    ----------
+    content
+        Bytes of the file.
+    name
+        Name with the suffix that its reader goes by.
+    shown
+        Name in the message.
+    digest
+        Digest of the one file that is opened whatever is found in it; empty for none.
+    """
+    own = digest_of(content)
+    if digest:
+        if digest != own:
+            raise Refused("the file is not the one whose digest was named", where=f"{shown} has the digest {own}")
+        return
+    found = judge_bytes(content, name=name)
+    if found.verdict != "unsafe":
+        return
+    first = found.problems[0]
+    raise Refused(
+        f"the file is unsafe: {first.message}",
+        where="; ".join(filter(None, [shown, first.location])),
+        hint=f"headway scan {shown} shows every reason; --digest {own} opens exactly this file all the same, "
+        "in Python trust='sha256:...'",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +267,7 @@ def _scan_text(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
     if subject.base == "schema.json" and b'"__class__"' in bytes(memoryview(content)[:4096]):
         return "skops", documents.scan_skops(content)
     if suffix in (".json", ".ipynb") or (_JSON_START.match(head) and suffix in ("", ".schema")):
-        return "json", documents.scan_json(content)
+        return "json", documents.scan_json_text(content)
     if suffix in _TEXTS:
         problems = documents.scan_csv(content)
         return ("text", problems) if not problems or problems[0].is_unsafe else None

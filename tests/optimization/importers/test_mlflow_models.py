@@ -105,9 +105,9 @@ def test_an_estimator_in_skops_needs_no_trust_and_a_pickle_does(tmp_path):
     flavor = {"sklearn": {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}}
     harm = pickle.dumps(Leaves(str(tmp_path / "mark")))
     folder = logged(tmp_path / "harm", flavor, files={"model.pkl": harm})
-    with pytest.raises(Refused, match="can run code") as refusal:
-        open_model_file(folder)
-    assert "--trust" in refusal.value.hint and not (tmp_path / "mark").exists()
+    with pytest.raises(Refused, match="the file is unsafe") as refusal:
+        open_model_file(folder, trust=True)
+    assert "headway scan" in refusal.value.hint and not (tmp_path / "mark").exists()
 
     folder = logged(tmp_path / "pickle", flavor, files={"model.pkl": pickle.dumps(estimator)})
     found = imported_from(folder, trust=True)

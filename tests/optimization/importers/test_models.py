@@ -29,6 +29,7 @@ from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, Refused
 from headway.core.plugins import load_blobs
+from headway.core.record import digest_of
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
@@ -75,9 +76,37 @@ class Leaves:
 @pytest.mark.parametrize("name", ["model.pkl", "MODEL.PKL", "model.joblib", "model.pt", "model.model", "model"])
 def test_a_file_that_can_run_code_is_refused_with_a_hint_and_not_run(name: str, tmp_path: Path) -> None:
     path = pickled(Leaves(str(tmp_path / "mark")), tmp_path, name)
+    for trust in (False, True):
+        with pytest.raises(Refused, match=r"unsafe: refers to \w+.mkdir, which is not on the list") as refusal:
+            open_model_file(path, trust=trust)
+        assert f"--digest {digest_of(path.read_bytes())}" in refusal.value.hint
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_pickle_without_a_known_danger_still_needs_trust(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="can run code when it is opened") as refusal:
+        open_model_file(pickled(model(), tmp_path))
+    assert "--trust" in refusal.value.hint
+
+
+def test_a_named_digest_opens_that_file_alone(tmp_path: Path) -> None:
+    path = pickled(model(), tmp_path)
+    with pytest.raises(Refused, match="not the one whose digest was named") as refusal:
+        open_model_file(path, trust="sha256:" + "0" * 64)
+    assert digest_of(path.read_bytes()) in refusal.value.where
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_with_python().SerializeToString())
+    with pytest.raises(Refused, match="the operator PyOp runs Python"):
         open_model_file(path)
-    assert "--trust" in refusal.value.hint and not (tmp_path / "mark").exists()
+    assert isinstance(open_model_file(path, trust=digest_of(path.read_bytes())), ModelFile)
+
+
+def onnx_with_python() -> onnx.ModelProto:
+    """Return a graph with an operator of a library that runs Python."""
+    node = onnx.helper.make_node("PyOp", ["x"], ["y"], domain="com.microsoft")
+    value = onnx.helper.make_tensor_value_info
+    parts = [[value("x", onnx.TensorProto.FLOAT, [1])], [value("y", onnx.TensorProto.FLOAT, [1])]]
+    return onnx.helper.make_model(onnx.helper.make_graph([node], "g", *parts))
 
 
 def test_a_file_that_is_data_needs_no_trust(tmp_path: Path) -> None:
@@ -113,8 +142,9 @@ def test_a_trusted_pickle_of_another_library_goes_to_its_engine(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_file_that_kills_the_process_kills_only_the_subprocess(tmp_path: Path) -> None:
+    path = pickled(Ends(), tmp_path)
     with pytest.raises(EngineError, match="opening the file ended Python with SIGABRT"):
-        open_model_file(pickled(Ends(), tmp_path), trust=True)
+        open_model_file(path, trust=digest_of(path.read_bytes()))
 
 
 def outcome(path: Path) -> UnpickleResult:

@@ -39,6 +39,7 @@ def plugin(
     groups: str = "",
     time: str = "",
     trust: bool = False,
+    digest: str = "",
     report: Path | None = None,
     budget: str = "",
     wait_quiet: bool = False,
@@ -71,7 +72,9 @@ def plugin(
     time
         Column that orders the rows: the earlier half is for validation, the later half is the test set.
     trust
-        Open a model file that can run code (pickle, joblib).
+        Open a model file that can run code (pickle, joblib), unless headway scan finds that it is unsafe.
+    digest
+        Open exactly the model file with this digest (sha256:...), whatever headway scan finds in it.
     report
         For a model file: write an HTML report here.
     budget
@@ -101,7 +104,7 @@ def plugin(
         periods = pipeline.periods(opened)
         search_result = pipeline.optimize(
             opened,
-            pipeline.train(opened, periods, trust=trust),
+            pipeline.train(opened, periods, trust=digest or trust),
             periods,
             measure_calls=native_calls(opened, periods["validation"].table),
             callback=on_progress,
@@ -125,7 +128,7 @@ def plugin(
             budget=budget or None,
             wait_quiet=wait_quiet,
             name=default_name(model),
-            trust=trust,
+            trust=digest or trust,
             callback=on_progress,
         )
         search_result, text = _of_file(model, run, source=data, query=query, target=target, report=report)

@@ -23,6 +23,7 @@ from headway.core.errors import DataError, EngineError, PluginError
 from headway.core.plugins import load_sibling
 from headway.engines.formats.encoder import EncoderHeader, check_tokenizer, pack_encoder
 from headway.optimization.importers.custom_python import CustomModel, PrefixedModel
+from headway.scanning.files import refuse_unsafe
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 GRAPHS = ("model.onnx", "onnx/model.onnx")
@@ -157,8 +158,11 @@ def open_text_model(folder: Path) -> CustomModel:
         If tokenizers, safetensors or onnx is not installed.
     EngineError
         If the architecture is not known, or a file is damaged.
+    Refused
+        If opening a file of the snapshot would do harm.
     """
     config = read_config(folder)
+    _refuse_unsafe(folder)
     graph = find_graph(folder)
     architecture = next(iter(config.get("architectures") or ()), "")
     if graph is None and not ((folder / WEIGHTS).is_file() and architecture in ARCHITECTURES):
@@ -182,6 +186,14 @@ def open_text_model(folder: Path) -> CustomModel:
         rows=step.transform,
         around=lambda other: PrefixedModel([step], other),
     )
+
+
+def _refuse_unsafe(folder: Path) -> None:
+    """Raise Refused if the scan of the tokenizer, the weights or the graph of a snapshot finds a danger."""
+    for name in (TOKENIZER, WEIGHTS, *GRAPHS):
+        path = folder / name
+        if path.is_file():
+            refuse_unsafe(path.read_bytes(), name=path.name, shown=str(path))
 
 
 def is_multilabel(config: Mapping[str, Any]) -> bool:
@@ -236,6 +248,7 @@ def read_encoder(folder: Path) -> tuple[bytes, bool]:
             hint="SentenceTransformer(NAME).save(FOLDER), or StaticModel.save_pretrained(FOLDER)",
         )
     config, tokenizer = read_config(folder), (folder / TOKENIZER).read_bytes()
+    _refuse_unsafe(folder)
     parsed = check_tokenizer(tokenizer)
     try:
         library = load_sibling(__name__, "huggingface", reads="a sentence encoder")

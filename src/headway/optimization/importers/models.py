@@ -38,6 +38,10 @@ from headway.data.matrix import STRING_DTYPES, dataset_signature, matrix
 from headway.data.refusals import with_refusals
 from headway.engines.formats.external_data import external_files
 from headway.optimization.importers import huggingface, mlflow, trial
+from headway.scanning.files import refuse_unsafe
+
+Trust = bool | str
+"""Whether files that can run code are opened, or the digest (`sha256:...`) of the one file that is."""
 
 UNSAFE_SUFFIXES = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), "sklearn"),
@@ -60,7 +64,7 @@ class UnpickleResult:
     hint: str = ""
 
 
-def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedModel:
+def open_model_file(path: Path, *, trust: Trust = False) -> ModelFile | ImportedModel:
     """Read a model file; import one that can run code at once, in a subprocess.
 
     Parameters
@@ -69,14 +73,15 @@ def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedM
         Model file; the folder of an MLflow model or of a snapshot of the Hugging Face Hub; or an address in MLflow
         (`models:/name@alias`, `runs:/id/model`).
     trust
-        Whether to open a file that can run code.
+        Whether to open a file that can run code; or the digest of one file, which is opened whatever the scan of it
+        finds.
 
     Raises
     ------
     EngineError
         If the file cannot be read or opened.
     Refused
-        If the file can run code and `trust` is false.
+        If the file can run code and `trust` is false, or if it is unsafe and `trust` is not its digest.
     """
     shown = str(path)
     if mlflow.is_address(path):
@@ -107,11 +112,12 @@ def _find_in_folder(folder: Path) -> ModelSource:
     )
 
 
-def _open_source(source: ModelSource, *, trust: bool, shown: str) -> ModelFile | ImportedModel:
+def _open_source(source: ModelSource, *, trust: Trust, shown: str) -> ModelFile | ImportedModel:
     try:
         file = ModelFile(content=source.path.read_bytes(), suffix=source.suffix, columns=source.columns)
     except OSError as error:
         raise EngineError(f"cannot read the model file: {error.strerror}", where=shown) from error
+    refuse_unsafe(file.content, name=f"model{file.suffix}", shown=shown, digest=trust if isinstance(trust, str) else "")
     if not (source.runs_code or unsafe_opener(file)):
         return replace(file, content=_embedded(file.content, source.path)) if file.suffix == ".onnx" else file
     if not trust:

@@ -1,4 +1,4 @@
-"""Output formats of gate and check; the same input gives the same bytes everywhere."""
+"""Output formats of gate, check and scan; the same input gives the same bytes everywhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from rich.console import RenderableType
 from headway.core.errors import ConfigError
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting.console import make_console, print_text, write_atomically
-from headway.reporting.gates import check, gate, test_report
+from headway.reporting.gates import check, gate, scan, test_report
 from headway.reporting.gates.gate import GateResult
+from headway.security.scan import ScanResult
 
 ResultT = TypeVar("ResultT")
 
@@ -52,6 +53,15 @@ CHECK_FORMATS: dict[str, Callable[[AssessmentResult], str]] = {
 }
 GATE = ReportFormats(formats=GATE_FORMATS, terminal=gate.render_gate, outputs=gate.gate_outputs)
 CHECK = ReportFormats(formats=CHECK_FORMATS, terminal=check.render_assessment, outputs=check.check_outputs)
+SCAN_FORMATS: dict[str, Callable[[ScanResult], str]] = {
+    "text": scan.scan_text,
+    "json": scan.scan_json,
+    "junit": lambda found: test_report.to_junit(scan.scan_test_report(found)),
+    "sarif": lambda found: test_report.to_sarif(scan.scan_test_report(found)),
+    "markdown": scan.scan_markdown,
+    "github": scan.scan_markdown,
+}
+SCAN = ReportFormats(formats=SCAN_FORMATS, terminal=scan.render_scan, outputs=scan.scan_outputs)
 
 
 def write_reports(
