@@ -1302,7 +1302,14 @@ def _transform_context(
         max_changed=project.config.optimize.max_changed,
         certify=certify,
         baseline=baseline.model,
+        private=_asks_for_privacy(project.config),
     )
+
+
+def _asks_for_privacy(config: Config) -> bool:
+    """Return whether `[optimize] private` or a rule of the policy asks for answers that say less."""
+    named = (rule.measure.startswith(("privacy.", "extraction.")) for rule in config.policy.release)
+    return config.optimize.private or any(named)
 
 
 def _labeled_data(evaluation_set: EvaluationSet) -> LabeledData:

@@ -39,6 +39,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "cache": (lambda: inside({"rows": 20.0}, 1), 3),
     "cascade": (lambda: inside({"low": 0.4, "high": 0.6}, 2), 3),
     "catboost": (lambda: cbm("MultiClass"), 4),
+    "coarse": (lambda: inside({"decimals": 2.0, "threshold": 0.5}, 1), 3),
     "columns": (lambda: selected([2, -1, 0], [None, 0.5, None]), 4),
     "dense": (
         lambda: lower_graph(random_networks.random_network(random_networks.Shape(looked=0, numbers=4, outputs=3))),

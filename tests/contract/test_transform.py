@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 # Tested in an environment of its own (tests/engines/test_openvino_engine.py), where these libraries are.
 APART = {"encoder": "tokenizers", "nncf": "nncf", "openvino": "openvino", "static": "tokenizers"}
 TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(APART[name])]
-ANY = ("cache", "family", "without")  # these ask nothing of a model
+ANY = ("cache", "family", "self_distil", "without")  # these ask nothing of a model
 NETS = {
     "dense": tabular_network,
     "fold": exported_network,
@@ -54,6 +54,9 @@ CHOOSE = {
     "distil": lambda: labeled_rows(seed=2),
     "family": lambda: labeled_rows(seed=2),
     "recalibrate": lambda: labeled_rows(seed=3, shift=1.5),
+    "round": lambda: labeled_rows(seed=2),
+    "self_distil": lambda: labeled_rows(seed=2),
+    "temperature": lambda: labeled_rows(seed=2),
 }
 
 
@@ -79,6 +82,7 @@ def context_of(name: str, folder: Path) -> TransformContext:
         context,
         model_families=("forest", "logistic") if name == "family" else (),
         without=("gaps",) if name == "without" else (),
+        private=name in ("round", "self_distil", "temperature", "top"),
         columns=NUMBERS.names if name == "without" else (),
     )
 
@@ -87,6 +91,9 @@ def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Varia
     """Return a model, and the variants that a transform makes of it."""
     if name in CHOOSE:
         model = trained_on(context, LEARNED, trees=200)
+    elif name == "top":
+        classes = replace(NUMBERS, classes=tuple("abcdef"))
+        model = baseline_of(text("multiclass", trees=20), context, task="multiclass", signature=classes)
     elif name == "pipeline":
         model = imported("sklearn", logistic_of_numbers(), context)
     elif name in ("encoder", "static"):

@@ -391,6 +391,13 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
             lt=1,
         ),
     ] = 0.01
+    private: Annotated[
+        bool,
+        about(
+            "Also try variants whose answers say less: rounded, flattened, of the top classes, or learned out of fold; "
+            "a rule on `privacy.` or `extraction.` does so too."
+        ),
+    ] = False
     budget_s: Annotated[float, about("Time limit of the search with its verdict, seconds; 0: no limit.")] = 0.0
     wait_quiet: Annotated[
         bool, about("Wait until other processes leave the cores before speed is measured, at most 10 minutes.")

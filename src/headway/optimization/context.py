@@ -55,6 +55,8 @@ class TransformContext:
         limit and groups.
     baseline
         The baseline.
+    private
+        Whether variants are wanted whose answers say less about the model and its training rows.
     """
 
     blobs: Blobs
@@ -71,6 +73,7 @@ class TransformContext:
     max_changed: float = 0.01
     certify: Certify | None = None
     baseline: Variant | None = None
+    private: bool = False
 
     def for_variant(self, variant: Variant) -> TransformContext:
         """Return the context with the columns that a variant reads, which may be fewer than those of the rows."""

@@ -327,8 +327,19 @@ def _can_win(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], measure:
     return all(
         lowest <= cost_upper_bound(rival, measure)
         for rival in rivals
-        if (not rival.variant.steps and not saves_lookups(row.variant)) or answer_changing_steps(rival.variant) == steps
+        if (not rival.variant.steps and not comes_first(row.variant)) or answer_changing_steps(rival.variant) == steps
     )
+
+
+def comes_first(variant: Variant) -> bool:
+    """Return whether a variant is wanted for more than its speed: it saves look-ups, or its answers say less."""
+    return saves_lookups(variant) or any(_says_less(step.transform) for step in variant.steps)
+
+
+@functools.cache
+def _says_less(transform: str) -> bool:
+    installed = transform in plugins.names("transform")
+    return installed and bool(plugins.declaration("transform", transform, "SAYS_LESS", False))
 
 
 def saves_lookups(variant: Variant) -> bool:

@@ -25,11 +25,11 @@ from headway.optimization.screening import (
     SCREENING,
     TimeBudget,
     answer_changing_steps,
+    comes_first,
     cost_lower_bound,
     keeps_answers,
     objective_cost,
     ordering_measure,
-    saves_lookups,
     screened_out,
 )
 
@@ -239,8 +239,8 @@ def rank_by_objective(
     """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
     Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes
-    first, then the one with the fewest steps. Variants that save look-ups come first, and need not beat the baseline:
-    the time of a model does not show what it saves.
+    first, then the one with the fewest steps. Variants that save look-ups, or whose answers say less, come first, and
+    need not beat the baseline: the time of a model does not show what they are for.
 
     Raises
     ------
@@ -256,11 +256,11 @@ def rank_by_objective(
     remaining = [
         row
         for row in others
-        if feasible(row.verdict) and (objective_cost(row, objective) < limit or saves_lookups(row.variant))
+        if feasible(row.verdict) and (objective_cost(row, objective) < limit or comes_first(row.variant))
     ]
     ordered: list[EvaluatedVariant] = []
     while remaining:
-        saving = [row for row in remaining if saves_lookups(row.variant)] or remaining
+        saving = [row for row in remaining if comes_first(row.variant)] or remaining
         best = min(saving, key=lambda row: objective_cost(row, objective))
         tied = [row for row in saving if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
         ordered.append(min(tied, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightgbm
+import numpy as np
 
 from headway.core.arrays import Floats
 from headway.core.contracts import LabeledData
@@ -52,7 +53,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     for trees, leaves in STUDENTS:
         for teacher, target in (("model", answers), ("labels", data.labels)):
             objective = _OBJECTIVES.get((variant.task, teacher), "regression")
-            text = _train_student(data, target, {"objective": objective, "num_leaves": leaves}, (trees, categorical))
+            text = train_student(data, target, {"objective": objective, "num_leaves": leaves}, (trees, categorical))
             if len(text) < len(content):
                 settings: dict[str, Any] = {"trees": trees, "leaves": leaves, "taught_by": teacher}
                 students.append((Step(transform="distil", settings=settings), text))
@@ -61,7 +62,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     return [variant.remade(step, context.save(text, "lightgbm"), engine="lightgbm") for step, text in students]
 
 
-def _train_student(data: LabeledData, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:
+def train_student(data: LabeledData, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:
     """Train a booster and return its text; the same rows and target give the same text."""
     trees, categorical = shape
     data = lightgbm.Dataset(data.rows, target, weight=data.weights, categorical_feature=categorical)
@@ -69,3 +70,8 @@ def _train_student(data: LabeledData, target: Floats, recipe: dict[str, Any], sh
     booster = lightgbm.train(recipe | settings, data, num_boost_round=trees)
     text: str = booster.model_to_string()
     return text.encode("utf-8")
+
+
+def predict_student(text: bytes, rows: Floats) -> Floats:
+    """Return the answers (n,) of a booster from its text."""
+    return np.asarray(lightgbm.Booster(model_str=text.decode("utf-8")).predict(rows), dtype=np.float64)
