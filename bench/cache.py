@@ -37,6 +37,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "tracer": ("tracer-llm==0.3.3",),
     "shrewd": ("shrewd==0.3.1",),
     "attacks": ("adversarial-robustness-toolbox==1.20.1", "packaging", "numpy", "scikit-learn", "joblib"),
+    "sacroml": ("sacroml==2.0.1", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "encoders": (
         *("torch>=2.9", "sentence-transformers==6.2.0", "fastembed==0.9.1", "onnx", "joblib"),

@@ -76,6 +76,7 @@ QUICK = [
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),
     ("features", "replay", "interop_same_values"),
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
+    ("privacy", "clean", "coverage"),
     ("security", "threats"),
     ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "outside", "serve", "drift"),
 ]
@@ -85,6 +86,9 @@ LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
     *(("loop", part) for part in ("drift", "retraining", "canary", "watch", "no_labels")),
+    ("security", "evasion"),
+    ("privacy", "planted"),
+    ("privacy", "seconds"),
     ("trust", "decisions"),
     *(
         ("serve", part)
@@ -187,7 +191,19 @@ def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
 
 def test_the_cases_name_every_part_of_the_scripts() -> None:
     covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
-    for script in ("dashboard", "data", "evidence", "features", "loop", "scale", "security", "stores", "text", "trust"):
+    for script in (
+        "dashboard",
+        "data",
+        "evidence",
+        "features",
+        "loop",
+        "privacy",
+        "scale",
+        "security",
+        "stores",
+        "text",
+        "trust",
+    ):
         source = (BENCH / f"{script}.py").read_text("utf-8")
         parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)
         assert parts and {(script, part) for part in parts} <= covered

@@ -343,3 +343,17 @@ def test_the_values_that_a_model_refuses_are_part_of_its_signature(tmp_path: Pat
     )
     variant = import_baseline(model(), rows, Files(tmp_path))
     assert {field.refuses for field in variant.signature.inputs} == {("missing", "infinite")}
+
+
+def test_the_epsilon_that_a_model_declares_is_recorded():
+    private = model()
+    private.epsilon, private.accountant = 0.5, "budget"  # as the estimators of diffprivlib have them
+    (finding,) = import_fitted_model(private).findings
+    assert (finding.code, finding.severity, finding.measured) == ("E010", "note", 0.5)
+    assert "epsilon 0.5; headway did not verify that" in finding.message
+
+
+def test_an_epsilon_that_is_not_about_privacy_is_not_recorded():
+    tube = model()
+    tube.epsilon = 0.5
+    assert import_fitted_model(tube).findings == ()

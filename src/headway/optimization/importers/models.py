@@ -1,6 +1,7 @@
 """Import a fitted model or a model file as the baseline variant.
 
 E007: the rows are, or look like, those that the model was trained on.
+E010: an estimator declares that it was trained with differential privacy, and its epsilon (note).
 
 A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a
 subprocess: a crash ends only that process, and only bytes are returned. A graph is data, but it can loop: a subprocess
@@ -50,6 +51,7 @@ UNSAFE_SUFFIXES = {
 """Suffixes of files that can run code when opened, and the engine whose library opens them."""
 
 
+DECLARED_PRIVACY = "E010"
 PROBED_ROWS = 64
 """Rows among which one is searched that the model answers, to find the values that it refuses."""
 
@@ -387,7 +389,8 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
             if program is not None and (file := program(model)) is not None:
                 _try_import(name, file, limits or ImportLimits())
             imported = engine.import_model(model)
-            return _with_declared(replace(imported, engine=imported.engine or name), model)
+            findings = (*imported.findings, *_declared_privacy(model))
+            return _with_declared(replace(imported, engine=imported.engine or name, findings=findings), model)
         except (NotApplicable, PluginError) as reason:
             refusals.append(f"{name}: {reason.what}")
             hints += [reason.hint] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
@@ -395,6 +398,26 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
         f"no engine imports {_describe_model(model)}",
         where="; ".join(refusals),
         hint=" or ".join([*hints, conversion_hint(model)]),
+    )
+
+
+def _declared_privacy(model: object) -> tuple[Finding, ...]:
+    """Return the epsilon that an estimator declares as those of diffprivlib do: next to a budget accountant.
+
+    Other estimators have an `epsilon` too, such as the width of a tube.
+    """
+    epsilon = getattr(model, "epsilon", None)
+    if not hasattr(model, "accountant") or not isinstance(epsilon, int | float):
+        return ()
+    return (
+        Finding(
+            code=DECLARED_PRIVACY,
+            severity="note",
+            message=f"the model declares that it was trained with differential privacy, epsilon {epsilon:g}; headway "
+            "did not verify that",
+            measured=float(epsilon),
+            hint="measure what its answers give away: headway evaluate --audit membership",
+        ),
     )
 
 

@@ -1,0 +1,72 @@
+"""A rule of the policy on membership inference: the audit judges a variant as its callers see it."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from tests.pipeline.projects import TOML, TRAIN, write
+
+from headway import pipeline
+from headway.core.errors import ConfigError
+from headway.registry.project import open_project
+
+pytestmark = pytest.mark.slow
+
+RULE = """
+[[policy.release]]
+measure = "privacy.membership.tpr_1pct"
+at_most = {limit}
+"""
+RATE = "privacy.membership.tpr_1pct"
+LEAKY = (
+    TRAIN.replace("labels):", "labels, *, seed=0):")
+    .replace('["carrier"]', '"auto"')
+    .replace('"seed": 0', '"seed": seed')
+)
+LEAKY = LEAKY.replace('"verbose"', '"min_data_in_leaf": 1, "num_leaves": 63, "verbose"')
+
+
+def project_in(folder, *, limit):
+    toml = TOML.replace('["onnx"]', '["trees", "prune"]') + RULE.format(limit=limit)
+    write(folder, toml)
+    (folder / "mine.py").write_text(LEAKY)
+    return open_project(folder, flags={"evaluate.budget_s": "240"})
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """Return the baseline and a pruned variant of one search, each audited as if it had won."""
+    project = project_in(tmp_path_factory.mktemp("privacy"), limit=0.5)
+    data = pipeline.periods(project)
+    search = pipeline.optimize(project, pipeline.train(project, data), data)
+    pruned = [row for row in search.evaluated if [step.transform for step in row.variant.steps][-1:] == ["prune"]]
+    smallest = min(pruned, key=lambda row: row.variant.artifact.size_bytes)
+    baseline = next(row for row in search.evaluated if not row.variant.steps)
+    won = [replace(search, winner=replace(row, evidence=search.winner.evidence)) for row in (baseline, smallest)]
+    return [pipeline.audit_winner(project, result, data, audits=["membership"]) for result in won]
+
+
+def test_a_pruned_model_gives_fewer_rows_away_than_the_model_that_it_was_made_of(audited):
+    baseline, pruned = (result.winner.evidence.find(RATE) for result in audited)
+    assert baseline.low > 0.03
+    assert pruned.value < baseline.value
+
+
+def test_the_judge_answers_the_rule_for_each(audited):
+    for result in audited:
+        (ruled,) = (one for one in result.winner.verdict.rule_results if one.rule.measure == RATE)
+        assert ruled.answer == "pass"
+        assert ruled.measurement == result.winner.evidence.find(RATE)
+
+
+def test_a_rule_on_a_measure_makes_its_audit_run(tmp_path):
+    project = project_in(tmp_path, limit=0.5)
+    assert "membership" in pipeline._requested_audits(project.config)
+    (tmp_path / "plain").mkdir()
+    folder = write(tmp_path / "plain")
+    assert "membership" not in pipeline._requested_audits(open_project(folder).config)
+    wanted = open_project(folder, flags={"evaluate.audits": '["membership"]'})
+    assert "membership" in pipeline._requested_audits(wanted.config)
+    wrong = open_project(folder, flags={"evaluate.audits": '["phrenology"]'})
+    with pytest.raises(ConfigError, match="unknown audit 'phrenology'"):
+        pipeline._requested_audits(wrong.config)
