@@ -549,6 +549,10 @@ class AttackSection(Record, frozen=True, kw_only=True):
     reach: Annotated[
         float, Meta(description="Maximum change of a numeric feature, in interquartile ranges of its column.", gt=0)
     ] = 1.0
+    radius: Annotated[
+        float,
+        Meta(description="Radius of `evasion.certified`, in interquartile ranges times the cost of a feature.", gt=0),
+    ] = 0.05
     rows: Annotated[int, Meta(description="Rows to attack, spread over all groups.", ge=20)] = 1000
     queries: Annotated[
         int, Meta(description="Maximum decisions per row and model; a row not flipped by then counts as robust.", ge=20)
