@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from cache import HERE, Absent, folder, home
 
 ROUNDS, MS = 9, {"one_row": 40, "batch256": 80}
-OPENS_S, ANSWERS_S, PREDICTS_S = 240.0, 120.0, 15.0
+OPENS_S, ANSWERS_S, PREDICTS_S = 240.0, 300.0, 15.0
 RUN = "from optimization import worker; worker.main()"
 NONE = np.empty(0)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -106,11 +107,15 @@ class Timed:
 
 
 def race(callers: Sequence[Caller], *, rounds: int = ROUNDS) -> tuple[dict[str, Timed], dict[str, str]]:
-    """Time all callers that open in turns; return their times, and why the others did not open, by name."""
+    """Time all callers that open in turns; return their times, and by name why the others did not open or answer."""
     with _opened(callers) as (workers, absent):
         judged = {caller.name for caller in callers if caller.judged}
-        answers = {name: _answers(worker) if name in judged else NONE for name, worker in workers.items()}
-        found = [_round(workers, turn) for turn in range(rounds)]
+        answers, found = dict[str, NDArray[np.float64]](), list[dict[tuple[str, str], float]]()
+        for name in list(workers):
+            with _left_out(name, workers, absent):
+                answers[name] = _answers(workers[name]) if name in judged else NONE
+        for turn in range(rounds):
+            found.append(_round(workers, turn, absent))
     timed = {
         name: Timed(answers=answers[name], **{kind: tuple(times[name, kind] for times in found) for kind in MS})
         for name in workers
@@ -118,10 +123,24 @@ def race(callers: Sequence[Caller], *, rounds: int = ROUNDS) -> tuple[dict[str, 
     return timed, absent
 
 
-def _round(workers: Mapping[str, Worker], turn: int) -> dict[tuple[str, str], float]:
+def _round(workers: dict[str, Worker], turn: int, absent: dict[str, str]) -> dict[tuple[str, str], float]:
     """Return each worker's time of each kind, one after the other; the first worker changes from round to round."""
-    order = list(workers) if turn % 2 else list(workers)[::-1]
-    return {(name, kind): workers[name].ask(kind, ms=ms) for kind, ms in MS.items() for name in order}
+    order, times = list(workers) if turn % 2 else list(workers)[::-1], dict[tuple[str, str], float]()
+    for kind, name in product(MS, order):
+        if name in workers:
+            with _left_out(name, workers, absent):
+                times[name, kind] = workers[name].ask(kind, ms=MS[kind])
+    return times
+
+
+@contextmanager
+def _left_out(name: str, workers: dict[str, Worker], absent: dict[str, str]) -> Iterator[None]:
+    """Leave a worker out from now on if it fails or does not answer in time; it has ended then."""
+    try:
+        yield
+    except Absent as reason:
+        absent[name] = str(reason)
+        del workers[name]
 
 
 @contextmanager
