@@ -22,6 +22,7 @@ from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.engines.compiled.text import TextModel
 from headway.engines.estimators.texts import text_program
+from headway.evaluation.machine_load import LoadMeter
 from headway.evaluation.statistics.percentiles import median_interval
 from optimization.family_rows import largest_change
 from optimization.paired_timing import Caller, race
@@ -94,9 +95,14 @@ def characters() -> Result:
 
 
 def _measured(name: str, prefix: str) -> Result:
-    pipeline = Pipeline.of(name)
+    pipeline, meter = Pipeline.of(name), LoadMeter()
+    meter.spin()
     rows, short = _timed(pipeline, prefix)
-    return messages.with_source(([*rows, _kernel_us(pipeline, prefix), *_parity(pipeline, prefix)], short))
+    rows.append(_kernel_us(pipeline, prefix))
+    meter.spin()
+    if busy := meter.busy():
+        short = [*short, f"{prefix}: {busy.what}"]
+    return messages.with_source(([*rows, *_parity(pipeline, prefix)], short))
 
 
 def _timed(pipeline: Pipeline, prefix: str) -> Result:
