@@ -81,6 +81,21 @@ def test_static_embeddings_have_no_product_for_int8(tmp_path):
         load_transform("quantise")(made, context)
 
 
+def test_texts_that_repeat_get_a_cache_in_front_of_the_encoder_and_others_do_not(tmp_path):
+    context = context_of(tmp_path)
+    [made] = load_transform("encoder")(imported_pipeline(encoders.pipeline_of(encoders.bert()), context), context)
+    repeated = dataclasses.replace(context, sample=text_rows(TEXTS[:20] * 20))
+    [cached] = load_transform("cache")(made, repeated)
+    assert cached.engine == "cache"
+    rows = text_rows(TEXTS[:3])
+    model, cache = opened(made, context), opened(cached, context)
+    for _ in range(2):
+        assert all(np.array_equal(cache.predict(row[None]), model.predict(row[None])) for row in rows)
+    once = dataclasses.replace(context, sample=text_rows(list(dict.fromkeys(TEXTS))))
+    with pytest.raises(NotApplicable, match="a cache pays from"):
+        load_transform("cache")(made, once)
+
+
 def test_a_pipeline_is_optimized_saved_and_loaded(tmp_path):
     best = hw.optimize(
         encoders.pipeline_of(encoders.bert()), TEXTS, encoders.LABELS, transforms=["encoder"], budget="2s"
