@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from security_rows import evasion, threats
+from security_rows import evasion, extraction, threats
 
 PARTS: dict[str, Callable[[], Result]] = {
     "evasion": evasion.distances,
+    "extraction": extraction.detector,
+    "queries": extraction.queries,
     "threats": threats.rows,
 }
 

@@ -22,15 +22,20 @@ from numpy.typing import NDArray
 
 import flight_data
 from harness import Result, Row, run_parts, shown
-from headway.core.variant import Field
+from headway.core.evidence import Measurement
+from headway.core.sections import AttackSection
+from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation import extraction
+from headway.evaluation.audits import extraction as audit
+from headway.evaluation.context import AuditContext, Comparison
 from headway.monitoring.probing import fit_probing_reference, judge_key
+from headway.storage.in_memory import InMemoryBlobs
 
 Floats = NDArray[np.float64]
 COLUMNS = ("carrier", "origin", "dest", "dep_minute", "arr_minute", "weekday", "distance", "plane_age", "seats")
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "pressure", "visib")
-BATCH, REPEATS, KEY_DAYS, QUERIES, LEAKED, BUDGET = 20_000, 6, 200, 3_000, 300, 3_000
-FALSE_ALARMS, KEYS = 0.01, 10
+BATCH, REPEATS, KEY_DAYS, QUERIES, LEAKED, BUDGET = 20_000, 6, 200, 3_000, 300, 10_000
+FALSE_ALARMS, KEYS, ROWS = 0.01, 10, 20_000
 TINY = {"REPEATS": 1, "KEY_DAYS": 6, "QUERIES": 300, "BUDGET": 100}
 
 
@@ -210,12 +215,10 @@ def detector() -> Result:
         for name, rows in honest(flights, random).items():
             seen = evidence(rows)
             false.setdefault(name, []).append(seen.found_at >= 0)
-            print("honest", name, f"{seen.e_value:.3g}", seen.sign, seen.shares, file=sys.stderr)
     for _ in range(REPEATS):
         for name, rows in attacks(flights, random, QUERIES).items():
             seen = evidence(rows)
             found.setdefault(name, []).append(seen.found_at)
-            print("attack", name, f"{seen.e_value:.3g}", seen.found_at, seen.sign, seen.shares, file=sys.stderr)
     real = [evidence(flights.later[random.permutation(len(flights.later))[:QUERIES]]) for _ in range(REPEATS)]
     all_false, all_found = (
         [seen for kind in false.values() for seen in kind],
@@ -245,5 +248,38 @@ def detector() -> Result:
     ], []
 
 
+def queries() -> Result:
+    """Count the queries that copy the model of flights, for each view of its answers; a day is a group."""
+    flights = _flights()
+    some = slice(None, None, max(1, len(flights.later) // ROWS))
+    rows, labels, scores = flights.later[some], flights.labels[some], flights.model.predict(flights.later[some])
+    artifact = Artifact(format="lightgbm", digest=f"sha256:{'0' * 64}", size_bytes=1)
+    variant = Variant(artifact=artifact, engine="lightgbm", signature=Signature(inputs=flights.fields))
+    subject = Comparison(
+        variant=variant,
+        model=flights.model,
+        reference=flights.model,
+        rows=rows,
+        labels=labels,
+        scores=scores,
+        reference_scores=scores,
+        groups=flights.days[some] - flights.days.min(),
+        slices={},
+        threshold=0.25,
+    )
+    context = AuditContext(blobs=InMemoryBlobs(), budget_s=1e6, attack=AttackSection(copy_queries=max(BUDGET, 100)))
+    measured = [seen for seen in audit.plugin(subject, context) if isinstance(seen, Measurement)]
+    return [
+        shown(
+            f"extract.queries_95[{seen.slice}]" if seen.slice else "extract.queries_95",
+            seen.value,
+            "queries",
+            f"{seen.low:,.0f} to {seen.high:,.0f}; {seen.method}",
+        )
+        for seen in measured
+        if seen.name == "extraction.queries_95"
+    ], []
+
+
 if __name__ == "__main__":
-    run_parts(__doc__, {"detector": detector})
+    run_parts(__doc__, {"detector": detector, "queries": queries})

@@ -78,6 +78,9 @@ QUICK = [
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
     ("privacy", "clean", "coverage"),
     ("security", "threats"),
+    ("security", "evasion"),
+    ("security", "extraction"),
+    ("security", "queries"),
     ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "outside", "serve", "drift"),
 ]
 LONG = [
