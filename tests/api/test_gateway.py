@@ -24,6 +24,7 @@ from headway.core.selective import CertificateWithdrawal
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
+(CONFIG,) = code_blocks("docs/tutorials/gateway.md", "yaml")
 TRAIN, ASK, PROGRAM, PLUGIN, SERVED = code_blocks("docs/tutorials/gateway.md", "python")
 
 
@@ -80,6 +81,14 @@ def test_a_plugin_returns_tiers_and_declines_what_has_none(names):
     assert tier() is None
     assert copy.deepcopy({"classifier_plugin": names["local"]})["classifier_plugin"] is names["local"]
     assert tier(user("x" * 100_000)) is None, "longer than the model reads"
+
+
+def test_the_configuration_of_the_gateway_names_the_plugin_and_its_tiers():
+    plugin = re.search(r"classifier_plugin: classifiers\.(\w+)$", CONFIG, re.MULTILINE)
+    assert plugin is not None and PLUGIN.startswith(f"{plugin[1]} = ")
+    tiers = re.search(r"tiers: \{(.*)\}", CONFIG)
+    assert tiers is not None
+    assert set(re.findall(r": \"([A-Z]+)\"", PLUGIN)) <= set(re.findall(r"([A-Z]+):", tiers[1]))
 
 
 @pytest.mark.parametrize(
