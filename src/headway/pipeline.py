@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from msgspec import to_builtins
 from msgspec.structs import replace as replaced
 
 from headway.batch import predict as scoring
@@ -26,7 +25,6 @@ from headway.core import plugins
 from headway.core.approval import ApprovalOutcome
 from headway.core.arrays import Floats, Ints
 from headway.core.comparison import PointComparison
-from headway.core.compliance import ComplianceRecord
 from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
@@ -37,7 +35,6 @@ from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import KeyProbing, MonitoringReport, ProbingReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.selective import CertificateAudit, SelectiveCertificate
-from headway.core.threats import ThreatAssessment
 from headway.core.training import Promotion, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
@@ -112,8 +109,6 @@ from headway.registry.policy_tests import run_policy_tests
 from headway.registry.project import LIVE_POINTER, Project, find_live
 from headway.registry.provenance import lineage, origins
 from headway.registry.publish import PublishedRelease, release_winner
-from headway.security.record.build import build_record
-from headway.security.record.sources import EvidenceFile, read_sources
 from headway.serving import process
 from headway.serving.auth.keys import keys_file, read_keys, throttle_key
 from headway.serving.auth.shared_keys import keys_of_all_servers
@@ -892,21 +887,6 @@ def erase(project: Project, request: ErasureRequest) -> Erasure:
 def export_key(project: Project, key: str) -> AccessExport:
     """Read what is kept of one key, from the places that an erasure goes through; nothing is changed."""
     return accessing.read_kept_rows(project, key)
-
-
-def compliance_record(project: Project, reference: str = "") -> tuple[ComplianceRecord, tuple[EvidenceFile, ...]]:
-    """Build the compliance record of a release from stored evidence, and return it with its sources.
-
-    Parameters
-    ----------
-    reference : str
-        NAME@POINTER or NAME@DIGEST; empty: what is live.
-    """
-    bundle = project.registry.resolve(reference or f"{project.name}@{LIVE_POINTER}")
-    assessed = project.latest(ThreatAssessment)
-    threats = to_builtins(assessed) if assessed and assessed.release == bundle.digest else None
-    sources = read_sources(project, bundle, erasures=erasing.signed_erasures(project), threats=threats)
-    return build_record(project.config, sources), sources
 
 
 def last_search(project: Project) -> SearchResult:

@@ -9,8 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from tests.security.record.recorded import DECLARED, recorded_project, write
 
-from headway import pipeline
-from headway.reporting.compliance import render_html
+from headway.reporting.compliance import read_record, render_html
 from headway.security.record.sources import value_at
 
 
@@ -69,7 +68,7 @@ def test_every_number_of_the_page_is_traced_to_its_source(page):
 
 def test_what_is_missing_comes_first(page):
     project, _ = page
-    found, _ = pipeline.compliance_record(project)
+    found, _ = read_record(project)
     headings = re.findall(r'<h2 id="([^"]+)"', render_html(found))
 
     assert headings == ["missing", "cards", "ai-act", "nist-ai-rmf", "gdpr", "sources"]

@@ -10,12 +10,12 @@ from headway.core.evidence import Finding
 from headway.data.check import DECLARED
 from headway.data.leakage.taxonomy import summarize_leakage
 from headway.monitoring.assessment.assess import AssessmentResult
-from headway.reporting import page
 from headway.reporting.charts import data_check
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.console import write_atomically
 from headway.reporting.gates import check
 from headway.reporting.summary import SummaryAnswer, SummaryStyle
+from headway.reporting.template import render_page
 from headway.reporting.text import tables
 
 HEADS = {
@@ -34,7 +34,7 @@ def write_check_report(found: AssessmentResult, stored: Sequence[Assessment], pa
 def render_check_report(found: AssessmentResult, stored: Sequence[Assessment]) -> str:
     """Return the HTML of an assessment, with the trend over the stored ones."""
     now = found.now
-    return page.render_page(
+    return render_page(
         "check.html",
         kind="data check",
         title=f"Data check of {now.name}",

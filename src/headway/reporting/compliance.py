@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from msgspec import to_builtins
+
 from headway.core.compliance import ComplianceRecord, Figure
 from headway.core.plugins import load_sibling
-from headway.reporting import page
+from headway.core.threats import ThreatAssessment
+from headway.monitoring.erasure.erase import signed_erasures
+from headway.registry.project import LIVE_POINTER, Project
+from headway.reporting.template import render_page
 from headway.reporting.text import formatting, words
 from headway.security.record import cyclonedx, oscal
-from headway.security.record.sources import EvidenceFile
+from headway.security.record.build import build_record
+from headway.security.record.sources import EvidenceFile, read_sources
 
 HTML, PDF = "record.html", "record.pdf"
 LEAD = (
@@ -18,6 +24,21 @@ LEAD = (
     "a person judges and signs."
 )
 _DIGIT = re.compile(r"\d")
+
+
+def read_record(project: Project, reference: str = "") -> tuple[ComplianceRecord, tuple[EvidenceFile, ...]]:
+    """Build the compliance record of a release from stored evidence, and return it with its sources.
+
+    Parameters
+    ----------
+    reference : str
+        NAME@POINTER or NAME@DIGEST; empty: what is live.
+    """
+    bundle = project.registry.resolve(reference or f"{project.name}@{LIVE_POINTER}")
+    assessed = project.latest(ThreatAssessment)
+    threats = to_builtins(assessed) if assessed and assessed.release == bundle.digest else None
+    sources = read_sources(project, bundle, erasures=signed_erasures(project), threats=threats)
+    return build_record(project.config, sources), sources
 
 
 def render_documents(found: ComplianceRecord, sources: Sequence[EvidenceFile], *, pdf: bool) -> dict[str, bytes]:
@@ -40,7 +61,7 @@ def render_documents(found: ComplianceRecord, sources: Sequence[EvidenceFile], *
 
 def render_html(found: ComplianceRecord) -> str:
     """Return the record as a page without scripts: what is missing first, each number with its source."""
-    return page.render_page(
+    return render_page(
         "compliance.html",
         written=found.at,
         kind="compliance record",

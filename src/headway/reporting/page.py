@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-import jinja2
-
-import headway
-from headway.reporting import colours
 from headway.reporting.charts import pareto, timeline
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.console import write_atomically
@@ -19,10 +13,9 @@ from headway.reporting.events import list_events
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
 from headway.reporting.summary import describe_replay, summary_answers
-from headway.reporting.text import formatting, tables, words
+from headway.reporting.template import render_page, template_environment
+from headway.reporting.text import tables
 from headway.reporting.text.tables import Style, Table
-
-_HERE = Path(__file__).parent
 
 
 def write_report(report: ReportData, path: Path) -> Path:
@@ -35,6 +28,7 @@ def render_report(report: ReportData) -> str:
     found = build_sections(report)
     return render_page(
         "main.html",
+        filters={"badge": timeline.event_badge},
         kind="report",
         title=report.title,
         lead=report.lead,
@@ -55,50 +49,11 @@ def render_report(report: ReportData) -> str:
     )
 
 
-def render_page(body: str, *, written: str = "", **parts: object) -> str:
-    """Render a page with the template `body` as its main part.
-
-    `parts` are `kind`, `title`, `lead`, `replies`, `footing`, and whatever the template reads. `written` is the time in
-    the footer, by default now.
-    """
-    style = colours.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
-    template = _environment().get_template("page.html")
-    written = written or datetime.now(UTC).isoformat(timespec="seconds")
-    return template.render(body=body, style=style, version=headway.__version__, written=written, **parts)
-
-
 def report_charts(report: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
     """Return the charts of a report by name: the Pareto front, the timeline, and those of the sections in `found`."""
     drawn = {"frontier": pareto.draw_pareto(report), "year": timeline.draw_timeline(report)}
     drawn |= {name: section.picture() for name, section in (build_sections(report) if found is None else found).items()}
     return {name: chart for name, chart in drawn.items() if chart is not None}
-
-
-def table_of_contents(main: str) -> list[tuple[str, str]]:
-    """Return the id and text of each heading of a page."""
-    return re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', main)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "typeset": formatting.typeset,
-        "short": formatting.short_digest,
-        "measured": formatting.format_measurement,
-        "number": formatting.format_number,
-        "meaning": words.measure_meaning,
-        "date": formatting.period_name,
-        "time": formatting.format_time,
-        "badge": timeline.event_badge,
-        "contents": table_of_contents,
-    }
-    return environment
 
 
 _STYLES: dict[Style, str] = {
@@ -116,6 +71,6 @@ def notebook_html(title: str, lines: Sequence[str], table: Table, picture: Rende
 
     A chart is an image of its own, which no style of the notebook changes and every viewer of notebooks shows.
     """
-    template = _environment().get_template("notebook.html")
+    template = template_environment().get_template("notebook.html")
     source = "" if picture is None else base64.b64encode(picture.wide.encode()).decode()
     return template.render(title=title, lines=lines, table=table, picture=picture, source=source, styles=_STYLES)

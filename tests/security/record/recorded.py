@@ -7,14 +7,13 @@ from pathlib import Path
 from msgspec.structs import replace
 from tests.serving.running import release
 
-from headway import pipeline
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.release import Release
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
 from headway.registry.sign import init_keys, load_publisher
-from headway.reporting.compliance import render_documents
+from headway.reporting.compliance import read_record, render_documents
 from headway.security.record.build import write_record
 
 TOML = """
@@ -97,7 +96,7 @@ def recorded_project(folder: Path, *, declared: str = "", released: Release | No
 
 def write(project: Project, folder: Path, *, pdf: bool = False) -> str:
     """Write the record of what is live; return its digest."""
-    found, sources = pipeline.compliance_record(project)
+    found, sources = read_record(project)
     documents = render_documents(found, sources, pdf=pdf)
     publisher = load_publisher(project.registry.publisher_key)
     return write_record(found, sources, documents, folder=folder, publisher=publisher)

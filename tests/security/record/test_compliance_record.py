@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 from tests.security.record.recorded import DECLARED, judged_release, measured, recorded_project, write
 
-from headway import pipeline
 from headway.core import record
 from headway.core.assessment import Assessment, CheckRun
 from headway.core.compliance import ComplianceRecord
@@ -26,6 +25,7 @@ from headway.monitoring.erasure.erase import ErasureRequest, erase
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import open_project
 from headway.registry.sign import init_keys, init_operator_keys, load_publisher, load_trusted
+from headway.reporting.compliance import read_record
 from headway.security.record.build import RECORD, SIGNATURE, build_record, is_record, verify_record, write_record
 from headway.security.record.sources import DEFAULTS, value_at
 
@@ -67,7 +67,7 @@ def test_the_same_evidence_gives_the_same_bytes(project, tmp_path):
 
 
 def test_what_is_not_declared_or_not_measured_is_a_gap(project):
-    found, _ = pipeline.compliance_record(project)
+    found, _ = read_record(project)
 
     assert [gap.what for gap in point(found, "annex-iv.1").gaps] == [
         "the intended purpose is not declared",
@@ -88,7 +88,7 @@ def test_what_is_not_declared_or_not_measured_is_a_gap(project):
 
 def test_a_declared_setting_leaves_no_gap(tmp_path):
     project = recorded_project(tmp_path, declared=DECLARED)
-    found, _ = pipeline.compliance_record(project)
+    found, _ = read_record(project)
     project.state.close()
 
     assert point(found, "annex-iv.1").gaps == () and point(found, "annex-iv.7").gaps == ()
@@ -105,7 +105,7 @@ def test_a_declared_setting_leaves_no_gap(tmp_path):
 
 
 def test_columns_whose_removal_costs_nothing_are_proposed_with_their_interval(project):
-    found, _ = pipeline.compliance_record(project)
+    found, _ = read_record(project)
     figures = point(found, "data-card.minimisation").figures
 
     assert [(figure.name, figure.slice) for figure in figures] == [
@@ -119,7 +119,7 @@ def test_a_measure_that_was_judged_twice_is_shown_as_judged_for_the_release(tmp_
     released = judged_release()
     searched = replace(released.evidence[0], period="validation", measurements=(measured("roc_auc", 0.9),))
     project = recorded_project(tmp_path, released=replace(released, evidence=(searched, *released.evidence)))
-    found, _ = pipeline.compliance_record(project)
+    found, _ = read_record(project)
     project.state.close()
 
     assert [figure.value for figure in found.figures if figure.name == "roc_auc"] == [0.741]
@@ -214,7 +214,7 @@ def test_a_record_that_another_key_signed_is_refused(project, tmp_path):
 
 def resigned(project, folder: Path, change) -> None:
     """Write the record as a publisher would who changes it on purpose."""
-    found, sources = pipeline.compliance_record(project)
+    found, sources = read_record(project)
     write_record(change(found), sources, {}, folder=folder, publisher=load_publisher(project.registry.publisher_key))
 
 
@@ -312,7 +312,7 @@ def test_a_folder_of_something_else_is_not_overwritten_and_an_old_record_is_repl
 
 
 def test_a_release_in_the_form_of_an_earlier_headway_is_refused_with_the_next_step(project):
-    _, sources = pipeline.compliance_record(project)
+    _, sources = read_record(project)
     release, *others = sources
     older = replace_fields(release, document={**release.document, "version": 2})
     with pytest.raises(StoreError, match="earlier headway"):
@@ -359,7 +359,7 @@ def test_a_password_in_a_setting_is_not_in_the_record(tmp_path):
 
 
 def test_section_numbers_name_points_that_exist(project):
-    found, _ = pipeline.compliance_record(project)
+    found, _ = read_record(project)
     annex = [one.section for one in found.points if one.id.startswith("annex-iv")]
 
     assert annex == [f"AI Act, Annex IV, point {number}" for number in range(1, 10)]
@@ -371,6 +371,6 @@ def test_evidence_of_another_model_is_not_a_source(project):
     held = project.registry.resolve("flights@live").release.evidence[0]
     project.save(replace(held, subject="sha256:other", measurements=(measured("roc_auc", 0.1),)))
     project.save(Evidence(subject=held.subject, dataset="other rows", period="live", machine=held.machine))
-    found, _ = pipeline.compliance_record(project)
+    found, _ = read_record(project)
 
     assert "evidence" not in [source.kind for source in found.sources]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from headway import pipeline
 from headway.core.compliance import WrittenRecord
 from headway.registry.project import Project
 from headway.registry.sign import load_publisher
@@ -17,7 +16,7 @@ from headway.security.record.build import write_record
 def export_record(project: Project, folder: Path, *, reference: str, pdf: bool, json: bool) -> None:
     """Build, sign and write the record, and print where it is and what is missing."""
     publisher = load_publisher(project.registry.publisher_key)
-    found, sources = pipeline.compliance_record(project, reference)
+    found, sources = compliance.read_record(project, reference)
     documents = compliance.render_documents(found, sources, pdf=pdf)
     digest = write_record(found, sources, documents, folder=folder, publisher=publisher)
     at = datetime.now(UTC).isoformat(timespec="seconds")
