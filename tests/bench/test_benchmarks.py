@@ -22,6 +22,7 @@ CALLERS = sorted(
 )
 PEER_PACKAGES = {
     *(
+        "art",
         "bentoml",
         "cleanlab",
         "dataframely",

@@ -38,6 +38,7 @@ ALLOWED = {
     "lightgbm": (
         "data/labels/out_of_fold.py",
         "engines/lightgbm.py",
+        "evaluation/extraction.py",
         "optimization/transforms/",
         "cli/demo/",
         "cli/templates/",
