@@ -38,6 +38,10 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "shrewd": ("shrewd==0.3.1",),
     "attacks": ("adversarial-robustness-toolbox==1.20.1", "packaging", "numpy", "scikit-learn", "joblib"),
     "sacroml": ("sacroml==2.0.1", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
+    "picklescan": ("picklescan==1.0.5", "numpy"),
+    "modelscan": ("modelscan==0.8.8",),
+    "modelaudit": ("modelaudit==0.2.54",),
+    "fickling": ("fickling==0.1.12", "typing_extensions"),
     "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "encoders": (
         *("torch>=2.9", "sentence-transformers==6.2.0", "fastembed==0.9.1", "onnx", "joblib"),

@@ -79,6 +79,7 @@ QUICK = [
     ("features", "serve_with_features", "serve_with_windows", "push_over_http"),
     ("privacy", "clean", "coverage"),
     ("security", "threats", "record"),
+    ("security", "scan"),
     ("security", "evasion"),
     ("security", "extraction"),
     ("security", "queries"),

@@ -73,6 +73,7 @@ HOSTILE = {
     "bytes without end": b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
     "a large array": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
     b"J\xff\xff\xff\x7f\x85C\x01b\x87R.",
+    "a large array of one size": b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.",
     "a memo without measure": b"\x80\x02Nr\xff\xff\xff\x7f.",
     "a slow pattern": b"\x80\x02cre\n_compile\nX\x05\x00\x00\x00(a+)+K\x00\x86R.",
     "the name is bytes": b"\x80\x04C\x02osC\x06system\x93.",

@@ -290,7 +290,7 @@ def _reconstruct(module: str, args: Any) -> str:
 
 
 def _shape(shape: Any) -> str:
-    sizes = shape if type(shape) is tuple else ()
+    sizes = shape if type(shape) is tuple else (shape,)
     total = 1
     for size in sizes:
         total *= size if type(size) is int else 1

@@ -1,0 +1,77 @@
+"""Hostile files by other authors, unpacked to a folder for the run; nothing of theirs is in this repository.
+
+modelaudit's tests are in its source distribution. Those of picklescan, fickling and modelscan are in their repositories
+only: `--data DIR` names a folder with a checkout of each (`DIR/picklescan`, `DIR/fickling`, `DIR/modelscan`).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cache import HERE, Absent, folder, home, made
+from tiny import is_tiny
+
+MODELAUDIT = "modelaudit==0.2.54"
+_HOSTILE = re.compile(
+    # picklescan: the names that its own tests expect to be dangerous
+    r"picklescan/tests/data2?/(malicious|GHSA-|pytorch_magic|sys_module|broken_model|cloudpickle_code|dns_exfil|io_FileIO|keyerror"
+    r"|logging_File|type-confusion|types_CodeType|urllib_request)[\w.-]*"
+    # modelaudit: the folders and names of attacks
+    r"|modelaudit[\w.-]*/tests/assets/(exploits/[\w.-]+|pickles/\w+_attack\.pkl|samples/pickles/(malicious_\w+|nested_pickle_\w+"
+    r"|decode_exec_chain|dill_func)\.pkl|samples/jinja2/(malicious|obfuscated)/[\w.-]+|samples/jinja2/(standalone|yaml)/malicious_[\w.-]+"
+    r"|samples/archives/path_traversal\.zip|samples/keras/(malicious|custom|loss|metric)_[\w.-]+|samples/pytorch/malicious_[\w.-]+"
+    r"|samples/safetensors/malicious_[\w.-]+|samples/tensorflow/malicious_pyfunc/[\w.-]+|scenarios/security_scenarios/\w+/model\.pkl)"
+    r"|modelscan/tests/data/unsafe_[\w.-]+"
+)
+_data: list[Path] = []
+
+
+def read(directory: Path) -> None:
+    """Read checkouts of scanners from a folder from now on."""
+    _data[:] = [directory]
+
+
+def foreign(target: Path) -> list[str]:
+    """Copy the hostile files of others to a folder; return sentences about what is absent."""
+    short: list[str] = []
+    count = 0
+    for source in _sources(short):
+        for path in sorted(source.rglob("*")):
+            shown = path.relative_to(source.parent).as_posix()
+            if path.is_file() and path.suffix not in (".py", ".md") and _HOSTILE.fullmatch(shown):
+                shutil.copyfile(path, target / f"{count:03d}-{path.name}")
+                count += 1
+    if _data and (_data[0] / "fickling/test").is_dir():
+        try:
+            script = HERE / "peers/fickling_pickles.py"
+            command = [str(home("fickling")), str(script), str(_data[0] / "fickling/test"), str(target)]
+            subprocess.run(command, check=True, capture_output=True)
+        except (Absent, subprocess.CalledProcessError) as error:
+            short.append(f"the pickles of fickling's tests: {error}")
+    return short
+
+
+def _sources(short: list[str]) -> Iterator[Path]:
+    try:
+        yield next(made(folder("modelaudit-sdist", of=[MODELAUDIT]), _download).glob("modelaudit-*"))
+    except (Absent, StopIteration, subprocess.CalledProcessError) as error:
+        short.append(f"the files of modelaudit's source distribution: {error}")
+    if _data:
+        yield from (path for name in ("picklescan", "modelscan") if (path := _data[0] / name).is_dir())
+    else:
+        short.append("files of picklescan, fickling and modelscan are not read; pass --data with their checkouts")
+
+
+def _download(directory: Path) -> None:
+    if is_tiny():
+        raise Absent("source distributions are not downloaded in tiny mode")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    subprocess.run([*pip, "--dest", str(directory), MODELAUDIT], check=True, capture_output=True)
+    with tarfile.open(next(directory.glob("*.tar.gz"))) as archive:
+        archive.extractall(directory, filter="data")
