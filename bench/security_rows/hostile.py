@@ -152,6 +152,8 @@ def _archives() -> dict[str, bytes]:
         "traversal.tar": _tarred("../evil", content=b"x"),
         "link.tar": _tarred("a", tarfile.SYMTYPE, target="/etc"),
         "hard-link.tar": _tarred("a", tarfile.LNKTYPE, target="../../etc/passwd"),
+        "named-storage.zip": zipped({"torch:storage": CALL}),
+        "storage.pt": zipped({"m/data.pkl": b"N.", "m/data/0": CALL}),
         "device.tar": _tarred("a", tarfile.CHRTYPE),
         "member.tar": _tarred("model.pkl", content=CALL),
         "member.tar.gz": gzip.compress(_tarred("model.pkl", content=CALL)),
@@ -277,7 +279,6 @@ def bombs(*, small: bool = False) -> dict[str, bytes]:
         "depth.toml": b"a = " + b"[" * (1 << 20),
         "keys.toml": b"a" + b".a" * (1 << 19) + b" = 1\n",
         "digits.json": b'{"a": ' + b"9" * (8 << 20) + b"}",
-        "brackets.csv": b"=" * (8 << 20),
         "line.csv": b"a" * (20 << 20),
         "shape.npy": b"\x93NUMPY\x01\x00\x3c\x00"
         + b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999,)}\n"

@@ -145,6 +145,17 @@ def test_a_torch_archive_may_leave_its_storages_to_the_reader():
     assert verdict(b"\x80\x02" + storage, "a.pkl") == "not judged"
 
 
+@pytest.mark.parametrize("name", ["torch:storage", "torch:data.pkl", "m/data/0", "m/data/evil.pkl", "m/version"])
+def test_a_name_never_makes_a_pickle_a_storage(name):
+    assert verdict(HOSTILE, name) == "unsafe"
+    assert verdict(zipped({name: HOSTILE}), "a.zip") == "unsafe"
+    assert verdict(zipped({"m/data.pkl": b"N.", name: HOSTILE}), "a.pt") == "unsafe"
+
+
+def test_many_members_take_no_longer_than_their_number():
+    assert verdict(zipped({f"{number}.txt": b"" for number in range(25_000)}), "a.zip") == "not judged"
+
+
 def test_npy_files_are_compared_with_their_header():
     content = npy(np.arange(100.0))
     assert verdict(content, "a.npy") == "safe"

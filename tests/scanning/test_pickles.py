@@ -114,6 +114,7 @@ def test_a_pickle_after_a_prefix_is_found():
         (b"h\x07.", "damaged argument"),
         (b"t.", "no mark"),
         (b"(" * 5000 + b".", "too large a stack"),
+        (b"\x80\x02(" + b"K\x01" * 300_000, "too large a stack"),
     ],
 )
 def test_what_cannot_be_judged_is_not_safe(content, reason):
@@ -150,6 +151,10 @@ def test_a_problem_has_the_offset_of_its_opcode():
     problem = scan_pickles(b"\x80\x02]cos\nsystem\na.")[0]
     assert (problem.location, problem.code) == ("byte 3", "pickle-global")
     assert "os.system" in problem.message
+
+
+def test_a_file_of_many_beginnings_is_searched_in_little_time():
+    assert find_hidden((b"\x80\x04\x95" + bytes(8)) * (1 << 17)) == []
 
 
 def test_many_problems_are_shortened():

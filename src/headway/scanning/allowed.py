@@ -134,6 +134,7 @@ _EXACT: dict[str, frozenset[str]] = {
         ("re",): "_compile",
         ("types",): "SimpleNamespace",
         ("numpy.core.multiarray", "numpy._core.multiarray"): "_reconstruct scalar",
+        ("numpy.core._internal",): "_reconstruct",
         ("numpy.core.numeric", "numpy._core.numeric"): "_frombuffer",
         ("numpy.core", "numpy._core"): "_ufunc_reconstruct",
         ("numpy.ma.core", "numpy.ma"): "_mareconstruct MaskedArray",

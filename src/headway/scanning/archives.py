@@ -14,16 +14,16 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Buffer, Callable, Generator, Iterator
+from collections.abc import Buffer, Generator, Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import IO
+from typing import IO, Protocol
 
 from headway.scanning.arrays import unknown, unsafe
 from headway.scanning.graphs import leaves_folder
 from headway.scanning.verdicts import Problem
 
-MAX_MEMBERS = 20_000
+MAX_MEMBERS = 5_000
 MAX_NESTED = 4
 MIN_UNPACKED = 24 << 20
 MAX_RATIO = 20
@@ -53,7 +53,15 @@ class _ExpandedError(Exception):
     """A file unpacks to more than the budget of its scan."""
 
 
-ScanMember = Callable[[Buffer, str, UnpackBudget], list[Problem]]
+TORCH_PICKLE, TORCH_STORAGE = "torch pickle", "torch storage"
+_TORCH_NOTES = frozenset(("version", "byteorder", ".format_version", ".storage_alignment", "serialization_id"))
+
+
+class ScanMember(Protocol):
+    """Judge a member by its bytes, its name, and its role in a torch archive; a name alone never gives it a role."""
+
+    def __call__(self, content: Buffer, name: str, budget: UnpackBudget, /, *, role: str = "") -> list[Problem]:
+        """Return the problems of a member."""
 
 
 def unpack(pieces: Iterator[bytes], budget: UnpackBudget) -> Buffer:
@@ -112,12 +120,12 @@ def _scan_zip_members(
     archive: zipfile.ZipFile, data: bytes | memoryview, budget: UnpackBudget, scan: ScanMember
 ) -> list[Problem]:
     infos = archive.infolist()
-    problems = _judge_entries(data, infos)
-    names = [info.filename for info in infos]
+    problems = _judge_entries(data, infos[: budget.members])
+    pickles = frozenset(info.filename.rpartition("/")[0] for info in infos if info.filename.endswith("data.pkl"))
     inner = budget.inside()
     for info in infos[: inner.members]:
         if not info.is_dir():
-            problems += _members_in(info.filename, _scan_zip_member(archive, info, names, inner, scan))
+            problems += _members_in(info.filename, _scan_zip_member(archive, info, pickles, inner, scan))
     if len(infos) > inner.members:
         problems.append(unknown("archive-members", f"{len(infos):,} members are more than are judged"))
     budget.left_bytes, budget.members = inner.left_bytes, inner.members - len(infos)
@@ -163,7 +171,7 @@ def _judge_entries(data: bytes | memoryview, infos: list[zipfile.ZipInfo]) -> li
 
 
 def _scan_zip_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, names: list[str], budget: UnpackBudget, scan: ScanMember
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, pickles: frozenset[str], budget: UnpackBudget, scan: ScanMember
 ) -> list[Problem]:
     if info.flag_bits & 0x1:  # some readers ignore the flag, and open the bytes as they are
         stored = _stored_bytes(archive, info)
@@ -186,26 +194,17 @@ def _scan_zip_member(
         stored = _stored_bytes(archive, info)
         found = scan(stored, info.filename, budget) if stored else []
         return [*found, unknown("archive-damaged", f"cannot be unpacked: {error}")]
-    return scan(inner, _torch_name(info.filename, names), budget)
+    return scan(inner, info.filename, budget, role=_torch_role(info.filename, pickles))
 
 
-def _torch_name(name: str, names: list[str]) -> str:
-    """Return the name that the member of a torch archive is judged by."""
+def _torch_role(name: str, pickles: frozenset[str]) -> str:
+    """Return what a member of a torch archive is to its reader: the pickle, a storage of numbers, or neither."""
     folder, _, base = name.rpartition("/")
-    if base == "data.pkl" and any(other.startswith(f"{folder}/") and other.endswith("/version") for other in names):
-        return "torch:data.pkl"
-    if f"{folder.rpartition('/')[0]}/data.pkl" in names or f"{folder.partition('/')[0]}/data.pkl" in names:
-        if base == "data.pkl":
-            return "torch:data.pkl"
-        if "/data/" in name or base in (
-            "version",
-            "byteorder",
-            ".format_version",
-            ".storage_alignment",
-            "serialization_id",
-        ):
-            return "torch:storage"
-    return "torch:data.pkl" if base == "data.pkl" else name
+    if base == "data.pkl":
+        return TORCH_PICKLE
+    above, _, last = folder.rpartition("/")
+    is_storage = last == "data" and above in pickles and base.isdigit()
+    return TORCH_STORAGE if is_storage or (folder in pickles and base in _TORCH_NOTES) else ""
 
 
 def _stored_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -276,8 +275,9 @@ def _scan_tar_member(
         inner = unpack(iter(lambda: file.read(_PIECE), b""), budget)
     except _ExpandedError as error:
         return [unsafe("archive-bomb", str(error))]
-    base = member.name.rpartition("/")[2]
-    return scan(inner, f"torch:{base}" if base in ("pickle", "tensors", "storages") else member.name, budget)
+    # The members of the oldest torch files: their numbers lie among pickles, which are read one after another.
+    is_torch = member.name.rpartition("/")[2] in ("pickle", "tensors", "storages")
+    return scan(inner, member.name, budget, role=TORCH_PICKLE if is_torch else "")
 
 
 def compression(head: bytes) -> str:

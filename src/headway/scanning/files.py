@@ -118,15 +118,19 @@ class _FileBytes:
     budget: UnpackBudget
 
 
-def _member(content: Buffer, name: str, budget: UnpackBudget) -> list[Problem]:
+def _member(content: Buffer, name: str, budget: UnpackBudget, /, *, role: str = "") -> list[Problem]:
+    if role == archives.TORCH_PICKLE:
+        return pickles.scan_pickles(content, is_torch=True)
+    if role == archives.TORCH_STORAGE:  # numbers, which no reader opens as anything else
+        head = bytes(memoryview(content)[:512])
+        found = pickles.scan_pickles(content) if pickles.looks_pickled(head) else []
+        return [problem for problem in found if problem.is_unsafe]
     return _scan(content, name, budget)[1]
 
 
 def _scan(content: Buffer, name: str, budget: UnpackBudget) -> tuple[str, list[Problem]]:
     """Return the format and the problems of a file or of a member of an archive."""
     head = bytes(memoryview(content)[:512])
-    if name.startswith("torch:"):
-        return _scan_torch(content, name)
     if not head:
         return "empty", []
     path = PurePosixPath(name.lower())
@@ -137,12 +141,6 @@ def _scan(content: Buffer, name: str, budget: UnpackBudget) -> tuple[str, list[P
             return found
     hidden = pickles.find_hidden(content)
     return "unknown", [*hidden, unknown("unknown-format", "its format is not one that headway knows")]
-
-
-def _scan_torch(content: Buffer, name: str) -> tuple[str, list[Problem]]:
-    if name == "torch:storage":
-        return "torch storage", []
-    return "pickle", pickles.scan_pickles(content, is_torch=True)
 
 
 def _scan_binary(subject: _FileBytes) -> tuple[str, list[Problem]] | None:

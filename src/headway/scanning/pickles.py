@@ -22,10 +22,14 @@ MAX_KEPT = 256
 """Characters of a string whose value is kept, to resolve the names of globals."""
 
 MAX_STRINGS = 200_000
-MAX_STACK = 1 << 20
+MAX_STEPS = 1 << 30
+MAX_STACK = 1 << 18
 MAX_DEPTH = 1 << 12
 MAX_PICKLES = 10_000
 MAX_NESTED = 3
+MAX_HIDDEN_STEPS = 2_000
+"""Opcodes that are followed of what may be a pickle inside of other bytes."""
+
 MAX_LINE = 1 << 16
 MAX_PROBLEMS = 20
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
@@ -98,6 +102,8 @@ def scan_pickles(content: Buffer, *, start: int = 0, is_torch: bool = False) -> 
     problems: list[Problem] = []
     position, count, size = start, 0, len(data)
     while position < size and count < MAX_PICKLES:
+        if count and size - position < 16 and not bytes(data[position:]).strip():
+            break  # old versions of numpy end a file with a line end
         machine = _Machine(data, position, is_torch=is_torch)
         found = machine.run()
         if count and not found.is_complete and not any(problem.is_unsafe for problem in found.problems):
@@ -135,7 +141,7 @@ def find_hidden(content: Buffer, *, limit: int = 1 << 22, tries: int = 64) -> li
     """Return the unsafe problems of pickles that begin somewhere inside of bytes."""
     data = bytes(memoryview(content)[:limit])
     for match in list(re.finditer(rb"\x80[\x02-\x05]|c[\w.]{2,64}\n[\w.]{2,64}\n", data))[:tries]:
-        found = _Machine(data, match.start(), nesting=MAX_NESTED).run()
+        found = _Machine(data, match.start(), nesting=MAX_NESTED, max_steps=MAX_HIDDEN_STEPS).run()
         unsafe = [problem for problem in found.problems if problem.is_unsafe]
         if unsafe and (found.is_complete or match[0][:1] == b"\x80"):
             return unsafe
@@ -161,13 +167,15 @@ def _unknown(code: str, message: str, offset: int) -> Problem:
 class _Machine:
     """Stack machine of one pickle that keeps names instead of objects."""
 
-    def __init__(self, data: Any, start: int, *, is_torch: bool = False, nesting: int = 0) -> None:
+    def __init__(
+        self, data: Any, start: int, *, is_torch: bool = False, nesting: int = 0, max_steps: int = MAX_STEPS
+    ) -> None:
         self.data, self.position, self.end = data, start, len(data)
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.problems: list[Problem] = []
-        self.is_torch, self.nesting = is_torch, nesting
+        self.is_torch, self.nesting, self.max_steps = is_torch, nesting, max_steps
         self.n_globals = self.n_strings = self.steps = 0
         self.answer: Any = None
         self.at = start
@@ -196,6 +204,8 @@ class _Machine:
             code = data[at]
             self.position = at + 1
             self.steps += 1
+            if self.steps > self.max_steps:
+                raise _DamagedError(f"more than {self.max_steps:,} opcodes")
             if code == _STOP:
                 self.answer = self.stack[-1]
                 return
@@ -235,6 +245,8 @@ class _Machine:
         if value[:2] == "__" and value in _HOOKS:
             self.has_hooks = True
         self.stack.append(value)
+        if len(self.stack) > MAX_STACK:
+            self.grow()
 
     def payload(self, count: int) -> None:
         """Push bytes, and judge a pickle in them."""
@@ -454,6 +466,8 @@ for _code, _count in ((b"N", 0), (b"\x88", 0), (b"\x89", 0), (b"]", 0), (b"\x8f"
 def _integer(code: bytes, count: int, *, signed: bool) -> None:
     def push(machine: _Machine) -> None:
         machine.stack.append(int.from_bytes(machine.take(count), "little", signed=signed))
+        if len(machine.stack) > MAX_STACK:
+            machine.grow()
 
     _OPERATIONS[code[0]] = push
 
@@ -676,6 +690,7 @@ def _empty_dict(machine: _Machine) -> None:
 @_operation(b")")
 def _empty_tuple(machine: _Machine) -> None:
     machine.stack.append(())
+    machine.grow()
 
 
 @_operation(b"d")
@@ -732,6 +747,8 @@ def _get_line(machine: _Machine) -> None:
 @_operation(b"h")
 def _get(machine: _Machine) -> None:
     machine.stack.append(machine.memo[machine.number(1)])
+    if len(machine.stack) > MAX_STACK:
+        machine.grow()
 
 
 @_operation(b"j")
