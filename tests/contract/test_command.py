@@ -12,13 +12,15 @@ from headway.core import plugins
 
 COMMANDS = plugins.names("command")
 # They ask for no project, or make one; `doctor` says that there is none.
-WITHOUT_PROJECT = {"completion", "demo", "doctor", "init", "plugins"}
+WITHOUT_PROJECT = {"completion", "demo", "doctor", "init", "plugins", "scan"}
 # Words that a command cannot do without.
 ASKED = {
+    "access": ("7",),
     "compare": ("onnxruntime", "m@live"),
     "verify": ("m@live",),
     "predict": ("m@live", "rows.csv", "scores.csv"),
     "export": ("kubernetes", "server.yaml"),
+    "scan": ("model.onnx",),
 }
 
 
