@@ -6,6 +6,7 @@ import re
 
 import pytest
 from msgspec.structs import replace
+from tests.core.test_threats import MADE
 from tests.reporting.examined import answering, examined
 from tests.reporting.served_features import REPLAY, REPORT
 from tests.reporting.test_data_use import USE
@@ -15,7 +16,9 @@ from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections, load_section
 
 SECTIONS = plugins.names("section")
-BUILT = build_sections(replace(examined(*answering()), data_use=USE, features=REPORT, value_replay=REPLAY))
+BUILT = build_sections(
+    replace(examined(*answering()), data_use=USE, features=REPORT, value_replay=REPLAY, threats=MADE)
+)
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -26,7 +26,7 @@ def plugin(
     Nothing in a file is imported, run or written. A file is safe only if all of it was read and is on a list of
     harmless things; what cannot be judged is never safe.
 
-    Example: headway scan model.onnx
+    Example: headway scan model.txt
     Example: headway scan headway-demo --json
 
     Parameters
