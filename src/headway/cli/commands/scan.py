@@ -27,7 +27,7 @@ def plugin(
     harmless things; what cannot be judged is never safe.
 
     Example: headway scan model.txt
-    Example: headway scan headway-demo --json
+    Example: headway scan headway-demo
 
     Parameters
     ----------

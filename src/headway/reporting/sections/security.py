@@ -13,7 +13,7 @@ def plugin(report: ReportData) -> Section | None:
         return None
     return Section(
         title="Security",
-        order=37,
+        order=38,
         prefixes=(),
         lead=LEAD,
         conclusions=security_sentences(report.threats),
