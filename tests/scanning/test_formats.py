@@ -9,11 +9,15 @@ import json
 import lzma
 import os
 import pickle
+import sqlite3
 import stat
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
+from contextlib import closing
 
 import numpy as np
 import polars as pl
@@ -369,3 +373,15 @@ def test_damaged_files_never_crash_a_reader(start, rest, suffix, cut):
     for content in (start[:cut] + rest, start + rest, start[:cut] + rest[:1] + start[cut + 1 :], rest):
         problems = judge_bytes(content, name=f"a{suffix}").problems
         assert all(problem.code != "reader-failed" for problem in problems)
+
+
+def test_a_database_is_not_read_because_an_open_connection_would_lose_its_locks(tmp_path):
+    database = tmp_path / "state.sqlite"
+    try_to_write = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE rows (n)")
+        connection.execute("BEGIN IMMEDIATE")
+        found = judge_file(database)
+        other = subprocess.run([sys.executable, "-c", try_to_write, database], capture_output=True, text=True)
+    assert (found.verdict, found.problems[0].code) == ("not judged", "database")
+    assert "database is locked" in other.stderr

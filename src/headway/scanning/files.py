@@ -30,6 +30,8 @@ _TEXTS = frozenset((".txt", ".md", ".rst", ".license", ".cff", ""))
 _TABLES = frozenset((".csv", ".tsv"))
 _KERAS = re.compile(rb"\"class_name\"\s*:\s*\"Lambda\"|\bpy_function\b|\bPyFunc\b")
 _TENSORFLOW = re.compile(rb"PyFunc|PyFuncStateless|EagerPyFunc|ReadFile|WriteFile|MergeV2Checkpoints|LoadLibrary")
+# Closing a file of a database releases all POSIX locks of the process on it; an open connection would lose its own.
+_DATABASE = re.compile(r"\.(sqlite3?|db3?)(-wal|-shm|-journal)?$")
 _JSON_START = re.compile(rb"\s*[\[{]")
 
 
@@ -48,6 +50,9 @@ def judge_file(path: Path, *, name: str = "") -> FileVerdict:
         return FileVerdict(name=shown, kind="link", size_bytes=0, problems=(unknown("link", "a link is not followed"),))
     try:
         size = path.stat().st_size
+        if _DATABASE.search(path.name):
+            reason = unknown("database", "a database is not read: programs that use it would lose their locks")
+            return FileVerdict(name=shown, kind="database", size_bytes=size, problems=(reason,))
         if not path.is_file():
             return FileVerdict(
                 name=shown, kind="device", size_bytes=0, problems=(unknown("device", "not a regular file"),)

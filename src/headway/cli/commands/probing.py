@@ -33,7 +33,7 @@ def plugin(*, project: ProjectFolder = Path("."), json: AsJson = False) -> int:
     opened = open_project(project)
     report = pipeline.audit_probing(opened, callback=print_status)
     if report is None:
-        print_result(None, NOTHING, json=json)
+        print_result({"keys": [], "message": NOTHING}, NOTHING, json=json)
         return 0
     if report.reason:
         print_result(report, f"cannot be judged: {report.reason}", json=json)
