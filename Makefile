@@ -49,6 +49,9 @@ check: .venv/.installed-dev  ## format, lint, types, import rules, generated doc
 	$(bin)/lint-imports
 	$(bin)/python tools/reference.py --check
 
+check-security: .venv/.installed-dev  ## build the wheel twice, write it with its bill of materials to dist/, audit the dependencies (2 minutes)
+	$(bin)/python tools/security.py
+
 bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchmarks.md; DATA=DIR for data of your own
 	$(bin)/python tools/benchmarks.py $(if $(DATA),--data $(abspath $(DATA)))
 
@@ -79,4 +82,4 @@ $(npm): tools/npm-packages
 	@tools/npm-packages
 	@touch $@
 
-.PHONY: help demo demo-support test test-fast test-services test-all check bench bench-peers docs docs-site format constraints clean
+.PHONY: help demo demo-support test test-fast test-services test-all check check-security bench bench-peers docs docs-site format constraints clean
