@@ -69,5 +69,4 @@ def main(peer: str, folder: str) -> None:
     Path(sys.argv[3]).write_text(json.dumps(found), encoding="utf-8")
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+main(sys.argv[1], sys.argv[2])
