@@ -40,5 +40,4 @@ def main(tests: str, folder: str) -> None:
         unittest.TextTestRunner(stream=sys.stderr, verbosity=0).run(suite)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+main(sys.argv[1], sys.argv[2])
