@@ -68,7 +68,7 @@ def _wheel(python: Path, folder: Path) -> Path:
         shutil.copy2(ROOT / name, folder / name)
     at = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, check=True, capture_output=True, text=True)
     command = [
-        python,
+        str(python),
         "-m",
         "pip",
         "--no-input",
@@ -76,8 +76,8 @@ def _wheel(python: Path, folder: Path) -> Path:
         "--quiet",
         "--no-deps",
         "--wheel-dir",
-        folder / "out",
-        folder,
+        str(folder / "out"),
+        str(folder),
     ]
     subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": at.stdout.strip()})
     (wheel,) = (folder / "out").glob("*.whl")
@@ -87,8 +87,8 @@ def _wheel(python: Path, folder: Path) -> Path:
 def _write_bom(wheel: Path, folder: Path, to: Path) -> int:
     """Write the packages that the base install consists of; return how many there are."""
     venv.create(folder, with_pip=True)
-    pip = [folder / "bin/python", "-m", "pip", "--no-input"]
-    subprocess.run([*pip, "install", "--quiet", wheel], check=True)
+    pip = [str(folder / "bin/python"), "-m", "pip", "--no-input"]
+    subprocess.run([*pip, "install", "--quiet", str(wheel)], check=True)
     packages = json.loads(subprocess.run([*pip, "list", "--format=json"], check=True, capture_output=True).stdout)
     bom = Bom()
     components = {}

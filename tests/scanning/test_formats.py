@@ -24,7 +24,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engines.made_forests import Shape, made
 
+from headway.engines.compiled.forest import compile_forest
 from headway.scanning.files import judge_bytes, judge_file
 from headway.scanning.graphs import leaves_folder
 
@@ -385,3 +387,10 @@ def test_a_database_is_not_read_because_an_open_connection_would_lose_its_locks(
         other = subprocess.run([sys.executable, "-c", try_to_write, database], capture_output=True, text=True)
     assert (found.verdict, found.problems[0].code) == ("not judged", "database")
     assert "database is locked" in other.stderr
+
+
+def test_an_artifact_of_a_kernel_is_safe_and_a_damaged_one_is_not_judged():
+    forest = compile_forest(made(Shape(), seed=1))
+    assert verdict(forest, "model.forest") == "safe"
+    assert verdict(forest[:-200], "model.forest") == "not judged"
+    assert verdict(forest[:40] + HOSTILE, "model.forest") == "not judged"

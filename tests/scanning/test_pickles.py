@@ -196,3 +196,12 @@ def test_random_bytes_never_crash_the_reader(content):
 def test_every_plain_value_is_safe(value):
     for protocol in range(6):
         assert scan_pickles(pickle.dumps(value, protocol)) == []
+
+
+def test_random_bytes_that_begin_like_a_pickle_hide_none():
+    assert find_hidden(b"\x80\x02\x84\x14\x00\x00\x00R" + bytes(40)) == []
+    assert find_hidden(np.random.default_rng(0).bytes(1 << 22)) == []
+
+
+def test_a_hidden_pickle_that_ends_early_but_names_a_danger_is_unsafe():
+    assert find_hidden(b"GIF89a" + b"\x80\x02" + ATTACK[:-1])

@@ -10,9 +10,11 @@ import mmap
 import re
 from collections.abc import Buffer
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from headway.core.errors import HeadwayError, Refused
+from headway.core.plugins import load_engine
 from headway.core.record import digest_of
 from headway.engines.formats.catboost import is_catboost, read_catboost
 from headway.engines.formats.lightgbm import read_lightgbm
@@ -32,6 +34,8 @@ _KERAS = re.compile(rb"\"class_name\"\s*:\s*\"Lambda\"|\bpy_function\b|\bPyFunc\
 _TENSORFLOW = re.compile(rb"PyFunc|PyFuncStateless|EagerPyFunc|ReadFile|WriteFile|MergeV2Checkpoints|LoadLibrary")
 # Closing a file of a database releases all POSIX locks of the process on it; an open connection would lose its own.
 _DATABASE = re.compile(r"\.(sqlite3?|db3?)(-wal|-shm|-journal)?$")
+_KERNELS = {b"headway forest 1\n": "trees", b"headway tape 1\n": "dense", b"headway text 1\n": "text"}
+"""Engine that reads an artifact of headway's own kernels, by the first line of the artifact."""
 _JSON_START = re.compile(rb"\s*[\[{]")
 
 
@@ -209,6 +213,9 @@ def _inner_name(base: str) -> str:
 def _scan_model(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
     """Judge models: pickles, ONNX graphs, and the formats of LightGBM and XGBoost."""
     content, head, suffix = subject.content, subject.head, subject.suffix
+    engine = _KERNELS.get(head[: head.find(b"\n") + 1])
+    if engine:
+        return f"headway {engine}", _read_model(partial(load_engine(engine), settings={}), content, f"headway-{engine}")
     if head[:5] in (b"tree\n", b"tree\r"):
         return "lightgbm", _read_model(read_lightgbm, content, "lightgbm")
     if suffix == ".onnx" or (graphs.looks_like_graph(head) and suffix not in PICKLES | _TEXTS | _TABLES):
