@@ -202,7 +202,7 @@ def test_importing_headway_imports_no_model_library():
 def test_an_unknown_attribute_lists_the_known_ones():
     with pytest.raises(
         AttributeError,
-        match="it has FeatureStore, GatewayClassifier, __version__, compare, evaluate, feature_view, learning_curve, load",
+        match="it has FeatureStore, GatewayClassifier, __version__, compare, evaluate, feature_view, learning_curve",
     ):
         hw.optimise  # noqa: B018
 
