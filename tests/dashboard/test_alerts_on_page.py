@@ -46,7 +46,7 @@ def test_what_fires_is_shown_with_who_received_it_and_what_is_tried_again(tmp_pa
 
 
 def test_each_task_has_its_last_run_its_result_and_its_next_run(tmp_path: Path) -> None:
-    more = '[schedule]\nevery = "1d"\nintervals = { retrain = "30d" }\n[data]\nsource = "t.csv"\n'
+    more = '[schedule]\nevery = "1d"\nintervals = { retrain = "30d" }\n[data]\nsource = "t.csv"\ntime = "day"\n'
     project, now = alerting_projects.project(tmp_path, "", more=more), datetime.now(UTC)
     with running_dashboard(tmp_path) as served:
         person = served.visitor("operator")

@@ -39,6 +39,7 @@ TASK_NAMES: Mapping[str, str] = {
     "watch": "Monitor the model",
     "replay": "Replay values of features",
     "retrain": "Propose a retraining",
+    "threats": "Assess the threats",
     "erase": "Erase old rows",
 }
 _RESULTS: Mapping[TaskOutcome, tuple[str, Style]] = {
