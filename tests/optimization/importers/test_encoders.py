@@ -13,11 +13,11 @@ from tests.optimization.importers import snapshots
 from tests.optimization.text_variants import text_rows
 
 import headway as hw
-from headway.core.errors import EngineError
+from headway.core.errors import EngineError, Refused
 from headway.core.plugins import load_engine
 from headway.engines.formats.encoder import split_encoder
 from headway.optimization.importers.huggingface import read_encoder
-from headway.optimization.importers.models import ImportLimits, open_encoder
+from headway.optimization.importers.models import open_encoder
 
 TEXTS = ["where is my parcel", "money back please", "late " * 20, "", "Unknown WORDS back"]
 needs_libraries = [pytest.mark.slow, pytest.mark.services]
@@ -80,11 +80,11 @@ class TestWithTheLibraries:
         _export(folder, opset)
         assert np.abs(vectors(folder) - expected).max() < 1e-5
 
-    def test_a_graph_that_does_not_end_is_stopped(self, tmp_path):
+    def test_a_graph_with_a_loop_without_an_end_is_unsafe(self, tmp_path):
         folder = snapshots.write_encoder(tmp_path / "encoder")
         _export(folder, 17, endless=True)
-        with pytest.raises(EngineError, match="did not answer a row within"):
-            open_encoder(folder, limits=ImportLimits(timeout_s=3.0))
+        with pytest.raises(Refused, match="a loop without an end"):
+            open_encoder(folder)
 
     @pytest.mark.parametrize(
         ("file", "content", "message"),
