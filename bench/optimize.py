@@ -1,4 +1,4 @@
-"""Benchmark the speed of optimized models against their own library and the fastest peer, one model family per part.
+"""Benchmark optimized models against their own library and peers (not yet: pylignum, daal4py), one family per part.
 
 Every caller is a process of its own on the same rows, and callers are timed in turns; a ratio is the median over the
 rounds. One row is wall-clock time, 256 rows are CPU time on one thread (16 rows for minilm and ocr). The first run
