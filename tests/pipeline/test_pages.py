@@ -36,10 +36,10 @@ AS_SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # (2) is not. Timed commands run on one core: threads of two processes that wait for each other make a search take
 # minutes.
 HEADWAY = """#!/bin/sh
-case $1 in check|optimize|watch|retrain|erase) ;; *) exec "{headway}" "$@" ;; esac
+case $1 in access|check|evaluate|optimize|watch|retrain|erase|scan|probing|threats) ;; *) exec "{headway}" "$@" ;; esac
 taskset --cpu-list {core} "{headway}" "$@" && exit
 code=$?
-case $1$code in *[a-z]3|watch1|erase1) exit ;; esac
+case $1$code in *[a-z]3|watch1|erase1|access1|threats1) exit ;; esac
 exit $code
 """
 BEGIN = """set -eum
