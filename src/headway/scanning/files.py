@@ -180,7 +180,8 @@ def _scan_binary(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
     if len(head) > 9 and head[8:9] == b"{" and (header < len(data) or suffix == ".safetensors"):
         return "safetensors", arrays.scan_safetensors(content)
     if suffix == ".safetensors":
-        return "safetensors", [unsafe("safetensors-header", "it does not begin as a safetensors file")]
+        reason = unknown("safetensors-header", "it does not begin as a safetensors file")
+        return "safetensors", [*pickles.find_hidden(content), reason]
     return None
 
 
