@@ -692,8 +692,10 @@ def _throttled(project: Project, found: KeyProbing, per_s: float) -> KeyProbing:
     """Throttle a key that is found, unless it is throttled already or a person ended that on the day or later."""
     file = keys_file(project.config)
     known = read_keys(file).get(found.api_key)
-    if not found.is_found or known is None or known.revoked or known.throttle_per_s:
+    if not found.is_found or known is None or known.revoked:
         return found
+    if known.throttle_per_s:
+        return replaced(found, throttled=True)
     if known.throttled_at[:10] >= found.day:
         return found
     with keys_of_all_servers(project.config, change=True):

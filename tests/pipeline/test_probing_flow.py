@@ -74,6 +74,8 @@ def test_a_key_that_bisects_is_found_throttled_and_not_again_after_a_person_ends
         ("eve", True, True),
     ]
     assert read_keys(file)["eve"].throttle_per_s == 0.5
+    _, out = run(capsys, "probing", "--project", str(folder))
+    assert "It is throttled; undo: headway api-keys unthrottle eve" in out
     run(capsys, "api-keys", "unthrottle", "eve", "--project", str(folder))
     code, out = run(capsys, "probing", "--project", str(folder))
     assert code == 1 and "headway api-keys throttle eve" in out
