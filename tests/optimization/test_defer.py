@@ -19,7 +19,7 @@ from headway.engines.cascade import Cascade, is_changed
 from headway.evaluation.metrics import cascade as metric
 from headway.evaluation.selective import certify_threshold
 from headway.optimization import search
-from headway.optimization.screening import saves_lookups
+from headway.optimization.screening import comes_first
 from headway.optimization.transforms.defer import plugin
 
 pytestmark = pytest.mark.slow
@@ -186,7 +186,7 @@ def test_both_models_have_the_form_of_the_variant(context):
     names = {variant.name: variant for variant in found.variants}
     [name] = [name for name in names if "trees" in name and "defer" in name]
 
-    assert saves_lookups(names[name]) and not saves_lookups(names["trees"])
+    assert comes_first(names[name]) and not comes_first(names["trees"])
     assert b'"engine":"lightgbm"' not in context.read(names[name])
 
 

@@ -332,25 +332,14 @@ def _can_win(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], measure:
 
 
 def comes_first(variant: Variant) -> bool:
-    """Return whether a variant is wanted for more than its speed: it saves look-ups, or its answers say less."""
-    return saves_lookups(variant) or any(_says_less(step.transform) for step in variant.steps)
+    """Return whether a step declares that the variant is wanted for more than its speed, such as saved look-ups."""
+    return any(_comes_first(step.transform) for step in variant.steps)
 
 
 @functools.cache
-def _says_less(transform: str) -> bool:
+def _comes_first(transform: str) -> bool:
     installed = transform in plugins.names("transform")
-    return installed and bool(plugins.declaration("transform", transform, "SAYS_LESS", False))
-
-
-def saves_lookups(variant: Variant) -> bool:
-    """Return whether a variant needs fewer look-ups of features than the baseline, by a step that declares it."""
-    return any(_saves_lookups(step.transform) for step in variant.steps)
-
-
-@functools.cache
-def _saves_lookups(transform: str) -> bool:
-    installed = transform in plugins.names("transform")
-    return installed and bool(plugins.declaration("transform", transform, "SAVES_LOOKUPS", False))
+    return installed and bool(plugins.declaration("transform", transform, "COMES_FIRST", False))
 
 
 def _plausible_cost(row: EvaluatedVariant, measure: str) -> float:

@@ -260,9 +260,9 @@ def rank_by_objective(
     ]
     ordered: list[EvaluatedVariant] = []
     while remaining:
-        saving = [row for row in remaining if comes_first(row.variant)] or remaining
-        best = min(saving, key=lambda row: objective_cost(row, objective))
-        tied = [row for row in saving if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
+        preferred = [row for row in remaining if comes_first(row.variant)] or remaining
+        best = min(preferred, key=lambda row: objective_cost(row, objective))
+        tied = [row for row in preferred if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
         ordered.append(min(tied, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
         remaining.remove(ordered[-1])
     return [*ordered, baseline]

@@ -24,7 +24,7 @@ from headway.optimization.search import apply_transform
 STAGE = "execution"
 REQUIRES = ("deferred", "certify")
 COST = {"seconds": 10}
-SAVES_LOOKUPS = True
+COMES_FIRST = True
 
 Limits = dict[str, float]
 MIN_COVERAGE = 0.1

@@ -17,7 +17,7 @@ from headway.optimization.transforms.distil import predict_student, train_studen
 STAGE = "train"
 COST = {"rows": 20_000, "seconds": 10}
 REQUIRES = ("private",)
-SAYS_LESS = True
+COMES_FIRST = True
 
 FOLDS, TREES, LEAVES = 5, 100, 31
 

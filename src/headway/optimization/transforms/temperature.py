@@ -13,7 +13,7 @@ from headway.optimization.transforms._coarse import coarse_variants
 STAGE = "execution"
 COST = {"rows": 1_000, "opens": 2}
 REQUIRES = ("private",)
-SAYS_LESS = True
+COMES_FIRST = True
 
 TEMPERATURES = (2.0,)
 

@@ -12,7 +12,7 @@ from headway.optimization.reduced import models_without
 STAGE = "train"
 REQUIRES = ("without",)
 COST = {"seconds": 5}
-SAVES_LOOKUPS = True
+COMES_FIRST = True
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
