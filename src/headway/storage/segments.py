@@ -42,6 +42,7 @@ _HEAD = struct.Struct("<II I6H iIqhBx 5H2x iIqII")
 _COUNT = struct.Struct("<4xI")
 _VERSION, _RECORD_BATCH = 4, 3
 _END = b"\xff\xff\xff\xff\0\0\0\0"
+_SEARCHED_BYTES = 1 << 18
 _numbers = itertools.count()
 
 
@@ -70,6 +71,21 @@ def load(path: Path) -> dict[str, Column]:
         raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
     names = [field.name for field in table.schema.fields]
     return {name: _values(table.child(index)) for index, name in enumerate(names)}
+
+
+def contains(path: Path, text: str) -> bool:
+    """Return whether the bytes of a segment hold a text, without decoding it; raises OSError.
+
+    It is read in parts, because a search keeps other threads waiting, and the pages of a log are seldom in memory.
+    """
+    wanted, before = text.encode("utf-8", "replace"), b""
+    with path.open("rb") as file:
+        while part := file.read(_SEARCHED_BYTES):
+            part = before + part
+            if wanted in part:
+                return True
+            before = part[-len(wanted) :]
+    return False
 
 
 def merge(folder: Path, *, before_ns: int, span_ns: int, part: str) -> int:

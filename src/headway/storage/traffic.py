@@ -26,7 +26,6 @@ written to first, so that a reader of that segment knows its rows.
 from __future__ import annotations
 
 import fcntl
-import mmap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -236,9 +235,8 @@ def labels_of(state: Path, name: str, key: str) -> list[StoredLabel]:
 
 
 def _labels_in(path: Path, key: str) -> set[StoredLabel]:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(key.encode("utf-8", "replace")) < 0:
-            return set()
+    if not segments.contains(path, key):
+        return set()
     table = segments.load(path)
     rows = zip(table["key"], table["label"], table["who"], table["at_us"], strict=True)
     return {StoredLabel(float(label or 0), str(who), int(at or 0)) for of, label, who, at in rows if of == key}
