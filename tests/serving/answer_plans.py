@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 from running import bundle, release
 
 from headway.core.contracts import Engine
@@ -14,6 +17,7 @@ from headway.core.release import Release, SelfTest
 from headway.core.selective import AnswerPlan, SelectiveCertificate
 from headway.core.variant import Signature
 from headway.serving.loading import LoadedModel, load_model
+from headway.storage import segments, traffic
 
 
 def share(name: str, value: float) -> Measurement:
@@ -55,3 +59,27 @@ def text_model(
     )
     found = load_model(bundle(replace(made, variant=variant, answers=plan)))
     return found if engine is None else dataclasses.replace(found, engine=engine)
+
+
+def log_messages(
+    state: Path,
+    model: LoadedModel,
+    *keys: str,
+    by: str = "people",
+    status: int | NDArray[np.int8] = 0,
+    answered: int = 1,
+    api_key: str = "",
+    digest: str = "",
+) -> Path:
+    """Log messages of which a model is certain that they have its second class."""
+    ones = np.ones(len(keys), dtype=np.int8)
+    columns: dict[str, segments.Column] = {
+        "key": list(keys),
+        "answered": ones * answered,
+        "status": ones * status,
+        "answered_by": ones * traffic.ANSWERED_BY.index(by),
+        "out.0": ones * 0.1,
+        "out.1": ones * 0.9,
+        **({"api_key": [api_key] * len(keys)} if api_key else {}),
+    }
+    return segments.save(traffic.log_folder(state, model.name, digest or model.digest), columns)

@@ -7,7 +7,7 @@ import json
 import re
 
 import numpy as np
-from answer_plans import text_model
+from answer_plans import log_messages, text_model
 from msgspec.structs import replace
 from running import TESTS, ask, bundle, loaded, release, serving
 from tests.house.pages import code_blocks, read
@@ -50,6 +50,7 @@ def test_the_messages_of_the_page_are_answered_or_handed_on_as_documented(tmp_pa
     )
     model = dataclasses.replace(text_model(signature), engine=Certain())
     later = json.loads(LATER)
+    log_messages(tmp_path, model, later["key"])
     traffic.save_labels(tmp_path, "support", [Label(later["key"], 1.0)], who="ann")
     with serving(model, answer=AnswerSection(), state=tmp_path) as server:
         response = ask(server, "/v2/models/support/infer", MESSAGES.encode()).json

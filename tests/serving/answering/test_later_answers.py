@@ -6,35 +6,27 @@ import asyncio
 import dataclasses
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from answer_plans import text_model
-from running import ask, loaded, serving
+from answer_plans import log_messages, text_model
+from running import ask, loaded, open_authenticator, serving
 from test_answer_endpoint import MESSAGES, Words
 
 from headway.core.sections import AnswerSection
 from headway.serving.answering import later_answers
 from headway.serving.answering.endpoint import MAX_SEARCHES, AnswerStages
 from headway.serving.answering.later_answers import find_later_answer
+from headway.serving.auth.keys import create_key
 from headway.storage import segments, traffic
-from headway.storage.traffic import ANSWERED_BY, Label
+from headway.storage.traffic import Label
 
 MODEL = text_model(MESSAGES, engine=Words())
 
 
-def log(state: Path, *keys: str, by: str = "people", status: int = 0, answered: int = 1) -> Path:
-    """Log messages of which the model is certain that they are refunds."""
-    ones = np.ones(len(keys), dtype=np.int8)
-    columns: dict[str, segments.Column] = {
-        "key": list(keys),
-        "answered": ones * answered,
-        "status": ones * status,
-        "answered_by": ones * ANSWERED_BY.index(by),
-        "out.0": ones * 0.1,
-        "out.1": ones * 0.9,
-    }
-    return segments.save(traffic.log_folder(state, "support", MODEL.digest), columns)
+def log(state: Path, *keys: str, **fields: Any) -> Path:
+    return log_messages(state, MODEL, *keys, **fields)
 
 
 def label(state: Path, key: str, value: float, *, who: str = "ann") -> None:
@@ -92,6 +84,44 @@ def test_a_person_wins_over_the_remote_stage_and_that_over_the_model(tmp_path, l
     assert (found.answer, found.answered_by, found.status) == expected
 
 
+def test_a_message_is_found_only_by_the_api_key_that_sent_it(tmp_path):
+    names = ("shop", "rival")
+    keys = {name: create_key(tmp_path / "keys.toml", name, ["predict"]) for name in names}
+    log(tmp_path, "m-1", "m-2", api_key="shop")
+    log(tmp_path, "m-3")
+    label(tmp_path, "m-1", 1.0)
+    with serving(
+        MODEL, answer=AnswerSection(), state=tmp_path, authenticator=open_authenticator(tmp_path / "keys.toml")
+    ) as server:
+
+        def statuses(name: str) -> list[int]:
+            bearer = f"Authorization: Bearer {keys[name]}"
+            paths = [f"/v2/models/support/answers/m-{number}" for number in (1, 2, 3)]
+            return [ask(server, path, headers=[bearer]).status for path in paths]
+
+        assert statuses("shop") == [200, 200, 200]
+        assert statuses("rival") == [404, 404, 200]
+    log(tmp_path, "m-1", by="model", api_key="rival")
+    found = find_later_answer(tmp_path, MODEL, "m-2", api_key="shop")
+    assert found is not None and found.status == "held"
+
+
+def test_an_answer_of_another_release_is_not_named_by_the_classes_of_this_one(tmp_path):
+    log(tmp_path, "m-1", by="model", digest="sha256:" + "0" * 64)
+    found = find_later_answer(tmp_path, MODEL, "m-1")
+    assert found is not None
+    assert (found.answer, found.answered_by, found.status) == ("", "model", "answered")
+
+
+def test_a_key_is_found_on_the_border_of_two_parts_and_not_in_an_empty_file(tmp_path, monkeypatch):
+    path = log(tmp_path, "m-1", "a key of some length")
+    (path.parent / f"0-empty{segments.SUFFIX}").touch()
+    for size in (1, 3, 20, 21):
+        monkeypatch.setattr(segments, "_SEARCHED_BYTES", size)
+        assert find_later_answer(tmp_path, MODEL, "a key of some length") is not None
+        assert find_later_answer(tmp_path, MODEL, "a key of some lengths") is None
+
+
 def test_a_message_whose_engine_call_failed_has_no_answer_of_the_model(tmp_path):
     log(tmp_path, "m-1", by="model", status=1)
     found = find_later_answer(tmp_path, MODEL, "m-1")
@@ -103,6 +133,9 @@ def test_the_last_request_of_a_key_counts_and_old_ones_are_searched_up_to_a_limi
     log(tmp_path, "m-1", by="model")
     found = find_later_answer(tmp_path, MODEL, "m-1")
     assert found is not None and found.status == "answered"
+    log(tmp_path, "m-4", "m-4", by="model", status=np.array([1, 0], np.int8))
+    again = find_later_answer(tmp_path, MODEL, "m-4")
+    assert again is not None and again.status == "answered", "in one segment too"
     assert find_later_answer(tmp_path, MODEL, "m-2") is not None
     monkeypatch.setattr(later_answers, "MAX_SEARCHED_BYTES", old.stat().st_size + 1)
     assert find_later_answer(tmp_path, MODEL, "m-2") is None
@@ -112,17 +145,17 @@ def test_a_segment_may_be_erased_while_it_is_searched_and_a_damaged_one_is_an_er
     first, second = log(tmp_path, "m-1"), log(tmp_path, "m-2")
     first.with_name(f"0-gone{segments.SUFFIX}").symlink_to("nowhere")
     assert find_later_answer(tmp_path, MODEL, "m-1") is not None
-    has = later_answers._has
+    contains = segments.contains
 
-    def erase_first(path: Path, key: str) -> bool:
-        found = has(path, key)
+    def erase_first(path: Path, text: str) -> bool:
+        found = contains(path, text)
         if path == second:
             second.unlink()
         return found
 
-    monkeypatch.setattr(later_answers, "_has", erase_first)
+    monkeypatch.setattr(segments, "contains", erase_first)
     assert find_later_answer(tmp_path, MODEL, "m-2") is None
-    monkeypatch.setattr(later_answers, "_has", has)
+    monkeypatch.setattr(segments, "contains", contains)
     first.write_bytes(b"m-1" * 100)
     with polled(tmp_path) as poll:
         assert poll("m-1").status == 503
@@ -137,10 +170,10 @@ def test_a_shared_log_is_not_searched_and_too_many_searches_are_refused(tmp_path
             replies.append((status, body))
 
     async def run() -> None:
-        AnswerStages(AnswerSection(), tmp_path, is_shared=True).find(Request(), MODEL, "m-1")
+        AnswerStages(AnswerSection(), tmp_path, is_shared=True).find(Request(), MODEL, "m-1", api_key="")
         stages = AnswerStages(AnswerSection(), tmp_path)
         for _ in range(MAX_SEARCHES + 1):
-            stages.find(Request(), MODEL, "m-1")
+            stages.find(Request(), MODEL, "m-1", api_key="")
         while stages._tasks:
             await asyncio.sleep(0)
 

@@ -6,14 +6,13 @@ import json
 
 import jsonschema
 import pytest
+from answer_plans import log_messages
 from running import Answer, Running, ask, body_of, loaded, serving
 
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.features import catalog
 from headway.serving.http.routes import Routes
 from headway.serving.protocol.endpoints import ROUTES
-from headway.storage import traffic
-from headway.storage.traffic import Label
 
 ROWS = body_of([1, 2, 6], [None, 1, 1], id="7")
 BODIES = {"infer": ROWS, "labels": b'{"labels": [{"key": "a", "label": 1}]}', "invocations": b'{"inputs": [[1, 2, 6]]}'}
@@ -31,7 +30,7 @@ VIEW = FeatureView(
 def alone():
     """Serve one model."""
     with serving(loaded(), key="a-key") as server:
-        traffic.save_labels(server.listener._state.application._stages._state, "flights", [Label("a-1", 1)], who="ann")
+        log_messages(server.listener._state.application._stages._state, server.plane.find("flights"), "a-1")
         catalog.apply(server.listener._state.application._pusher._state, [VIEW], who="ann")
         yield server
 

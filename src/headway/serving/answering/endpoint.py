@@ -89,8 +89,8 @@ class AnswerStages:
             return
         self._begin(self._ask(self._remote, call, model, answers, stages))
 
-    def find(self, request: Request, model: LoadedModel, key: str) -> None:
-        """Reply with the answer to an earlier message, on the loop; keys are searched one after the other."""
+    def find(self, request: Request, model: LoadedModel, key: str, *, api_key: str) -> None:
+        """Reply with the answer to an earlier message of a caller, on the loop; one key is searched at a time."""
         if self._is_shared:
             request.reply(
                 404, error_body("log and labels are shared ([store] logs): answers are found in the dashboard")
@@ -101,17 +101,17 @@ class AnswerStages:
             request.reply(429, error_body("many keys are searched already"), extra=b"\r\nRetry-After: 1")
         else:
             self._n_searches += 1
-            self._begin(self._find(request, model, key))
+            self._begin(self._find(request, model, key, api_key))
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _find(self, request: Request, model: LoadedModel, key: str) -> None:
+    async def _find(self, request: Request, model: LoadedModel, key: str, api_key: str) -> None:
         try:
             async with self._searching:
-                found = await asyncio.to_thread(find_later_answer, self._state, model, key)
+                found = await asyncio.to_thread(find_later_answer, self._state, model, key, api_key=api_key)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the caller without an answer
             failure = request_error(error)
             _log.error("an answer was not found: %s", error, exc_info=failure.status == 500)

@@ -335,7 +335,7 @@ class Routes:
     def _later_answer(self, request: Request, match: RouteMatch) -> None:
         model = self._find(request, match)
         if model is not None:
-            self._stages.find(request, model, match.key)
+            self._stages.find(request, model, match.key, api_key=self._caller.name)
 
     def _label(self, request: Request, match: RouteMatch) -> None:
         if not request.is_json:

@@ -220,7 +220,7 @@ class LaterAnswer(msgspec.Struct):
     """The answer to a message that was asked before, by its key.
 
     `status` is `answered`, or `held` while it waits for people. `answered_by` is `model`, `remote` or `people`, and
-    `at` the time at which the answer of the last two was stored.
+    `at` the time at which the answer of the last two was stored. `answer` is empty if another release gave it.
     """
 
     key: str
