@@ -35,18 +35,23 @@ def test_the_section_counts_names_what_is_missing_and_the_next_step():
     )
     assert found[0] == "Of 3 entries that apply, 1 are covered and 2 are gaps."
     assert found[1].startswith("1 more do not apply")
-    assert found[2].startswith("No gap is left in: Can a caller copy it?")
-    assert "Can a caller fool it?" not in found[2]
+    assert found[2] == "No gap is left in: Can a caller copy it?"
     assert found[3] == "2 of the gaps are in what every served model should have; they come first."
     assert found[4] == "Next: Measure it. Type: headway evaluate --audit attack (2 gaps wait for it)."
     assert found[-1] == "This was assessed on 2026-11-01, and is due again by 2027-01-30, or when something changes."
 
 
-def test_accepted_gaps_are_counted_and_are_not_missing():
+def test_accepted_gaps_are_counted_and_are_not_called_covered():
     found = conclusions(replace(OPEN, accepted="sha256:risk"))
     assert "For 1 of the gaps a person accepted the risk for a time." in found
+    assert "Of what every served model should have, only gaps that a person accepted are left." in found
+    assert not any(line.startswith(("Next:", "No gap is left")) for line in found)
+
+
+def test_a_question_of_which_nothing_applies_is_not_called_covered():
+    found = conclusions(replace(COVERED, coverage="not applicable"))
+    assert not any(line.startswith("No gap is left") for line in found)
     assert "Nothing that every served model should have is missing." in found
-    assert not any(line.startswith("Next:") for line in found)
 
 
 def test_the_table_has_a_row_for_each_question_that_applies():

@@ -201,6 +201,8 @@ def test_checks_count_for_the_data_of_the_live_release_unless_they_found_somethi
     project.save(replace(CHECKED, findings=(finding, finding)))
     [found] = [one for one in graph(project).evidence if one.key == "check:backdoor"]
     assert found.problem == "the check backdoor found: rows with 7 have another label (and 1 more)"
+    project.save(replace(CHECKED, findings=(replace(finding, severity="undecided"),)))
+    assert find(project, "check:backdoor") is None
     project.save(replace(CHECKED, findings=(replace(finding, severity="note"),)))
     assert find(project, "check:backdoor")
     project.save(replace(CHECKED, data={**DATA, "test": "sha256:other"}))

@@ -109,19 +109,21 @@ def _counts(found: ThreatAssessment) -> list[str]:
 
 
 def _strong(found: ThreatAssessment) -> list[str]:
-    """Return the questions without a gap."""
-    clear = [
-        question
-        for topic, question in QUESTIONS.items()
-        if not any(row.topic == topic and row.is_open for row in found.requirements)
-    ]
+    """Return the questions that are covered, without a gap; an accepted one is still a gap."""
+    by_topic = {topic: {row.coverage for row in found.requirements if row.topic == topic} for topic in QUESTIONS}
+    clear = [QUESTIONS[topic] for topic, rows in by_topic.items() if "covered" in rows and "gap" not in rows]
     return [f"No gap is left in: {' '.join(clear)}"] if clear else []
 
 
 def _open(found: ThreatAssessment) -> list[str]:
     basic = found.open_gaps(level=1)
     if not basic:
-        return ["Nothing that every served model should have is missing."]
+        accepted = any(row.coverage == "gap" and row.level == 1 for row in found.requirements)
+        return [
+            "Of what every served model should have, only gaps that a person accepted are left."
+            if accepted
+            else "Nothing that every served model should have is missing."
+        ]
     many = "is" if len(basic) == 1 else "are"
     return [f"{len(basic):,} of the gaps {many} in what every served model should have; they come first."]
 

@@ -32,7 +32,7 @@ from headway.storage import segments, traffic
 from headway.storage.addresses import log_root
 
 PAGE, MAX_PAGES, MAX_SEARCHES = 50, 20, 5
-SEVERE = ("stop", "warn")
+UNRESOLVED = ("stop", "warn", "undecided")
 """Severities of findings that contradict a requirement until they are resolved."""
 
 
@@ -402,7 +402,7 @@ def _not_run(evidence: Evidence, audit: str) -> Finding | None:
 def _problem_of_check(run: CheckRun, assessed: Assessment) -> str:
     if run.unjudged:
         return run.unjudged
-    found = [one for one in assessed.judged if one.code == run.code and one.severity in SEVERE]
+    found = [one for one in assessed.judged if one.code == run.code and one.severity in UNRESOLVED]
     more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
     return f"the check {run.name} found: {found[0].message}{more}" if found else ""
 
