@@ -266,15 +266,17 @@ def test_a_search_for_keys_that_copy_is_evidence_unless_one_is_found_and_sends_o
     digest = rollouts.live(project, release())
     report = ProbingReport(name="flights", release=digest, at=NOW.isoformat(), limit=100.0)
     project.save(report)
-    assert find(project, "detector:probing").message == "0 key-days were searched for copying"
+    assert not [one for one in graph(project).evidence if one.key == "detector:probing"]
     key = KeyProbing(
         day="2026-11-29", api_key="eve", rows=9, distinct=9, e_value=1e9, sign="boundary", shares={}, is_found=True
     )
     project.save(replace(report, keys=(key,)))
     [found] = [one for one in graph(project).evidence if one.key == "detector:probing"]
     assert found.problem == "API keys that copy or probe the model are not throttled: eve"
+    project.save(report)
+    assert find(project, "detector:probing") is None
     project.save(replace(report, keys=(replace(key, throttled=True),)))
-    assert find(project, "detector:probing")
+    assert find(project, "detector:probing").message == "1 key-days were searched for copying"
     project.save(replace(report, reason="no reference"))
     assert find(project, "detector:probing") is None
 

@@ -281,8 +281,12 @@ class _EvidenceReader:
         return ThreatEvidence(key=key, message=message, at=at, record=record, model=self.release, problem=problem)
 
     def _probed(self) -> Iterator[ThreatEvidence]:
-        """Yield the last search of the log for keys that copy or probe; a found one that sends on contradicts."""
-        saved = _first(self.project.recent(ProbingReport), self.release)
+        """Yield the last search of the log for keys that copy or probe; a found one that sends on contradicts.
+
+        A report without keys judged nobody, since no request had a key.
+        """
+        reports = self.project.recent(ProbingReport)
+        saved = _first((one for one in reports if one.record.keys or one.record.reason), self.release)
         if saved is None:
             return
         report = saved.record
