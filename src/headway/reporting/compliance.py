@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from msgspec import to_builtins
-
 from headway.core.compliance import ComplianceRecord, Figure
 from headway.core.plugins import load_sibling
-from headway.core.threats import ThreatAssessment
 from headway.monitoring.erasure.erase import signed_erasures
 from headway.registry.project import LIVE_POINTER, Project
 from headway.reporting.template import render_page
@@ -35,9 +32,7 @@ def read_record(project: Project, reference: str = "") -> tuple[ComplianceRecord
         NAME@POINTER or NAME@DIGEST; empty: what is live.
     """
     bundle = project.registry.resolve(reference or f"{project.name}@{LIVE_POINTER}")
-    assessed = project.latest(ThreatAssessment)
-    threats = to_builtins(assessed) if assessed and assessed.release == bundle.digest else None
-    sources = read_sources(project, bundle, erasures=signed_erasures(project), threats=threats)
+    sources = read_sources(project, bundle, erasures=signed_erasures(project))
     return build_record(project.config, sources), sources
 
 

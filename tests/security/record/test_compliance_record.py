@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tests.security.record.recorded import DECLARED, judged_release, measured, recorded_project, write
 
 from headway.core import record
-from headway.core.assessment import Assessment, CheckRun
+from headway.core.assessment import UNJUDGED, Assessment, CheckRun
 from headway.core.compliance import ComplianceRecord
 from headway.core.errors import Refused, StoreError
 from headway.core.evidence import Evidence, Finding
@@ -27,7 +27,8 @@ from headway.registry.project import open_project
 from headway.registry.sign import init_keys, init_operator_keys, load_publisher, load_trusted
 from headway.reporting.compliance import read_record
 from headway.security.record.build import RECORD, SIGNATURE, build_record, is_record, verify_record, write_record
-from headway.security.record.sources import DEFAULTS, value_at
+from headway.security.record.sources import DEFAULTS, read_sources, value_at
+from headway.security.threats.assessment import assess_threats
 
 
 @pytest.fixture
@@ -125,21 +126,65 @@ def test_a_measure_that_was_judged_twice_is_shown_as_judged_for_the_release(tmp_
     assert [figure.value for figure in found.figures if figure.name == "roc_auc"] == [0.741]
 
 
+def checked(data: dict[str, str], *, n_rows: int = 7000) -> Assessment:
+    """Return an assessment of data: a check that found something, one that is unsure, and one that could not judge."""
+    return Assessment(
+        name="flights", at="2026-11-26T00:00:00+00:00", by="ann", headway="1", number=1, source="t", dataset="d",
+        n_rows=n_rows, n_groups=3, until="", columns={}, settings={}, data=data,
+        check_runs=(CheckRun(name="backdoor", code="D041"), CheckRun(name="slow", code="D001", unjudged="no time")),
+        findings=(
+            Finding(code="D050", severity="stop", message="90 % are e-mail addresses", where="column b"),
+            Finding(code="D051", severity="undecided", message="1 % are telephone numbers", where="column c"),
+            Finding(code="D001", severity="note", message="nothing", where="column c"),
+            Finding(code=UNJUDGED, severity="undecided", message="no time", where="check slow"),
+        ),
+    )  # fmt: skip
+
+
+def test_a_check_of_other_data_is_not_a_source(project):
+    project.save(checked({"test": "sha256:other rows"}))
+    found, _ = read_record(project)
+
+    assert "assessment" not in [source.kind for source in found.sources]
+    assert [gap.what for gap in point(found, "data-card.checks").gaps] == ["the data of this release was not checked"]
+
+
+def test_each_later_audit_is_shown_and_the_newest_of_one_measure(project, tmp_path):
+    held = project.registry.resolve("flights@live").release.evidence[0]
+    for value, name in (
+        (0.6, "privacy.membership.auc"),
+        (0.9, "extraction.agreement"),
+        (0.52, "privacy.membership.auc"),
+    ):
+        project.save(replace(held, measurements=(measured(name, value),), at=f"2026-11-25T00:00:{value:.0f}0"))
+    write(project, tmp_path / "record")
+    figures = point(verified(project, tmp_path / "record").record, "article-15.5").figures
+
+    assert {one.name: one.value for one in figures} == {"privacy.membership.auc": 0.52, "extraction.agreement": 0.9}
+
+
+def test_the_threat_table_of_the_release_is_shown_with_its_times_and_its_gaps(project, tmp_path):
+    assessed = assess_threats(project, who="ann").now
+    write(project, tmp_path / "record")
+    found = verified(project, tmp_path / "record").record
+    texts = {fact.label: fact.text for fact in point(found, "annex-iv.5").facts}
+    gaps = [gap.subject for gap in point(found, "annex-iv.5").gaps if gap.what == "a threat is not covered"]
+
+    assert gaps == [row.id for row in assessed.requirements if row.coverage == "gap"]
+    assert (texts["Threats assessed at"], texts["Next assessment due by"]) == (assessed.at, assessed.due)
+    assert found.at == max(found.at, assessed.at)
+    made = judged_release(threshold=0.5)
+    digest = project.registry.publish(made, {"model.echo": b"echo"})
+    project.registry.point("flights@live", digest, UpdateReason(who="ann", why="second", verdict=made.verdict))
+    assert "threats" not in [source.kind for source in read_record(project)[0].sources]
+
+
 def test_later_evidence_check_training_monitoring_and_erasure_are_sources(project, tmp_path):
     release = project.registry.resolve("flights@live")
     held = release.release.evidence[0]
     project.save(replace(held, measurements=(measured("privacy.membership.auc", 0.52),), at="2026-11-25T00:00:00"))
-    project.save(
-        Assessment(
-            name="flights", at="2026-11-26T00:00:00+00:00", by="ann", headway="1", number=1, source="t", dataset="d",
-            n_rows=7000, n_groups=3, until="", columns={}, settings={},
-            check_runs=(CheckRun(name="backdoor", code="D041"), CheckRun(name="slow", code="D001", unjudged="no time")),
-            findings=(
-                Finding(code="D050", severity="stop", message="90 % are e-mail addresses", where="column b"),
-                Finding(code="D001", severity="note", message="nothing", where="column c"),
-            ),
-        )
-    )  # fmt: skip
+    project.save(checked(release.release.data))
+    project.save(checked({"test": "sha256:other rows"}, n_rows=1))
     variant = Variant(
         artifact=Artifact(format="echo", digest="sha256:0", size_bytes=1), engine="echo", signature=Signature(inputs=())
     )
@@ -157,23 +202,25 @@ def test_later_evidence_check_training_monitoring_and_erasure_are_sources(projec
     )  # fmt: skip
     erase(project, ErasureRequest(key="customer-1", who="ann", why="asked"), wait=lambda _: None)
     write(project, tmp_path / "record")
-    checked = verified(project, tmp_path / "record")
-    found = checked.record
+    verified_record = verified(project, tmp_path / "record")
+    found = verified_record.record
 
     kinds = [source.kind for source in found.sources]
     assert sorted(kinds) == sorted(
         ["release", "settings", "pointer_update", "erasure", "evidence", "assessment", "training", "monitoring"]
     )
-    assert checked.n_signed_sources == 3
+    assert verified_record.n_signed_sources == 3
     assert [figure.name for figure in point(found, "article-35.7.c").figures] == ["privacy.membership.auc"]
     assert {figure.name: figure.value for figure in point(found, "data-card.origin").figures} == {
         "Rows behind the contract": 0.0,
         "Training rows": 99.0,
         "Rows that were checked": 7000.0,
     }
-    assert [fact.text for fact in point(found, "data-card.columns").facts] == ["90 % are e-mail addresses"]
-    assert [gap.subject for gap in point(found, "data-card.columns").gaps] == ["a, b, c", "b"]
+    columns = point(found, "data-card.columns")
+    assert [fact.text for fact in columns.facts] == ["90 % are e-mail addresses", "1 % are telephone numbers"]
+    assert [gap.subject for gap in columns.gaps] == ["a, b, c", "b, c"]
     assert [gap.subject for gap in point(found, "data-card.checks").gaps] == ["slow"]
+    assert [fact.label for fact in point(found, "data-card.checks").facts] == ["D050", "D051"]
     assert [figure.value for figure in point(found, "annex-iv.9").figures] == [10.0, 4.0]
     assert "asked" in [fact.text for fact in point(found, "article-35.7.d").facts]
     assert found.at == max(source.at for source in found.sources) >= "2026-12-01T00:00:00+00:00"
@@ -311,6 +358,17 @@ def test_a_folder_of_something_else_is_not_overwritten_and_an_old_record_is_repl
     verified(project, tmp_path / "record")
 
 
+def test_a_file_of_a_person_next_to_a_record_is_not_deleted(project, tmp_path):
+    write(project, tmp_path / "record")
+    (tmp_path / "record/signed declaration.pdf").write_bytes(b"x")
+    with pytest.raises(StoreError, match="something else") as refused:
+        write(project, tmp_path / "record")
+    assert refused.value.where.endswith("signed declaration.pdf")
+    assert (tmp_path / "record/signed declaration.pdf").exists()
+    with pytest.raises(StoreError, match="something else"):
+        write(project, tmp_path / "record/record.json")
+
+
 def test_a_release_in_the_form_of_an_earlier_headway_is_refused_with_the_next_step(project):
     _, sources = read_record(project)
     release, *others = sources
@@ -331,12 +389,18 @@ def test_what_a_release_leaves_out_is_its_default():
     } == DEFAULTS
 
 
-def test_a_store_that_an_erasure_did_not_reach_is_a_gap(tmp_path):
+def test_a_store_that_the_last_erasure_of_a_key_did_not_reach_is_a_gap(tmp_path):
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         store = f'[store]\nonline = "redis://127.0.0.1:{sock.getsockname()[1]}/0"\n'
         project = recorded_project(tmp_path / "project", declared=store)
-        erase(project, ErasureRequest(key="customer-1", who="ann", why="asked"), wait=lambda _: None)
+        for key in ("customer-1", "customer-1", "customer-2"):
+            erase(project, ErasureRequest(key=key, who="ann", why="asked"), wait=lambda _: None)
+    project.state.close()
+    toml = tmp_path / "project/headway.toml"
+    toml.write_text(toml.read_text().replace(store, ""))
+    project = open_project(tmp_path / "project")
+    erase(project, ErasureRequest(key="customer-2", who="ann", why="asked"), wait=lambda _: None)
     write(project, tmp_path / "record")
     found = verified(project, tmp_path / "record").record
     project.state.close()
@@ -344,6 +408,31 @@ def test_a_store_that_an_erasure_did_not_reach_is_a_gap(tmp_path):
     (gap,) = [one for one in point(found, "article-35.7.d").gaps if one.subject == "online"]
     assert gap.what == "an erasure did not reach a store" and gap.fact.text
     assert any(figure.name.startswith("Searched in folder") for figure in found.figures)
+
+
+def test_a_location_in_which_an_erasure_left_the_key_is_a_gap(project, tmp_path):
+    (project.config.state / "notes.txt").write_text("customer-1")
+    erase(project, ErasureRequest(key="customer-1", who="ann", why="asked"), wait=lambda _: None)
+    write(project, tmp_path / "record")
+    found = verified(project, tmp_path / "record").record
+
+    (gap,) = [one for one in point(found, "article-35.7.d").gaps if one.subject == "notes.txt"]
+    assert (gap.what, gap.fact.text) == ("an erasure left the key in a location", "headway does not write here")
+
+
+def test_a_proof_of_an_erasure_in_the_form_of_0_1_is_a_source(project):
+    was = {
+        "name": "flights", "number": 1, "before": "", "subject": "a", "older_than": "", "who": "ann", "why": "asked",
+        "begun_at": "2026-01-01T00:00:00+00:00", "done_at": "2026-01-01T00:00:00+00:00",
+        "erased": [{"place": "log/flights", "rows": 3, "files": 1, "before": "", "after": ""}],
+        "stays": [{"place": "releases", "times": 1, "why": "a signed release contains it"}], "says": [],
+    }  # fmt: skip
+    signed = load_publisher(project.registry.publisher_key).sign(record.canonical(was))
+    bundle = project.registry.resolve("flights@live")
+    found = build_record(project.config, read_sources(project, bundle, erasures=(signed,)))
+
+    assert 3.0 in [one.value for one in point(found, "article-35.7.d").figures]
+    assert "releases" in [gap.subject for gap in point(found, "article-35.7.d").gaps]
 
 
 def test_a_password_in_a_setting_is_not_in_the_record(tmp_path):

@@ -79,7 +79,8 @@ def write_record(
 ) -> str:
     """Sign a record with its documents and sources, and write all of it into a folder; return its digest.
 
-    A folder that holds an earlier record is brought to this one; raises StoreError for one that holds anything else.
+    A folder that holds an earlier record is brought to this one. Raises StoreError if it holds any file that is not of
+    a record, since it would have to be deleted.
     """
     files = {**documents}
     for source in sources:
@@ -89,14 +90,21 @@ def write_record(
     listed = replace(found, files={name: digest_of(content) for name, content in sorted(files.items())})
     signed = publisher.sign(record.write(listed))
     files |= {RECORD: signed.content, SIGNATURE: signed.signature}
-    there = _names(folder) if folder.exists() else set()
-    if there and RECORD not in there:
-        raise StoreError("the folder holds something else than a record", where=str(folder), hint="name a new folder")
+    there = _names(folder) if folder.is_dir() else set()
+    others = sorted(there - _earlier_files(folder) - files.keys()) if RECORD in there else sorted(there)
+    if others or folder.is_file():
+        where = str(folder / others[0]) if others else str(folder)
+        raise StoreError("something else than a record is there", where=where, hint="name a new folder")
     for name, content in files.items():
         atomic.write(folder / name, content)
     for name in there - files.keys():
         (folder / name).unlink()
     return digest_of(signed.content)
+
+
+def _earlier_files(folder: Path) -> set[str]:
+    """Return the names of the files of the record that a folder holds."""
+    return set(record.read(ComplianceRecord, _bytes(folder, RECORD)).files)
 
 
 def is_record(path: Path) -> bool:

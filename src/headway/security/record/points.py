@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from headway.core.assessment import UNJUDGED
 from headway.core.compliance import Fact, Figure, Gap, Point, RecordDocument
+from headway.core.erasure import decode_erasure
 from headway.security.record.sources import EvidenceFile, Tracer, escape_pointer
 
 QUALITY = (
@@ -62,7 +64,9 @@ class _Points:
         (self.settings,) = tracer.of("settings")
         self.updates = tracer.of("pointer_update")
         self.erasures = tracer.of("erasure")
-        self.not_judged = dict(tracer.not_judged())
+        self.not_judged: dict[str, Gap] = {}
+        for name, gap in tracer.not_judged():
+            self.not_judged.setdefault(name, gap)
 
     def last(self, kind: str) -> EvidenceFile | None:
         """Return the last source of a kind, or None."""
@@ -331,7 +335,7 @@ def _check_facts(points: _Points) -> tuple[Fact, ...]:
     return tuple(
         points.tracer.fact(assessment, finding["code"], f"/record/findings/{index}/message")
         for index, finding in enumerate(assessment.document["record"]["findings"])
-        if finding["severity"] in ("stop", "warn")
+        if finding["severity"] != "note" and finding["code"] != UNJUDGED
     )
 
 
@@ -339,7 +343,7 @@ def _unchecked(points: _Points) -> tuple[Gap, ...]:
     """Return a gap if the data was not checked, or not the checks that could not judge."""
     assessment = points.last("assessment")
     if assessment is None:
-        return (Gap(what="the data was not checked", hint="headway check"),)
+        return (Gap(what="the data of this release was not checked", hint="headway check"),)
     return tuple(
         Gap(
             what="a check could not judge",
@@ -384,18 +388,22 @@ def _threats(points: _Points) -> tuple[tuple[Fact, ...], tuple[Figure, ...], tup
     table = points.last("threats")
     if table is None:
         return (), (), (Gap(what="the threats were not assessed", hint=THREATS),)
-    tracer, rows = points.tracer, table.document["requirements"]
+    tracer, rows = points.tracer, table.document["record"]["requirements"]
     order = sorted(range(len(rows)), key=lambda index: (rows[index]["coverage"] != "gap", index))
     facts = [
-        tracer.fact(table, f"{rows[index]['id']} {rows[index]['title']}", f"/requirements/{index}/coverage")
-        for index in order
+        tracer.fact(table, "Threats assessed at", "/record/at"),
+        tracer.fact(table, "Next assessment due by", "/record/due"),
+        *(
+            tracer.fact(table, f"{rows[index]['id']} {rows[index]['title']}", f"/record/requirements/{index}/coverage")
+            for index in order
+        ),
     ]
     gaps = [
         Gap(what="a threat is not covered", subject=rows[index]["id"], hint=_next_command(rows[index]))
         for index in order
         if rows[index]["coverage"] == "gap"
     ]
-    return tuple(facts), (tracer.length(table, "Requirements of the catalogue", "/requirements"),), tuple(gaps)
+    return tuple(facts), (tracer.length(table, "Requirements of the catalogue", "/record/requirements"),), tuple(gaps)
 
 
 def _next_command(requirement: Mapping[str, Any]) -> str:
@@ -405,6 +413,7 @@ def _next_command(requirement: Mapping[str, Any]) -> str:
 
 def _annex_iv(points: _Points) -> Iterable[Point]:
     measured = points.tracer.measured
+    judged, limits = _verdict(points)
     yield Point(
         id="annex-iv.1",
         section="AI Act, Annex IV, point 1",
@@ -421,14 +430,14 @@ def _annex_iv(points: _Points) -> Iterable[Point]:
         section="AI Act, Annex IV, point 2",
         title="How it was built, on which data, and how it was tested",
         statements=(
-            "The data card lists the data. The evaluation used rows that no training read; the intervals honour "
-            "dependent rows.",
+            "The data card lists the data. headway judges on other rows than it trains on; the training rows of an "
+            "imported model are not known. The intervals honour dependent rows as far as [data] declares them.",
         ),
         facts=(
             *points.declared({"Human oversight": "record.oversight", "Changes planned": "record.changes"}),
-            *_verdict(points)[0],
+            *judged,
         ),
-        figures=_verdict(points)[1],
+        figures=limits,
         gaps=points.undeclared("record.oversight", "record.changes"),
     )
     yield Point(
@@ -453,8 +462,8 @@ def _annex_iv(points: _Points) -> Iterable[Point]:
             "The release policy names the measures that decide, each with a limit. A rule that the rows cannot decide "
             "is undecided and does not pass.",
         ),
-        facts=_verdict(points)[0],
-        figures=_verdict(points)[1],
+        facts=judged,
+        figures=limits,
     )
     facts, figures, gaps = _threats(points)
     yield Point(
@@ -500,13 +509,14 @@ def _annex_iv(points: _Points) -> Iterable[Point]:
 
 def _article_15(points: _Points) -> Iterable[Point]:
     measured = points.tracer.measured
+    judged, limits = _verdict(points)
     yield Point(
         id="article-15.1",
         section="AI Act, Article 15(1)",
         title="A level of accuracy, robustness and security that fits the purpose",
         statements=("The verdict of the release policy says whether each declared limit holds.",),
-        facts=_verdict(points)[0],
-        figures=_verdict(points)[1],
+        facts=judged,
+        figures=limits,
     )
     yield Point(
         id="article-15.3",
@@ -598,7 +608,8 @@ def _nist(points: _Points) -> Iterable[Point]:
         section="NIST AI RMF, MANAGE",
         title="What is done about it",
         statements=(
-            "A release that fails a rule is not published, and a live one can be rolled back by a signed update.",
+            "A release that fails a rule is published only if a person overrides the verdict, which then names the "
+            "person. A live one can be rolled back by a signed update.",
         ),
         facts=(*watched, *_changes(points)),
         figures=rows,
@@ -639,8 +650,8 @@ def _article_30(points: _Points) -> Iterable[Point]:
         section="GDPR, Article 30(1)(g)",
         title="Security measures",
         statements=(
-            "Releases, pointer updates and proofs of erasure are signed and verified when they are read. Servers ask "
-            "for API keys, and private keys lie outside the store.",
+            "Releases, pointer updates and proofs of erasure are signed and verified when they are read. Private keys "
+            "lie outside the store. Whether servers ask for API keys is in the threat table.",
             "Personal data is dropped or replaced by a keyed hash when the data is opened, as declared.",
         ),
         facts=points.declared({"Dropped": "personal.drop", "Replaced by a hash": "personal.hash"}),
@@ -652,36 +663,54 @@ def _erased(points: _Points) -> tuple[tuple[Fact, ...], tuple[Figure, ...]]:
     facts: list[Fact] = []
     figures: list[Figure] = []
     for proof in points.erasures:
-        at = proof.document["done_at"]
+        erasure = decode_erasure(proof.content)
+        at = erasure.done_at
         facts += points.tracer.facts(proof, {f"Erasure at {at}: by": "/who", f"Erasure at {at}: because": "/why"})
         figures += [
             points.tracer.number(
-                proof, f"Rows erased from {part['location']} at {at}", f"/erased/{index}/rows", unit="rows"
+                proof, f"Rows erased from {part.location} at {at}", f"/erased/{index}/rows", unit="rows"
             )
-            for index, part in enumerate(proof.document["erased"])
+            for index, part in enumerate(erasure.erased)
         ]
         figures += [
-            points.tracer.number(proof, f"Searched in {store['name']} at {at}", f"/searched/{index}/n_searched")
-            for index, store in enumerate(proof.document.get("searched", ()))
-            if store["is_reached"]
+            points.tracer.number(proof, f"Searched in {store.name} at {at}", f"/searched/{index}/n_searched")
+            for index, store in enumerate(erasure.searched)
+            if store.is_reached
         ]
     return tuple(facts), tuple(figures)
 
 
-def _unreached(points: _Points) -> tuple[Gap, ...]:
-    """Return a gap for each store that the last erasure of a key did not reach."""
-    proofs = [proof for proof in points.erasures if proof.document["subject"]]
-    return tuple(
-        Gap(
-            what="an erasure did not reach a store",
-            subject=store["name"],
-            hint="headway erase, for the same key",
-            fact=points.tracer.fact(proof, store["name"], f"/searched/{index}/why"),
-        )
-        for proof in proofs[-1:]
-        for index, store in enumerate(proof.document.get("searched", ()))
-        if not store["is_reached"]
-    )
+def _not_erased(points: _Points) -> tuple[Gap, ...]:
+    """Return a gap for each store that an erasure did not reach, and each location where it left the key.
+
+    The last erasure of each key counts, and the last one by age.
+    """
+    gaps: list[Gap] = []
+    for proof in {decode_erasure(proof.content).subject: proof for proof in points.erasures}.values():
+        erasure = decode_erasure(proof.content)
+        hint = "headway erase, for the same key" if erasure.subject else "headway erase"
+        gaps += [
+            Gap(
+                what="an erasure did not reach a store",
+                subject=store.name,
+                hint=hint,
+                fact=points.tracer.fact(proof, store.name, f"/searched/{index}/why"),
+            )
+            for index, store in enumerate(erasure.searched)
+            if not store.is_reached
+        ]
+        field = "residuals" if "residuals" in proof.document else "stays"  # the name in proofs of 0.1
+        gaps += [
+            Gap(
+                what="an erasure left the key in a location",
+                subject=residual.location,
+                hint=hint,
+                fact=points.tracer.fact(proof, residual.location, f"/{field}/{index}/why"),
+            )
+            for index, residual in enumerate(erasure.residuals)
+            if not residual.is_other
+        ]
+    return tuple(gaps)
 
 
 def _impact_assessment(points: _Points) -> Iterable[Point]:
@@ -737,7 +766,7 @@ def _impact_assessment(points: _Points) -> Iterable[Point]:
             *facts,
         ),
         figures=figures,
-        gaps=(*points.undeclared("personal.retention", "record.oversight"), *_unreached(points)),
+        gaps=(*points.undeclared("personal.retention", "record.oversight"), *_not_erased(points)),
     )
 
 

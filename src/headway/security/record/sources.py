@@ -20,9 +20,11 @@ from headway.core.errors import StoreError
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport
 from headway.core.record import StoredRecord, canonical, digest_of
+from headway.core.threats import ThreatAssessment
 from headway.core.training import Training
 from headway.registry.bundle import Bundle
 from headway.registry.project import Project
+from headway.security.threats.evidence import data_of, datasets_of
 
 SECTIONS = (
     "project",
@@ -76,17 +78,13 @@ def _in_utc(at: str) -> str:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
 
 
-def read_sources(
-    project: Project, bundle: Bundle, *, erasures: Sequence[Signed] = (), threats: object = None
-) -> tuple[EvidenceFile, ...]:
+def read_sources(project: Project, bundle: Bundle, *, erasures: Sequence[Signed] = ()) -> tuple[EvidenceFile, ...]:
     """Read everything that a record of this release rests on.
 
     Parameters
     ----------
     erasures : sequence of Signed
         The signed proofs of erasure, oldest first.
-    threats : object, optional
-        The threat table as plain data; None if the project has none.
     """
     release = bundle.release
     found = [
@@ -96,15 +94,19 @@ def read_sources(
         *_erasures(erasures),
     ]
     found += [_stored("evidence", f"evidence.{number}", one) for number, one in enumerate(_later(project, bundle), 1)]
-    if (assessment := project.latest(Assessment)) is not None:
-        found.append(_stored("assessment", "assessment", assessment, at=assessment.at))
+    checked = (saved.record for saved in project.recent(Assessment))
+    datasets = datasets_of(release)
+    assessment = next((one for one in checked if data_of(one) in datasets), None)
+    if assessment is not None:
+        found.append(_stored("assessment", "assessment", assessment))
     rows = release.data.get("train")
     trainings = [one for one in project.records(Training) if rows and one.dataset == rows]
     found += [_stored("training", "training", one) for one in trainings[-1:]]
     watched = [one for one in project.records(MonitoringReport) if one.release == bundle.digest and one.is_complete]
-    found += [_stored("monitoring", "monitoring", one, at=one.at) for one in watched[-1:]]
-    if threats is not None:
-        found.append(source_file("threats", "threats", canonical(threats)))
+    found += [_stored("monitoring", "monitoring", one) for one in watched[-1:]]
+    threats = project.latest(ThreatAssessment)
+    if threats is not None and threats.release == bundle.digest:
+        found.append(_stored("threats", "threats", threats))
     return tuple(found)
 
 
@@ -113,8 +115,8 @@ def shown_settings(config: Config) -> dict[str, object]:
     return {name: masked(msgspec.to_builtins(getattr(config, name))) for name in SECTIONS}
 
 
-def _stored(kind: SourceKind, name: str, found: StoredRecord, *, at: str = "") -> EvidenceFile:
-    return source_file(kind, name, record.write(found), at=at or getattr(found, "at", ""))
+def _stored(kind: SourceKind, name: str, found: StoredRecord) -> EvidenceFile:
+    return source_file(kind, name, record.write(found), at=getattr(found, "at", ""))
 
 
 def _updates(project: Project, bundle: Bundle) -> Iterator[EvidenceFile]:
@@ -133,7 +135,11 @@ def _erasures(proofs: Sequence[Signed]) -> Iterator[EvidenceFile]:
 
 
 def _later(project: Project, bundle: Bundle) -> list[Evidence]:
-    """Return stored evidence on the same model that the release does not hold, such as later audits; newest last."""
+    """Return stored evidence that the release does not hold on the same model, such as later audits; newest last.
+
+    Each run of an audit stores evidence of its own. The newest is returned, and each that has a measure which no newer
+    one has.
+    """
     held = {canonical(one) for one in bundle.release.evidence}
     subject = bundle.release.variant.digest
     periods = {one.dataset for one in bundle.release.evidence}
@@ -142,7 +148,13 @@ def _later(project: Project, bundle: Bundle) -> list[Evidence]:
         for one in project.records(Evidence)
         if one.subject == subject and one.dataset in periods and not one.reference and canonical(one) not in held
     ]
-    return found[-1:]
+    chosen, names = list[Evidence](), set[str]()
+    for one in reversed(found):
+        measured = {measurement.name for measurement in one.measurements}
+        if measured - names or not chosen:
+            chosen.append(one)
+            names |= measured
+    return chosen[::-1]
 
 
 def value_at(document: Any, pointer: str) -> Any:

@@ -68,6 +68,17 @@ def data_digest(data: Mapping[str, str]) -> str:
     return digest_of(canonical(judged)) if judged else ""
 
 
+def data_of(assessed: Assessment) -> str:
+    """Return the digest of the data that an assessment checked."""
+    return data_digest(assessed.data) or assessed.dataset
+
+
+def datasets_of(release: Release) -> frozenset[str]:
+    """Return the digests of data that evidence on a release may carry."""
+    judged = {found.dataset for found in release.evidence}
+    return frozenset({*release.data.values(), *judged, data_digest(release.data)} - {""})
+
+
 class _EvidenceReader:
     """Reads the evidence on the live release of a project; `bundle` is None if none is live, or it does not verify."""
 
@@ -80,8 +91,7 @@ class _EvidenceReader:
         self.release = bundle.digest if bundle else ""
         self.model = bundle.release.variant.digest if bundle else ""
         self.data = dict(bundle.release.data) if bundle else {}
-        judged = {found.dataset for found in bundle.release.evidence} if bundle else set()
-        self.datasets = frozenset({*self.data.values(), *judged, data_digest(self.data)} - {""})
+        self.datasets = datasets_of(bundle.release) if bundle else frozenset()
         self.assessment = project.latest(Assessment)
 
     def evidence(self, problem: str) -> Iterator[ThreatEvidence]:
@@ -229,7 +239,7 @@ class _EvidenceReader:
         assessed = self.assessment
         if assessed is None:
             return
-        record, data = digest_of(write(assessed)), data_digest(assessed.data) or assessed.dataset
+        record, data = digest_of(write(assessed)), data_of(assessed)
         runs = {run.name: run for run in assessed.check_runs}
         for kind in self._keys("check"):
             run = runs.get(kind.key.partition(":")[2])
@@ -283,7 +293,7 @@ class _EvidenceReader:
     def _probed(self) -> Iterator[ThreatEvidence]:
         """Yield the last search of the log for keys that copy or probe; a found one that sends on contradicts.
 
-        A report without keys judged nobody, since no request had a key.
+        Skip a report without keys: no request had an API key, so none was judged.
         """
         reports = self.project.recent(ProbingReport)
         saved = _first((one for one in reports if one.record.keys or one.record.reason), self.release)
