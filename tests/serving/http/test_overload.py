@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import subprocess
@@ -217,8 +218,12 @@ def test_the_limit_of_open_files_is_respected_logged_and_counted(caplog):
         state.max_file = 0
         with Peer(server) as peer, pytest.raises((AssertionError, ConnectionError)):
             peer.read_answer()
-        state.max_file = free = os.dup(0)
-        os.close(free)
+        gc.collect()
+        # Holes below would be filled first, so that the next connection would be far from the limit.
+        for _ in range(64):
+            held = os.dup(0)
+            stack.callback(os.close, held)
+        state.max_file = held + 1
         with Peer(server) as peer:
             assert "ulimit -n" in peer.read_answer().json["error"]
         assert refused(server, "open_files") == 2
