@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.house.pages import code_blocks
 from tests.pipeline.serve_command import served
 from tests.serving.chat_server import chat_server
@@ -21,6 +22,7 @@ from headway.api.gateway import last_user_text
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import Measurement
 from headway.core.selective import CertificateWithdrawal
+from headway.registry.model_registry import UpdateReason
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -99,6 +101,7 @@ def test_the_configuration_of_the_gateway_names_the_plugin_and_its_tiers():
         ([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}], None),
         ([], None),
         (["a"], None),
+        ([{"type": "text"}], None),
         (None, None),
     ],
 )
@@ -118,6 +121,48 @@ def test_a_withdrawn_certificate_is_seen(folder, monkeypatch):
     )
     project.save(withdrawal)
     assert classifier.answer("where is my parcel 7") is None
+    assert classifier.answer("i want my money back 2") == "refund"
+
+
+def test_two_classes_are_decided_at_the_threshold_of_the_release(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HEADWAY_TRUST_PUBLISHER_KEY", raising=False)
+    monkeypatch.setattr(gateway, "REFRESH_S", 0.0)
+    known: dict[str, Any] = {}
+    exec(TRAIN.partition("pipeline =")[0], known)
+    rows = zip(known["texts"], known["labels"], strict=True)
+    texts, labels = zip(*[(text, label) for text, label in rows if label != "account"], strict=True)
+    model = known["make_pipeline"](known["TfidfVectorizer"](), known["LogisticRegression"]()).fit(
+        texts[:600], labels[:600]
+    )
+    best = headway.optimize(
+        model, texts[600:], labels[600:], answer_limit=0.05, name="two", budget="5s", folder=tmp_path / "two"
+    )
+    best.release(who="ann")
+    classifier = headway.GatewayClassifier("two@live", project=tmp_path / "two")
+    assert (classifier.answer("i want my money back 2"), classifier.answer("where is my parcel 7")) == (
+        "refund",
+        "delivery",
+    )
+    registry = open_project(tmp_path / "two").registry
+    live = registry.resolve("two@live")
+    never_refund = replace(live.release, threshold=1.0)
+    registry.point(
+        "two@live",
+        registry.publish(never_refund, live.files),
+        UpdateReason(who="ann", why="a test", verdict=never_refund.verdict),
+    )
+    assert (classifier.answer("i want my money back 2"), classifier.answer("where is my parcel 7")) == (
+        None,
+        "delivery",
+    )
+
+
+def test_a_digest_is_opened_once(folder, monkeypatch):
+    monkeypatch.setattr(gateway, "REFRESH_S", 0.0)
+    digest = open_project(folder / "intents").registry.resolve("intents@live").digest
+    classifier = headway.GatewayClassifier(f"intents@{digest}", project=folder / "intents")
+    monkeypatch.setattr(gateway.pipeline, "load", None)
     assert classifier.answer("i want my money back 2") == "refund"
 
 

@@ -25,6 +25,7 @@ from headway.serving.client import Client
 REFRESH_S = 1.0
 """Time after which a pointer that moved and a certificate that was withdrawn are seen."""
 _TEXT = "text"
+_NEVER = object()
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +61,7 @@ class GatewayClassifier:
         tiers: Mapping[str, str] | None = None,
     ) -> None:
         self._source = _Server(reference, server, api_key) if server else _Release(reference, Path(project))
-        self._is_remote, self._tiers = bool(server), tiers
+        self._tiers = tiers
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -106,7 +107,7 @@ class GatewayClassifier:
         if text is None:
             return None
         try:
-            return await asyncio.to_thread(self.answer, text) if self._is_remote else self.answer(text)
+            return await asyncio.to_thread(self.answer, text) if self._source.may_wait else self.answer(text)
         except HeadwayError as error:
             _log.warning("the text is handed on: %s", error)
             return None
@@ -120,8 +121,9 @@ def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str | None:
         return None
     if isinstance(content, str):
         return content
-    parts = [part.get(_TEXT) for part in content if isinstance(part, Mapping) and part.get("type") == _TEXT]
-    return "\n".join(map(str, parts)) if parts and len(parts) == len(content) else None
+    texts = [part.get(_TEXT) for part in content if isinstance(part, Mapping) and part.get("type") == _TEXT]
+    found = [text for text in texts if isinstance(text, str)]
+    return "\n".join(found) if found and len(found) == len(content) else None
 
 
 class _Release:
@@ -129,24 +131,30 @@ class _Release:
 
     def __init__(self, reference: str, folder: Path) -> None:
         self._project, self._reference = open_project(folder), reference
-        self._seen: object = None
+        self._seen: object = _NEVER
         self._until = 0.0
         self._refresh()
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether the next answer reads the state, and loads a release if the pointer moved."""
+        return time.monotonic() >= self._until
+
     def answer(self, text: str, key: str) -> str | None:
         """Return the class of a text, or None."""
-        if time.monotonic() >= self._until:
+        if self.may_wait:
             self._refresh()
-        found = self._decide(self._model.predict_proba([text]))
+        found = self._decide(self._model.scores([text]))
         return self._classes[int(found.answer[0])] if found.is_answered[0] else None
 
     def _refresh(self) -> None:
         name, _, pointer = self._reference.partition("@")
         seen = self._project.state.last(name, pointer)
-        if seen is None or seen != self._seen:
+        if seen != self._seen:  # both are None for a digest
             bundle, engine = pipeline.load(self._project, self._reference)
             release, self._digest = bundle.release, bundle.digest
-            if release.answers is None or len(release.variant.signature.inputs) != 1:
+            signature = release.variant.signature
+            if release.answers is None or signature.names != signature.texts or len(signature.texts) != 1:
                 raise ConfigError(
                     "a classifier of texts needs one text as input, and a limit on wrong answers",
                     where=self._reference,
@@ -164,6 +172,8 @@ class _Release:
 
 class _Server:
     """A model of a server, whose only column is one of texts."""
+
+    may_wait = True
 
     def __init__(self, name: str, address: str, api_key: str) -> None:
         self._name = name.partition("@")[0]
