@@ -32,14 +32,13 @@ _log = logging.getLogger(__name__)
 class GatewayClassifier:
     """Answers texts with a release that answers selectively; None hands a text on to the large model.
 
-    Without `server` the release is opened in this process, verified, and a text takes microseconds. Nothing is logged
-    then, so no audit can show that its answers became wrong. With `server` it is asked over HTTP, and its log, audits
-    and metrics have every text.
+    Without `server` the release is opened in this process and verified. Nothing is logged then, so no audit can show
+    that its answers became wrong. With `server` it is asked over HTTP, and its log, audits and metrics have every text.
 
     Parameters
     ----------
     reference : str
-        A pointer, such as ``"shop@live"``, or with `server` the name of its model, ``"shop"``.
+        A pointer or digest, such as ``"shop@live"``, or with `server` the name of its model, ``"shop"``.
     project : str or Path
         Folder with headway.toml.
     server : str
