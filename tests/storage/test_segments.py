@@ -1,0 +1,61 @@
+"""Segments are Arrow streams, whose head is written by hand: every reader gets the columns that were saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.storage import segments
+
+
+def read_both(folder: Path, columns: dict[str, segments.Column]) -> tuple[dict[str, segments.Column], pl.DataFrame]:
+    """Save columns, and read them with nanoarrow and with polars."""
+    path = segments.save(folder, columns)
+    return segments.load(path), pl.read_ipc_stream(path)
+
+
+def expect(folder: Path, columns: dict[str, segments.Column]) -> None:
+    found, table = read_both(folder, columns)
+    assert [*found] == table.columns == [*columns]
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray):
+            assert table[name].to_numpy().dtype == np.asarray(found[name]).dtype == values.dtype
+            np.testing.assert_array_equal(np.asarray(found[name]), values)
+            np.testing.assert_array_equal(table[name].to_numpy(), values)
+        else:
+            assert found[name] == table[name].to_list() == list(values)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"key": [], "at_us": np.zeros(0, np.int64), "status": np.zeros(0, np.int8), "rate": np.zeros(0)},
+        {"key": [None, "a", None, "", "é"], "rate": np.array([np.nan, 0.0, np.inf, 1.0, -1.0])},
+        {"key": [None] * 9, "status": np.arange(9, dtype=np.int8)},
+        {"key": [""] * 3, "text": ["x" * 5_000_000, None, "é" * 1_000]},
+        {"rate": np.arange(10.0)[::2]},
+        {f"out.{number}": np.arange(3.0) + number for number in range(500)},
+    ],
+    ids=["no rows", "some nulls", "only nulls", "long strings", "every second value", "many columns"],
+)
+def test_nanoarrow_and_polars_read_what_was_saved(tmp_path, columns):
+    expect(tmp_path, columns)
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.text(st.characters(codec="utf-8")), st.integers(-(2**63), 2**63 - 1), st.floats()),
+        max_size=70,
+    )
+)
+def test_any_rows_are_read_as_they_were_saved(tmp_path_factory, rows):
+    texts, numbers, values = ([row[at] for row in rows] for at in range(3))
+    expect(
+        tmp_path_factory.mktemp("segments"),
+        {"key": texts, "request": np.array(numbers, np.int64), "rate": np.array(values, np.float64)},
+    )
