@@ -651,7 +651,7 @@ static PyMethodDef METHODS[] = {
   {"lift", lift, METH_O, "Return a body with each array of numbers under \"data\" replaced by its index, their values as float64, and the end of each. None if it is not worth it."},
   {"read_common", (PyCFunction)(void (*)(void))read_common, METH_FASTCALL, "Return the rows of an infer request as float64, its id, its key, and whether its values are raw bytes: from its body, whether that is a protobuf message, the names of the columns as bytes, their positions by name, the codes of each, the name of the output, and the most bytes of a text and the most rows. None if it has another form."},
   {"within", (PyCFunction)(void (*)(void))within, METH_FASTCALL, "Return whether all values of float64 rows are at least the lowest and at most the highest of their columns."},
-  {"write_numbers", (PyCFunction)(void (*)(void))write_numbers, METH_FASTCALL, "Return bytes, a list of float64 numbers in JSON and more bytes as one. None if a number is 2^53 or more."},
+  {"write_numbers", (PyCFunction)(void (*)(void))write_numbers, METH_FASTCALL, "Return bytes, a list of float64 numbers in JSON and more bytes as one. None if a number is 2^53 or more, or the array is not of float64."},
   {"message_target", message_target, METH_O, "Return the names of the model and the version of a ModelInferRequest. None if it has another form."},
   {NULL, NULL, 0, NULL},
 };

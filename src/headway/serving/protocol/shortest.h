@@ -140,7 +140,7 @@ static char *write_number(char *to, double value) {
   return write_decimal(to, digits, power);
 }
 
-/* Return start, a list of numbers in JSON and end, in one bytes object; None if a number is 2^53 or more. */
+/* Return start, a list of numbers in JSON and end, in one bytes object; None if a number is 2^53 or more, or not a double. */
 static PyObject *write_numbers(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   Py_buffer view;
@@ -148,8 +148,8 @@ static PyObject *write_numbers(PyObject *self, PyObject *const *args, Py_ssize_t
     PyErr_SetString(PyExc_TypeError, "bytes, float64 numbers and bytes are expected");
     return NULL;
   }
-  if (PyObject_GetBuffer(args[1], &view, PyBUF_SIMPLE)) return NULL;
-  const int is_for_us = view.itemsize == (Py_ssize_t)sizeof(double);
+  if (PyObject_GetBuffer(args[1], &view, PyBUF_FORMAT)) return NULL;
+  const int is_for_us = view.format && !strcmp(view.format, "d");
   const Py_ssize_t count = view.len / (Py_ssize_t)sizeof(double), head = PyBytes_Size(args[0]), tail = PyBytes_Size(args[2]);
   char *const start = is_for_us ? malloc((size_t)(head + count * MAX_NUMBER + tail + 2 + FIELD)) : NULL, *to = start;
   if (to) {
