@@ -25,6 +25,7 @@ from headway.core.sections import PersonalSection, RecordSection
 from headway.core.support import CustomerMessage
 from headway.evaluation import explore
 from headway.features.online_rows import entity_key
+from headway.monitoring.assessment.changes import encode_sample
 from headway.monitoring.erasure.access import read_kept_rows
 from headway.monitoring.erasure.erase import load_erasures
 from headway.monitoring.task_runs import tasks_left_out
@@ -151,6 +152,82 @@ def test_a_log_on_s3_that_does_not_answer_is_named(world, monkeypatch):
     assert len(kept.rows) > 0
     assert [(place.name, place.is_reached) for place in found.searched] == [("logs", False), ("folder", True)]
     assert not found.is_complete and SECRET not in str(found)
+
+
+def test_rows_of_a_store_that_stops_to_answer_are_not_counted_as_erased(world, monkeypatch):
+    with small_s3() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        reopen(world, '[store]\nlogs = "s3://bucket/team"\n')
+        assert open_logs(world.project.config).ship() > 0
+        server.fault = lambda request: request.command == "PUT" and request.path.endswith(".arrow")
+        found = world.erase_rows_of(key=SECRET)
+        server.fault = lambda _: False
+        again = world.erase_rows_of(key=SECRET)
+
+    assert [place.name for place in found.searched if not place.is_reached] == ["logs"]
+    assert {part.location for part in found.erased} == {"online/history"}
+    assert {part.location for part in again.erased} == {"log/flights", "labels/flights"} and again.is_complete
+
+
+def test_a_mention_has_the_location_and_the_reason_of_its_folder(world):
+    plant_everywhere(world)
+    message = CustomerMessage(
+        key="m-1", source="webhook", text=f"I am {SECRET}", received_at="2026-11-01T00:00:00+00:00"
+    )
+    add_message(world.state, "flights", message)
+
+    (mention,) = read_kept_rows(world.project, SECRET).mentions
+    assert mention.location == "messages/flights" and mention.why.startswith("a message with another key contains it")
+    assert read_kept_rows(world.project, "m-1").mentions == ()
+
+
+def test_copies_of_a_shared_log_are_no_mention_next_to_its_rows(world, monkeypatch):
+    with small_s3() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        reopen(world, '[store]\nlogs = "s3://bucket/team"\n')
+        assert open_logs(world.project.config).ship() > 0
+        found = read_kept_rows(world.project, SECRET)
+
+    assert {part.location for part in found.rows} >= {"log/flights", "labels/flights"} and found.mentions == ()
+
+
+def test_a_folder_behind_a_link_is_searched_once(world, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/notes.txt").write_text(SECRET)
+    (world.state / "linked").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/back").symlink_to(world.state)
+
+    (world.state / "a-link").symlink_to(world.state / "files")
+    (world.state / "files").mkdir()
+    (world.state / "files/notes.txt").write_text(SECRET)
+
+    residuals = world.erase_rows_of(key=SECRET).residuals
+    assert {(found.location, found.times) for found in residuals} == {("linked", 1), ("files", 1)}
+
+
+def test_the_compressed_sample_of_an_assessment_is_searched(world):
+    keys = [f"{number:x}@example.org" for number in range(2_000)]
+    content = encode_sample(pl.DataFrame({"customer": keys}))
+    world.project.blobs.put(content)
+    assert keys[1_234].encode() not in content
+
+    (residual,) = world.erase_rows_of(key=keys[1_234]).residuals
+    assert (residual.location, residual.times, residual.is_other) == ("blobs", 1, False)
+
+
+@pytest.mark.parametrize(("content", "is_other"), [(b"xk1y", True), (b"a k1 b", False)])
+def test_a_key_within_longer_words_of_a_shared_model_is_not_left(world, monkeypatch, content, is_other):
+    with small_s3() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        reopen(world, '[store]\nblobs = "s3://bucket/team"\n')
+        world.project.blobs.put(content)
+        found = world.erase_rows_of(key="k1")
+
+    (residual,) = [one for one in found.residuals if one.location == "blobs"]
+    assert (residual.times, residual.is_other) == (1, is_other)
 
 
 def test_by_age_a_store_that_does_not_answer_is_named_too(world, monkeypatch, capsys):

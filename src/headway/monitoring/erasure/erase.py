@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from headway.core.config import parse_age
 from headway.core.contracts import Signed
 from headway.core.erasure import Erased, Erasure, ErasureProof, decode_erasure
-from headway.core.errors import ConfigError, DataError, Refused, StoreError
+from headway.core.errors import ConfigError, DataError, Refused, StoreError, StoreUnavailable
 from headway.core.record import Record, canonical, digest_of, kind_of, read
 from headway.core.renamed import current_form
 from headway.data.personal.policy import HashKey, load_hash_key
@@ -274,11 +274,22 @@ class ErasureJournal:
         self.header, self.touched = head, {}
         self._add(head)
 
-    def note(self, file: AffectedFile) -> None:
-        """Record that a file is about to be changed, synced to disk at return; the first note of a file is kept."""
-        if file.path not in self.touched:
+    @contextmanager
+    def note(self, file: AffectedFile) -> Iterator[None]:
+        """Record that the block changes a file, synced to disk before it does; the first note of a file is kept.
+
+        A file does not count as changed if its store stops to answer in the block.
+        """
+        is_first = file.path not in self.touched
+        if is_first:
             self.touched[file.path] = file
             self._add(file)
+        try:
+            yield
+        except StoreUnavailable:
+            if is_first:
+                del self.touched[file.path]
+            raise
 
     def end(self) -> None:
         """Empty the journal once its content is saved elsewhere; the file stays, because it is the lock."""

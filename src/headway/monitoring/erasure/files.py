@@ -6,6 +6,7 @@ Quarantined rows are compressed parquet, so their keys are found by value, not b
 from __future__ import annotations
 
 import hashlib
+import io
 import mmap
 import os
 import re
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from headway.storage.segments import Column
 
 KEY, _TEXT = "key", "text."
+_ARROW_FILE = b"ARROW1"
 _WORD = re.compile(rb"[0-9A-Za-z]")
 
 
@@ -169,8 +171,21 @@ def count_occurrences(path: Path, keys: Sequence[str], *, alone: bool = False) -
 
 
 def count_in(content: bytes | mmap.mmap, keys: Sequence[str], *, alone: bool = False) -> int:
-    """Count the occurrences of these keys in bytes as `count_occurrences` does."""
-    return sum(_count(content, key.encode("utf-8", "replace"), alone=alone) for key in keys)
+    """Count the occurrences of these keys in bytes as `count_occurrences` does.
+
+    An Arrow file, such as the sample of an assessment, is compressed: its texts are compared as well.
+    """
+    times = sum(_count(content, key.encode("utf-8", "replace"), alone=alone) for key in keys)
+    return max(times, _count_texts(content[:], keys)) if content[: len(_ARROW_FILE)] == _ARROW_FILE else times
+
+
+def _count_texts(content: bytes, keys: Sequence[str]) -> int:
+    """Count the texts of an Arrow file that are one of these keys; 0 if it is none."""
+    try:
+        texts = pl.read_ipc(io.BytesIO(content)).select(pl.col(pl.String)).get_columns()
+    except pl.exceptions.PolarsError:
+        return 0
+    return sum(int(column.is_in(list(keys)).sum()) for column in texts)
 
 
 def count_in_table(path: Path, keys: Sequence[str]) -> int:

@@ -7,11 +7,12 @@ on another machine that does not answer is reported as not reached, and nothing 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -43,8 +44,8 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 class Notes(Protocol):
     """What an erasure changes is noted before it is changed."""
 
-    def note(self, file: AffectedFile) -> None:
-        """Record that a file is about to be changed."""
+    def note(self, file: AffectedFile) -> AbstractContextManager[None]:
+        """Record that the block changes a file; it does not count if the store stops to answer in the block."""
         ...
 
 
@@ -95,11 +96,11 @@ class SharedSegments(RowStore):
         """Rewrite or delete segments, and delete the old versions of what was ever replaced."""
         cache = self.logs.refresh()
         for file in files.affected_files(cache, target):
-            journal.note(file)
-            if files.is_expired(cache / file.path, target):
-                self.logs.delete(file.path)
-            else:
-                self.logs.rewrite(file.path, by=partial(files.erase_rows, cache, file, target))
+            with journal.note(file):
+                if files.is_expired(cache / file.path, target):
+                    self.logs.delete(file.path)
+                else:
+                    self.logs.rewrite(file.path, by=partial(files.erase_rows, cache, file, target))
             if self._renew_lock:
                 self._renew_lock()
         self.logs.refresh()
@@ -127,12 +128,12 @@ class StateFolder(RowStore):
         for folder in (*(self.state / "log").glob("*"), self.state / "labels"):
             atomic.sweep(folder)
         for file in files.affected_files(self.state, target):
-            journal.note(file)
-            files.erase_rows(self.state, file, target)
+            with journal.note(file):
+                files.erase_rows(self.state, file, target)
         for path in _message_files(self.state, target):
-            journal.note(self._message(path))
-            path.unlink(missing_ok=True)
-            atomic.sync(path.parent)
+            with journal.note(self._message(path)):
+                path.unlink(missing_ok=True)
+                atomic.sync(path.parent)
 
     def read(self, keys: Sequence[str]) -> Rows:
         """Yield rows of log, labels, quarantine and online tables, and messages."""
@@ -144,7 +145,7 @@ class StateFolder(RowStore):
 
     def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
         """Search every file of the store: byte by byte, and quarantined rows value by value."""
-        there = [path for path in sorted(self.state.rglob("*")) if path.is_file()]
+        there = _all_files(self.state)
         searched = [path for path in there if not _is_database_file(self.state, path)]
         found = [residual for path in searched if (residual := _residual_of_file(self.state, path, keys))]
         return len(there), tuple(_merge_residuals([*found, *_residuals_of_database(self.state, keys)]))
@@ -166,10 +167,10 @@ class OnlineServer(RowStore):
         with closing(open_online(self.project.config)) as store:
             for table in _tables(store):
                 found = files.online_keys(store, table, target.keys)
-                if found:
-                    path, before = f"{ONLINE}/{table}", digest_of(f"{len(found)} rows".encode())  # no hash of keys
-                    journal.note(AffectedFile(path=path, location=path, rows=len(found), before=before))
-                store.delete(table, [*target.keys, *found])
+                path, before = f"{ONLINE}/{table}", digest_of(f"{len(found)} rows".encode())  # no hash of keys
+                file = AffectedFile(path=path, location=path, rows=len(found), before=before)
+                with journal.note(file) if found else nullcontext():
+                    store.delete(table, [*target.keys, *found])
 
     def read(self, keys: Sequence[str]) -> Rows:
         """Yield the rows and states of these keys."""
@@ -195,19 +196,12 @@ class SharedBlobs(RowStore):
 
     def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
         """Search every blob, and every file of the releases of this name."""
-        blobs, names = open_blobs(self.project.config), [key.encode("utf-8", "replace") for key in keys]
-        n, times, released = 0, 0, 0
-        for content in map(blobs.get, blobs.digests()):
-            n, times = n + 1, times + sum(content.count(name) for name in names)
-        shared = self.project.registry.shared
-        for digest in shared.releases(self.project.name) if shared else ():
-            for content in ((shared.load_release(self.project.name, digest) if shared else None) or {}).values():
-                n, released = n + 1, released + sum(content.count(name) for name in names)
-        found = (
-            Residual(location="blobs", times=times, why=WHY["blobs"]),
-            Residual(location="releases", times=released, why=WHY["releases"]),
-        )
-        return n, tuple(residual for residual in found if residual.times)
+        blobs, shared, name = open_blobs(self.project.config), self.project.registry.shared, self.project.name
+        loaded = (shared.load_release(name, digest) for digest in shared.releases(name)) if shared else ()
+        released = (content for release in loaded for content in (release or {}).values())
+        n_blobs, of_blobs = _search_contents("blobs", map(blobs.get, blobs.digests()), keys, why=WHY["blobs"])
+        n_released, of_releases = _search_contents("releases", released, keys, why=WHY["releases"])
+        return n_blobs + n_released, (*of_blobs, *of_releases)
 
 
 class SharedState(RowStore):
@@ -217,14 +211,9 @@ class SharedState(RowStore):
 
     def search(self, keys: Sequence[str]) -> tuple[int, tuple[Residual, ...]]:
         """Search every record and pointer update."""
-        n = times = alone = 0
         records = (saved.content for saved in all_records(self.project.state))
-        for content in chain(records, (signed.content for signed in self.project.state.updates())):
-            n += 1
-            times += files.count_in(content, keys)
-            alone += files.count_in(content, keys, alone=True)
-        why = WHY[DATABASE] if alone else PART_OF_WORD
-        return n, (Residual(location=self.name, times=times, why=why, is_other=not alone),) if times else ()
+        updates = (signed.content for signed in self.project.state.updates())
+        return _search_contents(self.name, chain(records, updates), keys, why=WHY[DATABASE])
 
 
 def open_row_stores(project: Project) -> tuple[RowStore, ...]:
@@ -278,6 +267,33 @@ def search_stores(
     return tuple(searched), tuple(residuals)
 
 
+def _search_contents(
+    location: str, contents: Iterable[bytes], keys: Sequence[str], *, why: str
+) -> tuple[int, tuple[Residual, ...]]:
+    """Count contents, and the keys in them; `why` is the reason of keys that are not a part of longer words."""
+    n = times = alone = 0
+    for content in contents:
+        n += 1
+        times += files.count_in(content, keys)
+        alone += files.count_in(content, keys, alone=True)
+    if not times:
+        return n, ()
+    return n, (Residual(location=location, times=times, why=why if alone else PART_OF_WORD, is_other=not alone),)
+
+
+def _all_files(folder: Path) -> list[Path]:
+    """Return every file below a folder, also behind links to other folders, of which each is entered once."""
+    found, entered = list[Path](), set[str]()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if (target := os.path.realpath(parent)) in entered:
+            folders.clear()
+            continue
+        entered.add(target)
+        folders.sort(key=lambda name: Path(parent, name).is_symlink())  # a folder here is named by its own path
+        found += [Path(parent, name) for name in names]
+    return sorted(path for path in found if path.is_file())
+
+
 def _tables(store: OnlineStore) -> list[str]:
     """Return the tables of an online store, and those of which all rows are staged."""
     return list(dict.fromkeys([*store.tables(), *store.tables(staged=True)]))
@@ -294,11 +310,16 @@ OTHER_KEYS = "it is part of other keys there"
 PART_OF_WORD = "its characters are part of longer words or numbers there"
 WRITTEN_SINCE = "it was requested, labeled or written again since"
 WHY = {
+    "log": WRITTEN_SINCE,
+    "labels": WRITTEN_SINCE,
+    "messages": "a message with another key contains it: headway erase, for the key of that message",
     "releases": "a signed release that can be rolled back to contains it",
-    "blobs": "an earlier model or release contains it",
+    "blobs": "a model, a release or the sample of an assessment contains it",
     "state.sqlite": "a record contains it that verdicts and signatures cover",
 }
 UNKNOWN_FILE = "headway does not write here"
+BY_NAME = ("log", "labels", "messages", traffic.QUARANTINE, ONLINE)
+"""Folders with a folder for each model or table, which a location names."""
 DATABASE = "state.sqlite"
 # Closing a file of a database releases all POSIX locks of the process on it, SQLite's too. The state is open here, so
 # its files are read by another process. Keys are passed by stdin, which no process list shows.
@@ -331,20 +352,24 @@ def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Residual]:
 
 def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual | None:
     parts = path.relative_to(state).parts
+    if parts[0] == traffic.CACHE and path.suffix == segments.SUFFIX:
+        parts = parts[1:]
+    by_name = path.suffix == segments.SUFFIX or parts[0] in BY_NAME
+    location = "/".join(parts[:2] if by_name else parts[:1])
     packed = parts[0] == traffic.QUARANTINE and path.suffix == ".parquet"
     times = files.count_quarantined(path, keys) if packed else files.count_occurrences(path, keys)
     if not times:
         return None
     if packed:
-        return Residual(location="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
-    if path.suffix == segments.SUFFIX or parts[0] == "online":
-        location, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
+        return Residual(location=location, times=times, why=WRITTEN_SINCE)
+    if path.suffix == segments.SUFFIX or parts[0] == ONLINE:
+        location, is_other = location.partition(".sqlite")[0], not _is_value(path, keys)
         return Residual(
             location=location, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other
         )
     if not files.count_occurrences(path, keys, alone=True):
-        return Residual(location=parts[0], times=times, why=PART_OF_WORD, is_other=True)
-    return Residual(location=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
+        return Residual(location=location, times=times, why=PART_OF_WORD, is_other=True)
+    return Residual(location=location, times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
 
 
 def _is_value(path: Path, keys: Sequence[str]) -> bool:
