@@ -1,21 +1,30 @@
-"""Certificates of trees: equal to those of exact solvers on small models, and lower bounds on large ones."""
+"""Certificates: equal to those of exact solvers on small models, lower bounds on large ones, and no counterexample."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
+import lightgbm
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from xgboost import XGBClassifier
 
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.formats.trees import Forest, Tree
-from headway.evaluation.certificates import TreeCertifier, certify_rows
+from headway.evaluation.certificates import LinearCertifier, TreeCertifier, _cuts, certify_rows
 from headway.evaluation.decision_attack import AttackColumn
 
 WIDTH = 3
@@ -41,6 +50,15 @@ def decisions(engine, rows):
     return (scores[:, 0] >= 0.5).astype(int) if scores.shape[1] == 1 else scores.argmax(axis=1)
 
 
+def edge(cut):
+    """Return the end of the numbers that are at most a threshold as float32, by bisection."""
+    low, high = cut - 1e-6, cut + 1e-6
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.float32(middle) <= cut else (low, middle)
+    return low
+
+
 def brute_force(forest, engine, row):
     """Return the distance to the nearest cell between thresholds that is decided otherwise."""
     own = decisions(engine, row[None])[0]
@@ -53,7 +71,9 @@ def brute_force(forest, engine, row):
             inside = np.nextafter(np.float32(low), np.float32(np.inf)) if np.isfinite(low) else np.float32(high)
             inside = float(inside) if np.isfinite(inside) else 0.0
             inside = inside if inside <= high else float(np.nextafter(np.float32(high), np.float32(-np.inf)))
-            cells.append((inside, max(0.0, low - row[at], row[at] - high)))
+            away = max(0.0, edge(low) - row[at] if np.isfinite(low) else 0.0)
+            away = max(away, row[at] - edge(high) if np.isfinite(high) else 0.0)
+            cells.append((inside, away))
         choices.append(cells)
     products = list(itertools.product(*choices))
     points = np.array([[value for value, _ in cell] for cell in products])
@@ -71,7 +91,8 @@ def test_forests_have_the_distance_of_brute_force(seed, depth, trees, classes):
     certifier = TreeCertifier(forest, columns(), 0.5, max_boxes=100_000)
     for row in rows[:5]:
         found = certifier.certify(row)
-        assert found.is_exact and found.distance == brute_force(forest, engine, row)
+        assert found.is_exact and found.distance == pytest.approx(brute_force(forest, engine, row), abs=1e-15)
+        assert found.decision == decisions(engine, row[None])[0]
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -79,14 +100,16 @@ def test_boosted_trees_have_the_distance_of_brute_force(classes):
     forest, engine, rows = fitted(GradientBoostingClassifier, classes=classes, n_estimators=4, max_depth=2)
     certifier = TreeCertifier(forest, columns(), 0.5, max_boxes=100_000)
     for row in rows[:20]:
-        assert certifier.certify(row).distance == brute_force(forest, engine, row)
+        assert certifier.certify(row).distance == pytest.approx(brute_force(forest, engine, row), abs=1e-15)
 
 
 def by_milp(forest, certifier, row, own):
     """Return the distance of the mixed-integer program of Kantchelian et al. (2016)."""
     leaves = certifier._leaves
     nodes = [
-        (int(at), float(cut)) for tree in forest.trees for at, cut in zip(tree.feature, tree.threshold, strict=True)
+        (int(at), float(cut))
+        for tree in forest.trees
+        for at, cut in zip(tree.feature, _cuts(tree.threshold, forest.input_dtype), strict=True)
     ]
     cuts = sorted(set(nodes))
     n_leaves, n_cuts = len(leaves.values), len(cuts)
@@ -185,7 +208,12 @@ def test_categories_and_missing_values_stay(row, expected, cast):
 
 
 @pytest.mark.parametrize(
-    ("more", "reason"), [({"zero_as_missing": (0,)}, "zero as missing"), ({"link": "exp"}, "'exp' with 1 outputs")]
+    ("more", "reason"),
+    [
+        ({"zero_as_missing": (0,)}, "zero as missing"),
+        ({"missing": -1.0}, "read -1 as missing"),
+        ({"link": "exp"}, "'exp' with 1 outputs"),
+    ],
 )
 def test_other_trees_are_refused_by_name(more, reason):
     with pytest.raises(NotApplicable, match=reason):
@@ -195,7 +223,176 @@ def test_other_trees_are_refused_by_name(more, reason):
 def test_an_empty_budget_is_not_applicable():
     with pytest.raises(NotApplicable, match="time ran out"):
         certify_rows(TreeCertifier(stump(), columns(1), 0.5), np.zeros((1, 2)), proceed=lambda: False)
-    distances, exact = certify_rows(
+    decisions_, distances, exact = certify_rows(
         TreeCertifier(stump(), columns(1), 0.5), np.array([[0.2, 3.0]]), proceed=lambda: True
     )
-    assert distances.tolist() == pytest.approx([0.3]) and exact.all()
+    assert decisions_.tolist() == [0] and distances.tolist() == pytest.approx([0.3]) and exact.all()
+
+
+def table(seed, *, classes=2, categories=False):
+    """Return rows with missing values that matter, in columns of several scales, and labels."""
+    draw = np.random.default_rng(seed)
+    rows = draw.normal(size=(300, 4)) * [1, 10, 0.1, 100]
+    labels = ((rows[:, 0] + rows[:, 1] / 10 + 0.3 * draw.normal(size=300)) + classes / 2).clip(0, classes - 1)
+    missing = draw.random(rows.shape) < 0.2
+    labels = np.where(missing[:, 0], (labels.astype(int) + 1) % classes, labels.astype(int))
+    rows[missing] = np.nan
+    if categories:
+        rows[:, 3] = draw.integers(0, 6, 300)
+    return rows, labels
+
+
+def lightgbm_of(rows, labels, categories):
+    settings = {"verbose": -1, "num_leaves": 8, "num_threads": 1, "objective": "binary"}
+    if labels.max() > 1:
+        settings |= {"objective": "multiclass", "num_class": 3}
+    data = lightgbm.Dataset(rows, labels, categorical_feature=categories)
+    return lightgbm.train(settings, data, num_boost_round=6)
+
+
+def hist_of(rows, labels, categories):
+    model = HistGradientBoostingClassifier(max_iter=6, max_depth=3, categorical_features=categories or None)
+    return model.fit(rows, labels)
+
+
+FAMILIES = {
+    "lightgbm": ("lightgbm", lightgbm_of),
+    "hist": ("sklearn", hist_of),
+    "xgboost": (
+        "xgboost",
+        lambda rows, labels, _: XGBClassifier(n_estimators=6, max_depth=3, n_jobs=1).fit(rows, labels),
+    ),
+    "forest": ("sklearn", lambda rows, labels, _: RandomForestClassifier(8, max_depth=4).fit(rows, labels)),
+    "scaled forest": (
+        "sklearn",
+        lambda rows, labels, _: make_pipeline(StandardScaler(), RandomForestClassifier(8, max_depth=4)).fit(
+            rows, labels
+        ),
+    ),
+}
+
+
+def changes_within(distance, row, at, draw):
+    """Return rows whose columns `at` moved by almost the distance, or less, or not at all."""
+    near = min(distance, 1e6) * (1 - 1e-6)
+    moves = draw.uniform(-near, near, (1_000, len(row)))
+    moves = np.where(draw.random(moves.shape) < 0.5, np.sign(moves) * near, moves) * (draw.random(moves.shape) < 0.7)
+    moves[:, [column for column in range(len(row)) if column not in at]] = 0
+    return row + moves
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_change_of_a_row_with_missing_values_below_its_distance_flips_it(family, classes, seed):
+    has_categories = family in ("lightgbm", "hist")
+    rows, labels = table(seed, classes=classes, categories=has_categories)
+    name, fit = FAMILIES[family]
+    engine = load_engine(name)
+    content = engine.import_model(fit(rows, labels, [3] if has_categories else [])).content
+    opened, at = engine(content, {}), range(3 if has_categories else 4)
+    certifier, draw = TreeCertifier(engine.forest(content), columns(len(at)), 0.5), np.random.default_rng(seed)
+    found = [certifier.certify(row) for row in rows[:20]]
+    assert [one.decision for one in found] == decisions(opened, rows[:20]).tolist()
+    for row, one in zip(rows, found, strict=False):
+        assert (decisions(opened, changes_within(one.distance, row, at, draw)) == one.decision).all()
+
+
+def test_trees_that_round_numbers_are_certified_from_the_end_of_the_rounding():
+    tree = replace(STUMP, threshold=np.array([1.0, 0.0]))
+    forest = Forest(width=2, trees=(tree,), base=np.zeros(1), input_dtype="float32")
+    found = TreeCertifier(forest, columns(1), 0.5).certify(np.array([1.0 + 1e-6, 3.0]))
+    moved = np.float32(1.0 + 1e-6 - found.distance * (1 + 1e-6))
+    assert moved <= 1.0 < np.float32(1.0 + 1e-6 - found.distance * (1 - 1e-6)) and found.distance < 1e-6
+
+
+def test_a_sum_in_float32_that_reaches_the_threshold_by_rounding_is_found():
+    leaf = np.array([[0.1], [0.2]], dtype=np.float32).astype(float)
+    grow = {"categorical": np.array([False]), "missing_left": np.array([True]), "left": np.array([-1])}
+    tree = Tree(feature=np.array([0]), threshold=np.array([0.5]), right=np.array([-2]), leaf=leaf, **grow)
+    total = float(np.float32(np.float32(leaf[1, 0]) + np.float32(leaf[1, 0])) + np.float32(leaf[1, 0]))
+    exact = 3 * leaf[1, 0]
+    assert total > exact
+    forest = Forest(width=1, trees=(tree,) * 3, base=np.zeros(1), sum_dtype="float32")
+    found = TreeCertifier(forest, columns(1), total).certify(np.array([0.2]))
+    assert found.decision == 0 and found.distance == pytest.approx(0.3)
+
+
+def test_an_infinite_value_stays():
+    found = TreeCertifier(stump(), columns(1), 0.5).certify(np.array([np.inf, 3.0]))
+    assert found.distance == math.inf and found.decision == 1
+
+
+LINEAR = {
+    "plain": LogisticRegression(max_iter=1000),
+    "scaled": make_pipeline(StandardScaler(), LogisticRegression()),
+    "ridge": make_pipeline(MinMaxScaler(), RidgeClassifier()),
+    "some columns": make_pipeline(ColumnTransformer([("some", StandardScaler(), [2, 0])]), LogisticRegression()),
+    "columns in a row": make_pipeline(ColumnTransformer([("some", StandardScaler(), [1, 2])]), LogisticRegression()),
+}
+
+
+def linear(model, rows, labels, threshold, at):
+    engine = load_engine("sklearn")
+    content = engine.import_model(model.fit(rows, labels)).content
+    scaled = [replace(column, scale=2.0 + column.at, cost=1.0 + column.at) for column in columns(4) if column.at in at]
+    return engine(content, {}), LinearCertifier(engine.graph(content), scaled, threshold)
+
+
+def extremes(row, distance, at):
+    """Return the corners of what a row may become within a distance: the farthest from a plane is one of them."""
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(at))), dtype=float)
+    corners = np.repeat(row[None], len(signs), axis=0)
+    corners[:, at] += signs * distance * (2.0 + np.array(at)) / (1.0 + np.array(at))
+    return corners
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+@pytest.mark.parametrize(("classes", "threshold"), [(2, 0.5), (2, 0.1), (3, 0.5)])
+def test_a_linear_model_has_the_distance_of_the_nearest_corner_that_flips(kind, classes, threshold):
+    rows, labels = table(0, classes=classes)
+    rows, at = np.nan_to_num(rows), [0, 1, 3]
+    opened, certifier = linear(LINEAR[kind], rows, labels, threshold, at)
+
+    def decide(some):
+        scores = opened.predict(some)
+        return (scores[:, 0] >= threshold).astype(int) if classes == 2 else scores.argmax(axis=1)
+
+    for row in rows[:20]:
+        found = certifier.certify(row)
+        assert found.is_exact and found.decision == decide(row[None])[0]
+        assert (decide(extremes(row, found.distance * (1 - 1e-6), at)) == found.decision).all()
+        assert (decide(extremes(row, found.distance * (1 + 1e-6), at)) != found.decision).any()
+
+
+def test_missing_values_of_a_linear_model_stay_and_a_model_of_other_columns_never_flips():
+    rows, labels = table(0)
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
+    opened, certifier = linear(model, rows, labels, 0.5, [0, 1])
+    for row in rows[:30]:
+        found, at = certifier.certify(row), [at for at in (0, 1) if np.isfinite(row[at])]
+        assert found.decision == decisions(opened, row[None])[0]
+        assert bool(at) == math.isfinite(found.distance)
+        if at:
+            assert (decisions(opened, extremes(row, found.distance * (1 - 1e-6), at)) == found.decision).all()
+            assert (decisions(opened, extremes(row, found.distance * (1 + 1e-6), at)) != found.decision).any()
+    assert linear(model, rows, labels, 0.5, [])[1].certify(rows[0]).distance == math.inf
+
+
+@pytest.mark.parametrize(
+    ("model", "threshold", "reason"),
+    [
+        (
+            make_pipeline(MinMaxScaler(clip=True), LogisticRegression()),
+            0.5,
+            "no sigmoid or softmax of one weighted sum",
+        ),
+        (make_pipeline(StandardScaler(), MLPClassifier((3,), max_iter=5)), 0.5, "no sigmoid or softmax"),
+        (LogisticRegression(), 1.0, "on one side of the threshold 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_models_that_are_not_linear_or_always_decide_the_same_are_refused(model, threshold, reason):
+    rows, labels = table(0)
+    with pytest.raises(NotApplicable, match=reason):
+        linear(model, np.nan_to_num(rows), labels, threshold, [0])

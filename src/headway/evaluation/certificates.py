@@ -1,4 +1,7 @@
-"""Robustness certificates of trees: the smallest change of numbers that can flip a decision, by branch and bound."""
+"""Robustness certificates: the smallest change of numbers that can flip a decision.
+
+Of trees it is found by branch and bound, of linear models in closed form.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,47 @@ import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from headway.core.arrays import Bools, Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints, sigmoid
 from headway.core.errors import NotApplicable
-from headway.engines.formats.trees import Forest, Tree
+from headway.engines.formats.graph import Graph
+from headway.engines.formats.trees import Forest, Precision, Tree
 from headway.evaluation.decision_attack import AttackColumn
 
 MAX_BOXES = 4_000
-_TOLERANCE = 1e-12
+_ROUNDING = 1e-12
 _CLASSES = ("identity", "softmax")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What is certified of a row: no change below `distance` flips its decision.
+    """What is certified of a row: no change below `distance` flips its `decision`.
 
     `is_exact`: a change of any larger distance exists that does; otherwise the search ended before, and the distance is
     a lower bound. It is infinite if no change flips the decision.
     """
 
+    decision: int
     distance: float
     is_exact: bool
+
+
+class Certifier(Protocol):
+    """Certifies the decisions of a model."""
+
+    def certify(self, row: Floats) -> Certificate:
+        """Certify the decision on a row (d,)."""
+        ...
 
 
 class TreeCertifier:
     """Certifies decisions of trees against changes of some columns, all of which may change at once.
 
     The distance of a change is the largest move of a column, in interquartile ranges times its cost. Numbers may take
-    any value. Categories, flags and missing values stay.
+    any finite value, and are rounded as the trees round them. Categories, flags, missing and infinite values stay.
 
     Parameters
     ----------
@@ -57,31 +71,32 @@ class TreeCertifier:
     def __init__(
         self, forest: Forest, columns: Sequence[AttackColumn], threshold: float, *, max_boxes: int = MAX_BOXES
     ) -> None:
-        if forest.zero_as_missing:
-            raise NotApplicable("its trees read zero as missing, which no certificate covers")
-        self._forest, self._max_boxes = forest, max_boxes
+        if forest.zero_as_missing or not math.isnan(forest.missing):
+            value = "zero" if forest.zero_as_missing else f"{forest.missing:g}"
+            raise NotApplicable(f"its trees read {value} as missing, which no certificate covers")
+        self._forest, self._threshold, self._max_boxes = forest, threshold, max_boxes
         self._limit = _limit_of_sum(forest, threshold)
-        numbers = [column for column in columns if column.among is None]
-        self._at = np.array([column.at for column in numbers], dtype=np.int64)
-        self._weights = np.array([column.cost / column.scale for column in numbers])
+        self._at, self._weights = _numbers(columns)
         self._leaves = _Leaves.of(forest, self._at)
+        self._slack = _rounding_of_sum(forest, threshold)
 
     def certify(self, row: Floats) -> Certificate:
         """Certify the decision on a row (d,)."""
-        row = row.astype(self._forest.input_dtype).astype(np.float64)
-        missing = np.isnan(row) | (row == self._forest.missing)
-        reachable = self._leaves.reachable(self._forest, row, missing)
-        point, may_change = row[self._at], ~missing[self._at]
-        own = self._decide(self._leaves.containing(np.where(may_change, point, np.nan), reachable))
-        found = Certificate(distance=math.inf, is_exact=True)
+        may_change = np.zeros(len(row), dtype=np.bool_)
+        own = self._decide(self._leaves.reachable(self._forest, row, may_change))
+        may_change[self._at] = np.isfinite(row[self._at])
+        reachable, may_move = self._leaves.reachable(self._forest, row, may_change), may_change[self._at]
+        point = np.where(may_move, row[self._at], 0.0)
+        found = Certificate(decision=own, distance=math.inf, is_exact=True)
         for start, values, limit in self._targets(own):
 
             def flips(mask: Bools, own: int = own) -> bool:
                 return self._decide(mask) != own
 
-            search = _BoxSearch(self._leaves, values, limit - start, flips)
-            one = search.run(point, self._weights, may_change, reachable, self._max_boxes, found.distance)
-            found = one if one.distance < found.distance else found
+            search = _BoxSearch(self._leaves, values, limit - start, self._slack, flips)
+            distance, is_exact = search.run(point, self._weights, may_move, reachable, self._max_boxes, found.distance)
+            if distance < found.distance:
+                found = Certificate(decision=own, distance=distance, is_exact=is_exact)
         return found
 
     def _decide(self, mask: Bools) -> int:
@@ -89,7 +104,12 @@ class TreeCertifier:
         total = self._forest.base.astype(self._forest.sum_dtype)
         for values in self._leaves.values[mask]:
             total = (total + values.astype(total.dtype)).astype(total.dtype)
-        return int(total[0] >= self._limit) if len(total) == 1 else int(np.argmax(total))
+        if len(total) > 1:
+            return int(np.argmax(total))
+        score = total.astype(np.float64)
+        if self._forest.link == "sigmoid":
+            score = sigmoid(score).astype(total.dtype).astype(np.float64)
+        return int(score[0] >= self._threshold)
 
     def _targets(self, own: int) -> Iterator[tuple[float, Floats, float]]:
         """Yield what flips a decision: a start, values of the leaves, and the sum that they must reach."""
@@ -110,11 +130,33 @@ def _limit_of_sum(forest: Forest, threshold: float) -> float:
             return 0.0
     elif forest.link == "identity":
         return threshold
-    elif forest.link == "sigmoid" and 0 < threshold < 1:
-        return math.log(threshold / (1 - threshold))
+    elif forest.link == "sigmoid":
+        return _limit_of_odds(threshold)
     raise NotApplicable(
         f"its trees end in {forest.link!r} with {len(forest.base)} outputs, which no certificate covers"
     )
+
+
+def _limit_of_odds(threshold: float) -> float:
+    """Return the log-odds of a threshold of probabilities; raise NotApplicable if it decides nothing."""
+    if not 0 < threshold < 1:
+        raise NotApplicable(f"every probability is on one side of the threshold {threshold:g}")
+    return math.log(threshold / (1 - threshold))
+
+
+def _rounding_of_sum(forest: Forest, threshold: float) -> float:
+    """Return a bound of the rounding of a sum of leaves, and of its link: sums this near to the limit are added."""
+    unit = float(np.finfo(forest.sum_dtype).eps)
+    magnitude = float(np.abs(forest.base).max()) + sum(float(np.abs(tree.leaf).max()) for tree in forest.trees)
+    of_link = 8 * unit / (threshold * (1 - threshold)) if forest.link == "sigmoid" else 0.0
+    return max(_ROUNDING, 2 * (len(forest.trees) + 2) * unit * magnitude) + of_link
+
+
+def _numbers(columns: Sequence[AttackColumn]) -> tuple[Ints, Floats]:
+    """Return the columns of numbers, and the distance of a move by 1 in each."""
+    numbers = [column for column in columns if column.among is None]
+    at = np.array([column.at for column in numbers], dtype=np.int64)
+    return at, np.array([column.cost / column.scale for column in numbers])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,8 +188,9 @@ class _Leaves:
         first_node = 0
         for tree in forest.trees:
             tree_starts.append(len(boxes))
+            cuts = _cuts(tree.threshold, forest.input_dtype)
             for leaf, path in _paths(tree):
-                boxes.append(_box(tree, path, at))
+                boxes.append(_box(tree, cuts, path, at))
                 starts.append(len(conditions))
                 conditions += [(-1, True), *((first_node + node, is_left) for node, is_left in path)]
                 value = np.zeros(len(forest.base))
@@ -166,26 +209,30 @@ class _Leaves:
             at=at,
         )
 
-    def reachable(self, forest: Forest, row: Floats, missing: Bools) -> Bools:
-        """Return the leaves that a row may reach when the columns of the boxes change, but no missing value."""
-        goes_left = np.concatenate([*(_goes_left(forest, tree, row, missing) for tree in forest.trees), [True]])
+    def reachable(self, forest: Forest, row: Floats, may_change: Bools) -> Bools:
+        """Return the leaves that a row (d,) may reach when columns that `may_change`, bool (d,), change."""
+        goes_left = np.concatenate([*(_goes_left(forest, tree, row) for tree in forest.trees), [True]])
         categorical = np.concatenate([*(tree.categorical for tree in forest.trees), [False]])
-        may_change = np.zeros(len(row), dtype=np.bool_)
-        may_change[self.at] = True
-        is_fixed = ~may_change[self.feature] | missing[self.feature] | categorical
+        is_fixed = ~may_change[self.feature] | categorical
         is_fixed[-1] = False
         holds = (goes_left[self.node] == self.is_left) | ~is_fixed[self.node]
         found = np.logical_and.reduceat(holds, self.starts)
-        is_inside = self.low < self.high  # a box that its own conditions empty
+        is_inside = (self.low < self.high) | ~may_change[self.at]  # no number reaches a box that its conditions empty
         return np.asarray(found & is_inside.all(axis=1))
 
-    def containing(self, point: Floats, reachable: Bools) -> Bools:
-        """Return the leaf of each tree that a point (columns) reaches."""
-        inside = (self.low < point) & (point <= self.high) | np.isnan(point)
-        return np.asarray(inside.all(axis=1) & reachable)
+
+def _cuts(thresholds: Floats, precision: Precision) -> Floats:
+    """Return the largest float64 values that are at most each threshold (m,) after they are rounded."""
+    if precision == "float64":
+        return thresholds
+    with np.errstate(over="ignore"):
+        rounded = thresholds.astype(np.float32)
+    last = np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    first = np.nextafter(last, np.float32(np.inf))
+    return np.asarray((last.astype(np.float64) + first.astype(np.float64)) / 2)
 
 
-def _box(tree: Tree, path: Sequence[tuple[int, bool]], at: Ints) -> tuple[Floats, Floats]:
+def _box(tree: Tree, cuts: Floats, path: Sequence[tuple[int, bool]], at: Ints) -> tuple[Floats, Floats]:
     """Return the box (low, high] of a leaf over columns `at`."""
     low, high = np.full(len(at), -np.inf), np.full(len(at), np.inf)
     for node, is_left in path:
@@ -193,9 +240,9 @@ def _box(tree: Tree, path: Sequence[tuple[int, bool]], at: Ints) -> tuple[Floats
         if tree.categorical[node]:
             continue
         if is_left:
-            high[index] = np.minimum(high[index], tree.threshold[node])
+            high[index] = np.minimum(high[index], cuts[node])
         else:
-            low[index] = np.maximum(low[index], tree.threshold[node])
+            low[index] = np.maximum(low[index], cuts[node])
     return low, high
 
 
@@ -211,24 +258,27 @@ def _paths(tree: Tree) -> Iterator[tuple[int, list[tuple[int, bool]]]]:
             waiting.append((int(tree.left[node]), [*path, (node, True)]))
 
 
-def _goes_left(forest: Forest, tree: Tree, row: Floats, missing: Bools) -> Bools:
+def _goes_left(forest: Forest, tree: Tree, row: Floats) -> Bools:
     """Return whether a row goes left at each node of a tree."""
-    values = row[tree.feature]
+    with np.errstate(over="ignore"):
+        values = row[tree.feature].astype(forest.input_dtype).astype(np.float64)
     goes_left = values <= tree.threshold
     for node in np.flatnonzero(tree.categorical).tolist():
         value = values[node]
         category = value if forest.category_cast == "exact" else np.floor(value)
         category = np.trunc(value) if forest.category_cast == "truncated" else category
         goes_left[node] = category in tree.sets[int(tree.threshold[node])]
-    return np.asarray(np.where(missing[tree.feature], tree.missing_left, goes_left))
+    return np.asarray(np.where(np.isnan(values), tree.missing_left, goes_left))
 
 
 class _BoxSearch:
     """Search of the nearest box in which a sum over the trees reaches a limit, nearest boxes first."""
 
-    def __init__(self, leaves: _Leaves, values: Floats, limit: float, flips: Callable[[Bools], bool]) -> None:
+    def __init__(
+        self, leaves: _Leaves, values: Floats, limit: float, slack: float, flips: Callable[[Bools], bool]
+    ) -> None:
         self._leaves, self._values, self._starts, self._flips = leaves, values, leaves.tree_starts, flips
-        self._limit, self._slack = limit, _TOLERANCE * max(1.0, abs(limit), float(np.abs(values).max()))
+        self._limit, self._slack = limit, slack
 
     def run(
         self,
@@ -238,8 +288,8 @@ class _BoxSearch:
         reachable: Bools,
         max_boxes: int,
         nearer_than: float,
-    ) -> Certificate:
-        """Return the distance of the nearest box, if it is nearer than another distance."""
+    ) -> tuple[float, bool]:
+        """Return the distance of the nearest box if it is nearer than another distance, and whether it is exact."""
         everywhere = (np.full(len(point), -np.inf), np.full(len(point), np.inf), reachable)
         heap: list[tuple[float, float, int, tuple[Floats, Floats, Bools]]] = [(0.0, 0.0, 0, everywhere)]
         examined = 0
@@ -251,11 +301,11 @@ class _BoxSearch:
             worst = np.minimum.reduceat(np.where(mask, self._values, np.inf), self._starts)
             is_one_leaf = bool((best == worst).all())
             if worst.sum() >= self._limit + self._slack or (is_one_leaf and self._flips(self._one_each(mask))):
-                return Certificate(distance=distance, is_exact=True)
+                return distance, True
             if is_one_leaf:  # a sum at the limit, rounded to the other side
                 continue
             if examined >= max_boxes:
-                return Certificate(distance=distance, is_exact=False)
+                return distance, False
             tree = int(np.argmax(best - worst))
             index, cut = self._cut(tree, low, high, mask, point, weights, may_change)
             for is_left in (True, False):
@@ -266,7 +316,7 @@ class _BoxSearch:
                 away = max(point[index] - cut, 0.0) if is_left else max(cut - point[index], 0.0)
                 far = max(distance, float(away * weights[index]))
                 heapq.heappush(heap, (far, -float(best.sum()), examined, (*ends, mask & overlaps)))
-        return Certificate(distance=math.inf, is_exact=True)
+        return math.inf, True
 
     def _one_each(self, mask: Bools) -> Bools:
         """Return one leaf of each tree; those of a tree that can be reached have the same value."""
@@ -293,8 +343,81 @@ class _BoxSearch:
         return int(index), float(bounds[which[leaf], index])
 
 
-def certify_rows(certifier: TreeCertifier, rows: Floats, *, proceed: Callable[[], bool]) -> tuple[Floats, Bools]:
-    """Return the certified distance of each row (n, d), and whether it is exact.
+class LinearCertifier:
+    """Certifies decisions of a linear model against changes of some columns, in closed form.
+
+    The distance is that of `TreeCertifier`. The largest change of a sum w x within distance 1 is the sum of |w| over
+    the weights of the columns, so a decision with margin m keeps within m divided by it.
+
+    Parameters
+    ----------
+    graph : Graph
+        A logistic regression, or a classifier that answers the sigmoid or softmax of its sums; scalers and imputers may
+        come before it.
+    columns : sequence of AttackColumn
+        Columns that may change.
+    threshold : float
+        A score of at least this value is a decision for the positive class.
+
+    Raises
+    ------
+    NotApplicable
+        If the model is not linear in its numbers.
+    """
+
+    def __init__(self, graph: Graph, columns: Sequence[AttackColumn], threshold: float) -> None:
+        self._columns, self._fill, self._weights, self._bias = _read_linear(graph)
+        self._is_binary = len(self._bias) == 1
+        if self._is_binary:  # the sum above the limit, next to 0
+            limit = _limit_of_odds(threshold)
+            self._weights = np.column_stack([np.zeros(len(self._columns)), self._weights])
+            self._bias = np.append(0.0, self._bias - limit)
+        at, weights = _numbers(columns)
+        moves = np.zeros(graph.width)
+        moves[at] = 1 / weights
+        self._moves = moves[self._columns]
+
+    def certify(self, row: Floats) -> Certificate:
+        """Certify the decision on a row (d,)."""
+        values = row[self._columns]
+        moves = np.where(np.isfinite(values), self._moves, 0.0)
+        values = np.where(np.isnan(values), self._fill, values)
+        sums = values @ self._weights + self._bias
+        own = int(sums[1] >= 0) if self._is_binary else int(np.argmax(sums))
+        rounding = 2 * _ROUNDING * float((np.abs(values) @ np.abs(self._weights) + np.abs(self._bias)).max())
+        margins = np.maximum(sums[own] - np.delete(sums, own) - rounding, 0.0)
+        slopes = moves @ np.abs(self._weights[:, [own]] - np.delete(self._weights, own, axis=1))
+        distances = np.divide(margins, slopes, out=np.full(len(slopes), np.inf), where=slopes > 0)
+        return Certificate(decision=own, distance=float(distances.min()), is_exact=True)
+
+
+def _read_linear(graph: Graph) -> tuple[Ints, Floats, Floats, Floats]:
+    """Return the columns that a linear model reads, what replaces missing values, weights (columns, k) and bias (k,).
+
+    Raises
+    ------
+    NotApplicable
+        If the model has another operation than those of its input, one weighted sum, and its link.
+    """
+    operations, constants = list(graph.operations), graph.constants
+    columns, fill = np.arange(graph.width), np.full(1, np.nan)
+    if operations[0].kind == "Gather":
+        columns = np.asarray(constants[operations.pop(0).inputs[1]], dtype=np.int64)
+    elif operations[0].kind == "Slice":
+        start, end = (int(constants[name][0]) for name in operations.pop(0).inputs[1:3])
+        columns = columns[start:end]
+    if operations[0].kind == "IsNaN":
+        fill = constants[operations[1].inputs[1]]
+        operations = operations[2:]
+    kinds = tuple(operation.kind for operation in operations)
+    if kinds[:-1] != ("MatMul", "Add", "Mod") or kinds[-1] not in ("Sigmoid", "Softmax"):
+        raise NotApplicable("its answer is no sigmoid or softmax of one weighted sum of numbers")
+    product, bias = operations[:2]
+    return columns, fill, constants[product.inputs[1]], constants[bias.inputs[1]]
+
+
+def certify_rows(certifier: Certifier, rows: Floats, *, proceed: Callable[[], bool]) -> tuple[Ints, Floats, Bools]:
+    """Return the decision on each row (n, d), its certified distance, and whether that is exact.
 
     Raises
     ------
@@ -306,4 +429,8 @@ def certify_rows(certifier: TreeCertifier, rows: Floats, *, proceed: Callable[[]
         if not proceed():
             raise NotApplicable("time ran out before all rows were certified", hint="headway evaluate --budget 10m")
         found.append(certifier.certify(row))
-    return np.array([one.distance for one in found]), np.array([one.is_exact for one in found])
+    return (
+        np.array([one.decision for one in found]),
+        np.array([one.distance for one in found]),
+        np.array([one.is_exact for one in found]),
+    )

@@ -360,6 +360,17 @@ def keeps_answers(transform: str) -> bool:
     return installed and bool(plugins.declaration("transform", transform, "KEEPS_ANSWERS", False))
 
 
+def decision_changing_steps(variant: Variant) -> tuple[Step, ...]:
+    """Return the steps that may change decisions: those that change answers, and do not declare KEEPS_DECISIONS."""
+    return tuple(step for step in answer_changing_steps(variant) if not _keeps_decisions(step.transform))
+
+
+@functools.cache
+def _keeps_decisions(transform: str) -> bool:
+    installed = transform in plugins.names("transform")
+    return installed and bool(plugins.declaration("transform", transform, "KEEPS_DECISIONS", False))
+
+
 def _mark(row: EvaluatedVariant, code: str, why: str) -> EvaluatedVariant:
     finding = Finding(code=code, severity="note", message=why, where=row.variant.name)
     return replace(row, evidence=replace(row.evidence, findings=(*row.evidence.findings, finding)))

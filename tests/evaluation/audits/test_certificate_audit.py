@@ -9,13 +9,16 @@ import pytest
 from msgspec.structs import replace as changed
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tests.evaluation.attacked_models import attacked_by, table
 from tests.evaluation.audits.test_attack import of
 
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.sections import AttackSection
-from headway.core.variant import Artifact
+from headway.core.variant import Artifact, Step
 from headway.evaluation.audits import certificate
 from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
@@ -58,7 +61,7 @@ def test_shares_fall_with_the_radius_and_are_those_of_the_distances(subject, con
     assert of(found, "evasion.certified")[""].value == of(found, "evasion.certified")["radius 0.05"].value
     distance = of(found, "certificate.distance")[""]
     assert 0 < distance.low <= distance.value <= distance.high and distance.n_rows == 200
-    assert "by the trees of the variant" in of(found, "evasion.certified")["radius 0.1"].method
+    assert "by the trees or weights of the variant" in of(found, "evasion.certified")["radius 0.1"].method
 
 
 def test_a_column_that_cannot_change_makes_rows_more_robust(subject, context):
@@ -69,20 +72,40 @@ def test_a_column_that_cannot_change_makes_rows_more_robust(subject, context):
     assert fixed["radius 0.5"].value > free["radius 0.5"].value
 
 
-def test_a_variant_that_decides_as_the_baseline_has_the_certificate_of_its_trees(subject, context):
-    compiled = replace(subject, variant=changed(subject.variant, engine="echo"))
-    found = certificate.plugin(compiled, replace(context, baseline=subject.variant))
-    assert "by the trees of the baseline" in of(found, "evasion.certified")["radius 0.1"].method
-    other = replace(compiled, scores=1 - compiled.scores)
-    with pytest.raises(NotApplicable, match="does not decide as the trees of the baseline"):
-        certificate.plugin(other, replace(context, baseline=subject.variant))
+def stepped(subject, *transforms):
+    """Return the subject with an engine that exposes nothing, made by these steps."""
+    steps = tuple(Step(transform=name) for name in transforms)
+    return replace(subject, variant=changed(subject.variant, engine="echo", steps=steps))
 
 
-def test_models_without_trees_are_refused_by_name(context):
-    with pytest.raises(NotApplicable, match="LogisticRegression"):
-        certificate.plugin(subject_of(LogisticRegression(), context), context)
+def test_a_variant_whose_steps_keep_decisions_has_the_certificate_of_the_baseline(subject, context):
+    context = replace(context, baseline=subject.variant)
+    found = certificate.plugin(stepped(subject, "trees", "round"), context)
+    assert "by the trees or weights of the baseline" in of(found, "evasion.certified")["radius 0.1"].method
+    with pytest.raises(NotApplicable, match="step 'self_distil' may change decisions of the baseline"):
+        certificate.plugin(stepped(subject, "self_distil", "trees"), context)
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_variant_that_decides_otherwise_than_what_is_certified_is_refused(is_compiled, subject, context):
+    context = replace(context, baseline=subject.variant)
+    other = replace(stepped(subject, "trees") if is_compiled else subject, scores=1 - subject.scores)
+    whose = "the baseline" if is_compiled else "the variant"
+    with pytest.raises(NotApplicable, match=f"does not decide as the trees or weights of {whose}: 200 of 200 rows"):
+        certificate.plugin(other, context)
+
+
+def test_a_logistic_regression_is_certified_in_closed_form(context):
+    found = certificate.plugin(subject_of(make_pipeline(StandardScaler(), LogisticRegression()), context), context)
+    assert of(found, "certificate.exact")[""].value == 1.0
+    assert 0 < of(found, "certificate.distance")[""].value < 1
+
+
+def test_other_models_are_refused_by_name(context):
+    with pytest.raises(NotApplicable, match="GaussianNB is not a sum of tree leaves; its answer is no sigmoid"):
+        certificate.plugin(subject_of(GaussianNB(), context), context)
     subject = subject_of(RandomForestClassifier(2, random_state=0), context)
-    with pytest.raises(NotApplicable, match="engine 'echo' does not expose trees"):
+    with pytest.raises(NotApplicable, match="engine 'echo' exposes neither"):
         certificate.plugin(replace(subject, variant=changed(subject.variant, engine="echo")), context)
 
 
@@ -91,7 +114,7 @@ def test_a_subject_without_numbers_that_may_change_or_with_other_columns_is_refu
     with pytest.raises(NotApplicable, match="no number may change"):
         certificate.plugin(subject, replace(context, attack=numbers))
     fewer = replace(subject, inputs=subject.fields[:3], rows=subject.rows[:, :3])
-    with pytest.raises(NotApplicable, match="its trees read 5 columns, the rows have 3"):
+    with pytest.raises(NotApplicable, match="its model reads 5 columns, the rows have 3"):
         certificate.plugin(fewer, context)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 
 import numpy as np
@@ -12,29 +13,32 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.plugins import load_engine
 from headway.core.variant import DECIDES
-from headway.engines.formats.trees import Forest, TreeEngine
-from headway.evaluation.certificates import TreeCertifier, certify_rows
+from headway.engines.formats.graph import GraphEngine
+from headway.engines.formats.trees import TreeEngine
+from headway.evaluation.certificates import Certifier, LinearCertifier, TreeCertifier, certify_rows
 from headway.evaluation.comparison import subsample
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
-from headway.evaluation.decision_attack import attackable_columns
+from headway.evaluation.decision_attack import AttackColumn, attackable_columns
 from headway.evaluation.quality.row_errors import decide_class
 from headway.evaluation.statistics.intervals import SHARE
 from headway.evaluation.statistics.percentiles import percentile_interval
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import build_blocks
+from headway.optimization.screening import decision_changing_steps
 
 ON_REQUEST = ("evasion.certified", "certificate.")
 RADII = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_ROWS = 200
+_HINT = "the audit evasion searches flips of any model"
 
 
 def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
-    """Certify decisions of trees against all changes of numbers within a radius.
+    """Certify decisions of trees and linear models against all changes of numbers within a radius.
 
     The distance of a change is the largest move of a column, in interquartile ranges times `[attack] cost`. All numbers
     outside of `[attack] fixed` may change at once and take any value; categories, flags and missing values stay.
     Branch and bound over the boxes of the leaves finds the smallest change that flips a decision; if a row needs too
-    many boxes, the distance proven until then is certified.
+    many boxes, the distance proven until then is certified. That of a linear model has a closed form.
 
     Measures, over at most 200 rows:
 
@@ -43,8 +47,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     - `certificate.distance`: median certified distance.
     - `certificate.exact`: share of rows whose distance is exact, and not a lower bound.
 
-    The trees are those of the variant, or those of the baseline if the variant decides as they do on these rows. Other
-    models are refused.
+    The model is the variant, or the baseline if all steps of the variant keep decisions. It must decide as the variant
+    on these rows. Other models are refused.
     """
     until = context.until()
     if subject.variant.task not in DECIDES:
@@ -53,31 +57,58 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     columns = [column for column in attackable_columns(subject, context.attack) if column.among is None]
     if not columns:
         raise NotApplicable("no number may change", where="[attack] fixed", hint="remove numbers from it")
-    forest, whose = _forest(some, context)
-    certifier = TreeCertifier(forest, columns, subject.threshold)
-    distances, exact = certify_rows(certifier, some.rows, proceed=lambda: monotonic() < until)
+    certifier, whose = _certifier(some, columns, context)
+    decisions, distances, exact = certify_rows(certifier, some.rows, proceed=lambda: monotonic() < until)
+    differ = int((decisions != decide_class(some.scores, some.threshold)).sum())
+    if differ:
+        raise NotApplicable(
+            f"the variant does not decide as the trees or weights of {whose}: {differ} of {len(decisions)} rows differ"
+        )
     return _measurements(some, distances, exact, whose, radius=context.attack.radius)
 
 
-def _forest(subject: Comparison, context: AuditContext) -> tuple[Forest, str]:
-    """Return the trees behind the decisions of the variant, and whose they are."""
-    variants = {"the variant": subject.variant, "the baseline": context.baseline}
-    for whose, variant in variants.items():
+def _certifier(subject: Comparison, columns: Sequence[AttackColumn], context: AuditContext) -> tuple[Certifier, str]:
+    """Return what certifies the decisions of the variant, and whose trees or weights it reads.
+
+    Raises
+    ------
+    NotApplicable
+        If neither the variant nor its baseline has a certificate, or a step changes decisions of the baseline.
+    """
+    for whose, variant in (("the variant", subject.variant), ("the baseline", context.baseline)):
         engine = load_engine(variant.engine) if variant else None
         if variant is None or not isinstance(engine, TreeEngine):
             continue
-        forest = engine.forest(context.blobs.get(variant.artifact.digest))
-        if variant is not subject.variant:
-            known = decide_class(subject.reference.predict(subject.rows), subject.threshold)
-            if not np.array_equal(known, decide_class(subject.scores, subject.threshold)):
-                raise NotApplicable("the variant does not decide as the trees of the baseline")
-        if forest.width != len(subject.names):
-            raise NotApplicable(f"its trees read {forest.width} columns, the rows have {len(subject.names)}")
-        return forest, whose
+        if variant is not subject.variant and (steps := decision_changing_steps(subject.variant)):
+            raise NotApplicable(f"step {steps[0].transform!r} may change decisions of the baseline, which it certifies")
+        return _certifier_of(engine, context.blobs.get(variant.artifact.digest), subject, columns), whose
     raise NotApplicable(
-        f"certifies trees, and engine {subject.variant.engine!r} does not expose trees",
-        hint="the audit evasion searches flips of any model",
+        f"certifies trees and linear models, and engine {subject.variant.engine!r} exposes neither", hint=_HINT
     )
+
+
+def _certifier_of(
+    engine: TreeEngine, content: bytes, subject: Comparison, columns: Sequence[AttackColumn]
+) -> Certifier:
+    """Return what certifies the trees of an artifact, or its linear model."""
+    try:
+        forest = engine.forest(content)
+    except NotApplicable as no_trees:
+        if not isinstance(engine, GraphEngine):
+            raise
+        try:
+            graph = engine.graph(content)
+            _check_width(graph.width, subject)
+            return LinearCertifier(graph, columns, subject.threshold)
+        except NotApplicable as not_linear:
+            raise NotApplicable(f"{no_trees.what}; {not_linear.what}", hint=_HINT) from not_linear
+    _check_width(forest.width, subject)
+    return TreeCertifier(forest, columns, subject.threshold)
+
+
+def _check_width(width: int, subject: Comparison) -> None:
+    if width != len(subject.names):
+        raise NotApplicable(f"its model reads {width} columns, the rows have {len(subject.names)}")
 
 
 def _measurements(
@@ -86,7 +117,7 @@ def _measurements(
     blocks, found = build_blocks(subject), list[Measurement | NotApplicable]()
     for name, limit in {"": radius, **{f"radius {known:g}": known for known in RADII}}.items():
         share = mean_measurement("evasion.certified", (distances >= limit).astype(np.float64), blocks, SHARE)
-        how = f"{share.method}; by the trees of {whose}" + ("" if name else f"; radius {limit:g}")
+        how = f"{share.method}; by the trees or weights of {whose}" + ("" if name else f"; radius {limit:g}")
         found.append(named(share, slice=name, method=how))
     try:
         words = ("rows", "groups")

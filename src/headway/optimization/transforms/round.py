@@ -14,6 +14,7 @@ STAGE = "execution"
 COST = {"rows": 1_000, "opens": 2}
 REQUIRES = ("private",)
 COMES_FIRST = True
+KEEPS_DECISIONS = True
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
