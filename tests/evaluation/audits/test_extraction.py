@@ -16,7 +16,10 @@ from headway.core.variant import Field
 from headway.evaluation.audits import extraction
 from headway.evaluation.context import AuditContext
 from headway.evaluation.extraction import AnswerView, CopyTask, PathFinder, QueriedModel, copy_model, milestones
+from headway.evaluation.statistics.claims import one_sided_bounds
+from headway.evaluation.statistics.intervals import UNBOUNDED
 from headway.evaluation.statistics.tables import Blocks, block_fields
+from headway.reporting.text.formatting import has_interval
 from headway.storage.blobs.files import Files
 
 SCORES = AnswerView()
@@ -137,6 +140,8 @@ def test_the_audit_measures_each_view_with_intervals_and_hours(context):
     assert queries[""].value <= queries["top answer"].value
     hours = of(found, "extraction.hours_95")[""]
     assert hours.unit == "h" and hours.value == pytest.approx(queries[""].value / 2 / 3600)
+    assert hours.low == pytest.approx(queries[""].low / 2 / 3600)
+    assert hours.high == pytest.approx(queries[""].high / 2 / 3600) or hours.high == queries[""].high == UNBOUNDED[1]
 
 
 def test_without_a_rate_limit_no_hours_are_given(context):
@@ -187,6 +192,34 @@ def test_queries_are_interpolated_and_censored_as_a_lower_bound():
     assert found.value == pytest.approx(1_000) and found.low == pytest.approx(1_000) == found.high
     short = extraction.queries_at("extraction.queries_95", 0.95, best[:1], np.zeros(400, dtype=bool), blocks, [100])
     assert short.value == pytest.approx(100) and "a lower bound: 90.0% agree after 100 queries" in short.method
+
+
+def test_a_rule_on_queries_beyond_those_of_the_attack_is_undecided():
+    blocks, marks = blocks_of(400, 40), [100]
+    short = extraction.queries_at(
+        "extraction.queries_95",
+        0.95,
+        [(np.arange(400) % 10 < 9).astype(float)],
+        np.zeros(400, dtype=bool),
+        blocks,
+        marks,
+    )
+    assert one_sided_bounds(short, 0.05) == (pytest.approx(100), UNBOUNDED[1]) and not has_interval(short)
+
+
+def test_queries_that_some_groups_decide_have_no_upper_end():
+    agrees = np.arange(400) >= 20
+    agrees[:10] = True
+    found = extraction.queries_at(
+        "extraction.queries_95",
+        0.975,
+        [agrees.astype(float)],
+        np.zeros(400, dtype=bool),
+        blocks_of(400, 40),
+        [100],
+    )
+    assert found.value == pytest.approx(100) and found.high == UNBOUNDED[1]
+    assert "it is not reached without some groups" in found.method
 
 
 def test_the_interval_of_queries_covers_the_truth():

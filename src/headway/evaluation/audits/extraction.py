@@ -14,7 +14,7 @@ from headway.core.variant import DECIDES
 from headway.evaluation.comparison import select_rows, subsample
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.extraction import AnswerView, CopyTask, QueriedModel, copy_model, milestones
-from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, exact_measurement, jackknife_interval
+from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, jackknife_interval
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import Blocks, build_blocks, leave_one_out_mean
 
@@ -45,7 +45,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
       spread of the variant's answers.
     - `extraction.queries_95`, `.queries_99`: queries until the best copy agrees on 95 % and 99 %; also by view (slice
       `rounded to 2 decimals`, `noise of 0.02`, `top answer`). If `[attack] copy_queries` do not suffice, that number,
-      as a lower bound.
+      as a lower bound: the interval has no upper end, and a rule that asks for more stays undecided.
     - `extraction.hours_95`: hours that these take at `[serve] key_per_s`, one row a request.
 
     The results are upper bounds of what an attacker needs: another attack may need fewer queries.
@@ -124,14 +124,22 @@ def _view_measurements(
         measured = queries_at(name, level, best, constant, blocks, marks)
         yield named(measured, slice=view)
         if key_per_s and level == LEVELS[0]:
-            hours = exact_measurement(
-                "extraction.hours_95",
-                measured.value / key_per_s / 3600,
-                n_rows=blocks.n_rows,
-                method=f"{measured.value:,.0f} queries of one row at {key_per_s:g} requests/s",
-                slice=view,
-            )
-            yield named(hours, unit="h")
+            yield named(_hours(measured, key_per_s), slice=view)
+
+
+def _hours(queries: Measurement, key_per_s: float) -> Measurement:
+    """Return the hours that queries of one row each take."""
+    hour = key_per_s * 3600
+    return named(
+        queries,
+        name="extraction.hours_95",
+        value=queries.value / hour,
+        low=queries.low / hour,
+        high=queries.high if queries.high >= UNBOUNDED[1] else queries.high / hour,
+        se=None if queries.se is None else queries.se / hour,
+        unit="h",
+        method=f"{queries.value:,.0f} queries of one row at {key_per_s:g} requests/s; {queries.method}",
+    )
 
 
 def best_curve(curves: dict[str, Floats], blocks: Blocks) -> tuple[list[Floats], list[str]]:
@@ -150,7 +158,10 @@ def best_curve(curves: dict[str, Floats], blocks: Blocks) -> tuple[list[Floats],
 def queries_at(
     name: str, level: float, best: Sequence[Floats], constant: Bools, blocks: Blocks, marks: Sequence[int]
 ) -> Measurement:
-    """Measure the queries at which a curve reaches a level, interpolated over their logarithm; jackknife by group."""
+    """Measure the queries at which a curve reaches a level, interpolated over their logarithm; jackknife by group.
+
+    If the curve, or one without a group, does not reach it, the interval has no upper end.
+    """
     columns = [constant.astype(np.float64), *best]
     logs = np.log([1, *marks])
     means = np.array([blocks.mean(column) for column in columns])
@@ -159,9 +170,11 @@ def queries_at(
     without_each = np.array([_crossing(column, logs, level) for column in without.T])
     sample = Sample(n_rows=blocks.n_rows, n_groups=blocks.n_groups, bounds=(0.0, UNBOUNDED[1]))
     measured = jackknife_interval(name, value, without_each, sample)
-    reached = means.max() >= level
-    how = "" if reached else f"; a lower bound: {means.max():.1%} agree after {marks[-1]:,} queries"
-    return named(measured, method=measured.method + how)
+    if means.max() >= level and without.max(axis=0).min() >= level:
+        return measured
+    how = f"; a lower bound: {means.max():.1%} agree after {marks[-1]:,} queries"
+    how = "; no upper end: it is not reached without some groups" if means.max() >= level else how
+    return named(measured, high=UNBOUNDED[1], se=None, dof=None, method=measured.method + how)
 
 
 def _crossing(curve: Floats, logs: Floats, level: float) -> float:

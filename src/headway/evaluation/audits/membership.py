@@ -366,8 +366,17 @@ def _by_group_of_people(attacked: Sequence[Attacked], data: LabeledData, positio
             yield from (one for one in _rates(rates, label) if isinstance(one, Measurement))
 
 
-def _exposed(attacked: Sequence[Attacked], trained: _Trained) -> Iterator[Measurement]:
-    """Yield the number of exposed rows, and the most exposed ones by position; no value of a row is stored."""
+def _exposed(attacked: Sequence[Attacked], trained: _Trained) -> Iterator[Measurement | NotApplicable]:
+    """Yield the number of exposed rows, and the most exposed ones by position; no value of a row is stored.
+
+    Each row is a member of one model of each pair, so fewer pairs than `_EXPOSED_MODELS` show nothing of any row.
+    """
+    if len(attacked) < 2 * _EXPOSED_MODELS:
+        yield NotApplicable(
+            f"privacy.membership.exposed needs {2 * _EXPOSED_MODELS} attacked models, there are {len(attacked)}",
+            hint="headway evaluate --audit membership --budget 10m",
+        )
+        return
     exposure = Exposure.of(attacked, 0.01)
     rows = exposure.recognized(at_least=_OFTEN, at_most=_RARELY, models=_EXPOSED_MODELS)
     n_rows = len(trained.positions)
