@@ -379,15 +379,23 @@ def test_missing_values_of_a_linear_model_stay_and_a_model_of_other_columns_neve
     assert linear(model, rows, labels, 0.5, [])[1].certify(rows[0]).distance == math.inf
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nothing_is_certified_of_a_row_that_a_linear_model_rejects(value):
+    rows, labels = table(0)
+    _, certifier = linear(LINEAR["scaled"], np.nan_to_num(rows), labels, 0.5, [0, 1])
+    found = certifier.certify(np.array([0.0, value, 0.0, 0.0]))
+    assert found.distance == 0 and not found.is_exact
+
+
 @pytest.mark.parametrize(
     ("model", "threshold", "reason"),
     [
         (
             make_pipeline(MinMaxScaler(clip=True), LogisticRegression()),
             0.5,
-            "no sigmoid or softmax of one weighted sum",
+            "not the sigmoid or softmax of one weighted sum",
         ),
-        (make_pipeline(StandardScaler(), MLPClassifier((3,), max_iter=5)), 0.5, "no sigmoid or softmax"),
+        (make_pipeline(StandardScaler(), MLPClassifier((3,), max_iter=5)), 0.5, "not the sigmoid or softmax"),
         (LogisticRegression(), 1.0, "on one side of the threshold 1"),
     ],
 )

@@ -148,8 +148,13 @@ def _rounding_of_sum(forest: Forest, threshold: float) -> float:
     """Return a bound of the rounding of a sum of leaves, and of its link: sums this near to the limit are added."""
     unit = float(np.finfo(forest.sum_dtype).eps)
     magnitude = float(np.abs(forest.base).max()) + sum(float(np.abs(tree.leaf).max()) for tree in forest.trees)
-    of_link = 8 * unit / (threshold * (1 - threshold)) if forest.link == "sigmoid" else 0.0
+    of_link = _rounding_of_sigmoid(unit, threshold) if forest.link == "sigmoid" else 0.0
     return max(_ROUNDING, 2 * (len(forest.trees) + 2) * unit * magnitude) + of_link
+
+
+def _rounding_of_sigmoid(unit: float, threshold: float) -> float:
+    """Return a bound of the log-odds that are rounded to a threshold, in a precision with this unit."""
+    return 8 * float(unit) / (threshold * (1 - threshold))
 
 
 def _numbers(columns: Sequence[AttackColumn]) -> tuple[Ints, Floats]:
@@ -367,9 +372,10 @@ class LinearCertifier:
 
     def __init__(self, graph: Graph, columns: Sequence[AttackColumn], threshold: float) -> None:
         self._columns, self._fill, self._weights, self._bias = _read_linear(graph)
-        self._is_binary = len(self._bias) == 1
+        self._is_binary, self._slack = len(self._bias) == 1, 0.0
         if self._is_binary:  # the sum above the limit, next to 0
             limit = _limit_of_odds(threshold)
+            self._slack = _rounding_of_sigmoid(np.finfo(np.float64).eps, threshold)
             self._weights = np.column_stack([np.zeros(len(self._columns)), self._weights])
             self._bias = np.append(0.0, self._bias - limit)
         at, weights = _numbers(columns)
@@ -382,9 +388,13 @@ class LinearCertifier:
         values = row[self._columns]
         moves = np.where(np.isfinite(values), self._moves, 0.0)
         values = np.where(np.isnan(values), self._fill, values)
-        sums = values @ self._weights + self._bias
+        with np.errstate(invalid="ignore"):
+            sums = values @ self._weights + self._bias
+        if not np.isfinite(sums).all():  # the library rejects the row
+            return Certificate(decision=0, distance=0.0, is_exact=False)
         own = int(sums[1] >= 0) if self._is_binary else int(np.argmax(sums))
-        rounding = 2 * _ROUNDING * float((np.abs(values) @ np.abs(self._weights) + np.abs(self._bias)).max())
+        magnitude = float((np.abs(values) @ np.abs(self._weights) + np.abs(self._bias)).max())
+        rounding = 2 * _ROUNDING * magnitude + self._slack
         margins = np.maximum(sums[own] - np.delete(sums, own) - rounding, 0.0)
         slopes = moves @ np.abs(self._weights[:, [own]] - np.delete(self._weights, own, axis=1))
         distances = np.divide(margins, slopes, out=np.full(len(slopes), np.inf), where=slopes > 0)
@@ -411,7 +421,7 @@ def _read_linear(graph: Graph) -> tuple[Ints, Floats, Floats, Floats]:
         operations = operations[2:]
     kinds = tuple(operation.kind for operation in operations)
     if kinds[:-1] != ("MatMul", "Add", "Mod") or kinds[-1] not in ("Sigmoid", "Softmax"):
-        raise NotApplicable("its answer is no sigmoid or softmax of one weighted sum of numbers")
+        raise NotApplicable("its answer is not the sigmoid or softmax of one weighted sum of numbers")
     product, bias = operations[:2]
     return columns, fill, constants[product.inputs[1]], constants[bias.inputs[1]]
 
