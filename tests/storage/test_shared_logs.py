@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -129,6 +130,29 @@ def test_the_cache_follows_what_is_replaced_and_deleted(small: SmallS3, tmp_path
     assert sum(request.startswith("GET bucket/team/log") for request in small.requests[requests:]) == 2
     (theirs.cache / "index.json").write_bytes(b"damaged")
     assert keys_in(theirs.refresh()) == ["rewritten"]
+
+
+@pytest.mark.slow
+def test_copies_of_what_another_machine_erased_are_dropped(small: SmallS3, tmp_path: Path) -> None:
+    ours, theirs = SharedLogs(ADDRESS, tmp_path / "ours"), SharedLogs(ADDRESS, tmp_path / "theirs")
+    theirs.drop_changed_copies()
+    assert not theirs.cache.exists(), "nothing was read yet"
+    for number in (1, 2, 3):
+        segment(tmp_path / "ours", number)
+    ours.ship()
+    first, second, _ = traffic.all_segments(ours.refresh())
+    assert keys_in(theirs.refresh("flights", max_log_bytes=1)) == ["key-3"]
+    theirs.refresh()
+    ours.rewrite(first.relative_to(ours.cache).as_posix(), by=lambda: segment(ours.cache, 1, key="rewritten"))
+    ours.delete(second.relative_to(ours.cache).as_posix())
+    with (theirs.cache / "index.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        theirs.drop_changed_copies()
+    assert keys_in(theirs.cache) == ["key-1", "key-2", "key-3"], "a reader makes them up to date"
+    for _ in range(2):
+        theirs.drop_changed_copies()
+        assert keys_in(theirs.cache) == ["key-3"]
+    assert keys_in(theirs.refresh()) == ["rewritten", "key-3"]
 
 
 @pytest.mark.slow

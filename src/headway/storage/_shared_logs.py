@@ -13,7 +13,7 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
@@ -25,7 +25,8 @@ from headway.core.errors import StoreError
 from headway.storage import atomic, segments, traffic
 from headway.storage._s3 import Bucket, ObjectInfo
 
-KINDS = ("log/", "labels/")
+_LOG = "log/"
+KINDS = (_LOG, "labels/")
 _INDEX, _LOCK = "index.json", "index.lock"
 _SEGMENT = re.compile(r"(log/[A-Za-z0-9][\w.-]*|labels)/[A-Za-z0-9][\w.-]*/[0-9][\w-]*\.arrow", re.ASCII)
 _REWRITING = "rewriting.lock"
@@ -75,19 +76,40 @@ class SharedLogs:
                 shipped += 1
         return shipped
 
-    def refresh(self, *names: str) -> Path:
+    def refresh(self, *names: str, max_log_bytes: int | None = None) -> Path:
         """Make the cache a copy of the segments of some names, or of all; return its folder, where readers find them.
 
-        Raises StoreError if that fails: only the complete log is judged.
+        With `max_log_bytes` older segments of the log may be absent: at least the latest of that many bytes, and all
+        labels, are there. Raises StoreError if that fails: only the complete log is judged.
         """
         prefixes = [f"{kind}{name}/" for kind in KINDS for name in names] or KINDS
         atomic.make_folder(self.cache)
         with (self.cache / _LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for _ in range(_TRIES):
-                if all(self._copy(prefix) for prefix in prefixes):
+                if all(self._copy(prefix, max_log_bytes if prefix.startswith(_LOG) else None) for prefix in prefixes):
                     return self.cache
         raise StoreError("the log changes faster than it can be read", where=self.address, hint="try again")
+
+    def drop_changed_copies(self) -> None:
+        """Delete copies of segments that were replaced or deleted, so that erased rows leave this machine too.
+
+        Does nothing while a reader makes the cache up to date.
+        """
+        if not (self.cache / _INDEX).exists():
+            return
+        with (self.cache / _LOCK).open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            current = {key: found.etag for key, found in self._listed(KINDS)}
+            index = self._index()
+            changed = [key for key, etag in index.items() if current.get(key) != etag]
+            for key in changed:
+                (self.cache / key).unlink(missing_ok=True)
+            if changed:
+                self._save_index({key: etag for key, etag in index.items() if current.get(key) == etag})
 
     def paths(self) -> Iterator[Path]:
         """Yield the paths that all segments would have in the state folder, in order."""
@@ -196,22 +218,28 @@ class SharedLogs:
         self.delete(*replaced)
         return len(replaced)
 
-    def _copy(self, prefix: str) -> bool:
-        """Copy the segments below a prefix into the cache; False if one was deleted since it was listed."""
+    def _copy(self, prefix: str, max_bytes: int | None) -> bool:
+        """Copy the segments below a prefix into the cache; False if one was deleted since it was listed.
+
+        A copy is removed only when the others are there: readers that see the parts of a merged segment and itself
+        know rows that are there twice, but not rows that are absent for a time.
+        """
         index, listed = self._index(), dict(self._listed([prefix]))
-        for key in [key for key in index if key.startswith(prefix) and key not in listed]:
-            (self.cache / key).unlink(missing_ok=True)
-            del index[key]
+        wanted = listed.values() if max_bytes is None else _latest(listed.values(), max_bytes)
         stale = [
-            found for key, found in listed.items() if index.get(key) != found.etag or not (self.cache / key).is_file()
+            found for found in wanted if index.get(found.key) != found.etag or not (self.cache / found.key).is_file()
         ]
         with ThreadPoolExecutor(_THREADS) as pool:
             for found, is_there in zip(stale, pool.map(self._download, stale), strict=True):
                 if is_there:
                     index[found.key] = found.etag
-        if stale:
+        gone = [key for key in index if key.startswith(prefix) and key not in listed]
+        for key in gone:
+            (self.cache / key).unlink(missing_ok=True)
+            del index[key]
+        if stale or gone:
             self._save_index(index)
-        return all(found.key in index for found in stale)
+        return all(index.get(found.key) == found.etag for found in stale)
 
     def _download(self, found: ObjectInfo) -> bool:
         content = self._bucket.get(found.key)
@@ -238,3 +266,13 @@ class SharedLogs:
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self._state).as_posix()
+
+
+def _latest(found: Iterable[ObjectInfo], max_bytes: int) -> Iterator[ObjectInfo]:
+    """Yield the segments that were written last, of all folders, until they have `max_bytes`."""
+    total = 0
+    for segment in sorted(found, key=lambda item: PurePosixPath(item.key).name, reverse=True):
+        if total >= max_bytes:
+            return
+        total += segment.size_bytes
+        yield segment

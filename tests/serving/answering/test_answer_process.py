@@ -21,10 +21,12 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from tests.monitoring.alerts.places import until
 from tests.pipeline.serve_command import served
+from tests.storage.small_s3 import small_s3
 
 import headway
 from headway.core.config import load
 from headway.storage import traffic
+from headway.storage._shared_logs import SharedLogs
 
 pytestmark = pytest.mark.slow
 WORDS = {"delivery": "parcel", "refund": "money", "invoice": "bill"}
@@ -128,7 +130,18 @@ def test_a_message_goes_from_the_model_to_the_remote_stage_and_to_people_over_th
             "m-6": [(1.0, "remote")],
         }
         # A server that starts again has not forgotten what was spent.
-        with served("shop@live", "--port", "0", folder=tmp_path / "shop") as line:
-            port = int(re.search(r":(\d+)", line)[1])
-            again = post(port, "/v2/models/shop/answer", {"text": "please", "key": "m-9"})
-            assert again.json["remote"] == "spend_cap" and chat.requests.empty()
+        # From now on it shares its log with other machines, one of which answers.
+        with small_s3() as store:
+            for name, value in store.environment.items():
+                monkeypatch.setenv(name, value)
+            with (tmp_path / "shop" / "headway.toml").open("a") as toml:
+                toml.write('[store]\nlogs = "s3://bucket/team"\n')
+            with served("shop@live", "--port", "0", folder=tmp_path / "shop") as line:
+                port = int(re.search(r":(\d+)", line)[1])
+                again = post(port, "/v2/models/shop/answer", {"text": "please", "key": "m-9"})
+                assert again.json["remote"] == "spend_cap" and chat.requests.empty()
+                until(lambda: later("m-9").get("status") == "held" and not [*traffic.all_segments(state)])
+                traffic.save_labels(tmp_path / "other", "shop", [traffic.Label("m-9", 0.0)], who="bob")
+                assert SharedLogs("s3://bucket/team", tmp_path / "other").ship() == 1
+                assert (later("m-9")["answer"], later("m-9")["answered_by"]) == ("delivery", "people")
+                assert (later("m-8")["answered_by"], later("m-7")) == ("model", {}), "earlier segments are shipped"

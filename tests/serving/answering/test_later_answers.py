@@ -162,7 +162,21 @@ def test_a_segment_may_be_erased_while_it_is_searched_and_a_damaged_one_is_an_er
     assert "an answer was not found" in caplog.text
 
 
-def test_a_shared_log_is_not_searched_and_too_many_searches_are_refused(tmp_path):
+def test_a_message_is_found_if_its_segment_is_merged_while_it_is_searched(tmp_path, monkeypatch):
+    paths = [log(tmp_path, f"m-{number}") for number in range(segments.MIN_MERGED)]
+    contains = segments.contains
+
+    def merge_first(path: Path, text: str) -> bool:
+        monkeypatch.setattr(segments, "contains", contains)
+        segments.merge(path.parent, before_ns=1 << 62, span_ns=1 << 62, part=traffic.MERGED)
+        return contains(path, text)
+
+    monkeypatch.setattr(segments, "contains", merge_first)
+    assert find_later_answer(tmp_path, MODEL, "m-1") is not None
+    assert not any(path.exists() for path in paths)
+
+
+def test_too_many_searches_are_refused(tmp_path):
     replies: list[tuple[int, bytes]] = []
 
     class Request:
@@ -170,7 +184,6 @@ def test_a_shared_log_is_not_searched_and_too_many_searches_are_refused(tmp_path
             replies.append((status, body))
 
     async def run() -> None:
-        AnswerStages(AnswerSection(), tmp_path, is_shared=True).find(Request(), MODEL, "m-1", api_key="")
         stages = AnswerStages(AnswerSection(), tmp_path)
         for _ in range(MAX_SEARCHES + 1):
             stages.find(Request(), MODEL, "m-1", api_key="")
@@ -178,6 +191,4 @@ def test_a_shared_log_is_not_searched_and_too_many_searches_are_refused(tmp_path
             await asyncio.sleep(0)
 
     asyncio.run(run())
-    statuses = [status for status, _ in replies]
-    assert statuses[:2] == [404, 429] and statuses[2:] == [404] * MAX_SEARCHES
-    assert b"[store] logs" in replies[0][1]
+    assert [status for status, _ in replies] == [429] + [404] * MAX_SEARCHES

@@ -154,9 +154,11 @@ def test_old_segments_are_deleted_and_small_ones_merged_in_the_store(
     segment(tmp_path, 1)
     ours = shipper(tmp_path, buffers, {}, retention="90d")
     ours.ship()
+    cache = ours._logs.refresh()
     ours.keep(now)
     assert len(shipped(small)) == 1
     assert min(shipped(small)) > 1
+    assert [*traffic.all_segments(cache)] == [], "copies of what was deleted are deleted too"
     without_limit = shipper(tmp_path, buffers, {})
     without_limit.keep(now)
     assert len(shipped(small)) == 1

@@ -28,13 +28,14 @@ from headway.serving.batching.validation import Violation
 from headway.serving.http.connection import Request
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import encode, error_body, request_error
-from headway.serving.protocol.schemas import AnswerRequest, AnswerResponse
+from headway.serving.protocol.schemas import AnswerRequest, AnswerResponse, LaterAnswer
 from headway.serving.telemetry.metrics import Metrics
 from headway.storage import traffic
 from headway.storage.traffic import MODEL, PEOPLE, REMOTE
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, State
+    from headway.storage._shared_logs import SharedLogs
 
 MAX_BODY_BYTES = 524_288
 """Of a text of 65,536 characters in JSON, and a row next to it."""
@@ -59,8 +60,8 @@ class AnswerStages:
         The remote stage; None if it has no address.
     count
         Counts a result of the remote stage.
-    is_shared
-        Whether log and labels are those of several machines, which are not in this folder.
+    open_logs
+        Opens log and labels that machines share; returns None if they are in the state folder.
     """
 
     def __init__(
@@ -70,13 +71,13 @@ class AnswerStages:
         *,
         remote: RemoteAnswers | None = None,
         count: Callable[[str], object] = lambda _: None,
-        is_shared: bool = False,
+        open_logs: Callable[[], SharedLogs | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._state = state
         self._remote = remote
         self._count = count
-        self._is_shared = is_shared
+        self._open_logs = open_logs
         self._n_searches = 0
         self._searching = asyncio.Lock()
         self._tasks = set[asyncio.Task[None]]()
@@ -91,11 +92,7 @@ class AnswerStages:
 
     def find(self, request: Request, model: LoadedModel, key: str, *, api_key: str) -> None:
         """Reply with the answer to an earlier message of a caller, on the loop; one key is searched at a time."""
-        if self._is_shared:
-            request.reply(
-                404, error_body("log and labels are shared ([store] logs): answers are found in the dashboard")
-            )
-        elif not model.answers:
+        if not model.answers:
             request.reply(400, error_body(_no_classes(model)))
         elif self._n_searches >= MAX_SEARCHES:
             request.reply(429, error_body("many keys are searched already"), extra=b"\r\nRetry-After: 1")
@@ -111,7 +108,7 @@ class AnswerStages:
     async def _find(self, request: Request, model: LoadedModel, key: str, api_key: str) -> None:
         try:
             async with self._searching:
-                found = await asyncio.to_thread(find_later_answer, self._state, model, key, api_key=api_key)
+                found = await asyncio.to_thread(self._search, model, key, api_key)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the caller without an answer
             failure = request_error(error)
             _log.error("an answer was not found: %s", error, exc_info=failure.status == 500)
@@ -121,6 +118,9 @@ class AnswerStages:
             request.reply(404 if found is None else 200, body)
         finally:
             self._n_searches -= 1
+
+    def _search(self, model: LoadedModel, key: str, api_key: str) -> LaterAnswer | None:
+        return find_later_answer(self._state, model, key, api_key=api_key, logs=self._open_logs())
 
     async def _ask(
         self,
@@ -174,16 +174,16 @@ def open_stages(
     *,
     shared: State | None = None,
     name: str = "",
-    is_shared: bool = False,
+    open_logs: Callable[[], SharedLogs | None] = lambda: None,
 ) -> AnswerStages:
     """Return the stages of a server; raises ConfigError if the remote stage cannot be asked as it is declared.
 
-    `shared` is the state of machines that spend under one cap, that of the project `name`. With `is_shared` they share
-    log and labels.
+    `shared` is the state of machines that spend under one cap, that of the project `name`. `open_logs` opens log and
+    labels that they share, if they do.
     """
     section = settings.remote
     if not section.url:
-        return AnswerStages(settings, state, is_shared=is_shared)
+        return AnswerStages(settings, state, open_logs=open_logs)
     spend: Spend = DailySpend(state, cost_per_call=section.cost_per_call, cap_per_day=section.spend_cap_per_day)
     if shared is not None:
         spend = SharedSpend(
@@ -191,7 +191,7 @@ def open_stages(
         )
     metrics.remote_spend = spend.spent
     remote = RemoteAnswers(section, spend, key=read_key())
-    return AnswerStages(settings, state, remote=remote, count=metrics.count_remote, is_shared=is_shared)
+    return AnswerStages(settings, state, remote=remote, count=metrics.count_remote, open_logs=open_logs)
 
 
 _STATUS = {"hold": "held", "apologise": "apologised", "uncertified": "uncertified"}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,13 +16,30 @@ from headway.core.errors import StoreError
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.schemas import LaterAnswer
 from headway.storage import segments, traffic
-from headway.storage.traffic import MODEL, PEOPLE, REMOTE
+from headway.storage.traffic import MODEL, PEOPLE, REMOTE, StoredLabel
+
+if TYPE_CHECKING:
+    from headway.storage._shared_logs import SharedLogs
 
 MAX_SEARCHED_BYTES = 1 << 28
 """Bytes of the log that are searched for a key, the latest first."""
 
 
-def find_later_answer(state: Path, model: LoadedModel, key: str, *, api_key: str = "") -> LaterAnswer | None:
+class _LoggedRequest(NamedTuple):
+    """The first row of a logged request, its segment, and the name of the API key that sent it."""
+
+    segment: Path
+    api_key: str
+    row: dict[str, float]
+
+    def is_readable_by(self, api_key: str) -> bool:
+        """Return whether a caller sent it, or it was sent without an API key."""
+        return self.api_key in ("", api_key)
+
+
+def find_later_answer(
+    state: Path, model: LoadedModel, key: str, *, api_key: str = "", logs: SharedLogs | None = None
+) -> LaterAnswer | None:
     """Return the answer to the last message of a key; None if the latest log has none of this caller.
 
     The latest label of a person wins, then that of the remote stage, then what the model answered.
@@ -28,28 +48,31 @@ def find_later_answer(state: Path, model: LoadedModel, key: str, *, api_key: str
     ----------
     api_key : str
         Name of the API key of the caller. Messages that were sent with another API key are not found; those that were
-        sent without one are.
+        sent without one are. People label the first message of a key, so its labels are those of its sender.
+    logs : SharedLogs, optional
+        Log and labels that machines share; `state` then has only what waits to be shipped.
 
     Raises
     ------
     StoreError
-        If a segment cannot be read.
+        If a segment cannot be read, or the store of the shared log does not answer.
     """
-    found = _last_request(state, model.name, key, api_key)
+    requests, labels = _search(state, model.name, key, logs)
+    found = next((request for request in requests if request.is_readable_by(api_key)), None)
     if found is None:
         return None
-    folder, row = found
-    labels = [label for label in traffic.labels_of(state, model.name, key) if _is_class(label.label, model.answers)]
+    labels = [label for label in labels if _is_class(label.label, model.answers)]
     by_people = [label for label in labels if label.who != REMOTE]
-    if labels:
+    if labels and (not api_key or _first(found, requests).is_readable_by(api_key)):
         label = (by_people or labels)[-1]
         at = datetime.fromtimestamp(label.at_us / 1e6, UTC).isoformat(timespec="seconds")
         by = PEOPLE if by_people else REMOTE
         return _of(model, key, answer=model.answers[int(label.label)], answered_by=by, at=at)
+    row = found.row
     by_model = row.get("answered_by", 0) == traffic.ANSWERED_BY.index(MODEL)
     if not by_model or row["status"] != 0:
         return _of(model, key, answered_by=PEOPLE, status="held")
-    if folder != traffic.log_folder(state, model.name, model.digest):
+    if found.segment.parent.name != traffic.log_folder(state, model.name, model.digest).name:
         return _of(model, key, answered_by=MODEL)  # of a release that may have other classes
     outputs = sorted((name for name in row if name.startswith("out.")), key=lambda name: int(name[4:]))
     best, _ = confidences("probability", np.array([[row[name] for name in outputs]]), threshold=model.threshold)
@@ -64,35 +87,63 @@ def _is_class(label: float, classes: Sequence[str]) -> bool:
     return label.is_integer() and 0 <= label < len(classes)
 
 
-def _last_request(state: Path, name: str, key: str, api_key: str) -> tuple[Path, dict[str, float]] | None:
-    """Return the last request with a key that this caller may read: the folder of its log, and its first row."""
-    for path in _latest(state, name):
+def _first(found: _LoggedRequest, earlier: Iterator[_LoggedRequest]) -> _LoggedRequest:
+    """Return the first request of a key."""
+    return (deque([found], maxlen=1) + deque(earlier, maxlen=1))[-1]
+
+
+def _search(
+    state: Path, name: str, key: str, logs: SharedLogs | None
+) -> tuple[Iterator[_LoggedRequest], list[StoredLabel]]:
+    """Return the requests with a key, the latest first, and the labels of the key, the oldest first.
+
+    What waits to be shipped is read before what machines share is listed: a segment is removed here only once it is
+    there.
+    """
+    requests, labels = _requests_in(state, name, key), traffic.labels_of(state, name, key)
+    if logs is None:
+        return requests, labels
+    waiting = [*requests]
+    root = logs.refresh(name, max_log_bytes=MAX_SEARCHED_BYTES)
+    shared = _requests_in(root, name, key)
+    merged = heapq.merge(waiting, shared, key=lambda request: request.segment.name, reverse=True)
+    return merged, sorted({*labels, *traffic.labels_of(root, name, key)}, key=lambda label: label.at_us)
+
+
+def _requests_in(root: Path, name: str, key: str) -> Iterator[_LoggedRequest]:
+    """Yield the answered requests with a key in the latest segments of a folder, the latest first.
+
+    Segments that were merged since they were listed are found in the merged one.
+    """
+    searched, remaining = set[Path](), MAX_SEARCHED_BYTES
+    new = _in_order_of_time(root, name)
+    while new:
+        path = new.pop()
+        searched.add(path)
         try:
-            if not segments.contains(path, key):
-                continue
-            columns = segments.load(path)
+            remaining -= path.stat().st_size
+            if remaining < 0:
+                return
+            columns = segments.load(path) if segments.contains(path, key) else {}
         except (OSError, StoreError):
             if path.exists():
                 raise
-            continue  # it was merged or erased since it was listed
-        keys, answered = columns["key"], np.asarray(columns["answered"])
-        api_keys = columns.get(traffic.API_KEY) or [""] * len(keys)
-        for index in reversed(range(len(keys))):  # rows are in the order of time, and only the first has the key
-            if keys[index] == key and api_keys[index] in ("", api_key) and answered[index] == 1:
-                row = {name: float(values[index]) for name, values in columns.items() if isinstance(values, np.ndarray)}
-                return path.parent, row
-    return None
+            new = [path for path in _in_order_of_time(root, name) if path not in searched]
+        else:
+            yield from _answered(path, columns, key)
 
 
-def _latest(state: Path, name: str) -> Iterator[Path]:
-    """Yield the segments of the log of a name, the latest first, up to the limit."""
-    found = [path for folder in traffic.log_folders(state, name) for path in segments.segments(folder)]
-    remaining = MAX_SEARCHED_BYTES
-    for path in sorted(found, key=lambda path: path.name, reverse=True):
-        try:
-            remaining -= path.stat().st_size
-        except FileNotFoundError:
-            continue
-        if remaining < 0:
-            return
-        yield path
+def _answered(path: Path, columns: dict[str, segments.Column], key: str) -> Iterator[_LoggedRequest]:
+    """Yield the answered requests of a segment, the latest first; only the first row of a request has its key."""
+    keys = columns.get("key", [])
+    api_keys = columns.get(traffic.API_KEY) or [""] * len(keys)
+    for index in reversed(range(len(keys))):
+        if keys[index] == key and columns["answered"][index] == 1:
+            row = {name: float(values[index]) for name, values in columns.items() if isinstance(values, np.ndarray)}
+            yield _LoggedRequest(segment=path, api_key=str(api_keys[index] or ""), row=row)
+
+
+def _in_order_of_time(root: Path, name: str) -> list[Path]:
+    """Return the segments of the log of a name, those of all releases, in the order in which they were written."""
+    found = [path for folder in traffic.log_folders(root, name) for path in segments.segments(folder)]
+    return sorted(found, key=lambda path: path.name)

@@ -87,7 +87,10 @@ class LogShipper:
         self._own[UNSHIPPED] = len(self._logs.waiting())
 
     def keep(self, now_ns: int) -> None:
-        """Delete what is older than the retention, and merge small segments, in the store that machines share."""
+        """Delete what is older than the retention, and merge small segments, in the store that machines share.
+
+        Copies of what was deleted or erased there, by any machine, are deleted here.
+        """
         span_ns = _MERGED_SPAN_NS
         try:
             if self._retention is not None:
@@ -95,6 +98,7 @@ class LogShipper:
                 self._logs.delete_older(now_ns - retention_ns)
                 span_ns = min(span_ns, retention_ns // 10)
             self._logs.merge(before_ns=now_ns - _SETTLED_NS, span_ns=span_ns, part=traffic.MERGED)
+            self._logs.drop_changed_copies()
         except Exception as error:  # noqa: BLE001 - the thread must go on; it is tried again in a minute
             if self._throttle.count("keep"):
                 _log.error("the shared segments of the prediction log could not be kept: %s", error)

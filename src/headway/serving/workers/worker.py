@@ -50,7 +50,7 @@ from headway.serving.workers.channel import (
     WorkerReady,
 )
 from headway.serving.workers.shared_memory import SharedDocument
-from headway.storage.addresses import open_online
+from headway.storage.addresses import open_logs, open_online
 
 if TYPE_CHECKING:
     from headway.core.contracts import Feed, Ints, OnlineStore
@@ -192,7 +192,7 @@ async def _serve(
             plane.metrics,
             shared=register.state if settings.config.store.state else None,
             name=settings.config.project.name,
-            is_shared=bool(settings.config.store.logs),
+            open_logs=partial(open_logs, settings.config),
         )
         routes = Routes(
             plane,
