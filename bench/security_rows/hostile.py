@@ -99,6 +99,27 @@ def _pickles() -> dict[str, bytes]:
         "large-array.pkl": b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.",
         "memo-size.pkl": b"\x80\x02Nr\xff\xff\xff\x7f.",
         "slow-pattern.pkl": b"\x80\x02cre\n_compile\n(V(a+)+$\nK\x00tR.",
+        "kept-import.pkl": _called("functools", "partial")[:-3] + _global("numpy.core", "_ufunc_reconstruct") + b"tR.",
+        "lazy-generator.pkl": b"\x80\x04"
+        + _global("numpy.random._pickle", "__generator_ctor")
+        + text("id")
+        + _global("functools", "partial")
+        + b"\x86R.",
+        "append-method.pkl": svc + b")\x81}X\x06\x00\x00\x00appendcbuiltins\nlist\nsbNa.",
+        "number.pkl": b"\x80\x04"
+        + _global("builtins", "int")
+        + _global("decimal", "Decimal")
+        + text("1e999999999")
+        + b"\x85R\x85R.",
+        "power.pkl": b"\x80\x02cnumpy\npower\n\x8a\x08" + b"\x7f" * 8 + b"\x8a\x08" + b"\x7f" * 8 + b"\x86R.",
+        "booster-file.pkl": b"\x80\x04"
+        + _global("lightgbm.basic", "Booster")
+        + b"NN"
+        + text("/etc/passwd")
+        + b"\x87R.",
+        "tuples.pkl": b")" + b"2\x86" * 60 + b".",
+        "opcodes-first.txt": b"N0" * 300 + CALL,
+        "opcodes-first.cbm": b"CBM1".ljust(68, b"x") + b"0" + CALL,
         "distribution.pkl": b"\x80\x02cscipy.stats._continuous_distns\nnorm_gen\n)\x81}b.",
         "persistent.pkl": b"Pos.system\n.",
         "hidden.onnx": inner,

@@ -27,6 +27,8 @@ from hypothesis import strategies as st
 from tests.engines.made_forests import Shape, made
 
 from headway.engines.compiled.forest import compile_forest
+from headway.engines.formats.encoder import EncoderHeader, pack_encoder
+from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.scanning.files import judge_bytes, judge_file
 from headway.scanning.graphs import leaves_folder
 
@@ -171,6 +173,56 @@ def test_npy_files_are_compared_with_their_header():
     assert verdict(content.replace(b"(100,), }", b"(99999999999,),}"), "a.npy") == "unsafe"
     hostile = npy(np.array([None], dtype=object))
     assert verdict(hostile[:128] + HOSTILE, "a.npy") == "unsafe"
+
+
+def test_records_of_an_npy_file_are_read_by_their_types():
+    table = np.zeros(3, dtype=[("Object", "<f8"), ("b", "<U3"), ("c", "i4", (2, 2))])
+    assert verdict(npy(table), "a.npy") == "safe"
+    assert verdict(npy(table) + b"x", "a.npy") == "not judged"
+    mixed = npy(np.zeros(3, dtype=[("a", "<f8"), ("b", "O")]))
+    assert verdict(mixed, "a.npy") == "safe"
+    assert verdict(mixed[: mixed.index(b"\n") + 1] + HOSTILE, "a.npy") == "unsafe"
+    for alias in (b"'O,f8'", b"'object'", b"[('a', 'object'), ('b', '<f8')]", b"[('a', [('b', 'O')])]"):
+        header = b"{'descr': %s, 'fortran_order': False, 'shape': (1,), }\n" % alias
+        content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + HOSTILE
+        assert verdict(content, "a.npy") == "not judged"
+
+
+def nested(*models: tuple[str, bytes]) -> bytes:
+    inside = tuple(NestedModel(engine=engine, size_bytes=len(content)) for engine, content in models)
+    return pack_models(NestedHeader(models=inside), *(content for _, content in models))
+
+
+def test_each_model_in_an_artifact_is_judged():
+    forest = ("trees", compile_forest(made(Shape(), seed=0)))
+    graph, loop = model(node("Relu", "x")), model(node("Loop", "", "true", attribute=LOOP))
+    assert verdict(nested(forest, ("onnxruntime", graph)), "a.bin") == "safe"
+    assert verdict(nested(forest, ("cascade", nested(forest, ("onnxruntime", loop)))), "a.bin") == "unsafe"
+    assert judge_bytes(nested(forest, ("sklearn", HOSTILE)), name="a.bin").problems[0].location.startswith("model 2")
+    assert verdict(nested(("sklearn", b"a text")), "a.bin") == "not judged"
+    assert verdict(nested(("lightgbm", b"a,b\n")), "a.bin") == "not judged"
+    assert verdict(nested(forest)[:-1], "a.bin") == "not judged"
+    assert "not a model that" in reasons(nested(("xgboost", b"")), "a.bin")
+    deep = nested(forest)
+    for _ in range(4):
+        deep = nested(("cascade", deep))
+    assert verdict(deep, "a.bin") == "not judged"
+
+
+def test_the_tokenizer_and_the_graph_of_an_encoder_are_judged():
+    def encoder(tokenizer: str, graph: bytes) -> bytes:
+        return pack_encoder(
+            EncoderHeader(tokenizer_bytes=len(tokenizer), width=2, max_tokens=8), tokenizer.encode(), graph
+        )
+
+    graph = model(node("Relu", "x"))
+    plain = '{"model": {"vocab": {"a": 0}}}'
+    assert verdict(encoder(plain, graph), "a.bin") == "safe"
+    assert verdict(nested(("encoder", encoder(plain, graph))), "a.bin") == "safe"
+    assert verdict(encoder(plain, model(node("Loop", "", "true", attribute=LOOP))), "a.bin") == "unsafe"
+    assert verdict(encoder(plain, b"text"), "a.bin") == "not judged"
+    assert "regular expression" in reasons(encoder('{"a": {"Regex": "(a+)+"}}', graph), "a.bin")
+    assert verdict(encoder(plain, graph)[:20], "a.bin") == "not judged"
 
 
 def safetensors(header: dict[str, object], body: bytes) -> bytes:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import collections
+import datetime
+import functools
 import io
 import os
 import pickle
 import pickletools
 import struct
+import zoneinfo
 
 import joblib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score, make_scorer
 
+from headway.scanning import pickles
 from headway.scanning.files import judge_bytes
 from headway.scanning.pickles import find_hidden, scan_pickles
 
@@ -33,6 +38,23 @@ def text(value: str) -> bytes:
     return b"\x8c" + bytes([len(content)]) + content
 
 
+def named(module: str, name: str) -> bytes:
+    """Return the opcodes that refer to a global."""
+    return text(module) + text(name) + b"\x93"
+
+
+def called(module: str, name: str, *args: bytes) -> bytes:
+    """Return the opcodes of a call with arguments that other opcodes make."""
+    return named(module, name) + b"(" + b"".join(args) + b"tR"
+
+
+def made(module: str, name: str, *state: bytes) -> bytes:
+    """Return the opcodes of an object with attributes: names and values in turn."""
+    return named(module, name) + b")\x81}(" + b"".join(state) + b"ub"
+
+
+PARTIAL = called("functools", "partial", named("numpy.core", "_ufunc_reconstruct"))
+OTHER = made("sklearn.svm._classes", "SVC", text("C"), b"K\x01")
 ATTACK = pickle.dumps(_Call(), 4)
 HOSTILE = {
     "a call, protocol 0": pickle.dumps(_Call(), 0),
@@ -78,6 +100,76 @@ HOSTILE = {
     "a slow pattern": b"\x80\x02cre\n_compile\nX\x05\x00\x00\x00(a+)+K\x00\x86R.",
     "the name is bytes": b"\x80\x04C\x02osC\x06system\x93.",
     "attrgetter": b"coperator\nattrgetter\nVsystem\n\x85R.",
+    "getattr of another class": called("builtins", "getattr", named("numpy", "dtype"), text("mro")) + b".",
+    "getattr of a zone, and another one": called(
+        "builtins", "getattr", named("zoneinfo", "ZoneInfo"), text("_unpickle")
+    )
+    + b"0"
+    + named("builtins", "getattr")
+    + b".",
+    "a zone of a path": called("builtins", "getattr", named("zoneinfo", "ZoneInfo"), text("_unpickle"))
+    + text("../../etc/passwd")
+    + b"\x88\x86R.",
+    "arguments that a call makes": named("numpy.core", "_ufunc_reconstruct") + called("builtins", "tuple") + b"R.",
+    "arguments of an object that a call makes": named("sklearn.svm", "SVC") + called("builtins", "tuple") + b"\x81.",
+    "a function that pickles only refer to": called("numpy", "power", b"K\x63", b"K\x63") + b".",
+    "a metric that is called": called("sklearn.metrics", "f1_score", b"N", b"N") + b".",
+    "many small lengths": b"".join(called("builtins", "bytearray", b"J\0\0\x80\0") for _ in range(3)) + b".",
+    "a list of a range": called("builtins", "list", called("builtins", "range", b"J\0\0\x80\0")) + b".",
+    "a number of a number": called("builtins", "int", called("decimal", "Decimal", text("1e999999999"))) + b".",
+    "a fraction of an exponent": called("fractions", "Fraction", text("1e999999999")) + b".",
+    "attributes by a namespace": called("types", "SimpleNamespace", b"}" + text("__setstate__") + b"Ns") + b".",
+    "an array of joblib by a partial": called("functools", "partial", named("joblib.numpy_pickle", "NumpyArrayWrapper"))
+    + b".",
+    "a base that is an object": called("copyreg", "_reconstructor", named("sklearn.svm", "SVC"), OTHER, b"N") + b".",
+    "a generator that calls": called(
+        "numpy.random._pickle", "__generator_ctor", text("x"), named("functools", "partial")
+    )
+    + b".",
+    "a tensor's type that calls": called("torch._tensor", "_rebuild_from_type_v2", PARTIAL, b"N", b")", b"N") + b".",
+    "a tensor's type whose function is called": called(
+        "torch._tensor",
+        "_rebuild_from_type_v2",
+        named("torch._utils", "_rebuild_tensor_v2"),
+        b"N",
+        OTHER + b"\x85",
+        b"N",
+    )
+    + b".",
+    "a parameter of an object": called("torch._utils", "_rebuild_parameter", OTHER, b"\x88", b"N") + b".",
+    "a tensor of an object": called("torch._utils", "_rebuild_tensor_v2", OTHER, b"K\0", b")", b")") + b".",
+    "an index of an object": called(
+        "pandas.core.indexes.base",
+        "_new_Index",
+        named("pandas.core.indexes.base", "Index"),
+        b"}" + text("data") + OTHER + b"s",
+    )
+    + b".",
+    "an index with a key that is given twice": called(
+        "pandas.core.indexes.base",
+        "_new_Index",
+        named("pandas.core.indexes.base", "Index"),
+        b"}(" + (text("data") + b"N") * 2 + b"u",
+    )
+    + b".",
+    "a partial of a function that imports": PARTIAL + b".",
+    "a function that imports in a list": b"]" + named("numpy.core", "_ufunc_reconstruct") + b"a.",
+    "a function that imports in a tuple": named("re", "_compile") + b"\x85.",
+    "a function that imports in a dictionary": b"}K\x01" + named("_codecs", "encode") + b"s.",
+    "a function that imports as a state": named("sklearn.svm", "SVC") + b")\x81" + named("re", "_compile") + b"b.",
+    "a function that imports for OBJ": b"(" + named("functools", "partial") + named("re", "_compile") + b"o.",
+    "tuples in tuples": b")" + b"2\x86" * 60 + b".",
+    "tuples in tuples from the memo": b"K\x01\x85\x94"
+    + b"".join(b"(" + b"h%c" % number * 20 + b"t\x94" for number in range(12))
+    + b".",
+    "an object as a state": named("sklearn.svm", "SVC") + b")\x81" + OTHER + b"b.",
+    "a special method": made("sklearn.svm", "SVC", text("__reduce_ex__"), named("builtins", "list")) + b".",
+    "a special method by a subclass of str": named("sklearn.svm", "SVC")
+    + b")\x81}"
+    + called("builtins", "str", b"C\x08__call__", text("ascii"))
+    + b"Nsb.",
+    "an append that is an attribute": OTHER + b"Na.",
+    "appends that are an attribute": OTHER + b"(NNe.",
 }
 
 
@@ -115,6 +207,10 @@ def test_a_pickle_after_a_prefix_is_found():
         (b"t.", "no mark"),
         (b"(" * 5000 + b".", "too large a stack"),
         (b"\x80\x02(" + b"K\x01" * 300_000, "too large a stack"),
+        (called("lightgbm.basic", "Booster", b"N", b"N", text("/etc/passwd")) + b".", "fitted models do not have"),
+        (called("torch.nn.modules.linear", "Linear", b"K\x01", b"K\x01") + b".", "fitted models do not have"),
+        (called("sklearn.svm", "SVC", text("rbf")) + b".", "fitted models do not have"),
+        (named("sklearn.svm", "SVC") + b")}" + text("C") + b"K\x01s\x92.", "with keywords"),
     ],
 )
 def test_what_cannot_be_judged_is_not_safe(content, reason):
@@ -136,6 +232,71 @@ def test_plain_values_and_arrays_are_safe(protocol):
         "bytearray": bytearray(b"abc"),
     }
     assert scan_pickles(pickle.dumps(values, protocol)) == []
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_time_zones_scorers_and_partial_functions_are_safe(protocol):
+    values = [
+        zoneinfo.ZoneInfo("UTC"),
+        datetime.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")),
+        make_scorer(f1_score),
+        functools.partial(np.clip, a_min=0),
+    ]
+    assert scan_pickles(pickle.dumps(values, protocol)) == []
+
+
+def test_zones_of_pytz_are_safe():
+    berlin = called("pytz", "_p", text("Europe/Berlin"), b"M\x10\x0e", b"K\0", text("CET"))
+    assert scan_pickles(berlin + b".") == scan_pickles(called("pytz", "_UTC") + b".") == []
+    assert scan_pickles(called("pytz", "_p", text("../zone")) + b".")[0].is_unsafe
+
+
+def wrapped(dtype: bytes, length: int, *more: bytes) -> bytes:
+    """Return the opcodes of an array of joblib, whose numbers follow."""
+    state = text("shape") + b"K" + bytes([length]) + b"\x85" + text("dtype") + dtype + b"".join(more)
+    return made("joblib.numpy_pickle", "NumpyArrayWrapper", state)
+
+
+FLOATS = called("numpy", "dtype", text("f8"), b"\x89", b"\x88")
+OBJECTS = b"(K\x03" + text("|") + b"N" + text("a") + b"\x85}" + text("a") + b"cnumpy\ndtype\n"
+OBJECTS = called("numpy", "dtype", text("V8"), b"\x89", b"\x88") + OBJECTS + text("O8")
+OBJECTS += b"\x89\x88\x87RK\0\x86sK\x08K\x08K\x3ftb"
+
+
+def test_a_pickle_in_the_numbers_of_an_array_is_found():
+    as_plain = b"0" + ATTACK[2:]  # the numbers are opcodes for a reader of plain pickles
+    content = wrapped(FLOATS, 8) + as_plain.ljust(64) + b"."
+    assert scan_pickles(content)[0].is_unsafe
+    twice = text("shape") + b"K\0\x85"
+    assert scan_pickles(wrapped(FLOATS, 1, twice) + ATTACK.ljust(64))
+    assert scan_pickles(wrapped(OBJECTS, 1) + ATTACK + b".")[0].is_unsafe
+    assert scan_pickles(wrapped(OBJECTS, 1) + pickle.dumps(["a"]) + b".") == []
+
+
+def test_arrays_of_joblib_after_the_first_pickle_are_not_judged():
+    content = pickle.dumps(1) + wrapped(FLOATS, 8) + bytes(64) + b"."
+    assert [problem.is_unsafe for problem in scan_pickles(content)] == [False]
+
+
+def test_a_pickle_that_looks_like_another_format_is_found():
+    attack = b"0" + pickle.dumps(_Call(), 2)[2:]
+    hidden = b"N0" * 300 + b"N" + attack
+    for name in ("model", "model.txt", "model.csv", "model.yaml"):
+        assert judge_bytes(hidden, name=name).verdict == "unsafe"
+    assert judge_bytes(b"CBM1".ljust(68, b"x") + attack, name="model.cbm").verdict == "unsafe"
+    # The length of the header is an opcode that skips to its text, whose opcodes skip to the tensors.
+    size = ord("C") + (30 << 8)
+    end = b'"},"b":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (len(attack), len(attack))
+    skips = b"0U~".ljust(129, b"x") * 59 + b"0Um" + b"x" * (ord("m") - len(end))
+    header = b'{"__metadata__":{"a":"xx' + skips + end
+    content = size.to_bytes(8, "little") + header + attack
+    assert judge_bytes(content, name="model.safetensors").verdict == "unsafe"
+
+
+def test_more_texts_than_a_scan_keeps_are_not_judged(monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_STRINGS", 3)
+    assert scan_pickles(pickle.dumps(["a", "b", "c"])) == []
+    assert "more than 3 texts" in scan_pickles(pickle.dumps(["a", "b", "c", "d"]))[0].message
 
 
 def test_arrays_of_joblib_are_skipped_and_what_follows_is_read():

@@ -92,6 +92,15 @@ AvgPool1d AvgPool2d
 AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d RNN LSTM GRU MultiheadAttention TransformerEncoder
 TransformerEncoderLayer NonDynamicallyQuantizableLinear Upsample ZeroPad2d
 """
+_METRICS = """
+accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score f1_score fbeta_score hamming_loss hinge_loss
+jaccard_score log_loss matthews_corrcoef precision_score recall_score zero_one_loss d2_log_loss_score
+average_precision_score coverage_error dcg_score label_ranking_average_precision_score label_ranking_loss ndcg_score
+roc_auc_score top_k_accuracy_score d2_absolute_error_score d2_pinball_score d2_tweedie_score explained_variance_score
+max_error mean_absolute_error mean_absolute_percentage_error mean_gamma_deviance mean_pinball_loss mean_poisson_deviance
+mean_squared_error mean_squared_log_error mean_tweedie_deviance median_absolute_error r2_score root_mean_squared_error
+root_mean_squared_log_error positive_likelihood_ratio negative_likelihood_ratio
+"""
 _NUMPY_DTYPES = """
 bool bool_ int8 int16 int32 int64 int_ intc intp uint8 uint16 uint32 uint64 uint uintc uintp float16 float32 float64
 float_ longdouble complex64 complex128 str_ bytes_ void object_ datetime64 timedelta64
@@ -114,6 +123,11 @@ _CLASSES: dict[str, frozenset[str]] = {
     "polars": frozenset(("DataFrame", "Series", "PySeries")),
 }
 
+_METRIC_MODULES = (
+    *("sklearn.metrics", "sklearn.metrics._classification", "sklearn.metrics._ranking", "sklearn.metrics._regression"),
+    *("sklearn.metrics._scorer", "sklearn.metrics.classification", "sklearn.metrics.ranking"),
+    "sklearn.metrics.regression",
+)
 # Functions and classes by their exact name.
 _EXACT: dict[str, frozenset[str]] = {
     module: frozenset(names.split())
@@ -126,7 +140,8 @@ _EXACT: dict[str, frozenset[str]] = {
         ("functools",): "partial",
         ("operator", "_operator"): "itemgetter",
         ("datetime",): "datetime date time timedelta timezone",
-        ("zoneinfo",): "ZoneInfo._unpickle",
+        ("zoneinfo",): "ZoneInfo ZoneInfo._unpickle",
+        ("pytz",): "_p _UTC",
         ("decimal", "_decimal", "_pydecimal"): "Decimal",
         ("fractions",): "Fraction",
         ("uuid",): "UUID",
@@ -159,6 +174,7 @@ _EXACT: dict[str, frozenset[str]] = {
             "sklearn.feature_selection._univariate_selection",
             "sklearn.feature_selection.univariate_selection",
         ): "f_classif f_regression chi2 f_oneway",
+        _METRIC_MODULES: _METRICS,
         ("sklearn.cluster._kmeans",): "_kmeans_single_lloyd _kmeans_single_elkan",
         ("sklearn.feature_selection._mutual_info",): "mutual_info_classif mutual_info_regression",
         ("sklearn._loss._loss", "sklearn._loss"): "__pyx_unpickle_CyHalfBinomialLoss __pyx_unpickle_CyHalfSquaredError "
@@ -217,6 +233,55 @@ MAX_LENGTH = 1 << 24
 """Elements that a call may ask for in one number, such as bytearray(n)."""
 
 
+MAKERS = frozenset(
+    (
+        *("_ufunc_reconstruct", "__generator_ctor", "__randomstate_ctor", "_rebuild_from_type_v2"),
+        *("_reconstructor", "__newobj__", "__newobj_ex__", "_compile", "encode", "getattr"),
+    )
+)
+"""Functions that import or call what they are given: a pickle calls them, and keeps none of them."""
+
+SIZED = frozenset(("bytearray", "bytes", "range", "xrange"))
+"""Calls whose integers are lengths."""
+
+COMPUTED = frozenset(
+    (
+        *("int", "long", "float", "complex", "bool", "str", "unicode", "Decimal", "Fraction", "list", "tuple"),
+        *("set", "frozenset", "dict", "deque", "Counter", "OrderedDict", "SimpleNamespace"),
+    )
+)
+"""Calls that work through their arguments, which are plain values in real pickles."""
+
+_NAMED: frozenset[str] = frozenset(
+    (
+        *("numpy.ndarray", "numpy.ma.core.MaskedArray", "numpy.ma.MaskedArray", "numpy.random._generator.Generator"),
+        "zoneinfo.ZoneInfo",
+        *(f"numpy.{name}" for name in (_NUMPY_DTYPES + _NUMPY_FUNCTIONS).split()),
+    )
+)
+_NAMED_MODULES = frozenset(
+    (
+        *("scipy.special", "scipy.special._ufuncs", "scipy._lib.array_api_compat.numpy._aliases"),
+        *("sklearn.feature_selection._univariate_selection", "sklearn.feature_selection.univariate_selection"),
+        *("sklearn.cluster._kmeans", "sklearn.feature_selection._mutual_info", "torch.storage", *_METRIC_MODULES),
+    )
+)
+
+
+def is_exact(module: str, name: str) -> bool:
+    """Return whether a global is listed by its exact name, with the calls that its pickles make."""
+    return name in _EXACT.get(module, ())
+
+
+def is_only_named(module: str, name: str) -> bool:
+    """Return whether pickles refer to a global, and never call it."""
+    if not is_exact(module, name):
+        return False
+    if f"{module}.{name}" in _NAMED or module in _NAMED_MODULES:
+        return True
+    return module == "torch" and name not in ("Size", "device")
+
+
 def is_listed(module: str, name: str) -> bool:
     """Return whether a pickle may refer to a global."""
     if name in _EXACT.get(module, ()):
@@ -271,6 +336,26 @@ def _bounded(_module: str, args: Any) -> str:
     return f"asks for {large[0]:,} elements" if large else ""
 
 
+def _fraction(_module: str, args: Any) -> str:
+    texts = [value for value in args or () if type(value) is str and not _FRACTION.fullmatch(value)]
+    return f"computes {texts[0][:40]!r}" if texts else ""
+
+
+_FRACTION = re.compile(r"[+-]?\d+(/\d+)?")
+
+
+def _zone(_module: str, args: Any) -> str:
+    name = args[0] if args else None
+    return "" if type(name) is str and _ZONE.fullmatch(name) else "names no time zone"
+
+
+_ZONE = re.compile(r"[\w+-]+(/[\w+-]+)*")
+
+
+def _namespace(_module: str, args: Any) -> str:
+    return "" if args == () else "sets attributes"
+
+
 def _encode(module: str, args: Any) -> str:
     if module != "_codecs" or (args and len(args) == 2 and args[1] in ("latin1", "latin-1", "utf-8", "utf8", "ascii")):
         return ""
@@ -320,6 +405,10 @@ NESTED = re.compile(r"\([^()]*[+*][^()]*\)[+*{]")
 
 _CALLS: dict[str, Callable[[str, Any], str]] = {
     **dict.fromkeys(("bytearray", "bytes", "list", "tuple", "set", "frozenset", "range", "xrange", "str"), _bounded),
+    "Fraction": _fraction,
+    "SimpleNamespace": _namespace,
+    "ZoneInfo._unpickle": _zone,
+    "_p": _zone,
     "encode": _encode,
     "_ufunc_reconstruct": _ufunc,
     "_reconstruct": _reconstruct,

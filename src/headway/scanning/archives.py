@@ -81,7 +81,7 @@ def unpack(pieces: Iterator[bytes], budget: UnpackBudget) -> Buffer:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _members_in(location: str, problems: list[Problem]) -> list[Problem]:
+def members_in(location: str, problems: list[Problem]) -> list[Problem]:
     """Return problems with the name of the member that they are in."""
     return [
         Problem(
@@ -125,7 +125,7 @@ def _scan_zip_members(
     inner = budget.inside()
     for info in infos[: inner.members]:
         if not info.is_dir():
-            problems += _members_in(info.filename, _scan_zip_member(archive, info, pickles, inner, scan))
+            problems += members_in(info.filename, _scan_zip_member(archive, info, pickles, inner, scan))
     if len(infos) > inner.members:
         problems.append(unknown("archive-members", f"{len(infos):,} members are more than are judged"))
     budget.left_bytes, budget.members = inner.left_bytes, inner.members - len(infos)
@@ -243,7 +243,7 @@ def _scan_tar_members(archive: tarfile.TarFile, budget: UnpackBudget, scan: Scan
         budget.members -= 1
         if budget.members < 0 or len(problems) > 200:
             return [*problems, unknown("archive-members", "too many members, or too many problems")]
-        problems += _members_in(member.name, _scan_tar_member(archive, member, seen, budget, scan))
+        problems += members_in(member.name, _scan_tar_member(archive, member, seen, budget, scan))
         archive.members = []  # type: ignore[attr-defined] # else it keeps every member
     return problems
 

@@ -18,6 +18,7 @@ _FIELD = re.compile(
     re.DOTALL,
 )
 _TYPE = re.compile(rb"'([<>|=]?)([?bhilqefdgFDGOSUVMmuBHILQc])(\d*)(?:\[[\w]+\])?'")
+_ENTRY = re.compile(rb"\(\s*'[^'\\]{0,200}'\s*,\s*" + _TYPE.pattern + rb"\s*(?:,\s*\(([\d, ]{1,100})\)\s*)?\)\s*,?\s*")
 _ITEMS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
     **dict.fromkeys(("I16", "U16", "F16", "BF16"), 2),
@@ -52,19 +53,32 @@ def scan_npy(content: Buffer) -> list[Problem]:
     shape = [int(part.strip(b" L")) for part in match[3].split(b",") if part.strip()]
     if any(len(part) > 19 for part in match[3].split(b",")):
         return [unsafe("npy-shape", "the shape overflows", f"byte {start}")]
-    types = _TYPE.findall(match[1])
+    types = _types(match[1])
     if not types:
         return [unknown("npy-header", "the type of its elements is not known", f"byte {start}")]
-    if any(letter == b"O" for _, letter, _ in types):
+    if any(letter == b"O" for letter, _ in types):
         return scan_pickles(content, start=body)
-    single = _TYPE.fullmatch(match[1])
-    if not single:
-        return []
-    size = math.prod(shape) * int(single[3] or 1) * (4 if single[2] == b"U" else 1)
+    size = math.prod(shape) * sum(size for _, size in types)
     if size != len(data) - body:
         found = f"the header claims {size:,} bytes of numbers, and {len(data) - body:,} are there"
         return [unsafe("npy-shape", found, f"byte {start}") if size > len(data) else unknown("npy-shape", found)]
     return []
+
+
+def _types(description: bytes) -> list[tuple[bytes, int]]:
+    """Return the letter and the bytes of each field of an element; empty if one of them is not known."""
+    if single := _TYPE.fullmatch(description):
+        return [_letter(single, b"")]
+    types, position = [], 1
+    while entry := _ENTRY.match(description, position):
+        types.append(_letter(entry, entry[4] or b""))
+        position = entry.end()
+    return types if description[:1] == b"[" and description[position:] == b"]" else []
+
+
+def _letter(found: re.Match[bytes], shape: bytes) -> tuple[bytes, int]:
+    count = math.prod(int(part) for part in shape.split(b",") if part.strip())
+    return found[2], count * int(found[3] or 1) * (4 if found[2] == b"U" else 1)
 
 
 class _TensorEntry(msgspec.Struct, frozen=True):

@@ -17,7 +17,9 @@ from headway.core.errors import HeadwayError, Refused
 from headway.core.plugins import load_engine
 from headway.core.record import digest_of
 from headway.engines.formats.catboost import is_catboost, read_catboost
+from headway.engines.formats.encoder import ENCODER_MAGIC, split_encoder
 from headway.engines.formats.lightgbm import read_lightgbm
+from headway.engines.formats.nested import NESTED_MAGIC, split_models
 from headway.engines.formats.xgboost import is_xgboost, read_xgboost
 from headway.scanning import archives, arrays, documents, graphs, pickles
 from headway.scanning.archives import UnpackBudget, compression
@@ -36,6 +38,9 @@ _TENSORFLOW = re.compile(rb"PyFunc|PyFuncStateless|EagerPyFunc|ReadFile|WriteFil
 _DATABASE = re.compile(r"\.(sqlite3?|db3?)(-wal|-shm|-journal)?$")
 _KERNELS = {b"headway forest 1\n": "trees", b"headway tape 1\n": "dense", b"headway text 1\n": "text"}
 """Engine that reads an artifact of headway's own kernels, by the first line of the artifact."""
+_SUFFIXES = {"sklearn": ".skops", "onnxruntime": ".onnx", "openvino": ".zip", "xgboost": ".ubj"}
+"""Suffix of the file that an engine opens, where the content alone does not give its format."""
+_NO_MODELS = frozenset(("empty", "json", "toml", "csv", "text", "template"))
 _JSON_START = re.compile(rb"\s*[\[{]")
 
 
@@ -146,8 +151,11 @@ def _scan(content: Buffer, name: str, budget: UnpackBudget) -> tuple[str, list[P
     subject = _FileBytes(content, head, path.suffix, path.name, budget)
     for recognise in (_scan_binary, _scan_packed, _scan_model, _scan_text):
         found = recognise(subject)
-        if found is not None:
-            return found
+        if found is None:
+            continue
+        kind, problems = found
+        # A pickle can begin with a few opcodes that make the file look like one of another format.
+        return kind, problems if kind == "pickle" else [*pickles.find_leading(content), *problems]
     hidden = pickles.find_hidden(content)
     return "unknown", [*hidden, unknown("unknown-format", "its format is not one that headway knows")]
 
@@ -214,6 +222,12 @@ def _inner_name(base: str) -> str:
 def _scan_model(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
     """Judge models: pickles, ONNX graphs, and the formats of LightGBM and XGBoost."""
     content, head, suffix = subject.content, subject.head, subject.suffix
+    if head.startswith((NESTED_MAGIC, ENCODER_MAGIC)):
+        read = _scan_nested if head.startswith(NESTED_MAGIC) else _scan_encoder
+        try:
+            return "headway models", read(bytes(memoryview(content)), subject.budget)
+        except HeadwayError as error:
+            return "headway models", [unknown("headway-models-damaged", error.what, error.where)]
     engine = _KERNELS.get(head[: head.find(b"\n") + 1])
     if engine:
         return f"headway {engine}", _read_model(partial(load_engine(engine), settings={}), content, f"headway-{engine}")
@@ -240,6 +254,25 @@ def _scan_model(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
             problems = [*pickles.find_hidden(content), *problems]
         return "pickle", problems
     return None
+
+
+def _scan_nested(content: bytes, budget: UnpackBudget) -> list[Problem]:
+    """Judge each model in an artifact, by its bytes and in the format of its engine."""
+    if budget.depth >= archives.MAX_NESTED:
+        return [unknown("archive-depth", f"models nested deeper than {archives.MAX_NESTED}")]
+    header, contents = split_models(content)
+    problems: list[Problem] = []
+    for number, (model, inside) in enumerate(zip(header.models, contents, strict=True), 1):
+        kind, found = _scan(inside, f"model{_SUFFIXES.get(model.engine, '.bin')}", budget.inside())
+        if kind in _NO_MODELS:
+            found = [*found, unknown("headway-models-kind", f"not a model that the engine {model.engine!r} opens")]
+        problems += archives.members_in(f"model {number}", found)
+    return problems
+
+
+def _scan_encoder(content: bytes, _budget: UnpackBudget) -> list[Problem]:
+    """Judge the graph of an encoder; its tokenizer is checked when the bytes are split."""
+    return graphs.scan_graph(split_encoder(content)[2])
 
 
 def _read_model(read: object, content: Buffer, kind: str) -> list[Problem]:

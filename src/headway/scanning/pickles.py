@@ -15,13 +15,24 @@ from collections.abc import Buffer, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from headway.scanning.allowed import UNVERIFIED, is_dangerous, is_listed, judge_call
+from headway.scanning.allowed import (
+    COMPUTED,
+    MAKERS,
+    MAX_LENGTH,
+    SIZED,
+    UNVERIFIED,
+    is_dangerous,
+    is_exact,
+    is_listed,
+    is_only_named,
+    judge_call,
+)
 from headway.scanning.verdicts import Problem
 
 MAX_KEPT = 256
 """Characters of a string whose value is kept, to resolve the names of globals."""
 
-MAX_STRINGS = 200_000
+MAX_STRINGS = 5_000_000
 MAX_STEPS = 1 << 30
 MAX_STACK = 1 << 18
 MAX_DEPTH = 1 << 12
@@ -33,13 +44,16 @@ MAX_HIDDEN_STEPS = 2_000
 MAX_LINE = 1 << 16
 MAX_PROBLEMS = 20
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-_HOOK_NAMES = """
-__setstate__ __reduce__ __reduce_ex__ __class__ __dict__ __getattribute__ __getattr__ __call__ __code__ __globals__
-__builtins__ __bases__ __del__ __init__ __new__
-"""
-_HOOKS = frozenset(_HOOK_NAMES.split())
+MAX_TUPLES = 1 << 24
+"""Elements of tuples in tuples, with repetitions: hashing visits each of them."""
+
+_NOTES = frozenset(("__doc__", "__name__", "__module__", "__qualname__", "__wrapped__", "__version__"))
+"""Special attributes that nothing calls."""
+
 _STOP = ord(b".")
 _WRAPPER = "NumpyArrayWrapper"
+_BUILTINS = ("builtins", "__builtin__")
+_CONSTRUCTORS = ("_reconstructor", "__newobj__", "__newobj_ex__")
 _ENCODED = (b"gA", b"80")
 """How a pickle of protocol 2 or later begins in base64 and in hexadecimal digits."""
 
@@ -56,24 +70,36 @@ class _Global:
     name: str
     listed: bool
 
+    def __str__(self) -> str:
+        return f"{self.module[:80]}.{self.name[:80]}"
+
+
+_UNPICKLE_ZONE = (_Global("zoneinfo", "ZoneInfo", True), "_unpickle")
+
 
 class _Made:
     """An object that the pickle makes by calling a global."""
 
-    __slots__ = ("args", "hooks", "kind", "state")
+    __slots__ = ("args", "kind", "state")
 
     def __init__(self, kind: _Global, args: Any) -> None:
-        self.kind, self.args, self.state, self.hooks = kind, args, None, False
+        self.kind, self.args, self.state = kind, args, None
 
 
 class _Dictionary:
-    """A dictionary: its first entries, and whether a key is a special method."""
+    """A dictionary: its first entries, how many it was given, and whether a key is, or may be, a special method."""
 
-    __slots__ = ("entries", "hooks")
+    __slots__ = ("count", "entries", "hooks")
 
     def __init__(self) -> None:
         self.entries: dict[str, Any] = {}
+        self.count = 0
         self.hooks = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the entries are all, with no key given twice."""
+        return self.count == len(self.entries)
 
 
 @dataclass(slots=True)
@@ -106,6 +132,12 @@ def scan_pickles(content: Buffer, *, start: int = 0, is_torch: bool = False) -> 
             break  # old versions of numpy end a file with a line end
         machine = _Machine(data, position, is_torch=is_torch)
         found = machine.run()
+        if machine.n_arrays:
+            found.problems += (
+                _read_as_plain(data, position)
+                if count == 0
+                else [_unknown("pickle-trailing", "arrays of joblib after the first pickle", position)]
+            )
         if count and not found.is_complete and not any(problem.is_unsafe for problem in found.problems):
             rest = f"{size - position:,} bytes follow the pickle"
             problems.append(_unknown("pickle-trailing", rest, position))
@@ -120,6 +152,26 @@ def scan_pickles(content: Buffer, *, start: int = 0, is_torch: bool = False) -> 
     if count >= MAX_PICKLES:
         problems.append(_unknown("pickle-limit", f"more than {MAX_PICKLES:,} pickles in one file", position))
     return first_problems(problems)
+
+
+def _read_as_plain(data: Any, start: int) -> list[Problem]:
+    """Return the problems of a joblib file for `pickle.load`, which takes the numbers of its arrays for opcodes."""
+    found = _Machine(data, start, reads_arrays=False).run()
+    if found.is_complete:
+        return found.problems
+    named = ("pickle-global", "pickle-unknown-class")
+    return [problem for problem in found.problems if problem.code in named and "\0" not in problem.message]
+
+
+def find_leading(content: Buffer) -> list[Problem]:
+    """Return the unsafe problems of a pickle that a file of another format begins with."""
+    data = content if isinstance(content, bytes) else memoryview(content)
+    if not len(data) or _OPERATIONS[data[0]] is _unknown_opcode:
+        return []
+    found = _Machine(data, 0, nesting=MAX_NESTED).run()
+    unsafe = [problem for problem in found.problems if problem.is_unsafe]
+    # A word such as "cast", alone on the first line of a text, reads as a reference; a call does not happen by chance.
+    return unsafe if found.is_complete or any(problem.code == "pickle-call" for problem in unsafe) else []
 
 
 def looks_pickled(head: bytes) -> bool:
@@ -169,7 +221,14 @@ class _Machine:
     """Stack machine of one pickle that keeps names instead of objects."""
 
     def __init__(
-        self, data: Any, start: int, *, is_torch: bool = False, nesting: int = 0, max_steps: int = MAX_STEPS
+        self,
+        data: Any,
+        start: int,
+        *,
+        is_torch: bool = False,
+        nesting: int = 0,
+        max_steps: int = MAX_STEPS,
+        reads_arrays: bool = True,
     ) -> None:
         self.data, self.position, self.end = data, start, len(data)
         self.stack: list[Any] = []
@@ -177,10 +236,12 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.problems: list[Problem] = []
         self.is_torch, self.nesting, self.max_steps = is_torch, nesting, max_steps
-        self.n_globals = self.n_strings = self.steps = 0
+        self.reads_arrays = reads_arrays
+        self.n_globals = self.n_strings = self.n_arrays = self.n_elements = self.steps = 0
+        self.heavy: dict[int, tuple[tuple[Any, ...], int]] = {}
         self.answer: Any = None
         self.at = start
-        self.has_hooks = False
+        self.getattr_at: int | None = None
 
     def run(self) -> PickleScan:
         """Read opcodes up to STOP, or to where the stream is damaged."""
@@ -193,7 +254,9 @@ class _Machine:
         except (ValueError, KeyError, OverflowError):
             reason = "a damaged argument"
         else:
+            self.judge_getattr()
             return PickleScan(self.problems, self.position, self.n_globals)
+        self.judge_getattr()
         self.problems.append(_unknown("pickle-damaged", f"not a complete pickle: {reason}", self.at))
         return PickleScan(self.problems, self.position, self.n_globals, is_complete=False)
 
@@ -243,8 +306,6 @@ class _Machine:
             self.payload(count)
             return
         value = self.take(count).decode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
-        if value[:2] == "__" and value in _HOOKS:
-            self.has_hooks = True
         self.stack.append(value)
         if len(self.stack) > MAX_STACK:
             self.grow()
@@ -303,6 +364,8 @@ class _Machine:
     def refer(self, module: Any, name: Any) -> None:
         """Push a global, and judge the reference."""
         if type(module) is not str or type(name) is not str:
+            if not self.reads_arrays:
+                raise _DamagedError("numbers of an array that name nothing")
             self.add(_unsafe("pickle-name", "puts the name of a global together while it is read", self.at))
             self.stack.append(_Global("?", "?", False))
             return
@@ -311,32 +374,50 @@ class _Machine:
         self.stack.append(_Global(module, name, listed))
         if listed:
             return
+        if name == "getattr" and module in _BUILTINS:
+            self.getattr_at = self.at if self.getattr_at is None else self.getattr_at
+            return
         shown = f"{module[:80]}.{name[:80]}"
         if is_dangerous(module, name):
             self.add(_unsafe("pickle-global", f"refers to {shown}, which is not on the list", self.at))
         else:
             self.add(_unknown("pickle-unknown-class", f"refers to {shown}, which is not on the list", self.at))
 
+    def judge_getattr(self) -> None:
+        """Add a problem for a reference to getattr that did not make a time zone, as Python pickles them."""
+        if self.getattr_at is not None:
+            message = "refers to builtins.getattr, which is not on the list"
+            self.problems.append(_unsafe("pickle-global", message, self.getattr_at))
+
     def call(self, function: Any, args: Any) -> Any:
         """Judge a call, and return what it makes."""
         if type(function) is not _Global:
             self.add(_unsafe("pickle-call", "calls an object that it made itself", self.at))
             return None
-        shown = f"{function.module[:80]}.{function.name[:80]}"
+        name = function.name
+        if name == "getattr" and function.module in _BUILTINS and args == _UNPICKLE_ZONE:
+            self.getattr_at = None
+            return _Global("zoneinfo", "ZoneInfo._unpickle", True)
         if not function.listed:
-            if UNVERIFIED.fullmatch(shown):
-                self.add(_unknown("pickle-unverified", f"calls {shown}, which trusts the lengths in the file", self.at))
-            elif not function.name.startswith("__pyx_unpickle_") or is_dangerous(function.module, function.name):
-                self.add(_unsafe("pickle-call", f"calls {shown}, which is not on the list", self.at))
+            if UNVERIFIED.fullmatch(str(function)):
+                message = f"calls {function}, which trusts the lengths in the file"
+                self.add(_unknown("pickle-unverified", message, self.at))
+            elif not name.startswith("__pyx_unpickle_") or is_dangerous(function.module, name):
+                self.add(_unsafe("pickle-call", f"calls {function}, which is not on the list", self.at))
             return _Made(function, None)
-        reason = judge_call(function.module, function.name, args)
-        if reason:
-            self.add(_unsafe("pickle-argument", f"calls {shown}, which {reason}", self.at))
-        if self.has_hooks and function.name in ("dict", "OrderedDict", "defaultdict", "SimpleNamespace") and args:
-            self.add(_unsafe("pickle-hook", f"calls {shown} with a special method among its values", self.at))
-        if function.name in ("_reconstructor", "__newobj__", "__newobj_ex__", "_reconstruct", "_mareconstruct"):
-            made = args[0] if type(args) is tuple and args else None
-            return self.make(made, None)
+        if type(args) is not tuple:
+            self.add(_unsafe("pickle-argument", f"calls {function} with arguments that another call makes", self.at))
+            return _Made(function, None)
+        self.judge(function, args, is_called=True)
+        if name in ("_reconstructor", "_reconstruct", "_mareconstruct"):
+            return self.make(args[0] if args else None, ())
+        if name == "__newobj__":
+            return self.make(args[0] if args else None, args[1:])
+        if name == "__newobj_ex__":
+            self.judge_keywords(args[2] if len(args) == 3 else None)
+            return self.make(args[0] if args else None, args[1] if len(args) == 3 else None)
+        if name in ("str", "unicode") and len(args) == 1 and type(args[0]) is str:
+            return args[0]
         return _Made(function, args)
 
     def make(self, kind: Any, args: Any) -> Any:
@@ -344,64 +425,185 @@ class _Machine:
         if type(kind) is not _Global:
             self.add(_unsafe("pickle-call", "makes an object of a class that it made itself", self.at))
             return None
-        if kind.listed:
-            reason = judge_call(kind.module, kind.name, args)
-            if reason:
-                self.add(_unsafe("pickle-argument", f"makes {kind.module}.{kind.name}, which {reason}", self.at))
+        if kind.listed and type(args) is not tuple:
+            self.add(_unsafe("pickle-argument", f"makes {kind} with arguments that another call makes", self.at))
+        elif kind.listed:
+            self.judge(kind, args, is_called=False)
         return _Made(kind, args)
+
+    def judge(self, function: _Global, args: tuple[Any, ...], *, is_called: bool) -> None:
+        """Judge the arguments of a listed function or class."""
+        module, name = function.module, function.name
+        reason = judge_call(module, name, args) or self.judge_objects(function, args)
+        if not reason and is_called and is_only_named(module, name):
+            reason = "is only to be referred to"
+        if reason:
+            self.add(
+                _unsafe("pickle-argument", f"{'calls' if is_called else 'makes'} {function}, which {reason}", self.at)
+            )
+        elif args and not is_exact(module, name) and not self.is_plain_class_call(function, args, is_called=is_called):
+            message = f"{'calls' if is_called else 'makes'} {function} with arguments that fitted models do not have"
+            self.add(_unknown("pickle-argument", message, self.at))
+
+    def judge_objects(self, function: _Global, args: tuple[Any, ...]) -> str:
+        """Return why the objects and classes among arguments are not harmless; empty if they are."""
+        name = function.name
+        if name in SIZED:
+            self.n_elements += sum(abs(value) for value in args if type(value) is int)
+            if self.n_elements > MAX_LENGTH:
+                return f"asks for {self.n_elements:,} elements in all"
+        for value in args:
+            kind = type(value)
+            if kind is _Global and value.name == _WRAPPER and name not in _CONSTRUCTORS:
+                return "makes an array of joblib in another way than joblib"
+            if kind is _Made and (
+                value.kind.name in ("range", "xrange") or (name in COMPUTED and value.kind.name != "encode")
+            ):
+                return f"computes with an object of {value.kind}"
+        first = args[0] if args else None
+        if name == "_reconstructor":
+            base = args[1] if len(args) == 3 else None
+            if type(base) is not _Global or base.module not in _BUILTINS:
+                return "takes the base of a class from an object"
+        elif name in ("__generator_ctor", "__randomstate_ctor", "__bit_generator_ctor"):
+            kinds = [value.kind if type(value) is _Made else value for value in args]
+            if any(type(kind) is _Global and not kind.module.startswith("numpy.random.") for kind in kinds):
+                return "calls its argument"
+        elif name == "_rebuild_from_type_v2":
+            if len(args) != 4 or type(first) is not _Global or first.module != "torch._utils" or first.name == name:
+                return "calls its argument"
+            self.call(first, args[2])
+        elif name.startswith("_rebuild_parameter") or name == "Parameter":
+            if type(first) is not _Made or not first.kind.name.startswith("_rebuild_"):
+                return "reads another object than a tensor"
+        elif name.startswith("_rebuild_tensor") and first is not None:
+            return "reads another object than a storage"
+        elif name.startswith("_new_"):
+            table = args[1] if len(args) == 2 else None
+            if not (type(table) is _Dictionary and table.is_complete and all(map(_is_array, table.entries.values()))):
+                return "makes an index of other things than numbers and texts"
+        return ""
+
+    def is_plain_class_call(self, function: _Global, args: tuple[Any, ...], *, is_called: bool) -> bool:
+        """Return whether a class of a library is given what its fitted objects give it: numbers and arrays."""
+        root = function.module.partition(".")[0]
+        if root in ("torch", "lightgbm", "xgboost", "catboost", "polars"):
+            return False
+        texts = not is_called or function.name.endswith("Dtype")
+        total = 1
+        for value in args:
+            if type(value) is int:
+                total *= max(abs(value), 1)
+            elif (type(value) is str and not texts) or not _is_array(value):
+                return False
+        return total <= MAX_LENGTH
+
+    def judge_keywords(self, values: Any) -> None:
+        """Add a problem if an object is made with keywords, which are not judged."""
+        if type(values) is not _Dictionary or values.count:
+            self.add(_unknown("pickle-argument", "makes an object with keywords", self.at))
+
+    def hold(self, values: list[Any] | tuple[Any, ...]) -> None:
+        """Judge values that are put into a container: a function that makes objects is called, and never kept."""
+        for value in values:
+            if type(value) is _Global and value.name in MAKERS:
+                self.add(
+                    _unsafe("pickle-function", f"keeps the function {value}, which calls what it is given", self.at)
+                )
+
+    def bounded(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return a tuple that does not grow beyond measure by repeating others."""
+        kinds = set(map(type, values))
+        if _Global in kinds:
+            self.hold(values)
+        if tuple in kinds:
+            count = self.count_elements(values)
+            if count > 32:
+                self.heavy[id(values)] = (values, count)
+            if count > MAX_TUPLES:
+                self.add(_unsafe("pickle-bomb", f"repeats tuples in tuples up to {count:,} elements", self.at))
+                raise _DamagedError("tuples without measure")
+        return values
+
+    def count_elements(self, values: tuple[Any, ...]) -> int:
+        """Return the number of elements of a tuple and of the tuples in it."""
+        count = len(values)
+        for value in values:
+            if type(value) is tuple:
+                known = self.heavy.get(id(value))
+                count += known[1] if known else self.count_elements(value)
+        return count
 
     def build(self) -> None:
         """Judge a state that is given to an object."""
         state = self.stack.pop()
         target = self.stack[-1]
         if type(target) is _Global:
-            name = f"{target.module}.{target.name}"[:160]
-            self.add(_unsafe("pickle-build", f"changes the class or function {name}", self.at))
+            self.add(_unsafe("pickle-build", f"changes the class or function {target}", self.at))
             return
+        self.hold([state])
         parts = state if type(state) is tuple else (state,)
-        if any(type(part) in (_Dictionary, _Made) and part.hooks for part in parts):
+        if any(type(part) is _Dictionary and part.hooks for part in parts):
             self.add(_unsafe("pickle-hook", "sets a special method on an object", self.at))
+        # Two parts can be the attributes of an object; more are read by a method of its class.
+        if len(parts) <= 2 and any(type(part) is _Made and part.kind.listed and not _is_array(part) for part in parts):
+            self.add(_unsafe("pickle-hook", "sets the state of an object to another object", self.at))
         if type(target) is _Made:
             target.state = state
             if target.kind.name == _WRAPPER and target.kind.listed:
-                self.read_array(state)
+                self.n_arrays += 1
+                if self.reads_arrays:
+                    self.read_array(state)
 
     def keys(self, target: Any, values: list[Any]) -> None:
         """Keep the first entries of a dictionary, and note keys that are special methods."""
         kind = type(target)
         if kind is _Global:
-            self.add(_unsafe("pickle-build", f"changes {target.module}.{target.name}"[:160], self.at))
-        if kind is not _Dictionary and kind is not _Made:
+            self.add(_unsafe("pickle-build", f"changes {target}", self.at))
+        if _Global in map(type, values):
+            self.hold(values)
+        if kind is not _Dictionary:
             return
-        if self.has_hooks and any(key in _HOOKS for key in values[::2] if type(key) is str):
-            target.hooks = True
-        if kind is _Dictionary and len(target.entries) < 16:
+        target.count += len(values) // 2
+        for key in values[::2]:
+            # Only a plain string is an attribute's name as it stands; a subclass of str is made by a call.
+            if (type(key) is str and key[:2] == "__" == key[-2:] and key not in _NOTES) or type(key) is _Made:
+                target.hooks = True
+        if len(target.entries) < 16:
             for key, value in zip(values[:32:2], values[1:32:2], strict=False):
                 if type(key) is str:
                     target.entries[key] = value
 
+    def extend(self, target: Any, values: list[Any]) -> None:
+        """Judge values that are added to a list or set."""
+        if _Global in map(type, values):
+            self.hold(values)
+        if type(target) is _Global:
+            self.add(_unsafe("pickle-build", f"changes {target}", self.at))
+        elif type(target) is _Made and target.kind.listed and not _is_container(target):
+            # An object with attributes of its own can have an `append` that is any function.
+            self.add(_unsafe("pickle-method", f"adds values by a method of {target.kind}", self.at))
+
     def read_array(self, state: Any) -> None:
         """Skip the raw numbers that joblib writes after the description of an array, or read the pickle there."""
-        entries = state.entries if type(state) is _Dictionary else {}
-        shape, dtype = entries.get("shape"), entries.get("dtype")
-        code = dtype.args[0] if type(dtype) is _Made and dtype.kind.name == "dtype" and dtype.args else None
-        match = _ITEM.fullmatch(code) if type(code) is str else None
-        if not match or type(shape) is not tuple or any(type(size) is not int or size < 0 for size in shape):
+        entries = state.entries if type(state) is _Dictionary and state.is_complete else {}
+        shape = entries.get("shape")
+        size, has_objects = _item(entries.get("dtype"))
+        if not size or type(shape) is not tuple or any(type(length) is not int or length < 0 for length in shape):
             raise _DamagedError("an array of joblib whose shape or type is not known")
-        if match[1] == "O":
-            if self.nesting >= 64:
-                raise _DamagedError("arrays in arrays, too deep")
-            inner = _Machine(self.data, self.position, is_torch=self.is_torch, nesting=self.nesting + 1)
+        if has_objects:
+            inner = _Machine(
+                self.data, self.position, is_torch=self.is_torch, nesting=self.nesting + 1, reads_arrays=False
+            )
             found = inner.run()
             self.problems += found.problems
             self.position = found.end
             if not found.is_complete:
                 raise _DamagedError("an array of objects")
             return
-        width = 4 if match[1] == "U" else 1
-        size = math.prod(shape) * int(match[2] or 1) * width
         if entries.get("numpy_array_alignment_bytes") is not None:
             self.take(self.number(1))
+        size *= math.prod(shape)
         if size > self.end - self.position:
             raise _DamagedError("an array of joblib that is longer than the file")
         self.position += size
@@ -422,13 +624,58 @@ class _Machine:
         if type(value) is str:
             self.n_strings += 1
             if self.n_strings > MAX_STRINGS:
-                value = None
+                raise _DamagedError(f"more than {MAX_STRINGS:,} texts")
         self.memo[index] = value
 
     def grow(self) -> None:
         """Refuse a stack that no real model needs."""
         if len(self.stack) > MAX_STACK or len(self.marks) > MAX_DEPTH:
             raise _DamagedError("it needs too large a stack to be judged")
+
+
+def _item(dtype: Any) -> tuple[int, bool]:
+    """Return the bytes of an element of a type, 0 if that is not known, and whether it holds objects."""
+    if type(dtype) is not _Made or dtype.kind.name != "dtype" or not dtype.args:
+        return 0, False
+    match = _ITEM.fullmatch(dtype.args[0]) if type(dtype.args[0]) is str else None
+    if not match:
+        return 0, False
+    size = int(match[2] or 1) * (4 if match[1] == "U" else 1)
+    state = dtype.state
+    if state is None:
+        return size, match[1] == "O"
+    if type(state) is not tuple or not 8 <= len(state) <= 9 or state[2] is not None:
+        return 0, False
+    if state[5] not in (-1, size):
+        return 0, False
+    if state[3] is None and state[4] is None:
+        return size, match[1] == "O"
+    if match[1] != "V" or type(state[4]) is not _Dictionary or not state[4].is_complete:
+        return 0, False
+    parts = [_item(value[0]) if type(value) is tuple and value else (0, False) for value in state[4].entries.values()]
+    return size if all(part[0] for part in parts) else 0, any(part[1] for part in parts)
+
+
+def _is_array(value: Any) -> bool:
+    """Return whether a value is a number, a text, or an object that has no attributes of the file's choice."""
+    kind = type(value)
+    if kind is tuple:
+        return all(map(_is_array, value))
+    if kind is not _Made:
+        return value is None or kind in (int, str)
+    module, name = value.kind.module, value.kind.name
+    root = module.partition(".")[0]
+    return (
+        root in ("numpy", "joblib", "_codecs", "datetime", "zoneinfo", "pytz", "pandas", "pyarrow")
+        or name in ("bytes", "bytearray", "slice", "complex", "int", "float", "bool")
+    ) and name not in ("DataFrame", "Series", "Flags", "partial")
+
+
+def _is_container(made: _Made) -> bool:
+    return (made.kind.module, made.kind.name) in _CONTAINERS
+
+
+_CONTAINERS = frozenset((module, name) for module in _BUILTINS for name in ("list", "set")) | {("collections", "deque")}
 
 
 def _unknown_opcode(machine: _Machine) -> None:
@@ -511,7 +758,7 @@ def _tuples(code: bytes, count: int) -> None:
         stack = machine.stack
         if len(stack) < count:
             raise IndexError
-        stack[-count:] = [tuple(stack[-count:])]
+        stack[-count:] = [machine.bounded(tuple(stack[-count:]))]
 
     _OPERATIONS[code[0]] = push
 
@@ -597,8 +844,6 @@ def _unicode_line(machine: _Machine) -> None:
 
 
 def _push_line(machine: _Machine, value: str) -> None:
-    if value in _HOOKS:
-        machine.has_hooks = True
     machine.stack.append(value if len(value) <= MAX_KEPT else None)
     if len(value) > 3 and machine.nesting < MAX_NESTED and value[:1] in "\x80c(":
         inner = value.encode("latin-1", "replace")
@@ -643,7 +888,7 @@ def _stack_global(machine: _Machine) -> None:
 @_operation(b"i")
 def _instance(machine: _Machine) -> None:
     module, name = machine.line().decode(), machine.line().decode()
-    args = tuple(machine.popped())
+    args = machine.bounded(tuple(machine.popped()))
     machine.refer(module.strip("\r"), name.strip("\r"))
     machine.stack[-1] = machine.call(machine.stack[-1], args)
 
@@ -651,7 +896,7 @@ def _instance(machine: _Machine) -> None:
 @_operation(b"o")
 def _object(machine: _Machine) -> None:
     values = machine.popped()
-    made = machine.call(values[0], tuple(values[1:]))
+    made = machine.call(values[0], machine.bounded(tuple(values[1:])))
     machine.stack.append(made)
 
 
@@ -663,7 +908,7 @@ def _new_object(machine: _Machine) -> None:
 
 @_operation(b"\x92")
 def _new_object_keywords(machine: _Machine) -> None:
-    machine.stack.pop()
+    machine.judge_keywords(machine.stack.pop())
     args = machine.stack.pop()
     machine.stack[-1] = machine.make(machine.stack[-1], args)
 
@@ -705,27 +950,27 @@ def _dict(machine: _Machine) -> None:
 @_operation(b"l")
 @_operation(b"\x91")
 def _list(machine: _Machine) -> None:
-    machine.popped()
+    machine.extend(None, machine.popped())
     machine.stack.append(None)  # `popped` has put the stack below the mark back
 
 
 @_operation(b"t")
 def _tuple(machine: _Machine) -> None:
-    values = tuple(machine.popped())
+    values = machine.bounded(tuple(machine.popped()))
     machine.stack.append(values)
 
 
 @_operation(b"a")
 def _append(machine: _Machine) -> None:
-    machine.stack.pop()
-    machine.keys(machine.stack[-1], [])
+    value = machine.stack.pop()
+    machine.extend(machine.stack[-1], [value])
 
 
 @_operation(b"e")
 @_operation(b"\x90")
 def _appends(machine: _Machine) -> None:
-    machine.popped()
-    machine.keys(machine.stack[-1], [])
+    values = machine.popped()
+    machine.extend(machine.stack[-1], values)
 
 
 @_operation(b"s")

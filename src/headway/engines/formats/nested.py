@@ -51,16 +51,20 @@ def open_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[Engi
     return header, [load_engine(model.engine)(inside, model.settings) for model, inside in opened]
 
 
-def split_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[bytes]]:
-    """Return the header and the bytes of each model; raise EngineError if their number differs."""
+def split_models(content: bytes, *, models: int | None = None) -> tuple[NestedHeader, list[bytes]]:
+    """Return the header and the bytes of each model; raise EngineError if their number differs from `models`."""
     head, newline, rest = content.removeprefix(NESTED_MAGIC).partition(b"\n")
     try:
         if not content.startswith(NESTED_MAGIC) or not newline:
             raise ValueError("unknown header")
         header = msgspec.json.decode(head, type=NestedHeader)
-        if len(header.models) != models or sum(model.size_bytes for model in header.models) != len(rest):
+        sizes = [model.size_bytes for model in header.models]
+        if (
+            len(sizes) != (len(sizes) if models is None else models)
+            or min(sizes, default=0) < 0
+            or sum(sizes) != len(rest)
+        ):
             raise ValueError(f"{len(rest):,} bytes follow its header, and {len(header.models)} models")
     except (ValueError, msgspec.MsgspecError) as error:
         raise EngineError(f"these bytes are not a complete artifact of models: {error}", hint=REBUILD_HINT) from error
-    ends = accumulate(model.size_bytes for model in header.models)
-    return header, [rest[end - model.size_bytes : end] for model, end in zip(header.models, ends, strict=True)]
+    return header, [rest[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
