@@ -47,7 +47,7 @@ def run(lines: list[str], folder: Path) -> tuple[int, str]:
     found = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     named = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "GITHUB_OUTPUT": str(folder / "outputs.txt")}
     ended = subprocess.run(
-        ["timeout", "120", "taskset", "--cpu-list", str(core), "bash", "-c", BEGIN + "\n".join(lines)],
+        ["timeout", "600", "taskset", "--cpu-list", str(core), "bash", "-c", BEGIN + "\n".join(lines)],
         cwd=folder,
         env={**os.environ, "PATH": found, **named, "NUMBER": "7", "GITHUB_REPOSITORY": "ada/deliveries"},
         check=False,
