@@ -51,6 +51,11 @@ def test_the_most_probable_of_several_classes_stays(raw):
     assert np.allclose(top_classes(scores, 3).sum(axis=1), 1)
 
 
+def test_a_score_above_a_threshold_that_rounds_to_one_decimal_stays_above_it():
+    found = round_scores(np.array([[0.3125], [0.3]]), 1, threshold=0.1 + 0.2)
+    assert found.ravel().tolist() == [0.4, 0.3]
+
+
 def test_the_top_classes_keep_their_scores_and_the_others_share_the_rest():
     assert top_classes(np.array([[0.1, 0.5, 0.3, 0.06, 0.04]]), 2).round(4).tolist() == [
         [0.0667, 0.5, 0.3, 0.0667, 0.0667]

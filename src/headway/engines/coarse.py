@@ -57,8 +57,8 @@ def round_scores(scores: Floats, decimals: int, *, threshold: float) -> Floats:
     unit = 10.0**-decimals
     found: Floats = np.round(scores, decimals)
     if scores.shape[1] == 1:
-        below = np.round((np.ceil(threshold / unit - _TINY) - 1) * unit, decimals)
-        above = np.round(np.ceil(threshold / unit - _TINY) * unit, decimals)
+        near = np.round((np.floor(threshold / unit) + np.arange(-1, 3)) * unit, decimals)
+        below, above = near[near < threshold].max(), near[near >= threshold].min()
         found = np.where((scores < threshold) & (found >= threshold), below, found)
         return np.where((scores >= threshold) & (found < threshold), above, found)
     rows, first = np.arange(len(scores)), scores.argmax(axis=1)
