@@ -108,7 +108,7 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -
         ("privacy", "3 rows are given away by most of the models trained on them, first row 7, row 19 and row 400 of"),
         ("privacy", "guesses smoker right for 3.0 to 5.0 of 100 more rows with the answer"),
         ("privacy", "The answers are not shown to add anything on married."),
-        ("privacy", "A training row is rebuilt from the model with 0.65 to 0.75 of the error of a guess without it."),
+        ("privacy", "From its answer, a training row is rebuilt with 0.65 to 0.75 of the error of a guess."),
         ("attack", "The attack flips 17.0 to 23.0 of 100 decisions. A longer attack may flip more, never fewer."),
         (
             "attack",
@@ -339,7 +339,8 @@ def test_an_attack_is_compared_with_that_on_the_baseline(lost: Measurement, mess
         (estimate("privacy.membership.auc", 0.52, 0.05), "It is not shown that the answers differ for rows that the"),
         (fact("privacy.membership.exposed", 0.0), "No single row is given away"),
         (fact("privacy.membership.exposed", 1.0), "1 row is given away"),
-        (estimate("privacy.inversion.error", 1.0, 0.05), "A training row is not shown to be rebuilt better with the"),
+        (estimate("privacy.inversion.error", 1.0, 0.05), "From its answer, a training row is not shown to be rebuilt"),
+        (estimate("privacy.inversion.trees", 0.1, 0.05), "With the file of the model, a training row is rebuilt with"),
     ],
 )
 def test_privacy_is_described_by_what_the_interval_shows(measured: Measurement, message: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from headway.core.arrays import Bools, Floats, Ints, sigmoid
 from headway.core.errors import NotApplicable
 from headway.engines.formats.graph import Graph
-from headway.engines.formats.trees import Forest, Precision, Tree
+from headway.engines.formats.trees import Forest, Precision, Tree, goes_left, read_cells
 from headway.evaluation.decision_attack import AttackColumn
 
 MAX_BOXES = 4_000
@@ -216,11 +216,13 @@ class _Leaves:
 
     def reachable(self, forest: Forest, row: Floats, may_change: Bools) -> Bools:
         """Return the leaves that a row (d,) may reach when columns that `may_change`, bool (d,), change."""
-        goes_left = np.concatenate([*(_goes_left(forest, tree, row) for tree in forest.trees), [True]])
+        cells = read_cells(forest, row[None])[0]
+        goes = (goes_left(forest, tree, np.arange(len(tree.feature)), cells[tree.feature]) for tree in forest.trees)
+        is_left = np.concatenate([*goes, [True]])
         categorical = np.concatenate([*(tree.categorical for tree in forest.trees), [False]])
         is_fixed = ~may_change[self.feature] | categorical
         is_fixed[-1] = False
-        holds = (goes_left[self.node] == self.is_left) | ~is_fixed[self.node]
+        holds = (is_left[self.node] == self.is_left) | ~is_fixed[self.node]
         found = np.logical_and.reduceat(holds, self.starts)
         is_inside = (self.low < self.high) | ~may_change[self.at]  # no number reaches a box that its conditions empty
         return np.asarray(found & is_inside.all(axis=1))
@@ -261,19 +263,6 @@ def _paths(tree: Tree) -> Iterator[tuple[int, list[tuple[int, bool]]]]:
         else:
             waiting.append((int(tree.right[node]), [*path, (node, False)]))
             waiting.append((int(tree.left[node]), [*path, (node, True)]))
-
-
-def _goes_left(forest: Forest, tree: Tree, row: Floats) -> Bools:
-    """Return whether a row goes left at each node of a tree."""
-    with np.errstate(over="ignore"):
-        values = row[tree.feature].astype(forest.input_dtype).astype(np.float64)
-    goes_left = values <= tree.threshold
-    for node in np.flatnonzero(tree.categorical).tolist():
-        value = values[node]
-        category = value if forest.category_cast == "exact" else np.floor(value)
-        category = np.trunc(value) if forest.category_cast == "truncated" else category
-        goes_left[node] = category in tree.sets[int(tree.threshold[node])]
-    return np.asarray(np.where(np.isnan(values), tree.missing_left, goes_left))
 
 
 class _BoxSearch:

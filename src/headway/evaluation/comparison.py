@@ -30,11 +30,13 @@ from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.engines.formats.columns import ColumnSelection, column_indices
+from headway.engines.formats.trees import TreeEngine
 from headway.evaluation.benchmark import TimedBaseline, TimedEngine, fastest_engine, time_model
-from headway.evaluation.context import Comparison, EvaluatedRows, FloorRows
+from headway.evaluation.context import AuditContext, Comparison, EvaluatedRows, FloorRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
+from headway.optimization.screening import decision_changing_steps
 
 SELF_TEST_ROWS = 32
 _COMMON_WORD, _WORDS = 5, 12
@@ -192,6 +194,32 @@ def open_on_rows(variant: Variant, names: Sequence[str], blobs: Blobs) -> Engine
     if not names or variant.signature.names == tuple(names):
         return model
     return ColumnSelection(model, column_indices(variant.signature.names, names))
+
+
+def tree_artifact(subject: Comparison, context: AuditContext) -> tuple[TreeEngine, bytes, str]:
+    """Return an engine that reads trees, the artifact that decides as the variant, and whose it is.
+
+    It is the variant's own; if its engine exposes nothing, that of the baseline, from which all steps keep decisions.
+
+    Raises
+    ------
+    NotApplicable
+        If no engine exposes trees, or a step changes decisions.
+    """
+    for whose, variant in (("the variant", subject.variant), ("the baseline", context.baseline)):
+        engine = load_engine(variant.engine) if variant else None
+        if variant is None or not isinstance(engine, TreeEngine):
+            continue
+        if variant is not subject.variant and (steps := decision_changing_steps(subject.variant)):
+            raise NotApplicable(f"step {steps[0].transform!r} may change decisions of the baseline")
+        return engine, context.blobs.get(variant.artifact.digest), whose
+    raise NotApplicable(f"engine {subject.variant.engine!r} exposes no trees or weights")
+
+
+def check_width(width: int, subject: Comparison) -> None:
+    """Raise NotApplicable unless a model reads as many columns as the rows have."""
+    if width != len(subject.names):
+        raise NotApplicable(f"its model reads {width} columns, the rows have {len(subject.names)}")
 
 
 def record_self_test(variant: Variant, rows: Floats, blobs: Blobs, *, names: Sequence[str] = ()) -> SelfTest:

@@ -105,7 +105,7 @@ def test_other_models_are_refused_by_name(context):
     with pytest.raises(NotApplicable, match="GaussianNB is not a sum of tree leaves; its answer is not the sigmoid"):
         certificate.plugin(subject_of(GaussianNB(), context), context)
     subject = subject_of(RandomForestClassifier(2, random_state=0), context)
-    with pytest.raises(NotApplicable, match="engine 'echo' exposes neither"):
+    with pytest.raises(NotApplicable, match="engine 'echo' exposes no trees or weights"):
         certificate.plugin(replace(subject, variant=changed(subject.variant, engine="echo")), context)
 
 

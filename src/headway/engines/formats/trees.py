@@ -120,6 +120,28 @@ class TreeEngine(Protocol):
         ...
 
 
+def read_cells(forest: Forest, rows: Floats) -> Floats:
+    """Return rows [n, d] as a forest reads them, in its precision, and NaN for what it takes as missing."""
+    with np.errstate(over="ignore"):
+        cells = rows.astype(forest.input_dtype).astype(np.float64)
+    cells[cells == forest.missing] = np.nan
+    zeros = list(forest.zero_as_missing)
+    cells[:, zeros] = np.where(np.abs(cells[:, zeros]) <= ZERO_THRESHOLD, np.nan, cells[:, zeros])
+    return cells
+
+
+def goes_left(forest: Forest, tree: Tree, nodes: Ints, values: Floats) -> Bools:
+    """Return whether each value [k], of `read_cells`, goes left at its node [k]."""
+    found = values <= tree.threshold[nodes]
+    for node in np.unique(nodes[tree.categorical[nodes]]):
+        here = nodes == node
+        category = values[here]
+        if forest.category_cast != "exact":
+            category = np.floor(category) if forest.category_cast == "floored" else np.trunc(category)
+        found[here] = np.isin(category, tree.sets[int(tree.threshold[node])])
+    return np.where(np.isnan(values), tree.missing_left[nodes], found)
+
+
 def constant_tree(values: Sequence[float], outputs: tuple[int, ...]) -> Tree:
     """Build a tree without splits, which adds the same values for every row."""
     ints, floats, bools = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool)

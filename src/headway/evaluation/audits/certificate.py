@@ -11,12 +11,11 @@ from msgspec.structs import replace as named
 from headway.core.arrays import Bools, Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.plugins import load_engine
 from headway.core.variant import DECIDES
 from headway.engines.formats.graph import GraphEngine
 from headway.engines.formats.trees import TreeEngine
 from headway.evaluation.certificates import Certifier, LinearCertifier, TreeCertifier, certify_rows
-from headway.evaluation.comparison import subsample
+from headway.evaluation.comparison import check_width, subsample, tree_artifact
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.decision_attack import AttackColumn, attackable_columns
 from headway.evaluation.quality.row_errors import decide_class
@@ -24,7 +23,6 @@ from headway.evaluation.statistics.intervals import SHARE
 from headway.evaluation.statistics.percentiles import percentile_interval
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import build_blocks
-from headway.optimization.screening import decision_changing_steps
 
 ON_REQUEST = ("evasion.certified", "certificate.")
 RADII = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -57,7 +55,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     columns = [column for column in attackable_columns(subject, context.attack) if column.among is None]
     if not columns:
         raise NotApplicable("no number may change", where="[attack] fixed", hint="remove numbers from it")
-    certifier, whose = _certifier(some, columns, context)
+    engine, content, whose = tree_artifact(some, context)
+    certifier = _certifier_of(engine, content, some, columns)
     decisions, distances, exact = certify_rows(certifier, some.rows, proceed=lambda: monotonic() < until)
     differ = int((decisions != decide_class(some.scores, some.threshold)).sum())
     if differ:
@@ -65,26 +64,6 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
             f"the variant does not decide as the trees or weights of {whose}: {differ} of {len(decisions)} rows differ"
         )
     return _measurements(some, distances, exact, whose, radius=context.attack.radius)
-
-
-def _certifier(subject: Comparison, columns: Sequence[AttackColumn], context: AuditContext) -> tuple[Certifier, str]:
-    """Return what certifies the decisions of the variant, and whose trees or weights it reads.
-
-    Raises
-    ------
-    NotApplicable
-        If neither the variant nor its baseline has a certificate, or a step changes decisions of the baseline.
-    """
-    for whose, variant in (("the variant", subject.variant), ("the baseline", context.baseline)):
-        engine = load_engine(variant.engine) if variant else None
-        if variant is None or not isinstance(engine, TreeEngine):
-            continue
-        if variant is not subject.variant and (steps := decision_changing_steps(subject.variant)):
-            raise NotApplicable(f"step {steps[0].transform!r} may change decisions of the baseline, which it certifies")
-        return _certifier_of(engine, context.blobs.get(variant.artifact.digest), subject, columns), whose
-    raise NotApplicable(
-        f"certifies trees and linear models, and engine {subject.variant.engine!r} exposes neither", hint=_HINT
-    )
 
 
 def _certifier_of(
@@ -98,17 +77,12 @@ def _certifier_of(
             raise
         try:
             graph = engine.graph(content)
-            _check_width(graph.width, subject)
+            check_width(graph.width, subject)
             return LinearCertifier(graph, columns, subject.threshold)
         except NotApplicable as not_linear:
             raise NotApplicable(f"{no_trees.what}; {not_linear.what}", hint=_HINT) from not_linear
-    _check_width(forest.width, subject)
+    check_width(forest.width, subject)
     return TreeCertifier(forest, columns, subject.threshold)
-
-
-def _check_width(width: int, subject: Comparison) -> None:
-    if width != len(subject.names):
-        raise NotApplicable(f"its model reads {width} columns, the rows have {len(subject.names)}")
 
 
 def _measurements(

@@ -12,7 +12,7 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
-from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, TreeEngine, accepted_rows
+from headway.engines.formats.trees import Forest, Tree, TreeEngine, accepted_rows, goes_left, read_cells
 from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
@@ -76,51 +76,28 @@ def prune_forest(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> lis
     shares
         Shares of nodes to keep, in (0, 1).
     """
-    cells = _cells(forest, rows)
-    costs = [_costs(tree, _reached(tree, cells, forest.category_cast)) for tree in forest.trees]
+    cells = read_cells(forest, rows)
+    costs = [_costs(tree, _reached(forest, tree, cells)) for tree in forest.trees]
     all_costs = np.concatenate([np.zeros(0), *costs])
     return [_cut(forest, cells, costs, float(np.quantile(all_costs, 1 - share))) for share in shares]
 
 
 def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Forest:
     trees = (
-        _replace_subtrees(tree, _reached(tree, cells, forest.category_cast), cost <= limit)
+        _replace_subtrees(tree, _reached(forest, tree, cells), cost <= limit)
         for tree, cost in zip(forest.trees, costs, strict=True)
     )
     return dataclasses.replace(forest, trees=tuple(trees))
 
 
-def _cells(forest: Forest, rows: Floats) -> Floats:
-    """Return the rows in the forest's precision, missing values as NaN."""
-    with np.errstate(over="ignore"):
-        cells = rows.astype(forest.input_dtype).astype(np.float64)
-    cells[cells == forest.missing] = np.nan
-    zeros = list(forest.zero_as_missing)
-    cells[:, zeros] = np.where(np.abs(cells[:, zeros]) <= ZERO_THRESHOLD, np.nan, cells[:, zeros])
-    return cells
-
-
-def _reached(tree: Tree, cells: Floats, categories: str) -> Floats:
+def _reached(forest: Forest, tree: Tree, cells: Floats) -> Floats:
     """Count the rows that end in each leaf."""
     node = np.full(len(cells), 0 if len(tree.feature) else ~0)
     while (inside := np.flatnonzero(node >= 0)).size:
         here = node[inside]
-        value = cells[inside, tree.feature[here]]
-        goes_left = value <= tree.threshold[here]
-        for number in np.unique(here[tree.categorical[here]]):
-            here_now = here == number
-            goes_left[here_now] = np.isin(
-                _category(value[here_now], categories), tree.sets[int(tree.threshold[number])]
-            )
-        goes_left = np.where(np.isnan(value), tree.missing_left[here], goes_left)
-        node[inside] = np.where(goes_left, tree.left[here], tree.right[here])
+        is_left = goes_left(forest, tree, here, cells[inside, tree.feature[here]])
+        node[inside] = np.where(is_left, tree.left[here], tree.right[here])
     return np.maximum(np.bincount(~node, minlength=len(tree.leaf)), _UNSEEN)
-
-
-def _category(value: Floats, categories: str) -> Floats:
-    if categories == "exact":
-        return value
-    return np.floor(value) if categories == "floored" else np.trunc(value)
 
 
 def _sums(tree: Tree, of_leaves: Floats) -> Floats:

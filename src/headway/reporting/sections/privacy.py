@@ -36,7 +36,7 @@ def plugin(report: ReportData) -> Section | None:
         prefixes=(_PREFIX,),
         lead="The audits take the side of a caller who wants to learn about the people in the training data. "
         "Another attack may learn more.",
-        conclusions=(*_recognized(report), *_groups(report), *_exposed(report), *_column(report), *_structure(report)),
+        conclusions=(*_recognized(report), *_groups(report), *_exposed(report), *_column(report), *_rebuilt(report)),
         table=tables.tabulate_parts(tuple(one for one in found if one.name != _CURVE), report.groups),
         picture=lambda: _picture(report),
     )
@@ -110,14 +110,21 @@ def _column(report: ReportData) -> list[str]:
     return lines
 
 
-def _structure(report: ReportData) -> list[str]:
-    error = winner_measurement(report, "privacy.inversion.error")
-    if error is None or not formatting.has_interval(error):
-        return []
-    share = formatting.describe_interval(error)
-    if error.high < 1:
-        return [f"A training row is rebuilt from the model with {share} of the error of a guess without it."]
-    return ["A training row is not shown to be rebuilt better with the model than without it."]
+def _rebuilt(report: ReportData) -> list[str]:
+    """Describe how closely a training row is rebuilt from the answer, and with the file of the model."""
+    known = {"privacy.inversion.error": "From its answer", "privacy.inversion.trees": "With the file of the model"}
+    lines = []
+    for name, how in known.items():
+        error = winner_measurement(report, name)
+        if error is None or not formatting.has_interval(error):
+            continue
+        share = formatting.describe_interval(error)
+        lines.append(
+            f"{how}, a training row is rebuilt with {share} of the error of a guess."
+            if error.high < 1
+            else f"{how}, a training row is not shown to be rebuilt better than by a guess."
+        )
+    return lines
 
 
 def _picture(report: ReportData) -> RenderedChart | None:

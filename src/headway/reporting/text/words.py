@@ -271,6 +271,10 @@ _NAMES: dict[str, tuple[str, str]] = {
         "Error of a rebuilt training row",
         "Compared with a guess by the typical value of each column: 1 does not help, 0 is exact.",
     ),
+    "privacy.inversion.trees": (
+        "Error of a row rebuilt with the file of the model",
+        "The same for a caller who holds the trees, and sees between which thresholds each value lies.",
+    ),
     # Ablation and class imbalance
     **{f"components.{error}.drop": ("Increase of the error without it", _MORE) for error in ("brier", "mse")},
     "components.latency.speedup": ("Latency of one row without it", _WITHOUT),
