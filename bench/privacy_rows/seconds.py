@@ -14,7 +14,7 @@ import numpy as np
 
 from cache import HERE, Absent, home
 from harness import Result, Row, shown
-from headway.evaluation.audits.membership import MODELS
+from headway.evaluation.context import SHADOW_MODELS
 from privacy_rows.worlds import RATE, Probabilities, audited, draw, measured
 
 ROWS, WIDTH, TREES = 10_000, 20, 100
@@ -55,12 +55,12 @@ def _peer(table: Any, labels: Any, others: Any) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "rows.npz"
         np.savez(data, rows=table, labels=labels, other_rows=others[0], other_labels=others[1])
-        command = [str(python), str(HERE / "peers/of_sacroml.py"), str(data), str(TREES), str(MODELS)]
+        command = [str(python), str(HERE / "peers/of_sacroml.py"), str(data), str(TREES), str(SHADOW_MODELS)]
         run = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if run.returncode:
         raise Absent((run.stderr.strip() or "no output").splitlines()[-1])
     found = json.loads(run.stdout.splitlines()[-1])
-    about = f"sacroml {found['version']}, offline LiRA, {MODELS} shadow models, the same rows and model"
+    about = f"sacroml {found['version']}, offline LiRA, {SHADOW_MODELS} shadow models, the same rows and model"
     return [
         shown("mia.seconds[sacroml]", found["seconds"], "s", about),
         shown("mia.seconds[sacroml cpu]", found["cpu"], "s", about),

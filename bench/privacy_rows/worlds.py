@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -16,14 +15,14 @@ from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.workers import HERE
 from headway.data.split import half_of_groups
 from headway.evaluation.audits import membership
-from headway.evaluation.context import AuditContext, Comparison
+from headway.evaluation.context import SHADOW_MODELS, AuditContext, Comparison
 from headway.evaluation.statistics.claims import one_sided_bounds
 from headway.storage.in_memory import InMemoryBlobs
 
 Fit = Callable[[Floats, Floats, int], Any]
 """Trains on rows, labels and a seed; returns a model with `predict`, the probability (n, 1)."""
 
-MODELS = membership.MODELS
+MODELS = SHADOW_MODELS
 FEW_MODELS = 24
 """Models of an audit where hundreds are run: fewer give wider intervals."""
 AUC, RATE = "privacy.membership.auc", "privacy.membership.tpr_1pct"
@@ -95,9 +94,9 @@ def audited(
         budget_s=budget_s,
         train=lambda: data,
         retrain=(lambda tasks, proceed: HERE.map(learn, None, tasks, proceed=proceed)) if recipe else None,
+        halves=range(models),
     )
-    with patch.object(membership, "MODELS", models):
-        return list(membership.plugin(subject, context))
+    return list(membership.plugin(subject, context))
 
 
 def measured(results: list[Any], name: str, slice: str = "") -> Measurement | None:

@@ -38,7 +38,7 @@ from headway.core.selective import CertificateAudit, SelectiveCertificate
 from headway.core.training import Promotion, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
-from headway.core.verdict import EvaluatedVariant, PolicyTest, Verdict
+from headway.core.verdict import SLICES, EvaluatedVariant, PolicyTest, Verdict
 from headway.data import check as checking
 from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
 from headway.data.contract.discovery import columns_read, observed_contract
@@ -50,6 +50,7 @@ from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_an
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retrained_by, share_audits
 from headway.evaluation.benchmark import CALLS
 from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.candidate_privacy import audit_candidates, candidate_context, select_results
 from headway.evaluation.comparison import (
     EvaluationSet,
     build_evaluation_set,
@@ -96,6 +97,7 @@ from headway.optimization.screening import (
     LEFT_OUT,
     VERDICT,
     TimeBudget,
+    answers_of,
     left_out,
     screen_candidates,
     screened_out,
@@ -122,6 +124,8 @@ MeasureCalls = Callable[[SearchResult], Sequence[Measurement | NotApplicable]]
 QUIET_TIMEOUT_S, KINDS_OF_CALLS = 600, 2
 OF_WINNER = ("discovered", "floor")
 """Metrics computed only for the winner of a search, unless a rule needs them."""
+_PRIVACY_SHARE, _PRIVACY_AUDITS = 0.3, 3
+"""Attacks on the candidates of a search: their share of its budget, and their time limit in audits of a winner."""
 _TIMED_CALLS = 3
 _MARGIN = 1.25  # of the predicted duration of the verdict on `test`
 
@@ -260,12 +264,15 @@ def optimize(
         validation.timed()  # opens the baseline on other numbers of threads: once, so it predicts no evaluation
     with budget.timed(EVALUATION):
         evaluated_baseline = evaluate(project, baseline.model, validation, metrics=metrics)
-    budget.reserve(_seconds_of_verdict(budget, validation, test) + KINDS_OF_CALLS * budget.timing_s)
+    verdict_s = _seconds_of_verdict(budget, validation, test) + KINDS_OF_CALLS * budget.timing_s
+    is_private = _asks_for_privacy(project.config)
+    budget.reserve(verdict_s + (_PRIVACY_SHARE * budget.budget_s if is_private else 0))
+    transform_context = _transform_context(
+        project, baseline, validation, data, without=_features_of(config.without, baseline, where="without")
+    )
     candidates = search.CandidateGenerator(
         baseline.model,
-        _transform_context(
-            project, baseline, validation, data, without=_features_of(config.without, baseline, where="without")
-        ),
+        transform_context,
         config.transforms,
         budget=budget,
         answers=_answer_time(validation),
@@ -287,6 +294,9 @@ def optimize(
             budget=budget,
             callback=callback,
         )
+    if is_private:
+        budget.reserve(verdict_s)
+        screened = _with_privacy(project, baseline, screened, validation, data, transform_context, budget, callback)
     judged = [row for row in screened if not screened_out(row)]
     timed = {row.variant.digest for row in screened}
     untimed = [variant for variant in candidates.variants if variant.digest not in timed]
@@ -323,6 +333,65 @@ _NOT_IN_MEMORY = NotApplicable(
     "latency.as_called: the user's own model is not in memory, so only engines are compared",
     hint="pass the fitted object in Python: headway.optimize(model, X, y)",
 )
+
+
+def _with_privacy(
+    project: Project,
+    baseline: Baseline,
+    screened: Sequence[EvaluatedVariant],
+    validation: EvaluationSet,
+    data: Data,
+    transform_context: TransformContext,
+    budget: TimeBudget,
+    callback: Callback,
+) -> list[EvaluatedVariant]:
+    """Attack the candidates that may win, add what was measured to their evidence, and judge the rules on privacy."""
+    config = project.config
+    ruled = _private_measures(config)
+    feasible = [row for row in screened if not screened_out(row) and judging.feasible(row.verdict)]
+    ranked = search.rank_by_objective([screened[0], *feasible], config.optimize.objective, judging.feasible)
+    context = replace(
+        build_audit_context(config, data, project.blobs, signature=baseline.model.signature, judged=data["validation"]),
+        baseline=baseline.model,
+        transform_context=lambda: transform_context,
+    )
+    found = audit_candidates(
+        [row.variant for row in (*ranked, *feasible)],
+        lambda variant: compare_with_baseline(variant, validation, project.blobs),
+        audits=list(ruled),
+        context=candidate_context(context),
+        limit_s=min(budget.remaining_s, _PRIVACY_AUDITS * config.evaluate.budget_s),
+        budget=budget,
+        callback=callback,
+    )
+
+    def judged(row: EvaluatedVariant) -> EvaluatedVariant:
+        if row is not screened[0] and row not in feasible:
+            return row
+        evidence = row.evidence
+        for name, result in found[answers_of(row.variant)].items():
+            evidence = with_results(evidence, select_results(result, ruled=ruled[name]), kind="audit", name=name)
+        policy = judging.candidate_policy(release_policy(config.policy, row.variant.task, evidence))
+        verdict = judging.judge(evidence, policy, test_evaluations=row.verdict.test_evaluations)
+        project.save(evidence)
+        project.save(verdict)
+        return replaced(row, evidence=evidence, verdict=verdict)
+
+    return [judged(row) for row in screened]
+
+
+def _private_measures(config: Config) -> dict[str, list[str]]:
+    """Return the audits that a search runs on its candidates, each with the measures that rules on privacy need of it.
+
+    Without such a rule it is `membership`.
+    """
+    rules = [rule.measure.removeprefix(SLICES) for rule in config.policy.release if rule.private]
+    found = {}
+    for name in plugins.names("audit"):
+        own = tuple(plugins.declaration("audit", name, "ON_REQUEST", ()))
+        if measures := [rule for rule in rules if rule.startswith(own)]:
+            found[name] = measures
+    return found or {"membership": []}
 
 
 def _wait_quiet(project: Project, budget: TimeBudget, callback: Callback) -> None:
@@ -1290,8 +1359,7 @@ def _transform_context(
 
 def _asks_for_privacy(config: Config) -> bool:
     """Return whether `[optimize] private` or a rule of the policy asks for answers that say less."""
-    named = (rule.measure.startswith(("privacy.", "extraction.")) for rule in config.policy.release)
-    return config.optimize.private or any(named)
+    return config.optimize.private or any(rule.private for rule in config.policy.release)
 
 
 def _labeled_data(evaluation_set: EvaluationSet) -> LabeledData:

@@ -134,6 +134,24 @@ def test_intervals_cover_the_rate_of_the_recipe(leak):
         assert covered >= 0.93
 
 
+def test_a_difference_on_the_same_models_is_narrower_than_two_rates():
+    rng = np.random.default_rng(4)
+    members = np.arange(2_000) % 2 == 0
+    stronger = [attacked(rng, members, shift=1.5) for _ in range(4)]
+    weaker = [Attacked(scores=one.scores - 0.2 * members, members=members) for one in stronger]
+    groups = np.arange(2_000)
+    before, after = AttackRates(stronger, groups), AttackRates(weaker, groups)
+    found = after.auc("auc.difference", minus=before)
+    assert found.value == pytest.approx(after.auc("auc").value - before.auc("auc").value)
+    assert found.high < 0 and found.bounds == (-1.0, 1.0)
+    assert found.high - found.low < (before.auc("auc").high - before.auc("auc").low) / 2
+    rate = after.true_positive_rate("tpr.difference", 0.01, minus=before)
+    own, other = (rates.true_positive_rate("tpr", 0.01).value for rates in (after, before))
+    assert rate.value == pytest.approx(own - other) and rate.low < rate.value < rate.high
+    same = before.true_positive_rate("tpr.difference", 0.1, minus=before)
+    assert same.value == 0 and same.low <= 0 <= same.high
+
+
 def test_an_exposed_row_is_flagged_as_member_and_not_otherwise():
     members = [np.arange(8) % 2 == 0, np.arange(8) % 2 == 1] * 2
     scores = [np.where(inside & (np.arange(8) == 2), 9.0, np.arange(8) / 10) for inside in members]

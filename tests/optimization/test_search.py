@@ -14,7 +14,8 @@ from tests.optimization.timed_plugins import CLOCK, install
 
 from headway.core import plugins
 from headway.core.errors import EngineError, PluginError
-from headway.core.verdict import EvaluatedVariant, Verdict
+from headway.core.variant import Step
+from headway.core.verdict import Answer, EvaluatedVariant, Rule, RuleResult, Verdict
 from headway.optimization import search
 from headway.optimization.context import TransformContext
 from headway.optimization.screening import TimeBudget
@@ -268,3 +269,52 @@ def test_the_fewest_steps_win_among_equally_fast_variants():
     rows = [evaluated(0, 40), simple, further]
     assert search.rank_by_objective(rows, "speed", feasible) == [simple, further, rows[0]]
     assert "as fast as the winner within the intervals" in search.explain_loss(further, simple, "speed")
+
+
+RATE = Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
+
+
+def attacked(number: int, us: float, answer: Answer, *, measured: bool = True, defence: str = "") -> EvaluatedVariant:
+    """A feasible variant for which a rule on privacy has this answer; `defence` is the name of its last step."""
+    plain = evaluated(number, us)
+    rate = replace(plain.evidence.measurements[0], name=RATE.measure) if measured else None
+    ruled = RuleResult(rule=RATE, answer=answer, message="", measurement=rate)
+    steps = (*plain.variant.steps, Step(transform=defence)) if defence else plain.variant.steps
+    verdict = replace(plain.verdict, rule_results=(*plain.verdict.rule_results, ruled))
+    return replace(plain, variant=replace(plain.variant, steps=steps), verdict=verdict)
+
+
+def test_a_slower_variant_that_meets_a_rule_on_privacy_precedes_faster_ones_that_do_not():
+    unmeasured = attacked(4, 12, "undecided", measured=False)
+    rows = [
+        attacked(0, 40, "fail"),
+        attacked(1, 10, "fail"),
+        attacked(2, 50, "pass"),
+        attacked(3, 30, "undecided"),
+        unmeasured,
+    ]
+    assert search.rank_by_objective(rows, "speed", feasible) == [rows[2], rows[3], unmeasured, rows[1], rows[0]]
+    reasons = search.explain_losses(rows, rows[2].variant, "speed")
+    assert reasons["echo · truncate(trees=1)"].startswith("fails: privacy.membership.tpr_1pct 10")
+    assert reasons["echo · truncate(trees=3)"].startswith("undecided: privacy.membership.tpr_1pct 30")
+
+
+def test_the_baseline_wins_against_faster_variants_that_give_more_away():
+    rows = [attacked(0, 40, "pass"), attacked(1, 10, "fail"), attacked(2, 10, "undecided")]
+    assert search.rank_by_objective(rows, "speed", feasible) == [rows[0]]
+
+
+def test_speed_decides_between_a_defence_and_another_variant_that_meets_the_rule():
+    plain, defended, slow = (
+        attacked(1, 10, "pass"),
+        attacked(2, 20, "pass", defence="round"),
+        attacked(3, 50, "pass", defence="round"),
+    )
+    rows = [attacked(0, 40, "pass"), slow, defended, plain]
+    assert search.rank_by_objective(rows, "speed", feasible) == [plain, defended, rows[0]]
+    undecided = [
+        attacked(0, 40, "undecided"),
+        attacked(1, 10, "undecided"),
+        attacked(3, 50, "undecided", defence="round"),
+    ]
+    assert search.rank_by_objective(undecided, "speed", feasible)[0] is undecided[2]

@@ -27,7 +27,8 @@ LEAKY = LEAKY.replace('"verbose"', '"min_data_in_leaf": 1, "num_leaves": 63, "ve
 
 
 def project_in(folder, *, limit):
-    toml = TOML.replace('["onnx"]', '["trees", "prune"]') + RULE.format(limit=limit)
+    toml = TOML.replace('["onnx"]', '["trees", "prune"]').replace("at_most = 0.01", "at_most = 0.05")
+    toml += RULE.format(limit=limit)
     write(folder, toml)
     (folder / "mine.py").write_text(LEAKY)
     return open_project(folder, flags={"evaluate.budget_s": "240"})
@@ -35,28 +36,46 @@ def project_in(folder, *, limit):
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
-    """Return the baseline and a pruned variant of one search, each audited as if it had won."""
-    project = project_in(tmp_path_factory.mktemp("privacy"), limit=0.5)
+    """Return a search, and its baseline and a pruned variant, each audited as if it had won."""
+    project = project_in(tmp_path_factory.mktemp("privacy"), limit=0.07)
     data = pipeline.periods(project)
     search = pipeline.optimize(project, pipeline.train(project, data), data)
     pruned = [row for row in search.evaluated if [step.transform for step in row.variant.steps][-1:] == ["prune"]]
     smallest = min(pruned, key=lambda row: row.variant.artifact.size_bytes)
     baseline = next(row for row in search.evaluated if not row.variant.steps)
     won = [replace(search, winner=replace(row, evidence=search.winner.evidence)) for row in (baseline, smallest)]
-    return [pipeline.audit_winner(project, result, data, audits=["membership"]) for result in won]
+    return search, [pipeline.audit_winner(project, result, data, audits=["membership"]) for result in won]
 
 
 def test_a_pruned_model_gives_fewer_rows_away_than_the_model_that_it_was_made_of(audited):
-    baseline, pruned = (result.winner.evidence.find(RATE) for result in audited)
+    baseline, pruned = (result.winner.evidence.find(RATE) for result in audited[1])
     assert baseline.low > 0.03
     assert pruned.value < baseline.value
+    assert audited[1][1].winner.evidence.find(f"{RATE}.difference").high < 0
+    assert audited[1][0].winner.evidence.find(f"{RATE}.difference") is None
 
 
 def test_the_judge_answers_the_rule_for_each(audited):
-    for result in audited:
+    for result, answer in zip(audited[1], ("fail", "pass"), strict=True):
         (ruled,) = (one for one in result.winner.verdict.rule_results if one.rule.measure == RATE)
-        assert ruled.answer == "pass"
+        assert ruled.answer == answer
         assert ruled.measurement == result.winner.evidence.find(RATE)
+
+
+def test_the_search_chooses_a_variant_that_the_judge_will_pass(audited):
+    search, _ = audited
+    assert "prune" in search.winner.variant.name
+    assert search.row(search.winner.variant.digest).evidence.find(RATE).high < 0.07
+    assert search.reasons["lightgbm (baseline)"].startswith(f"fails: {RATE} ")
+    trees = next(row for row in search.evaluated if row.variant.name == "trees")
+    assert trees.evidence.find(RATE) == search.evaluated_baseline.evidence.find(RATE)  # the same answers
+
+
+def test_without_a_rule_or_a_setting_no_candidate_is_attacked(tmp_path):
+    plain = open_project(write(tmp_path)).config
+    assert not pipeline._asks_for_privacy(plain)
+    asked = open_project(tmp_path, flags={"optimize.private": "true"}).config
+    assert pipeline._asks_for_privacy(asked) and pipeline._private_measures(asked) == {"membership": []}
 
 
 def test_a_rule_on_a_measure_makes_its_audit_run(tmp_path):

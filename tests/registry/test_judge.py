@@ -12,7 +12,7 @@ from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
 from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
-from headway.registry.judge import feasible, judge, override_verdict, rows_needed
+from headway.registry.judge import candidate_policy, feasible, judge, override_verdict, rows_needed
 
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
 
@@ -372,3 +372,25 @@ def test_the_rows_that_would_decide_are_those_of_the_missing_groups(result, rows
         groups_needed=fields["groups_needed"],
     )
     assert rows_needed(judged) == rows
+
+
+def test_candidates_of_a_search_are_judged_by_relative_rules_and_those_on_privacy():
+    drop, floor = Rule(measure="brier.drop", at_most=0.01), Rule(measure="ece", at_most=0.05)
+    privacy = tuple(
+        Rule(measure=name, at_most=0.05) for name in ("privacy.membership.auc", "worst_slice.extraction.agreement")
+    )
+    assert [rule.private for rule in (drop, floor, *privacy)] == [False, False, True, True]
+    assert candidate_policy(PolicySection(release=(drop, floor, *privacy))).release == (drop, *privacy)
+    without_relative = PolicySection(release=(floor, *privacy))
+    assert candidate_policy(without_relative).release == without_relative.release
+
+
+def test_a_measure_of_privacy_that_is_missing_names_why_its_audit_did_not_run():
+    why = [
+        Finding(code="E001", severity="undecided", message=f"audit '{name}' did not run", plugin=name)
+        for name in ("membership", "attributes", "calibration")
+    ]
+    for measure, audit in (("privacy.membership.auc", "membership"), ("privacy.attribute.advantage", "attributes")):
+        rule = Rule(measure=measure, at_most=0.05)
+        (result,) = judge(evidence(findings=why), policy(rule)).rule_results
+        assert result.message == f"{measure} was not measured, so it cannot be judged (audit '{audit}' did not run)"

@@ -9,7 +9,8 @@ from headway.core.record import Record
 class ComparedModel(Record, frozen=True, kw_only=True):
     """A model that is compared: a variant of a search, or a release, which has its own threshold and calibrator.
 
-    `measurements` are its own on the rows of the comparison, and `timings` those of speed and cost in its evidence.
+    `measurements` are its own on the rows of the comparison, and `timings` those of speed, cost and privacy in its
+    evidence.
     """
 
     name: str

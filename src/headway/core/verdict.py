@@ -20,6 +20,8 @@ SLICES = "worst_slice."
 """Prefix of the rules on every slice of a measure."""
 LIVE = "live."
 """Prefix of the measures that compare with the release that is live."""
+PRIVACY = ("privacy.", "extraction.")
+"""Beginnings of the measures of what callers can learn from answers."""
 _NOT_OF_ANSWERS = (
     *("latency.", "throughput.", "load.", "start.", "components.", "cost.per_million.", "cost.cpu_s."),
     *("test_evaluations", "threshold", "base_rate"),
@@ -40,6 +42,11 @@ class Rule(Record, frozen=True, kw_only=True):
     def relative(self) -> bool:
         """True if the measure compares with the baseline: such rules decide which variants are feasible."""
         return not self.measure.startswith(LIVE) and self.measure.endswith((".drop", *RELATIVE))
+
+    @property
+    def private(self) -> bool:
+        """True if the measure is of what callers can learn from answers: a search measures it for its candidates."""
+        return self.measure.removeprefix(SLICES).startswith(PRIVACY)
 
     @property
     def absolute(self) -> bool:

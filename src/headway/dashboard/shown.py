@@ -38,6 +38,7 @@ class SearchShown:
     answer: str
     variants: Table
     gain: Table
+    privacy: Table
     rules: Table
     left_out: tuple[tuple[str, str], ...]
     refusals: Table
@@ -58,6 +59,7 @@ class ComparisonShown:
     flips: Table
     slices: Table
     speeds: Table
+    privacy: Table
     bins: Table
     calibration: Picture | None
     times: Picture | None
@@ -111,6 +113,7 @@ def search_shown(found: SearchResult) -> SearchShown:
         answer=found.winner.verdict.answer,
         variants=tables.tabulate_variants(found.evaluated, winner=found.winner, reasons=found.reasons),
         gain=tables.tabulate_gain(found.evaluated_baseline, found.row(found.winner.variant.digest), found.winner),
+        privacy=tables.tabulate_privacy(found.evaluated, found.winner),
         rules=tables.tabulate_rules(found.winner.verdict),
         left_out=tuple((name, why) for name, why in found.reasons.items() if name not in evaluated),
         refusals=tables.tabulate_findings(found.refusals),

@@ -189,6 +189,10 @@ class Metric(Protocol):
         ...
 
 
+SHADOW_MODELS = 64
+"""Number of shadow models of an audit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditContext:
     """What an audit works with besides its comparison: a time budget, and how the model is made.
@@ -220,6 +224,9 @@ class AuditContext:
         ends it, so that it does the same on another machine.
     key_per_s
         Requests per second that `[serve] key_per_s` allows a key; 0: no limit.
+    halves
+        Halves of the groups of `train` (`data.split.half_of_groups`) that shadow models are trained on, in
+        complementary pairs.
     """
 
     blobs: Blobs
@@ -240,6 +247,7 @@ class AuditContext:
     paraphrases: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     row_s: float = 0.0
     key_per_s: float = 0.0
+    halves: Sequence[int] = range(SHADOW_MODELS)
 
     def until(self) -> float:
         """Return when the budget of an audit that begins now ends, by the monotonic clock; infinite with `row_s`."""

@@ -17,7 +17,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.row_errors import decide_class
-from headway.evaluation.statistics.intervals import LEVEL, SHARE, autocorrelation_factor, student_quantile
+from headway.evaluation.statistics.intervals import CHANGE, LEVEL, SHARE, autocorrelation_factor, student_quantile
 from headway.evaluation.statistics.tables import block_fields, tally
 
 _LEAST = 1e-6
@@ -183,12 +183,22 @@ class AttackRates:
         self.n_members = min(int(one.members.sum()) for one in attacked)
         self.n_others = min(int((~one.members).sum()) for one in attacked)
 
-    def auc(self, name: str, slice: str = "") -> Measurement:
-        """Measure the area under the ROC curve of members against non-members."""
-        return self._measured(name, [self._auc(one) for one in self.attacked], slice)
+    def auc(self, name: str, slice: str = "", *, minus: AttackRates | None = None) -> Measurement:
+        """Measure the area under the ROC curve of members against non-members, or the difference to other rates.
 
-    def true_positive_rate(self, name: str, rate: float, slice: str = "") -> Measurement:
+        `minus` are the rates of an attack on other models that were trained on the same rows.
+        """
+        found = [self._auc(one) for one in self.attacked]
+        if minus is None:
+            return self._measured(name, found, slice)
+        return self._difference(name, found, [minus._auc(one) for one in minus.attacked], slice)
+
+    def true_positive_rate(
+        self, name: str, rate: float, slice: str = "", *, minus: AttackRates | None = None
+    ) -> Measurement:
         """Measure the share of members above the threshold that flags this share of the non-members.
+
+        With `minus`, it is the difference to these rates, as for `auc`.
 
         Raises
         ------
@@ -202,7 +212,19 @@ class AttackRates:
             )
         shares = [self._share(one, rate) for one in self.attacked]
         bias = _THRESHOLD_BIAS * float(np.mean([share.value for share in shares])) / (rate * self.n_others)
-        return self._measured(name, shares, slice, bias=bias)
+        if minus is None:
+            return self._measured(name, shares, slice, bias=bias)
+        others = [minus._share(one, rate) for one in minus.attacked]
+        bias += _THRESHOLD_BIAS * float(np.mean([share.value for share in others])) / (rate * self.n_others)
+        return self._difference(name, shares, others, slice, bias=bias)
+
+    def _difference(
+        self, name: str, own: Sequence[_Rate], others: Sequence[_Rate], slice: str, *, bias: float = 0.0
+    ) -> Measurement:
+        """Return the mean difference between models of the same training rows, whose variances are paired."""
+        pairs = zip(own, others, strict=True)
+        rates = [_Rate(one.value - other.value, one.influence - other.influence) for one, other in pairs]
+        return self._measured(name, rates, slice, bias=bias, bounds=CHANGE)
 
     def _auc(self, one: Attacked) -> _Rate:
         yes, no = np.sort(one.scores[one.members]), np.sort(one.scores[~one.members])
@@ -221,7 +243,15 @@ class AttackRates:
         influence = np.where(members, (hits - value) / len(yes), -slope * (hits - rate) / len(no))
         return _Rate(value, tally(self._blocks, self._n_blocks, influence))
 
-    def _measured(self, name: str, rates: Sequence[_Rate], slice: str, *, bias: float = 0.0) -> Measurement:
+    def _measured(
+        self,
+        name: str,
+        rates: Sequence[_Rate],
+        slice: str,
+        *,
+        bias: float = 0.0,
+        bounds: tuple[float, float] = SHARE,
+    ) -> Measurement:
         """Return the mean over models; its variance is that between groups, and that between trainings."""
         value = float(np.mean([rate.value for rate in rates]))
         influence = np.mean([rate.influence for rate in rates], axis=0)
@@ -242,15 +272,15 @@ class AttackRates:
             name=name,
             slice=slice,
             value=value,
-            low=max(value - half, 0.0),
-            high=min(value + half, 1.0),
+            low=max(value - half, bounds[0]),
+            high=min(value + half, bounds[1]),
             method=method + models,
             n_rows=self.n_rows,
             n_groups=self.n_groups,
             level=LEVEL,
             se=math.sqrt(total) if known else None,
             dof=dof if known else None,
-            bounds=SHARE,
+            bounds=bounds,
         )
 
 

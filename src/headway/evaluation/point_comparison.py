@@ -16,6 +16,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.variant import DECIDES, Variant
+from headway.core.verdict import PRIVACY
 from headway.evaluation.benchmark import sample_calls
 from headway.evaluation.comparison import EvaluationSet
 from headway.evaluation.context import Comparison, EvaluatedRows
@@ -128,7 +129,7 @@ def _compared(model: OpenedModel, found: Sequence[Measurement]) -> ComparedModel
         is_release=model.is_release,
         threshold=model.threshold,
         measurements=tuple(one for one in found if not one.name.endswith((".drop", "probability_shift"))),
-        timings=tuple(one for one in model.timings if one.name.startswith(TIMED) and not one.slice),
+        timings=tuple(one for one in model.timings if one.name.startswith((*TIMED, *PRIVACY)) and not one.slice),
     )
 
 

@@ -331,9 +331,18 @@ def _can_win(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], measure:
     )
 
 
-def comes_first(variant: Variant) -> bool:
-    """Return whether a step declares that the variant is wanted for more than its speed, such as saved look-ups."""
-    return any(_comes_first(step.transform) for step in variant.steps)
+def comes_first(variant: Variant, *, defences: bool = True) -> bool:
+    """Return whether a step declares that the variant is wanted for more than its speed, such as saved look-ups.
+
+    Without `defences`, steps do not count that are there only because their answers say less.
+    """
+    return any(_comes_first(step.transform) and (defences or not _is_defence(step.transform)) for step in variant.steps)
+
+
+@functools.cache
+def _is_defence(transform: str) -> bool:
+    installed = transform in plugins.names("transform")
+    return installed and "private" in plugins.declaration("transform", transform, "REQUIRES", ())
 
 
 @functools.cache
@@ -351,6 +360,14 @@ def _plausible_cost(row: EvaluatedVariant, measure: str) -> float:
 def answer_changing_steps(variant: Variant) -> tuple[Step, ...]:
     """Return the steps that change the answers of a model."""
     return tuple(step for step in variant.steps if not keeps_answers(step.transform))
+
+
+Answers = tuple[str, ...]
+
+
+def answers_of(variant: Variant) -> Answers:
+    """Return the steps that change answers, as a key: variants that have them in common give the same answers."""
+    return tuple(map(str, answer_changing_steps(variant)))
 
 
 @functools.cache

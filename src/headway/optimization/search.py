@@ -242,6 +242,10 @@ def rank_by_objective(
     first, then the one with the fewest steps. Variants that save look-ups, or whose answers say less, come first, and
     need not beat the baseline: the time of a model does not show what they are for.
 
+    Rules on privacy come before all that, where they were judged: variants that meet them, then those for which they
+    are undecided, not measured, and broken. A variant that stands worse than the baseline here is left out, and one
+    that stands better need not be faster. Among variants that meet them, speed decides.
+
     Raises
     ------
     EngineError
@@ -253,19 +257,45 @@ def rank_by_objective(
     others = [row for row in evaluated if row is not baseline and not screened_out(row)]
     objective = ordering_measure((baseline, *others), objective)
     limit = objective_cost(baseline, objective)
+    baseline_rank = _privacy_rank(baseline)
     remaining = [
         row
         for row in others
-        if feasible(row.verdict) and (objective_cost(row, objective) < limit or comes_first(row.variant))
+        if feasible(row.verdict)
+        and _privacy_rank(row) <= baseline_rank
+        and (objective_cost(row, objective) < limit or _comes_first(row) or _privacy_rank(row) < baseline_rank)
     ]
     ordered: list[EvaluatedVariant] = []
     while remaining:
-        preferred = [row for row in remaining if comes_first(row.variant)] or remaining
+        best_rank = min(map(_privacy_rank, remaining))
+        equal = [row for row in remaining if _privacy_rank(row) == best_rank]
+        preferred = [row for row in equal if _comes_first(row)] or equal
         best = min(preferred, key=lambda row: objective_cost(row, objective))
         tied = [row for row in preferred if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
         ordered.append(min(tied, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
         remaining.remove(ordered[-1])
     return [*ordered, baseline]
+
+
+def _privacy_rank(row: EvaluatedVariant) -> int:
+    """Return 0 if a variant meets every rule on privacy that was judged, else how far from it, up to 3.
+
+    1 is an undecided rule, 2 one without a measurement, 3 one that fails.
+    """
+    results = [result for result in row.verdict.rule_results if result.rule.private]
+    return max((_rank_of_rule(result) for result in results), default=0)
+
+
+def _rank_of_rule(result: RuleResult) -> int:
+    if result.answer == "undecided":
+        return 2 if result.measurement is None else 1
+    return 3 if result.answer == "fail" else 0
+
+
+def _comes_first(row: EvaluatedVariant) -> bool:
+    """Return whether a variant precedes faster ones: a defence does not where the rules that it is for are met."""
+    are_met = any(result.rule.private for result in row.verdict.rule_results) and not _privacy_rank(row)
+    return comes_first(row.variant, defences=not are_met)
 
 
 def explain_losses(evaluated: Sequence[EvaluatedVariant], winner: Variant, objective: str) -> dict[str, str]:
@@ -275,7 +305,7 @@ def explain_losses(evaluated: Sequence[EvaluatedVariant], winner: Variant, objec
 
 
 def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:
-    """Return why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
+    """Return why a variant lost: the rules it did not pass, relative or on privacy, or how the winner compares."""
     objective = ordering_measure((row, winner), objective)
     own, best = row.evidence.find(objective), winner.evidence.find(objective)
     reason = screened_out(row)
@@ -283,7 +313,7 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
         return f"{reason}: {_format_measurement(own)} against {_format_measurement(best)}"
     if reason and own is None:
         return reason
-    if unmet := _unmet_rules(row):
+    if unmet := _unmet_rules(row, winner):
         return "; ".join(
             f"{_ANSWER_PHRASES[rule_result.answer]}: {_format_rule_result(rule_result)}" for rule_result in unmet
         )
@@ -326,7 +356,7 @@ def _loss_reason(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
     """Return why a variant lost, without its own figures."""
     if reason := screened_out(row):
         return reason
-    unmet = sorted(_unmet_rules(row), key=lambda rule_result: rule_result.answer != "fail")
+    unmet = sorted(_unmet_rules(row, winner), key=lambda rule_result: rule_result.answer != "fail")
     if unmet:
         return f"{_ANSWER_PHRASES[unmet[0].answer]}: {unmet[0].rule}"
     objective = ordering_measure((row, winner), objective)
@@ -335,8 +365,14 @@ def _loss_reason(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
     return _COMPARISON_PHRASES[_compare_with_winner(row, winner, objective)]
 
 
-def _unmet_rules(row: EvaluatedVariant) -> list[RuleResult]:
-    return [result for result in row.verdict.rule_results if result.rule.relative and result.answer != "pass"]
+def _unmet_rules(row: EvaluatedVariant, winner: EvaluatedVariant) -> list[RuleResult]:
+    """Return the relative rules that a variant does not pass, and those on privacy if the winner stands better."""
+    is_less_private = _privacy_rank(row) > _privacy_rank(winner)
+    return [
+        result
+        for result in row.verdict.rule_results
+        if result.answer != "pass" and (result.rule.relative or (result.rule.private and is_less_private))
+    ]
 
 
 def _compare_with_winner(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> Outcome:

@@ -31,8 +31,13 @@ NO_FLOOR = (
     f'floor = "data" under [policy] in {FILE} ("floor": "data" in policy= of Python), or a rule on quality itself, '
     'or floor = "none" to do without'
 )
-_METRIC_OF = {"gain_over_constant": "floor", "gain_over_reference": "floor"}
-"""Metrics of measures that do not start with the name of their metric."""
+_METRIC_OF = {
+    "gain_over_constant": "floor",
+    "gain_over_reference": "floor",
+    "privacy.attribute.advantage": "attributes",
+    "privacy.attribute.known": "attributes",
+}
+"""Metrics and audits of measures whose names do not begin with theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +154,14 @@ def relative_policy(policy: PolicySection) -> PolicySection:
     """Return the policy with only its relative rules, which decide what is feasible; all rules if none is relative."""
     rules = tuple(rule for rule in policy.release if rule.relative)
     return replace(policy, release=rules or policy.release)
+
+
+def candidate_policy(policy: PolicySection) -> PolicySection:
+    """Return the policy with the rules that a search judges its candidates by: relative ones, and those on privacy."""
+    relative = relative_policy(policy).release
+    return replace(
+        policy, release=(*relative, *(rule for rule in policy.release if rule.private and rule not in relative))
+    )
 
 
 def feasible(verdict: Verdict) -> bool:
@@ -298,7 +311,7 @@ def _needed_groups(measurement: Measurement, limit: Limit) -> float:
 def _missing_message(name: str, evidence: Evidence) -> str:
     """Return the message for a measure that the evidence lacks, with what did not run: its own metric, or else all."""
     not_run = [finding for finding in evidence.findings if finding.severity == "undecided"]
-    metric = _METRIC_OF.get(name, name.partition(".")[0])
+    metric = _METRIC_OF.get(name, name.removeprefix("privacy.").partition(".")[0])
     own = [finding for finding in not_run if finding.plugin == metric]
     reasons = "; ".join(finding.message for finding in own or not_run)
     return f"{name} was not measured, so it cannot be judged" + (f" ({reasons})" if reasons else "")

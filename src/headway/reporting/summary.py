@@ -81,6 +81,9 @@ def outcome_lines(
         )
         if verdict.answer != "pass":
             next_command = " or ".join(["more test rows", "another policy", *filter(None, [override_command])])
+    unmet = [result for result in verdict.rule_results if result.answer != "pass"]
+    if override_command and unmet and all(result.rule.private and result.measurement is None for result in unmet):
+        next_command = f"{command.replace('optimize', 'evaluate', 1)}: it measures the privacy of the winner"
     quality = OutcomeLine(label="Quality", text=words.describe_quality(winner.evidence))
     warned = (finding.message for finding in winner.evidence.findings if finding.severity == "warn")
     warnings = (OutcomeLine(label="Warning", text=message, style="undecided") for message in warned)

@@ -12,7 +12,8 @@ from tests.reporting.stories import RULES, estimate, fact, findings, flights, ow
 
 from headway.core.release import PointerUpdate
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.verdict import Answer, EvaluatedVariant, RuleResult, Verdict
+from headway.core.variant import Step
+from headway.core.verdict import Answer, EvaluatedVariant, Rule, RuleResult, Verdict
 from headway.reporting.text import tables, terminal
 from headway.reporting.text.tables import Table
 
@@ -155,6 +156,48 @@ def test_a_verdict_that_is_not_pass_names_the_rules_and_does_not_propose_a_plain
     text = " ".join(printed(terminal.render_search(searched(winner=failed), override_command=override), 80).split())
     assert "Verdict ✗ fail: 3 of 4 rules do not pass. fail: the whole interval is outside the limit" in text
     assert text.endswith('Next more test rows or another policy or headway release --override "WHY"')
+
+
+RATE = Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
+
+
+def attacked(row: EvaluatedVariant, value: float, answer: Answer, *, before: float | None = None) -> EvaluatedVariant:
+    """A variant with this rate of an attack, and the answer of the rule on it."""
+    rate = estimate(RATE.measure, value, 0.004)
+    found = (rate,) if before is None else (rate, estimate(f"{RATE.measure}.difference", value - before, 0.002))
+    ruled = RuleResult(rule=RATE, answer=answer, message="", measurement=rate)
+    verdict = replace(row.verdict, rule_results=(*row.verdict.rule_results, ruled))
+    evidence = replace(row.evidence, measurements=(*row.evidence.measurements, *found))
+    return replace(row, evidence=evidence, verdict=verdict)
+
+
+def test_privacy_of_the_variants_is_shown_once_for_those_that_answer_alike() -> None:
+    baseline = attacked(STORY.frontier[0], 0.11, "fail")
+    alike = replace(baseline, variant=replace(baseline.variant, steps=(Step(transform="trees"),)))
+    pruned = attacked(STORY.frontier[1], 0.04, "pass", before=0.11)
+    rows = (baseline, alike, pruned)
+    table = tables.tabulate_privacy(rows, alike)
+    shown = [[line.text for cell in row for line in cell] for row in table.rows]
+    assert [row[0] for row in shown] == [pruned.variant.name, alike.variant.name]
+    assert table.chosen == 1
+    assert shown[0][2].startswith("-0.07") and shown[0][3] == "✓ pass"
+    assert shown[1][2:] == ["", "✗ fail"]
+    assert tables.tabulate_privacy(STORY.frontier, STORY.frontier[0]).rows == ()
+    text = printed(terminal.render_search(replace(searched(winner=alike), evaluated=rows)), 160)
+    assert "Training rows recognized" in text and "✗ fail" in text
+    assert "Training rows recognized" in printed(terminal.TerminalTable(tables.tabulate_variants(rows)), 160)
+    assert "Training rows recognized" in printed(
+        terminal.TerminalTable(tables.tabulate_variants_briefly(rows, alike)), 200
+    )
+
+
+def test_a_winner_whose_privacy_is_not_measured_yet_is_to_be_evaluated() -> None:
+    unmeasured = RuleResult(rule=RATE, answer="undecided", message="it was not measured")
+    verdict = replace(STORY.winner.verdict, answer="undecided", rule_results=(unmeasured,))
+    judged = searched(winner=replace(STORY.winner, verdict=verdict))
+    override = 'headway release --override "WHY"'
+    text = " ".join(printed(terminal.render_search(judged, override_command=override), 120).split())
+    assert text.endswith("Next headway evaluate: it measures the privacy of the winner")
 
 
 def test_the_winner_is_highlighted_and_a_pipe_gets_no_colours() -> None:

@@ -48,6 +48,7 @@ def compare(config: Config, digest: str, first: str, second: str, period: str, *
         flips=tables.tabulate_flips(found, min_rows=min_rows),
         slices=tables.tabulate_compared_slices(found, min_rows=min_rows),
         speeds=tables.tabulate_speeds(found),
+        privacy=tables.tabulate_compared_privacy(found),
         bins=tables.tabulate_reliability_pair(found),
         calibration=picture_of(draw_calibration(found)),
         times=picture_of(draw_call_times(found, interactive=True)),

@@ -43,8 +43,8 @@ from headway.storage.in_memory import InMemoryBlobs
 RETRAINS = True
 ON_REQUEST = ("privacy.membership.",)
 
-MODELS, MIN_MODELS = 64, 12
-"""Number of shadow models, and the least: half of the pairs calibrate the attacks, the others are attacked."""
+MIN_MODELS = 12
+"""Least number of shadow models: half of the pairs calibrate the attacks, the others are attacked."""
 TRAINING_SHARE = 0.75
 """Share of the time budget in which trainings begin."""
 MAX_ROWS, MIN_OTHERS = 20_000, 200
@@ -62,8 +62,9 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     With a training function, up to 64 models are trained on halves of the groups of `train`, in complementary pairs.
     Half of the pairs calibrate the attacks, the models of the others are attacked: the rows of the other half are
     non-members that differ from the members by nothing but chance. Steps of the variant that change answers are
-    repeated on each. Attacks are slices: `lira` (offline), `few shadows` (four shadow models), `rmia`, `population`
-    (the confidence alone) and `label only`. The strongest on the calibration pairs is the measure over all rows.
+    repeated on each, and the models without them are attacked too, for the paired difference. Attacks are slices:
+    `lira` (offline), `few shadows` (four shadow models), `rmia`, `population` (the confidence alone) and `label only`.
+    The strongest on the calibration pairs is the measure over all rows.
 
     Without one, the variant is attacked itself, with the rows of the evaluation as non-members (`population`,
     `label only`). That is refused for rows with a time: those of `train` are older, and a difference may be drift.
@@ -74,6 +75,9 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     - `privacy.membership.auc`: how well members and non-members are distinguished; 0.5 is by chance.
     - `privacy.membership.tpr_1pct` and `.tpr_0.1pct`: share of members that are recognized with 1 % and .1 % of the
       non-members flagged; 0.01 and 0.001 are by chance. Also for each group of people and each declared slice.
+    - `privacy.membership.auc.difference`, `.tpr_1pct.difference`: for a variant with steps that change answers, the
+      measure minus that of the baseline, each by the attack that is strongest on it, on the same models; below 0 the
+      steps are a defence.
     - `privacy.membership.roc`: the same at other shares of the non-members, which are the slices.
     - `privacy.membership.exposed`: rows recognized by at least half of the models trained on them, and at most a tenth
       of the others; `privacy.membership.row`: this share for the 20 most exposed, by position in `train`.
@@ -149,10 +153,12 @@ class _Trained:
     """Models trained on halves: their signals on rows of `train`, and then on rows of the evaluation.
 
     `positions` are the rows of `train`, int64 (n,). `pairs` are the models of each complementary pair; those of even
-    number calibrate.
+    number calibrate. `before` are the signals of the same models without the steps of the variant, if these change
+    answers and each model could be read without them.
     """
 
     shadows: Shadows
+    before: Shadows | None = None
     positions: Ints
     pairs: Sequence[tuple[int, int]]
     has_labels: bool
@@ -202,15 +208,18 @@ def _train(subject: Comparison, context: AuditContext, data: LabeledData, *, unt
     others = _spread(subject, subject.rows if context.months is None else subject.rows[:0])
     rows = np.concatenate([data.rows[positions], subject.rows[others]])
     reader = _SignalReader(subject, rows, np.concatenate([data.labels[positions], subject.labels[others]]))
-    tasks = [TrainingTask(features=subject.names, seed=half, half=half) for half in range(MODELS)]
+    tasks = [TrainingTask(features=subject.names, seed=half, half=half) for half in context.halves]
     found: dict[int, Signals] = {}
+    before: dict[int, Signals] = {}
     began, n_trained = monotonic(), 0
-    for number, engine in _engines(subject, context, data, tasks, until):
+    for number, engine, baseline in _engines(subject, context, data, tasks, until):
         n_trained += 1
-        signals = reader.read(engine)
-        if signals is not None:
-            found[number] = signals
-    pairs = [(half, half + 1) for half in range(0, MODELS, 2) if half in found and half + 1 in found]
+        half = context.halves[number]
+        if (signals := reader.read(engine)) is not None:
+            found[half] = signals
+        if baseline is not None and (signals := reader.read(baseline)) is not None:
+            before[half] = signals
+    pairs = [(half, half + 1) for half in context.halves[::2] if half in found and half + 1 in found]
     if 2 * len(pairs) < MIN_MODELS:
         raise NotApplicable(
             f"no shadow models: {len(pairs)} pairs of models were trained in {monotonic() - began:.0f} s, and "
@@ -222,6 +231,7 @@ def _train(subject: Comparison, context: AuditContext, data: LabeledData, *, unt
     inside = [_inside(data, positions, half, subject.groups[others]) for half in models]
     return _Trained(
         shadows=Shadows.of([found[model] for model in models], inside),
+        before=Shadows.of([before[model] for model in models], inside) if before.keys() >= set(models) else None,
         positions=positions,
         pairs=[(order[first], order[second]) for first, second in pairs],
         has_labels=subject.variant.task != "regression",
@@ -240,8 +250,10 @@ def _inside(data: LabeledData, positions: Ints, half: int, others: Ints) -> Bool
 
 def _engines(
     subject: Comparison, context: AuditContext, data: LabeledData, tasks: Sequence[TrainingTask], until: float
-) -> Iterator[tuple[int, Engine]]:
-    """Yield each retrained model as its callers would see it: after the steps of the variant, if these change answers.
+) -> Iterator[tuple[int, Engine, Engine | None]]:
+    """Yield each retrained model as its callers would see it, and without the steps of the variant.
+
+    The latter is None for a variant without steps that change answers: both are the same model.
 
     Raises
     ------
@@ -250,7 +262,8 @@ def _engines(
     """
     assert context.retrain is not None
     if not answer_changing_steps(subject.variant):
-        yield from context.retrain(tasks, lambda: monotonic() < until)
+        for number, engine in context.retrain(tasks, lambda: monotonic() < until):
+            yield number, engine, None
         return
     if context.retrain_variants is None or context.transform_context is None:
         raise NotApplicable("no shadow models: the steps of the variant cannot be repeated on retrained models")
@@ -264,7 +277,8 @@ def _engines(
         baseline = trained.save(blobs)
         half = partial(_half, data, tasks[number].half or 0)
         own = replace(transforms, blobs=blobs, baseline=baseline, opened={}, train=half, retrain=refuse)
-        yield number, open_on_rows(repeat_steps(baseline, subject.variant.steps, own), subject.names, blobs)
+        after = open_on_rows(repeat_steps(baseline, subject.variant.steps, own), subject.names, blobs)
+        yield number, after, open_on_rows(baseline, subject.names, blobs)
 
 
 def _half(data: LabeledData, half: int) -> LabeledData:
@@ -295,7 +309,7 @@ def _attack_recipe(trained: _Trained, data: LabeledData, best: str) -> Iterator[
     chosen = by_attack[best]
     rates = AttackRates(chosen, groups)
     how = f"attack {best!r}; "
-    overall = [rates.auc("privacy.membership.auc"), *_rates(rates), *_roc(rates)]
+    overall = [rates.auc("privacy.membership.auc"), *_rates(rates), *_roc(rates), *_difference(trained, rates, groups)]
     yield from (changed(one, method=how + one.method) if isinstance(one, Measurement) else one for one in overall)
     yield from _by_group_of_people(chosen, data, trained.positions)
     yield from _exposed(chosen, trained)
@@ -305,6 +319,20 @@ def _attack_recipe(trained: _Trained, data: LabeledData, best: str) -> Iterator[
         n_rows=len(groups),
         method=f"models attacked, of {trained.n_trained} trained on halves of the groups; the others calibrate",
     )
+
+
+def _difference(trained: _Trained, rates: AttackRates, groups: Ints) -> Iterator[Measurement]:
+    """Yield how much less, or more, the steps of the variant let the strongest attack recognize."""
+    if trained.before is None:
+        return
+    without = replace(trained, shadows=trained.before, before=None)
+    attacked = _attacks(without, without.targets, without.some(without.calibration))[_strongest(without, groups)]
+    before = AttackRates(attacked, groups)
+    yield rates.auc("privacy.membership.auc.difference", minus=before)
+    try:
+        yield rates.true_positive_rate("privacy.membership.tpr_1pct.difference", _RATES["tpr_1pct"], minus=before)
+    except NotApplicable:
+        return  # the rate itself gives the reason
 
 
 def _attacks(trained: _Trained, targets: Sequence[int], calibration: Shadows) -> dict[str, list[Attacked]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -19,6 +20,7 @@ from headway.core.search_result import SearchSummary
 from headway.core.verdict import Answer, EvaluatedVariant, RuleResult, Verdict
 from headway.data.check import unjudged_check
 from headway.data.leakage.taxonomy import LeakageKind
+from headway.optimization.screening import Answers, answers_of
 from headway.registry.project import Saved
 from headway.reporting import report_data
 from headway.reporting.report_data import (
@@ -225,6 +227,17 @@ def tabulate_speeds(found: PointComparison) -> Table:
     return make_table(("Measure", "First", "Second"), rows, folds=("Measure",))
 
 
+def tabulate_compared_privacy(found: PointComparison) -> Table:
+    """Tabulate what callers can learn from two models, by the search or an audit; empty if it was not measured."""
+    both = (found.first, found.second)
+    names = [name for name in (*_PRIVACY, f"{_RECOGNIZED}.difference") if any(model.find(name) for model in both)]
+    rows = (
+        (text_cell(words.measure_title(name), "strong"), *(measurement_cell(model.find(name)) for model in both))
+        for name in names
+    )
+    return make_table(("Measure", "First", "Second"), rows, folds=("Measure",))
+
+
 def tabulate_flips(found: PointComparison, *, min_rows: int = 0) -> Table:
     """Tabulate decisions that differ: over all rows, then by slice of at least that many rows, largest share first."""
     by_slice = sorted(found.flips[1:], key=lambda flips: -flips.share.value if flips.share else 0.0)
@@ -331,16 +344,52 @@ def tabulate_gain(baseline: EvaluatedVariant, winner: EvaluatedVariant | None, j
 
 def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
     """Tabulate the variants, one line each: name, verdict, and the deciding figures."""
+    shown = _BRIEF | {name: title for name, title in _PRIVACY.items() if any(_measured(row, name) for row in judged)}
     rows = (
         (
             text_cell(str(number)),
             text_cell(row.variant.name),
             text_cell(VERDICT_MARKS[baseline_answer(row.verdict)], baseline_answer(row.verdict)),
-            *(_brief_cell(_measured(row, name)) for name in _BRIEF),
+            *(_brief_cell(_measured(row, name)) for name in shown),
         )
         for number, row in enumerate(judged, start=1)
     )
-    return make_table(("#", "Variant", "Verdict", *_BRIEF.values()), rows, chosen=_index_of(judged, winner))
+    return make_table(("#", "Variant", "Verdict", *shown.values()), rows, chosen=_index_of(judged, winner))
+
+
+def tabulate_privacy(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
+    """Tabulate what callers can learn from the variants, the least first; empty if it was not measured.
+
+    Of variants that answer alike, the first is shown, or the winner.
+    """
+    by_answers: dict[Answers, EvaluatedVariant] = {}
+    for row in judged:
+        if row.variant.digest == winner.variant.digest or answers_of(row.variant) not in by_answers:
+            by_answers[answers_of(row.variant)] = row
+    shown = [name for name in _PRIVACY if any(row.evidence.find(name) for row in by_answers.values())]
+    measured = [row for row in by_answers.values() if any(row.evidence.find(name) for name in shown)]
+    if not measured:
+        return make_table((), ())
+    measured.sort(key=lambda row: found.value if (found := row.evidence.find(shown[0])) else math.inf)
+    difference = f"{_RECOGNIZED}.difference"
+    rows = (
+        (
+            text_cell(row.variant.name),
+            *(_brief_cell(row.evidence.find(name)) for name in shown),
+            _brief_cell(found) if (found := row.evidence.find(difference)) else text_cell(""),
+            _privacy_cell(row.verdict),
+        )
+        for row in measured
+    )
+    titles = ("Answers of", *(_PRIVACY[name] for name in shown), "More than of the baseline", "Rules on privacy")
+    return make_table(titles, rows, folds=("Answers of",), chosen=_index_of(measured, winner))
+
+
+def _privacy_cell(verdict: Verdict) -> Cell:
+    """Return the answer of the rules on privacy, the worst first; empty if there is none."""
+    answers = [result.answer for result in verdict.rule_results if result.rule.private]
+    worst = next((answer for answer in ("fail", "undecided", "pass") if answer in answers), None)
+    return text_cell("") if worst is None else text_cell(VERDICT_MARKS[worst], worst)
 
 
 def _index_of(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant | None) -> int:
@@ -550,6 +599,13 @@ def _bare_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
 
 
 _WORST = "worst_slice."
+_RECOGNIZED = "privacy.membership.tpr_1pct"
+_PRIVACY = {
+    _RECOGNIZED: "Training rows recognized",
+    "privacy.inversion.error": "Error of a rebuilt row",
+    "extraction.queries_95": "Queries that copy it",
+}
+"""What callers can learn from answers, measured where a rule or `[optimize] private` asks for it."""
 _MEASURES = {
     "latency.one_row": "One row",
     "latency.speedup": "Speedup",
@@ -562,6 +618,7 @@ _MEASURES = {
     f"{_WORST}brier.drop": "Loss in Brier, worst slice",
     "decision_churn": "Decisions changed",
     "max_change": "Largest change",
+    **_PRIVACY,
 }
 _GAIN = [name for name in _MEASURES if not name.endswith((".drop", "speedup")) and name != "cost.cpu_s.one_row"]
 """Measures of one model; what is lost against the baseline is in the verdict, what is gained in the last lines.

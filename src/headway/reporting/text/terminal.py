@@ -76,7 +76,9 @@ def render_search(
     winner = search.row(search.winner.variant.digest)
     found = TerminalTable(tables.tabulate_gain(search.evaluated_baseline, winner, search.winner))
     lines = outcome_lines(search, next_command=next_command, command=command, override_command=override_command)
-    return Group(found, _losses(group_losses(search, objective)), _outcome(lines))
+    privacy = tables.tabulate_privacy(search.evaluated, search.winner)
+    attacked: list[RenderableType] = [Text(), TerminalTable(privacy), Text()] if privacy.rows else []
+    return Group(found, *attacked, _losses(group_losses(search, objective)), _outcome(lines))
 
 
 def render_comparison(found: PointComparison) -> Group:
@@ -91,6 +93,7 @@ def render_comparison(found: PointComparison) -> Group:
         tables.tabulate_flips(found),
         tables.tabulate_compared_slices(found),
         tables.tabulate_speeds(found),
+        tables.tabulate_compared_privacy(found),
         tables.tabulate_examples(found),
     ]
     busy = [f"calls were not timed: {found.times.busy}"] if found.times.busy else []

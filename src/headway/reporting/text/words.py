@@ -255,6 +255,14 @@ _NAMES: dict[str, tuple[str, str]] = {
         "Training rows recognized at 0.1 % false alarms",
         "Share of the training rows that the attack recognizes while it accuses 0.1 % of others; 0.001 is by chance.",
     ),
+    "privacy.membership.auc.difference": (
+        "Members distinguished, compared with the baseline",
+        "Area minus that of the baseline, on the same models; below 0 less is given away.",
+    ),
+    "privacy.membership.tpr_1pct.difference": (
+        "Training rows recognized, compared with the baseline",
+        "Share minus that of the baseline, on the same models; below 0 less is given away.",
+    ),
     "privacy.membership.roc": ("Training rows recognized", "At the share of other rows that are accused."),
     "privacy.membership.exposed": (
         "Exposed training rows",
