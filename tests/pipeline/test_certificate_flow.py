@@ -11,6 +11,7 @@ import pytest
 from tests.pipeline.messages import messages, write
 
 from headway import pipeline
+from headway.core.training import Training
 from headway.registry.project import Project, open_project
 from headway.registry.withdrawals import withdrawn_classes
 from headway.storage import segments, traffic
@@ -24,6 +25,10 @@ audit_share = 0.5
 
 [retrain]
 judged_days = 60
+
+[[policy.retrain]]
+measure = "accuracy.drop"
+at_most = 0.5
 """
 
 
@@ -39,7 +44,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return open_project(folder)
 
 
-def _log(project: Project, release: str, rows: pl.DataFrame, classes: tuple[str, ...]) -> None:
+def _log(project: Project, release: str, rows: pl.DataFrame, classes: tuple[str, ...], *, first: int = 0) -> None:
     """Log answers to messages of new days that are all wrong, with the labels that people gave."""
     n = len(rows)
     ones, numbers = np.ones(n, dtype=np.int8), np.arange(n)
@@ -48,7 +53,7 @@ def _log(project: Project, release: str, rows: pl.DataFrame, classes: tuple[str,
     outputs[numbers, (labels + 1) % len(classes)] = 0.98
     columns: dict[str, segments.Column] = {
         "request": numbers,
-        "key": [str(number) for number in numbers],
+        "key": [str(first + number) for number in numbers],
         "at_us": rows["at"].dt.epoch("us").to_numpy().copy(),
         "stage": -ones,
         "paired": ones * 0,
@@ -63,7 +68,7 @@ def _log(project: Project, release: str, rows: pl.DataFrame, classes: tuple[str,
         "audit": ones,
     }
     segments.save(traffic.log_folder(project.config.state, project.name, release), columns)
-    found = [Label(str(number), float(label)) for number, label in zip(numbers, labels, strict=True)]
+    found = [Label(str(first + number), float(label)) for number, label in zip(numbers, labels, strict=True)]
     traffic.save_labels(project.config.state, project.name, found, who="ann")
 
 
@@ -99,3 +104,18 @@ def test_wrong_answers_withdraw_the_certificate_and_a_retraining_makes_a_new_one
     assert "live answers 0.0%" in found.message and "by its new certificate it answers" in found.message
     coverage = found.search_result.winner.evidence.find("answer.coverage")
     assert coverage is not None and coverage.value > 0.3
+
+    # The next retraining trains on what people answered under both releases.
+    at_once = open_project(folder, flags={"retrain.through": "live"})
+    assert pipeline.promote(at_once, found, who="ann", why="a test").status == "live"
+    second = project.registry.resolve(f"{project.name}@live").digest
+    more = later.with_columns(pl.col("at") + timedelta(days=100), pl.format("{} again", "message"))
+    _log(project, second, more, classes, first=600)
+
+    again = pipeline.retrain(project)
+
+    assert (again.live, again.findings) == (second, ()), "what live was trained on is found again"
+    before, after = sorted({(one.n_rows, one.until) for one in project.records(Training) if one.seed == 0})[-2:]
+    since, until = (datetime.fromisoformat(one) for _, one in (before, after))
+    newly = later.filter(pl.col("at") >= since).vstack(more).filter(pl.col("at") < until)
+    assert after[0] - before[0] == len(newly.join(messages(2_400), on="message", how="anti")) > 400

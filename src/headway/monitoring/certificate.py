@@ -271,10 +271,10 @@ def _delay(project: Project) -> timedelta:
 
 
 def labels_of_people(project: Project) -> pl.DataFrame:
-    """Return the last label that a person gave to each key."""
+    """Return the last label that a person gave to each key, and when."""
     tables = SegmentReader(
         traffic.labels_folder(log_root(project.config, project.name), project.name), [*LABEL_SCHEMA]
     ).read()
     labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
     people = labels.filter(pl.col("who") != traffic.REMOTE).sort("at_us", maintain_order=True)
-    return people.unique("key", keep="last", maintain_order=True).select("key", "label")
+    return people.unique("key", keep="last", maintain_order=True).select("key", "label", labeled_us="at_us")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace as replaced
 from datetime import datetime
+from itertools import compress
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.monitoring import audits, rollouts
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
 from headway.core.sections import AnswerSection
+from headway.core.variant import Field, Signature
 from headway.evaluation.answer_plan import LabeledAnswers
 from headway.monitoring.retraining import retrain
 from headway.monitoring.retraining.logged_labels import with_logged_labels
@@ -56,7 +58,7 @@ def test_labels_of_people_are_rows_of_the_table_and_drawn_keys_are_held_out(proj
     audits.label(project, dict.fromkeys(keys[:10], 0) | dict.fromkeys(keys[10:20], 1) | dict.fromkeys(keys[20:30], 2))
     audits.label(project, dict.fromkeys(keys[30:], 0), who="remote")
 
-    joined, drawn = with_logged_labels(project, deployed, dataset)
+    joined, drawn, _ = with_logged_labels(project, deployed, dataset)
 
     logged = joined.table[2:]
     assert joined.table.schema == TABLE.schema
@@ -75,20 +77,88 @@ def test_a_message_that_the_table_has_is_not_added_again(project):
     keys = audits.log(project, deployed.digest, [0] * 4)
     audits.label(project, dict.fromkeys(keys, 0))
 
-    joined, drawn = with_logged_labels(project, deployed, dataset)
+    joined, drawn, _ = with_logged_labels(project, deployed, dataset)
 
     assert joined.table.equals(table) and drawn.table.equals(table)
 
 
 def test_without_labels_or_a_plan_the_table_is_all_there_is(project):
     dataset, deployed = Dataset(name="messages", table=TABLE, roles=ROLES), _deployed(project)
-    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset), "no request"
+    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset, ()), "no request"
     keys = audits.log(project, deployed.digest, [0] * 4)
-    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset), "no label"
+    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset, ()), "no label"
     audits.label(project, dict.fromkeys(keys, 0))
 
     deployed.release = replace(deployed.release, answers=None)
-    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset)
+    assert with_logged_labels(project, deployed, dataset) == (dataset, dataset, ())
+
+
+def test_messages_of_earlier_releases_are_rows_by_the_oldest_message_and_the_last_label_of_a_key(project):
+    earlier = _deployed(project).digest
+    keys = audits.log(project, earlier, [0] * 20)
+    audits.label(project, dict.fromkeys(keys, 0))
+    rollouts.live(project, replace(audits.answering(), made_by="a retraining"))
+    deployed = _deployed(project)
+    assert deployed.digest != earlier
+    later = audits.log(project, deployed.digest, [0] * 30, at_us=audits.NOON_US + audits.DAY_US)
+    audits.label(project, dict.fromkeys(later[15:], 1))
+
+    joined, drawn, findings = with_logged_labels(project, deployed, Dataset(name="messages", table=TABLE, roles=ROLES))
+
+    logged, asked = joined.table[2:], [f"log {key}" for key in later]
+    assert (logged["customer"].to_list(), findings) == (asked, ())
+    assert logged["intent"].to_list() == [1.0] * 15 + [0.0] * 15, "the last label counts, under any release"
+    assert logged["at"].dt.day().to_list() == [1] * 20 + [2] * 10, "the oldest message counts"
+    digests = [earlier] * 20 + [deployed.digest] * 10
+    is_drawn = [assign_key(key, f"audit {digest}", 0.5) for key, digest in zip(later, digests, strict=True)]
+    assert drawn.table[2:]["customer"].to_list() == [f"log {key}" for key in compress(later, is_drawn)]
+
+
+def test_a_label_names_a_class_of_the_release_that_was_live_when_it_was_given(project):
+    earlier = _deployed(project).digest
+    old, new = audits.log(project, earlier, [0] * 2), audits.log(project, earlier, [0] * 2, first=2)
+    audits.label(project, {old[0]: 0, old[1]: 9})
+    made = audits.answering()
+    classes = ("account", "refund", "delivery")
+    signature = Signature(inputs=(*made.variant.signature.inputs, Field(name="c")), classes=classes)
+    rollouts.live(project, replace(made, variant=replace(made.variant, signature=signature), answers=None))
+    rollouts.live(project, replace(made, variant=replace(made.variant, signature=signature)))
+    audits.label(project, {new[0]: 2, new[1]: 1})
+    table = TABLE.with_columns(c=pl.lit(1.0), key=pl.lit("a column of the table"))
+
+    joined, _, _ = with_logged_labels(project, _deployed(project), Dataset(name="messages", table=table, roles=ROLES))
+
+    logged = joined.table[2:]
+    assert logged["customer"].to_list() == [f"log {key}" for key in (old[0], *new)]
+    assert [ROLES.classes[int(number)] for number in logged["intent"]] == ["delivery", "delivery", "refund"]
+    assert logged["c"].null_count() == logged["key"].null_count() == 3, "the earlier release did not read it"
+
+
+def test_labels_of_a_release_that_answered_every_row_train_and_are_not_held_out(project):
+    every = rollouts.live(project, replace(audits.answering(), answers=None))
+    keys = audits.log(project, every, [0] * 20)
+    audits.label(project, dict.fromkeys(keys, 0))
+    rollouts.live(project, audits.answering())
+
+    joined, drawn, _ = with_logged_labels(
+        project, _deployed(project), Dataset(name="messages", table=TABLE, roles=ROLES)
+    )
+
+    assert (len(joined.table), len(drawn.table)) == (22, 2)
+
+
+def test_a_release_that_is_gone_is_named_with_the_number_of_its_labeled_messages(project):
+    audits.label(project, dict.fromkeys(audits.log(project, "sha256:" + "0" * 64, [0] * 4)[1:], 0))
+    audits.log(project, "sha256:" + "1" * 64, [0] * 4, first=4)
+
+    joined, _, findings = with_logged_labels(
+        project, _deployed(project), Dataset(name="messages", table=TABLE, roles=ROLES)
+    )
+
+    assert joined.table.equals(TABLE)
+    (found,) = findings
+    assert (found.code, found.severity, found.where) == ("D067", "warn", "release 000000000000")
+    assert "3 labeled messages do not train" in found.message and found.hint
 
 
 def test_rows_of_a_table_without_times_are_older_than_logged_ones(project):
@@ -97,7 +167,7 @@ def test_rows_of_a_table_without_times_are_older_than_logged_ones(project):
     deployed.training = SimpleNamespace(since="2020-01-15T00:00:00")
     audits.label(project, dict.fromkeys(audits.log(project, deployed.digest, [0] * 4), 0))
 
-    joined, _ = with_logged_labels(project, deployed, dataset)
+    joined, _, _ = with_logged_labels(project, deployed, dataset)
 
     assert [f"{at:%m-%d}" for at in joined.table[joined.roles.time]] == ["01-15"] * 2 + ["02-01"] * 4
 

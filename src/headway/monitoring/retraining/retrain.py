@@ -79,12 +79,12 @@ def prepare_retraining(
 ) -> RetrainingData:
     """Select all rows labeled by a time since the first training began; the last `[retrain] judged_days` are held out.
 
-    Rows are those of the table, and logged ones that people labeled (`logged_labels`).
+    Rows are those of the table, and those that people labeled in the logs of all releases (`logged_labels`).
 
     Raises DataError if live was trained on days that would be held out, since there is nothing new to judge by.
     """
     require_equal_weights(project.config)
-    labeled, drawn = with_logged_labels(project, deployed, dataset)
+    labeled, drawn, unread = with_logged_labels(project, deployed, dataset)
     rows, end = rows_labeled_by(project, labeled, until)
     since = end - timedelta(days=project.config.retrain.judged_days)
     if since < deployed.trained_until:
@@ -102,7 +102,7 @@ def prepare_retraining(
     rules = [str(rule) for rule in promotion_rules(project.config.policy).release]
     digests = (deployed.digest, table_digest(learned.table), table_digest(holdout.table))
     key = outcome_key("retrain", *digests, code, project.config.retrain.seeds, rules)
-    found = _changed_training_rows(project, deployed, dataset)
+    found = (*unread, *_changed_training_rows(project, deployed, labeled))
     return RetrainingData(rows=learned, holdout=holdout, until=since, end=end, recipe=code, key=key, findings=found)
 
 
