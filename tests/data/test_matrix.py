@@ -19,6 +19,7 @@ from headway.data.matrix import (
     target_values,
     training_frame,
 )
+from headway.data.roles import check_roles
 from headway.data.split import labeled_rows
 
 
@@ -101,6 +102,17 @@ def test_months_are_in_time_order_and_need_a_time():
 
 def test_labels_are_the_target_of_the_labeled_rows():
     assert target_values(labeled_rows(small())).shape == (380,)
+
+
+def test_languages_of_texts_are_slices_and_uncertain_or_missing_ones_are_apart():
+    texts = ["where is my parcel please", "wo ist mein Paket geblieben", "ok", None]
+    dataset = with_column(small(text=("message",), slices=("message.language",)), message=texts * 100)
+    check_roles(dataset.table, dataset.roles, name="small")
+    column = slice_columns(dataset)["message.language"]
+
+    assert column.values == ("de", "en", "missing", "uncertain")
+    assert column.codes[:4].tolist() == [1, 0, 3, 2]
+    assert "message.language" not in dataset.features
 
 
 def test_a_declared_text_is_an_input_without_categories_and_is_trained_on_as_it_is():

@@ -85,6 +85,7 @@ ALLOWED = {
     "openlineage": ("registry/provenance/_openlineage.py",),
     "openvino": ("engines/openvino.py", "optimization/transforms/_nncf.py"),
     "pandas": ("engines/sklearn.py", "cli/templates/"),
+    "py3langid": ("data/_languages.py",),
     "packageurl": ("deployment/_sbom.py",),
     "packaging": ("cli/doctor.py", "cli/loading.py", "deployment/python_packages.py"),
     "polars": (

@@ -230,7 +230,13 @@ class DataSection(Record, frozen=True, kw_only=True):
     query_id: Annotated[str, about("Column of the query whose rows are ranked together; empty: the groups column.")] = (
         ""
     )
-    slices: Annotated[tuple[str, ...], about("Columns whose values are slices, each evaluated separately.")] = ()
+    slices: Annotated[
+        tuple[str, ...],
+        about(
+            "Columns whose values are slices, each evaluated separately; `COLUMN.language` for the languages of a "
+            "column of texts."
+        ),
+    ] = ()
     sensitive_features: Annotated[
         tuple[str, ...], about("Columns of groups of people, between which fairness gaps are measured.")
     ] = ()

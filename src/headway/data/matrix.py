@@ -16,6 +16,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.texts import text_codes
 from headway.core.variant import Field, Signature
+from headway.data.languages import slice_values
 
 STRING_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 
@@ -163,7 +164,7 @@ def query_codes(dataset: Dataset) -> Ints | None:
 
 def slice_columns(dataset: Dataset) -> dict[str, SliceColumn]:
     """Encode each declared slice column."""
-    return {name: encode_slice(dataset.table[name]) for name in dataset.roles.slices}
+    return {name: encode_slice(slice_values(dataset.table, dataset.roles, name)) for name in dataset.roles.slices}
 
 
 def sensitive_columns(dataset: Dataset) -> dict[str, SliceColumn]:

@@ -106,6 +106,16 @@ def day_of(column: pl.Series) -> pl.Series:
     return column.cast(pl.Date).alias(f"{column.name}{DAY}")
 
 
+LANGUAGE = ".language"
+"""Ending of a slice by the language of a column of texts: `message.language`."""
+
+
+def text_of_language(name: str, texts: Collection[str]) -> str:
+    """Return the column of texts whose language is a slice; empty for a slice that is a column."""
+    text = name.removesuffix(LANGUAGE)
+    return text if name.endswith(LANGUAGE) and text in texts else ""
+
+
 def derived_group(section: DataSection, columns: Collection[str]) -> str:
     """Return the time column whose days are the groups; empty if the groups are a column of the table."""
     name = section.groups
@@ -129,7 +139,8 @@ def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
             f"the name of the column {unsafe!r} has a NUL character", where=name, hint="rename it in the source"
         )
     alone = (roles.target, roles.time, roles.groups, roles.query_id, roles.sample_weight)
-    declared = [*alone, *roles.slices, *roles.sensitive_features, *roles.text, *roles.known, *roles.ignore]
+    slices = [name for name in roles.slices if not text_of_language(name, roles.text)]
+    declared = [*alone, *slices, *roles.sensitive_features, *roles.text, *roles.known, *roles.ignore]
     missing = [column for column in declared if column and column not in table.columns]
     if missing:
         near = difflib.get_close_matches(missing[0], table.columns, 1)

@@ -19,6 +19,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.core.variant import Signature
+from headway.data.languages import slice_values
 from headway.data.matrix import dataset_signature, matrix
 from headway.data.naive_bayes import fit_words
 
@@ -345,7 +346,7 @@ def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
         rank[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         found.append(groups * QUARTERS + rank * QUARTERS // sizes[groups])
     for name in roles.slices:
-        codes = _dense_codes(table[name].cast(pl.String).fill_null(""))
+        codes = _dense_codes(slice_values(table, roles, name).cast(pl.String).fill_null(""))
         found.append(groups * (int(codes.max()) + 1) + codes)
     return found
 

@@ -71,3 +71,12 @@ def test_sensitive_features_are_slices_and_it_cannot_judge_without_either():
         plugin(split_context(wide()))
     with pytest.raises(NotApplicable, match="no rows are held out"):
         plugin(CheckContext(dataset=wide()))
+
+
+def test_languages_of_texts_are_slices_as_well():
+    texts = ["where is my parcel please"] * 1990 + ["wo ist mein Paket geblieben"] * 10
+    dataset = with_column(wide(text=("message",), slices=("message.language",)), message=texts)
+    [finding] = plugin(sliced(split_context(dataset)))
+
+    assert finding.where == "column message.language"
+    assert finding.message.endswith("'message.language' with fewer than 20 training rows: de (10 served, 0 training)")

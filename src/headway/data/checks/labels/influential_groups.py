@@ -13,6 +13,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, prepare_learner
+from headway.data.languages import slice_values
 from headway.data.matrix import CodedColumn, code_columns
 
 CODES = ("D042",)
@@ -37,7 +38,9 @@ def plugin(context: CheckContext) -> list[Finding]:
     kinds: dict[str, tuple[Ints, list[str]]] = {}
     unjudged: dict[str, str] = {}
     for name in sorted({roles.groups, *roles.slices, *roles.sensitive_features} - {""}):
-        values, codes = np.unique(table[name].cast(pl.String).fill_null("missing").to_numpy(), return_inverse=True)
+        values, codes = np.unique(
+            slice_values(table, roles, name).cast(pl.String).fill_null("missing").to_numpy(), return_inverse=True
+        )
         sizes = np.bincount(codes)
         large, n_small = int((sizes > MAX_GROUP_SHARE * len(table)).sum()), int(_are_small(sizes, len(table)).sum())
         if n_small >= MIN_GROUPS:

@@ -9,7 +9,9 @@ import polars as pl
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
+from headway.data.languages import slice_values
 from headway.data.leakage.samples import served_rows, train_and_test
+from headway.data.roles import text_of_language
 
 CODES = ("D031",)
 MIN_TRAINING_ROWS = 20
@@ -30,13 +32,18 @@ def plugin(context: CheckContext) -> list[Finding]:
     where, rows = served_rows(context)
     roles = context.dataset.roles
     names = list(dict.fromkeys((*roles.slices, *roles.sensitive_features)))
+    of_texts = [name for name in names if text_of_language(name, roles.text)]
+    rows, trained, tested = (
+        table.with_columns(slice_values(table, roles, name) for name in of_texts)
+        for table in (rows, train.table, test.table)
+    )
     names = [name for name in names if name in rows.columns]
     if not names:
         raise NotApplicable("the served rows have none of the declared slices", hint='[data] slices = ["COLUMN"]')
     needed = context.config.policy.slice_rows
     found = _short(len(test.table), needed)
     for name in names:
-        counts = _counts(name, [rows, train.table, test.table])
+        counts = _counts(name, [rows, trained, tested])
         untrained = counts.filter(pl.col("training") < MIN_TRAINING_ROWS)
         untested = counts.filter((pl.col("training") >= MIN_TRAINING_ROWS) & (pl.col("tested") < needed))
         more = f"with fewer than {MIN_TRAINING_ROWS} training rows", "collect such rows, or reject such requests"
