@@ -79,6 +79,26 @@ def test_the_class_of_several_is_that_of_the_library(rule, expected, refused):
     assert decided.values == [None if row in refused else expected for row in range(3)]
 
 
+class Tagger(Voter):
+    """An engine with three labels a row, whose library gives others than the probabilities say."""
+
+    def decide(self, rows: np.ndarray) -> np.ndarray:
+        return np.tile([0, 1, 1], (len(rows), 1))
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("library", "b|c"), ("costs", "a")])
+@pytest.mark.parametrize("refused", [set(), {1}])
+def test_several_labels_of_a_row_are_one_string(rule, expected, refused):
+    variant = replace(
+        release().variant, task="multilabel", signature=Signature(inputs=(Field(name="x"),), classes=("a", "b", "c"))
+    )
+    scorer = Scorer(release=replace(release(), variant=variant, threshold_rule=rule), engine=Tagger(b"echo", {}))
+    chunk = Chunk(start=0, rows=np.ones((3, 1)), passthrough={}, position=3, share=1.0)
+    found = scorer.answer(chunk, scorer.scores(chunk.rows)[0], refused)
+    assert found["decision"].values == [None if row in refused else expected for row in range(3)]
+    assert found["probability.b"].values.tolist() == [0.3] * 3
+
+
 def test_a_batch_without_a_fault_is_one_call_of_the_engine():
     engine = Choosy(b"echo", {})
     Scorer(release=release(), engine=engine).scores(np.ones((1000, 3)))

@@ -52,6 +52,7 @@ def test_a_file_that_the_engine_cannot_open_is_not_loaded():
         ("binary", (), ("0", "1")),
         ("multiclass", (), ("0", "1")),
         ("multiclass", ("a", "b"), ("a", "b")),
+        ("multilabel", ("a", "b"), ()),
         ("regression", (), ()),
     ],
 )

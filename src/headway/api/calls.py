@@ -67,7 +67,7 @@ def optimize(
     X : array-like of shape (n, d)
         Rows that the model was not trained on: a polars, pandas or Arrow table, a NumPy array or a SciPy sparse matrix.
     y : array-like of shape (n,)
-        Their labels, in the form that the model was trained on.
+        Their labels, in the form that the model was trained on; an indicator matrix (n, k) for several labels a row.
     groups : array-like of shape (n,) or str, optional
         Group of each row (a day, a customer), or the name of a column of `X`. Rows of one group are dependent: they
         stay in one half, and intervals resample by group. By default each row is a group.
@@ -100,7 +100,7 @@ def optimize(
     wait_quiet : bool
         Wait until other processes leave the cores before speed is measured, at most 10 minutes. On a busy machine
         the result has no speedup, and variants are ordered by their CPU time.
-    task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
+    task : {"binary", "multiclass", "multilabel", "regression", "ranking", "embedding"}, optional
         Read from the model, or inferred from `y`, if not given.
     answer_limit : float, optional
         Largest share of wrong answers among the rows that a classifier answers alone, such as 0.05. It then answers
@@ -221,7 +221,7 @@ def evaluate(
         without costs the model decides as its own `predict` does.
     policy : mapping, optional
         Upper limits by measure, for the verdict that is kept in `folder`.
-    task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
+    task : {"binary", "multiclass", "multilabel", "regression", "ranking", "embedding"}, optional
         Read from the model, or inferred from `y`, if not given.
     name : str, optional
         Name of the model in the evidence.
@@ -309,7 +309,7 @@ def compare(
     policy : mapping, optional
         Upper limits by measure. By default those of `optimize` that two separately trained models can meet: the
         ``.drop`` measures.
-    task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
+    task : {"binary", "multiclass", "multilabel", "regression", "ranking", "embedding"}, optional
         Read from the model, or inferred from `y`, if not given.
     name : str, optional
         Name of the model in the evidence.

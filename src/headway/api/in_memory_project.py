@@ -25,12 +25,16 @@ from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import current_measure
 from headway.core.feature_view import FeatureView
+from headway.core.label_sets import name_labels
 from headway.core.renamed import warn_renamed
 from headway.core.sections import Costs, DataSection, ModelSection
+from headway.core.variant import MULTILABEL
 from headway.core.verdict import Rule
+from headway.data.label_sets import encode_label_sets, require_label_names
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
+from headway.evaluation.answer_plan import require_one_answer
 from headway.features.catalog import resolve_view
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
 from headway.optimization.importers.huggingface import open_text_model, reads_texts
@@ -118,9 +122,12 @@ def create_project(
     imported = open_model(model, trust=trust)
     expect_width(rows, imported.names, imported.width)
     table = to_polars(rows, imported.names, absent=imported.absent)
-    y = to_series(labels, "target")
-    _expect_known(y)
-    target = encode_labels(y, imported.classes)
+    if MULTILABEL in (task, imported.task):
+        imported, target = encode_several_labels(labels, imported)
+    else:
+        y = to_series(labels, "target")
+        _expect_known(y)
+        target = encode_labels(y, imported.classes)
     table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
     data = DataSection(
         **fields,
@@ -128,6 +135,13 @@ def create_project(
         slices=tuple(slices),
         task=task or imported.task or infer_task(target, outputs=imported.outputs),
     )
+    if data.task == MULTILABEL:
+        data = replace(data, classes=imported.classes)
+        if costs is not None:
+            where, hint = "costs", "leave it out: a label is given above a probability of one half"
+            raise ConfigError("costs set a threshold between two classes", where=where, hint=hint)
+        if answer_limit is not None:
+            require_one_answer(data.task)
     roles = parse_roles(data)
     rules, floor = (default_rules(roles, table, judged=HALF), "") if policy is None else _parse_policy(policy)
     require_known_measures((rule.measure for rule in rules), where="policy")
@@ -262,6 +276,61 @@ def encode_labels(labels: pl.Series, classes: Sequence[str]) -> pl.Series:
             hint="pass y in the form that the model was fitted on",
         )
     return names.replace_strict(list(classes), [float(index) for index in range(len(classes))], return_dtype=pl.Float64)
+
+
+def encode_several_labels(labels: Any, imported: ImportedModel) -> tuple[ImportedModel, pl.Series]:
+    """Return the labels of rows as strings such as `billing|delivery`, and the model with names for its labels.
+
+    Parameters
+    ----------
+    labels : array-like
+        An indicator matrix (n, k) of 0 and 1 as the model was fitted on; the columns of a table name the labels. For a
+        model whose labels have names, also strings or lists of names.
+    imported : ImportedModel
+        The model, with the labels that it knows.
+
+    Raises
+    ------
+    DataError
+        If the labels do not fit the model.
+    """
+    known, shape = imported.classes, tuple(getattr(labels, "shape", ()))
+    is_numbered = known == tuple(str(index) for index in range(len(known)))
+    if len(shape) != 2:
+        if is_numbered:
+            raise DataError(
+                "the model numbers its labels, and y does not say which column a name is",
+                hint="binarizer = sklearn.preprocessing.MultiLabelBinarizer(); fit the model on "
+                "binarizer.fit_transform(lists), and pass y = pd.DataFrame(binarizer.transform(lists), "
+                "columns=binarizer.classes_)",
+            )
+        found = encode_label_sets(pl.Series("target", list(labels), strict=False), known)
+        _expect_known(found)
+        return imported, found
+    names = tuple(str(name) for name in getattr(labels, "columns", known))
+    if not is_numbered and names != known:
+        raise DataError(
+            "the columns of y are not the labels of the model, in their order",
+            where=f"y: {', '.join(names)}; the model: {', '.join(known)}",
+            hint=f"y = y[{list(known)!r}]",
+        )
+    table = to_polars(labels, [f"y{index}" for index in range(shape[1])])
+    values = table.select(pl.all().cast(pl.Float64, strict=False)).to_numpy()
+    wrong = np.flatnonzero(~np.isin(values, (0.0, 1.0)).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"y has other values than 0 and 1 in {len(wrong):,} rows",
+            where=f"the first is row {wrong[0]}",
+            hint="an indicator matrix (n, k): sklearn.preprocessing.MultiLabelBinarizer().fit_transform(lists)",
+        )
+    names = names or tuple(str(index) for index in range(shape[1]))
+    if len(names) != shape[1] or (known and len(known) != shape[1]):
+        raise DataError(
+            f"y has {shape[1]} columns, and the model has {len(known or names)} labels",
+            hint="pass y in the form that the model was fitted on: an indicator matrix with a column for each label",
+        )
+    require_label_names(names)
+    return dataclasses.replace(imported, classes=names), pl.Series("target", name_labels(values, names), pl.String)
 
 
 def infer_task(labels: pl.Series, *, outputs: int = 0) -> str:

@@ -18,9 +18,10 @@ from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import Decider, Engine, ImportedModel
 from headway.core.errors import DataError, EngineError, StoreError
+from headway.core.label_sets import decide_labels
 from headway.core.plugins import load_engine
 from headway.core.record import StoredRecord, digest_of, read, write
-from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
+from headway.core.variant import DECIDES, LIBRARY_THRESHOLD, MULTILABEL, ThresholdRule, Variant
 from headway.data.matrix import matrix
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import calibration_function
@@ -28,6 +29,7 @@ from headway.evaluation.quality.row_errors import decide_class
 from headway.storage import atomic
 
 CHUNK_ROWS = 65_536
+CLASSIFIERS = (*DECIDES, MULTILABEL)
 HEADER, ARTIFACT = "model.json", "artifact"
 """Entries of the file that `Model.save` writes."""
 REFIT = "fit the original model again, then best = headway.optimize(model, X, y)"
@@ -46,7 +48,8 @@ class Model:
     """A model with `predict`, and for a classifier `predict_proba` and `classes_`, as scikit-learn calls it.
 
     A classifier predicts as its library does, or decides by the `threshold` that was chosen from costs. A model
-    without classes of its own (a Booster) behaves as in its library: `predict` returns its scores.
+    without classes of its own (a Booster) behaves as in its library: `predict` returns its scores. A multilabel
+    classifier returns indicator matrices.
 
     Attributes
     ----------
@@ -93,9 +96,9 @@ class Model:
         self._check = None if getattr(engine, "refuses_rows", False) or not self._refusals.is_needed else self._refusals
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
         self.n_features_in_ = len(variant.signature.inputs)
-        if variant.task in ("binary", "multiclass"):
+        if variant.task in CLASSIFIERS:
             self.classes_ = parse_classes(variant.signature.classes) if variant.signature.classes else np.array([0, 1])
-        self._estimator_type = "classifier" if variant.task in ("binary", "multiclass") else "regressor"
+        self._estimator_type = "classifier" if variant.task in CLASSIFIERS else "regressor"
 
     def save(self, path: str | Path) -> Path:
         """Save the model as one file of data, without code; `headway.load(path)` opens it.
@@ -131,8 +134,10 @@ class Model:
         is_classifier = self._estimator_type == "classifier"
         return utils.Tags(
             estimator_type=self._estimator_type,
-            target_tags=utils.TargetTags(required=True),
-            classifier_tags=utils.ClassifierTags() if is_classifier else None,
+            target_tags=utils.TargetTags(required=True, multi_output=self.variant.task == MULTILABEL),
+            classifier_tags=utils.ClassifierTags(multi_label=self.variant.task == MULTILABEL)
+            if is_classifier
+            else None,
             regressor_tags=None if is_classifier else utils.RegressorTags(),
         )
 
@@ -182,6 +187,8 @@ class Model:
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy of a classifier, or R² of a regression, as scikit-learn's `score` does.
 
+        That of a multilabel classifier is the share of rows whose labels are all right.
+
         Parameters
         ----------
         X : array-like of shape (n, d)
@@ -193,16 +200,18 @@ class Model:
         float
             Without an interval; `headway.evaluate` gives one.
         """
-        known = self.variant.signature.classes if self.variant.task in ("binary", "multiclass") else True
+        known = self.variant.signature.classes if self.variant.task in CLASSIFIERS else True
         if not known or self.variant.task in ("ranking", "embedding"):
             raise AttributeError(
                 f"a {self.variant.task} model without classes has no score; headway.evaluate(best, X, y)"
             )
-        found, true = self.predict(X), np.asarray(y).reshape(-1)
+        found, true = self.predict(X), np.asarray(y)
+        true = true if self.variant.task == MULTILABEL else true.reshape(-1)
         if len(found) != len(true):
             raise DataError(f"{len(found):,} rows, but {len(true):,} values of y", hint="pass one for each row")
         if self._estimator_type == "classifier":
-            return float(np.average(found == true, weights=sample_weight))
+            is_right = np.all(found == true, axis=1) if found.ndim == 2 else found == true
+            return float(np.average(is_right, weights=sample_weight))
         center = np.average(true, weights=sample_weight)
         error, spread = (np.average(np.square(true - by), weights=sample_weight) for by in (found, center))
         return float(1 - error / spread) if spread else float(not error)
@@ -237,7 +246,7 @@ class Model:
         Returns
         -------
         ndarray of shape (n, k)
-            k = 1 for binary classification and regression, one column for each class for multiclass.
+            k = 1 for binary classification and regression, one column for each class, or each label.
 
         Raises
         ------
@@ -249,7 +258,7 @@ class Model:
         return self._calibrate(self._run(self._engine.predict, self._matrix(rows)))
 
     def predict_proba(self, rows: Any) -> Floats:
-        """Return the probability of each class.
+        """Return the probability of each class, or of each label.
 
         Parameters
         ----------
@@ -260,7 +269,7 @@ class Model:
         ndarray of shape (n, n_classes)
             Columns in the order of `classes_`.
         """
-        if self.variant.task not in ("binary", "multiclass"):
+        if self.variant.task not in CLASSIFIERS:
             raise AttributeError(f"a model of the task {self.variant.task!r} has no predict_proba")
         scores = self.scores(rows)
         return np.column_stack([1 - scores[:, 0], scores[:, 0]]) if scores.shape[1] == 1 else scores
@@ -275,12 +284,15 @@ class Model:
         Returns
         -------
         ndarray of shape (n,)
-            Scores of shape (n, k) if the model has no classes and more than one output.
+            The indicator matrix (n, k) of a multilabel classifier; scores (n, k) if the model has no classes and more
+            than one output.
         """
-        if self.variant.task not in ("binary", "multiclass") or not self.variant.signature.classes:
+        if self.variant.task not in CLASSIFIERS or not self.variant.signature.classes:
             scores = self.scores(rows)
             return scores[:, 0] if scores.shape[1] == 1 else scores
         decided = self._run(self._decide, self._matrix(rows)) if self._decide else None
+        if self.variant.task == MULTILABEL:
+            return decide_labels(self.scores(rows)) if decided is None else decided
         if decided is None:
             decided = decide_class(self.scores(rows), self.threshold or 0.0)
         return np.asarray(self.classes_[decided])

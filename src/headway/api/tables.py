@@ -75,7 +75,7 @@ def _expect_table(rows: Any) -> None:
 def expect_rows_and_labels(rows: Any, labels: Any) -> None:
     """Raise DataError where labels were passed as rows and rows as labels."""
     shapes = [tuple(getattr(values, "shape", ())) for values in (rows, labels)]
-    if len(shapes[0]) == 1 and len(shapes[1]) == 2 and shapes[1][1] > 1:
+    if len(shapes[0]) == 1 and len(shapes[1]) == 2 and shapes[1][1] > 1 and not _are_texts(rows):
         raise DataError(
             f"X has shape {shapes[0]} and y has shape {shapes[1]}: they are swapped",
             hint="the order is headway.optimize(model, X, y): rows first, then their labels",
@@ -142,7 +142,8 @@ def to_series(values: Any, name: str) -> pl.Series:
     if found.ndim != 1:
         raise DataError(
             f"'{name}' has shape {found.shape}, expected one value for each row",
-            hint="pass an array of shape (n,); for several labels a row, optimize a model for each: y[:, 0]",
+            hint="pass an array of shape (n,); a model of several labels a row is fitted on an indicator matrix: "
+            "OneVsRestClassifier(...).fit(X, Y)",
         )
     return pl.Series(name, found.tolist()) if found.dtype == object else (pl.Series(name, found))
 

@@ -21,7 +21,9 @@ from headway.core.answering import AnswerDecider, Answers
 from headway.core.batch import ArrowColumn, Chunk, Format, Refusal, Scan, ScoringOptions
 from headway.core.contracts import Decider
 from headway.core.errors import DataError, EngineError
+from headway.core.label_sets import decide_labels, name_labels
 from headway.core.release import Release
+from headway.core.variant import MULTILABEL
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 
@@ -261,14 +263,20 @@ class Scorer:
         return {ROW: numbers, **chunk.passthrough, **found}
 
     def _decided(self, rows: Floats, missing: Bools | None) -> Ints | None:
-        """Return the classes that the library of a multiclass model predicts, int64 (n,); None if the scores decide."""
+        """Return the classes that the library of a multiclass model predicts, int64 (n,); None if the scores decide.
+
+        Of several labels a row it is the indicator matrix (n, k).
+        """
         release = self.release
         follows = release.threshold_rule == "library" and not release.calibrator
-        if release.variant.task != "multiclass" or not follows or not isinstance(self.engine, Decider):
+        several = release.variant.task in ("multiclass", MULTILABEL)
+        if not several or not follows or not isinstance(self.engine, Decider):
             return None
         if missing is None:
             return self.engine.decide(rows)
-        decided, some = np.zeros(len(rows), dtype=np.int64), self.engine.decide(rows[~missing])
+        some = self.engine.decide(rows[~missing])
+        shape = (len(rows),) if some is None else (len(rows), *some.shape[1:])
+        decided = np.zeros(shape, dtype=np.int64)
         if some is not None:
             decided[~missing] = some
         return decided
@@ -289,19 +297,26 @@ class Scorer:
 
 
 def _answers(release: Release, scores: Floats, decided: Ints | None, missing: Bools | None) -> dict[str, ArrowColumn]:
-    """Return the prediction columns: probability and decision of a classifier, or the prediction."""
+    """Return the prediction columns: probability and decision of a classifier, or the prediction.
+
+    The decision of several labels a row is one string, such as `billing|delivery`.
+    """
     variant, width = release.variant, scores.shape[1]
     if variant.task == "binary":
         yes = ArrowColumn(
             type=nanoarrow.int8(), values=(scores[:, 0] >= release.threshold).astype(np.int8), missing=missing
         )
         return {variant.signature.output: _floats(scores[:, 0], missing), _DECISION: yes}
-    if variant.task != "multiclass":
+    if variant.task not in ("multiclass", MULTILABEL):
         names = [_PREDICTION] if width == 1 else [f"{_PREDICTION}.{index}" for index in range(width)]
         return {name: _floats(scores[:, index], missing) for index, name in enumerate(names)}
     classes = variant.signature.classes or tuple(str(index) for index in range(width))
-    best = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1) if decided is None else decided
-    chosen = [classes[index] for index in best.tolist()]
+    chosen: list[str | None]
+    if variant.task == MULTILABEL:
+        chosen = [*name_labels(decide_labels(scores) if decided is None else decided, classes)]
+    else:
+        best = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1) if decided is None else decided
+        chosen = [classes[index] for index in best.tolist()]
     if missing is not None:
         chosen = [None if none else text for text, none in zip(chosen, missing.tolist(), strict=True)]
     found = {

@@ -168,7 +168,7 @@ class Engine(Protocol):
         Returns
         -------
         ndarray of shape (n, k), float64
-            k is the number of classes for multiclass, else 1.
+            k is the number of classes for multiclass, of labels for multilabel, else 1.
         """
         ...
 
@@ -185,7 +185,7 @@ class Decider(Protocol):
     def decide(self, rows: Floats) -> Ints | None:
         """Return the class that the library predicts for each row, as an index into the model's classes, (n,).
 
-        None if the model has no classes.
+        For several labels a row it is the indicator matrix (n, k) of 0 and 1. None if the model has no classes.
         """
         ...
 
@@ -525,7 +525,7 @@ class LabeledData:
     rows
         float64 of shape (n, d).
     labels
-        float64 of shape (n,).
+        float64 of shape (n,); of shape (n, k), of 0 and 1, for several labels a row.
     groups
         int64 of shape (n,), in 0..G-1; rows of one group are dependent.
     weights

@@ -212,7 +212,7 @@ class DataSection(Record, frozen=True, kw_only=True):
     contract: Annotated[
         str, about("File of the data contract: types, ranges and categories of the columns; optional.")
     ] = "contract.toml"
-    task: Annotated[str, about("Task: binary, multiclass, regression, ranking or embedding.")] = "binary"
+    task: Annotated[str, about("Task: binary, multiclass, multilabel, regression, ranking or embedding.")] = "binary"
     target: Annotated[str, about("Column to predict; in a binary task, 1 is the positive class.")] = ""
     positive: Annotated[str, about("Value of the positive class of a binary target; empty: 1.")] = ""
     classes: Annotated[tuple[str, ...], about("Classes of a multiclass target, in order; empty: numbered from 0.")] = ()

@@ -14,7 +14,9 @@ from headway.core.record import Record, Scalar, StoredRecord, canonical, digest_
 NUMBERS = ("regression", "ranking")
 """Tasks whose answer is one number of any size."""
 DECIDES = ("binary", "multiclass")
-"""Tasks whose answers are decisions for one row."""
+"""Tasks whose answers are one decision for a row."""
+MULTILABEL = "multilabel"
+"""Task whose answer is the probability of each label of a row, which may have several, or none."""
 Refusal = Literal["missing", "infinite", "beyond float32"]
 """A kind of value that a library refuses to predict for."""
 ThresholdRule = Literal["costs", "library"]
@@ -43,7 +45,8 @@ class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Signature(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Inputs in order, and the output: one column for binary and regression, one per class for multiclass.
+    """Inputs in order, and the output: one column for binary and regression, one per class for multiclass, one per
+    label for multilabel.
 
     `absent` is the meaning of a cell that a sparse row leaves out: `zero` or `missing`.
     """

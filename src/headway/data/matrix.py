@@ -15,7 +15,8 @@ from headway.core.contracts import SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.texts import text_codes
-from headway.core.variant import Field, Signature
+from headway.core.variant import MULTILABEL, Field, Signature
+from headway.data.label_sets import indicator_matrix
 from headway.data.languages import slice_values
 
 STRING_DTYPES = (pl.String, pl.Categorical, pl.Enum)
@@ -109,7 +110,7 @@ def unseen_rows(table: pl.DataFrame, signature: Signature) -> Bools:
 
 
 def target_values(dataset: Dataset) -> Floats:
-    """Return the target, float64 of shape (n,).
+    """Return the target, float64 of shape (n,); of several labels a row, the indicator matrix (n, k).
 
     Raises
     ------
@@ -121,6 +122,8 @@ def target_values(dataset: Dataset) -> Floats:
         raise DataError(
             f"{target.null_count()} rows have no '{target.name}'", where=dataset.name, hint="labeled rows only"
         )
+    if dataset.roles.task == MULTILABEL:
+        return indicator_matrix(target, dataset.roles.classes)
     values = target.cast(pl.Float64).to_numpy()
     if dataset.roles.task == "binary":
         _expect_two_classes(values, target.name)

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints, softmax
+from headway.core.arrays import Floats, Ints, sigmoid, softmax
 from headway.core.texts import text_codes
 from headway.data.texts import words_of
 
@@ -23,22 +23,27 @@ class WordModel:
     """Naive Bayes over hashed words of texts, and over bins of the other columns, which count as words.
 
     `weights` of shape (buckets, k) are the logarithms of likelihoods, and `prior` (k,) those of the class shares. For
-    labels that are numbers k is 1: a weight is then how far the labels of the rows with a word lie from the mean.
+    labels that are numbers k is 1: a weight is then how far the labels of the rows with a word lie from the mean. With
+    several labels a row, weights and prior are the log odds of each label (`is_multilabel`).
     """
 
     texts: tuple[int, ...]
     edges: dict[int, Floats]
     weights: Floats
     prior: Floats
-    is_number: bool
+    is_number: bool = False
+    is_multilabel: bool = False
 
     @property
     def mean(self) -> Floats:
-        """The mean label, or the class shares, (1, k)."""
-        return self.prior[None] if self.is_number else softmax(self.prior[None])
+        """The mean label, or the shares of classes or labels, (1, k)."""
+        return self.prior[None] if self.is_number else self._probabilities(self.prior[None])
+
+    def _probabilities(self, scores: Floats) -> Floats:
+        return sigmoid(scores) if self.is_multilabel else softmax(scores)
 
     def predict(self, rows: Floats) -> Floats:
-        """Compute the answers (n, k) to rows (n, d): the expected label, or the probability of each class."""
+        """Compute the answers (n, k) to rows (n, d): the expected label, or the probability of each class or label."""
         found = np.empty((len(rows), len(self.prior)))
         for start in range(0, len(rows), CHUNK):
             of, words = _hashed(rows[start : start + CHUNK], self.texts, self.edges, len(self.weights))
@@ -53,7 +58,7 @@ class WordModel:
         if self.is_number:
             found: Floats = self.prior + sums / np.maximum(counts, 1)[:, None]
             return found
-        return softmax(self.prior + sums)
+        return self._probabilities(self.prior + sums)
 
 
 def fit_words(
@@ -66,11 +71,11 @@ def fit_words(
     rows : ndarray of shape (n, d)
         At least one row; texts as their numbers in `core.texts.text_codes`.
     labels : ndarray of shape (n,)
-        Numbers of classes from 0, or numbers.
+        Numbers of classes from 0, or numbers; of shape (n, k), 0 and 1, for several labels a row.
     texts : tuple of int
         Columns that are texts.
     n_classes : int
-        Number of classes; 0 for labels that are numbers.
+        Number of classes; 0 for labels that are numbers; the number of labels if there are several a row.
     weights : ndarray of shape (n,), optional
         Sample weights.
     """
@@ -78,6 +83,19 @@ def fit_words(
     edges = {index: _edges(rows[:, index]) for index in range(rows.shape[1]) if index not in texts}
     of, words = _hashed(rows, texts, edges, buckets)
     weights = np.ones(len(labels)) if weights is None else weights
+    if labels.ndim == 2:
+        rates, of_all = [], np.bincount(words, weights[of], buckets)[:, None]
+        cells = np.column_stack([np.bincount(words, (column * weights)[of], buckets) for column in labels.T])
+        for counts in (cells, of_all - cells):
+            rates.append(np.log(counts + SMOOTHING) - np.log(counts.sum(0) + SMOOTHING * buckets))
+        shares = (weights @ labels + SMOOTHING) / (weights.sum() + 2 * SMOOTHING)
+        return WordModel(
+            texts=texts,
+            edges=edges,
+            weights=rates[0] - rates[1],
+            prior=np.log(shares / (1 - shares)),
+            is_multilabel=True,
+        )
     if n_classes:
         codes = labels.astype(np.int64)
         counts = np.bincount(words * n_classes + codes[of], weights[of], buckets * n_classes)

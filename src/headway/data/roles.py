@@ -12,6 +12,8 @@ import polars as pl
 from headway.core.dataset import OUTCOME, REQUEST, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import DataSection
+from headway.core.variant import MULTILABEL
+from headway.data.label_sets import encode_label_sets, known_labels
 from headway.data.parsing import parse_date_column, unparsed_dates
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -36,7 +38,7 @@ def toml_string(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-TASKS = ("binary", "multiclass", "regression", "ranking", "embedding")
+TASKS = ("binary", "multiclass", MULTILABEL, "regression", "ranking", "embedding")
 MAX_SHOWN = 5
 MAX_CLASSES = 20
 ENTITY_NAME = re.compile(
@@ -58,6 +60,12 @@ def parse_roles(section: DataSection) -> Roles:
             "no query is declared for a ranking",
             where="[data] query_id",
             hint='query_id = "QUERY"',
+        )
+    if section.task == MULTILABEL and section.source != "rows":
+        raise ConfigError(
+            "models of several labels a row are optimized, evaluated and released from Python; projects have one label",
+            where='[data] task = "multilabel"',
+            hint="headway.optimize(model, X, Y) with an indicator matrix (n, k)",
         )
     _check_texts(section)
     return Roles(
@@ -174,7 +182,8 @@ def check_text_column(column: pl.Series, *, where: str, hint: str) -> None:
 def apply_roles(table: pl.DataFrame, section: DataSection, *, is_part: bool = False) -> pl.DataFrame:
     """Convert the time column to times and the target to numbers; other columns stay unchanged.
 
-    A binary target is 1 where it equals `positive`, else 0. A multiclass target is the index in `classes`.
+    A binary target is 1 where it equals `positive`, else 0. A multiclass target is the index in `classes`; a multilabel
+    one stays a string, such as `billing|delivery`.
     Without these settings the target must be numeric.
     Of a table that `is_part` of a larger one, the positive class may be absent.
 
@@ -256,6 +265,12 @@ def encode_target(column: pl.Series, section: DataSection, *, is_part: bool = Fa
         raise ConfigError(
             f"a {section.task} target has no positive class", where="[data] positive", hint="leave it out"
         )
+    if section.task == MULTILABEL:
+        if not section.classes:
+            names = json.dumps(sorted(known_labels(column)[:MAX_CLASSES]), ensure_ascii=False)
+            hint = f"[data] classes = {names}"
+            raise ConfigError("no labels are declared", where="[data] classes", hint=hint)
+        return encode_label_sets(column, section.classes)
     if section.classes and section.task != "multiclass":
         raise ConfigError(
             f"a {section.task} target has no list of classes", where="[data] classes", hint="leave it out"

@@ -37,7 +37,6 @@ from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, NuSVC
@@ -51,7 +50,7 @@ from headway.core.record import Settings
 from headway.core.texts import text_codes
 from headway.core.threads import threads_of
 from headway.core.variant import TIE, Field, Signature
-from headway.engines.estimators import skops_file, texts, trees
+from headway.engines.estimators import multilabel, skops_file, texts, trees
 from headway.engines.estimators.encoders import SentenceEncoder
 from headway.engines.estimators.inner import InnerModel, wrap_inner_models
 from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, custom_code, root_package, walk_objects
@@ -243,14 +242,19 @@ class Sklearn:
     def decide(self, rows: Floats) -> Ints | None:
         """Return the index of the class that the estimator's own `predict` names, int64 [n]; None for a regressor.
 
+        Of several labels a row, the indicator [n, k] of 0 and 1.
+
         It may differ from the most probable class: an SVC decides by its decision function, which its probabilities do
         not follow exactly, and a tuned classifier by its own threshold.
         """
         if not is_classifier(self._model):
             return None
+        several = bool(multilabel.label_names(self._model))
         if not len(rows):
-            return np.empty(0, dtype=np.int64)
+            return np.empty((0, self._outputs) if several else 0, dtype=np.int64)
         named = self._call(self._model.predict, rows)
+        if several:
+            return np.asarray(named.toarray() if hasattr(named, "toarray") else named, dtype=np.int64)
         return np.asarray(np.searchsorted(self._model.classes_, named), dtype=np.int64)
 
     def _call(self, function: Callable[[Any], Any], rows: Floats) -> Any:
@@ -330,21 +334,11 @@ def _check_fitted(model: Any) -> None:
 def _describe_model(model: Any, content: bytes) -> ImportedModel:
     """Return the estimator's columns, task and classes."""
     _, outputs = _score_function(model)
-    classes = tuple(str(name) for name in model.classes_) if is_classifier(model) else ()
-    task = "regression" if not classes else "binary" if outputs == 1 else "multiclass"
+    several = multilabel.label_names(model)
+    classes = several or (tuple(str(name) for name in model.classes_) if is_classifier(model) else ())
+    task = "regression" if not classes else "multilabel" if several else "binary" if outputs == 1 else "multiclass"
     names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
     return ImportedModel(content=content, width=_width(model), names=names, task=task, classes=classes)
-
-
-def _require_one_label(model: Any) -> None:
-    """Raise EngineError for a model that gives several labels to a row."""
-    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
-    chained = isinstance(last, MultiOutputClassifier | ClassifierChain)
-    if chained or getattr(last, "multilabel_", False) or isinstance(getattr(last, "classes_", None), list):
-        raise EngineError(
-            f"a {type(last).__name__} gives several labels to a row, and one is judged",
-            hint="fit and optimize a model for each label: y[:, 0], y[:, 1], ...",
-        )
 
 
 def _require_texts(model: Any) -> None:
@@ -369,7 +363,9 @@ def _width(model: Any) -> int:
 
 def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
     """Return the function that scores rows, and the number of scores per row."""
-    _require_one_label(model)
+    several = multilabel.label_names(model)
+    if several:
+        return multilabel.score_function(model), len(several)
     if is_regressor(model):
         return model.predict, 1
     if isinstance(model, IsolationForest):

@@ -24,7 +24,7 @@ from headway.core.errors import ConfigError
 from headway.core.evidence import Finding, Measurement
 from headway.core.sections import AnswerSection
 from headway.core.selective import AnswerPlan, ConfidenceRule, SelectiveCertificate
-from headway.core.variant import DECIDES
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.evaluation.context import Comparison
 from headway.evaluation.selective import certify_threshold, measure_risk, risk_test
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO
@@ -33,6 +33,17 @@ from headway.evaluation.statistics.intervals import exact_measurement
 NOT_CERTIFIED = "E009"
 _STEPS, _CURVE, _SHOWN = 60, 25, 5
 _SECTION = "[answer]"
+
+
+def require_one_answer(task: str) -> None:
+    """Raise ConfigError for a task that has no single class to answer."""
+    if task in DECIDES:
+        return
+    what = f"a model for {task} has no classes to answer"
+    if task == MULTILABEL:
+        what = "a certificate is about one answer a row, and a multilabel model gives several"
+    hint = "remove [answer] limit; selective answering needs a classifier of one class a row"
+    raise ConfigError(what, where=_SECTION, hint=hint)
 
 
 def require_equal_weights(config: Config) -> None:
@@ -79,9 +90,7 @@ class LabeledAnswers:
             If its task has no classes.
         """
         variant = subject.variant
-        if variant.task not in DECIDES:
-            hint = "remove [answer] limit; selective answering needs a classifier"
-            raise ConfigError(f"a model for {variant.task} has no classes to answer", where=_SECTION, hint=hint)
+        require_one_answer(variant.task)
         outputs = subject.scores.shape[1]
         names = variant.signature.classes or tuple(str(index) for index in range(max(outputs, 2)))
         return cls(

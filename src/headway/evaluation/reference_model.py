@@ -79,7 +79,12 @@ def fit_reference_tree(data: LabeledData, *, n_classes: int = 0) -> ReferenceTre
 
 
 def fit_reference(data: LabeledData, *, texts: tuple[int, ...] = (), n_classes: int = 0) -> Callable[[Floats], Floats]:
-    """Fit the tree, or naive Bayes if some columns are `texts`, and return its `predict`, (n, d) to (n, k)."""
+    """Fit the tree, or naive Bayes if some columns are `texts`, and return its `predict`, (n, d) to (n, k).
+
+    For labels (n, k) of several a row, one is fitted for each.
+    """
+    if data.labels.ndim == 2:
+        return _fit_labels(spread_rows(data, MAX_ROWS), texts)
     if not texts:
         return fit_reference_tree(data, n_classes=n_classes).predict
     data = spread_rows(data, MAX_ROWS)
@@ -93,6 +98,15 @@ def fit_reference(data: LabeledData, *, texts: tuple[int, ...] = (), n_classes: 
         return found[:, 1:] if is_binary else found
 
     return predict
+
+
+def _fit_labels(data: LabeledData, texts: tuple[int, ...]) -> Callable[[Floats], Floats]:
+    """Fit a reference model to each column of the labels (n, k), 0 and 1."""
+    if texts:
+        words = fit_words(data.rows, data.labels, texts, n_classes=data.labels.shape[1], weights=data.weights)
+        return lambda rows: words.mean + SHRINKAGE * (words.predict(rows) - words.mean)
+    trees = [fit_reference_tree(replace(data, labels=labels)) for labels in data.labels.T]
+    return lambda rows: np.column_stack([tree.predict(rows)[:, 0] for tree in trees])
 
 
 def _edges(column: Floats) -> Floats:

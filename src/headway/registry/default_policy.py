@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from headway.core.dataset import Roles
 from headway.core.evidence import Evidence, Measurement
 from headway.core.sections import PolicySection
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE, SLICES, Rule
 
 if TYPE_CHECKING:  # the serving install has no polars
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # the serving install has no polars
 DEFAULT_LIMITS: dict[str, dict[str, float]] = {
     "binary": {"roc_auc.drop": 0.005, "brier.drop": 0.005, "probability_shift": 0.02, "decision_churn": 0.01},
     "multiclass": {"accuracy.drop": 0.005, "log_loss.drop": 0.01, "decision_churn": 0.01},
+    "multilabel": {"macro_f1.drop": 0.01, "micro_f1.drop": 0.005, "log_loss.drop": 0.01, "decision_churn": 0.01},
     "regression": {"r2.drop": 0.005},
     "ranking": {"ndcg10.drop": 0.005, "decision_churn": 0.05},
     "embedding": {"recall1.drop": 0.01, "mean_cosine.drop": 0.01},
@@ -31,12 +33,13 @@ reference model."""
 LIVE_LIMITS = {
     "binary": ("roc_auc", 0.01),
     "multiclass": ("accuracy", 0.01),
+    "multilabel": ("micro_f1", 0.01),
     "regression": ("r2", 0.01),
     "ranking": ("ndcg10", 0.01),
     "embedding": ("recall1", 0.02),
 }
 """Main measure of each task, and how much worse than the live release a new one may be."""
-_CLASSIFIERS = ("binary", "multiclass")
+_CLASSIFIERS = (*DECIDES, MULTILABEL)
 _OF_SLICES, _OF_MISSING = "worst_slice.decision_churn", "missing.decision_churn"
 
 

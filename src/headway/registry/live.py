@@ -10,7 +10,8 @@ from headway.core.arrays import Floats
 from headway.core.dataset import Dataset
 from headway.core.errors import HeadwayError, NotApplicable
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
-from headway.core.variant import DECIDES
+from headway.core.label_sets import decide_labels
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE
 from headway.data.matrix import matrix
 from headway.evaluation.calibration.apply import calibration_function
@@ -31,7 +32,7 @@ def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, 
     """
     try:
         scores = _live_scores(live, subject, labeled)
-        found = load_metric("quality")(replace(subject, reference_scores=scores))
+        found = load_metric("quality")(replace(subject, reference_scores=scores, reference_decisions=None))
     except HeadwayError as error:
         message = f"not compared with the live release {live.digest[:19]}: {error.what}"
         finding = Finding(
@@ -49,9 +50,12 @@ def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, 
 
 def _decision_churn(live: LiveRelease, subject: Comparison, scores: Floats) -> list[Measurement]:
     """Return the share of decisions that differ from those of the live release, each by its own threshold."""
-    if live.bundle is None or subject.variant.task not in DECIDES:
+    if live.bundle is None or subject.variant.task not in (*DECIDES, MULTILABEL):
         return []
-    decisions = decide_class(scores, live.bundle.release.threshold)
+    if subject.variant.task == MULTILABEL:
+        decisions = decide_labels(scores)
+    else:
+        decisions = decide_class(scores, live.bundle.release.threshold)
     paired = replace(subject, reference_scores=scores, reference_decisions=decisions)
     blocks = build_blocks(paired)
     turned = decision_churn(paired, blocks)

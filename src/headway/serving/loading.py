@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headway.core.record import Scalar
 from headway.core.release import version_of
-from headway.core.variant import DECIDES
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release, self_test_rows
@@ -61,9 +61,9 @@ class LoadedModel:
 
     `version` is made of its digest (`version_of`). `columns` are the inputs of the model, of which `features` looks
     some up; `refusals` checks them for values that the model's library refuses, and `validator` against the contract,
-    if there is one. `classes` name the columns of a multiclass answer. `calibrate` maps engine outputs to the outputs
-    that callers receive. `selective` decides which rows a release with an answer plan answers. `answers` are the names
-    of the classes of any classifier.
+    if there is one. `classes` name the columns of an answer of several classes or labels. `calibrate` maps engine
+    outputs to the outputs that callers receive. `selective` decides which rows a release with an answer plan answers.
+    `answers` are the names of the classes of any classifier that gives one to a row.
     """
 
     name: str
@@ -118,7 +118,7 @@ def load_model(
     version = version_of(bundle.digest)
     contract, answers = release.contract, release.self_test.answers
     n_outputs = len(answers[0]) if answers else -1
-    classes = variant.signature.classes if variant.task == "multiclass" else ()
+    classes = variant.signature.classes if variant.task in ("multiclass", MULTILABEL) else ()
     parameters: dict[str, Scalar] = {
         "release": bundle.digest,
         "engine": variant.engine,

@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from headway.core.arrays import Floats
 from headway.core.contracts import SliceColumn
 from headway.core.evidence import Measurement
+from headway.core.variant import MULTILABEL
 from headway.evaluation.calibration.methods import isotonic_regression
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.multiclass import ClassAnswers, class_answers
+from headway.evaluation.quality.multilabel import LabelAnswers, label_answers
 from headway.evaluation.statistics.intervals import (
     CHANGE,
     SHARE,
@@ -56,14 +58,18 @@ def plugin(subject: Comparison) -> list[Measurement]:
     - `calibration.bias` (observed minus predicted) overall and by slice; `calibration.ece` (5 bins) by slice.
     - `reliability` (observed rate) and `reliability.predicted` of each bin.
 
+    With several labels a row, only the first two items, over the probabilities of all labels together.
+
     With several classes only `ece` and `ece.drop`, of the probability of the predicted class against how often it is
     right (Guo et al. 2017).
 
     Raises
     ------
     NotApplicable
-        If the task is neither binary nor multiclass.
+        If the task is neither binary, multiclass nor multilabel.
     """
+    if subject.variant.task == MULTILABEL:
+        return _of_all_labels(label_answers(subject))
     if subject.variant.task == "multiclass":
         return _of_predicted_class(class_answers(subject))
     answers = binary_answers(subject)
@@ -89,6 +95,22 @@ def _errors(table: BinTable, answers: BinaryAnswers) -> list[Measurement]:
         ),
         jackknife_interval("probability_shift", moved, moved_without, share),
     ]
+
+
+def _of_all_labels(answers: LabelAnswers) -> list[Measurement]:
+    """Return the errors over the probabilities of all labels; those of one row stay in its group."""
+    blocks, count = answers.blocks, answers.scores.shape[1]
+    pooled = BinaryAnswers(
+        labels=answers.labels.ravel(),
+        scores=answers.scores.ravel(),
+        reference=answers.reference.ravel(),
+        groups=np.repeat(blocks.groups, count),
+        blocks=np.repeat(blocks.blocks, count),
+        n_blocks=blocks.n_blocks,
+        n_groups=blocks.n_groups,
+        weights=None if blocks.weights is None else np.repeat(blocks.weights, count),
+    )
+    return [replace(measured, n_rows=blocks.n_rows) for measured in _errors(bin_table(pooled, BINS), pooled)]
 
 
 def _of_predicted_class(answers: ClassAnswers) -> list[Measurement]:

@@ -17,6 +17,7 @@ from headway.evaluation.calibration.methods import fit_platt
 from headway.evaluation.context import Comparison, MetricResults
 from headway.evaluation.quality.embedding import nearest_label_hits
 from headway.evaluation.quality.multiclass import brier_scores, class_answers
+from headway.evaluation.quality.multilabel import label_answers
 from headway.evaluation.quality.ranking import ndcg_by_query
 from headway.evaluation.reference_model import fit_reference, select_labeled
 from headway.evaluation.statistics.intervals import UNBOUNDED, Sample, exact_measurement, jackknife_interval
@@ -173,6 +174,27 @@ def _multiclass(subject: Comparison) -> _Losses:
     return _assembled(losses, answers.blocks, n_rows=answers.blocks.n_rows, flat=all(flat))
 
 
+def _multilabel(subject: Comparison) -> _Losses:
+    """Compare the labels one by one: the loss of a row is the mean over them."""
+    answers = label_answers(subject)
+    own, constant, reference = (np.empty(answers.scores.shape) for _ in range(3))
+    flat = []
+    for fold in _folds(subject):
+        labels, weights = fold.fitted.labels, fold.fitted.weights
+        scales = [_rising_scale(scores, of, weights) for scores, of in zip(fold.scores.T, labels.T, strict=True)]
+        own[fold.inside] = np.column_stack(
+            [
+                calibration_function(scale)(scores)
+                for scale, scores in zip(scales, answers.scores[fold.inside].T, strict=True)
+            ]
+        )
+        constant[fold.inside] = np.average(labels, axis=0, weights=weights)
+        reference[fold.inside] = fold.reference(subject.rows[fold.inside])
+        flat.append(all(scale.up == 0 for scale in scales) or _is_flat(fold.scores))
+    losses = (np.square(values - answers.labels).mean(axis=1) for values in (own, constant, reference))
+    return _assembled(losses, answers.blocks, n_rows=answers.blocks.n_rows, flat=all(flat))
+
+
 def _regression(subject: Comparison) -> _Losses:
     blocks = build_blocks(subject)
     if not np.isfinite(subject.labels).all():
@@ -216,6 +238,7 @@ def _assembled(losses: Iterable[Floats], blocks: Blocks, *, n_rows: int, flat: b
 _OF_TASK: dict[str, Callable[[Comparison], _Losses]] = {
     "binary": _binary,
     "multiclass": _multiclass,
+    "multilabel": _multilabel,
     "regression": _regression,
     "ranking": _ranking,
     "embedding": _embedding,

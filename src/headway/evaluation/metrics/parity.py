@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,9 +10,10 @@ from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats
 from headway.core.evidence import Measurement
-from headway.core.variant import NUMBERS
+from headway.core.variant import LIBRARY_THRESHOLD, MULTILABEL, NUMBERS
 from headway.core.verdict import QUANTILES
 from headway.evaluation.context import Comparison
+from headway.evaluation.quality.multilabel import LABEL, label_answers
 from headway.evaluation.quality.row_errors import decision_churn
 from headway.evaluation.statistics.intervals import SHARE, exact_measurement
 from headway.evaluation.statistics.subsets import RowStatistic, mean_measurement, subset_mean
@@ -29,6 +31,8 @@ def plugin(subject: Comparison) -> list[Measurement]:
     - `decision_churn`: share of rows with another decision, at the threshold or by the most probable class; for a
       ranking, share of queries with another first row. `decision_churn.near` is that share among the tenth of the rows
       nearest to the baseline's decision boundary.
+      Of several labels a row, another decision is another set of labels, and `decision_churn` of `label=NAME` is the
+      share of the rows to which the variant or the baseline gives the label, and the other does not.
     - `cosine.drop`: one minus the smallest cosine between both answers, for several outputs.
 
     `max_change` and `decision_churn` are measured by slice as well, and on rows with a missing value or an unseen
@@ -47,6 +51,8 @@ def plugin(subject: Comparison) -> list[Measurement]:
         found.append(subset_mean(turned, turned.among))
     elif turned:
         found += [mean_measurement(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
+    if turned and task == MULTILABEL:
+        found += _by_label(subject, turned)
     for label, inside in _parts(subject):
         found.append(replace(_largest(changes[inside], "largest of these"), slice=label))
         found += [replace(subset_mean(turned, inside), slice=label)] if turned and (turned.among & inside).any() else []
@@ -69,13 +75,27 @@ def _quantiles(changes: Floats) -> list[Measurement]:
 def _near(subject: Comparison, turned: RowStatistic) -> Measurement:
     """Return the churn among the rows nearest to the decision boundary, ties included."""
     reference = subject.reference_scores
-    if reference.shape[1] == 1:
+    if subject.variant.task == MULTILABEL:
+        margins = np.abs(reference - LIBRARY_THRESHOLD).min(axis=1)
+    elif reference.shape[1] == 1:
         margins = np.abs(reference[:, 0] - subject.threshold)
     else:
         first, second = np.sort(reference, axis=1)[:, :-3:-1].T
         margins = first - second
     near = margins <= np.quantile(margins, NEAREST, method="inverted_cdf")
     return replace(subset_mean(turned, near), name=f"{turned.name}.near")
+
+
+def _by_label(subject: Comparison, turned: RowStatistic) -> list[Measurement]:
+    """Return the churn of each label that the variant or the baseline gives to a row."""
+    answers = label_answers(subject)
+    found = []
+    for name, new, old in zip(answers.names, answers.decided.T, answers.reference_decided.T, strict=True):
+        either: Bools = (new + old) > 0
+        if either.any():
+            of_label = dataclasses.replace(turned, values=(new != old).astype(np.float64), among=either)
+            found.append(replace(subset_mean(of_label, either), slice=f"{LABEL}={name}"))
+    return found
 
 
 def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:

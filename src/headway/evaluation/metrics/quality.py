@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
-from headway.evaluation.context import Comparison
-from headway.evaluation.quality import binary, embedding, multiclass, ranking, regression
+from collections.abc import Callable
 
-_OF_TASK = {
+from headway.core.errors import NotApplicable
+from headway.evaluation.context import Comparison, MetricResults
+from headway.evaluation.quality import binary, embedding, multiclass, multilabel, ranking, regression
+
+_OF_TASK: dict[str, Callable[[Comparison], MetricResults]] = {
     "binary": binary.measure_binary,
     "multiclass": multiclass.measure_multiclass,
+    "multilabel": multilabel.measure_multilabel,
     "regression": regression.measure_regression,
     "ranking": ranking.measure_ranking,
     "embedding": embedding.measure_embedding,
 }
 
 
-def plugin(subject: Comparison) -> list[Measurement]:
+def plugin(subject: Comparison) -> MetricResults:
     """Measure the quality for the task, each measure with a paired `.drop` (positive: the variant is worse).
 
     See `evaluation/quality/`. Raises NotApplicable for a task without measures, and for rows that cannot be judged.

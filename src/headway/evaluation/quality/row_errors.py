@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.core.arrays import Floats, Ints
+from headway.core.variant import MULTILABEL
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.multiclass import brier_scores, class_answers
+from headway.evaluation.quality.multilabel import decided_labels, label_answers
 from headway.evaluation.quality.ranking import is_first, query_codes
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED
 from headway.evaluation.statistics.subsets import RowStatistic
@@ -40,6 +42,12 @@ def compute_row_errors(subject: Comparison) -> RowErrors:
         return RowErrors(
             name="mse", variant=variant, reference=reference, bounds=UNBOUNDED, blocks=build_blocks(subject)
         )
+    if subject.variant.task == MULTILABEL:
+        labels = label_answers(subject)
+        variant, reference = (
+            np.square(scores - labels.labels).mean(axis=1) for scores in (labels.scores, labels.reference)
+        )
+        return RowErrors(name="brier", variant=variant, reference=reference, bounds=CHANGE, blocks=labels.blocks)
     if subject.variant.task == "multiclass":
         several = class_answers(subject)
         variant, reference = (brier_scores(scores, several.labels) for scores in (several.scores, several.reference))
@@ -52,17 +60,23 @@ def compute_row_errors(subject: Comparison) -> RowErrors:
 def decision_churn(subject: Comparison, blocks: Blocks) -> RowStatistic:
     """Return the statistic `decision_churn`: 1 for a row whose decision differs from the baseline's, else 0.
 
-    A decision is made at the threshold, or for the most probable class. For a ranking it is which row of a query comes
-    first, over the rows that did for the baseline.
+    A decision is made at the threshold, or for the most probable class; of several labels a row, it is the set of them.
+    For a ranking it is which row of a query comes first, over the rows that did for the baseline.
     """
     own, before = decided_classes(subject)
     among = before == 1 if subject.variant.task == "ranking" else np.ones(blocks.n_rows, dtype=np.bool_)
-    turned = (own != before).astype(np.float64)
+    differs = own != before
+    turned = (differs.any(axis=1) if differs.ndim == 2 else differs).astype(np.float64)
     return RowStatistic(name="decision_churn", values=turned, among=among, bounds=SHARE, blocks=blocks)
 
 
 def decided_classes(subject: Comparison) -> tuple[Ints, Ints]:
-    """Return the decisions of the variant and of the baseline, int64 (n,); for a ranking 1 for the first of a query."""
+    """Return the decisions of the variant and of the baseline, int64 (n,); for a ranking 1 for the first of a query.
+
+    Of several labels a row, they are indicator matrices (n, k).
+    """
+    if subject.variant.task == MULTILABEL:
+        return decided_labels(subject)
     if subject.variant.task == "ranking":
         queries = query_codes(subject)
         own, before = (

@@ -34,7 +34,7 @@ from headway.core.errors import DataError, EngineError, NotApplicable, PluginErr
 from headway.core.evidence import Finding
 from headway.core.record import Settings, digest_of
 from headway.core.sections import ModelSection
-from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.variant import MULTILABEL, Artifact, Field, Signature, Variant
 from headway.data.matrix import STRING_DTYPES, dataset_signature, matrix
 from headway.data.refusals import with_refusals
 from headway.engines.formats.external_data import external_files
@@ -284,6 +284,7 @@ def import_baseline(
     digest = blobs.put(content)
     opened = plugins.open_baseline(imported.engine, digest, content, settings)
     rows, task = matrix(dataset.table.head(PROBED_ROWS), signature), imported.task or dataset.roles.task
+    _check_label_sets(task, dataset)
     _check_outputs(opened, rows, task)
     _check_classes(imported, signature)
     return Variant(
@@ -298,8 +299,9 @@ def import_baseline(
 def _check_outputs(engine: Engine, rows: Floats, task: str) -> None:
     """Raise EngineError if the model does not answer as many numbers a row as its task needs."""
     width = engine.predict(rows[:0]).shape[1]
-    expected = "one for each class" if task == "multiclass" else "one"
-    if task == "embedding" or (width > 1) == (task == "multiclass"):
+    several = {"multiclass": "one for each class", MULTILABEL: "one for each label"}
+    expected = several.get(task, "one")
+    if task == "embedding" or (width > 1) == (task in several):
         return
     names = getattr(engine, "outputs", ())
     raise EngineError(
@@ -307,6 +309,18 @@ def _check_outputs(engine: Engine, rows: Floats, task: str) -> None:
         where=f"outputs: {', '.join(names)}" if names else "",
         hint="end a classifier in a sigmoid or softmax; task='embedding' compares all numbers of a model with several",
     )
+
+
+def _check_label_sets(task: str, dataset: Dataset) -> None:
+    """Raise DataError if a row has several labels in the model or in the data, but not in both."""
+    declared = dataset.roles.task
+    if task != declared and MULTILABEL in (task, declared):
+        raise DataError(
+            f"the model is a {task} model, and the task of the data is '{declared}'",
+            where="[data] task",
+            hint="a multilabel model is fitted on an indicator matrix (n, k), as by OneVsRestClassifier().fit(X, Y), "
+            "and judged by labels such as 'billing|delivery'",
+        )
 
 
 def _only_inputs(dataset: Dataset, signature: Signature) -> Dataset:
@@ -325,6 +339,13 @@ def _check_texts(imported: ImportedModel, signature: Signature, engine: type[Eng
 
 def _check_classes(imported: ImportedModel, signature: Signature) -> None:
     """Raise DataError if a model of some numbered classes was trained without rows of one of them."""
+    if imported.task == MULTILABEL and len(imported.classes) != len(signature.classes):
+        raise DataError(
+            f"the model has {len(imported.classes)} labels, and {len(signature.classes)} are declared",
+            where="[data] classes",
+            hint="the function of [model] train gets an indicator matrix (n, k) with a column for each of classes: fit "
+            "the model on all of them",
+        )
     learned = {int(float(name)) for name in imported.classes if re.fullmatch(r"\d+(\.0)?", name)}
     if not signature.classes or len(learned) != len(imported.classes) or not learned:
         return

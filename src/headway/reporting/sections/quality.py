@@ -9,7 +9,8 @@ from headway.reporting.text import formatting, tables, words
 
 _PREFIXES = (
     *words.QUALITY,
-    *("average_precision", "accuracy", "top3_accuracy", "f1", "macro_f1", "mean_error", "r2", "ndcg10", "mrr", "map"),
+    *("average_precision", "accuracy", "top3_accuracy", "f1", "macro_f1", "micro_f1", "exact_match"),
+    *("hamming_loss", "mean_error", "r2", "ndcg10", "mrr", "map"),
     *("base_rate", "cost", "recall", "precision", "false_positive_rate"),
 )
 

@@ -11,7 +11,7 @@ from headway.core.verdict import LIVE, Answer, Rule, RuleResult
 from headway.reporting.text import formatting
 
 QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae", "cost.month"})
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae", "hamming_loss", "cost.month"})
 COST_UNIT = "units of [model] costs"
 """Unit of the cost of decisions: that in which the project declares the costs of its errors."""
 ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
@@ -41,6 +41,9 @@ _SYMBOLS = {
     "top3_accuracy": "top 3",
     "f1": "F1",
     "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "exact_match": "exact match",
+    "hamming_loss": "Hamming loss",
     "recall": "recall",
     "precision": "precision",
     "false_positive_rate": "false positive rate",
@@ -99,7 +102,10 @@ _NAMES: dict[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "Share of rows with the right class."),
     "top3_accuracy": ("Top-3 accuracy", "Share of rows whose class is among the three most probable ones."),
     "f1": ("F1", "Harmonic mean of precision and recall at the threshold; 1 is perfect."),
-    "macro_f1": ("Macro F1", "Mean F1 over the classes, each with the same weight; 1 is perfect."),
+    "macro_f1": ("Macro F1", "Mean F1 over the classes or labels, each with the same weight; 1 is perfect."),
+    "micro_f1": ("Micro F1", "F1 over all labels of all rows together; 1 is perfect."),
+    "exact_match": ("Exact match", "Share of rows whose labels are all right."),
+    "hamming_loss": ("Hamming loss", "Share of labels that are wrong, over all rows; lower is better."),
     "recall": ("Recall", "Share of the positives that are predicted positive."),
     "precision": ("Precision", "Share of the predicted positives that are positive."),
     "false_positive_rate": ("False positive rate", "Share of the negatives that are predicted positive."),

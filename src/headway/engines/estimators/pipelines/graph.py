@@ -1,7 +1,7 @@
 """Compile fitted pipelines and ensembles of models (voting, stacking, calibration) to one graph from a row to scores.
 
-A classifier of two classes answers one column, the probability of the second class; one of more classes answers one
-column per class.
+A classifier of two classes answers one column, the probability of the second class; one of more classes, or of several
+labels a row, answers one column for each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from sklearn.linear_model._glm.glm import _GeneralizedLinearRegressor
 from sklearn.linear_model._stochastic_gradient import BaseSGDRegressor
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -40,6 +41,7 @@ from sklearn.svm import SVC, NuSVC
 
 from headway.core.arrays import sparse_to_dense
 from headway.core.errors import NotApplicable
+from headway.engines.estimators.multilabel import label_names
 from headway.engines.estimators.pipelines import fold
 from headway.engines.estimators.pipelines.features import (
     UFUNC_TERMS,
@@ -88,9 +90,10 @@ def model_prediction(model: Any, features: Features, builder: GraphBuilder) -> G
     raise _not_supported(model)
 
 
-def sigmoid_or_softmax(found: GraphArray, builder: GraphBuilder) -> GraphArray:
-    """Emit the sigmoid of one column, or the softmax of several."""
-    kind = builder.emitter.emit("Sigmoid", found.name) if found.width == 1 else builder.emitter.softmax(found.name)
+def sigmoid_or_softmax(found: GraphArray, builder: GraphBuilder, *, multilabel: bool = False) -> GraphArray:
+    """Emit the sigmoid of one column or of several labels, or the softmax of several classes."""
+    is_sigmoid = found.width == 1 or multilabel
+    kind = builder.emitter.emit("Sigmoid", found.name) if is_sigmoid else builder.emitter.softmax(found.name)
     return GraphArray(kind, found.width)
 
 
@@ -100,7 +103,8 @@ def _not_supported(model: Any) -> NotApplicable:
 
 def _decision_probability(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the sigmoid of the decision, as the engine answers for classifiers without probabilities."""
-    return sigmoid_or_softmax(linear_decision(model, features, builder), builder)
+    found = linear_decision(model, features, builder)
+    return sigmoid_or_softmax(found, builder, multilabel=bool(label_names(model)))
 
 
 def _support_vectors(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
@@ -269,9 +273,10 @@ def _prediction(model: Any, features: Features, builder: GraphBuilder) -> GraphA
 
 
 def _decision(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
-    stacks = {StackingClassifier: partial(_stacking, final=_decision)}
+    stacking = partial(_stacking, final=_decision)
+    known: dict[type, ModelReader] = {StackingClassifier: stacking, _ConstantPredictor: _constant}
     return _read_through(
-        model, features, builder, _decision, stacks.get(type(model), _forest_or(linear_decision, raw=True))
+        model, features, builder, _decision, known.get(type(model), _forest_or(linear_decision, raw=True))
     )
 
 
@@ -422,12 +427,23 @@ def _piecewise_linear(curve: Any, x: str, builder: GraphBuilder) -> GraphArray:
 
 
 def _one_vs_rest(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
-    has_probabilities = hasattr(model, "predict_proba")
+    has_probabilities = all(hasattr(estimator, "predict_proba") for estimator in model.estimators_)
     read = _probability if has_probabilities else _decision
     found = builder.emitter.concat([read(estimator, features, builder) for estimator in model.estimators_])
     if not has_probabilities:
-        return sigmoid_or_softmax(found, builder)
+        return sigmoid_or_softmax(found, builder, multilabel=model.multilabel_)
     return found if found.width == 1 or model.multilabel_ else builder.emitter.normalize_rows(found, 0.0)
+
+
+def _multi_output(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+    """Emit the probability of each label, by its own estimator."""
+    label_names(model)
+    return builder.emitter.concat([_probability(estimator, features, builder) for estimator in model.estimators_])
+
+
+def _constant(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+    """Emit the answer of a label that all training rows had, or none."""
+    return builder.linear(features, np.zeros((len(features), 1)), np.asarray(model.y_, np.float64))
 
 
 def _transformed_target(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
@@ -450,8 +466,10 @@ _CLASSIFIERS: dict[type, ModelReader] = {
     BaggingClassifier: partial(_bagging, read=_probability),
     CalibratedClassifierCV: _calibration,
     OneVsRestClassifier: _one_vs_rest,
+    MultiOutputClassifier: _multi_output,
     StackingClassifier: partial(_stacking, final=_probability),
     VotingClassifier: _soft_vote,
+    _ConstantPredictor: _constant,
 }
 _REGRESSORS: dict[type, ModelReader] = {
     BaggingRegressor: partial(_bagging, read=_prediction),
