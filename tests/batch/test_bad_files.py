@@ -25,13 +25,13 @@ from tests.batch.scoring import (
     write_table,
 )
 
-from headway.batch.arrow_messages import MalformedMessage, _root, check_messages
 from headway.batch.columns import INFINITE
 from headway.batch.journal import OutputFiles, load_receipt
 from headway.batch.predict import predict
 from headway.core.batch import ScoringOptions
 from headway.core.errors import DataError, StoreError
 from headway.core.plugins import load_format
+from headway.storage.arrow_messages import MalformedMessage, _root, check_messages
 
 SUFFIXES = [".parquet", ".csv", ".arrow", ".feather"]
 OTHER = replace(MIXED, inputs=(MIXED.inputs[0], replace(CARRIER, unseen="other")))

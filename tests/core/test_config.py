@@ -124,9 +124,25 @@ def test_a_project_that_is_not_a_folder_is_reported(project: Path) -> None:
         load(project, environment={})
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a = " + "[" * 5000, "nested too deeply"), ("[project]\na = " + "9" * 5000, "a number has too many digits")],
+    ids=["depth", "digits"],
+)
+def test_a_file_that_python_cannot_read_is_named(project: Path, text: str, message: str) -> None:
+    (project / "headway.toml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"headway\.toml cannot be read: .*{message}"):
+        load(project, environment={})
+
+
+def test_a_flag_that_python_cannot_read_is_a_text(project: Path) -> None:
+    with pytest.raises(ConfigError):
+        load(project, environment={}, flags={"retrain.seeds": "9" * 5000})
+
+
 def test_a_file_that_is_not_text_is_named(project: Path) -> None:
     (project / "headway.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match=r"headway\.toml is not TOML"):
+    with pytest.raises(ConfigError, match=r"headway\.toml is not UTF-8"):
         load(project, environment={})
 
 

@@ -49,6 +49,7 @@ def test_rows_are_stored_newest_first_and_an_older_one_changes_nothing(store):
 BAD = {
     b"{": "Input data was truncated",
     b"[1]\n": "a line is not an object",
+    b'{"origin": "\x80"}': "can't decode byte 0x80",
     b'{"origin": "JFK"}\n': "no value of at, sky, stored, temp, wet",
     line(typo=1): "the view does not read typo",
     line(origin=None): "origin is missing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headway.core.errors import StoreError
 from headway.storage import segments
 
 
@@ -45,6 +47,23 @@ def expect(folder: Path, columns: dict[str, segments.Column]) -> None:
 )
 def test_nanoarrow_and_polars_read_what_was_saved(tmp_path, columns):
     expect(tmp_path, columns)
+
+
+@pytest.mark.parametrize("added", [b"", b"\0", b"\xff\xff\xff\x7f", b"\x80"])
+def test_a_damaged_segment_is_read_or_refused_and_ends_no_process(tmp_path, added):
+    path = segments.save(tmp_path, {"key": ["a", None], "score": np.array([0.5, 1.0])})
+    content = path.read_bytes()
+    for at in range(0, len(content), 3):
+        path.write_bytes(content[:at] + added + content[at + 4 :])
+        with suppress(StoreError):
+            segments.load(path)
+
+
+def test_a_segment_with_bytes_that_are_no_text_is_refused(tmp_path):
+    path = segments.save(tmp_path, {"key": ["abcdefgh"]})
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abcdefg\xff"))
+    with pytest.raises(StoreError, match="a segment cannot be read"):
+        segments.load(path)
 
 
 @given(

@@ -315,7 +315,24 @@ def file_and_line(file: Path, path: str) -> str:
     return f"{file}:{line}" if line else str(file)
 
 
-def syntax_error(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Raises ConfigError if it is not TOML in UTF-8, or more than Python reads: thousands of digits or of levels. An
+    OSError is left to the caller.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file.name} is not UTF-8", where=str(file), hint="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(file, error) from error
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+        raise ConfigError(f"{file.name} cannot be read: {why}", where=str(file)) from error
+
+
+def _syntax_error(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
     """Return the error of a text that is not TOML, with its line and the key on that line."""
     message, _, at = str(error).rpartition(" (at ")
     found = re.search(r"line (\d+), column (\d+)", at)
@@ -335,14 +352,10 @@ def syntax_error(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = read_toml(file)
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "go to the project's folder, or name it: --project FOLDER"
         raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), hint=hint) from error
-    except tomllib.TOMLDecodeError as error:
-        raise syntax_error(file, error) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
     except OSError as error:
         raise ConfigError(f"{FILE} cannot be read: {error.strerror}", where=str(file)) from error
     if isinstance(values.get(_ALERT), list):  # [[alert]]
@@ -429,7 +442,7 @@ def _parse(section: str, name: str, text: str) -> object:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -320,7 +320,7 @@ def _read(path: Path, *, hint: str) -> bytes:
 def _json(content: bytes, *, where: str) -> Json:
     try:
         return msgspec.json.decode(content, type=Json)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError("the layout holds a file that is not a JSON object", where=where, hint=_COPY_HINT) from error
 
 

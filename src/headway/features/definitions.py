@@ -16,7 +16,6 @@ types = { sky = "string" }           # number by default
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,7 +23,7 @@ from typing import Any, Literal, get_args
 import msgspec
 import polars as pl
 
-from headway.core.config import file_and_line, parse_age, syntax_error
+from headway.core.config import file_and_line, parse_age, read_toml
 from headway.core.errors import ConfigError, DataError
 from headway.core.feature_view import (
     Aggregation,
@@ -92,14 +91,10 @@ def read_views(folder: Path, *, file: str = FILE) -> list[FeatureView]:
     """
     path = folder / file
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = read_toml(path)
     except FileNotFoundError:
         hint = '[views.NAME] entities = ["KEY"], source = "FILE.parquet", features = ["COLUMN"]'
         raise ConfigError(f"no file '{file}'", where=str(path), hint=hint) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not UTF-8", where=str(path), hint="save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise syntax_error(path, error) from error
     mistakes = [Mistake(key, f"unknown key '{key}'", "[views.NAME]") for key in tables.keys() - {"views"}]
     views = []
     declared = tables.get("views", {})

@@ -146,7 +146,7 @@ def _decoded(
         if large := [name for name, value in row.items() if type(value) is int and abs(value) >= 2**63]:
             raise DataError(f"{large[0]} is beyond 64 bits")
         return _Line(number, text, row)
-    except (DataError, msgspec.DecodeError, RecursionError) as error:
+    except (DataError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         refuse(_refusal(number, text, error))
         return None
 

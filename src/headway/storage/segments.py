@@ -20,6 +20,7 @@ from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.core.errors import StoreError
 from headway.storage import atomic
+from headway.storage.arrow_messages import MalformedMessage, check_messages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,12 +66,14 @@ def save(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path
 def load(path: Path) -> dict[str, Column]:
     """Return the columns of a segment, with null as None; raises StoreError if it is not one, or was removed."""
     try:
+        with path.open("rb") as file:
+            check_messages(file)
         with InputStream.from_path(path) as stream:
             table = nanoarrow.Array(stream)
-    except (OSError, ValueError, RuntimeError) as error:
+        names = [field.name for field in table.schema.fields]
+        return {name: _values(table.child(index)) for index, name in enumerate(names)}
+    except (OSError, ValueError, RuntimeError, NotImplementedError, MalformedMessage) as error:
         raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
-    names = [field.name for field in table.schema.fields]
-    return {name: _values(table.child(index)) for index, name in enumerate(names)}
 
 
 def contains(path: Path, text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from headway.core.config import syntax_error
+from headway.core.config import read_toml
 from headway.core.errors import ConfigError
 from headway.core.record import Record
 from headway.core.support import ApprovedReply, HandedOnReason
@@ -35,16 +34,11 @@ def read_replies(file: Path) -> tuple[ApprovedReply, ...]:
     Raises ConfigError if it cannot be read, a date is none, or two replies have the same intent and language.
     """
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-        replies = msgspec.convert(_as_text(values), _File).reply
+        replies = msgspec.convert(_as_text(read_toml(file)), _File).reply
     except FileNotFoundError:
         return ()
-    except tomllib.TOMLDecodeError as error:
-        raise syntax_error(file, error) from error
     except OSError as error:
         raise ConfigError(f"the replies cannot be read: {error.strerror}", where=str(file)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError("the replies are not UTF-8", where=str(file), hint=HINT) from error
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
         raise ConfigError(

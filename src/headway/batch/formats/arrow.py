@@ -14,12 +14,12 @@ from nanoarrow import Type
 from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.batch import columns
-from headway.batch.arrow_messages import MalformedMessage, check_messages
 from headway.batch.columns import check_columns, rank_categories, refuse_invalid_utf8
 from headway.core.batch import ArrowColumn, Chunk, Refusal, Scan, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import BYTES, string_codes
+from headway.storage.arrow_messages import MalformedMessage, check_messages
 
 if TYPE_CHECKING:
     from headway.core.arrays import Floats

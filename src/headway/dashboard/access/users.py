@@ -62,7 +62,7 @@ def read_users(file: Path) -> dict[str, User]:
         users = msgspec.convert(tables, dict[str, User])
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
         raise ConfigError(f"cannot read the people of the dashboard: {error}", where=str(file)) from error
     if mode & _OTHERS:
         what = "other users of this machine can read or change the people of the dashboard"

@@ -353,7 +353,12 @@ def import_schema(reference: str, folder: Path) -> ImportedSchema:
     """
     path = folder / reference
     if path.suffix == ".json":
-        imported = _from_json(_read_json(path))
+        content = _read_json(path)
+        try:
+            imported = _from_json(content)
+        except (LookupError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
+            what = f"'{path.name}' is not a schema: {type(error).__name__}: {error}"
+            raise ConfigError(what, where=str(path), hint=_HINT) from error
     elif path.suffix in (".yaml", ".yml"):
         imported = from_pandera(load_object("pandera.polars:DataFrameSchema", folder).from_yaml(_read_text(path)))
     elif ":" in reference:
@@ -387,12 +392,13 @@ def _from_object(schema: Any, reference: str) -> ImportedSchema:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(_read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"'{path.name}' is not JSON: {error}", where=str(path)) from error
 
 
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"'{path.name}' cannot be read: {error.strerror}", where=str(path)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"'{path.name}' cannot be read: {reason}", where=str(path)) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,7 +15,7 @@ import msgspec
 import polars as pl
 from msgspec import Meta
 
-from headway.core.config import Config, file_and_line, syntax_error
+from headway.core.config import Config, file_and_line, read_toml
 from headway.core.errors import ConfigError
 from headway.core.record import FormerValues, Record
 from headway.core.renamed import current_form, warn_renamed
@@ -147,22 +146,27 @@ def load_contract(path: Path) -> TableContract:
         warn_renamed(f"{path.name}, {where}", old, new)
 
     try:
-        values = current_form(tomllib.loads(path.read_text(encoding="utf-8")), TableContract, notice)
+        tables = read_toml(path)
+    except OSError as error:
+        raise _invalid(path, error) from error
+    except ConfigError as error:
+        raise ConfigError(error.what, where=error.where, hint=error.hint or _FIELDS_HINT) from error
+    try:
+        values = current_form(tables, TableContract, notice)
         _expect_fields(values)
         found = msgspec.convert(_to_msgspec(values), TableContract)
         validate_contract(found)
-    except tomllib.TOMLDecodeError as error:
-        wrong = syntax_error(path, error)
-        raise ConfigError(wrong.what, where=wrong.where, hint=wrong.hint or _FIELDS_HINT) from error
-    except (OSError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(
-            f"'{path.name}' is not a valid contract: {error}", where=str(path), hint=_FIELDS_HINT
-        ) from error
+    except msgspec.ValidationError as error:
+        raise _invalid(path, error) from error
     except ConfigError as error:
         table = re.match(r"\[(.+)\]", error.where)
         written = file_and_line(path, table[1]) if table else path
         raise ConfigError(error.what, where=f"{written}, {error.where}", hint=error.hint) from error
     return found
+
+
+def _invalid(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"'{path.name}' is not a valid contract: {error}", where=str(path), hint=_FIELDS_HINT)
 
 
 def _expect_fields(values: Mapping[str, Any]) -> None:

@@ -99,7 +99,7 @@ def check_tokenizer(tokenizer: bytes) -> dict[str, Any]:
     try:
         parsed = msgspec.json.decode(tokenizer, type=dict[str, Any])
         patterns = list(_patterns({key: value for key, value in parsed.items() if key not in ("model", "vocab")}))
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EngineError(
             f"the tokenizer is not JSON: {error}", hint="tokenizer.save_pretrained(FOLDER), with a fast tokenizer"
         ) from error

@@ -62,7 +62,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return `config.json`; raise EngineError if it is damaged, or wants code that came with the model."""
     try:
         config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineError(
             "config.json cannot be read", where=str(folder), hint="download the snapshot again"
         ) from error
@@ -206,7 +206,7 @@ def max_length(folder: Path, config: Mapping[str, Any]) -> int:
     limits = [config.get("max_position_embeddings")]
     try:
         limits.append(msgspec.json.decode((folder / "tokenizer_config.json").read_bytes()).get("model_max_length"))
-    except (OSError, msgspec.DecodeError, AttributeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError):
         limits.append(None)
     known = [int(limit) for limit in limits if isinstance(limit, int | float) and 1 < limit < 1e6]
     if not known:
@@ -339,5 +339,5 @@ def _json(path: Path, kind: Any) -> Any:
     """Return a file of JSON; None if it is absent or of another kind."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

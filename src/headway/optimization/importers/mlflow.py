@@ -130,7 +130,7 @@ def declared_columns(signature: object, shown: str) -> tuple[DeclaredColumn, ...
     try:
         inputs = msgspec.json.decode(text, type=list[dict[str, Any]]) if text else []
         return tuple(_column(column) for column in inputs if column.get("name"))
-    except (msgspec.DecodeError, TypeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as error:
         raise EngineError(
             "the signature in the MLmodel file cannot be read", where=shown, hint="mlflow.models.infer_signature(X, y)"
         ) from error

@@ -66,7 +66,7 @@ def read_keys(file: Path) -> dict[str, ApiKey]:
         keys = msgspec.convert(tables, dict[str, ApiKey], strict=False)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
         raise ConfigError(
             f"cannot read the API keys: {error}", where=str(file), hint="headway api-keys list"
         ) from error
