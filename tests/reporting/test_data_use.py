@@ -9,11 +9,12 @@ from tests.reporting.stories import flights
 
 from headway.core.assessment import Assessment
 from headway.core.erasure import Erased, Erasure, Residual
-from headway.core.evidence import Finding
+from headway.core.evidence import Finding, Measurement
 from headway.reporting.page import render_report
 from headway.reporting.read_report_data import NOT_READ, read_data_use
 from headway.reporting.report_data import ColumnUse, DataUse
-from headway.reporting.section import build_sections
+from headway.reporting.section import Section, build_sections
+from headway.reporting.sections.data_use import describe_data_use
 
 TOML = """
 [project]
@@ -99,6 +100,51 @@ def test_each_column_has_its_use_and_its_personal_data(tmp_path):
     }
     assert [column.personal for column in use.columns if column.personal] == [DROPPED.message]
     assert (use.n_read, use.retention, use.checked_at[:10]) == (2, "90d", "2026-11-27")
+
+
+def titles(section: Section) -> list[str]:
+    return [column.title for column in section.table.columns]
+
+
+def test_purpose_and_legal_basis_are_shown_where_they_are_declared(tmp_path):
+    toml = TOML.replace(
+        "[trust]",
+        '[personal.purpose]\nhour = "delays by hour"\n"*" = "fairness"\n'
+        '[personal.legal_basis]\n"*" = "contract"\n[trust]',
+    )
+    opened = project(tmp_path, toml=toml)
+    opened.save(SEEN)
+    use = read_data_use(opened, ("hour", "carrier"))
+    found = {column.name: (column.declared_purpose, column.legal_basis) for column in use.columns}
+    assert found["hour"] == ("delays by hour", "") and found["carrier"] == ("fairness", "contract")
+    assert found["mail"] == found["tail"] == ("", ""), "one was dropped, the other is ignored"
+
+    section = describe_data_use(use)
+    assert titles(section)[3:] == ["Purpose", "Legal basis"]
+    assert "A purpose is declared for 2 of 2 columns that the model reads." in section.conclusions
+    assert "A legal basis is declared for 1 of 1 columns with personal data." in section.conclusions
+
+
+def test_columns_without_a_purpose_or_basis_are_named_unless_none_is_declared():
+    columns = (
+        ColumnUse(name="hour", purpose="read by the model", is_read=True, declared_purpose="delays"),
+        ColumnUse(name="age", purpose="read by the model", is_read=True, is_personal=True),
+    )
+    lines = describe_data_use(replace(USE, columns=columns)).conclusions
+    assert "A purpose is declared for 1 of 2 columns that the model reads; it is missing for age." in lines
+    assert not [line for line in lines if "legal basis" in line]
+    assert titles(describe_data_use(USE)) == ["Column", "Used for", "Personal data"]
+
+
+def test_columns_whose_removal_costs_nothing_are_proposed_with_the_interval():
+    useless = Measurement(name="ablation.useless", value=1.0, low=1.0, high=1.0, method="m", n_rows=900, slice="hour")
+    cost = replace(useless, name="ablation.masked.brier.drop", value=0.001, low=-0.002, high=0.003, n_groups=30)
+    report = flights()
+    evidence = replace(report.winner.evidence, measurements=(useless, cost))
+    found = replace(report, data_use=USE, winner=replace(report.winner, evidence=evidence))
+    (line,) = [line for line in build_sections(found)["data_use"].conclusions if "remove them" in line]
+    assert line.endswith("purpose needs them: hour (the error changes by -0.0020 to 0.0030 on 900 rows).")
+    assert "remove them" not in conclusions()
 
 
 @pytest.mark.slow

@@ -7,7 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from msgspec.structs import replace
+
 from headway.core.assessment import Assessment
+from headway.core.config import Config
 from headway.core.dataset import OUTCOME, Roles
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence
@@ -411,7 +414,7 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
     opened = list(seen[-1].columns) if seen else []
     names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *personal])
     columns = (
-        _column_use(name, roles, read, personal)
+        _with_declarations(_column_use(name, roles, read, personal), config, is_read=name in read)
         for name in names
         # `[personal] drop` may name a kind of data instead of a column.
         if name in opened or name in personal or name not in config.personal.drop
@@ -423,6 +426,20 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
         checked_at=seen[-1].at if seen else "",
         retention=config.personal.retention,
         erasures=tuple(load_erasures(project)),
+    )
+
+
+def _with_declarations(column: ColumnUse, config: Config, *, is_read: bool) -> ColumnUse:
+    """Add the purpose and legal basis that `[personal]` declares; "*" stands for columns that are read or personal."""
+    section, name = config.personal, column.name
+    declared = {*section.hash, *section.keep, *config.data.sensitive_features}
+    is_personal = name not in section.drop and (bool(column.personal) or name in declared)
+    return replace(
+        column,
+        declared_purpose=section.purpose.get(name, section.purpose.get("*", "") if is_read or is_personal else ""),
+        legal_basis=section.legal_basis.get(name, section.legal_basis.get("*", "") if is_personal else ""),
+        is_read=is_read,
+        is_personal=is_personal,
     )
 
 

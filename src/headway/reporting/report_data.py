@@ -67,11 +67,18 @@ class Stage(Record, frozen=True, kw_only=True):
 
 
 class ColumnUse(Record, frozen=True, kw_only=True):
-    """A column: its use, and the personal data found in it; empty for none."""
+    """A column: its use, the personal data found in it, and the purpose and legal basis declared; empty for none.
+
+    `is_personal` is True if the settings or a check say that it has personal data that are kept.
+    """
 
     name: str
     purpose: str
     personal: str = ""
+    declared_purpose: str = ""
+    legal_basis: str = ""
+    is_read: bool = False
+    is_personal: bool = False
 
 
 class DataUse(Record, frozen=True, kw_only=True):

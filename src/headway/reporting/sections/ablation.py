@@ -9,15 +9,15 @@ from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, draw_intervals, shown_above, winner_measurements
 from headway.reporting.text import formatting, tables
 
-_MASKED = ("ablation.masked.brier.drop", "ablation.masked.mse.drop", "ablation.masked.log_loss.drop")
-_RETRAINED = ("ablation.retrained.brier.drop", "ablation.retrained.mse.drop", "ablation.retrained.log_loss.drop")
+MASKED = ("ablation.masked.brier.drop", "ablation.masked.mse.drop", "ablation.masked.log_loss.drop")
+RETRAINED = ("ablation.retrained.brier.drop", "ablation.retrained.mse.drop", "ablation.retrained.log_loss.drop")
 MAX_ROWS = 20
 """Features that are drawn: the most important ones, and all that are harmful."""
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on feature ablation; None where the audit did not run."""
-    masked, retrained = winner_measurements(report, *_MASKED), winner_measurements(report, *_RETRAINED)
+    masked, retrained = winner_measurements(report, *MASKED), winner_measurements(report, *RETRAINED)
     if not masked or report.winner is None:
         return None
     masked = tuple(sorted(masked, key=lambda measurement: -measurement.value))
