@@ -802,18 +802,24 @@ def _open_retrained(project: Project) -> DeployedRelease:
     return deployed
 
 
-def retrain(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
+def retrain(
+    project: Project,
+    *,
+    until: datetime | None = None,
+    who: str = "headway retrain",
+    callback: Callback = lambda _: None,
+) -> Retraining:
     """Retrain the live release and judge the new one against it; `promote` makes it live.
 
-    A run that was killed resumes after the last training that finished. Raises ConfigError, with what to add, if the
-    project has no training function.
+    If the new one passes, its data is checked, and the assessment saved by `who`. A run that was killed resumes after
+    the last training that finished. Raises ConfigError, with what to add, if the project has no training function.
     """
     training.require_model(project.config)
     training.require_training_function(project.config)
     deployed = _open_retrained(project)
     dataset = open_assessed_dataset(project, callback, views=deployed.release.views)
     data = retraining.prepare_retraining(project, deployed, dataset, until)
-    return retraining.retrain(
+    found = retraining.retrain(
         project,
         deployed,
         data,
@@ -821,6 +827,10 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
         compute=partial(open_workers, project.config),
         callback=callback,
     )
+    if found.search_result.winner.verdict.answer == "pass":
+        of_release = found.search_result.baseline.data
+        assessing.assess_retrained(project, data.dataset, who=who, data=of_release, callback=callback)
+    return found
 
 
 def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:

@@ -206,6 +206,12 @@ def test_checks_count_for_the_data_of_the_live_release_unless_they_found_somethi
     project.save(replace(CHECKED, findings=(replace(finding, severity="note"),)))
     assert find(project, "check:backdoor")
     project.save(replace(CHECKED, data={**DATA, "test": "sha256:other"}))
+    assert find(project, "check:backdoor"), "a later check of other data says nothing of the data of the live release"
+
+
+def test_checks_of_other_data_alone_do_not_count(project):
+    rollouts.live(project, release())
+    project.save(replace(CHECKED, data={**DATA, "test": "sha256:other"}))
     assert find(project, "check:backdoor") is None
 
 

@@ -88,7 +88,8 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     `settings` the settings that the checks depend on, `until` the last time of a row. `sample` is the digest of a few
     values of each column by group, with which later data are compared; only the run that opened the number has one.
     `sampled` states which rows of a table larger than memory were looked at; None if all were. `data` is the digest of
-    the rows of each period, as a release has them; assessments of 0.1 and of samples have none.
+    the rows of each period, as a release has them: a retrained one if the table has its rows, else one of the split.
+    Assessments of 0.1 and of samples have none.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"looked": "check_runs", "stretches": "time_buckets"}

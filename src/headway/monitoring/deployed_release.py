@@ -57,7 +57,7 @@ def open_deployed_release(project: Project, pointer: str = "live", *, for_log: b
         release=bundle.release,
         digest=bundle.digest,
         model=load_engine(variant.engine)(bundle.model, variant.settings),
-        training=_last_training(project, bundle.release) or _unknown_training(project, bundle.release, for_log=for_log),
+        training=last_training(project, bundle.release) or _unknown_training(project, bundle.release, for_log=for_log),
     )
 
 
@@ -68,7 +68,7 @@ def pending_ticket(project: Project, deployed: DeployedRelease) -> Ticket | None
     return ticket if ticket and ticket.release == deployed.digest else None
 
 
-def _last_training(project: Project, release: Release) -> Training | None:
+def last_training(project: Project, release: Release) -> Training | None:
     """Return the last training on the rows that the release names; for a model fitted elsewhere, its evaluation."""
     trainings = reversed(project.records(Training))
     rows = release.data.get("train") or release.data.get("test")

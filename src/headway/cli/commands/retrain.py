@@ -150,7 +150,7 @@ def _start(
         message = _suggestion(project, ticket)
         return Promotion(status="suggested", message=message, next_command="headway retrain --mode auto", ticket=ticket)
     print_status(ticket.why)
-    result = pipeline.retrain(project, until=until, callback=print_status)
+    result = pipeline.retrain(project, until=until, who=who, callback=print_status)
     lease.expect_held()
     return pipeline.promote(project, result, who=who, why=why)
 

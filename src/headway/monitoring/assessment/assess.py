@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,24 +19,25 @@ from headway.core.arrays import Floats, Ints
 from headway.core.assessment import UNJUDGED, Assessment, CheckRun, DriftTest, TimeBucket
 from headway.core.config import parse_age
 from headway.core.dataset import Dataset
-from headway.core.errors import DataError
+from headway.core.errors import DataError, HeadwayError
 from headway.core.evidence import Finding, Measurement
 from headway.core.provenance import JUDGED
 from headway.data import check as checking
 from headway.data.context import CheckContext, load_detector
 from headway.data.matrix import group_codes
 from headway.data.provenance.fingerprint import table_digest
-from headway.data.split import split_dataset
+from headway.data.split import labeled_rows, select_period, split_dataset
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
 from headway.evaluation.statistics.tables import tally
 from headway.features.join import open_with_views
 from headway.monitoring.assessment import changes
 from headway.monitoring.assessment.changes import draw_sample, encode_sample, last_time
 from headway.monitoring.assessment.history import assessment_history
+from headway.monitoring.deployed_release import last_training
 from headway.monitoring.labeling.agreement import labeling_records
 from headway.monitoring.overview import mark_checked
 from headway.monitoring.scored_rows import logged_requests, time_expression
-from headway.registry.project import Project
+from headway.registry.project import LIVE_POINTER, Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +66,18 @@ def check_context(project: Project, dataset: Dataset) -> CheckContext:
     )
 
 
-def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
+def assess(project: Project, dataset: Dataset, *, who: str, data: Mapping[str, str] | None = None) -> AssessmentResult:
     """Run every check and save the findings, unless data, settings and findings are those of the last assessment.
 
     They are saved again after half of `[threats] every`, so that a check that is repeated does not become too old. A
     new source, new columns, moved distributions or changed settings open a new assessment, with the next number and the
-    reasons.
+    reasons. `data` are the digests of the periods of a release that is not live yet, all of whose rows are there.
     """
     began_ns = time.time_ns()
     dataset = open_with_views(project.config, project.state, opened=dataset)
     context = check_context(project, dataset)
     found, stored = _run_checks(project, context, who), assessment_history(project)
+    found = replace(found, data=dict(data)) if data else found
     before = stored[-1] if stored else None
     mark_checked(project.config, began_ns)
     if before and _is_unchanged(before, found) and not _is_old(before, found, project):
@@ -88,6 +90,32 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
         found = replace(found, number=(before.number if before else 0) + 1, sample=project.blobs.put(content))
     project.save(found)
     return AssessmentResult(now=found, before=before)
+
+
+def assess_retrained(
+    project: Project, dataset: Dataset, *, who: str, data: Mapping[str, str], callback: Callable[[str], object]
+) -> Assessment:
+    """Check the rows that a retrained release learned from and was judged on, so that it has evidence once it is live.
+
+    If the last assessment is of the same table, with the same settings and version, its findings are saved for these
+    periods, with their time, and no check runs. If one is of the same periods, it is returned.
+
+    Parameters
+    ----------
+    data : mapping of str to str
+        Digest of the rows of each period, all of which `dataset` has.
+    """
+    stored = assessment_history(project)
+    for known in reversed(stored):
+        if known.data == data:
+            return known
+    last, settings = stored[-1] if stored else None, changes.check_settings(project.config)
+    if not last or (last.dataset, last.settings, last.headway) != (dataset.digest, settings, headway.__version__):
+        callback("check the data of the new release")
+        return assess(project, dataset, who=who, data=data).now
+    found = replace(last, data=dict(data), sample="", why=())
+    project.save(found)
+    return found
 
 
 def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment:
@@ -113,13 +141,35 @@ def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment
         time_buckets=time_buckets(dataset),
         parts=split_buckets(dataset, context.periods),
         sampled=sampled,
-        data={} if sampled else _period_digests(context),
+        data={} if sampled else _retrained_digests(project, dataset) or _period_digests(context),
     )
 
 
 def _period_digests(context: CheckContext) -> dict[str, str]:
     """Return the digest of the rows of each period that a model is trained or judged on."""
     return {name: table_digest(part.table) for name, part in context.periods.items() if name in JUDGED}
+
+
+def _retrained_digests(project: Project, dataset: Dataset) -> dict[str, str]:
+    """Return the digests of the periods of a live release that was retrained, if the table has all of their rows."""
+    address = f"{project.name}@{LIVE_POINTER}"
+    try:
+        update = project.registry.head(address)
+        release = project.registry.resolve(address).release if update and update.release else None
+        training = last_training(project, release) if release else None
+        if release is None or training is None:
+            return {}
+        spans = {"train": (training.since, training.until), "test": (training.judged_since, training.judged_until)}
+        wanted, labeled = {name: release.data[name] for name in JUDGED if name in release.data}, labeled_rows(dataset)
+        if wanted.keys() != spans.keys():
+            return {}
+        found = {
+            name: table_digest(select_period(labeled, *map(datetime.fromisoformat, span), name=name).table)
+            for name, span in spans.items()
+        }
+    except HeadwayError:
+        return {}
+    return found if found == wanted else {}
 
 
 def _check_runs(findings: list[Finding]) -> list[CheckRun]:

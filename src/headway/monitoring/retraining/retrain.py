@@ -62,9 +62,10 @@ Callback = Callable[[str], object]
 class RetrainingData:
     """Rows to train on, and rows held out to judge by; `key` identifies the outcome.
 
-    `findings` say what changed of the rows that live was trained on.
+    `dataset` has both. `findings` say what changed of the rows that live was trained on.
     """
 
+    dataset: Dataset
     rows: Dataset
     holdout: Dataset
     until: datetime
@@ -103,7 +104,11 @@ def prepare_retraining(
     digests = (deployed.digest, table_digest(learned.table), table_digest(holdout.table))
     key = outcome_key("retrain", *digests, code, project.config.retrain.seeds, rules)
     found = (*unread, *_changed_training_rows(project, deployed, labeled))
-    return RetrainingData(rows=learned, holdout=holdout, until=since, end=end, recipe=code, key=key, findings=found)
+    if labeled is not dataset:
+        labeled = replace_dataclass(labeled, digest=table_digest(labeled.table))
+    return RetrainingData(
+        dataset=labeled, rows=learned, holdout=holdout, until=since, end=end, recipe=code, key=key, findings=found
+    )
 
 
 def _changed_training_rows(project: Project, deployed: DeployedRelease, dataset: Dataset) -> tuple[Finding, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from headway.core import record
-from headway.core.assessment import Assessment
 from headway.core.compliance import Fact, Figure, Gap, RecordSource, SourceKind
 from headway.core.config import Config, masked
 from headway.core.contracts import Signed
@@ -24,7 +23,7 @@ from headway.core.threats import ThreatAssessment
 from headway.core.training import Training
 from headway.registry.bundle import Bundle
 from headway.registry.project import Project
-from headway.security.threats.evidence import data_of, datasets_of
+from headway.security.threats.evidence import assessment_on, datasets_of
 
 SECTIONS = (
     "project",
@@ -94,9 +93,7 @@ def read_sources(project: Project, bundle: Bundle, *, erasures: Sequence[Signed]
         *_erasures(erasures),
     ]
     found += [_stored("evidence", f"evidence.{number}", one) for number, one in enumerate(_later(project, bundle), 1)]
-    checked = (saved.record for saved in project.recent(Assessment))
-    datasets = datasets_of(release)
-    assessment = next((one for one in checked if data_of(one) in datasets), None)
+    assessment = assessment_on(project, datasets_of(release))
     if assessment is not None:
         found.append(_stored("assessment", "assessment", assessment))
     rows = release.data.get("train")

@@ -5,7 +5,7 @@ Nothing is measured here, and nothing is typed in: every part is read from where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -73,6 +73,14 @@ def data_of(assessed: Assessment) -> str:
     return data_digest(assessed.data) or assessed.dataset
 
 
+def assessment_on(project: Project, datasets: Collection[str]) -> Assessment | None:
+    """Return the newest assessment of one of these datasets, None if there is none among the last ones."""
+    last = project.latest(Assessment)
+    if last is None or data_of(last) in datasets:
+        return last
+    return next((saved.record for saved in project.recent(Assessment) if data_of(saved.record) in datasets), None)
+
+
 def datasets_of(release: Release) -> frozenset[str]:
     """Return the digests of data that evidence on a release may carry."""
     judged = {found.dataset for found in release.evidence}
@@ -92,7 +100,7 @@ class _EvidenceReader:
         self.model = bundle.release.variant.digest if bundle else ""
         self.data = dict(bundle.release.data) if bundle else {}
         self.datasets = datasets_of(bundle.release) if bundle else frozenset()
-        self.assessment = project.latest(Assessment)
+        self.assessment = assessment_on(project, self.datasets) or project.latest(Assessment)
 
     def evidence(self, problem: str) -> Iterator[ThreatEvidence]:
         """Yield all evidence; `problem` is why the live release does not verify."""
