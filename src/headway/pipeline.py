@@ -190,9 +190,12 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
         return import_model(project, importing.open_model_file(training.model_path(config), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["validation"])
-    model = training.train_model(config, data["train"], project.blobs, features=features, curve=curve.begin)
+    found: list[Finding] = []
+    model = training.train_model(
+        config, data["train"], project.blobs, features=features, curve=curve.begin, on_import=found.extend
+    )
     seconds = time.perf_counter() - began - curve.spent
-    baseline = _baseline(project, model, data)
+    baseline = _baseline(project, model, data, findings=tuple(found))
     if (seen := curve.record()) is not None:
         project.save(replaced(seen, recipe=training.recipe_digest(config)))
     if config.data.time:
@@ -1253,7 +1256,7 @@ def _baseline(project: Project, model: Variant, data: Data, *, findings: tuple[F
         data={**digests, **view_digests(views)},
         views=views,
         contract=contract,
-        findings=findings,
+        findings=(*findings, *importing.declared_training_privacy(project.config.model)),
     )
     project.save(baseline)
     return baseline

@@ -89,3 +89,17 @@ def test_a_rule_on_a_measure_makes_its_audit_run(tmp_path):
     wrong = open_project(folder, flags={"evaluate.audits": '["phrenology"]'})
     with pytest.raises(ConfigError, match="unknown audit 'phrenology'"):
         pipeline._requested_audits(wrong.config)
+
+
+def test_an_epsilon_that_is_declared_for_a_trained_model_is_kept_with_its_baseline(tmp_path):
+    folder = write(tmp_path, TOML.replace("[model]", "[model]\nepsilon = 3.0\nmechanism = 'noise'"))
+    private = TRAIN.replace("return lightgbm", "model = lightgbm") + "    model.epsilon, model.accountant = 2.0, 1\n"
+    (folder / "mine.py").write_text(f"{private}    return model\n")
+    project = open_project(folder)
+    data = pipeline.periods(project)
+    baseline = pipeline.train(project, data)
+    assert [(finding.code, finding.measured) for finding in baseline.findings] == [("E010", 2.0), ("E010", 3.0)]
+    subject = pipeline.evaluate(
+        project, baseline.model, pipeline._evaluation_set(project, baseline, data["validation"])
+    )
+    assert {finding.measured for finding in subject.evidence.findings if finding.code == "E010"} == {2.0, 3.0}

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stories import estimate, fact, flights
 from tests.reporting.examined import BUSY, SILENT, examined, features, only, people, sets
 
-from headway.core.evidence import Measurement, TimedCall
+from headway.core.evidence import DECLARED_PRIVACY, Finding, Measurement, TimedCall
 from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.page import render_report
 from headway.reporting.report_data import ReportData
@@ -346,6 +346,16 @@ def test_an_attack_is_compared_with_that_on_the_baseline(lost: Measurement, mess
 def test_privacy_is_described_by_what_the_interval_shows(measured: Measurement, message: str) -> None:
     section = build_sections(only(measured))["privacy"]
     assert message in " ".join(section.conclusions)
+    assert section.picture() is None
+
+
+def test_privacy_that_is_declared_is_shown_as_not_verified() -> None:
+    report = only()
+    message = "the model declares that it was trained with differential privacy, epsilon 3; headway did not verify that"
+    finding = Finding(code=DECLARED_PRIVACY, severity="note", message=message, measured=3.0)
+    evidence = replace(report.winner.evidence, findings=(finding,))
+    section = build_sections(replace(report, winner=replace(report.winner, evidence=evidence)))["privacy"]
+    assert section.conclusions == (f"T{message[1:]}.",)
     assert section.picture() is None
 
 

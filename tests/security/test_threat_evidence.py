@@ -14,7 +14,7 @@ from tests.monitoring.test_overview import watched
 
 from headway.core.assessment import Assessment, CheckRun
 from headway.core.compliance import WrittenRecord
-from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
+from headway.core.evidence import DECLARED_PRIVACY, NOT_RUN, Evidence, Finding, Measurement
 from headway.core.labeling import Confirmation
 from headway.core.monitoring import KeyProbing, ProbingReport
 from headway.core.provenance import Provenance
@@ -117,6 +117,17 @@ def test_the_files_of_the_live_release_are_scanned(project):
     digest = project.registry.publish(csv, {"model.csv": content})
     project.registry.point("flights@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
     assert find(project, "scan:model").message == "1 file of the live release scanned (csv)"
+
+
+def test_what_a_release_declares_of_its_training_stands_next_to_what_was_measured(project):
+    finding = Finding(code=DECLARED_PRIVACY, severity="note", message="declared", measured=3.0)
+    area = replace(FLIPPED, name="privacy.membership.auc")
+    rollouts.live(project, release(evidence=(measured(findings=(finding,)),)))
+    assert find(project, "measure:privacy.membership.auc") is None
+    project.save(measured(measurements=(area,)))
+    message = find(project, "measure:privacy.membership.auc").message
+    assert message.endswith("measured on 800 rows; epsilon 3 of its training is declared, not verified")
+    assert "epsilon" not in find(project, "measure:attack.success").message
 
 
 def test_an_earlier_release_of_live_can_return(project):

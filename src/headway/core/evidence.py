@@ -11,7 +11,7 @@ import msgspec
 
 from headway.core.record import FormerValues, Record, StoredRecord
 
-NOT_RUN = "E001"
+NOT_RUN, DECLARED_PRIVACY = "E001", "E010"
 """Code of a finding that a metric, an audit or a comparison could not judge."""
 
 # Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches

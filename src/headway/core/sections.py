@@ -366,6 +366,12 @@ class ModelSection(Record, frozen=True, kw_only=True):
             "Without costs the model's own predict decides."
         ),
     ] = None
+    epsilon: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        about("Epsilon of the differential privacy of its training, which is recorded and not verified."),
+    ] = None
+    delta: Annotated[float, Meta(description="Delta that belongs to `epsilon`; 0: pure privacy.", ge=0, lt=1)] = 0.0
+    mechanism: Annotated[str, about("How `epsilon` was reached, such as DP-SGD of opacus.")] = ""
 
     @property
     def decision_costs(self) -> Costs:

@@ -20,6 +20,7 @@ from headway.core.config import Config
 from headway.core.contracts import Blobs, Engine
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError, Refused
+from headway.core.evidence import Finding
 from headway.core.record import digest_of
 from headway.core.search_result import Baseline
 from headway.core.sections import DataSection, ModelSection
@@ -30,7 +31,7 @@ from headway.data.context import CheckContext
 from headway.data.matrix import dataset_signature, group_codes, target_values, training_frame
 from headway.data.split import half_of_groups, labeled_rows, time_span
 from headway.optimization.importers.mlflow import is_address
-from headway.optimization.importers.models import import_baseline
+from headway.optimization.importers.models import import_baseline, import_fitted_model
 from headway.storage.in_memory import InMemoryBlobs
 
 
@@ -43,6 +44,7 @@ def train_model(
     seed: int | None = None,
     balanced: bool | None = None,
     curve: Callable[[Signature], object] | None = None,
+    on_import: Callable[[Sequence[Finding]], object] = lambda _: None,
 ) -> Variant:
     """Train a model with the function of `[model] train` on the labeled rows of a dataset.
 
@@ -63,6 +65,8 @@ def train_model(
         rows; None follows `[model] class_weight`.
     curve
         Makes a learning curve for a signature; passed to a function that has a parameter `curve`.
+    on_import
+        Called with what a person should know about the fitted model.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def train_model(
     """
     rows = labeled_rows(dataset)
     _check_before_training(config, rows, features)
-    return _fit(config, rows, blobs, features=features, seed=seed, balanced=balanced, curve=curve)
+    return _fit(config, rows, blobs, features=features, seed=seed, balanced=balanced, curve=curve, on_import=on_import)
 
 
 def _fit(
@@ -91,6 +95,7 @@ def _fit(
     balanced: bool | None,
     curve: Callable[[Signature], object] | None = None,
     half: int | None = None,
+    on_import: Callable[[Sequence[Finding]], object] = lambda _: None,
 ) -> Variant:
     """Train a model on labeled rows that were checked, or on a half of their groups; parameters as in `train_model`."""
     signature = _select_inputs(dataset_signature(rows), features)
@@ -102,7 +107,9 @@ def _fit(
     frame, outcomes = training_frame(rows.table, signature), target_values(rows)
     if _is_balanced(config, balanced):
         fit, frame, outcomes = _balance(config, fit, frame, outcomes)
-    return import_baseline(fit(frame, outcomes), rows, blobs, signature=signature)
+    imported = import_fitted_model(fit(frame, outcomes))
+    on_import(imported.findings)
+    return import_baseline(imported, rows, blobs, signature=signature)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

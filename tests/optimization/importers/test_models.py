@@ -27,14 +27,16 @@ from tests.engines.graphs import DOUBLE, graph
 from headway.api.in_memory_project import infer_task
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.dataset import Dataset, Roles
-from headway.core.errors import DataError, EngineError, Refused
+from headway.core.errors import ConfigError, DataError, EngineError, Refused
 from headway.core.plugins import load_blobs
 from headway.core.record import digest_of
+from headway.core.sections import ModelSection
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
 from headway.optimization.importers.models import (
     UnpickleResult,
+    declared_training_privacy,
     import_baseline,
     import_fitted_model,
     infer_signature,
@@ -351,6 +353,17 @@ def test_the_epsilon_that_a_model_declares_is_recorded():
     (finding,) = import_fitted_model(private).findings
     assert (finding.code, finding.severity, finding.measured) == ("E010", "note", 0.5)
     assert "epsilon 0.5; headway did not verify that" in finding.message
+
+
+def test_the_epsilon_that_a_project_declares_is_recorded_with_its_delta_and_mechanism():
+    assert declared_training_privacy(ModelSection()) == ()
+    declared = ModelSection(epsilon=3.0, delta=1e-5, mechanism="DP-SGD")
+    (finding,) = declared_training_privacy(declared)
+    assert (finding.code, finding.measured) == ("E010", 3.0)
+    assert "the project declares" in finding.message and "epsilon 3, delta 1e-05 (DP-SGD)" in finding.message
+    for lacking, name in ((ModelSection(delta=1e-5), "delta"), (ModelSection(mechanism="DP-SGD"), "mechanism")):
+        with pytest.raises(ConfigError, match=f"{name} is declared without an epsilon"):
+            declared_training_privacy(lacking)
 
 
 def test_an_epsilon_that_is_not_about_privacy_is_not_recorded():

@@ -16,7 +16,7 @@ from headway.core import record
 from headway.core.assessment import UNJUDGED, Assessment, CheckRun
 from headway.core.compliance import ComplianceRecord
 from headway.core.errors import Refused, StoreError
-from headway.core.evidence import Evidence, Finding
+from headway.core.evidence import DECLARED_PRIVACY, Evidence, Finding
 from headway.core.monitoring import MonitoringReport
 from headway.core.record import digest_of
 from headway.core.training import Training
@@ -103,6 +103,22 @@ def test_a_declared_setting_leaves_no_gap(tmp_path):
     }
     assert point(found, "data-card.columns").gaps == ()
     assert found.keep_until > "2036"
+
+
+def test_what_is_declared_of_private_training_is_shown_once_and_closes_no_gap(tmp_path):
+    made = judged_release()
+    message = "the model declares that it was trained with differential privacy, epsilon 3"
+    finding = Finding(code=DECLARED_PRIVACY, severity="note", message=message, measured=3.0)
+    (found,) = made.evidence
+    evidence = replace(found, findings=(*found.findings, finding))
+    project = recorded_project(tmp_path, released=replace(made, evidence=(evidence, evidence)))
+    record, _ = read_record(project)
+    project.state.close()
+    for id in ("model-card.model", "article-35.7.c"):
+        facts = [fact.text for fact in point(record, id).facts if fact.label == "Differential privacy, as declared"]
+        assert facts == [message]
+    gaps = [gap.what for gap in point(record, "article-35.7.c").gaps]
+    assert "what answers reveal of the training rows was not measured" in gaps
 
 
 def test_columns_whose_removal_costs_nothing_are_proposed_with_their_interval(project):

@@ -49,6 +49,7 @@ from headway.monitoring.retraining.logged_labels import with_logged_labels
 from headway.monitoring.scored_rows import parse_delay, time_expression
 from headway.optimization import search
 from headway.optimization.context import TransformContext
+from headway.optimization.importers.models import declared_training_privacy
 from headway.optimization.training import TrainingInputs, recipe_digest, train_task
 from headway.registry.judge import judge
 from headway.registry.project import Project
@@ -228,7 +229,9 @@ def _search_result(
         variant.digest: pool_seeds([_evidence(project, holdout, variant), *of_others])
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])
     }
-    found[shipped.digest] = answers.added_to(found[shipped.digest])
+    evidence = answers.added_to(found[shipped.digest])
+    declared = declared_training_privacy(project.config.model)
+    found[shipped.digest] = replace(evidence, findings=(*evidence.findings, *declared))
     rows = [
         judge_against_live(project, variant, found[variant.digest], policy)
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])

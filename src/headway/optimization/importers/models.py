@@ -1,7 +1,7 @@
 """Import a fitted model or a model file as the baseline variant.
 
 E007: the rows are, or look like, those that the model was trained on.
-E010: an estimator declares that it was trained with differential privacy, and its epsilon (note).
+E010: an estimator or the project declares that the model was trained with differential privacy, its epsilon (note).
 
 A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a
 subprocess: a crash ends only that process, and only bytes are returned. A graph is data, but it can loop: a subprocess
@@ -30,8 +30,8 @@ from headway.core import plugins
 from headway.core.arrays import Floats
 from headway.core.contracts import Blobs, DeclaredColumn, Engine, ImportedModel, ModelFile, ModelSource
 from headway.core.dataset import Dataset
-from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
-from headway.core.evidence import Finding
+from headway.core.errors import ConfigError, DataError, EngineError, NotApplicable, PluginError, Refused
+from headway.core.evidence import DECLARED_PRIVACY, Finding
 from headway.core.record import Settings, digest_of
 from headway.core.sections import ModelSection
 from headway.core.variant import MULTILABEL, Artifact, Field, Signature, Variant
@@ -51,7 +51,6 @@ UNSAFE_SUFFIXES = {
 """Suffixes of files that can run code when opened, and the engine whose library opens them."""
 
 
-DECLARED_PRIVACY = "E010"
 PROBED_ROWS = 64
 """Rows among which one is searched that the model answers, to find the values that it refuses."""
 
@@ -430,15 +429,35 @@ def _declared_privacy(model: object) -> tuple[Finding, ...]:
     epsilon = getattr(model, "epsilon", None)
     if not hasattr(model, "accountant") or not isinstance(epsilon, int | float):
         return ()
-    return (
-        Finding(
-            code=DECLARED_PRIVACY,
-            severity="note",
-            message=f"the model declares that it was trained with differential privacy, epsilon {epsilon:g}; headway "
-            "did not verify that",
-            measured=float(epsilon),
-            hint="measure what its answers give away: headway evaluate --audit membership",
-        ),
+    delta = getattr(model, "delta", None)
+    return (_privacy_finding("model", float(epsilon), delta=delta if isinstance(delta, int | float) else 0.0),)
+
+
+def declared_training_privacy(section: ModelSection) -> tuple[Finding, ...]:
+    """Return the epsilon that the settings of a project declare, with its delta and mechanism.
+
+    Raises
+    ------
+    ConfigError
+        If there is a delta or a mechanism without an epsilon.
+    """
+    if section.epsilon is None:
+        if section.delta or section.mechanism:
+            name = "delta" if section.delta else "mechanism"
+            raise ConfigError(f"{name} is declared without an epsilon", where="[model]", hint="epsilon = 3.0")
+        return ()
+    return (_privacy_finding("project", section.epsilon, delta=section.delta, mechanism=section.mechanism),)
+
+
+def _privacy_finding(who: str, epsilon: float, *, delta: float, mechanism: str = "") -> Finding:
+    budget = f"epsilon {epsilon:g}" + (f", delta {delta:g}" if delta else "") + (f" ({mechanism})" if mechanism else "")
+    return Finding(
+        code=DECLARED_PRIVACY,
+        severity="note",
+        message=f"the {who} declares that the model was trained with differential privacy, {budget}; headway did not "
+        "verify that",
+        measured=epsilon,
+        hint="measure what its answers give away: headway evaluate --audit membership",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from headway.core.evidence import Measurement
+from headway.core.evidence import DECLARED_PRIVACY, Measurement
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import SEE_TABLE, ChartSize, Row, interval_row, log_ticks, render_chart, rows_chart
 from headway.reporting.colours import LIGHT
@@ -12,6 +12,7 @@ from headway.reporting.report_data import ReportData
 from headway.reporting.section import (
     Section,
     measurements_with_prefix,
+    other_findings,
     shown_above,
     winner_measurement,
     winner_measurements,
@@ -26,9 +27,9 @@ _LOWEST = 1e-4
 
 
 def plugin(report: ReportData) -> Section | None:
-    """Return the section on privacy attacks; None where no such audit ran."""
-    found = measurements_with_prefix(report, _PREFIX)
-    if not found:
+    """Return the section on privacy attacks; None where no such audit ran, and nothing is declared of the training."""
+    found, declared = measurements_with_prefix(report, _PREFIX), _declared(report)
+    if not (found or declared):
         return None
     return Section(
         title="Privacy",
@@ -36,10 +37,23 @@ def plugin(report: ReportData) -> Section | None:
         prefixes=(_PREFIX,),
         lead="The audits take the side of a caller who wants to learn about the people in the training data. "
         "Another attack may learn more.",
-        conclusions=(*_recognized(report), *_groups(report), *_exposed(report), *_column(report), *_rebuilt(report)),
+        conclusions=(
+            *declared,
+            *_recognized(report),
+            *_groups(report),
+            *_exposed(report),
+            *_column(report),
+            *_rebuilt(report),
+        ),
         table=tables.tabulate_parts(tuple(one for one in found if one.name != _CURVE), report.groups),
         picture=lambda: _picture(report),
     )
+
+
+def _declared(report: ReportData) -> list[str]:
+    """Return what is declared about training with differential privacy."""
+    messages = [finding.message for finding in other_findings(report) if finding.code == DECLARED_PRIVACY]
+    return [f"{message[:1].upper()}{message[1:]}." for message in dict.fromkeys(messages)]
 
 
 def _recognized(report: ReportData) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from headway.core.assessment import UNJUDGED
 from headway.core.compliance import Fact, Figure, Gap, Point, RecordDocument
 from headway.core.erasure import decode_erasure
+from headway.core.evidence import DECLARED_PRIVACY
 from headway.security.record.sources import EvidenceFile, Tracer, escape_pointer
 
 QUALITY = (
@@ -128,8 +129,20 @@ def build_documents(sources: Sequence[EvidenceFile]) -> tuple[RecordDocument, ..
     )
 
 
+def _declared_privacy(points: _Points) -> tuple[Fact, ...]:
+    """Return what is declared about training with differential privacy, once; headway does not verify it."""
+    found: dict[str, Fact] = {}
+    for index, evidence in enumerate(points.release.document["record"]["evidence"]):
+        for number, finding in enumerate(evidence["findings"]):
+            if finding["code"] == DECLARED_PRIVACY:
+                at = f"/record/evidence/{index}/findings/{number}/message"
+                fact = points.tracer.fact(points.release, "Differential privacy, as declared", at)
+                found.setdefault(fact.text, fact)
+    return tuple(found.values())
+
+
 def _model_facts(points: _Points) -> tuple[Fact, ...]:
-    return points.released(
+    return _declared_privacy(points) + points.released(
         {
             "Name": "/record/name",
             "Task": "/record/variant/task",
@@ -741,6 +754,7 @@ def _impact_assessment(points: _Points) -> Iterable[Point]:
         id="article-35.7.c",
         section="GDPR, Article 35(7)(c)",
         title="Risks to people",
+        facts=_declared_privacy(points),
         figures=(*measured(*PRIVACY), *measured(*PEOPLE), *measured(*EXTRACTION)),
         gaps=(
             *points.unmeasured(PRIVACY, "what answers reveal of the training rows", EVALUATE, plugins=("membership",)),

@@ -13,7 +13,7 @@ from headway.core.assessment import Assessment, CheckRun
 from headway.core.compliance import WrittenRecord
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
-from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement, current_measure
+from headway.core.evidence import DECLARED_PRIVACY, NOT_RUN, Evidence, Finding, Measurement, current_measure
 from headway.core.labeling import Confirmation, Correction
 from headway.core.monitoring import MonitoringReport, ProbingReport
 from headway.core.provenance import JUDGED, Provenance
@@ -174,7 +174,9 @@ class _EvidenceReader:
                 if found or reason:
                     yield ThreatEvidence(
                         key=kind.key,
-                        message=_measured_message(found) if found else f"the audit {kind.audit} was asked",
+                        message=_measured_message(found) + _declared_privacy(kind, live)
+                        if found
+                        else f"the audit {kind.audit} was asked",
                         at=evidence.at,
                         record=record,
                         model=evidence.subject,
@@ -414,6 +416,13 @@ def _measured_message(found: list[Measurement]) -> str:
     names = sorted({one.name for one in found})
     more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
     return f"{found[0].name}{more} measured on {found[0].n_rows:,} rows"
+
+
+def _declared_privacy(kind: EvidenceKind, live: Release) -> str:
+    """Return what a release declares about its training, next to what was measured of its privacy."""
+    codes = {finding.code: finding.measured for evidence in live.evidence for finding in evidence.findings}
+    epsilon = codes.get(DECLARED_PRIVACY) if kind.key.startswith("measure:privacy.") else None
+    return "" if epsilon is None else f"; epsilon {epsilon:g} of its training is declared, not verified"
 
 
 def _not_run(evidence: Evidence, audit: str) -> Finding | None:
