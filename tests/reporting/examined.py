@@ -7,6 +7,7 @@ from tests.reporting.stories import estimate, fact, flights
 
 from headway.core.evidence import Finding, Measurement
 from headway.core.training import LearningCurve, Reading, Round
+from headway.evaluation.statistics.intervals import UNBOUNDED
 from headway.reporting.report_data import ReportData
 
 SILENT = Finding(
@@ -40,6 +41,7 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
         *faults(),
         *attacked(),
         *recognized(),
+        *copies(),
         *components(),
         *loaded(),
         *sets(),
@@ -126,6 +128,30 @@ def attacked() -> tuple[Measurement, ...]:
         replace(fact("attack.columns", 1.0, rows=199), high=2.0),
         replace(fact("attack.reach", 0.4, rows=199), low=0.31, high=0.52),
         fact("attack.queries", 612.0, rows=995),
+        estimate("evasion.distance", 0.7, 0.1, rows=500),
+        estimate("evasion.certified", 0.6, 0.05, rows=200),
+        estimate("evasion.certified", 0.8, 0.05, slice="radius 0.05", rows=200),
+        estimate("certificate.distance", 0.12, 0.02, rows=200),
+        estimate("certificate.exact", 0.4, 0.05, rows=200),
+    )
+
+
+def copies() -> tuple[Measurement, ...]:
+    """Return copies that need about 700 answers with scores, and more than all if callers see decisions alone."""
+    name, limit = "extraction.agreement", UNBOUNDED[1]
+    scores = {"100": 0.88, "1,000": 0.96, "5,000": 0.98}
+    decisions = {"100": 0.85, "1,000": 0.91, "5,000": 0.94}
+    queries = estimate("extraction.queries_95", 700.0, 100.0, rows=900)
+    return (
+        estimate(name, 0.78, 0.02, slice="no queries", rows=900),
+        *(estimate(name, value, 0.01, slice=f"{count} queries", rows=900) for count, value in scores.items()),
+        *(
+            estimate(name, value, 0.01, slice=f"{count} queries, top answer", rows=900)
+            for count, value in decisions.items()
+        ),
+        queries,
+        replace(queries, slice="top answer", value=5_000.0, low=5_000.0, high=limit, se=None, dof=None),
+        replace(estimate("extraction.hours_95", 2.0, 0.3, rows=900), unit="h"),
     )
 
 

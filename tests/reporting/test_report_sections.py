@@ -11,6 +11,7 @@ from tests.reporting.examined import BUSY, SILENT, examined, features, only, peo
 
 from headway.core.evidence import DECLARED_PRIVACY, Finding, Measurement, TimedCall
 from headway.evaluation.benchmark import AS_CALLED
+from headway.evaluation.statistics.intervals import UNBOUNDED
 from headway.reporting.page import render_report
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import (
@@ -109,6 +110,19 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -
         ("privacy", "guesses smoker right for 3.0 to 5.0 of 100 more rows with the answer"),
         ("privacy", "The answers are not shown to add anything on married."),
         ("privacy", "From its answer, a training row is rebuilt with 0.65 to 0.75 of the error of a guess."),
+        (
+            "extraction",
+            "With the answers to 600 to 800 rows a caller has a copy that agrees with the model on 95 of 100",
+        ),
+        ("extraction", "After 5,000 rows the best copy agrees on 97.0 to 99.0 of 100; always giving the most frequent"),
+        ("extraction", "If callers see the decision alone, a copy needs more than 5,000 rows."),
+        ("extraction", "At the limit of requests per API key that takes 1.70 to 2.30 h, with one row in a request."),
+        ("attack", "For 75 to 85 of 100 rows it is proven that no attack can flip the decision while each number"),
+        (
+            "attack",
+            "Half of the rows keep their decision until a number moves by at least 0.100 to 0.140 interquartile",
+        ),
+        ("attack", "For half of the rows a change was found that flips the decision, at a distance of at most 0.60 to"),
         ("attack", "The attack flips 17.0 to 23.0 of 100 decisions. A longer attack may flip more, never fewer."),
         (
             "attack",
@@ -357,6 +371,37 @@ def test_privacy_that_is_declared_is_shown_as_not_verified() -> None:
     section = build_sections(replace(report, winner=replace(report.winner, evidence=evidence)))["privacy"]
     assert section.conclusions == (f"T{message[1:]}.",)
     assert section.picture() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": 5_000.0, "low": 5_000.0}, "No copy agreed with the model on 95 of 100 rows, after 5,000 rows had"),
+        ({"low": 400.0}, "A copy that agrees with the model on 95 of 100 rows needs the answers to at least 400 rows."),
+    ],
+)
+def test_a_level_that_no_copy_reached_has_a_lower_bound(changes: dict[str, float], message: str) -> None:
+    queries = estimate("extraction.queries_95", 700.0, 100.0)
+    hours = replace(estimate("extraction.hours_95", 2.0, 0.3), unit="h", high=UNBOUNDED[1])
+    section = build_sections(only(replace(queries, high=UNBOUNDED[1], **changes), hours))["extraction"]
+    assert section.conclusions == (section.conclusions[0], section.conclusions[1]) and section.picture() is None
+    assert message in section.conclusions[0] and "takes at least 1.7 h" in section.conclusions[1]
+
+
+def test_a_copy_of_decisions_that_needs_no_more_rows_is_not_said_to_be_slower() -> None:
+    queries = estimate("extraction.queries_95", 700.0, 100.0)
+    same = replace(queries, slice="top answer", value=900.0, low=750.0, high=1_050.0)
+    slower = replace(same, low=820.0)
+    assert "not shown that a copy needs more rows" in conclusions(only(queries, same), "extraction")
+    assert "the decision alone, a copy needs 820 to 1,050 rows." in conclusions(only(queries, slower), "extraction")
+    few = unknown(estimate("extraction.agreement", 0.9, 0.1, slice="100 queries"))
+    assert "How far a copy agrees cannot be estimated" in conclusions(only(few), "extraction")
+
+
+def test_a_picture_of_copies_has_a_line_for_scores_and_one_for_decisions() -> None:
+    picture = SECTIONS["extraction"].picture()
+    assert picture is not None and "share of rows on which the copy agrees" in picture.wide
+    assert "decisions alone" in picture.wide and "After 5,000 rows the best copy agrees on 97.0 to 99.0" in picture.alt
 
 
 def test_a_privacy_picture_has_both_logarithmic_scales() -> None:

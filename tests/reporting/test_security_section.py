@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 from tests.core.test_threats import GAP, MADE
+from tests.reporting.examined import attacked, copies, only
 
 from headway.core.threats import MissingEvidence, RequirementCoverage
 from headway.reporting.report_data import ReportData
@@ -33,12 +34,21 @@ def test_the_section_counts_names_what_is_missing_and_the_next_step():
     found = conclusions(
         OPEN, replace(OPEN, id="ML01:2023"), COVERED, replace(COVERED, id="x", coverage="not applicable")
     )
-    assert found[0] == "Of 3 entries that apply, 1 are covered and 2 are gaps."
-    assert found[1].startswith("1 more do not apply")
-    assert found[2] == "No gap is left in: Can a caller copy it?"
-    assert found[3] == "2 of the gaps are in what every served model should have; they come first."
-    assert found[4] == "Next: Measure it. Type: headway evaluate --audit attack (2 gaps wait for it)."
+    assert found[3] == "Of 3 entries that apply, 1 are covered and 2 are gaps."
+    assert found[4].startswith("1 more do not apply")
+    assert found[5] == "No gap is left in: Can a caller copy it?"
+    assert found[6] == "2 of the gaps are in what every served model should have; they come first."
+    assert found[7] == "Next: Measure it. Type: headway evaluate --audit attack (2 gaps wait for it)."
     assert found[-1] == "This was assessed on 2026-11-01, and is due again by 2027-01-30, or when something changes."
+
+
+def test_the_section_answers_by_what_audits_measured_and_says_what_was_not():
+    report = only(*copies(), *attacked(), threats=replace(MADE, requirements=(OPEN,)))
+    found = load_section("security")(report).conclusions
+    assert found[0].startswith("Can a caller fool it? The attack flips 17.0 to 23.0 of 100 decisions.")
+    assert "proven that no attack can flip" in found[0]
+    assert found[1].startswith("Can a caller copy it? With the answers to 600 to 800 rows a caller has a copy")
+    assert found[2] == "Does it give people in the data away? That was not measured."
 
 
 def test_accepted_gaps_are_counted_and_are_not_called_covered():

@@ -39,7 +39,7 @@ def plugin(report: ReportData) -> Section | None:
         "Another attack may learn more.",
         conclusions=(
             *declared,
-            *_recognized(report),
+            *recognized(report),
             *_groups(report),
             *_exposed(report),
             *_column(report),
@@ -56,7 +56,7 @@ def _declared(report: ReportData) -> list[str]:
     return [f"{message[:1].upper()}{message[1:]}." for message in dict.fromkeys(messages)]
 
 
-def _recognized(report: ReportData) -> list[str]:
+def recognized(report: ReportData) -> list[str]:
     """Describe how many training rows are recognized with 1 % of the others accused, or how well on average."""
     rate = winner_measurement(report, _RATE)
     if rate is None:

@@ -248,6 +248,30 @@ _NAMES: dict[str, tuple[str, str]] = {
     "attack.columns": ("Columns changed for a flip", "Median over the decisions that were flipped."),
     "attack.reach": ("Change of a number for a flip", "Median, in interquartile ranges of the column."),
     "attack.queries": ("Queries per row", "Decisions that the attack asked for."),
+    "evasion.distance": (
+        "Distance of the nearest flip found",
+        "Median over rows, in interquartile ranges times the cost of each column.",
+    ),
+    "evasion.success": ("Rows with a flip", "Share of rows for which the search found a flip at any distance."),
+    "evasion.queries": ("Decisions asked until the nearest flip", "Median over rows."),
+    "evasion.certified": (
+        "Decisions proven to hold",
+        "Share of rows whose decision no change below the radius flips, in interquartile ranges.",
+    ),
+    "certificate.distance": ("Distance below which no change flips a decision", "Median over rows; proven."),
+    "certificate.exact": ("Rows whose proven distance is exact", "For the others it is a lower bound."),
+    "extraction.agreement": (
+        "Agreement of the best copy",
+        "Share of rows on which a copy decides as the model, by rows sent and by what callers see of an answer.",
+    ),
+    **{
+        f"extraction.queries_{level}": (
+            f"Rows sent until a copy agrees on {level} of 100",
+            "An interval without an upper end: not reached.",
+        )
+        for level in (95, 99)
+    },
+    "extraction.hours_95": ("Time until a copy agrees on 95 of 100", "At the limit of requests per API key."),
     # Privacy
     "privacy.membership.auc": (
         "Members distinguished from non-members",
