@@ -88,8 +88,8 @@ def test_for_another_task_only_drift_is_monitored_and_the_message_gives_the_reas
     february = monitor_window(context, next(monitoring_windows(context.deployed, dataset(), Config(), now=NOW))).report
     assert [answer.question for answer in february.answers] == ["drift"] and february.status == "unknown"
     assert (
-        "quality could not be judged: monitoring of quality supports the task 'binary', not 'regression': its tests "
-        "are of ROC AUC, Brier score and calibration of two classes" in february.message
+        "quality could not be judged: monitoring of quality supports the tasks 'binary' and 'multiclass', not "
+        "'regression'" in february.message
     )
 
 

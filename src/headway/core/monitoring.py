@@ -17,6 +17,7 @@ RowSource = Literal["table", "log"]
 Reason = Literal["rows", "calibration", "certificate"]
 GapDirection = Literal["wider", "reversed", "narrower", "not shown"]
 AUC_CHANGE, CALIBRATION_ERROR, COST, BIAS = "roc_auc.change", "ece.split", "cost", "bias"
+ACCURACY_CHANGE, F1_CHANGE, LOG_LOSS_CHANGE = "accuracy.change", "macro_f1.change", "log_loss.change"
 """What a degradation is shown by, as `MonitoringAnswer.shown` names it; rules of the policy have their own names."""
 INPUT_BROKE = "O006"
 """Code of the finding that an input is out of its range."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
 from headway.core.config import FILE
-from headway.core.errors import ConfigError, DataError
+from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.evidence import Evidence, Measurement
 from headway.core.monitoring import (
+    ACCURACY_CHANGE,
     AUC_CHANGE,
     BIAS,
     CALIBRATION_ERROR,
     COST,
+    F1_CHANGE,
+    LOG_LOSS_CHANGE,
     GapDirection,
     MonitoringAnswer,
     MonitoringReport,
@@ -39,10 +44,22 @@ from headway.evaluation.statistics.tables import bin_table, binary_answers, tall
 from headway.registry.judge import Limit, compare_with_limit, judge
 
 N_TESTS = 3
+"""Of two classes: AUC, calibration error and cost. Of more: accuracy, macro F1 and log loss."""
+RANKS_WORSE = (AUC_CHANGE, ACCURACY_CHANGE, F1_CHANGE)
+"""Changes in [-1, 1] of which a negative one is a degradation."""
 BINS = 15
 HARMFUL: tuple[GapDirection, ...] = ("wider", "reversed")
 LARGE_DROP, LARGE_ERROR_RATIO, LARGE_COST_SHARE = 0.1, 2.0, 0.5
-"""What counts as large: a drop of the AUC, a multiple of the limit on calibration, a share of the usual cost."""
+"""What counts as large: a drop of the AUC, accuracy or macro F1, a multiple of the limit on calibration, a share of the
+usual cost. A log loss has no such limit, since a few confident errors move it far.
+"""
+
+
+class LabeledGroups(NamedTuple):
+    """The class number of each labeled row, and its group, both of shape (n,)."""
+
+    labels: Ints
+    groups: Ints
 
 
 def count_tests(watch: MonitoringReport, policy: PolicySection) -> int:
@@ -64,9 +81,14 @@ def find_degradation(
     usual_cost : float, optional
         Cost of a month at the rate of the judged period.
     """
-    of = {AUC_CHANGE: watch.find(AUC_CHANGE), CALIBRATION_ERROR: watch.find(CALIBRATION_ERROR), COST: watch.cost}
-    limits = {AUC_CHANGE: (0.0, -1), CALIBRATION_ERROR: (ece_at_most, 1), COST: (0.0, 1)}
-    large = {AUC_CHANGE: LARGE_DROP, CALIBRATION_ERROR: LARGE_ERROR_RATIO * ece_at_most}
+    limits = {
+        **dict.fromkeys(RANKS_WORSE, (0.0, -1)),
+        LOG_LOSS_CHANGE: (0.0, 1),
+        CALIBRATION_ERROR: (ece_at_most, 1),
+        COST: (0.0, 1),
+    }
+    of = {name: watch.cost if name == COST else watch.find(name) for name in limits}
+    large = {**dict.fromkeys(RANKS_WORSE, LARGE_DROP), CALIBRATION_ERROR: LARGE_ERROR_RATIO * ece_at_most}
     if usual_cost:
         large[COST] = LARGE_COST_SHARE * usual_cost
     alpha = level / (N_TESTS + bool(watch.bias) + len(watch.rule_results))
@@ -90,6 +112,26 @@ def find_degradation(
 def _harmful_end(found: Measurement, sign: int) -> float:
     """Return the end of the interval on the harmful side, mirrored so that more is worse."""
     return found.high if sign > 0 else -found.low
+
+
+def require_frequent_classes(now: LabeledGroups, judged: LabeledGroups, classes: Sequence[str]) -> None:
+    """Raise NotApplicable unless each class of either period has labels in MIN_GROUPS groups of both.
+
+    Macro F1 is a mean over the classes that occur: a rare class that is absent from a period moves it by itself.
+    """
+    counts = [
+        np.bincount(np.unique(np.column_stack(part), axis=0)[:, 0].astype(np.int64), minlength=len(classes))
+        for part in (now, judged)
+    ]
+    n_groups = np.minimum(*counts)
+    occurs = np.maximum(*counts) > 0
+    rarest = int(np.argmin(np.where(occurs, n_groups, np.iinfo(np.int64).max)))
+    if occurs.any() and n_groups[rarest] < MIN_GROUPS:
+        raise NotApplicable(
+            f"class '{classes[rarest]}' has labels in {n_groups[rarest]} groups of one of the periods, and "
+            f"{MIN_GROUPS} are needed",
+            hint="longer periods: headway watch --every 1q",
+        )
 
 
 def require_absolute_rules(policy: PolicySection) -> None:

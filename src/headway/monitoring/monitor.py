@@ -22,7 +22,10 @@ from headway.core.config import Config
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.monitoring import (
+    ACCURACY_CHANGE,
+    AUC_CHANGE,
     CALIBRATION_ERROR,
+    F1_CHANGE,
     BiasChange,
     Drift,
     MonitoringAnswer,
@@ -39,12 +42,14 @@ from headway.monitoring import status
 from headway.monitoring.bias import bias_changes, judge_bias, people_columns
 from headway.monitoring.budget import WEALTH, Budget, Period
 from headway.monitoring.degradation import (
+    LabeledGroups,
     count_tests,
     decision_costs,
     expected_loss,
     find_degradation,
     judge_rules,
     require_absolute_rules,
+    require_frequent_classes,
     split_ece,
 )
 from headway.monitoring.deployed_release import DeployedRelease
@@ -59,8 +64,12 @@ from headway.monitoring.windows import MonitoringWindow, end_time
 
 PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST = "O002", "O004", "O012"
 METRICS = ("quality", "calibration")
-MEASURES = ("roc_auc", "brier", "ece", CALIBRATION_ERROR, "base_rate")
-CHANGES = ("roc_auc", "brier", "ece")
+MACRO_F1 = "macro_f1"
+MEASURES = {
+    "binary": ("roc_auc", "brier", "ece", CALIBRATION_ERROR, "base_rate"),
+    "multiclass": ("accuracy", MACRO_F1, "log_loss", "brier", "ece"),
+}
+CHANGES = {"binary": ("roc_auc", "brier", "ece"), "multiclass": ("accuracy", MACRO_F1, "log_loss", "brier", "ece")}
 MONTH_DAYS = 365.25 / 12
 Found = TypeVar("Found")
 
@@ -131,6 +140,11 @@ def _measure_window(
     )
     now = parts.measure("quality", lambda: _quality(deployed, rows, window.name), code=status.QUALITY_NOT_JUDGED)
     before = parts.measure("quality when judged", lambda: _quality(deployed, window.judged, "judged")) if now else None
+    task = deployed.release.variant.task
+    changes = list(_changes(now, before, task)) if now and before else []
+    if any(one.name == F1_CHANGE for one in changes):
+        frequent = parts.measure("the change of macro F1", lambda: _frequent_classes(deployed, window))
+        changes = changes if frequent else [one for one in changes if one.name != F1_CHANGE]
     usual = float(np.median(window.n_before)) if window.n_before else None
     report = MonitoringReport(
         name=deployed.release.name,
@@ -144,9 +158,9 @@ def _measure_window(
         message="",
         drift=drift,
         drift_costs=tuple(drift_costs or ()),
-        quality=tuple(found for found in now.measurements if found.name in MEASURES) if now else (),
-        change=tuple(_changes(now, before)) if now and before else (),
-        cost=parts.measure("cost", lambda: _cost(context, window)) if now else None,
+        quality=tuple(found for found in now.measurements if found.name in MEASURES[task]) if now else (),
+        change=tuple(changes),
+        cost=parts.measure("cost", lambda: _cost(context, window)) if now and task == "binary" else None,
         bias=(parts.measure("bias", lambda: _bias(context, window)) or ()) if now else (),
         estimated=tuple(estimated or ()),
         evidence=digest_of(write(now)) if now else "",
@@ -167,7 +181,7 @@ def _with_degradation_answer(
     context: MonitoringContext, window: MonitoringWindow, report: MonitoringReport, now: Evidence
 ) -> MonitoringReport:
     """Answer the question of degradation, if labels have had their time and are enough to answer it."""
-    change = report.find("roc_auc.change")
+    change = report.find(AUC_CHANGE) or report.find(ACCURACY_CHANGE)
     if not window.due or change is None or change.se is None:
         return report
     level = context.budget.level("degradation", context.period(window))
@@ -316,7 +330,7 @@ def _windows(deployed: DeployedRelease, window: MonitoringWindow) -> Windows:
 
 def _feature_losses(context: MonitoringContext, window: MonitoringWindow) -> list[Measurement]:
     """Estimate what the drift of each feature costs a row, in the unit of `[model] costs`."""
-    _require_binary(context.deployed)
+    _require_binary(context.deployed, "it is of the costs of two classes")
     losses = _costs(context, window.judged)
     return [replace(cost, unit="cost a row") for cost in rank_drift_costs(_windows(context.deployed, window), losses)]
 
@@ -327,7 +341,7 @@ def _costs(context: MonitoringContext, rows: ScoredRows) -> Floats:
 
 
 def _estimated(deployed: DeployedRelease, window: MonitoringWindow, drift: Drift | None) -> list[Measurement]:
-    _require_binary(deployed)
+    _require_binary(deployed, "it is of the scores of two classes")
     past = [rows for rows in window.past if len(rows)]
     if past:
         before, now = past[-1].detector_window(), window.current.detector_window()
@@ -337,14 +351,40 @@ def _estimated(deployed: DeployedRelease, window: MonitoringWindow, drift: Drift
 
 
 def _quality(deployed: DeployedRelease, rows: ScoredRows, period: str) -> Evidence:
-    """Measure quality and calibration on the labeled rows; raises NotApplicable unless both classes occur."""
-    _require_binary(deployed)
-    labeled = rows.labeled()
-    if len(np.unique(labeled.labels)) < 2:
-        raise NotApplicable(f"{len(labeled):,} of {len(rows):,} rows are labeled, and both classes are needed")
+    """Measure quality and calibration on the labeled rows.
+
+    Raises NotApplicable for a task without tests, unless both of two classes occur, and without the probability of each
+    of several classes.
+    """
+    task, labeled = deployed.release.variant.task, rows.labeled()
+    if task not in MEASURES:
+        raise NotApplicable(
+            f"monitoring of quality supports the tasks {' and '.join(map(repr, MEASURES))}, not {task!r}"
+        )
+    if task == "multiclass" and labeled.probabilities is None:
+        raise NotApplicable(
+            "a table of scores has one number a row, and several classes need the probability of each",
+            hint='[model] file = "MODEL", or train = "train:train"',
+        )
+    needed = 2 if task == "binary" else 1
+    if len(np.unique(labeled.labels)) < needed:
+        what = "both classes are needed" if task == "binary" else "some are needed"
+        raise NotApplicable(f"{len(labeled):,} of {len(rows):,} rows are labeled, and {what}")
     subject = release_comparison(deployed, labeled)
     found = measure(subject, METRICS, dataset_digest=table_digest(labeled.table), period=period)
+    if task != "binary":
+        return found
     return replace(found, measurements=(*found.measurements, split_ece(subject, run=labeled.run)))
+
+
+def _frequent_classes(deployed: DeployedRelease, window: MonitoringWindow) -> bool:
+    """Return True if each class has labels in enough groups of both periods; else raise NotApplicable."""
+    now, judged = (
+        LabeledGroups(part.labels.astype(np.int64), part.groups)
+        for part in (window.current.labeled(), window.judged.labeled())
+    )
+    require_frequent_classes(now, judged, deployed.release.class_names)
+    return True
 
 
 def _cost(context: MonitoringContext, window: MonitoringWindow) -> Measurement:
@@ -362,18 +402,15 @@ def _usual_cost(context: MonitoringContext, window: MonitoringWindow) -> float:
     return float(np.nanmean(judged)) * rows.n_sent / days * MONTH_DAYS
 
 
-def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:
+def _changes(now: Evidence, before: Evidence, task: str) -> Iterator[Measurement]:
     """Yield each metric less its value when judged."""
     judged = {found.name: found for found in before.measurements if not found.slice}
     for found in now.measurements:
-        if found.name in CHANGES and not found.slice:
+        if found.name in CHANGES[task] and not found.slice and found.name in judged:
             yield period_change(found, judged[found.name])
 
 
-def _require_binary(deployed: DeployedRelease) -> None:
-    if deployed.release.variant.task != "binary":
-        raise NotApplicable(
-            f"monitoring of quality supports the task 'binary', not {deployed.release.variant.task!r}: its tests are "
-            "of ROC AUC, Brier score and calibration of two classes",
-            hint="with [answer] limit, people check a share of the answers of a classifier, and an audit judges them",
-        )
+def _require_binary(deployed: DeployedRelease, reason: str) -> None:
+    task = deployed.release.variant.task
+    if task != "binary":
+        raise NotApplicable(f"only the task 'binary' is supported, not {task!r}: {reason}")

@@ -18,10 +18,13 @@ from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.errors import HeadwayError, Refused
 from headway.core.monitoring import (
+    ACCURACY_CHANGE,
     AUC_CHANGE,
     BIAS,
     COST,
+    F1_CHANGE,
     INPUT_BROKE,
+    LOG_LOSS_CHANGE,
     MonitoringReport,
     MonitoringStatus,
     RowSource,
@@ -377,6 +380,9 @@ def _status_conditions(report: MonitoringReport) -> Iterator[Condition]:
 
 _DEGRADATIONS = {
     AUC_CHANGE: "it ranks worse",
+    ACCURACY_CHANGE: "fewer answers are right",
+    F1_CHANGE: "its macro F1 is lower",
+    LOG_LOSS_CHANGE: "its probabilities fit worse",
     COST: "its decisions cost more",
     BIAS: "groups of people differ more",
 }

@@ -67,6 +67,8 @@ class ScoredRows:
         Number of rows of the table that each row stands for: above 1 if the table is larger than memory and sampled.
     answers : ndarray of shape (n,) or None
         Index of the predicted class, int64, and its probability as `confidence`; None unless a classifier reads texts.
+    probabilities : ndarray of shape (n, k) or None
+        Probability of each class, of a multiclass model; None for other tasks.
     """
 
     name: str
@@ -83,6 +85,7 @@ class ScoredRows:
     texts: tuple[int, ...] = ()
     answers: Ints | None = None
     confidence: Floats | None = None
+    probabilities: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -150,6 +153,7 @@ class ScoredRows:
             texts=self.texts,
             answers=None if self.answers is None else self.answers[chosen],
             confidence=None if self.confidence is None else self.confidence[chosen],
+            probabilities=None if self.probabilities is None else self.probabilities[chosen],
         )
 
 
@@ -185,6 +189,7 @@ def score_rows(
         texts=text_columns(deployed.release.variant.signature),
         answers=answers,
         confidence=confidence,
+        probabilities=predicted if deployed.release.variant.task == "multiclass" else None,
     )
 
 
@@ -202,7 +207,7 @@ def _decisions(deployed: DeployedRelease, predicted: Floats | None) -> tuple[Int
 def release_comparison(deployed: DeployedRelease, answered: ScoredRows) -> Comparison:
     """Return the labeled rows for metrics, with the release as its own reference."""
     labeled = answered.labeled()
-    scores = labeled.scores[:, None]
+    scores = labeled.scores[:, None] if labeled.probabilities is None else labeled.probabilities
     return Comparison(
         variant=deployed.release.variant,
         model=deployed.model,
@@ -315,7 +320,8 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     for column in text_columns(signature):
         values[:, column] = text_codes.keep(labeled[f"text.{signature.names[column]}"])
     n_outputs = sum(name.startswith("out.") for name in labeled.columns)
-    answers, confidence = _decisions(deployed, labeled.select(f"out.{k}" for k in range(n_outputs)).to_numpy())
+    outputs = labeled.select(f"out.{k}" for k in range(n_outputs)).to_numpy()
+    answers, confidence = _decisions(deployed, outputs)
     return ScoredRows(
         name="log",
         table=labeled.select("at_us", KEY, "label", *inputs, *([RATE] if rows[RATE].min() != 1 else [])),
@@ -330,6 +336,7 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
         weights=None if rows[RATE].min() == 1 else (1 / labeled[RATE]).to_numpy(),
         answers=answers,
         confidence=confidence,
+        probabilities=outputs if deployed.release.variant.task == "multiclass" else None,
     )
 
 

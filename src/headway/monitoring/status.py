@@ -13,11 +13,14 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.core.monitoring import (
+    ACCURACY_CHANGE,
     AUC_CHANGE,
     BIAS,
     CALIBRATION_ERROR,
     COST,
+    F1_CHANGE,
     INPUT_BROKE,
+    LOG_LOSS_CHANGE,
     MonitoringReport,
     MonitoringStatus,
     Reason,
@@ -39,6 +42,13 @@ UNBOUNDED = 1e300
 """Share of the rows of a period that the log may have lost; the period is unknown if more are."""
 QUALITY_NOT_JUDGED = "O003"
 """Code of the finding that gives the reason why the labels do not show the quality."""
+
+
+_CHANGES = {
+    ACCURACY_CHANGE: "fewer of its answers are right",
+    F1_CHANGE: "its macro F1 is lower",
+    LOG_LOSS_CHANGE: "its probabilities fit worse, with a higher log loss",
+}
 
 
 def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
@@ -183,6 +193,9 @@ def _degradations(report: MonitoringReport, shown: tuple[str, ...], policy: Retr
     parts = []
     if AUC_CHANGE in shown and auc_change:
         parts.append(f"it ranks worse than when it was judged (AUC {auc_change.value:+.3f})")
+    for name, words in _CHANGES.items():
+        if name in shown and (change := report.find(name)):
+            parts.append(f"{words} than when it was judged (by {abs(change.value):.3f})")
     if CALIBRATION_ERROR in shown and error:
         parts.append(
             f"its probabilities are off by {error.value:.0%} on average, limit {policy.ece_at_most:.0%}"
@@ -203,6 +216,9 @@ def _possible(report: MonitoringReport, names: tuple[str, ...], policy: RetrainS
     parts = []
     if AUC_CHANGE in names and auc_change:
         parts.append(f"the AUC has changed by {auc_change.low:+.2f} to {auc_change.high:+.2f} since it was judged")
+    for name, measure in ((ACCURACY_CHANGE, "accuracy"), (F1_CHANGE, "macro F1")):
+        if name in names and (change := report.find(name)):
+            parts.append(f"the {measure} has changed by {change.low:+.2f} to {change.high:+.2f} since it was judged")
     if CALIBRATION_ERROR in names and error:
         low = max(error.low, 0.0)
         parts.append(f"the calibration error is {low:.0%} to {error.high:.0%}, limit {policy.ece_at_most:.0%}")

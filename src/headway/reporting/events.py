@@ -36,6 +36,9 @@ _REASONS: dict[Reason, str] = {
 # What is shown to be degraded, by the names in `MonitoringAnswer.shown`.
 _DEGRADATIONS = {
     "roc_auc.change": "a change of the AUC since the evaluation of",
+    "accuracy.change": "a change of the accuracy since the evaluation of",
+    "macro_f1.change": "a change of macro F1 since the evaluation of",
+    "log_loss.change": "a change of the log loss since the evaluation of",
     "ece.split": "a calibration error (corrected for noise) of",
     "cost": "an additional cost per month of",
 }

@@ -230,7 +230,9 @@ def _correlation(influence: Floats) -> Floats:
 
 def period_change(now: Measurement, before: Measurement) -> Measurement:
     """Build the interval of `NAME.change`: a measure of one period less that of an earlier one."""
-    sample = Sample(n_rows=now.n_rows + before.n_rows, n_groups=now.n_groups + before.n_groups, bounds=CHANGE)
+    low, high = now.bounds or SHARE
+    n_rows, n_groups = now.n_rows + before.n_rows, now.n_groups + before.n_groups
+    sample = Sample(n_rows=n_rows, n_groups=n_groups, bounds=(low - high, high - low))
     change = period_difference(_estimate(now), _estimate(before))
     return replace(t_interval(f"{now.name}.change", change, sample), slice=now.slice)
 
