@@ -9,8 +9,8 @@ import sys
 import msgspec
 import pytest
 from tests.monitoring.alerts.places import PASSWORD, until
+from tests.ports import free_port
 from tests.support.shop import CUSTOMER, OWN, REPLIES, answering_server, imap_server, mail, shop
-from tests.support.test_transports import free_port
 
 from headway.cli import main as cli
 from headway.storage.messages import read_messages

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests.browser import open_browser
 from tests.monitoring import rollouts
 from tests.monitoring.alerts.alerting_projects import report, webhook
 from tests.monitoring.alerts.places import Site, http_site
+from tests.ports import free_port
 
 from headway.monitoring.alerts.deliver import deliver_until_done
 from headway.monitoring.completion import complete_approvals
@@ -50,12 +50,6 @@ def dashboard(folder: Path, port: int) -> Iterator[str]:
             yield next(found[0] for line in lines if (found := re.search(r"http://\S+secret=\S+", line)))
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def next_alert(site: Site, project: Project) -> dict[str, str]:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import pytest
 from msgspec.structs import replace
 from tests.monitoring import rollouts
 from tests.monitoring.alerts.alerting_projects import report
+from tests.ports import free_port
 from tests.reporting.served_features import REPLAY
 
 from headway.core.evidence import Measurement
@@ -40,12 +40,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.fail(f"{name} is not installed\n  try: {INSTALL}")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def until(found: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+from tests.ports import free_port
 from tests.serving import running
 from tests.serving.running import ask, body_of, loaded, open_authenticator, serving
 
@@ -82,9 +83,7 @@ def test_metrics_that_need_a_key_are_read_with_one(tmp_path):
 
 
 def test_a_server_that_is_not_there_is_shown_as_that():
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    assert read_server(address).problem == "it refused the connection"
+    assert read_server(f"http://127.0.0.1:{free_port()}").problem == "it refused the connection"
     assert read_server("http://nowhere.invalid").problem == "it cannot be reached"
 
 

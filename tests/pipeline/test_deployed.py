@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.house.pages import code_blocks
+from tests.ports import free_port
 from tests.serving.running import TESTS, project, release
 
 from headway.serving.auth.keys import create_key
@@ -38,9 +39,7 @@ def argument_of(instruction: str) -> str:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

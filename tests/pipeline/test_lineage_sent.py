@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.pipeline.receiver import Receiver, lineage_receiver
+from tests.ports import free_port
 
 from headway.cli import main as cli
 from headway.core.plugins import load_sibling
@@ -103,9 +103,7 @@ def test_a_receiver_that_fails_halfway_gets_the_remaining_events_next_time(run, 
 
 
 def test_a_release_succeeds_without_a_receiver(run, folder):
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    send_lineage_to(folder, f"http://me:secret@127.0.0.1:{port}")
+    send_lineage_to(folder, f"http://me:secret@127.0.0.1:{free_port()}")
     code, out, err = run("release", "--project", folder, "--who", "ada")
 
     assert code == cli.PASS and "live" in out

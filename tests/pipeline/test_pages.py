@@ -8,7 +8,6 @@ from __future__ import annotations
 import doctest
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests.house.pages import SHELL, Block, blocks_of, pages_with
 from tests.house.source_tree import ROOT
 from tests.pipeline.projects import table
 from tests.pipeline.receiver import lineage_receiver
+from tests.ports import free_port
 
 pytestmark = pytest.mark.services  # the pages use curl
 TUTORIAL = "docs/tutorial.md"
@@ -48,12 +48,6 @@ leave() { for job in $(jobs -p); do kill -- "-$job" && wait "$job" || true; done
 trap 'echo "stopped at $at" >&2' ERR
 trap leave EXIT
 """
-
-
-def free_port() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return str(listening.getsockname()[1])
 
 
 def commands_and_outputs(block: Block) -> Iterator[tuple[str, str]]:
@@ -92,7 +86,7 @@ def run(page: str, folder: Path, *, at_most_s: str = AT_MOST_S, **variables: str
     (programs / "headway").chmod(0o755)
     steps = (f"at={block.at}\n{line}" for block in blocks_of(page) for line in commands(block))
     path = os.pathsep.join([str(programs), str(installed), os.environ["PATH"]])
-    port = free_port()
+    port = str(free_port())
     ended = subprocess.run(
         ["timeout", at_most_s, "bash", "-c", (BEGIN + "\n".join(steps)).replace("8080", port)],
         cwd=folder,

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from tests.ports import free_port
 
 USER, PASSWORD = "ada", "s3cr@t"
 
@@ -32,9 +32,7 @@ class Postgres:
     """A server that knows one user; it can be stopped, killed and started again on its port."""
 
     def __init__(self, folder: Path, *, fsync: bool) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._folder = folder
         # It refuses to run as root, who lends it another user.

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 PASSWORD = "s3cr@t"
 _PATIENCE_S = 20.0
 
@@ -68,9 +70,7 @@ class RedisServer:
 @contextmanager
 def redis_server(program: str = "redis-server", *, certificate: Path | None = None) -> Iterator[RedisServer]:
     """Run a server of Redis, or of Valkey (`valkey-server`); over TLS if a file has its certificate and key."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="headway-redis-") as folder:
         server = RedisServer(program, folder, port, certificate)
         try:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.monitoring.alerts.places import make_certificate, until
+from tests.ports import free_port
 
 USER, PASSWORD = "shop", "correct horse"
 SETTINGS = """
@@ -129,9 +130,7 @@ def dovecot() -> Iterator[Dovecot]:
 @contextmanager
 def _running(folder: Path) -> Iterator[Dovecot]:
     certificate, ca = make_certificate(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     is_root, me = os.geteuid() == 0, pwd.getpwuid(os.geteuid())
     version = subprocess.run([program(), "--version"], check=True, capture_output=True, text=True).stdout
     is_old = version.startswith("2.3")

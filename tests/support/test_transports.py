@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import smtplib
-import socket
 from email.message import EmailMessage
 
 import pytest
 from tests.monitoring.alerts.places import PASSWORD, USER, mail_box
+from tests.ports import free_port
 from tests.support.shop import CUSTOMER, OWN, answering_server, imap_server, mail, shop
 
 from headway.core.errors import ConfigError
@@ -111,12 +111,6 @@ def test_a_mail_that_cannot_be_saved_stays_unseen(tmp_path, monkeypatch):
         with pytest.raises(Exception, match="cannot be saved"):
             _fetch(config)
         assert box.seen == set()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_mail_comes_in_by_smtp_and_is_accepted_once_it_is_saved(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import pytest
 from msgspec.structs import replace
 from tests.dashboard.people import Person, RunningDashboard, running_dashboard
+from tests.ports import free_port
 
 from headway.core import config as configuration
 from headway.core.config import Config
@@ -28,11 +28,6 @@ from headway.dashboard.security import COOKIE
 LIBRARY = Path(__file__).parents[3] / ".venv/npm/node_modules/oidc-provider/lib/index.js"
 SCRIPT = Path(__file__).with_name("people_issuer.mjs")
 SECRET = "a secret/with+signs"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import stat
 from contextlib import closing
 from datetime import timedelta
@@ -15,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 from tests.monitoring.erasure.test_erase import SECRET, World
 from tests.monitoring.erasure.test_online_erasure import made
+from tests.ports import free_port
 from tests.storage.redis_server import PASSWORD, redis_server
 from tests.storage.small_s3 import small_s3
 
@@ -111,15 +111,8 @@ def test_the_proof_says_which_places_were_searched_and_how_much_was_read(world):
     assert load_erasures(world.project)[-1].searched == found.searched
 
 
-def unused_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def test_a_store_that_does_not_answer_is_named_and_nothing_is_called_erased(world, capsys):
-    reopen(world, f'[store]\nonline = "redis://127.0.0.1:{unused_port()}/0"\n')
+    reopen(world, f'[store]\nonline = "redis://127.0.0.1:{free_port()}/0"\n')
     found = world.erase_rows_of(key=SECRET)
 
     assert [place.name for place in found.searched if not place.is_reached] == ["online"]
@@ -136,7 +129,7 @@ def test_a_store_that_does_not_answer_is_named_and_nothing_is_called_erased(worl
 
 def no_s3(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the address of S3 be one at which nothing answers."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_port()}")
 
 
 def test_a_log_on_s3_that_does_not_answer_is_named(world, monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey, KeySet, RSAKey
 from running import TESTS, Answer, Peer, body_of, project, request, started
+from tests.ports import free_port
 
 pytestmark = pytest.mark.services
 LIBRARY = TESTS.parent / ".venv/npm/node_modules/oidc-provider/lib/index.js"
@@ -60,9 +60,7 @@ def token(port: int, scope: str = "predict") -> str:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @contextmanager

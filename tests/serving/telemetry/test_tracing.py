@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from running import OPEN, Peer, Running, body_of, loaded, open_authenticator, request, serving
+from tests.ports import free_port
 
 from headway.core.errors import PluginError
 from headway.core.sections import ServeSection
@@ -156,9 +156,7 @@ def test_mlflow_requests_are_in_the_access_log_too(capsys):
 
 @pytest.mark.slow
 def test_the_tracer_accepts_requests_without_a_collector():
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    tracer = OtelTracer(f"http://127.0.0.1:{port}")
+    tracer = OtelTracer(f"http://127.0.0.1:{free_port()}")
     completed = CompletedRequest(
         endpoint="infer",
         model="m",
