@@ -11,6 +11,8 @@ workers := -n 2 --dist loadfile
 tier := $(workers) -m "not long and not services"
 # Two workers of two threads each wait for one another on two cores.
 test test-fast test-services test-all: export OMP_NUM_THREADS := 1
+# Tests start hundreds of processes: none compiles the modules again, as no installed one does.
+test test-fast test-services test-all: export PYTHONDONTWRITEBYTECODE :=
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile

@@ -16,6 +16,7 @@ from headway.data.contract.schema_import import from_dataframely, from_frictionl
 from headway.data.contract.table_contract import ColumnContract
 from headway.data.contract.validation import validate_table
 
+pytestmark = pytest.mark.slow  # its libraries take a second to import
 FIELDS = {
     "fields": [
         {"name": "id", "type": "integer", "constraints": {"exclusiveMinimum": 0, "maximum": 9}},
