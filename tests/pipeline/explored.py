@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 from tests.pipeline.projects import TOML, TRAIN, table, write
@@ -17,11 +20,19 @@ TREES = SETTINGS.replace('transforms = ["onnx"]', 'transforms = ["truncate", "on
 
 
 def searched(folder: Path) -> Project:
-    """Write the project into a folder, search, and return it."""
-    project = open_project(write(folder, TREES))
+    """Write the searched project into a folder and return it; the projects of a process share one search."""
+    shutil.copytree(_searched().name, folder, dirs_exist_ok=True)
+    return open_project(folder)
+
+
+@functools.cache
+def _searched() -> TemporaryDirectory[str]:
+    folder = TemporaryDirectory()
+    project = open_project(write(Path(folder.name), TREES))
     data = pipeline.periods(project)
     pipeline.optimize(project, pipeline.train(project, data), data)
-    return project
+    project.state.close()
+    return folder
 
 
 REGRESSION, MULTICLASS = "regression", "multiclass"
