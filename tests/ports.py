@@ -1,4 +1,4 @@
-"""TCP ports of loopback for servers that are told theirs before they bind it."""
+"""TCP ports of loopback for servers whose port is chosen before they bind it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOWEST, HIGHEST = 20_000, 32_000
 
 
 def free_port() -> int:
-    """Return a free port that the system gives to nobody else before the server binds it."""
+    """Return a free port that the system assigns to no other socket before the server binds it."""
     while True:
         port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
