@@ -106,6 +106,8 @@ def test_the_checks_of_a_retraining_are_evidence_of_its_release(tmp_path):
     assert checked.by == "ada" and checked.data == found.search_result.baseline.data
     assert project.registry.resolve("small@live").release.data.items() >= checked.data.items()
     assert unchecked(project) == set()
+    measured = [gap for row in assess_threats(project, who="ada").now.requirements for gap in row.missing]
+    assert {gap.command for gap in measured if gap.key == "measure:attack.success"} == {"headway optimize"}
 
     repeated = pipeline.assess(project, open_dataset(project.config), who="bob")
     assert repeated.same, "a check of the same table covers the retrained release, and finds nothing new"

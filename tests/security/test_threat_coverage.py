@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from tests.security.threat_graphs import MAX_AGE, NOW, complete_graph
@@ -79,6 +80,21 @@ def test_a_gap_says_what_is_missing_why_and_what_to_do():
         ),
         "contradicted": ("contradicted", "something was found", accept),
     }
+
+
+@pytest.mark.parametrize(
+    ("search", "command"),
+    [
+        ("", "headway evaluate --audit load"),
+        ("0123456789ab", "headway evaluate --audit load --search 0123456789ab"),
+        (None, "headway optimize"),
+    ],
+)
+def test_what_is_measured_is_the_winner_of_the_search_that_is_live(search, command):
+    rows = covered(replace(mutated({"measure:load.*": "removed"}), search=search))
+    [gap] = rows["AML.T0029"].missing
+    assert gap.command == command
+    assert ("as after a retraining" in gap.next_step) == (search is None)
 
 
 def test_without_a_release_the_next_step_is_to_make_one():

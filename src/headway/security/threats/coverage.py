@@ -36,6 +36,10 @@ _ABSENT: Mapping[str, str] = {
     "setting": "it is not set",
     "audit": "nothing in this project tests it",
 }
+_NOT_SEARCHED = (
+    "Move [split] in headway.toml to the data of today, search, release the winner, and measure it by headway "
+    "evaluate: the live release is not the winner of a search, as after a retraining."
+)
 ACCEPT_DAYS = 90
 """Length of the acceptance that a next step proposes."""
 
@@ -68,6 +72,8 @@ class EvidenceGraph:
         Digest of the data of the live release by period.
     exposure
         Who can reach the model and how.
+    search
+        Search whose winner is the live model: empty if it is the last one, None if there is none.
     """
 
     name: str
@@ -79,6 +85,7 @@ class EvidenceGraph:
     datasets: frozenset[str] = frozenset()
     data: Mapping[str, str] = field(default_factory=dict)
     exposure: Mapping[str, str] = field(default_factory=dict)
+    search: str | None = ""
 
 
 def compute_coverage(
@@ -186,9 +193,13 @@ class _Judge:
     def _next(self, row: Requirement, kind: EvidenceKind, code: GapCode, message: str) -> MissingEvidence:
         until = (self.now + timedelta(days=ACCEPT_DAYS)).date().isoformat()
         step, command = kind.next_step, kind.command
+        if command.startswith("headway evaluate") and self.graph.search:
+            command += f" --search {self.graph.search}"
         if code == "contradicted":
             step = f"Resolve it, and repeat {command!r}; or accept the risk."
             command = 'headway threats accept {id} --until {until} --reason "..."'
+        elif command.startswith("headway evaluate") and self.graph.release and self.graph.search is None:
+            step, command = _NOT_SEARCHED, "headway optimize"
         values = {"{name}": self.graph.name, "{id}": row.id, "{until}": until}
         for word, value in values.items():
             step, command = step.replace(word, value), command.replace(word, value)

@@ -6,6 +6,7 @@ Nothing is measured here, and nothing is typed in: every part is read from where
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 
 from msgspec.structs import replace
 
@@ -25,6 +26,7 @@ from headway.core.selective import CertificateAudit
 from headway.core.threats import ThreatEvidence, exposure_of, is_reachable
 from headway.registry.bundle import Bundle
 from headway.registry.project import LIVE_POINTER, Project, Saved
+from headway.registry.searches import search_digest
 from headway.scanning.files import judge_bytes
 from headway.security.threats.catalogue import Catalogue, EvidenceKind
 from headway.security.threats.coverage import EvidenceGraph, ProjectFact
@@ -32,6 +34,7 @@ from headway.storage import segments, traffic
 from headway.storage.addresses import log_root
 
 PAGE, MAX_PAGES, MAX_SEARCHES = 50, 20, 5
+SHOWN_DIGITS = 12
 UNRESOLVED = ("stop", "warn", "undecided")
 """Severities of findings that contradict a requirement until they are resolved."""
 
@@ -59,6 +62,7 @@ def read_evidence(project: Project, catalogue: Catalogue) -> EvidenceGraph:
         datasets=reader.datasets,
         data=reader.data,
         exposure=exposure_of(project.config),
+        search=reader.search(),
     )
 
 
@@ -206,15 +210,30 @@ class _EvidenceReader:
                 return
             before = page[-1].position
 
+    @cached_property
+    def _searches(self) -> dict[str, SearchResult]:
+        """The last searches whose winner is the live model, newest first, by their digest."""
+        found: dict[str, SearchResult] = {}
+        for saved in self.project.state.recent(kind_of(SearchResult), name=self.project.name, limit=MAX_SEARCHES):
+            if self.model and self.model.encode() in saved.content:
+                result = read(SearchResult, saved.content)
+                if result.winner.variant.digest == self.model:
+                    found[digest_of(saved.content)] = result
+        return found
+
+    def search(self) -> str | None:
+        """Return the search whose winner is live: empty if it is the last one, None for none, as after a retraining."""
+        if not self._searches:
+            return None
+        newest = next(iter(self._searches))
+        return "" if search_digest(self.project) in self._searches else newest.removeprefix("sha256:")[:SHOWN_DIGITS]
+
     def _judged(self, live: Release) -> Iterator[ThreatEvidence]:
         """Yield the last verdict on the live model, and each rule of it."""
         verdict, record, is_signed = live.verdict, self.release, True
-        for content in self.project.state.recent(kind_of(SearchResult), name=self.project.name, limit=MAX_SEARCHES):
-            if self.model.encode() not in content.content:
-                continue
-            winner = read(SearchResult, content.content).winner
-            is_later = winner.verdict.at > verdict.at and winner.evidence.dataset in self.datasets
-            if winner.variant.digest == self.model and is_later:
+        for result in self._searches.values():
+            winner = result.winner
+            if winner.verdict.at > verdict.at and winner.evidence.dataset in self.datasets:
                 verdict, record, is_signed = winner.verdict, digest_of(write(winner.verdict)), False
                 break
         problem = f"the verdict on the live release is {verdict.answer}" if verdict.answer != "pass" else ""
