@@ -114,14 +114,16 @@ class NamedCounters:
 
     def _add(self, row: int, name: str) -> Ints:
         cells = np.frombuffer(name.encode().ljust(_NAME_CELLS * _CELL_BYTES, b"\0"), dtype=np.int64)
-        for record in self._records[row]:
-            if not record[0]:
-                record[1:_NAME_CELLS] = cells[1:]
-                record[0] = cells[0]  # last: from now on the name is visible, and complete
-            if (record[:_NAME_CELLS] == cells).all():
-                counters: Ints = record[_NAME_CELLS:]
-                return counters
-        raise IndexError(f"no space for '{name}' among {len(self._records[row])} names")
+        records = self._records[row]
+        fits = np.flatnonzero((records[:, 0] == 0) | (records[:, :_NAME_CELLS] == cells).all(axis=1))
+        if not len(fits):
+            raise IndexError(f"no space for '{name}' among {len(records)} names")
+        record = records[fits[0]]
+        if not record[0]:
+            record[1:_NAME_CELLS] = cells[1:]
+            record[0] = cells[0]  # last: from now on the name is visible, and complete
+        counters: Ints = record[_NAME_CELLS:]
+        return counters
 
 
 class CounterMap(MutableMapping[str, int]):
