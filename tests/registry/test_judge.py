@@ -394,3 +394,5 @@ def test_a_measure_of_privacy_that_is_missing_names_why_its_audit_did_not_run():
         rule = Rule(measure=measure, at_most=0.05)
         (result,) = judge(evidence(findings=why), policy(rule)).rule_results
         assert result.message == f"{measure} was not measured, so it cannot be judged (audit '{audit}' did not run)"
+    (result,) = judge(evidence(findings=why[2:]), policy(rule)).rule_results
+    assert result.message.endswith("cannot be judged (an audit measures it: headway evaluate)")

@@ -154,6 +154,27 @@ def test_a_pareto_front_is_drawn_without_limit_and_without_intervals() -> None:
     assert not [text for text in texts(picture.wide) if text.startswith("limit")]
 
 
+def test_the_title_states_how_many_variants_meet_the_rules_on_privacy() -> None:
+    rule = Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
+    first, second = frontier()[:2]
+    ruled = [
+        replace(
+            row,
+            verdict=replace(
+                row.verdict,
+                answer=answer,
+                rule_results=(
+                    *(result for result in row.verdict.rule_results if result.rule.relative),
+                    RuleResult(rule=rule, answer=answer, message=""),
+                ),
+            ),
+        )
+        for row, answer in ((first, "fail"), (second, "pass"))
+    ]
+    picture = pareto.draw_pareto(ReportData(title="flights", frontier=tuple(ruled)))
+    assert picture.title == "2 of 2 variants are shown to stay within the limits, 1 of them also those on privacy"
+
+
 def test_the_title_states_that_the_baseline_is_kept() -> None:
     came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
     picture = pareto.draw_pareto(replace(STORY, winner=came))

@@ -17,7 +17,7 @@ from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
-from headway.core.verdict import LIVE, SLICES, Answer, Rule, RuleResult, Verdict
+from headway.core.verdict import LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed
 from headway.evaluation.statistics.intervals import student_quantile
 from headway.registry.default_policy import floor_rules, live_rule, release_policy
@@ -313,6 +313,8 @@ def _missing_message(name: str, evidence: Evidence) -> str:
     not_run = [finding for finding in evidence.findings if finding.severity == "undecided"]
     metric = _METRIC_OF.get(name, name.removeprefix("privacy.").partition(".")[0])
     own = [finding for finding in not_run if finding.plugin == metric]
+    if not own and name.removesuffix(" by slice").startswith(PRIVACY):
+        return f"{name} was not measured, so it cannot be judged (an audit measures it: headway evaluate)"
     reasons = "; ".join(finding.message for finding in own or not_run)
     return f"{name} was not measured, so it cannot be judged" + (f" ({reasons})" if reasons else "")
 

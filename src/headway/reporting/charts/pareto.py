@@ -466,6 +466,8 @@ def _limit(judged: EvaluatedVariant, measure: str) -> float | None:
 def _pareto_title(report: ReportData, points: list[VariantPoint]) -> str:
     passing = sum(baseline_answer(point.judged.verdict) == "pass" for point in points)
     inside = f"{passing} of {len(points)} variants are shown to stay within the limits"
+    if any(result.rule.private for point in points for result in point.judged.verdict.rule_results):
+        inside += f", {sum(point.judged.verdict.answer == 'pass' for point in points)} of them also those on privacy"
     speedup = report.of_winner("latency.speedup")
     if report.winner is None or speedup is None:
         return inside

@@ -381,7 +381,7 @@ def tabulate_privacy(judged: Sequence[EvaluatedVariant], winner: EvaluatedVarian
         )
         for row in measured
     )
-    titles = ("Answers of", *(_PRIVACY[name] for name in shown), "More than of the baseline", "Rules on privacy")
+    titles = ("Answers of", *(_PRIVACY[name] for name in shown), "Compared with the baseline", "Rules on privacy")
     return make_table(titles, rows, folds=("Answers of",), chosen=_index_of(measured, winner))
 
 
