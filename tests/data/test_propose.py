@@ -235,3 +235,14 @@ def test_a_column_that_cannot_be_a_text_is_named_with_those_that_can(name, error
     with pytest.raises(ConfigError) as caught:
         propose_settings(messages().select("amount", "intent"), "intent", text=["xyz"])
     assert caught.value.hint.startswith("leave out --text")
+
+
+def test_strings_with_separators_are_sets_of_labels():
+    draw = np.random.default_rng(0)
+    sets = ["|".join(name for name in ("c", "a", "b") if draw.random() < 0.5) or "|" for _ in range(200)]
+    proposal = propose_settings(pl.DataFrame({"x": draw.normal(size=200), "tags": sets}), "tags")
+    assert (proposal.task, proposal.classes, proposal.n_classes) == ("multilabel", ("a", "b", "c"), 3)
+    assert (
+        propose_settings(pl.DataFrame({"x": draw.normal(size=200), "kind": ["a|b", "c", "d", "e"] * 50}), "kind").task
+        == "multiclass"
+    )

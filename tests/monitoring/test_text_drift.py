@@ -211,3 +211,23 @@ def test_shares_are_not_judged_from_less_than_four_weeks_or_without_texts():
     windows = Windows(before=part.detector_window(), after=part.detector_window(), signature=SIGNATURE)
     assert distances_of_shares(windows) is None
     assert distances_of_shares(with_text_features(windows, part, part, part, classes=SIGNATURE.classes)) is None
+
+
+def test_a_shift_of_one_of_several_labels_names_its_share():
+    def labeled(rows: ScoredRows, share: float, seed: int) -> ScoredRows:
+        draw = np.random.default_rng(seed)
+        labels = np.column_stack([draw.random(len(rows)) < chance for chance in (0.3, share, 0.1)]).astype(np.int64)
+        return dataclasses.replace(rows, answers=labels, confidence=None)
+
+    before = labeled(messages(range(56)), 0.3, 0)
+    nothing = before.subset(np.zeros(len(before), np.bool_))
+    found = {}
+    for share in (0.3, 0.7):
+        after = labeled(messages(range(56, 63), seed=1), share, 1)
+        parts = [part.detector_window() for part in (before, nothing, after)]
+        windows = Windows(before=parts[0], between=parts[1], after=parts[2], signature=SIGNATURE, alpha=0.01)
+        wide = with_text_features(windows, before, nothing, after, classes=SIGNATURE.classes)
+        found[share] = sentences(judge_inputs(wide, year_alpha=WEALTH["drift"]))
+    name = f"label '{SIGNATURE.classes[1]}'"
+    assert name not in found[0.3]
+    assert "the model gives it to 70.7% of the texts, and gave it to 29.5%" in found[0.7][name]

@@ -283,6 +283,13 @@ def test_a_new_model_may_differ_by_twice_what_its_evaluation_against_live_showed
     assert churn_limit(RolloutSection(), judged, change="new model", live="sha256:live") == FLIPS
 
 
+def test_sets_of_labels_have_a_limit_on_decisions_as_classes_have():
+    made = releases.release()
+    several = replace(made, variant=replace(made.variant, task="multilabel"))
+    limit = churn_limit(RolloutSection(churn_new_model=0.1), several, change="new model", live="sha256:live")
+    assert limit == Rule(measure="decision_churn", at_most=0.1)
+
+
 def test_a_regression_has_no_rule_on_decisions_which_could_never_be_decided():
     made = releases.release()
     numbers = replace(made, variant=replace(made.variant, task="ranking"))

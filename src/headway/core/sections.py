@@ -215,7 +215,10 @@ class DataSection(Record, frozen=True, kw_only=True):
     task: Annotated[str, about("Task: binary, multiclass, multilabel, regression, ranking or embedding.")] = "binary"
     target: Annotated[str, about("Column to predict; in a binary task, 1 is the positive class.")] = ""
     positive: Annotated[str, about("Value of the positive class of a binary target; empty: 1.")] = ""
-    classes: Annotated[tuple[str, ...], about("Classes of a multiclass target, in order; empty: numbered from 0.")] = ()
+    classes: Annotated[
+        tuple[str, ...],
+        about("Classes of a multiclass target, or labels of a multilabel one, in order; empty: numbered from 0."),
+    ] = ()
     time: Annotated[str, about("Time column; the split into periods uses it.")] = ""
     decision: Annotated[
         str, about("Time of the prediction, such as `2h before departure`; empty: the time column.")

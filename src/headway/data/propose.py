@@ -16,8 +16,11 @@ from msgspec.structs import replace
 
 from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
+from headway.core.label_sets import SEPARATOR
 from headway.core.record import Record
+from headway.core.variant import MULTILABEL
 from headway.data.context import CheckContext, load_check
+from headway.data.label_sets import MIN_LABELS, known_labels
 from headway.data.roles import ENTITY_NAME, MAX_CLASSES, check_text_column, day_of
 from headway.data.texts import UNSPACED
 
@@ -28,6 +31,8 @@ SPLIT_SHARES = (0.6, 0.8)
 SUSPECTS = ("missing_with_outcome", "target_leak")
 MAX_DISTINCT_SHARE = 0.5
 """Strings with more different values than this share of the rows are not classes."""
+MAX_LABELS = 500
+"""Strings with `|` are sets of labels if there are no more labels than this, and fewer than sets."""
 MAX_INTEGER_CLASSES = 10
 MAX_IMBALANCE = 10
 """More integers than this are classes if they are as frequent as each other within this factor: counts have tails."""
@@ -70,9 +75,9 @@ class Proposal(Record, frozen=True, kw_only=True):
     categories : tuple of str
         The features that hold strings, other than texts.
     classes : tuple of str
-        Sorted classes of a multiclass target of strings; empty if they are numbers.
+        Sorted classes of a multiclass target of strings, or labels; empty if they are numbers.
     n_classes : int
-        Number of classes; 0 for a regression.
+        Number of classes or labels; 0 for a regression.
     """
 
     target: str
@@ -166,6 +171,7 @@ def propose_settings(table: pl.DataFrame, target: str, *, text: Sequence[str] = 
     roles = Roles(target=target, task=task, time=time, text=names, ignore=tuple(ignored))
     roles = replace(roles, groups=groups) if groups in table.columns else roles
     classes = _classes(table[target]) if task == "multiclass" else ()
+    classes = tuple(sorted(known_labels(table[target]))) if task == MULTILABEL else classes
     suspects = _suspects(table, roles, positive)
     sensitive = tuple(column.name for column in features if _is_sensitive(column))
     slices = tuple(column.name for column in features if _is_slice(column) and column.name not in suspects)
@@ -235,6 +241,9 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
         return ("multiclass", "", len(counts)) if _are_classes(values) else ("regression", "", 0)
     if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
         raise DataError(f"'{values.name}' is {values.dtype}, which cannot be predicted", hint="another --target")
+    labels = known_labels(values) if values.str.contains(SEPARATOR, literal=True).any() else []
+    if MIN_LABELS <= len(labels) <= MAX_LABELS and len(labels) < len(counts):
+        return MULTILABEL, "", len(labels)
     if len(counts) > MAX_DISTINCT_SHARE * len(values):
         raise DataError(f"'{values.name}' has {len(counts):,} different strings", hint="another --target")
     return "multiclass", "", len(counts)

@@ -61,12 +61,6 @@ def parse_roles(section: DataSection) -> Roles:
             where="[data] query_id",
             hint='query_id = "QUERY"',
         )
-    if section.task == MULTILABEL and section.source != "rows":
-        raise ConfigError(
-            "models of several labels a row are optimized, evaluated and released from Python; projects have one label",
-            where='[data] task = "multilabel"',
-            hint="headway.optimize(model, X, Y) with an indicator matrix (n, k)",
-        )
     _check_texts(section)
     return Roles(
         target=section.target,

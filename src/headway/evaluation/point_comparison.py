@@ -15,7 +15,8 @@ from headway.core.comparison import CallTimes, ComparedModel, ExampleRow, Flips,
 from headway.core.contracts import Engine
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
-from headway.core.variant import DECIDES, Variant
+from headway.core.label_sets import decide_labels
+from headway.core.variant import DECIDES, MULTILABEL, Variant
 from headway.core.verdict import PRIVACY
 from headway.evaluation.benchmark import sample_calls
 from headway.evaluation.comparison import EvaluationSet
@@ -53,7 +54,9 @@ class OpenedModel:
 
     @property
     def decided(self) -> Ints | None:
-        """The class of each row, (n,); None for a task without decisions for single rows."""
+        """The class of each row, (n,), or its labels (n, k); None for a task without decisions for single rows."""
+        if self.variant.task == MULTILABEL:
+            return decide_labels(self.scores) if self.decisions is None else self.decisions
         if self.variant.task not in DECIDES:
             return None
         return decide_class(self.scores, self.threshold) if self.decisions is None else self.decisions
@@ -140,7 +143,8 @@ def _flips(first: OpenedModel, second: OpenedModel, subject: Comparison) -> Iter
         return
     blocks = build_blocks(subject)
     turned = decision_churn(subject, blocks)
-    flipped, labels = own != before, subject.labels
+    labels = subject.labels
+    flipped, right, was_right = _differs(own, before), ~_differs(own, labels), ~_differs(before, labels)
     everywhere = np.ones(len(labels), dtype=np.bool_)
     inside: list[tuple[str, Bools]] = [("", everywhere)]
     for name, column in subject.slices.items():
@@ -153,11 +157,17 @@ def _flips(first: OpenedModel, second: OpenedModel, subject: Comparison) -> Iter
             slice=slice,
             n_rows=int(rows.sum()),
             n_flips=int(some.sum()),
-            n_first_right=int((some & (own == labels)).sum()),
-            n_second_right=int((some & (before == labels)).sum()),
+            n_first_right=int((some & right).sum()),
+            n_second_right=int((some & was_right).sum()),
             n_first_positive=int((some & (own == 1)).sum()) if first.variant.task == "binary" else 0,
             share=replace(share, slice=slice),
         )
+
+
+def _differs(own: Ints, other: Ints | Floats) -> Bools:
+    """Return whether the decisions of each row differ, in any of its labels if there are several, bool (n,)."""
+    found: Bools = own != other
+    return found if found.ndim == 1 else np.asarray(found.any(axis=1))
 
 
 def _examples(first: OpenedModel, second: OpenedModel, rows: EvaluationSet, count: int) -> Iterator[ExampleRow]:
@@ -165,17 +175,19 @@ def _examples(first: OpenedModel, second: OpenedModel, rows: EvaluationSet, coun
     changes = np.abs(first.scores - second.scores).max(axis=1)
     own, before = first.decided, second.decided
     if own is not None and before is not None:
-        changes = np.where(own != before, changes, -1.0)
+        changes = np.where(_differs(own, before), changes, -1.0)
     largest = [at for at in np.argsort(-changes, kind="stable")[:count].tolist() if changes[at] > 0]
     labeled = rows.labeled
     names = [name for name in labeled.table.columns if name != labeled.roles.target]
+    several = own is not None and own.ndim == 2
     for at in largest:
+        moved = int(np.abs(first.scores[at] - second.scores[at]).argmax())  # the label that differs most
         values = labeled.table.row(at, named=True)
         yield ExampleRow(
             columns={name: _text(values[name]) for name in names},
             label=_text(values[labeled.roles.target]),
-            first=_shown(first, at, own),
-            second=_shown(second, at, before),
+            first=float(first.scores[at, moved]) if several else _shown(first, at, own),
+            second=float(second.scores[at, moved]) if several else _shown(second, at, before),
         )
 
 

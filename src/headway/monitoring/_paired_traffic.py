@@ -11,6 +11,7 @@ from headway.core.arrays import Bools, Floats
 from headway.core.config import Config
 from headway.core.release import Release
 from headway.core.rollout import Rollout
+from headway.core.variant import LIBRARY_THRESHOLD, MULTILABEL
 from headway.evaluation.statistics.sequential import Keys
 from headway.monitoring.prediction_log import LabelReader, StageRequests
 from headway.registry.key_assignment import assign_hashes, key_hashes
@@ -114,11 +115,18 @@ def _scores(table: pl.DataFrame, arm: str) -> Floats:
 
 
 def _decisions(table: pl.DataFrame, arm: str, release: Release) -> Floats:
-    """Return the decision of an arm by its own threshold, or the most probable class; NaN if it decided nothing."""
+    """Return the decision of an arm by its own threshold, or the most probable class; NaN if it decided nothing.
+
+    Equal sets of several labels are equal numbers.
+    """
     scores = _scores(table, arm)
     if release.variant.task == "binary":
         return np.where(np.isnan(scores), np.nan, scores >= release.threshold)
     if release.variant.task == "multiclass" and f"{arm}.out" in table.columns:
         likeliest = table[f"{arm}.out"].list.arg_max().cast(pl.Float64).to_numpy()
         return np.where(np.isnan(scores), np.nan, likeliest)
+    if release.variant.task == MULTILABEL and f"{arm}.out" in table.columns:
+        is_label = (pl.element() >= LIBRARY_THRESHOLD).cast(pl.Int8).cast(pl.String)
+        sets = table[f"{arm}.out"].list.eval(is_label).list.join("")
+        return np.where(np.isnan(scores), np.nan, sets.hash().cast(pl.Float64).to_numpy())
     return np.full(len(table), np.nan)

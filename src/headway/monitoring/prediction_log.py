@@ -18,6 +18,7 @@ from headway.core.arrays import Bools, Ints
 from headway.core.errors import DataError, StoreError
 from headway.core.rollout import Rollout
 from headway.core.sections import DataSection
+from headway.core.variant import MULTILABEL
 from headway.data.roles import encode_target
 from headway.storage import segments, traffic
 from headway.storage.traffic import Label
@@ -274,6 +275,12 @@ def read_label_file(file: Path, section: DataSection) -> list[Label]:
 
     Raises DataError if the file cannot be read, lacks a column, or a label is missing or not a number.
     """
+    if section.task == MULTILABEL:
+        raise DataError(
+            "a label of a request is one number, and rows have several labels here",
+            where='[data] task = "multilabel"',
+            hint="add the rows with their labels to the table of [data] source, then headway retrain",
+        )
     try:
         table = (
             pl.read_parquet(file)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
+from headway.core.label_sets import decide_labels
 from headway.core.sections import Costs
 from headway.core.texts import text_codes
-from headway.core.variant import DECIDES, Field
+from headway.core.variant import DECIDES, MULTILABEL, Field
 from headway.data import matrix
 from headway.data.context import Window
 from headway.data.texts import text_columns, word_counts
@@ -65,7 +66,7 @@ class ScoredRows:
         Columns of `rows` that are texts; detectors see their numbers of words.
     rows_per_row : float
         Number of rows of the table that each row stands for: above 1 if the table is larger than memory and sampled.
-    answers : ndarray of shape (n,) or None
+    answers : ndarray of shape (n,) or (n, k), or None
         Index of the predicted class, int64, and its probability as `confidence`; None unless a classifier reads texts.
     probabilities : ndarray of shape (n, k) or None
         Probability of each class, of a multiclass model; None for other tasks.
@@ -194,8 +195,13 @@ def score_rows(
 
 
 def _decisions(deployed: DeployedRelease, predicted: Floats | None) -> tuple[Ints | None, Floats | None]:
-    """Return the predicted class of each row and its probability, of a classifier that reads texts."""
+    """Return the predicted class of each row and its probability, of a classifier that reads texts.
+
+    Of several labels a row, return the indicator matrix (n, k) and no probability.
+    """
     variant = deployed.release.variant
+    if predicted is not None and variant.signature.texts and variant.task == MULTILABEL:
+        return decide_labels(predicted), None
     if predicted is None or not variant.signature.texts or variant.task not in DECIDES:
         return None, None
     if predicted.shape[1] > 1:

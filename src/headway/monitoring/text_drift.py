@@ -2,8 +2,8 @@
 
 A detector compares numbers and categories, so each text column becomes several features of a row: its number of words,
 the share of words that no text of the reference has, and one of its words, drawn by a hash and hashed to a bucket. The
-answer of the model and its confidence are features as well. The tests of `input_drift`, with their groups and their
-budget, judge them together with the other columns.
+answer of the model and its confidence are features as well; of several labels a row, each label is one. The tests of
+`input_drift`, with their groups and their budget, judge them together with the other columns.
 
 The words of a group of the reference count as known if another group has them. Those of a later group are compared with
 the reference without one of its groups, so that both are compared with equally many.
@@ -34,6 +34,8 @@ BUCKETS = 256
 ANSWER, CONFIDENCE = "answer of the model", "confidence of the model"
 MIN_TEXTS = 5
 """Different texts that have a word in lower case before it is shown: names and codes of a person are not."""
+MAX_LABELS = 50
+"""Most labels of a model of several a row whose shares are features: those that it gave to most texts."""
 NAMED = 3
 """Most classes or words that a sentence names in each direction."""
 _SHOWN = 3.0
@@ -43,6 +45,8 @@ _EPSILON = 1e-9
 _NONE, _SEVERAL = -(2**62), -(2**62) + 1
 """Stand for the group of a word that no text of the reference has, and that several groups have."""
 _UNKNOWN = "{1:.1%} of its words are in no text that the release was judged on, and {0:.1%} were"
+
+_LABELED = "the model gives it to {1:.1%} of the texts, and gave it to {0:.1%}"
 
 Part = TypeVar("Part")
 
@@ -77,6 +81,11 @@ def with_text_features(
         sentences[name] = partial(_means, "a text has {1:.1f} words on average, and had {0:.1f}", counts, parts)
         sentences[fields[-2].name] = partial(_means, _UNKNOWN, values[-2], parts)
         sentences[fields[-1].name] = partial(_words_sentence, texts, parts)
+    if before.answers is not None and before.answers.ndim == 2:
+        for index in np.argsort(-before.answers.sum(0), kind="stable")[:MAX_LABELS].tolist():
+            fields.append(Field(name=f"label '{classes[index]}'"))
+            values.append([_floats(None if part.answers is None else part.answers[:, index]) for part in parts])
+            sentences[fields[-1].name] = partial(_means, _LABELED, values[-1], parts)
     if before.answers is not None and before.confidence is not None:
         fields += [Field(name=ANSWER, datatype="BYTES", categories=classes), Field(name=CONFIDENCE)]
         values += [[_floats(part.answers) for part in parts], [_floats(part.confidence) for part in parts]]

@@ -20,7 +20,7 @@ from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.release import Release, TrafficAssignment
 from headway.core.rollout import Action, Decision, ModelChange, Plan, Rollout, RolloutStage, RolloutStatus
 from headway.core.sections import PolicySection, RolloutSection
-from headway.core.variant import DECIDES
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE, Rule, RuleResult, Verdict
 from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.sequential import (
@@ -87,7 +87,7 @@ def churn_limit(settings: RolloutSection, release: Release, *, change: ModelChan
     whose verdict compares it with live. Otherwise a new model differs on purpose: it may differ by `CHURN_RATIO` times
     what its evaluation against live showed.
     """
-    if release.variant.task not in DECIDES:
+    if release.variant.task not in (*DECIDES, MULTILABEL):
         return None
     limit = settings.churn_same_model if change == "same model" else settings.churn_new_model
     if limit is not None:

@@ -177,10 +177,13 @@ def test_a_release_without_a_plan_answers_every_row(tmp_path):
     assert (answer["answer"], answer["answered_by"], answer["confidence"]) == ("0", "model", pytest.approx(0.8))
 
 
-def test_a_model_of_numbers_has_no_answer(tmp_path):
-    with answering(dataclasses.replace(loaded(), answers=()), tmp_path) as server:
+@pytest.mark.parametrize(
+    ("classes", "reason"), [((), "answers with numbers"), (("a", "b"), "gives several labels to a row, not one class")]
+)
+def test_a_model_of_numbers_or_of_several_labels_has_no_answer(classes, reason, tmp_path):
+    with answering(dataclasses.replace(loaded(), answers=(), classes=classes), tmp_path) as server:
         answer = post(server, {"row": {"a": 1, "b": 1, "c": 1}}, name="flights")
-    assert answer.status == 400 and "answers with numbers" in answer.json["error"]
+    assert answer.status == 400 and reason in answer.json["error"]
 
 
 @pytest.mark.parametrize(

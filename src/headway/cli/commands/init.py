@@ -22,7 +22,7 @@ from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
 from headway.core.sections import DataSection
-from headway.core.variant import DECIDES
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import Rule
 from headway.data.parsing import parse_dates, parse_number_texts
 from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
@@ -38,6 +38,14 @@ DEPOTS = ("north", "river", "south")
 TEMPLATE = Path(__file__).parent.parent / "templates/train.py"
 TEXT_TEMPLATE = TEMPLATE.with_name("train_texts.py")
 WORDS, CHARACTERS = '"ngram_range": (1, 2)', '"analyzer": "char", "ngram_range": (1, 3)'
+_ONE = 'LogisticRegression(C=10.0, solver="saga", tol=0.01, max_iter=1_000, random_state=seed)'
+SEVERAL_LABELS = {
+    f"    model = {_ONE}\n": f"    model = OneVsRestClassifier(\n        {_ONE}\n    )\n",
+    "labels (classes numbered from 0)": "labels (an indicator matrix)",
+    "from sklearn.pipeline import": "from sklearn.multiclass import OneVsRestClassifier\nfrom sklearn.pipeline import",
+    "logistic regression.": "a logistic regression for each label.",
+}
+"""What train.py of texts has in place of other lines if a row has several labels."""
 SAMPLE = "deliveries.csv"
 HEAD = "# A headway project; `headway config` shows every setting.\n"
 ASK = '# For each column: "request" if it is known when a prediction is requested, "outcome" if only afterwards.\n'
@@ -119,7 +127,10 @@ def ask(suspects: Mapping[str, str]) -> list[str]:
 
 def _describe(proposal: Proposal) -> list[str]:
     """Return what was proposed, what was ignored and why, and the columns for a person to judge."""
-    task = f"{proposal.task}, {proposal.n_classes:,} classes" if proposal.task == "multiclass" else proposal.task
+    counted = {"multiclass": "classes", MULTILABEL: "labels"}
+    task = proposal.task
+    if task in counted:
+        task = f"{task}, {proposal.n_classes:,} {counted[task]}"
     positive = f", positive is '{proposal.positive}'" if proposal.positive else ""
     roles = {
         "texts": ", ".join(proposal.text),
@@ -281,6 +292,12 @@ def _train(proposal: Proposal) -> str:
     """Return train.py with the categorical columns and the objective of this table."""
     if proposal.text:
         return _train_on_texts(proposal)
+    if proposal.task == MULTILABEL:
+        raise ConfigError(
+            f"'{proposal.target}' has several labels a row, and the templates for these read a column of texts",
+            where="--target",
+            hint="--text COLUMN, or write headway.toml and a train.py that fits an indicator matrix (n, k) yourself",
+        )
     classes = {"num_class": proposal.n_classes} if proposal.task == "multiclass" else {}
     objective = {"objective": proposal.task, **classes}
     text = TEMPLATE.read_text(encoding="utf-8")
@@ -299,6 +316,9 @@ def _train_on_texts(proposal: Proposal) -> str:
         text = text.replace("LogisticRegression", "Ridge").replace('solver="saga", ', "")
         text = text.replace("Ridge(C=10.0, tol=0.01, max_iter=1_000, random_state=seed)", "Ridge(random_state=seed)")
         text = text.replace("logistic regression", "ridge regression")
+    if proposal.task == MULTILABEL:
+        for before, after in SEVERAL_LABELS.items():
+            text = text.replace(before, after)
     if proposal.is_unspaced:
         text = text.replace(WORDS, CHARACTERS).replace("word 1- and 2-grams", "1- to 3-grams of characters")
     return text
@@ -347,7 +367,7 @@ def _known(proposal: Proposal, *, declared: bool) -> str:
 
 def _rollout_limits(task: str, rules: tuple[Rule, ...]) -> dict[str, float]:
     """Return the limits on decisions that differ from live's, for another form of its model and for a new model."""
-    if task not in DECIDES:
+    if task not in (*DECIDES, MULTILABEL):
         return {}
     churn = next((rule.at_most for rule in rules if rule.measure == CHURN), None)
     return {"churn_same_model": DEFAULT_CHURN if churn is None else churn, "churn_new_model": NEW_MODEL_CHURN}

@@ -54,4 +54,4 @@ def _views() -> BaseEstimator:
 
 
 def _weights(pipeline: BaseEstimator, weights: Floats | None) -> dict[str, Any]:
-    return {f"{pipeline.steps[-1][0]}__sample_weight": weights}
+    return {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights}

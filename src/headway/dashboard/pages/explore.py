@@ -84,11 +84,13 @@ COST_HELP = (
 NO_THRESHOLD = {
     "regression": "this model answers with a number, and decides nothing at a threshold",
     "multiclass": "this model names the most probable of several classes, so no single threshold decides",
+    "multilabel": "this model gives each label above a probability of one half, so no single threshold decides",
 }
 NO_CURVE = {
     "regression": "it compares probabilities with what happened, and this model answers with a number; slices show by "
     "how much it is off on the average",
     "multiclass": "with several classes a single curve does not exist; the calibration error is among the measures",
+    "multilabel": "with several labels a single curve does not exist; the calibration error is among the measures",
 }
 ERRORS = {"regression": "Mean absolute error", "multiclass": "Share of wrong classes"}
 LOWER = (

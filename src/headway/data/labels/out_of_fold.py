@@ -18,7 +18,7 @@ from msgspec.structs import replace as changed
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
-from headway.core.variant import Signature
+from headway.core.variant import DECIDES, MULTILABEL, Signature
 from headway.data.languages import slice_values
 from headway.data.matrix import dataset_signature, matrix
 from headway.data.naive_bayes import fit_words
@@ -206,7 +206,9 @@ def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL)
 
 def _labeled(dataset: Dataset, *, rows: int, max_classes: int) -> OutOfFold:
     """Return the labeled rows, with zero probabilities; raise as `out_of_fold`."""
-    if dataset.roles.task not in ("binary", "multiclass"):
+    if dataset.roles.task == MULTILABEL:
+        raise NotApplicable("wrong labels are estimated for one class a row, and rows have several labels here")
+    if dataset.roles.task not in DECIDES:
         raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so no label is wrong")
     known, groups = labeled_indices(dataset, max_rows=rows)
     table = dataset.table[known]

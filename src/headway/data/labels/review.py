@@ -11,7 +11,7 @@ from headway.core.contracts import State
 from headway.core.errors import DataError
 from headway.core.labeling import Confirmation, Correction
 from headway.core.record import kind_of, read, write
-from headway.core.variant import NUMBERS
+from headway.core.variant import MULTILABEL, NUMBERS
 from headway.data.labels.corrections import KIND, row_digests
 from headway.data.open import OpenedRows, open_rows
 from headway.data.read import read_table
@@ -69,6 +69,12 @@ def _reviewed_row(config: Config, state: State, *, row: int, why: str, digest: s
     opened = open_rows(config, read_table(config), state=state)
     if not 1 <= row <= len(opened.raw):
         raise DataError(f"row {row} does not exist", where=f"{len(opened.raw):,} rows", hint="headway labels suspects")
+    if config.data.task == MULTILABEL:
+        raise DataError(
+            "a correction is one class, and rows have several labels here",
+            where='[data] task = "multilabel"',
+            hint="correct the table of [data] source",
+        )
     if not why.strip():
         raise DataError("a correction needs a reason", hint='--why "..."')
     found = row_digests(opened.raw[row - 1 : row])[0]

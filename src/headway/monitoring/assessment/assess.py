@@ -22,9 +22,10 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError, HeadwayError
 from headway.core.evidence import Finding, Measurement
 from headway.core.provenance import JUDGED
+from headway.core.variant import MULTILABEL
 from headway.data import check as checking
 from headway.data.context import CheckContext, load_detector
-from headway.data.matrix import group_codes
+from headway.data.matrix import group_codes, target_values
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows, select_period, split_dataset
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
@@ -282,8 +283,13 @@ def _target(dataset: Dataset) -> Iterator[Measurement]:
     known = dataclasses.replace(dataset, table=dataset.table.filter(pl.col(roles.target).is_not_null()))
     if known.table.is_empty() or roles.task == "embedding":
         return
-    values = known.table[roles.target].cast(pl.Float64).to_numpy()
     groups = group_codes(known)
+    if roles.task == MULTILABEL:
+        has_label = target_values(known)
+        for name, column in list(zip(roles.classes, has_label.T, strict=True))[:MAX_CLASSES]:
+            yield replace(_mean(column, groups, SHARE), slice=name)
+        return
+    values = known.table[roles.target].cast(pl.Float64).to_numpy()
     if roles.task != "multiclass":
         yield _mean(values, groups, SHARE if roles.task == "binary" else UNBOUNDED)
         return

@@ -271,7 +271,8 @@ class AnswerCall:
 
 
 def _no_classes(model: LoadedModel) -> DataError:
-    return DataError(f"'{model.name}' answers with numbers, not with classes", hint=f"/v2/models/{model.name}/infer")
+    what = "gives several labels to a row, not one class" if model.classes else "answers with numbers, not with classes"
+    return DataError(f"'{model.name}' {what}", hint=f"/v2/models/{model.name}/infer")
 
 
 def _answer_without_plan(model: LoadedModel, values: list[float]) -> AnswerResponse:

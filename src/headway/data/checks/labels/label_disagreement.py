@@ -7,6 +7,7 @@ import polars as pl
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.data.context import CheckContext
 from headway.data.leakage.similar_texts import joined_texts, normal_form
 
@@ -26,7 +27,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     0.667, and is undecided if the interval contains it.
     """
     dataset = context.dataset
-    if dataset.roles.task not in ("binary", "multiclass"):
+    if dataset.roles.task not in (*DECIDES, MULTILABEL):
         raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so labels cannot contradict each other")
     agreement = context.labeling.agreement()
     alpha = agreement.find("agreement.krippendorff") if agreement else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,9 @@ from headway.core.arrays import Floats, Ints
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.core.variant import MULTILABEL
 from headway.data.context import CheckContext
+from headway.data.label_sets import indicator_matrix, known_labels
 from headway.data.matrix import is_number_or_string
 from headway.data.roles import known_line
 
@@ -230,14 +232,40 @@ def target_columns(target: pl.Series, task: str) -> TargetColumns:
 
 
 def single_column_skills(dataset: Dataset, names: Sequence[str]) -> dict[str, ColumnSkill]:
-    """Compute the skill of each column over the rows with an outcome; other types are skipped.
+    """Compute the skill of each column over the rows with an outcome, for the label that it predicts best.
+
+    Other types are skipped.
 
     Missing is a value of its own and ranks lowest.
     """
     known = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
-    outcomes = target_columns(known[dataset.roles.target], dataset.roles.task)
     read = [name for name in names if is_number_or_string(known.schema[name])]
+    if dataset.roles.task == MULTILABEL:
+        by_label = _label_columns(known[dataset.roles.target])
+        return {name: _best(column_skill(known[name], outcomes) for outcomes in by_label) for name in read}
+    outcomes = target_columns(known[dataset.roles.target], dataset.roles.task)
     return {name: column_skill(known[name], outcomes) for name in read}
+
+
+def _label_columns(target: pl.Series) -> list[TargetColumns]:
+    """Return the outcomes of each label that some rows have and others have not."""
+    labels = known_labels(target)
+    if len(labels) > MAX_CLASSES:
+        raise NotApplicable(f"the target has more than {MAX_CLASSES} labels")
+    has_label = indicator_matrix(target, labels).T
+    found = [pl.DataFrame({"y0": values}) for values in has_label if values.min() < values.max()]
+    if not found:
+        raise NotApplicable("no label differs between rows")
+    return [TargetColumns(columns=columns, binary=True) for columns in found]
+
+
+def _best(skills: Iterable[ColumnSkill]) -> ColumnSkill:
+    """Return the largest skill of a column for any label."""
+    aucs, shares = zip(*((skill.auc, skill.explained) for skill in skills), strict=True)
+    return ColumnSkill(
+        auc=max((auc for auc in aucs if auc is not None), default=None),
+        explained=max((share for share in shares if share is not None), default=None),
+    )
 
 
 def column_skill(column: pl.Series, outcomes: TargetColumns) -> ColumnSkill:

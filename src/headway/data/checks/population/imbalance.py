@@ -8,11 +8,13 @@ import polars as pl
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.core.variant import MULTILABEL
 from headway.data.context import CheckContext
+from headway.data.label_sets import indicator_matrix
 
 CODES = ("D030",)
 RARE = 0.2
-MIN_ROWS = 50
+MIN_ROWS, MAX_SHOWN = 50, 5
 EVALUATED = ("validation", "test")
 
 
@@ -25,6 +27,8 @@ def plugin(context: CheckContext) -> list[Finding]:
     """
     dataset = context.dataset
     target = dataset.roles.target
+    if dataset.roles.task == MULTILABEL:
+        return _rare_labels(context)
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"a target of task '{dataset.roles.task}' has no classes")
     counts = dataset.table[target].drop_nulls().value_counts().sort("count", target)
@@ -53,6 +57,33 @@ def plugin(context: CheckContext) -> list[Finding]:
             measured=share,
             limit=RARE / len(counts),
             hint="longer periods, so that each holds 50 of its rows" if few else "headway evaluate --audit imbalance",
+        )
+    ]
+
+
+def _rare_labels(context: CheckContext) -> list[Finding]:
+    """Return a warning on the labels that too few rows of `validation` or `test` have."""
+    roles = context.dataset.roles
+    few: list[str] = []
+    for name in EVALUATED:
+        if name in context.periods:
+            outcomes = context.periods[name].table[roles.target].drop_nulls()
+            sums = indicator_matrix(outcomes, roles.classes).sum(axis=0)
+            counts = zip(roles.classes, sums.astype(int).tolist(), strict=True)
+            few += [f"{label} ({rows} of {name})" for label, rows in counts if rows < MIN_ROWS]
+    if not few:
+        return []
+    shown = ", ".join(few[:MAX_SHOWN]) + (f" and {len(few) - MAX_SHOWN} more" if few[MAX_SHOWN:] else "")
+    return [
+        Finding(
+            code="D030",
+            severity="warn",
+            message=f"labels with fewer than {MIN_ROWS} rows in a period that judges: {shown}; a recall from 50 rows "
+            "is known to 14 % at best",
+            where=f"column {roles.target}",
+            measured=float(len(few)),
+            limit=0.0,
+            hint="longer periods, or leave out labels that are too rare to be judged",
         )
     ]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from headway.core.evidence import Finding
+from headway.core.variant import MULTILABEL
 from headway.data.context import CheckContext
+from headway.data.label_sets import known_labels
 
 CODES = ("D007",)
 SHOWN = 5
@@ -30,6 +32,10 @@ def plugin(context: CheckContext) -> list[Finding]:
         message = f"'{name}' has {len(values):,} values where a binary target has 0 and 1: {shown}"
         hint = f'[data] positive = "{values[1]}"' if len(values) == 2 else '[data] task = "multiclass" or "regression"'
         return [_finding(name, len(values), message, hint)]
+    absent = sorted(set(dataset.roles.classes) - set(known_labels(known))) if task == MULTILABEL else []
+    if absent:
+        message = f"no row of '{name}' has {len(absent)} of {len(dataset.roles.classes)} labels: "
+        return [_finding(name, len(values), message + ", ".join(absent[:SHOWN]), "take them out of [data] classes")]
     classes = known.cast(pl.Float64, strict=False).unique().sort().to_list()
     if task == "multiclass" and classes != [float(index) for index in range(len(classes))]:
         message = f"'{name}' has {len(values):,} classes that are not numbered 0 to {len(values) - 1}: {shown}"

@@ -10,6 +10,7 @@ import polars as pl
 
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
+from headway.core.variant import MULTILABEL
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import train_and_test_features
 
@@ -65,13 +66,8 @@ def match_rows(train: Sequence[pl.Series], test: Sequence[pl.Series]) -> pl.Seri
 def count_copies(train: Dataset, test: Dataset, source: pl.Series) -> CopiedRows:
     """Count the copies among the test rows and measure whether their outcomes were copied too."""
     copied = source.is_not_null()
-    target = train.roles.target
-    pairs = pl.DataFrame(
-        {
-            "one": train.table[target].cast(pl.Float64).gather(source.drop_nulls()),
-            "two": test.table[target].cast(pl.Float64).filter(copied),
-        }
-    ).drop_nulls()
+    one, two = _outcomes(train), _outcomes(test)
+    pairs = pl.DataFrame({"one": one.gather(source.drop_nulls()), "two": two.filter(copied)}).drop_nulls()
     kappa = None if pairs.is_empty() else _kappa(pairs, train)
     return CopiedRows(rows=len(source), found=int(copied.sum()), kappa=kappa)
 
@@ -108,10 +104,18 @@ def _match_pair(train: pl.Series, test: pl.Series) -> pl.Series:
     return candidates.join(rows.unique(_KEY, keep="any"), on=_KEY, how="left", maintain_order="left")[_ROW]
 
 
+def _outcomes(dataset: Dataset) -> pl.Series:
+    """Return the outcomes as numbers; equal sets of labels have equal ones."""
+    target = dataset.table[dataset.roles.target]
+    if dataset.roles.task != MULTILABEL:
+        return target.cast(pl.Float64)
+    return target.hash().cast(pl.Float64).set(target.is_null(), None)
+
+
 def _kappa(pairs: pl.DataFrame, train: Dataset) -> float:
     """Compute how much more often outcomes agree than after a permutation."""
     one, two = pairs["one"].to_numpy(), pairs["two"].to_numpy()
-    spread = train.table[train.roles.target].cast(pl.Float64).std()
+    spread = _outcomes(train).std()
     near = CLOSE_SHARE * float(spread) if train.roles.task == "regression" and isinstance(spread, float) else 0.0
     agree = float((np.abs(one - two) <= near).mean())
     permuted = np.random.default_rng(0).permutation(one)

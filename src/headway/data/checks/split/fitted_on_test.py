@@ -11,7 +11,10 @@ from headway.core.arrays import Floats
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.core.label_sets import SEPARATOR
+from headway.core.variant import MULTILABEL
 from headway.data.context import CheckContext
+from headway.data.label_sets import known_labels
 from headway.data.leakage.samples import train_and_test
 from headway.data.matrix import STRING_DTYPES
 
@@ -48,7 +51,23 @@ def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
 
 def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
     """Return the columns that hold the target's mean over these rows for each value of a string column."""
-    target, table = pl.col(dataset.roles.target).cast(pl.Float64), dataset.table
+    found: set[str] = set()
+    for target in _targets(dataset):
+        found |= _encoded_by(dataset, names, target)
+    return found
+
+
+def _targets(dataset: Dataset) -> list[pl.Expr]:
+    """Return the target as a number, or for several labels a row 1 for each label that a row has."""
+    target = pl.col(dataset.roles.target)
+    if dataset.roles.task != MULTILABEL:
+        return [target.cast(pl.Float64)]
+    labels = known_labels(dataset.table[dataset.roles.target])
+    return [target.str.split(SEPARATOR).list.contains(name).cast(pl.Float64) for name in labels]
+
+
+def _encoded_by(dataset: Dataset, names: list[str], target: pl.Expr) -> set[str]:
+    table = dataset.table
     overall, *own = _row(table, [target.mean(), *(pl.col(name).mean() for name in names)])
     names = [name for name, mean in zip(names, own, strict=True) if abs(mean - overall) < NEAR_MEAN * abs(overall)]
     texts = [name for name in dataset.features if table.schema[name] in STRING_DTYPES]
