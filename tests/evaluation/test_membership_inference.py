@@ -15,6 +15,7 @@ from headway.evaluation.membership_inference import (
     Exposure,
     Shadows,
     Signals,
+    _skewed_error,
     flag_rows,
     read_signals,
     score_lira,
@@ -97,6 +98,22 @@ def test_few_groups_give_no_interval():
     rng = np.random.default_rng(3)
     found = AttackRates([attacked(rng, np.arange(400) >= 200)], np.arange(400) % 12).auc("auc")
     assert found.se is None and (found.low, found.high) == (0.0, 1.0)
+
+
+def test_a_small_rate_reaches_up_as_far_as_its_score_interval():
+    error = math.sqrt(0.004 * 0.996 / 1_000)
+    _, high = share_interval(0.004, 1_000, reach=2.0)
+    assert _skewed_error(0.004, error, 0, 2.0) == pytest.approx((high - 0.004) / 2.0)
+    assert _skewed_error(0.004, error, 0, 2.0) > 1.3 * error
+    assert _skewed_error(0.499, 0.01, 0, 2.0) == pytest.approx(0.01, rel=1e-2)
+    assert _skewed_error(0.996, error, 0, 2.0) == error
+
+
+def test_a_rate_of_no_member_is_not_certain():
+    scores = np.where(np.arange(2_000) % 2 == 0, 0.0, np.arange(2_000.0))
+    one = Attacked(scores=scores, members=np.arange(2_000) % 2 == 0)
+    found = AttackRates([one], np.arange(2_000)).true_positive_rate("tpr", 0.01)
+    assert found.value == 0 and found.high == pytest.approx(share_interval(0.0, 1_000)[1], rel=0.01)
 
 
 def test_rows_of_a_group_that_are_alike_widen_the_interval():

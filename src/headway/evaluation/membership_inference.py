@@ -213,7 +213,7 @@ class AttackRates:
         shares = [self._share(one, rate) for one in self.attacked]
         bias = _THRESHOLD_BIAS * float(np.mean([share.value for share in shares])) / (rate * self.n_others)
         if minus is None:
-            return self._measured(name, shares, slice, bias=bias)
+            return self._measured(name, shares, slice, bias=bias, trials=self.n_members)
         others = [minus._share(one, rate) for one in minus.attacked]
         bias += _THRESHOLD_BIAS * float(np.mean([share.value for share in others])) / (rate * self.n_others)
         return self._difference(name, shares, others, slice, bias=bias)
@@ -250,9 +250,13 @@ class AttackRates:
         slice: str,
         *,
         bias: float = 0.0,
+        trials: int = 0,
         bounds: tuple[float, float] = SHARE,
     ) -> Measurement:
-        """Return the mean over models; its variance is that between groups, and that between trainings."""
+        """Return the mean over models; its variance is that between groups, and that between trainings.
+
+        A share of so many `trials` has a standard error that allows for its skewness.
+        """
         value = float(np.mean([rate.value for rate in rates]))
         influence = np.mean([rate.influence for rate in rates], axis=0)
         count = self._n_blocks
@@ -265,8 +269,12 @@ class AttackRates:
         if total and by_training:
             dof = total**2 / (by_group**2 / (count - 1) + by_training**2 / (len(trainings) - 1))
         known = self.n_groups >= MIN_GROUPS and dof >= MIN_DOF
-        half = student_quantile(0.5 + LEVEL / 2, dof) * math.sqrt(total) if known else math.inf
-        method = "ratio of sums linearised by group, t"
+        reach = student_quantile(0.5 + LEVEL / 2, dof) if known else math.inf
+        se = math.sqrt(total)
+        if known and trials:
+            se = math.hypot(_skewed_error(value, math.sqrt(max(total - bias**2, 0.0)), trials, reach), bias)
+        half = reach * se if known else math.inf
+        method = "ratio of sums linearised by group, t" + ("; score interval" if trials else "")
         models = f"; mean over {len(rates)} models with their variance" if len(rates) > 1 else ""
         return Measurement(
             name=name,
@@ -278,10 +286,28 @@ class AttackRates:
             n_rows=self.n_rows,
             n_groups=self.n_groups,
             level=LEVEL,
-            se=math.sqrt(total) if known else None,
+            se=se if known else None,
             dof=dof if known else None,
             bounds=bounds,
         )
+
+
+def _skewed_error(share: float, error: float, trials: int, reach: float) -> float:
+    """Return the standard error whose interval reaches up as far as the score interval of a small share.
+
+    A share that is too small by chance has a standard error that is too small as well, so that its interval misses the
+    truth above. The score interval (Wilson; Brown, Cai and DasGupta 2001) has the variance of each share that it holds.
+    It is that of as many independent trials as give this error; of `trials`, if none succeeded.
+
+    Parameters
+    ----------
+    reach : float
+        Standard errors from the share to the ends of its interval.
+    """
+    if share >= 0.5:
+        return error
+    count = share * (1 - share) / error**2 if share > 0 and error > 0 else float(trials)
+    return max(error, (share_interval(share, count, reach=reach)[1] - share) / reach)
 
 
 def _trainings(values: Sequence[float]) -> Floats:
@@ -361,9 +387,9 @@ class Exposure:
         return order
 
 
-def share_interval(share: float, count: int) -> tuple[float, float]:
-    """Return the Wilson interval of a share of `count` trials."""
-    z = 1.959964
+def share_interval(share: float, count: float, *, reach: float = 1.959964) -> tuple[float, float]:
+    """Return the Wilson interval of a share of `count` trials, at so many standard errors."""
+    z = reach
     centre, spread = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     scale = 1 + z * z / count
     return min((centre - spread) / scale, share), max((centre + spread) / scale, share)

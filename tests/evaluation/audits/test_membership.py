@@ -55,9 +55,10 @@ def test_rows_that_are_given_away_are_named_by_their_position_without_their_valu
     assert all(found["privacy.membership.row", row].low > 0.5 for row in exposed)
 
 
-def test_exposed_rows_are_not_counted_with_too_few_models(monkeypatch):
-    monkeypatch.setattr(membership, "MODELS", 20)
-    found, reasons = run(world(leak=6.0))
+def test_exposed_rows_are_not_counted_with_too_few_models():
+    made = world(leak=6.0)
+    made.context = replace(made.context, halves=range(20))
+    found, reasons = run(made)
     assert ("privacy.membership.exposed", "") not in found
     assert any("privacy.membership.exposed needs 12 attacked models, there are 10" in reason for reason in reasons)
 
