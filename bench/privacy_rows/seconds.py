@@ -18,6 +18,8 @@ from headway.evaluation.context import SHADOW_MODELS
 from privacy_rows.worlds import RATE, Probabilities, audited, draw, measured
 
 ROWS, WIDTH, TREES = 10_000, 20, 100
+BUDGET_S = 1_200.0
+"""Enough for all models on a busy machine, where the clock says little: the time is that of the processor."""
 TINY = {"ROWS": 1_000, "TREES": 5}
 
 
@@ -32,14 +34,21 @@ def rows() -> Result:
         return Probabilities(model.fit(some, target).booster_)
 
     began, cpu = time.perf_counter(), time.process_time()
-    results = audited(fit, table, labels, others, budget_s=60.0)
+    results = audited(fit, table, labels, others, budget_s=BUDGET_S)
     spent, cpu = time.perf_counter() - began, time.process_time() - cpu
     rate, own = measured(results, RATE), measured(results, RATE, "this model")
     models = measured(results, "privacy.membership.models")
     about = f"{ROWS:,} rows, {WIDTH} columns, LightGBM of {TREES} trees; {models.method if models else 'no models'}"
     found = [
-        Row(name="mia.seconds", measured=spent, unit="s", target="<= 60", ok=spent <= 60, against=about),
-        shown("mia.seconds[cpu]", cpu, "s", "CPU time of the same"),
+        Row(
+            name="mia.seconds",
+            measured=cpu,
+            unit="s",
+            target="<= 60",
+            ok=cpu <= 60 and models is not None and 2 * models.value == SHADOW_MODELS,
+            against=f"{about}; CPU time of one thread, all {SHADOW_MODELS} models",
+        ),
+        shown("mia.seconds[wall]", spent, "s", "the same by the clock, next to whatever else used the cores"),
     ]
     for name, one in (("mia.tpr_1pct", rate), ("mia.tpr_1pct[this model]", own)):
         if one is not None:
