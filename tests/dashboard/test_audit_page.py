@@ -24,7 +24,7 @@ from headway.core.labeling import Confirmation, Correction
 from headway.core.record import write
 from headway.core.threats import AcceptedRisk
 from headway.core.verdict import Verdict
-from headway.monitoring.erasure.erase import save_proof
+from headway.monitoring.erasure.proofs import save_proof
 from headway.registry.judge import override_verdict
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project

@@ -34,7 +34,7 @@ from headway.core.sections import Costs
 from headway.core.training import Retraining, Training
 from headway.core.verdict import Verdict
 from headway.data.open import open_dataset
-from headway.monitoring.erasure.erase import load_erasures
+from headway.monitoring.erasure.proofs import load_erasures
 from headway.registry.bundle import open_release
 from headway.registry.project import Project, open_project
 from headway.storage import segments, traffic

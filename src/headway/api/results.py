@@ -34,7 +34,7 @@ from headway.core.threads import this_machine
 from headway.core.training import Training
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
 from headway.evaluation.benchmark import AS_CALLED
-from headway.evaluation.measure import BUSY
+from headway.evaluation.machine_load import BUSY
 from headway.optimization.importers.custom_python import custom_code_refused
 from headway.registry.project import Project, project_of
 from headway.reporting.charts.pareto import draw_pareto

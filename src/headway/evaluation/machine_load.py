@@ -14,6 +14,9 @@ from pathlib import Path
 
 from headway.core.errors import NotApplicable
 
+BUSY = "E002"
+"""Code of the finding on a timing that other processes disturbed."""
+
 WAITING, WALL_PER_CPU, VARIATION = 0.1, 1.1, 1.5
 QUIET_HINT = (
     "measure on a quiet machine: headway optimize --wait-quiet, in Python wait_quiet=True; or compare CPU times: "

@@ -23,10 +23,9 @@ from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.threads import this_machine
 from headway.core.variant import Variant
 from headway.evaluation.context import AuditContext, Comparison, MetricResults, load_audit, load_metric
-from headway.evaluation.machine_load import MachineBusy
+from headway.evaluation.machine_load import BUSY, MachineBusy
 from headway.optimization.importers.models import TRAINING_ROWS
 
-BUSY = "E002"
 CONSTANT_ANSWERS, NO_BETTER = "E005", "E006"
 MIN_PERFECT_ROWS, MAX_SHOWN = 50, 4
 _PERFECT = {"roc_auc": 0.9995, "r2": 0.999999, "accuracy": 1.0, "ndcg10": 1.0}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from headway.core.compliance import ComplianceRecord, Figure
 from headway.core.plugins import load_sibling
-from headway.monitoring.erasure.erase import signed_erasures
+from headway.monitoring.erasure.proofs import signed_erasures
 from headway.registry.project import LIVE_POINTER, Project
 from headway.reporting.template import render_page
 from headway.reporting.text import formatting, words

@@ -28,7 +28,7 @@ from headway.core.value_replay import ValueReplay
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.personal.detection import PERSONAL
 from headway.data.roles import parse_roles
-from headway.monitoring.erasure.erase import load_erasures
+from headway.monitoring.erasure.proofs import load_erasures
 from headway.monitoring.feature_status import last_of_release, looked_up
 from headway.registry.project import Project
 from headway.registry.searches import find_search

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.monitoring import rollouts
 
-from headway.monitoring.erasure.erase import load_erasures
+from headway.monitoring.erasure.proofs import load_erasures
 
 ROUNDS = 5
 ERASE = """

@@ -20,7 +20,8 @@ from headway.data.personal.policy import load_hash_key
 from headway.evaluation import explore
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.monitoring.erasure import files
-from headway.monitoring.erasure.erase import ErasureRequest, erase, load_erasures
+from headway.monitoring.erasure.erase import ErasureRequest, erase
+from headway.monitoring.erasure.proofs import load_erasures
 from headway.monitoring.prediction_log import LabelReader, read_predictions
 from headway.registry.project import open_project
 from headway.storage import segments, traffic

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.monitoring.erasure.test_erase import SECRET, World
 
-from headway.monitoring.erasure.erase import load_erasures
+from headway.monitoring.erasure.proofs import load_erasures
 from headway.monitoring.erasure.row_stores import PART_OF_WORD
 from headway.registry.project import open_project
 from headway.registry.stores import migrate_store

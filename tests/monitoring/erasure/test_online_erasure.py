@@ -11,7 +11,7 @@ from tests.monitoring.erasure.test_erase import SECRET, World
 from tests.storage.redis_server import PASSWORD, redis_server
 
 from headway.features.online_rows import entity_key
-from headway.monitoring.erasure.erase import load_erasures
+from headway.monitoring.erasure.proofs import load_erasures
 from headway.storage.addresses import open_online
 
 pytestmark = pytest.mark.slow

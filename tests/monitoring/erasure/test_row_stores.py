@@ -27,7 +27,7 @@ from headway.evaluation import explore
 from headway.features.online_rows import entity_key
 from headway.monitoring.assessment.changes import encode_sample
 from headway.monitoring.erasure.access import read_kept_rows
-from headway.monitoring.erasure.erase import load_erasures
+from headway.monitoring.erasure.proofs import load_erasures
 from headway.monitoring.task_runs import tasks_left_out
 from headway.registry.project import open_project
 from headway.registry.stores import migrate_store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.evidence import Evidence, Finding, Machine, Measurement, TimedCall
 from headway.evaluation.benchmark import AS_CALLED
-from headway.evaluation.measure import BUSY
+from headway.evaluation.machine_load import BUSY
 from headway.reporting.text.speeds import describe_speeds
 
 ENGINE = TimedCall(engine="lightgbm", call="predict", input="array_row", rows=1, threads=1)

@@ -14,7 +14,7 @@ from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError
 from headway.evaluation.explore import FOLDER
 from headway.monitoring.erasure.erase import ErasureRequest
-from headway.monitoring.erasure.erase import load_erasures as read_proofs
+from headway.monitoring.erasure.proofs import load_erasures as read_proofs
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
 

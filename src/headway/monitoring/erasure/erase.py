@@ -23,16 +23,16 @@ import msgspec
 from msgspec.structs import replace
 
 from headway.core.config import parse_age
-from headway.core.contracts import Signed
-from headway.core.erasure import Erased, Erasure, ErasureProof, decode_erasure
+from headway.core.erasure import Erased, Erasure
 from headway.core.errors import ConfigError, DataError, Refused, StoreError, StoreUnavailable
-from headway.core.record import Record, canonical, digest_of, kind_of, read
+from headway.core.record import Record
 from headway.core.renamed import current_form
 from headway.data.personal.policy import HashKey, load_hash_key
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
+from headway.monitoring.erasure.proofs import load_erasures, next_in_chain, save_proof
 from headway.monitoring.erasure.row_stores import Reach, open_row_stores, search_stores
 from headway.registry.project import Project
-from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
+from headway.registry.sign import load_publisher
 from headway.storage import atomic, traffic
 
 _DOMAIN = "headway forget\0"  # part of the hash in stored proofs
@@ -188,55 +188,6 @@ def _model_notes(project: Project) -> tuple[str, ...]:
     )
     source = f"{config.data.source or 'the source'} is not changed: remove the rows there"
     return (f"{models} retrained without them (headway retrain)", source) if made else (source,)
-
-
-KIND = kind_of(ErasureProof)
-
-
-def save_proof(project: Project, erasure: Erasure, publisher: Publisher) -> None:
-    """Sign an erasure and save it in the state."""
-    signed = publisher.sign(canonical(erasure))
-    project.save(ErasureProof(content=signed.content.decode(), signature=signed.signature.decode()))
-
-
-def load_erasures(project: Project) -> list[Erasure]:
-    """Return every erasure of a project, oldest first.
-
-    Raises Refused for one that was changed, or if one is missing.
-    """
-    trusted, found, before = load_trusted(project.registry.trusted_keys), list[Erasure](), ""
-    for number, content in enumerate(project.state.records(KIND, name=project.name), 1):
-        proof, subject = read(ErasureProof, content), f"erasure {number} of {project.name}"
-        signed = Signed(content=proof.content.encode(), signature=proof.signature.encode())
-        verify(signed, trusted, subject=subject, where=str(project.config.state))
-        erasure = _decode_erasure(signed.content, subject)
-        if (erasure.name, erasure.number, erasure.before) != (project.name, number, before):
-            hint = "restore the state from a backup"
-            raise Refused(f"{subject} does not follow the one before it: a record was removed", hint=hint)
-        found.append(erasure)
-        before = digest_of(signed.content)
-    return found
-
-
-def signed_erasures(project: Project) -> tuple[Signed, ...]:
-    """Return the signed bytes of every erasure, oldest first, after verifying them as `load_erasures` does."""
-    load_erasures(project)
-    proofs = (read(ErasureProof, content) for content in project.state.records(KIND, name=project.name))
-    return tuple(Signed(content=proof.content.encode(), signature=proof.signature.encode()) for proof in proofs)
-
-
-def next_in_chain(project: Project) -> tuple[int, str]:
-    """Return the number of the next erasure, and the digest of the last one."""
-    proofs = project.state.records(KIND, name=project.name)
-    last = read(ErasureProof, proofs[-1]).content.encode() if proofs else None
-    return len(proofs) + 1, digest_of(last) if last is not None else ""
-
-
-def _decode_erasure(content: bytes, subject: str) -> Erasure:
-    try:
-        return decode_erasure(content)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"{subject} was written by another version of headway", where=str(error)) from error
 
 
 JOURNAL = "forgetting.jsonl"  # the name of 0.1, whose unfinished erasures are resumed

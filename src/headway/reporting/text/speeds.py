@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.search_result import SearchResult
 from headway.evaluation.benchmark import AS_CALLED
-from headway.evaluation.measure import BUSY
+from headway.evaluation.machine_load import BUSY
 from headway.reporting.text import formatting
 
 WALL_RATIOS = {
