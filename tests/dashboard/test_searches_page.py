@@ -14,6 +14,7 @@ from tests.dashboard.people import Answer, Person, RunningDashboard, running_das
 from tests.pipeline import explored
 
 from headway import pipeline
+from headway.core.evidence import Measurement
 from headway.dashboard.shown import Picture
 from headway.registry.searches import list_searches, save_search, search_digest
 
@@ -150,3 +151,28 @@ def test_what_cannot_be_compared_is_named(served: RunningDashboard) -> None:
     assert compared(served, "viewer", first, second, period="test").status == 400
     form = compared(served, "viewer", "", "")
     assert form.status == 200 and "Over all rows" not in form.words
+
+
+def test_the_privacy_that_a_search_measured_is_shown_and_compared(served: RunningDashboard) -> None:
+    first, second = two(served)
+    assert "Privacy" not in compared(served, "viewer", first, second).words
+    project = served.dashboard.project("small")
+    result = pipeline.last_search(project)
+    rate = Measurement(
+        name="privacy.membership.tpr_1pct",
+        value=0.11,
+        low=0.08,
+        high=0.14,
+        method="t",
+        n_rows=2_400,
+        n_groups=40,
+        se=0.01,
+    )
+    rows = tuple(
+        replace(row, evidence=replace(row.evidence, measurements=(*row.evidence.measurements, rate)))
+        for row in result.evaluated
+    )
+    digest = save_search(project, replace(result, evaluated=rows))
+    shown = served.visitor("viewer").get(f"{SEARCHES}/{digest[7:19]}").words
+    assert "Privacy of the variants" in shown and "[0.08" in shown.partition("Privacy of the variants")[2][:600]
+    assert "Training rows recognized at 1 % false alarms" in compared(served, "viewer", first, second).words

@@ -318,3 +318,5 @@ def test_speed_decides_between_a_defence_and_another_variant_that_meets_the_rule
         attacked(3, 50, "undecided", defence="round"),
     ]
     assert search.rank_by_objective(undecided, "speed", feasible)[0] is undecided[2]
+    reason = search.explain_loss(undecided[1], undecided[2], "speed")
+    assert reason == "faster, but the answers of the winner say less, or it saves look-ups"

@@ -47,11 +47,12 @@ _PLUGIN_FAILURES = (
     *(OSError, RuntimeError, TypeError, ValueError),
 )
 _ANSWER_PHRASES = {"fail": "fails", "undecided": "undecided"}
-Outcome = Literal["tied", "not on test", "slower"]
+Outcome = Literal["tied", "not on test", "slower", "less preferred"]
 _COMPARISON_PHRASES: dict[Outcome, str] = {
     "tied": "as fast as the winner within the intervals, and further from the baseline",
     "not on test": "better on validation, but not feasible on test",
     "slower": "within the limits, but slower than the winner",
+    "less preferred": "faster, but the answers of the winner say less, or it saves look-ups",
 }
 
 
@@ -322,7 +323,7 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
     comparison = _compare_with_winner(row, winner, objective)
     if comparison == "tied":
         return f"{_COMPARISON_PHRASES[comparison]}: {_format_measurement(own)} against {_format_measurement(best)}"
-    if comparison == "not on test":
+    if comparison in ("not on test", "less preferred"):
         return _COMPARISON_PHRASES[comparison]
     return (
         f"{own.value / best.value:.2f} times the winner's {objective}: {_format_measurement(own)} against "
@@ -381,7 +382,9 @@ def _compare_with_winner(row: EvaluatedVariant, winner: EvaluatedVariant, object
     tied = cost_lower_bound(far, objective) <= objective_cost(near, objective)
     if tied and len(row.variant.steps) > len(winner.variant.steps):
         return "tied"
-    return "not on test" if near is row else "slower"
+    if near is not row:
+        return "slower"
+    return "less preferred" if _comes_first(winner) and not _comes_first(row) else "not on test"
 
 
 def _distance(variant: Variant) -> tuple[int, int]:
