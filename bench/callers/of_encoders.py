@@ -15,10 +15,10 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def headway(order: Order) -> Call:
-    """Engine `encoder` of headway."""
+    """Engine `encoder` of headway; the options are its settings."""
     plugins = importlib.import_module("headway.core.plugins")
     content, _ = importlib.import_module("headway.optimization.importers.huggingface").read_encoder(order.model)
-    return Call(plugins.load_engine("encoder")(content, {}).encode, ready=list)
+    return Call(plugins.load_engine("encoder")(content, dict(order.options)).encode, ready=list)
 
 
 def sentence_transformers(order: Order) -> Call:

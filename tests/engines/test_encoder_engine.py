@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -10,7 +12,7 @@ from tests.optimization.importers import snapshots
 from tests.optimization.text_variants import text_rows
 
 from headway.core.contracts import ModelFile
-from headway.core.errors import EngineError, NotApplicable
+from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.plugins import load_engine
 from headway.engines.formats.encoder import pack_encoder, split_encoder
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
@@ -84,3 +86,19 @@ def test_a_text_that_has_no_utf8_is_refused():
 def _before(engine: str, first: bytes, second: bytes) -> bytes:
     models = (NestedModel(engine="encoder", size_bytes=len(first)), NestedModel(engine=engine, size_bytes=len(second)))
     return pack_models(NestedHeader(models=models), first, second)
+
+
+def test_a_runtime_or_precision_that_is_absent_is_refused_by_name(monkeypatch):
+    with pytest.raises(EngineError, match="does not run in 'onnxruntime' with precision 'bf16'"):
+        opened(encoders.bert(), precision="bf16")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "headway.engines.openvino", raising=False)
+    with pytest.raises(PluginError, match="engine 'openvino' needs 'openvino'"):
+        opened(encoders.bert(), runtime="openvino")
+
+
+def test_a_cpu_without_bfloat16_refuses_it(monkeypatch):
+    library = pytest.importorskip("headway.engines.openvino", reason="the extra openvino").OpenVino
+    monkeypatch.setattr(library, "precisions", classmethod(lambda _: ("f32",)))
+    with pytest.raises(EngineError, match="this CPU does not compute with precision 'bf16'"):
+        opened(encoders.bert(), runtime="openvino", precision="bf16")

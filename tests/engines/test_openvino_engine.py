@@ -26,7 +26,7 @@ def test_its_cases_and_its_contracts_pass_where_openvino_is_installed() -> None:
             "install",
             "--quiet",
             "-e",
-            f"{ROOT}[lab,sklearn,xgboost,catboost,test,openvino]",
+            f"{ROOT}[lab,sklearn,xgboost,catboost,test,encoders,openvino]",
         ]
         subprocess.run(install, check=True, capture_output=True, text=True)
         command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-k", "openvino or nncf", *CASES]

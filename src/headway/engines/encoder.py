@@ -1,6 +1,7 @@
 """Sentence encoders: a tokenizer, an ONNX graph from tokens to a vector, and a model that reads the vectors.
 
-Settings: `threads` (threads inside an operator of the graph, default 1; 0 uses every core).
+Settings: `threads` (threads inside an operator of the graph, default 1; 0 uses every core), `runtime` of the graph
+("onnxruntime" or "openvino"), and `precision` ("f32"; "bf16" with OpenVINO on a CPU that has instructions for it).
 
 Texts of equal length are encoded together, so none is padded and no answer depends on the other texts of a batch. Equal
 texts of a batch are encoded once. A text with more tokens than the encoder reads is cut there, as its library does.
@@ -9,7 +10,7 @@ texts of a batch are encoded once. A text with more tokens than the encoder read
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,7 +39,7 @@ class Encoder:
 
     formats: ClassVar[tuple[str, ...]] = ("encoder",)
     files: ClassVar[tuple[str, ...]] = (".encoder",)
-    defaults: ClassVar[Settings] = {"threads": 1}
+    defaults: ClassVar[Settings] = {"threads": 1, "runtime": "onnxruntime", "precision": "f32"}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         self._head: Engine | None = None
@@ -50,10 +51,7 @@ class Encoder:
             self._head = load_engine(second.engine)(head, second.settings)
         self._header, tokenizer, graph = split_encoder(content)
         self._tokenizer = _open_tokenizer(tokenizer, max_tokens=self._header.max_tokens)
-        session = create_session(graph, threads_of(settings, engine="encoder", default=1))
-        if [(port.name, port.type) for port in session.get_inputs()] != [(IDS, "tensor(int64)")]:
-            raise EngineError("the graph of an encoder reads token ids only", hint=REBUILD_HINT)
-        self._session, self._output = getattr(session, "_sess", session), session.get_outputs()[0].name
+        self._graph = _open_graph(graph, settings)
         self.width = self._header.width
         self._run(np.zeros((1, 1), np.int64))
         if self._head is not None:
@@ -120,14 +118,42 @@ class Encoder:
         return [[token for token in text.ids if token != dropped] for text in encoded]
 
     def _run(self, ids: NDArray[np.int64]) -> NDArray[Any]:
-        try:
-            [vectors] = self._session.run([self._output], {IDS: ids}, None)
-        except FAILURES as error:
-            raise EngineError(f"ONNX Runtime cannot run the encoder: {error}", hint=REBUILD_HINT) from error
+        vectors = self._graph(ids)
         if vectors.shape != (len(ids), self._header.width):
             raise EngineError(f"the graph answers {vectors.shape} for {len(ids)} texts", hint=REBUILD_HINT)
-        found: NDArray[Any] = vectors
+        return vectors
+
+
+def _open_graph(graph: bytes, settings: Settings) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
+    """Return the function from token ids to vectors that a graph computes, in the runtime of the settings."""
+    chosen = {name: settings.get(name, Encoder.defaults[name]) for name in ("runtime", "precision")}
+    threads = threads_of(
+        {name: value for name, value in settings.items() if name not in chosen}, engine="encoder", default=1
+    )
+    if chosen["runtime"] == "openvino":
+        openvino: Any = load_engine("openvino")
+        compute: Callable[[NDArray[np.int64]], NDArray[Any]] = openvino.compile_graph(
+            graph, reads=IDS, threads=threads, precision=chosen["precision"]
+        )
+        return compute
+    if chosen != {"runtime": "onnxruntime", "precision": "f32"}:
+        raise EngineError(
+            f"an encoder does not run in {chosen['runtime']!r} with precision {chosen['precision']!r}",
+            hint="runtime = 'openvino'",
+        )
+    session = create_session(graph, threads)
+    if [(port.name, port.type) for port in session.get_inputs()] != [(IDS, "tensor(int64)")]:
+        raise EngineError("the graph of an encoder reads token ids only", hint=REBUILD_HINT)
+    inner, output = getattr(session, "_sess", session), session.get_outputs()[0].name
+
+    def run(ids: NDArray[np.int64]) -> NDArray[Any]:
+        try:
+            found: NDArray[Any] = inner.run([output], {IDS: ids}, None)[0]
+        except FAILURES as error:
+            raise EngineError(f"ONNX Runtime cannot run the encoder: {error}", hint=REBUILD_HINT) from error
         return found
+
+    return run
 
 
 def _open_tokenizer(content: bytes, *, max_tokens: int) -> Tokenizer:

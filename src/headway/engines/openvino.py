@@ -10,10 +10,12 @@ import io
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
 
@@ -113,6 +115,43 @@ class OpenVino:
         """Return the precisions of this CPU: float32, and bfloat16 if it has instructions for it."""
         able = _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("f32", "bf16") if "BF16" in able else ("f32",)
+
+    @classmethod
+    def compile_graph(
+        cls, graph: bytes, *, reads: str, threads: int, precision: str
+    ) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """Compile an ONNX graph with one int64 input, and return the function from that to its first output.
+
+        Raises
+        ------
+        EngineError
+            If the library cannot read the graph, it has other inputs, or this CPU lacks the precision.
+        """
+        if precision not in cls.precisions():
+            raise EngineError(
+                f"this CPU does not compute with precision {precision!r}", hint=f"one of {', '.join(cls.precisions())}"
+            )
+        require_embedded(graph)
+        options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        try:
+            compiled = _CORE.compile_model(_CORE.read_model(graph), "CPU", options)
+            inputs = [(port.name, port.type) for port in map(_port, compiled.inputs)]
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
+        if inputs != [(reads, "tensor(int64)")]:
+            raise EngineError(f"the graph does not read {reads} only", hint=_REBUILD_HINT)
+        idle: list[Any] = []  # as in `_infer`
+
+        def compute(values: NDArray[Any]) -> NDArray[Any]:
+            request = idle.pop() if idle else compiled.create_infer_request()
+            try:
+                found: NDArray[Any] = request.infer([values], share_inputs=True, share_outputs=True)[0].copy()
+            except RuntimeError as error:
+                raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
+            idle.append(request)
+            return found
+
+        return compute
 
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], cast to the dtypes of the graph.
