@@ -171,4 +171,5 @@ def _environment(threads: int) -> dict[str, str]:
     paths = [HERE, HERE.parent / "src"]
     own = {key: value for key, value in os.environ.items() if key not in THREADS and key != "PYTHONPATH"}
     bound = dict.fromkeys(THREADS, str(threads)) if threads else {}
+    bound["HF_HUB_OFFLINE"] = "1"  # libraries of models look nothing up
     return own | bound | {"PYTHONPATH": os.pathsep.join(map(str, paths))}

@@ -165,6 +165,8 @@ class OpenVino:
 
     def _infer(self, rows: Floats) -> Floats:
         """Compute every column of the answers [n, k]."""
+        if not len(rows):
+            return np.zeros((0, self._columns))
         request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
         answers = []
         try:
