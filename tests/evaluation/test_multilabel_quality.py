@@ -13,8 +13,10 @@ from tests.evaluation.conftest import subject_from
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation import point_comparison
 from headway.evaluation.context import Comparison
 from headway.evaluation.metrics import bias, calibration, decisions, floor, missing, parity, quality, slices
+from headway.evaluation.point_comparison import OpenedModel
 
 GROUPS, ROWS = 40, 30
 NAMES = ("billing", "delivery", "refund")
@@ -175,3 +177,25 @@ def test_no_label_at_all_leaves_f1_undefined():
     found = quality.plugin(replace(subject, labels=nothing, scores=nothing, reference_scores=nothing))
     assert any(isinstance(one, NotApplicable) and "F1 is undefined" in one.what for one in found)
     assert {one.name for one in found if isinstance(one, Measurement)} >= {"exact_match", "hamming_loss"}
+
+
+def test_two_models_are_compared_by_their_sets_of_labels():
+    subject = several()
+    first, second = (
+        OpenedModel(
+            name="m",
+            digest="d",
+            is_release=False,
+            variant=subject.variant,
+            engine=subject.model,
+            threshold=subject.threshold,
+            scores=scores,
+        )
+        for scores in (subject.scores, subject.reference_scores)
+    )
+    (flips,) = point_comparison._flips(first, second, subject)
+    own, before = subject.scores > 0.5, subject.reference_scores > 0.5
+    differs = (own != before).any(axis=1)
+    assert flips.n_flips == differs.sum() > 0 and flips.share.value == pytest.approx(differs.mean())
+    assert flips.n_first_right == (differs & (own == subject.labels).all(axis=1)).sum()
+    assert flips.n_second_right == (differs & (before == subject.labels).all(axis=1)).sum()

@@ -25,6 +25,7 @@ from headway.monitoring.prediction_log import LabelReader
 from headway.serving.batching.answers import SelectiveModel
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.client import Client
+from headway.serving.protocol.open_inference import ResponseWriter
 from headway.storage import traffic
 
 MODEL = selective_model()
@@ -158,6 +159,22 @@ def test_the_client_returns_them_and_names_a_release_without_a_plan(server):
         pytest.raises(DataError, match="has no answer plan"),
     ):
         client.infer_answers("flights", columns)
+
+
+def test_the_client_names_the_labels_of_each_row_with_their_probabilities():
+    several = dataclasses.replace(
+        loaded(), classes=("a", "b"), calibrate=lambda answers: np.column_stack([answers[:, 0], 1 - answers[:, 0] / 2])
+    )
+    several = dataclasses.replace(
+        several, writer=ResponseWriter(name="flights", version="1", output="probability", classes=("a", "b"))
+    )
+    columns = {name: [0.6, 0.0] for name in "abc"}
+    with serving(several) as server, Client(server.address) as client:
+        probabilities = client.infer("flights", columns)
+        found, sure = client.infer_labels("flights", columns), client.infer_labels("flights", columns, threshold=0.9)
+    assert found == [{"b": probabilities[0, 1], "a": probabilities[0, 0]}, {"b": 1.0}] and sure == [{}, {"b": 1.0}]
+    with serving(loaded()) as plain, Client(plain.address) as client, pytest.raises(DataError, match="have no names"):
+        client.infer_labels("flights", columns)
 
 
 def test_many_outputs_are_encoded_with_their_answers():

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from headway.core.errors import ConfigError, DataError, StoreError
+from headway.core.variant import LIBRARY_THRESHOLD
 from headway.serving.protocol.schemas import FeaturesPushed, RefusedRow
 
 if TYPE_CHECKING:
@@ -32,10 +33,15 @@ class _Metadata(msgspec.Struct):
     inputs: list[_Tensor]
 
 
+class _OutputNames(msgspec.Struct):
+    classes: tuple[str, ...] = ()
+
+
 class _Output(msgspec.Struct):
     name: str
     shape: tuple[int, int]
     data: list[float | str | None]
+    parameters: _OutputNames = msgspec.field(default_factory=_OutputNames)
 
 
 class _Answer(msgspec.Struct):
@@ -152,6 +158,24 @@ class Client:
         strings = [[str(value) for value in values] for values in (answer, answered_by, reason)]
         numbers = np.array(confidence, dtype=np.float64)
         return SelectiveAnswers(_numbers_of(first), strings[0], numbers, strings[1], strings[2])
+
+    def infer_labels(
+        self, name: str, columns: Mapping[str, Sequence[object]], *, key: str = "", threshold: float = LIBRARY_THRESHOLD
+    ) -> list[dict[str, float]]:
+        """Return the labels of each row that have at least this probability, the likeliest first.
+
+        For a model of several labels a row, whose library gives a label above one half. The other parameters and the
+        errors are those of `infer`; raises DataError too if the answer has no names.
+        """
+        output = _outputs(self._infer(name, columns, key))[0]
+        names = output.parameters.classes
+        if not names:
+            raise DataError(f"the answers of '{name}' have no names", hint=f"client.infer({name!r}, columns)")
+        found = []
+        for row in _numbers_of(output):
+            order = np.argsort(-row, kind="stable").tolist()
+            found.append({names[index]: float(row[index]) for index in order if row[index] >= threshold})
+        return found
 
     def _infer(self, name: str, columns: Mapping[str, Sequence[object]], key: str) -> bytes:
         known = self._datatypes.get(name) or self._describe(name)
