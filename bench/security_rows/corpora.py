@@ -59,7 +59,8 @@ def foreign(target: Path) -> list[str]:
 
 def _sources(short: list[str]) -> Iterator[Path]:
     try:
-        yield next(made(folder("modelaudit-sdist", of=[MODELAUDIT]), _download).glob("modelaudit-*"))
+        directory = made(folder("modelaudit-sdist", of=[MODELAUDIT]), _download)
+        yield next(path for path in directory.glob("modelaudit-*") if path.is_dir())
     except (Absent, StopIteration, subprocess.CalledProcessError) as error:
         short.append(f"the files of modelaudit's source distribution: {error}")
     if _data:
