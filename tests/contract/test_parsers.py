@@ -53,12 +53,14 @@ from headway.monitoring.labeling.agreement import read_annotations
 from headway.monitoring.prediction_log import read_label_file
 from headway.monitoring.servers import parse_metrics
 from headway.optimization.importers.huggingface import read_config
+from headway.optimization.importers.mlflow import find_model
 from headway.optimization.lowering.lower import lower_graph
 from headway.registry.sign import load_trusted, signer_of
 from headway.serving.auth.keys import read_keys
 from headway.storage import segments
 from headway.support.mail import read_mail
 from headway.support.replies import read_replies
+from headway.support.webhook import read_webhook, sign_body
 
 pytestmark = pytest.mark.long
 
@@ -80,6 +82,10 @@ type = "number"
 REPLIES = b'[[reply]]\nintent = "late"\nlanguage = "en"\ntext = "Sorry."\nvalid_until = 2027-01-01\n'
 STAGES = (
     b"schema: '2.0'\nstages:\n  train:\n    cmd: train\n    outs:\n    - path: a.csv\n      md5: 0123\n      size: 4\n"
+)
+MLMODEL = (
+    b"flavors:\n  sklearn:\n    pickled_model: MLmodel\nsignature:\n"
+    b'  inputs: \'[{"name": "a", "type": "double", "required": true}]\'\n'
 )
 MAIL = b"From: ann@home.example\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nHello\r\n--x--\r\n"
 UPDATE = PointerUpdate(
@@ -107,6 +113,10 @@ def written(write: Callable[[io.BytesIO], object]) -> bytes:
 def segment() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return segments.save(Path(folder), {"key": ["a", None], "score": np.array([0.5, 1.0])}).read_bytes()
+
+
+def signed_webhook(body: bytes) -> object:
+    return read_webhook(body, sign_body(body, "secret", at_s=0), "secret", now_s=0)
 
 
 def opened(engine: str) -> Callable[[Path], object]:
@@ -141,6 +151,8 @@ PARSERS: dict[str, tuple[bytes | Callable[[], bytes], Callable[[Path], object]]]
     "signature": (b'{"algorithm":"ed25519","key":"ed25519:aa","signature":"aa"}', read_as(signer_of)),
     "trusted-keys.txt": (b"# keys\ned25519:" + b"A" * 43 + b"= ann\n", load_trusted),
     "config.json": (b'{"model_type": "bert", "auto_map": {}}', lambda path: read_config(path.parent)),
+    "MLmodel": (MLMODEL, lambda path: find_model(path.parent, shown="model")),
+    "webhook": (b'{"id": "1", "text": "hello"}', read_as(signed_webhook)),
     "encoder": (ENCODER, read_as(split_encoder)),
     "models": (NESTED, read_as(split_models)),
     "lightgbm.txt": (lambda: text("multiclass").encode(), read_as(read_lightgbm)),

@@ -157,9 +157,15 @@ def _read_header(folder: Path, shown: str) -> Mapping[str, Any]:
 
 def _inside(folder: Path, name: object, shown: str) -> Path:
     """Return a path of a model's folder; raise EngineError if it is missing, or leads out of the folder."""
-    path = (folder / str(name)).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.exists():
-        what = "is missing" if path.is_relative_to(folder.resolve()) else "is outside the model's folder"
+    root = folder.resolve()
+    try:
+        path = (root / str(name)).resolve()
+        what = "" if path.exists() else "is missing"
+    except (OSError, ValueError):  # a name that no file can have
+        path, what = root, "is missing"
+    if not path.is_relative_to(root):
+        what = "is outside the model's folder"
+    if what:
         raise EngineError(f"the file {str(name)!r} of the MLmodel file {what}", where=shown, hint="log the model again")
     return path
 
