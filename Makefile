@@ -6,9 +6,12 @@ npm := .venv/npm/node_modules/axe-core/axe.min.js
 covered := core registry serving
 # The tests that cover them; the others run without the coverage tracer, which costs them a third of their time.
 covering := api batch cli contract core monitoring pipeline registry serving storage
-# A file stays in one worker: its fixtures are made once.
-workers := -n 2 --dist loadfile
-tier := $(workers) -m "not long and not services"
+# A file stays in one worker: its fixtures are made once. In the order of their names the last files are short ones; by
+# their number of tests, as the default is, the longest flows come last and a worker waits for the other.
+files := --dist loadfile --no-loadscope-reorder
+workers := -n 2 $(files)
+# Slow tests wait for processes a third of their time: a third worker uses it.
+tier := -n 3 $(files) -m "not long and not services"
 # Two workers of two threads each wait for one another on two cores.
 test test-fast test-services test-all: export OMP_NUM_THREADS := 1
 # Tests start hundreds of processes: none compiles the modules again, as no installed one does.
@@ -23,14 +26,14 @@ demo: .venv/.installed-demo  ## install, then run the main job on real flights (
 demo-support: .venv/.installed-demo  ## install, then answer messages: certify, serve, queue, shift, withdrawal, recovery (3 to 6 minutes)
 	$(bin)/headway demo --support --folder headway-support
 
-test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (10 to 18 minutes)
+test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 15 minutes)
 	$(bin)/pytest $(tier) $(covering:%=tests/%) $(covered:%=--cov=src/headway/%) --cov-report=
 	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
 	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
 	else echo 'coverage was not judged: without the kernels some tests did not run'; fi
 	$(bin)/pytest $(tier) tests $(covering:%=--ignore=tests/%)
 
-test-fast: .venv/.installed-dev  ## the fast tests (about 40 seconds)
+test-fast: .venv/.installed-dev  ## the fast tests (30 to 40 seconds)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services"
 
 test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (12 to 20 minutes)
