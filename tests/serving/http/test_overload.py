@@ -210,6 +210,7 @@ def test_responses_that_a_client_does_not_read_are_not_computed_ahead():
         assert sum(peer.read_answer().status == 200 for _ in range(5_000)) == 5_000
 
 
+@pytest.mark.slow
 def test_the_limit_of_open_files_is_respected_logged_and_counted(caplog):
     with serving(loaded()) as server, ExitStack() as stack:
         state = server.listener._state
