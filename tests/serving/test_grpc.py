@@ -127,6 +127,19 @@ def test_the_answer_of_several_classes_names_them(raw):
 
 
 @pytest.mark.parametrize("raw", [False, True])
+def test_a_request_for_classes_is_answered_by_the_largest_outputs(caller, raw):
+    wanted = {"name": "probability", "parameters": {"classification": {"int64_param": 2}}}
+    answer = caller.ask("ModelInfer", **message(raw=raw, outputs=[wanted]))
+    [output] = answer.outputs
+    assert (output.datatype, list(output.shape)) == ("BYTES", [1, 1])
+    text = b"3.0:0"
+    if raw:
+        assert list(answer.raw_output_contents) == [struct.pack("<I", len(text)) + text]
+    else:
+        assert list(output.contents.bytes_contents) == [text]
+
+
+@pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("n", [1, 2, 40])
 @pytest.mark.parametrize("id", ["", "a-1"])
 def test_a_response_in_parts_is_the_message_that_the_library_encodes(raw, n, id):
@@ -235,8 +248,8 @@ WRONG = {
     "shared memory": ({"inputs": [{**ROWS, "parameters": SHARED}]}, "is in shared memory, which is not supported"),
     "shared output": (message(raw=False, outputs=[{"name": "probability", "parameters": SHARED}]), "in shared memory"),
     "classes": (
-        message(raw=False, outputs=[{"name": "probability", "parameters": {"classification": {"int64_param": 1}}}]),
-        "as classes",
+        message(raw=False, outputs=[{"name": "probability", "parameters": {"classification": {"int64_param": -1}}}]),
+        "-1 classes are requested",
     ),
     "key no text": (message(raw=False, parameters={"key": {"int64_param": 1}}), "parameter 'key' is not string_param"),
     "nothing": ({}, "column 'a' is missing"),

@@ -22,7 +22,7 @@ from headway.storage import traffic
 from headway.storage.traffic import Label
 
 PAGE = read("docs/protocol.md")
-BODY, SHOWN, *ANSWERING, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
+BODY, SHOWN, BEST, *ANSWERING, WITH_ENTITIES, PUSHED, PUSH_ANSWER = code_blocks("docs/protocol.md", "json")
 MESSAGES, ANSWERS, MESSAGE, ANSWER, LATER = ANSWERING
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
@@ -55,8 +55,10 @@ def test_the_messages_of_the_page_are_answered_or_handed_on_as_documented(tmp_pa
     with serving(model, answer=AnswerSection(), state=tmp_path) as server:
         response = ask(server, "/v2/models/support/infer", MESSAGES.encode()).json
         answer = ask(server, "/v2/models/support/answer", MESSAGE.encode()).json
+        best = ask(server, "/v2/models/support/infer", BEST.encode()).json["outputs"][0]
         assert ask(server, f"/v2/models/support/answers/{later['key']}").json | {"at": later["at"]} == later
     assert response["outputs"] == json.loads(ANSWERS)["outputs"]
+    assert json.dumps(best["data"]) in " ".join(PAGE.split())
     version = {"model_version": answer["model_version"]}
     assert answer == json.loads(ANSWER) | version and response["model_version"] == answer["model_version"]
 

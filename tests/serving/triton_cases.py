@@ -50,6 +50,16 @@ def test_rows_are_answered_in_json_and_raw(client, binary_in, binary_out):
     assert result.get_response()["id"] == "7"
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_classes_are_answered_if_they_are_counted(client, binary):
+    outputs = [triton.InferRequestedOutput("probability", binary_data=binary, class_count=2)]
+    found = client.infer("flights", columns(), outputs=outputs).as_numpy("probability")
+    assert [[str(value, "utf-8") if isinstance(value, bytes) else value for value in row] for row in found] == [
+        ["3.0:0"],
+        ["3.0:0"],
+    ]
+
+
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "int8", "int64", "uint8", "uint32", "bool"])
 def test_a_matrix_of_each_type_is_answered(client, name):
     datatype = {"float": "FP", "int": "INT", "uint": "UINT"}.get(name.rstrip("0123456789"), "BOOL")

@@ -13,7 +13,7 @@ BODY = body_of([1, 2, 6])
 
 
 def test_server_metadata_has_name_and_version(server):
-    extensions = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+    extensions = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
     assert ask(server, "/v2").json == {"name": "headway", "version": headway.__version__, "extensions": extensions}
 
 

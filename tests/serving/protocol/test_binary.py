@@ -166,7 +166,7 @@ def test_the_response_is_raw_if_requested(server, more, binary):
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({"classification": 2}, "is not supported as classes"),
+        ({"classification": -2}, "-2 classes are requested"),
         ({"shared_memory_region": "r"}, "not supported in shared memory"),
     ],
 )

@@ -37,7 +37,15 @@ def outcome(reader: RequestReader, body: bytes) -> tuple[object, ...]:
     except DataError as error:
         return str(error), error.where, error.hint
     assert decoded.rows.dtype == np.float64 and decoded.rows.flags.c_contiguous and decoded.rows.flags.writeable
-    return decoded.rows.shape, decoded.rows.tobytes(), decoded.id, decoded.key, decoded.binary, decoded.timeout_us
+    return (
+        decoded.rows.shape,
+        decoded.rows.tobytes(),
+        decoded.id,
+        decoded.key,
+        decoded.binary,
+        decoded.timeout_us,
+        decoded.top_k,
+    )
 
 
 def assert_read_alike(name: str, body: bytes) -> None:
@@ -77,6 +85,8 @@ COMMON = [
     ("numbers", request(*(part.replace("[2]", "[2,1]").replace("1,2.5", "[1],[2.5]") for part in (A, B, C)))),
     ("numbers", request(A, B, '{"data":[1,2],"datatype":"INT8","name":"c","shape":[2]}')),
     ("numbers", request(A, B, column("c", "[1e-3,16777217]", datatype="FP32"))),
+    ("numbers", request(A, B, C, more=',"outputs":[{"name":"probability"}]')),
+    ("numbers", request(A, B, C, more=',"outputs":[ {"parameters": {"classification": 5}, "name":"probability"} ]')),
     ("numbers", request(MATRIX)),
     ("numbers", request(MATRIX.replace("[1,2,3,4,5,null]", "[ [1,2,3] , [4,5,null] ]"))),
     ("numbers", request(MATRIX.replace("FP64", "UINT16"))),
@@ -121,7 +131,37 @@ UNCOMMON = [
     ("numbers", request(A, B, C, more=',"parameters":{"key":"a","timeout":5}')),
     ("numbers", request(A, B, C, more=',"parameters":{"timeout":5}')),
     ("numbers", request(A, B, C, more=',"parameters":{"key":"a"},"parameters":{"key":"b"}')),
-    ("numbers", request(A, B, C, more=',"outputs":[{"name":"probability"}]')),
+    *[
+        ("numbers", request(A, B, C, more=f',"outputs":{outputs}'))
+        for outputs in (
+            "[]",
+            "{}",
+            "[{}]",
+            '[{"name":"other"}]',
+            '[{"name":"probabilit\\u0079"}]',
+            '[{"name":"probability","shape":[1]}]',
+            '[{"name":"probability"},{"name":"probability"}]',
+            '[{"name":"probability","name":"probability"}]',
+            '[{"name":"probability"}],"outputs":[{"name":"probability"}]',
+            '[{"name":"probability"',
+            '[{"name":"probability","parameters":5}]',
+            *[
+                f'[{{"name":"probability","parameters":{{{parameters}}}}}]'
+                for parameters in (
+                    "",
+                    '"binary_data":true',
+                    '"classification":0',
+                    '"classification":01',
+                    '"classification":-1',
+                    '"classification":1.0',
+                    '"classification":"1"',
+                    '"classification":1234567890',
+                    '"classification":1,"classification":2',
+                    '"classification":1},"parameters":{"classification":2',
+                )
+            ],
+        )
+    ],
     ("numbers", request(A, B, column("c", "[1,2]", datatype="BOOL"))),
     ("numbers", request(A, B, column("c", "[1,2.5]", datatype="INT64"))),
     ("numbers", request(A, B, column("c", "[1,300]", datatype="UINT8"))),

@@ -42,6 +42,7 @@ from headway.serving.protocol.open_inference import (
     RequestedOutput,
     RequestParameters,
     RequestReader,
+    best_classes,
     require_outputs,
 )
 from headway.serving.protocol.tensors import (
@@ -381,7 +382,15 @@ class _Methods:
         if isinstance(done, Exception):
             raise request_error(done)
         model, values, answers = done
-        return encode_response(model, values, len(decoded.rows), id=decoded.id, raw=decoded.binary, answers=answers)
+        return encode_response(
+            model,
+            values,
+            len(decoded.rows),
+            id=decoded.id,
+            raw=decoded.binary,
+            answers=answers,
+            top_k=decoded.top_k,
+        )
 
     def _decoded(self, content: bytes, caller: Caller) -> tuple[LoadedModel, DecodedRequest]:
         """Return the model that a ModelInferRequest asks for, and its rows; `binary` if its values are raw bytes."""
@@ -485,24 +494,41 @@ def decode_request(message: Any, reader: RequestReader) -> InferRequest:
 
 
 def encode_response(
-    model: LoadedModel, values: list[float], n: int, *, id: str, raw: bool, answers: RowAnswers | None = None
+    model: LoadedModel,
+    values: list[float],
+    n: int,
+    *,
+    id: str,
+    raw: bool,
+    answers: RowAnswers | None = None,
+    top_k: int = 0,
 ) -> bytes:
     """Encode the ModelInferResponse to n rows: `values` in row-major order, as raw bytes or as contents.
+
+    With `top_k` each row has that many classes in place of its values, as `best_classes` writes them.
 
     A message may be encoded in parts, and those that do not change between responses are cached.
     """
     head = _encoded_head(model.name, model.version)
     named = _RESPONSE(id=id).SerializeToString() if id else b""
     output, shape = model.features.request.output, (n, len(values) // n)
+    top = best_classes(values, n, min(top_k, shape[1]), model.classes) if top_k else None
     if not raw:
         described = _describe_output(output, model.classes, shape) | {"contents": {"fp64_contents": values}}
+        if top is not None:
+            described = _describe_classes(output, n, top) | {"contents": _contents("BYTES", top)}
         more = [
             {"name": name, "datatype": datatype, "shape": (n, 1), "contents": _contents(datatype, found)}
             for name, datatype, found in (answers.outputs() if answers else ())
         ]
         return b"".join((head, named, _RESPONSE(outputs=[described, *more]).SerializeToString()))
-    content = np.array(values, dtype="<f8").tobytes()
-    parts = [head, named, _encoded_output(output, model.classes, shape), _RAW_OUTPUT, _varint(len(content)), content]
+    content = np.array(values, dtype="<f8").tobytes() if top is None else pack_values(top)
+    encoded = (
+        _encoded_output(output, model.classes, shape)
+        if top is None
+        else _RESPONSE(outputs=[_describe_classes(output, n, top)]).SerializeToString()
+    )
+    parts = [head, named, encoded, _RAW_OUTPUT, _varint(len(content)), content]
     for name, datatype, found in answers.outputs() if answers else ():
         described, content = {"name": name, "datatype": datatype, "shape": (n, 1)}, pack_values(found)
         parts += [_RESPONSE(outputs=[described]).SerializeToString(), _RAW_OUTPUT, _varint(len(content)), content]
@@ -518,6 +544,10 @@ def _describe_output(name: str, classes: tuple[str, ...], shape: tuple[int, int]
     if classes:
         output["parameters"] = {"classes": {"string_param": msgspec.json.encode(classes).decode()}}
     return output
+
+
+def _describe_classes(name: str, n: int, top: Sequence[str]) -> dict[str, Any]:
+    return {"name": name, "datatype": "BYTES", "shape": (n, len(top) // n)}
 
 
 @lru_cache(maxsize=_MAX_PARTS)

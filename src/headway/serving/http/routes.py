@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _read_index_request = msgspec.json.Decoder(IndexRequest).decode
 _read_load_request = msgspec.json.Decoder(LoadRequest).decode
@@ -65,6 +65,7 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
     deadline_ns: int = 0
     binary: bool = False
     api_key: str = ""
+    top_k: int = 0
 
     @property
     def caller(self) -> str:
@@ -86,7 +87,8 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
         if self.binary:
             self.prepare(model, values, violations, answers)()
         else:
-            self.request.reply(200, model.writer.write(self.id, values, len(self.rows), violations, answers))
+            body = model.writer.write(self.id, values, len(self.rows), violations, answers, self.top_k)
+            self.request.reply(200, body)
 
     def prepare(
         self,
@@ -98,8 +100,9 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
         """Encode the outputs of a model; the function that is returned sends them."""
         n = len(self.rows)
         if not self.binary:
-            return partial(self.request.reply, 200, model.writer.write(self.id, values, n, violations, answers))
-        head, raw = model.writer.pack(self.id, values, n, violations, answers)
+            body = model.writer.write(self.id, values, n, violations, answers, self.top_k)
+            return partial(self.request.reply, 200, body)
+        head, raw = model.writer.pack(self.id, values, n, violations, answers, self.top_k)
         extra = b"\r\nInference-Header-Content-Length: %d" % len(head)
         return partial(self.request.reply, 200, head + raw, kind=OCTETS, extra=extra)
 
@@ -285,6 +288,7 @@ class Routes:
             deadline_ns,
             decoded.binary,
             api_key,
+            decoded.top_k,
         )
         self._plane.submit(model, call)
 

@@ -284,6 +284,8 @@ typedef struct {
 typedef struct {
   PyObject *names, *order, *codes; /* names as bytes, their positions by string; codes or None of each, or () for none */
   Text output;
+  int has_outputs;
+  long top_k; /* classes that are requested, 0 for all outputs */
   Py_ssize_t max_text, max_rows; /* bytes of an id, a key or a name, and rows */
   Py_ssize_t width, rows, inputs;
   Py_ssize_t *firsts; /* of each column in `v`, -1 before it was read */
@@ -549,6 +551,33 @@ static const char *read_key(const char *p, const char *end, Text *key) {
   return p && (p = past_value(p, end, '}', &more)) && !more ? p : NULL;
 }
 
+/* Read the parameters of an output, of which only the number of classes is known here. */
+static const char *read_classification(const char *p, const char *end, Columns *to) {
+  Text found;
+  int more;
+  if (to->top_k || !is_at(p, end, '{') || !(p = member(p + 1, end, &found)) || !equals(found, "classification")) return NULL;
+  const char *const start = p;
+  for (; is_digit(p, end) && p - start < MAX_SIZE_DIGITS; p++) to->top_k = to->top_k * 10 + (*p - '0');
+  return p > start && *start != '0' && (p = past_value(p, end, '}', &more)) && !more ? p : NULL;
+}
+
+/* Read requested outputs: that of the model, once. */
+static const char *read_outputs(const char *p, const char *end, Columns *to) {
+  Text name = {.size = -1};
+  int more = 1, others = 1;
+  if (to->has_outputs++ || !is_at(p, end, '[') || !is_at(p = past_space(p + 1, end), end, '{')) return NULL;
+  for (p++; more;) {
+    Text key;
+    if (!(p = member(p, end, &key))) return NULL;
+    if (equals(key, "name")) p = plain_text(p, end, &name);
+    else if (equals(key, "parameters")) p = read_classification(p, end, to);
+    else return NULL;
+    if (!p || !(p = past_value(p, end, '}', &more))) return NULL;
+  }
+  const int is_ours = name.size == to->output.size && !memcmp(name.at, to->output.at, (size_t)name.size);
+  return is_ours && (p = past_value(p, end, ']', &others)) && !others ? p : NULL;
+}
+
 static int read_members(const char *p, const char *end, Columns *to, Text *id, Text *key) {
   if (!is_at(p = past_space(p, end), end, '{')) return 0;
   p++;
@@ -558,6 +587,7 @@ static int read_members(const char *p, const char *end, Columns *to, Text *id, T
     if (equals(found, "inputs")) p = read_inputs(p, end, to);
     else if (equals(found, "id")) p = plain_text(p, end, id);
     else if (equals(found, "parameters")) p = read_key(p, end, key);
+    else if (equals(found, "outputs")) p = read_outputs(p, end, to);
     else return 0;
     if (!p || !(p = past_value(p, end, '}', &more))) return 0;
   }
@@ -576,12 +606,14 @@ static PyObject *rows_of(const Columns *from) {
   return made;
 }
 
-/* Return the rows, the id, the key, and `is_raw`; or NULL if not all columns were read. */
+/* Return the rows, the id, the key, `is_raw` and the number of classes; or NULL if not all columns were read. */
 static PyObject *as_tuple(const Columns *from, Text id, Text key, int is_raw) {
   if (!from->is_matrix && (!from->width || from->inputs != from->width)) return NULL;
   if (id.size > from->max_text || key.size > from->max_text) return NULL;
   PyObject *rows = rows_of(from), *its_id = as_str(id), *its_key = as_str(key), *found = NULL;
-  if (rows && its_id && its_key) found = PyTuple_Pack(4, rows, its_id, its_key, is_raw ? Py_True : Py_False);
+  PyObject *top_k = PyLong_FromLong(from->top_k);
+  if (rows && its_id && its_key && top_k) found = PyTuple_Pack(5, rows, its_id, its_key, is_raw ? Py_True : Py_False, top_k);
+  Py_XDECREF(top_k);
   Py_XDECREF(rows);
   Py_XDECREF(its_id);
   Py_XDECREF(its_key);
@@ -649,9 +681,10 @@ static PyObject *within(PyObject *self, PyObject *const *args, Py_ssize_t n) {
 
 static PyMethodDef METHODS[] = {
   {"lift", lift, METH_O, "Return a body with each array of numbers under \"data\" replaced by its index, their values as float64, and the end of each. None if it is not worth it."},
-  {"read_common", (PyCFunction)(void (*)(void))read_common, METH_FASTCALL, "Return the rows of an infer request as float64, its id, its key, and whether its values are raw bytes: from its body, whether that is a protobuf message, the names of the columns as bytes, their positions by name, the codes of each, the name of the output, and the most bytes of a text and the most rows. None if it has another form."},
+  {"read_common", (PyCFunction)(void (*)(void))read_common, METH_FASTCALL, "Return the rows of an infer request as float64, its id, its key, whether its values are raw bytes, and the number of classes that it asks for: from its body, whether that is a protobuf message, the names of the columns as bytes, their positions by name, the codes of each, the name of the output, and the most bytes of a text and the most rows. None if it has another form."},
   {"within", (PyCFunction)(void (*)(void))within, METH_FASTCALL, "Return whether all values of float64 rows are at least the lowest and at most the highest of their columns."},
   {"write_numbers", (PyCFunction)(void (*)(void))write_numbers, METH_FASTCALL, "Return bytes, a list of float64 numbers in JSON and more bytes as one. None if a number is 2^53 or more, or the array is not of float64."},
+  {"write_top", (PyCFunction)(void (*)(void))write_top, METH_FASTCALL, "Return bytes, a list in JSON of the classes with the largest of float64 numbers, and more bytes as one: from the start, the numbers, the end, how many are in a row, how many classes a row has, the end of the string of each class, and the bytes of the longest. None if it has another form."},
   {"message_target", message_target, METH_O, "Return the names of the model and the version of a ModelInferRequest. None if it has another form."},
   {NULL, NULL, 0, NULL},
 };

@@ -49,11 +49,13 @@ from headway.serving.protocol.tensors import (
 lift: Lift | None = None
 read_common: ReadCommon | None = None
 write_numbers: WriteNumbers | None = None
+write_top: WriteTop | None = None
 with suppress(ImportError):  # the extension was not built: there was no C compiler
     from headway.serving.protocol._numbers import (  # type: ignore[import-not-found, no-redef, unused-ignore]
         lift,
         read_common,
         write_numbers,
+        write_top,
     )
 
 if TYPE_CHECKING:
@@ -63,9 +65,10 @@ if TYPE_CHECKING:
     Codes = tuple[Mapping[object, float] | None, ...]
     ReadCommon = Callable[
         [bytes | bytearray, bool, tuple[bytes, ...], dict[str, int], Codes, bytes, int, int],
-        tuple[bytearray, str, str, bool] | None,
+        tuple[bytearray, str, str, bool, int] | None,
     ]
     WriteNumbers = Callable[[bytes, Floats, bytes], bytes | None]
+    WriteTop = Callable[[bytes, Floats, bytes, int, int, tuple[bytes, ...], int], bytes | None]
 
 Stack = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -111,7 +114,7 @@ class RequestLimits(Record, frozen=True, kw_only=True):
 
 
 class OutputParameters(msgspec.Struct, gc=False):
-    """The form of a requested output; classification and shared memory are not supported."""
+    """The form of a requested output: `classification` is a number of classes; shared memory is not supported."""
 
     binary_data: bool | None = None
     classification: int = 0
@@ -197,7 +200,8 @@ class _LiftedRequest(_JsonRequest, gc=False):
 class DecodedRequest(msgspec.Struct, gc=False):
     """A decoded request: rows float64 [n, d] in C order with missing values as NaN, its id and its key, or "".
 
-    `binary` asks for raw bytes in the response; `timeout_us` is 0 if the request has none.
+    `binary` asks for raw bytes in the response; `timeout_us` is 0 if the request has none. `top_k` asks for the classes
+    with the largest outputs instead of all outputs, 0 for all.
     """
 
     rows: Floats
@@ -205,6 +209,7 @@ class DecodedRequest(msgspec.Struct, gc=False):
     key: str
     binary: bool
     timeout_us: int
+    top_k: int = 0
 
 
 _NO_PARAMETERS, _LIMITS = RequestParameters(), RequestLimits()
@@ -310,9 +315,10 @@ class RequestReader:
         found = self._read_common(body, is_message, *self._columns_in_c)
         if found is None:
             return None
-        values, id, key, is_raw = found
+        values, id, key, is_raw, top_k = found
         width = len(self._order)
-        return DecodedRequest(np.ndarray((len(values) // (8 * width), width), _FLOAT64, values), id, key, is_raw, 0)
+        rows = np.ndarray((len(values) // (8 * width), width), _FLOAT64, values)
+        return DecodedRequest(rows, id, key, is_raw, 0, top_k)
 
     def decode(self, request: InferRequest, stack: Stack | None = None) -> DecodedRequest:
         """Convert a parsed request, whose values may be arrays; raises DataError as `read` does."""
@@ -321,9 +327,9 @@ class RequestReader:
             parameters = self._parameters(parameters)
         limits.require_name("the id of the request", request.id)
         limits.require_name("the key of the request", parameters.key)
-        binary = parameters.binary_data_output
+        binary, top_k = parameters.binary_data_output, 0
         if request.outputs:
-            binary = self._wants_binary(request.outputs, binary=binary)
+            binary, top_k = self._wanted_form(request.outputs, binary=binary)
         if len(inputs) > self.max_inputs:
             raise self._wrong_names([tensor.name for tensor in inputs])
         if self._keyed and parameters.key and all(tensor.name != self._keyed for tensor in inputs):
@@ -334,7 +340,7 @@ class RequestReader:
             rows = self._matrix(inputs[0])
         else:
             rows = self._table(inputs, stack or _stack_columns)
-        return DecodedRequest(rows, request.id, parameters.key, binary, parameters.timeout)
+        return DecodedRequest(rows, request.id, parameters.key, binary, parameters.timeout, top_k)
 
     def require_columns(self, names: Sequence[str]) -> None:
         """Raise DataError if a name is not one of a column."""
@@ -399,22 +405,31 @@ class RequestReader:
 
         return self._unpack(decode, body, len(body) if json_bytes is None else json_bytes)
 
-    def _wants_binary(self, outputs: Sequence[RequestedOutput], *, binary: bool) -> bool:
-        """Return whether the output is requested as raw bytes, `binary` if it does not say."""
+    def _wanted_form(self, outputs: Sequence[RequestedOutput], *, binary: bool) -> tuple[bool, int]:
+        """Return whether raw bytes are requested, `binary` if no output says so, and the number of classes, or 0."""
         require_outputs(len(outputs))
+        top_k = 0
         for output in outputs:
             self.limits.require_name("the name of an output", output.name)
             if output.name not in self._outputs:
                 hint = f"request '{self._output}'" if len(self._outputs) == 1 else ", ".join(self._outputs)
                 raise DataError(f"no output '{output.name}'", where="outputs", hint=hint)
             parameters = output.parameters or OutputParameters()
-            if parameters.classification or parameters.shared_memory_region:
-                form = "in shared memory" if parameters.shared_memory_region else "as classes"
+            if parameters.shared_memory_region:
                 raise DataError(
-                    f"output '{output.name}' is not supported {form}", where="outputs", hint="omit the parameter"
+                    f"output '{output.name}' is not supported in shared memory", where="outputs", hint="omit it"
                 )
+            if parameters.classification:
+                top_k = self._wanted_classes(output.name, parameters.classification)
             binary = binary if parameters.binary_data is None else parameters.binary_data
-        return binary
+        return binary, top_k
+
+    def _wanted_classes(self, name: str, n: int) -> int:
+        if name != self._output:
+            raise DataError(f"output '{name}' has no classes", where="outputs", hint=f"request '{self._output}'")
+        if n < 1:
+            raise DataError(f"{n} classes are requested", where=f"output '{name}'", hint='"classification": 5')
+        return n
 
     def _matrix(self, tensor: Tensor) -> Floats:
         n, d = tensor.shape
@@ -499,7 +514,10 @@ def require_outputs(count: int) -> None:
 
 
 class ResponseWriter:
-    """Encodes the outputs of one release; with several columns, their `classes` are in the parameters of the output."""
+    """Encodes the outputs of one release; with several columns, their `classes` are in the parameters of the output.
+
+    If a request asks for `top_k` classes, each row has those with the largest outputs, as strings `value:index:class`.
+    """
 
     def __init__(
         self,
@@ -509,13 +527,18 @@ class ResponseWriter:
         output: str,
         classes: tuple[str, ...] = (),
         write_numbers: WriteNumbers | None = write_numbers,
+        write_top: WriteTop | None = write_top,
     ) -> None:
-        self._write_numbers = write_numbers
+        self._write_numbers, self._write_top = write_numbers, write_top
         self._head = b'{"model_name":%b,"model_version":%b' % (_json(name), _json(version))
         self._outputs = b',"outputs":[{"name":%b,"datatype":"FP64","shape":[' % _json(output)
+        self._outputs_as_classes = b',"outputs":[{"name":%b,"datatype":"BYTES","shape":[' % _json(output)
+        self._names = classes
+        self._ends = tuple(_json(f":{index}:{name}")[1:] for index, name in enumerate(classes))  # of a class in JSON
+        self._longest = max(map(len, self._ends), default=0)
         self._classes = b'"classes":%b' % _json(classes) if classes else b""
         self._parameters = b',"parameters":{%b}' % self._classes if classes else b""
-        self._starts: dict[tuple[int, int], bytes] = {}
+        self._starts: dict[tuple[int, int, int], bytes] = {}
 
     def write(
         self,
@@ -524,6 +547,7 @@ class ResponseWriter:
         n: int,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
+        top_k: int = 0,
     ) -> bytes:
         """Encode a response to n rows.
 
@@ -541,15 +565,20 @@ class ResponseWriter:
         answers
             Answers of a release with an answer plan, each of which is a further output.
         """
+        top_k = min(top_k, len(values) // n)
         if id or violations:
             named = b',"id":%b' % _json(id) if id else b""
-            start = self._start(n, len(values) // n, named + (_violation_parameters(violations) if violations else b""))
+            named += _violation_parameters(violations) if violations else b""
+            start = self._start(n, len(values) // n, top_k, named)
         else:
-            start = self._starts.get((n, len(values))) or self._add_start(n, len(values))
-        if answers is None:
-            return self._with_values(start, values, b"}]}")
-        more = (_answer_output(name, datatype, n, _json(found)) for name, datatype, found in answers.outputs())
-        return self._with_values(start, values, b"},%b]}" % b",".join(more))
+            start = self._starts.get((n, len(values), top_k)) or self._add_start(n, len(values), top_k)
+        end = b"}]}"
+        if answers is not None:
+            more = (_answer_output(name, datatype, n, _json(found)) for name, datatype, found in answers.outputs())
+            end = b"},%b]}" % b",".join(more)
+        if top_k:
+            return self._with_classes(start, values, end, n, top_k)
+        return self._with_values(start, values, end)
 
     def _with_values(self, start: bytes, values: list[float] | Floats, end: bytes) -> bytes:
         if isinstance(values, list):
@@ -557,15 +586,23 @@ class ResponseWriter:
         written = self._write_numbers(start, values, end) if self._write_numbers else None
         return written or self._with_values(start, values.tolist(), end)
 
-    def _start(self, n: int, width: int, named: bytes = b"") -> bytes:
+    def _with_classes(self, start: bytes, values: list[float] | Floats, end: bytes, n: int, top_k: int) -> bytes:
+        written = None
+        if self._write_top and not isinstance(values, list):
+            written = self._write_top(start, values, end, len(values) // n, top_k, self._ends, self._longest)
+        return written or b"%b%b%b" % (start, _json(best_classes(values, n, top_k, self._names)), end)
+
+    def _start(self, n: int, width: int, top_k: int, named: bytes = b"") -> bytes:
         """Return a response up to its values."""
+        if top_k:
+            return b'%b%b%b%d,%d],"data":' % (self._head, named, self._outputs_as_classes, n, top_k)
         return b'%b%b%b%d,%d]%b,"data":' % (self._head, named, self._outputs, n, width, self._parameters)
 
-    def _add_start(self, n: int, size: int) -> bytes:
+    def _add_start(self, n: int, size: int, top_k: int) -> bytes:
         """Cache the start of responses to n rows of that many values; callers send few different numbers of rows."""
         if len(self._starts) == _MAX_STARTS:
             self._starts.clear()
-        return self._starts.setdefault((n, size), self._start(n, size // n))
+        return self._starts.setdefault((n, size, top_k), self._start(n, size // n, top_k))
 
     def pack(
         self,
@@ -574,20 +611,43 @@ class ResponseWriter:
         n: int,
         violations: Sequence[Violation] = (),
         answers: RowAnswers | None = None,
+        top_k: int = 0,
     ) -> tuple[bytes, bytes]:
         """Encode a response to n rows as its JSON and the raw bytes behind it; see `write`."""
         named = b',"id":%b' % _json(id) if id else b""
         if violations:
             named += _violation_parameters(violations)
-        shape, comma = b"%d,%d]" % (n, len(values) // n), b"," if self._classes else b""
-        head = (self._head, named, self._outputs, shape, self._classes, comma)
-        packed, raw = pack_output(b'%b%b%b%b,"parameters":{%b%b' % head, values)
+        if top_k:
+            top_k = min(top_k, len(values) // n)
+            raw = pack_values(best_classes(values, n, top_k, self._names))
+            head = (self._head, named, self._outputs_as_classes, n, top_k, len(raw))
+            packed = b'%b%b%b%d,%d],"parameters":{"binary_data_size":%d}}' % head
+        else:
+            shape, comma = b"%d,%d]" % (n, len(values) // n), b"," if self._classes else b""
+            packed, raw = pack_output(
+                b'%b%b%b%b,"parameters":{%b%b' % (self._head, named, self._outputs, shape, self._classes, comma), values
+            )
         outputs = [packed]
         for name, datatype, found in answers.outputs() if answers else ():
             values_of = pack_values(found)
             outputs.append(_answer_head(name, datatype, n) + b',"parameters":{"binary_data_size":%d}}' % len(values_of))
             raw += values_of
         return b",".join(outputs) + b"]}", raw
+
+
+def best_classes(values: Sequence[float] | Floats, n: int, top_k: int, names: Sequence[str]) -> list[str]:
+    """Return `value:index:class` of the `top_k` largest outputs of each of n rows, the largest first.
+
+    The form is that of Triton's classification extension. Of equal outputs the first comes first, and what is not a
+    number comes last.
+    """
+    table = np.asarray(values, dtype=np.float64).reshape(n, -1)
+    order = np.argsort(-np.where(np.isnan(table), -np.inf, table), axis=1, kind="stable")[:, :top_k]
+    return [
+        f"{_json(value).decode()}:{index}{f':{names[index]}' if names else ''}"
+        for indices, found in zip(order.tolist(), np.take_along_axis(table, order, axis=1).tolist(), strict=True)
+        for index, value in zip(indices, found, strict=True)
+    ]
 
 
 def _answer_head(name: str, datatype: str, n: int) -> bytes:

@@ -174,3 +174,76 @@ static PyObject *write_numbers(PyObject *self, PyObject *const *args, Py_ssize_t
   if (to) return made;
   Py_RETURN_NONE; /* also without memory: then Python writes it, or says so */
 }
+
+#define MAX_TOP 64               /* classes of a row; for more, sorting is better */
+
+/* Find the indexes of the largest of `width` numbers, the largest first; NaN is the smallest. */
+static void find_top(const char *row, Py_ssize_t width, Py_ssize_t top_k, Py_ssize_t *found) {
+  double best[MAX_TOP];
+  Py_ssize_t used = 0;
+  for (Py_ssize_t i = 0; i < width; i++) {
+    double value;
+    memcpy(&value, row + i * (Py_ssize_t)sizeof value, sizeof value);
+    if (isnan(value)) value = -INFINITY;
+    if (used == top_k && value <= best[used - 1]) continue;
+    Py_ssize_t at = used < top_k ? used++ : used - 1;
+    for (; at && best[at - 1] < value; at--) best[at] = best[at - 1], found[at] = found[at - 1];
+    best[at] = value;
+    found[at] = i;
+  }
+}
+
+/* Write the classes of a row, each a string of its number and of what is behind that, of at most `longest` bytes; return the
+   position behind, or NULL. */
+static char *write_classes(char *to, const char *row, const Py_ssize_t *found, Py_ssize_t top_k, PyObject *ends, Py_ssize_t longest) {
+  for (Py_ssize_t k = 0; to && k < top_k; k++) {
+    PyObject *const end = PyTuple_GetItem(ends, found[k]);
+    if (!PyBytes_Check(end) || PyBytes_Size(end) > longest) return NULL;
+    double value;
+    memcpy(&value, row + found[k] * (Py_ssize_t)sizeof value, sizeof value);
+    *to++ = '"';
+    if ((to = write_number(to, value))) {
+      memcpy(to, PyBytes_AsString(end), (size_t)PyBytes_Size(end));
+      to += PyBytes_Size(end);
+      *to++ = ',';
+    }
+  }
+  return to;
+}
+
+static PyObject *write_top(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  Py_buffer view;
+  if (n != 7 || !PyBytes_Check(args[0]) || !PyBytes_Check(args[2]) || !PyTuple_Check(args[5])) {
+    PyErr_SetString(PyExc_TypeError, "bytes, float64 numbers, bytes, two integers, a tuple and an integer are expected");
+    return NULL;
+  }
+  const Py_ssize_t width = PyLong_AsSsize_t(args[3]), top_k = PyLong_AsSsize_t(args[4]), longest = PyLong_AsSsize_t(args[6]);
+  if (PyErr_Occurred() || PyObject_GetBuffer(args[1], &view, PyBUF_FORMAT)) return NULL;
+  const Py_ssize_t count = view.len / (Py_ssize_t)sizeof(double), head = PyBytes_Size(args[0]), tail = PyBytes_Size(args[2]);
+  const int is_for_us = view.format && !strcmp(view.format, "d") && width > 0 && top_k > 0 && top_k <= MAX_TOP && longest >= 0 &&
+                        top_k <= width && count && count % width == 0 && PyTuple_Size(args[5]) == width;
+  const size_t size = is_for_us ? (size_t)(head + tail + FIELD + 2) + (size_t)(count / width * top_k) * (size_t)(longest + MAX_NUMBER + 2) : 0;
+  char *const start = is_for_us ? malloc(size) : NULL, *to = start;
+  if (to) {
+    memcpy(to, PyBytes_AsString(args[0]), (size_t)head);
+    to += head;
+    *to++ = '[';
+  }
+  for (Py_ssize_t i = 0; to && i < count; i += width) {
+    const char *const row = (const char *)view.buf + i * (Py_ssize_t)sizeof(double);
+    Py_ssize_t found[MAX_TOP];
+    find_top(row, width, top_k, found);
+    to = write_classes(to, row, found, top_k, args[5], longest);
+  }
+  PyBuffer_Release(&view);
+  PyObject *made = NULL;
+  if (to) {
+    to[-1] = ']';
+    memcpy(to, PyBytes_AsString(args[2]), (size_t)tail);
+    made = PyBytes_FromStringAndSize(start, to + tail - start);
+  }
+  free(start);
+  if (to) return made;
+  Py_RETURN_NONE; /* also without memory */
+}
