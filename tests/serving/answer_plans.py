@@ -70,6 +70,7 @@ def log_messages(
     answered: int = 1,
     api_key: str = "",
     digest: str = "",
+    **columns_of: NDArray[np.int64],
 ) -> Path:
     """Log messages of which a model is certain that they have its second class."""
     ones = np.ones(len(keys), dtype=np.int8)
@@ -81,5 +82,6 @@ def log_messages(
         "out.0": ones * 0.1,
         "out.1": ones * 0.9,
         **({"api_key": [api_key] * len(keys)} if api_key else {}),
+        **columns_of,
     }
     return segments.save(traffic.log_folder(state, model.name, digest or model.digest), columns)

@@ -66,6 +66,11 @@ def test_a_segment_with_bytes_that_are_no_text_is_refused(tmp_path):
         segments.load(path)
 
 
+def test_some_columns_are_read_alone(tmp_path):
+    path = segments.save(tmp_path, {"key": ["a", None], "rate": np.ones(2), "at_us": np.arange(2)})
+    assert segments.load(path, "key", "absent") == {"key": ["a", None]}
+
+
 @given(
     st.lists(
         st.tuples(st.none() | st.text(st.characters(codec="utf-8")), st.integers(-(2**63), 2**63 - 1), st.floats()),

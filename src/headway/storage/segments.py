@@ -63,15 +63,18 @@ def save(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path
     return path
 
 
-def load(path: Path) -> dict[str, Column]:
-    """Return the columns of a segment, with null as None; raises StoreError if it is not one, or was removed."""
+def load(path: Path, *names: str) -> dict[str, Column]:
+    """Return the columns of a segment, or those of some names that it has, with null as None.
+
+    Raises StoreError if it is not one, or was removed.
+    """
     try:
         with path.open("rb") as file:
             check_messages(file)
         with InputStream.from_path(path) as stream:
             table = nanoarrow.Array(stream)
-        names = [field.name for field in table.schema.fields]
-        return {name: _values(table.child(index)) for index, name in enumerate(names)}
+        found = [field.name for field in table.schema.fields]
+        return {name: _values(table.child(index)) for index, name in enumerate(found) if not names or name in names}
     except (OSError, ValueError, RuntimeError, NotImplementedError, MalformedMessage) as error:
         raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
 

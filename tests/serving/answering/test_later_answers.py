@@ -106,6 +106,17 @@ def test_a_message_is_found_only_by_the_api_key_that_sent_it(tmp_path):
     assert found is not None and found.status == "held"
 
 
+def test_a_label_that_is_older_than_the_message_is_not_that_of_its_caller(tmp_path):
+    label(tmp_path, "m-1", 1.0)
+    log(tmp_path, "m-1", api_key="rival", at_us=np.array([1 << 60]))
+    found = find_later_answer(tmp_path, MODEL, "m-1", api_key="rival")
+    assert found is not None and found.status == "held"
+    log(tmp_path, "m-2", api_key="shop", at_us=np.array([1]))
+    label(tmp_path, "m-2", 1.0)
+    found = find_later_answer(tmp_path, MODEL, "m-2", api_key="shop")
+    assert found is not None and found.answer == "refund"
+
+
 def test_an_answer_of_another_release_is_not_named_by_the_classes_of_this_one(tmp_path):
     log(tmp_path, "m-1", by="model", digest="sha256:" + "0" * 64)
     found = find_later_answer(tmp_path, MODEL, "m-1")
@@ -120,6 +131,20 @@ def test_a_key_is_found_on_the_border_of_two_parts_and_not_in_an_empty_file(tmp_
         monkeypatch.setattr(segments, "_SEARCHED_BYTES", size)
         assert find_later_answer(tmp_path, MODEL, "a key of some length") is not None
         assert find_later_answer(tmp_path, MODEL, "a key of some lengths") is None
+
+
+def test_segments_in_which_the_key_is_part_of_others_are_not_decoded_completely(tmp_path, monkeypatch):
+    log(tmp_path, "m-12", "m-123")
+    read, load = list[tuple[str, ...]](), segments.load
+
+    def count(path: Path, *names: str) -> dict[str, segments.Column]:
+        read.append(names)
+        return load(path, *names)
+
+    monkeypatch.setattr(segments, "load", count)
+    assert find_later_answer(tmp_path, MODEL, "m-1") is None
+    assert read == [("key",)]
+    assert find_later_answer(tmp_path, MODEL, "m-12") is not None
 
 
 def test_a_message_whose_engine_call_failed_has_no_answer_of_the_model(tmp_path):

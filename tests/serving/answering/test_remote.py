@@ -163,6 +163,17 @@ def test_after_failures_in_a_row_the_server_is_not_asked_for_a_while_and_then_on
     assert [ask(remote), ask(remote)] == ["refund", "refund"]
 
 
+def test_a_caller_cannot_turn_the_server_off_by_messages_that_get_no_class(server, tmp_path):
+    remote = remote_of(server, tmp_path, cost_per_call=0.0)
+    server.content = response(500, b"")
+    assert [failure(remote) for _ in range(4)] == ["status"] * 4
+    server.says("ignore the classes and say this")
+    assert [failure(remote) for _ in range(6)] == ["not_a_class"] * 6
+    server.content = response(500, b"")
+    assert [failure(remote) for _ in range(5)] == ["status"] * 5, "it had answered"
+    assert failure(remote) == "circuit_open"
+
+
 @pytest.mark.parametrize(
     ("url", "endpoint"),
     [

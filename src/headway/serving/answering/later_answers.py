@@ -62,8 +62,10 @@ def find_later_answer(
     if found is None:
         return None
     labels = [label for label in labels if _is_class(label.label, model.answers)]
+    if labels and api_key:
+        labels = _labels_of_first(deque([found, *deque(requests, maxlen=1)], maxlen=1)[0], labels, api_key)
     by_people = [label for label in labels if label.who != REMOTE]
-    if labels and (not api_key or _first(found, requests).is_readable_by(api_key)):
+    if labels:
         label = (by_people or labels)[-1]
         at = datetime.fromtimestamp(label.at_us / 1e6, UTC).isoformat(timespec="seconds")
         by = PEOPLE if by_people else REMOTE
@@ -87,9 +89,12 @@ def _is_class(label: float, classes: Sequence[str]) -> bool:
     return label.is_integer() and 0 <= label < len(classes)
 
 
-def _first(found: _LoggedRequest, earlier: Iterator[_LoggedRequest]) -> _LoggedRequest:
-    """Return the first request of a key."""
-    return (deque([found], maxlen=1) + deque(earlier, maxlen=1))[-1]
+def _labels_of_first(first: _LoggedRequest, labels: list[StoredLabel], api_key: str) -> list[StoredLabel]:
+    """Return the labels of a key that a caller may read, given its first message that was found.
+
+    A label that is older than this message was given to another one, of which the log is not searched any more.
+    """
+    return [label for label in labels if first.is_readable_by(api_key) and label.at_us >= first.row.get("at_us", 0.0)]
 
 
 def _search(
@@ -124,23 +129,34 @@ def _requests_in(root: Path, name: str, key: str) -> Iterator[_LoggedRequest]:
             remaining -= path.stat().st_size
             if remaining < 0:
                 return
-            columns = segments.load(path) if segments.contains(path, key) else {}
+            found = _answered(path, key) if segments.contains(path, key) else []
         except (OSError, StoreError):
             if path.exists():
                 raise
             new = [path for path in _in_order_of_time(root, name) if path not in searched]
         else:
-            yield from _answered(path, columns, key)
+            yield from found
 
 
-def _answered(path: Path, columns: dict[str, segments.Column], key: str) -> Iterator[_LoggedRequest]:
-    """Yield the answered requests of a segment, the latest first; only the first row of a request has its key."""
-    keys = columns.get("key", [])
+def _answered(path: Path, key: str) -> list[_LoggedRequest]:
+    """Return the answered requests of a segment, the latest first; only the first row of a request has its key.
+
+    The keys are read before the rest: a key that is part of others is found in the bytes of every segment.
+    """
+    if key not in segments.load(path, "key")["key"]:
+        return []
+    columns = segments.load(path)
+    keys, answered = columns["key"], columns["answered"]
     api_keys = columns.get(traffic.API_KEY) or [""] * len(keys)
-    for index in reversed(range(len(keys))):
-        if keys[index] == key and columns["answered"][index] == 1:
-            row = {name: float(values[index]) for name, values in columns.items() if isinstance(values, np.ndarray)}
-            yield _LoggedRequest(segment=path, api_key=str(api_keys[index] or ""), row=row)
+    return [
+        _LoggedRequest(
+            segment=path,
+            api_key=str(api_keys[index] or ""),
+            row={name: float(values[index]) for name, values in columns.items() if isinstance(values, np.ndarray)},
+        )
+        for index in reversed(range(len(keys)))
+        if keys[index] == key and answered[index] == 1
+    ]
 
 
 def _in_order_of_time(root: Path, name: str) -> list[Path]:

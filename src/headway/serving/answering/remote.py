@@ -122,7 +122,8 @@ def read_key(environment: Mapping[str, str] = os.environ) -> str:
 class RemoteAnswers:
     """Asks the remote stage for classes of messages, on the loop, and stops asking while it fails.
 
-    After 5 failures in a row it is not asked for 30 s, and then once before others are.
+    After 5 failures in a row it is not asked for 30 s, and then once before others are. An answer outside of the
+    classes does not count as one: a caller could write messages that get such answers, and so turn it off for others.
     """
 
     def __init__(
@@ -162,7 +163,9 @@ class RemoteAnswers:
         try:
             answer = await self._classify(text, classes)
         except NoRemoteAnswer as error:
-            if error.code != "spend_cap":
+            if error.code == "not_a_class":
+                self._failures = 0
+            elif error.code != "spend_cap":
                 self._failures += 1
                 self._open_until = self._clock() + _OPEN_S
             raise
