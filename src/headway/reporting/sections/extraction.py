@@ -36,7 +36,7 @@ def plugin(report: ReportData) -> Section | None:
         return None
     return Section(
         title="Copies of the model",
-        order=36,
+        order=39,
         prefixes=(_PREFIX,),
         lead="The audit takes the side of a caller who has rows without labels, sends them to the model, and trains a "
         "model of their own on the answers. Another attack may need fewer rows.",
