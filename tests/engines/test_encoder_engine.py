@@ -95,10 +95,3 @@ def test_a_runtime_or_precision_that_is_absent_is_refused_by_name(monkeypatch):
     monkeypatch.delitem(sys.modules, "headway.engines.openvino", raising=False)
     with pytest.raises(PluginError, match="engine 'openvino' needs 'openvino'"):
         opened(encoders.bert(), runtime="openvino")
-
-
-def test_a_cpu_without_bfloat16_refuses_it(monkeypatch):
-    library = pytest.importorskip("headway.engines.openvino", reason="the extra openvino").OpenVino
-    monkeypatch.setattr(library, "precisions", classmethod(lambda _: ("f32",)))
-    with pytest.raises(EngineError, match="this CPU does not compute with precision 'bf16'"):
-        opened(encoders.bert(), runtime="openvino", precision="bf16")

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from tests.house.source_tree import ROOT
 
-CASES = ("tests/engines/openvino_cases.py", "tests/contract/test_engine.py", "tests/contract/test_transform.py")
+CASES = (
+    *("tests/engines/openvino_cases.py", "tests/engines/openvino_encoder_cases.py"),
+    *("tests/contract/test_engine.py", "tests/contract/test_transform.py"),
+)
 
 
 @pytest.mark.long

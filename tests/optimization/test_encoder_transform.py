@@ -73,23 +73,6 @@ def test_an_encoder_in_int8_answers_nearly_the_same_and_each_text_as_if_alone(tm
         load_transform("quantise")(small, context)
 
 
-def test_an_encoder_by_openvino_answers_as_by_onnx_runtime_and_int8_is_not_for_it(tmp_path):
-    library = pytest.importorskip("headway.engines.openvino", reason="the extra openvino").OpenVino
-    context = context_of(tmp_path)
-    [made] = load_transform("encoder")(imported_pipeline(encoders.pipeline_of(encoders.bert()), context), context)
-    found = load_transform("openvino")(made, context)
-    assert [variant.settings["precision"] for variant in found] == list(library.precisions())
-    assert {variant.artifact for variant in found} == {made.artifact}
-    rows, limits = text_rows(), {"f32": 1e-5, "bf16": 0.05}
-    exact = opened(made, context).predict(rows)
-    for variant in found:
-        answers = opened(variant, context).predict(rows)
-        assert np.abs(answers - exact).max() < limits[variant.settings["precision"]]
-    [small] = load_transform("quantise")(made, context)
-    with pytest.raises(NotApplicable, match="for ONNX Runtime"):
-        load_transform("openvino")(small, context)
-
-
 def test_static_embeddings_have_no_product_for_int8(tmp_path):
     context = context_of(tmp_path)
     model = imported_pipeline(encoders.pipeline_of(encoders.static_encoder()), context)

@@ -71,6 +71,8 @@ AFTER_REQUESTS = 500
 WRONG_REQUESTS = 1_000
 MAX_REQUESTS = 8_000
 REQUESTS_PER_DECISION = 25
+ATTACKS = ("extraction", "attack")
+"""Audits of the winner. Membership is left out: the rows of train are older than the others, so a difference is drift."""
 Wait = Callable[[float], object]
 FEED = Plan(stages=(RolloutStage(share=0.2),))
 KNOWN_BY = datetime(2013, 10, 1)
@@ -202,6 +204,8 @@ def train_and_release(
         search_result = pipeline.optimize(project, baseline, data, measure_calls=calls, callback=reporter.show)
         reporter.show(terminal.render_search_briefly(search_result, groups="days"))
         reporter.show(terminal.render_rules(search_result.winner.verdict, groups="days"))
+    with reporter.stage("Attack the winner: copy it by asking it, and flip its decisions by small changes"):
+        search_result = pipeline.audit_winner(project, search_result, data, audits=ATTACKS, callback=reporter.show)
     with reporter.stage("Release the winner, signed, and write its views to the online store"):
         published = pipeline.release(project, search_result, who=getuser())
         reporter.show(terminal.render_release(published.move, published.key_setup.created))
