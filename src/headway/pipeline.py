@@ -46,7 +46,7 @@ from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.split import labeled_rows, months_of, split_dataset
 from headway.data.texts import text_columns
 from headway.evaluation import explore_answers
-from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_equal_weights
+from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_decidable
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retrained_by, share_audits
 from headway.evaluation.benchmark import CALLS
 from headway.evaluation.calibration.apply import calibration_function
@@ -256,7 +256,7 @@ def optimize(
     SearchResult
         All variants with their evidence, and the winner; the baseline wins if no variant is better.
     """
-    require_equal_weights(project.config)
+    require_decidable(project.config)
     config = project.config.optimize
     budget = budget or TimeBudget(config.budget_s)
     _wait_quiet(project, budget, callback)

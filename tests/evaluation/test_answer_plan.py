@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.random import Generator, default_rng
 
 from headway.core.arrays import Ints
+from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import AnswerSection, RemoteStage
-from headway.evaluation.answer_plan import LabeledAnswers, least_units, make_plan, measure_answers
+from headway.core.sections import AnswerSection, Costs, RemoteStage
+from headway.evaluation.answer_plan import LabeledAnswers, least_units, make_plan, measure_answers, require_decidable
 
 pytestmark = pytest.mark.slow
 CLASSES = ("delivery", "refund", "invoice", "oos")
@@ -177,3 +179,22 @@ def test_plans_break_the_limit_no_more_often_than_promised(per_class):
         broken += any((wrong & part).sum() > LIMIT * max(n, 1) for part, n in zip(parts, answered, strict=True))
 
     assert broken / runs <= 0.05 + 2.6 * (0.05 * 0.95 / runs) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"data.task": "multiclass", "model.costs": {"false_positive": 1, "false_negative": 4}}, "[model] costs"),
+        ({"data.task": "multilabel", "answer.limit": 0.05}, "[answer]"),
+        ({"data.sample_weight": "weight", "answer.limit": 0.05}, "[data] sample_weight"),
+    ],
+)
+def test_settings_of_decisions_that_the_task_rules_out_are_refused_before_a_search(settings, where):
+    config = Config(folder=".")
+    for name, value in settings.items():
+        section, field = name.split(".")
+        value = Costs(**value) if field == "costs" else value
+        config = replace(config, **{section: replace(getattr(config, section), **{field: value})})
+    with pytest.raises(ConfigError) as refused:
+        require_decidable(config)
+    assert refused.value.where == where and refused.value.hint

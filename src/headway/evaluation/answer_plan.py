@@ -46,8 +46,20 @@ def require_one_answer(task: str) -> None:
     raise ConfigError(what, where=_SECTION, hint=hint)
 
 
-def require_equal_weights(config: Config) -> None:
-    """Raise ConfigError for a certificate on weighted rows: its exact tests count rows."""
+def require_decidable(config: Config) -> None:
+    """Raise ConfigError for settings of decisions that the task or the weights of the rows rule out.
+
+    A certificate needs one class a row, and rows without weights, since its exact tests count rows. Costs set a
+    threshold between two classes.
+    """
+    if config.model.costs is not None and config.data.task != "binary":
+        raise ConfigError(
+            f"costs set a threshold between two classes, and the task is {config.data.task}",
+            where="[model] costs",
+            hint="leave them out ([model] costs, costs=): the model's own predict decides then",
+        )
+    if config.answer.limit:
+        require_one_answer(config.data.task)
     if config.answer.limit and config.data.sample_weight:
         raise ConfigError(
             "a limit on wrong answers is certified by counting rows, which have weights here",

@@ -72,7 +72,7 @@ WRONG_REQUESTS = 1_000
 MAX_REQUESTS = 8_000
 REQUESTS_PER_DECISION = 25
 ATTACKS = ("extraction", "attack")
-"""Audits of the winner. Membership is left out: the rows of train are older than the others, so a difference is drift."""
+"""Audits of the winner; not membership, as rows of train are older than the others: a difference may be drift."""
 Wait = Callable[[float], object]
 FEED = Plan(stages=(RolloutStage(share=0.2),))
 KNOWN_BY = datetime(2013, 10, 1)

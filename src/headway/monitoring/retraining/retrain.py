@@ -37,7 +37,7 @@ from headway.data import matrix
 from headway.data.contract.discovery import observed_contract
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows, select_period
-from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_equal_weights
+from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_decidable
 from headway.evaluation.comparison import open_variant, record_self_test
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
@@ -85,7 +85,7 @@ def prepare_retraining(
 
     Raises DataError if live was trained on days that would be held out, since there is nothing new to judge by.
     """
-    require_equal_weights(project.config)
+    require_decidable(project.config)
     labeled, drawn, unread = with_logged_labels(project, deployed, dataset)
     rows, end = rows_labeled_by(project, labeled, until)
     since = end - timedelta(days=project.config.retrain.judged_days)
