@@ -64,7 +64,7 @@ from headway.evaluation.explore import MAX_ROWS, tables_file
 from headway.evaluation.feature_worth import Ablation, measure_worth
 from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.machine_load import wait_until_quiet
-from headway.evaluation.measure import Audits, measure, run_audits, with_results
+from headway.evaluation.measure import Audits, measure, run_audits, with_more, with_results
 from headway.evaluation.point_comparison import OpenedModel
 from headway.evaluation.point_comparison import compare_models as compare_opened
 from headway.evaluation.reference_model import floor_rows
@@ -497,16 +497,18 @@ def audit_winner(
     data: Data,
     *,
     audits: Sequence[str] = (),
+    metrics: bool = True,
     callback: Callback = lambda _: None,
 ) -> SearchResult:
     """Evaluate the winner of a search on `test` with every metric and audit.
-
-    This counts as one more evaluation of `test`.
 
     Parameters
     ----------
     audits : sequence of str
         Audits to run; if empty all but those that run on request, with those that are requested.
+    metrics : bool
+        Measure the metrics again, which counts as one more evaluation of `test`. Otherwise the results of the audits
+        are added to the evidence of the winner.
     callback : callable
         Called with a line of text for each audit.
 
@@ -523,7 +525,8 @@ def audit_winner(
             where=f"digest {evaluation_set.dataset}, of the search {result.winner.evidence.dataset}",
             hint="headway optimize",
         )
-    project.state.count_evaluation(project.name, evaluation_set.dataset)
+    if metrics:
+        project.state.count_evaluation(project.name, evaluation_set.dataset)
     contract = columns_read(result.baseline.contract, result.winner.variant.signature)
     served = partial(temporary_server, project.config, project.blobs, contract, result.self_test)
     context = replace(_audit_context(project, result, data), serve=served)
@@ -532,13 +535,17 @@ def audit_winner(
     chosen = replace(chosen, results=_shared_audits(project, subject, chosen, data))
     evidence = measure(
         subject,
-        plugins.names("metric"),
+        plugins.names("metric") if metrics else (),
         dataset_digest=evaluation_set.dataset,
         period=evaluation_set.period,
         audits=chosen,
     )
-    found = replaced(result, winner=_judged(project, subject.variant, evidence, evaluation_set, subject=subject))
-    if project.config.answer.limit:
+    if metrics:
+        winner = _judged(project, subject.variant, evidence, evaluation_set, subject=subject)
+    else:
+        winner = _judged_again(project, result.winner, with_more(result.winner.evidence, evidence))
+    found = replaced(result, winner=winner)
+    if metrics and project.config.answer.limit:
         found = _with_answers(project, found, validation(), evaluation_set)
     searches.save_search(project, found, is_evaluation=True)
     return found

@@ -61,6 +61,12 @@ def test_a_release_without_the_view_does_not_look_it_up(folder):
     masked = {one.slice for one in audited.winner.evidence.measurements if one.name.startswith("ablation.masked")}
     assert masked == {"hour", "carrier"}
 
+    attacked = pipeline.audit_winner(project, audited, data, audits=["attack", "ablation"], metrics=False).winner
+    names = [(one.name, one.slice) for one in attacked.evidence.measurements]
+    assert {name for name, _ in names} > measured and any(name.startswith("attack.") for name, _ in names)
+    assert len(names) == len(set(names))
+    assert attacked.verdict.test_evaluations == audited.winner.verdict.test_evaluations
+
 
 def test_a_feature_of_a_view_is_left_out_alone(folder):
     _, _, search = searched(folder, "gust")
