@@ -44,7 +44,7 @@ def test_required_requirements_and_levels_decide_on_the_exit_code(project, capsy
     assert run(project, "--require", "aml.m0013", "--require", "AML.M0014") == 0
     assert run(project, "--require", "AML.T0024.002") == 1
     printed = capsys.readouterr().out
-    assert "headway evaluate --audit extraction" in printed
+    assert "next: headway optimize" in printed  # no search found this release, so no evaluation measures it
     assert run(project, *ACCEPT) == 0
     assert run(project, "--require", "AML.T0024.002") == 0
     until = (datetime.now(UTC) + timedelta(days=90)).date()

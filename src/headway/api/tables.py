@@ -61,6 +61,15 @@ def _are_texts(rows: Any) -> bool:
     return isinstance(rows, list | tuple) and any(isinstance(value, str) for value in rows[:MAX_ROWS])
 
 
+def _are_whole(labels: Any) -> bool:
+    """Return True for whole numbers, which several labels a row may be; features are seldom all whole."""
+    try:
+        found = np.asarray(labels.toarray() if hasattr(labels, "tocsr") else labels, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return bool((found == np.trunc(found)).all())
+
+
 def _expect_table(rows: Any) -> None:
     """Raise DataError for a single row or column as a Series."""
     if isinstance(rows, pl.Series) or (_is_pandas(rows) and not hasattr(rows, "columns")):
@@ -75,7 +84,12 @@ def _expect_table(rows: Any) -> None:
 def expect_rows_and_labels(rows: Any, labels: Any) -> None:
     """Raise DataError where labels were passed as rows and rows as labels."""
     shapes = [tuple(getattr(values, "shape", ())) for values in (rows, labels)]
-    if len(shapes[0]) == 1 and len(shapes[1]) == 2 and shapes[1][1] > 1 and not _are_texts(rows):
+    if (
+        len(shapes[0]) == 1
+        and len(shapes[1]) == 2
+        and shapes[1][1] > 1
+        and not (_are_texts(rows) and _are_whole(labels))
+    ):
         raise DataError(
             f"X has shape {shapes[0]} and y has shape {shapes[1]}: they are swapped",
             hint="the order is headway.optimize(model, X, y): rows first, then their labels",
