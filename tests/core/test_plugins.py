@@ -185,3 +185,10 @@ def test_a_plugin_under_the_old_name_of_its_kind_is_found_with_a_warning(monkeyp
 def test_each_folder_declares_its_own_kind() -> None:
     assert set(plugins.kinds()) >= {"check", "engine", "metric", "transform"}
     assert plugins.folder("metric").name == "metrics"
+
+
+def test_code_of_a_project_that_is_no_python_names_the_line(tmp_path):
+    (tmp_path / "train.py").write_text("def train(rows, labels):\n    return fit(C=1, C=2)\n")
+    with pytest.raises(PluginError, match="'train:train' cannot be read: keyword argument repeated") as refused:
+        plugins.load_object("train:train", tmp_path)
+    assert refused.value.where == f"{tmp_path / 'train.py'}, line 2"

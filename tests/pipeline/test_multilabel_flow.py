@@ -13,6 +13,7 @@ from tests.pipeline.serve_command import served
 import headway
 from headway.cli import main as cli
 from headway.core import config
+from headway.core.search_result import SearchResult
 from headway.monitoring._paired_traffic import _decisions
 from headway.registry.project import open_project
 from headway.serving.client import Client
@@ -71,3 +72,10 @@ def test_a_project_of_several_labels_is_checked_judged_released_and_served_with_
     outputs = [[0.9, 0.1, 0.8], [0.6, 0.4, 0.7], [0.9, 0.9, 0.8], None]
     decided = _decisions(pl.DataFrame({"live.out": pl.Series(outputs, dtype=pl.List(pl.Float64))}), "live", release)
     assert decided[0] == decided[1] != decided[2] and np.isnan(decided[3])
+
+    file = folder / "train.py"
+    file.write_text(file.read_text().replace("C=10.0", "C=0.001"))
+    assert run("optimize", "--project", folder)[0] == cli.FAIL  # it is worse than live
+    evidence = open_project(folder).latest(SearchResult).winner.evidence
+    assert evidence.find("live.decision_churn").low > 0
+    assert evidence.find("live.micro_f1.drop").low > 0 == evidence.find("micro_f1.drop").value

@@ -47,6 +47,7 @@ def audited(tmp_path_factory):
     return search, [pipeline.audit_winner(project, result, data, audits=["membership"]) for result in won]
 
 
+@pytest.mark.long  # three minutes of shadow models; tests/evaluation/test_candidate_privacy.py has the parts
 def test_a_pruned_model_gives_fewer_rows_away_than_the_model_that_it_was_made_of(audited):
     baseline, pruned = (result.winner.evidence.find(RATE) for result in audited[1])
     assert baseline.low > 0.03
@@ -55,6 +56,7 @@ def test_a_pruned_model_gives_fewer_rows_away_than_the_model_that_it_was_made_of
     assert audited[1][0].winner.evidence.find(f"{RATE}.difference") is None
 
 
+@pytest.mark.long
 def test_the_judge_answers_the_rule_for_each(audited):
     for result, answer in zip(audited[1], ("fail", "pass"), strict=True):
         (ruled,) = (one for one in result.winner.verdict.rule_results if one.rule.measure == RATE)
@@ -62,6 +64,7 @@ def test_the_judge_answers_the_rule_for_each(audited):
         assert ruled.measurement == result.winner.evidence.find(RATE)
 
 
+@pytest.mark.long
 def test_the_search_chooses_a_variant_that_the_judge_will_pass(audited):
     search, _ = audited
     assert "prune" in search.winner.variant.name

@@ -197,6 +197,9 @@ def load_object(reference: str, folder: Path) -> Any:
         return getattr(module, name)
     except (ModuleNotFoundError, AttributeError) as error:
         raise PluginError(f"cannot find {reference!r}: {error}", where=str(file), hint="module:function") from error
+    except SyntaxError as error:
+        line = f"{error.filename}, line {error.lineno}"
+        raise PluginError(f"{reference!r} cannot be read: {error.msg}", where=line, hint="correct this line") from error
 
 
 def _module_of(file: Path) -> Any:
