@@ -3,7 +3,7 @@
 A benchmark is a script in bench/ that prints, with --json, one object: `machine`, `rows` (`name`, `measured`, `unit`,
 `target`, `ok`, `against`) and `fell_short`. With names, only those run, and the other sections of the page are not
 changed. `--data` is passed on to benchmarks that read data which no package ships, and `--parts` to the one that is
-named: its section then has the rows of these parts alone.
+named: rows of other parts stay in its section, if they were measured on the same machine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,9 @@ def main(arguments: list[str]) -> int:
     for file in found:
         print(f"running bench/{file.name} ...", file=sys.stderr, flush=True)
         data = ["--data", options.data] if options.data and "read_data=" in file.read_text("utf-8") else []
-        parts[file.stem] = section(file, measure(file, *options.parts, *data), parts=options.parts)
+        measured = measure(file, *options.parts, *data)
+        earlier = parts.get(file.stem, "") if options.parts else ""
+        parts[file.stem] = section(file, measured, parts=options.parts, earlier=earlier)
     PAGE.write_text("\n".join([HEAD, *(parts[name] for name in sorted(parts))]), encoding="utf-8")
     print(f"wrote docs/benchmarks.md: {len(found)} of {len(parts)} benchmarks", file=sys.stderr)
     return 0
@@ -70,20 +73,30 @@ def measure(file: Path, *words: str) -> dict[str, Any]:
     return measured
 
 
-def section(file: Path, measured: dict[str, Any], *, parts: Sequence[str] = ()) -> str:
-    """Format one benchmark: a heading, what it measures, a table, the machine, and where it fell short."""
+def section(file: Path, measured: dict[str, Any], *, parts: Sequence[str] = (), earlier: str = "") -> str:
+    """Format one benchmark: a heading, what it measures, a table, the machine, and where it fell short.
+
+    `earlier` is the section of other parts: its rows stay if they are of the same machine.
+    """
     title = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
+    machine, fell_short = f"Machine: {_machine(measured['machine'])}.", measured["fell_short"]
+    short = [", ".join(map(str, fell_short)) if isinstance(fell_short, list) else str(fell_short)]
+    rows = [_row(row) for row in measured["rows"]]
+    if earlier and machine in earlier:
+        again = {COLUMNS[0], *(row["name"] for row in measured["rows"])}
+        kept = [line for line in earlier.splitlines() if line.startswith("| ")]
+        rows = [line for line in kept if line.split(" | ")[0].removeprefix("| ") not in again] + rows
+        command = re.search(rf"`python bench/{file.name}(.*)`", earlier)
+        parts = list(dict.fromkeys([*(command[1].split() if command else []), *parts]))
+        short += re.findall(r"^Fell short: (.*)\.$", earlier, re.MULTILINE)
     lines = [f"## {file.stem}", "", f"{title} `python {' '.join([f'bench/{file.name}', *parts])}`", ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {' | '.join(_cell(row.get(column)) for column in COLUMNS)} |" for row in measured["rows"]]
-    lines += ["", f"Machine: {_machine(measured['machine'])}."]
-    fell_short = measured["fell_short"]
-    lines += (
-        [f"Fell short: {', '.join(map(str, fell_short)) if isinstance(fell_short, list) else fell_short}."]
-        if fell_short
-        else []
-    )
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows, "", machine]
+    lines += [f"Fell short: {', '.join(filter(None, short))}."] if any(short) else []
     return "\n".join([*lines, ""])
+
+
+def _row(row: dict[str, Any]) -> str:
+    return f"| {' | '.join(_cell(row.get(column)) for column in COLUMNS)} |"
 
 
 def _machine(machine: object) -> str:

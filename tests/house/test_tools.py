@@ -48,6 +48,19 @@ def test_parts_of_a_benchmark_are_passed_on_and_named(benchmarks: ModuleType, tm
     assert "`python bench/nothing.py words`" in text
 
 
+def test_rows_of_other_parts_stay_if_they_are_of_the_same_machine(benchmarks: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "nothing.py"
+    file.write_text(BENCHMARK, encoding="utf-8")
+    measured = benchmarks.measure(file)
+    other = {**measured, "rows": [{**measured["rows"][0], "name": "other"}], "fell_short": ["other: no data"]}
+    earlier = benchmarks.section(file, other, parts=["others"])
+    text = benchmarks.section(file, measured, parts=["words"], earlier=earlier)
+    assert "`python bench/nothing.py others words`" in text and "Fell short: other: no data." in text
+    assert text.index("| other | 0.1235") < text.index("| nothing | 0.1235")
+    elsewhere = benchmarks.section(file, {**measured, "machine": {"cores": 8}}, parts=["words"], earlier=earlier)
+    assert "other" not in elsewhere
+
+
 @pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("no-such-benchmark", 2)])
 def test_help_and_unknown_names_do_not_write_the_page(benchmarks: ModuleType, argument: str, code: int) -> None:
     before = benchmarks.PAGE.read_bytes()
