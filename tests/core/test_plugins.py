@@ -187,7 +187,7 @@ def test_each_folder_declares_its_own_kind() -> None:
     assert plugins.folder("metric").name == "metrics"
 
 
-def test_code_of_a_project_that_is_no_python_names_the_line(tmp_path):
+def test_a_syntax_error_in_code_of_the_project_names_its_line(tmp_path):
     (tmp_path / "train.py").write_text("def train(rows, labels):\n    return fit(C=1, C=2)\n")
     with pytest.raises(PluginError, match="'train:train' cannot be read: keyword argument repeated") as refused:
         plugins.load_object("train:train", tmp_path)

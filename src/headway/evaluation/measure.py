@@ -131,9 +131,9 @@ def with_results(evidence: Evidence, found: MetricResults, *, kind: str, name: s
 def with_more(evidence: Evidence, more: Evidence) -> Evidence:
     """Return evidence with the measurements of later evidence on the same rows, and the findings that are new."""
     again = {(one.name, one.slice) for one in more.measurements}
-    kept = (one for one in evidence.measurements if (one.name, one.slice) not in again)
+    unchanged = (one for one in evidence.measurements if (one.name, one.slice) not in again)
     new = (finding for finding in more.findings if finding not in evidence.findings)
-    return replace(evidence, measurements=(*kept, *more.measurements), findings=(*evidence.findings, *new))
+    return replace(evidence, measurements=(*unchanged, *more.measurements), findings=(*evidence.findings, *new))
 
 
 def _reasons(kind: str, name: str, found: MetricResults) -> list[Finding]:
