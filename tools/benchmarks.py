@@ -88,7 +88,11 @@ def section(file: Path, measured: dict[str, Any], *, parts: Sequence[str] = (), 
         rows = [line for line in kept if line.split(" | ")[0].removeprefix("| ") not in again] + rows
         command = re.search(rf"`python bench/{file.name}(.*)`", earlier)
         parts = list(dict.fromkeys([*(command[1].split() if command else []), *parts]))
-        short += re.findall(r"^Fell short: (.*)\.$", earlier, re.MULTILINE)
+        before = re.findall(r"^Fell short: (.*)\.$", earlier, re.MULTILINE)
+        measured_again = "|".join(map(re.escape, again))
+        short += [
+            re.sub(rf"(?<![\w.])(?:{measured_again}) is [^,]+(?:, )?", "", line).removesuffix(", ") for line in before
+        ]
     lines = [f"## {file.stem}", "", f"{title} `python {' '.join([f'bench/{file.name}', *parts])}`", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows, "", machine]
     lines += [f"Fell short: {', '.join(filter(None, short))}."] if any(short) else []

@@ -52,7 +52,11 @@ def test_rows_of_other_parts_stay_if_they_are_of_the_same_machine(benchmarks: Mo
     file = tmp_path / "nothing.py"
     file.write_text(BENCHMARK, encoding="utf-8")
     measured = benchmarks.measure(file)
-    other = {**measured, "rows": [{**measured["rows"][0], "name": "other"}], "fell_short": ["other: no data"]}
+    other = {
+        **measured,
+        "rows": [{**measured["rows"][0], "name": "other"}],
+        "fell_short": ["nothing is 2 us", "other: no data"],
+    }
     earlier = benchmarks.section(file, other, parts=["others"])
     text = benchmarks.section(file, measured, parts=["words"], earlier=earlier)
     assert "`python bench/nothing.py others words`" in text and "Fell short: other: no data." in text
