@@ -24,7 +24,8 @@ NAMES = ("account", "delivery", "refund")
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep keys in the folder of the test, and search with one transform."""
+    """Keep keys and reports in the folder of the test, and search with one transform."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEADWAY_TRUST_PUBLISHER_KEY", str(tmp_path / "publisher.pem"))
     monkeypatch.setenv("HEADWAY_OPTIMIZE_TRANSFORMS", '["text"]')
     monkeypatch.setenv("HEADWAY_SERVE_PORT", "0")
