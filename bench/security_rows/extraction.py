@@ -29,6 +29,7 @@ from headway.evaluation import extraction
 from headway.evaluation.audits import extraction as audit
 from headway.evaluation.context import AuditContext, Comparison
 from headway.monitoring.probing import fit_probing_reference, judge_key
+from headway.reporting.text.formatting import has_interval
 from headway.storage.in_memory import InMemoryBlobs
 
 Floats = NDArray[np.float64]
@@ -274,7 +275,7 @@ def queries() -> Result:
             f"extract.queries_95[{seen.slice}]" if seen.slice else "extract.queries_95",
             seen.value,
             "queries",
-            f"{seen.low:,.0f} to {seen.high:,.0f}; {seen.method}",
+            f"{seen.low:,.0f} to {seen.high:,.0f}; {seen.method}" if has_interval(seen) else seen.method,
         )
         for seen in measured
         if seen.name == "extraction.queries_95"
