@@ -14,12 +14,12 @@ from functools import cache
 import numpy as np
 
 from harness import Row, shown
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, student_quantile
 from headway.core.evidence import Measurement
 from headway.core.sections import RetrainSection
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.metrics.calibration import BINS
-from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife_interval, ratio_of_sums, student_quantile
+from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife_interval, ratio_of_sums
 from headway.evaluation.statistics.tables import BinaryAnswers, bin_table, expected_calibration_error, tally
 from headway.monitoring.retraining.recalibration import fit_rolling_calibrator
 from headway.monitoring.status import propose_retraining

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from headway.core.contracts import Engine
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.rollout import Plan, RolloutStage
+from headway.core.training import Training
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.monitoring.deployed_release import DeployedRelease
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
 from headway.registry.sign import init_keys
@@ -63,3 +66,19 @@ def live(opened: Project, made: Release) -> str:
     digest = publish(opened, made)
     opened.registry.point(f"{opened.name}@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
     return digest
+
+
+def deployed_in_january(made: Release, model: Engine) -> DeployedRelease:
+    """Return a release that was trained on 2019 and judged on January 2020."""
+    training = Training(
+        dataset="",
+        recipe="",
+        model=made.variant,
+        since="2019-01-01",
+        until="2020-01-01",
+        judged_since="2020-01-01",
+        judged_until="2020-02-01",
+        n_rows=1000,
+        seconds=1.0,
+    )
+    return DeployedRelease(release=made, digest="sha256:1", model=model, training=training)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 from tests.monitoring.worlds import days
 
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
 from headway.data.context import Window
-from headway.evaluation.statistics.intervals import student_tails
 from headway.monitoring.daily_values import DailyValues, daily_values, feature_readers, series_of
 from headway.monitoring.forecast import FormResult, forecast_forms, harmonic_mean
 
@@ -31,12 +29,6 @@ def forms(
 
 def year(seed: int = 0, *, months: int = 1, lean: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
     return days(np.random.default_rng(seed), count=JUDGED + MONTH * months, lean=lean)
-
-
-@pytest.mark.parametrize("dof", [13, 85, 360])
-def test_tails_of_t_are_those_of_scipy_down_to_tiny_ones(dof):
-    t = np.linspace(0, 20, 101)
-    assert student_tails(t, dof) == pytest.approx(2 * stats.t.sf(t, dof), rel=0.01)
 
 
 def test_the_harmonic_mean_adds_many_small_values_and_takes_a_single_one_as_bonferroni_does():

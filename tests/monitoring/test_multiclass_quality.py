@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec.structs import replace
-from tests.monitoring.rollouts import release
+from tests.monitoring.rollouts import deployed_in_january, release
 
 from headway.core.config import Config
 from headway.core.dataset import Roles
 from headway.core.errors import NotApplicable
 from headway.core.monitoring import MonitoringReport
-from headway.core.training import Training
 from headway.data.open import make_dataset
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.multiclass import measure_multiclass
@@ -52,18 +51,7 @@ def deployed() -> DeployedRelease:
         made,
         variant=replace(made.variant, task="multiclass", signature=replace(made.variant.signature, classes=CLASSES)),
     )
-    training = Training(
-        dataset="",
-        recipe="",
-        model=made.variant,
-        since="2019-01-01",
-        until="2020-01-01",
-        judged_since="2020-01-01",
-        judged_until="2020-02-01",
-        n_rows=1000,
-        seconds=1.0,
-    )
-    return DeployedRelease(release=made, digest="sha256:1", model=Softmax(), training=training)
+    return deployed_in_january(made, Softmax())
 
 
 def report(*, wrong: float = 0.0, rare: bool = False) -> MonitoringReport:

@@ -10,13 +10,12 @@ import polars as pl
 import pytest
 from headway_echo import Echo
 from msgspec.structs import replace
-from tests.monitoring.rollouts import release
+from tests.monitoring.rollouts import deployed_in_january, release
 
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import DataSection, RetrainSection
-from headway.core.training import Training
 from headway.data.open import make_dataset
 from headway.monitoring.budget import WEALTH, Budget, lord_level
 from headway.monitoring.deployed_release import DeployedRelease
@@ -44,18 +43,7 @@ def deployed(task: str = "regression") -> DeployedRelease:
     """The echo release, trained before January and judged on it."""
     made = release()
     made = replace(made, variant=replace(made.variant, task=task))
-    training = Training(
-        dataset="",
-        recipe="",
-        model=made.variant,
-        since="2019-01-01",
-        until="2020-01-01",
-        judged_since="2020-01-01",
-        judged_until="2020-02-01",
-        n_rows=1000,
-        seconds=1.0,
-    )
-    return DeployedRelease(release=made, digest="sha256:1", model=Echo(b"echo", {}), training=training)
+    return deployed_in_january(made, Echo(b"echo", {}))
 
 
 def test_each_month_after_the_judged_one_is_a_window_with_the_earlier_labels():

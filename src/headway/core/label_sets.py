@@ -33,7 +33,7 @@ def split_labels(value: str) -> list[str]:
 
 
 def decide_labels(scores: Floats) -> Ints:
-    """Return 1 for each label with a probability above one half, else 0, int64 (n, k)."""
+    """Return 1 for each label with a probability of at least one half, else 0, int64 (n, k)."""
     return (scores >= LIBRARY_THRESHOLD).astype("int64")
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, student_quantile
 from headway.core.evidence import Measurement, TimedCall
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.statistics.intervals import (
@@ -26,7 +26,6 @@ from headway.evaluation.statistics.intervals import (
     Estimate,
     Sample,
     jackknife_error,
-    student_quantile,
     t_interval,
 )
 

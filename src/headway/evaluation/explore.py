@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, student_quantile
 from headway.core.contracts import SliceColumn
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
@@ -38,7 +38,6 @@ from headway.evaluation.statistics.intervals import (
     jackknife_interval,
     period_difference,
     ratio_of_sums,
-    student_quantile,
     t_interval,
 )
 from headway.evaluation.statistics.tables import block_fields, leave_one_out_mean, tally, weighted

@@ -23,10 +23,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from headway.core.arrays import Bools, Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints, student_tails
 from headway.core.errors import NotApplicable
 from headway.data.context import Window, Windows
-from headway.evaluation.statistics.intervals import MIN_GROUPS, student_tails
+from headway.evaluation.statistics.intervals import MIN_GROUPS
 from headway.evaluation.statistics.tables import tally
 from headway.monitoring.daily_values import DailySeries, DailyValues
 

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints, logit, sigmoid
+from headway.core.arrays import Floats, Ints, logit, sigmoid, student_quantile
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.monitoring import INPUT_BROKE, Drift
@@ -43,7 +43,6 @@ from headway.evaluation.statistics.intervals import (
     Estimate,
     Sample,
     autocorrelation_factor,
-    student_quantile,
     t_interval,
 )
 from headway.evaluation.statistics.tables import auc, quantile_edges, tally, weighted

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from headway.evaluation.statistics.intervals import (
@@ -18,7 +16,6 @@ from headway.evaluation.statistics.intervals import (
     lag1_measurement,
     period_change,
     ratio_of_sums,
-    student_quantile,
 )
 from headway.evaluation.statistics.tables import leave_one_out_mean
 
@@ -29,16 +26,6 @@ def alternating(values):
     """Return the same values, high and low alternately, so that groups are not correlated with their neighbours."""
     ordered = np.sort(values)
     return np.concatenate([[ordered[-1 - i // 2] if i % 2 else ordered[i // 2]] for i in range(len(values))])
-
-
-@pytest.mark.slow
-@given(st.floats(0.5, 1 - 1e-6), st.integers(3, 1000))
-def test_the_student_quantile_is_that_of_scipy(p, dof):
-    assert student_quantile(p, dof) == pytest.approx(stats.t.ppf(p, dof), rel=1e-7, abs=1e-9)
-
-
-def test_the_student_quantile_is_odd():
-    assert student_quantile(0.05, 25) == pytest.approx(-student_quantile(0.95, 25), rel=1e-9)
 
 
 def test_the_jackknife_of_a_mean_is_the_textbook_interval():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints, softmax
+from headway.core.arrays import Floats, Ints, softmax, student_quantile
 from headway.data.labels.out_of_fold import OutOfFold, mean_log_loss
 
 MIN_ANCHORS = 200
@@ -20,11 +20,6 @@ PRIOR_ROWS = 20
 _ANCHOR_SHARES = np.geomspace(0.01, 1.0, 21)
 BLOCKS, MIN_BLOCKS = 20, 5
 """Number of blocks of groups of the jackknife: one for each group if there are fewer."""
-T_QUANTILES = (
-    *(2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139, 2.200985),
-    *(2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024),
-)
-"""The 97.5 % quantiles of Student's t with MIN_BLOCKS - 1 to BLOCKS - 1 degrees of freedom."""
 _TEMPERATURES = np.geomspace(0.2, 5.0, 61)
 
 
@@ -49,7 +44,7 @@ class LabelNoise:
     @property
     def t_quantile(self) -> float:
         """The quantile of Student's t that gives 95 % intervals."""
-        return T_QUANTILES[max(self.blocks, MIN_BLOCKS) - MIN_BLOCKS]
+        return student_quantile(0.975, max(self.blocks, MIN_BLOCKS) - 1)
 
     @property
     def count(self) -> float:

@@ -9,13 +9,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, student_quantile
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.record import digest_of
 from headway.core.training import LearningCurve, Reading, Round
 from headway.evaluation.learning_curves.data import CurveData
-from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, student_quantile
+from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS
 
 
 def to_numpy(rows: Any) -> Any:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from msgspec.structs import replace as named
 
-from headway.core.arrays import Bools
+from headway.core.arrays import Bools, student_quantile
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import compute_row_errors
 from headway.evaluation.slice_finder import bin_columns, find_slices, min_slice_rows, search_half
-from headway.evaluation.statistics.intervals import exact_measurement, student_quantile
+from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean, subset_minus_rest
 
 ALPHA = 0.05

@@ -70,6 +70,18 @@ def measure_multiclass(subject: Comparison) -> list[Measurement]:
     ]
 
 
+def require_probabilities(subject: Comparison, *, hint: str) -> None:
+    """Raise NotApplicable if an answer of the variant or of the baseline is not between 0 and 1, but for rounding."""
+    for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the baseline")):
+        wrong = ~((scores >= -PROBABILITY_ROUNDING) & (scores <= 1 + PROBABILITY_ROUNDING)).all(axis=1)
+        if wrong.any():
+            raise NotApplicable(
+                f"{int(wrong.sum())} answers of {whose} are not probabilities",
+                where=f"row {np.argmax(wrong)}",
+                hint=hint,
+            )
+
+
 def class_answers(subject: Comparison) -> ClassAnswers:
     """Return the answers of a multiclass model.
 
@@ -80,14 +92,7 @@ def class_answers(subject: Comparison) -> ClassAnswers:
     labels = subject.labels.astype(np.int64)
     if (labels != subject.labels).any() or labels.min() < 0 or labels.max() >= count:
         raise NotApplicable(f"labels must be class numbers from 0 to {count - 1}")
-    for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the baseline")):
-        wrong = ~((scores >= -PROBABILITY_ROUNDING) & (scores <= 1 + PROBABILITY_ROUNDING)).all(axis=1)
-        if wrong.any():
-            raise NotApplicable(
-                f"{int(wrong.sum())} answers of {whose} are not probabilities",
-                where=f"row {np.argmax(wrong)}",
-                hint="end the model in a softmax",
-            )
+    require_probabilities(subject, hint="end the model in a softmax")
     decided, reference_decided = (
         np.argmax(scores, axis=1) if known is None else known
         for scores, known in (

@@ -12,7 +12,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.label_sets import decide_labels
 from headway.evaluation.context import Comparison
-from headway.evaluation.quality.multiclass import PROBABILITY_ROUNDING
+from headway.evaluation.quality.multiclass import require_probabilities
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, t_interval
 from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, jackknife_estimate, mean_measurement
 from headway.evaluation.statistics.tables import Blocks, build_blocks
@@ -76,14 +76,7 @@ def label_answers(subject: Comparison) -> LabelAnswers:
     blocks, count = build_blocks(subject), subject.scores.shape[1]
     if subject.labels.shape != (len(subject.scores), count) or not np.isin(subject.labels, (0.0, 1.0)).all():
         raise NotApplicable(f"labels must be an indicator matrix (n, {count}) of 0 and 1")
-    for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the baseline")):
-        wrong = ~((scores >= -PROBABILITY_ROUNDING) & (scores <= 1 + PROBABILITY_ROUNDING)).all(axis=1)
-        if wrong.any():
-            raise NotApplicable(
-                f"{int(wrong.sum())} answers of {whose} are not probabilities",
-                where=f"row {np.argmax(wrong)}",
-                hint="end the model in a sigmoid for each label",
-            )
+    require_probabilities(subject, hint="end the model in a sigmoid for each label")
     decided, reference_decided = decided_labels(subject)
     names = subject.variant.signature.classes or tuple(str(index) for index in range(count))
     return LabelAnswers(

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import student_quantile
 from headway.core.evidence import Evidence, Measurement
-from headway.evaluation.statistics.intervals import LEVEL, UNBOUNDED, Estimate, student_quantile
+from headway.evaluation.statistics.intervals import LEVEL, UNBOUNDED, Estimate
 
 MIN_DOF = 3
 
