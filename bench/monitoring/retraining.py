@@ -14,9 +14,10 @@ from functools import cache
 import numpy as np
 
 from harness import Row, shown
-from headway.core.arrays import Floats, student_quantile
+from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
 from headway.core.sections import RetrainSection
+from headway.core.student import student_quantile
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.metrics.calibration import BINS
 from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife_interval, ratio_of_sums

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from headway.core.arrays import student_quantile, student_tails
+from headway.core.student import student_quantile, student_tails
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ ALLOWED = {
         "storage/traffic.py",
         "core/answering.py",
         "core/arrays.py",
+        "core/student.py",
         "optimization/",
     ),
     "onnx": (
@@ -125,7 +126,7 @@ ALLOWED = {
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "cli/main.py")
 # Modules of core that hold array types or numerics; nothing that `headway --help` loads imports them.
-NUMERICAL = ("core/answering.py", "core/arrays.py")
+NUMERICAL = ("core/answering.py", "core/arrays.py", "core/student.py")
 LATE = {("core/plugins.py", "*"), ("__init__.py", "__getattr__")}
 
 

@@ -17,8 +17,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import Floats, student_quantile
+from headway.core.arrays import Floats
 from headway.core.evidence import Measurement, TimedCall
+from headway.core.student import student_quantile
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.statistics.intervals import (
     LEVEL,

@@ -19,11 +19,12 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import Floats, student_quantile
+from headway.core.arrays import Floats
 from headway.core.contracts import SliceColumn
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
 from headway.core.record import Record
+from headway.core.student import student_quantile
 from headway.core.variant import Variant
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.multiclass import class_answers

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headway.core.arrays import Bools, Floats, Ints, student_quantile
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.student import student_quantile
 from headway.evaluation.quality.row_errors import decide_class
 from headway.evaluation.statistics.intervals import CHANGE, LEVEL, SHARE, autocorrelation_factor
 from headway.evaluation.statistics.tables import block_fields, tally

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headway.core.arrays import Bools, Floats, Ints, student_quantile
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
+from headway.core.student import student_quantile
 from headway.core.variant import LIBRARY_THRESHOLD
 from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, jackknife_error
 from headway.evaluation.statistics.tables import BinaryAnswers, leave_one_out_mean, quantile_edges, tally, weighted

@@ -23,8 +23,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from headway.core.arrays import Bools, Floats, Ints, student_tails
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
+from headway.core.student import student_tails
 from headway.data.context import Window, Windows
 from headway.evaluation.statistics.intervals import MIN_GROUPS
 from headway.evaluation.statistics.tables import tally

@@ -31,10 +31,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints, logit, sigmoid, student_quantile
+from headway.core.arrays import Floats, Ints, logit, sigmoid
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.monitoring import INPUT_BROKE, Drift
+from headway.core.student import student_quantile
 from headway.core.variant import Signature
 from headway.data.context import Window
 from headway.evaluation.statistics.intervals import (

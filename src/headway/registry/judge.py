@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from headway.core.arrays import student_quantile
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
+from headway.core.student import student_quantile
 from headway.core.verdict import LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed
 from headway.registry.default_policy import floor_rules, live_rule, release_policy

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from headway.core import plugins
-from headway.core.arrays import student_quantile
 from headway.core.evidence import NOT_RUN, Finding, Measurement
 from headway.core.record import Record
+from headway.core.student import student_quantile
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import SEE_TABLE, render_chart

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints, softmax, student_quantile
+from headway.core.arrays import Floats, Ints, softmax
+from headway.core.student import student_quantile
 from headway.data.labels.out_of_fold import OutOfFold, mean_log_loss
 
 MIN_ANCHORS = 200

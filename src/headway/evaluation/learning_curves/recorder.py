@@ -9,10 +9,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from headway.core.arrays import Floats, student_quantile
+from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.record import digest_of
+from headway.core.student import student_quantile
 from headway.core.training import LearningCurve, Reading, Round
 from headway.evaluation.learning_curves.data import CurveData
 from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from msgspec.structs import replace as named
 
-from headway.core.arrays import Bools, student_quantile
+from headway.core.arrays import Bools
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.student import student_quantile
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import compute_row_errors
 from headway.evaluation.slice_finder import bin_columns, find_slices, min_slice_rows, search_half

@@ -9,8 +9,8 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from headway.core.arrays import student_quantile
 from headway.core.evidence import Measurement
+from headway.core.student import student_quantile
 from headway.evaluation.statistics.intervals import exact_measurement
 
 ALPHA = 0.05

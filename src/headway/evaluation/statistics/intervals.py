@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import Floats, student_quantile
+from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
+from headway.core.student import student_quantile
 
 MIN_GROUPS = 20
 LEVEL = 0.95

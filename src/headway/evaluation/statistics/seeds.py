@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import student_quantile
 from headway.core.evidence import Evidence, Measurement
+from headway.core.student import student_quantile
 from headway.evaluation.statistics.intervals import LEVEL, UNBOUNDED, Estimate
 
 MIN_DOF = 3

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from headway.core.arrays import Bools, Ints, student_quantile
+from headway.core.arrays import Bools, Ints
 from headway.core.errors import NotApplicable, PluginError
 from headway.core.evidence import Finding
+from headway.core.student import student_quantile
 from headway.data.context import CheckContext
 from headway.data.languages import detect_languages
 
