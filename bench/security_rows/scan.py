@@ -24,6 +24,7 @@ MIN_FOREIGN, MIN_OWN, MIN_BENIGN = 149, 60, 60
 MEDIAN_MS, BOMB_S, BOMB_MB = 0.2, 1.0, 64
 REPEATS = 5
 MAX_BOMBS = 1000
+PEER_S = 120  # for each folder of files
 TINY = {"REPEATS": 1, "MAX_BOMBS": 3}
 PEERS = ("picklescan", "modelscan", "modelaudit", "fickling")
 WATCHED = """
@@ -195,7 +196,11 @@ def _of_peer(peer: str, folders: dict[str, Path], short: list[str]) -> list[Row]
     for name in ("foreign", "own", "benign"):
         answer = folders[name].parent / f"{peer}-{name}.json"
         command = [str(python), str(HERE / "peers/scanners.py"), peer, str(folders[name]), str(answer)]
-        subprocess.run(command, check=True, capture_output=True)
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=PEER_S)
+        except subprocess.TimeoutExpired:
+            short.append(f"{peer} was ended after {PEER_S} s on the files '{name}', and has no row for them")
+            continue
         found = json.loads(answer.read_text("utf-8"))
         flagged, count = sum(value[0] for value in found.values()), len(found)
         seconds += [value[1] for value in found.values()] if name != "benign" else []
