@@ -171,7 +171,7 @@ def test_pipelined_requests_beyond_a_few_hundred_are_read_once_earlier_ones_are_
         (connection,) = server.listener._state.connections
         while not connection._paused:
             server.turn()
-        assert 128 < len(connection._waiting) < 600 and connection._rest
+        assert 128 < len(connection._waiting) < 600  # what came with them and is not read yet depends on the network
         server.within(lambda: waiting[0].answer(server.plane.find("flights"), [3.0]))
         assert peer.read_answer().values == [3.0]
         assert [peer.read_answer().status for _ in range(5_000)] == [200] * 5_000
