@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.monitoring.erasure.test_erase import SECRET, World
 from tests.monitoring.erasure.test_online_erasure import made
 from tests.ports import free_port
 from tests.storage.redis_server import PASSWORD, redis_server
-from tests.storage.small_s3 import small_s3
+from tests.storage.small_s3 import SmallS3, small_s3
 
 from headway.cli import main as cli
 from headway.core.config import Config
@@ -127,17 +128,24 @@ def test_a_store_that_does_not_answer_is_named_and_nothing_is_called_erased(worl
         assert "NOT REACHED online: " in out and "none contains the key" not in out
 
 
+@contextmanager
+def shipped_log(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallS3]:
+    """Ship the log of a world to S3, which answers until the block ends."""
+    with small_s3() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        reopen(world, '[store]\nlogs = "s3://bucket/team"\n')
+        assert open_logs(world.project.config).ship() > 0
+        yield server
+
+
 def no_s3(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the address of S3 be one at which nothing answers."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_port()}")
 
 
 def test_a_log_on_s3_that_does_not_answer_is_named(world, monkeypatch):
-    with small_s3() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        reopen(world, '[store]\nlogs = "s3://bucket/team"\n')
-        assert open_logs(world.project.config).ship() > 0
+    with shipped_log(world, monkeypatch):
         (kept,) = [part for part in read_kept_rows(world.project, SECRET).rows if part.location == "log/flights"]
     no_s3(monkeypatch)
     found = world.erase_rows_of(key=SECRET)
@@ -147,12 +155,8 @@ def test_a_log_on_s3_that_does_not_answer_is_named(world, monkeypatch):
     assert not found.is_complete and SECRET not in str(found)
 
 
-def test_rows_of_a_store_that_stops_to_answer_are_not_counted_as_erased(world, monkeypatch):
-    with small_s3() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        reopen(world, '[store]\nlogs = "s3://bucket/team"\n')
-        assert open_logs(world.project.config).ship() > 0
+def test_rows_of_a_store_that_stops_answering_are_not_counted_as_erased(world, monkeypatch):
+    with shipped_log(world, monkeypatch) as server:
         server.fault = lambda request: request.command == "PUT" and request.path.endswith(".arrow")
         found = world.erase_rows_of(key=SECRET)
         server.fault = lambda _: False
@@ -176,11 +180,7 @@ def test_a_mention_has_the_location_and_the_reason_of_its_folder(world):
 
 
 def test_copies_of_a_shared_log_are_no_mention_next_to_its_rows(world, monkeypatch):
-    with small_s3() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        reopen(world, '[store]\nlogs = "s3://bucket/team"\n')
-        assert open_logs(world.project.config).ship() > 0
+    with shipped_log(world, monkeypatch):
         found = read_kept_rows(world.project, SECRET)
 
     assert {part.location for part in found.rows} >= {"log/flights", "labels/flights"} and found.mentions == ()

@@ -229,7 +229,7 @@ class ErasureJournal:
     def note(self, file: AffectedFile) -> Iterator[None]:
         """Record that the block changes a file, synced to disk before it does; the first note of a file is kept.
 
-        A file does not count as changed if its store stops to answer in the block.
+        A file does not count as changed if its store stops answering in the block.
         """
         is_first = file.path not in self.touched
         if is_first:

@@ -45,7 +45,7 @@ class Notes(Protocol):
     """What an erasure changes is noted before it is changed."""
 
     def note(self, file: AffectedFile) -> AbstractContextManager[None]:
-        """Record that the block changes a file; it does not count if the store stops to answer in the block."""
+        """Record that the block changes a file; it does not count if the store stops answering in the block."""
         ...
 
 
