@@ -518,6 +518,9 @@ class TrustSection(Record, frozen=True, kw_only=True):
     operator_keys: Annotated[
         str, about("File of public keys that may move a pointer back to a release that it had, and sign approvals.")
     ] = "operator_keys.txt"
+    timestamp_key: Annotated[
+        str, about("File of the private key that signs the timestamps of a fleet; a pointer says until when.")
+    ] = "~/.config/headway/timestamp.pem"
     last_seen: Annotated[
         str,
         about(

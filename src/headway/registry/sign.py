@@ -72,6 +72,12 @@ class Publisher(SigningKey):
     __slots__ = ()
 
 
+class TimestampKey(SigningKey):
+    """Private key of a fleet's timestamps, named with its expiry by a pointer that a publisher signed."""
+
+    __slots__ = ()
+
+
 class Operator(SigningKey):
     """Private key of an operator: it signs approvals, and pointer updates that only go back."""
 
@@ -101,6 +107,11 @@ def create_operator(file: Path) -> Operator:
     return Operator(_create(file, "operator key"))
 
 
+def create_timestamp_key(file: Path) -> TimestampKey:
+    """Create a key of timestamps as `create_publisher` does a publisher's."""
+    return TimestampKey(_create(file, "timestamp key"))
+
+
 def _create(file: Path, what: str) -> Ed25519PrivateKey:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -124,6 +135,12 @@ def load_publisher(file: Path) -> Publisher:
 def load_operator(file: Path) -> Operator:
     """Load an operator's key; raises as `load_publisher` does."""
     return Operator(_load(file, "operator key", hint="headway ui makes one; to use yours, set operator_key in [trust]"))
+
+
+def load_timestamp_key(file: Path) -> TimestampKey:
+    """Load a key of timestamps; raises as `load_publisher` does."""
+    hint = "headway fleet publish makes one; to use yours, set timestamp_key in [trust]"
+    return TimestampKey(_load(file, "timestamp key", hint=hint))
 
 
 def _load(file: Path, what: str, *, hint: str) -> Ed25519PrivateKey:

@@ -1,0 +1,103 @@
+"""Fleet: what devices poll, and what a device keeps of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from headway.core.errors import Refused
+from headway.core.record import Record, StoredRecord
+
+PollRefusal = Literal[
+    "replay",
+    "expired",
+    "mixed",
+    "truncated",
+    "oversized",
+    "wrong key",
+    "changed",
+    "unreadable",
+    "other pointer",
+    "clock",
+    "self-test",
+    "unreachable",
+]
+"""Why a device loaded nothing new. Only `unreachable` is no sign of an attack or a mistake of the publisher."""
+
+
+class PollRefused(Refused):
+    """A device refused what it polled, for a named reason."""
+
+    def __init__(self, reason: PollRefusal, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.reason: PollRefusal = reason
+
+
+class FleetRelease(Record, frozen=True, kw_only=True):
+    """A release that devices load: its digest, the size in bytes of each of its files, and what its verdict rests on.
+
+    `evidence` and `policy` are the digests of the evidence in the release and of the rules of its verdict.
+    """
+
+    digest: str
+    sizes: dict[str, int]
+    evidence: str
+    policy: str
+
+
+class FleetPointer(StoredRecord, frozen=True, kw_only=True):
+    """What the devices of `name@pointer` serve, signed by a publisher.
+
+    `number` counts these records from 1. Devices whose hash by `salt` is below `share` serve `staged`, all others
+    `release`. `timestamp_key` signs the timestamps of this record until `key_expires`.
+    """
+
+    name: str
+    pointer: str
+    number: int
+    at: str
+    who: str
+    why: str
+    release: FleetRelease
+    staged: FleetRelease | None = None
+    share: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    salt: str = ""
+    timestamp_key: str
+    key_expires: str
+
+
+class FleetTimestamp(StoredRecord, frozen=True, kw_only=True):
+    """The current pointer of a fleet, by digest and size of its file; signed often, by a key that can sign only this.
+
+    `number` is larger than that of every earlier timestamp of the same key.
+    """
+
+    name: str
+    pointer: str
+    number: int
+    at: str
+    expires: str
+    digest: str
+    size_bytes: int
+
+
+class DeviceState(StoredRecord, frozen=True, kw_only=True):
+    """What a device keeps of its fleet: the last pointer and timestamp that it verified, and the release it serves.
+
+    `content` is the file of the pointer. `at` is the latest time that a timestamp was signed at: a clock that is behind
+    it is wrong. `tag` is the entity tag of the timestamp (HTTP ETag), and `url` is where it was read.
+    """
+
+    name: str
+    pointer: str
+    url: str = ""
+    tag: str = ""
+    content: str = ""
+    number: int = 0
+    timestamp: int = 0
+    timestamp_digest: str = ""
+    timestamp_key: str = ""
+    at: str = ""
+    expires: str = ""
+    release: str = ""
