@@ -5,8 +5,10 @@ They take a fifth of a server's start. Any other form, and every error, is left 
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,7 @@ from typing import NamedTuple
 from headway.core import config
 from headway.core.config import Config
 from headway.serving import process
+from headway.serving.workers.channel import Channel, Shutdown, WorkerReady
 from headway.serving.workers.supervisor import Companion
 
 NAME = "serve"
@@ -58,9 +61,31 @@ def serve(
     announce: Callable[[process.Listening], object],
     companions: Sequence[Companion] = (),
 ) -> None:
-    """Serve until SIGTERM; raise KeyboardInterrupt, with what was saved, after Ctrl-C."""
+    """Serve until SIGTERM; raise KeyboardInterrupt, with what was saved, after Ctrl-C.
+
+    A device's agent runs next to the server: it loads what its fleet's pointer names, and the server follows.
+    """
+    if config.fleet.url:
+        agent = importlib.import_module("headway.deployment.fleet.agent")  # no other server pays for it
+        agent.first_poll(config)
+
+        def run(channel: Channel) -> None:
+            ended = threading.Event()
+            threading.Thread(target=_end_with, args=(channel, ended), name="server", daemon=True).start()
+            channel.send(WorkerReady())
+            agent.run_agent(config, ended)
+
+        companions = [*companions, Companion("the agent of the fleet", run)]
     if process.serve(config, references, announce=announce, companions=companions) is signal.SIGINT:
         raise KeyboardInterrupt("requests in flight were answered, and the prediction log is on disk")
+
+
+def _end_with(channel: Channel, ended: threading.Event) -> None:
+    """Set an event once the server at the other end of a channel says so, or is gone."""
+    while (messages := channel.receive()) is not None:
+        if any(isinstance(message, Shutdown) for message in messages):
+            break
+    ended.set()
 
 
 def _announce(listening: process.Listening) -> None:

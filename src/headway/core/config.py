@@ -29,6 +29,7 @@ from headway.core.sections import (
     DataSection,
     EvaluateSection,
     FeaturesSection,
+    FleetSection,
     ModelSection,
     OidcSection,
     OptimizeSection,
@@ -83,6 +84,7 @@ class Config(Record, frozen=True, kw_only=True):
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()
     threats: ThreatsSection = ThreatsSection()
+    fleet: FleetSection = FleetSection()
     answer: AnswerSection = AnswerSection()
     support: SupportSection = SupportSection()
     serve: ServeSection = ServeSection()

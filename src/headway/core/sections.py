@@ -530,6 +530,26 @@ class TrustSection(Record, frozen=True, kw_only=True):
     ] = ""
 
 
+class FleetSection(Record, frozen=True, kw_only=True):
+    """A fleet of devices: what a device polls, and how long a publisher's signatures hold."""
+
+    url: Annotated[
+        str, about("On a device: the folder that `headway fleet publish` wrote, over HTTP; empty: this is no device.")
+    ] = ""
+    device: Annotated[
+        str, about("On a device: its name, by whose hash it loads a staged release; empty: its host name.")
+    ] = ""
+    pointer: Annotated[str, about("Pointer that devices follow.")] = "live"
+    poll_s: Annotated[float, Meta(description="On a device: seconds between two polls.", ge=0.1)] = 60.0
+    report_url: Annotated[str, about("On a device: where it reports each poll, as JSON by POST; empty: nowhere.")] = ""
+    valid: Annotated[str, Meta(description="How long devices believe a timestamp: 1d, 12h, 30m.", pattern=_LENGTH)] = (
+        "1d"
+    )
+    key_valid: Annotated[str, Meta(description="How long a key of timestamps may sign: 30d, 12h.", pattern=_LENGTH)] = (
+        "30d"
+    )
+
+
 class ThreatsSection(Record, frozen=True, kw_only=True):
     """Assessment of threats, `headway threats`: how often it repeats, and who owns it."""
 

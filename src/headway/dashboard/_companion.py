@@ -21,4 +21,4 @@ def companion(configs: Sequence[Config]) -> Iterator[tuple[str, Companion]]:
             process = plugins.load_sibling(__name__, "process", reads="headway serve --ui")
             process.serve_as_child(configs, listening, channel)
 
-        yield address_of(configs[0], listening), Companion("the dashboard", run, listening)
+        yield address_of(configs[0], listening), Companion("the dashboard", run, [listening])

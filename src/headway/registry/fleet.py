@@ -152,3 +152,8 @@ class DeviceRegistry(ModelRegistry):
     def head(self, address: str) -> PointerUpdate | None:
         """Return None: a device reads no updates of pointers."""
         return None
+
+
+def registry_of_server(config: Config) -> ModelRegistry:
+    """Return the registry of a server: a device's, if it polls a fleet."""
+    return DeviceRegistry.of_device(config) if config.fleet.url else ModelRegistry.of_server(config)

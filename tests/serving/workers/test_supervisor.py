@@ -226,7 +226,7 @@ COMPANION = (
     "import socket; from headway.serving.workers.channel import WorkerReady; "
     "from headway.serving.workers.supervisor import Companion; listening = socket.create_server(('127.0.0.1', 0)); "
     "run = lambda channel: (channel.send(WorkerReady()), channel.receive()); "
-    "others = [Companion(name, run, listening) for name in ('the dashboard', 'another')]; "
+    "others = [Companion(name, run, [listening]) for name in ('the dashboard', 'another')]; "
 )
 
 

@@ -17,6 +17,7 @@ def plugin(
     *references: str,
     project: ProjectFolder = Path("."),
     port: int | None = None,
+    pointer_url: str = "",
     ui: bool = False,
     json: bool = False,
 ) -> None:
@@ -32,12 +33,16 @@ def plugin(
         store; default: the project's name at live.
     port
         TCP port in place of [serve] port; 0 takes a free one.
+    pointer_url
+        On a device: the fleet's folder in place of [fleet] url; its agent polls it, and the server follows.
     ui
         Serve the dashboard as well, at the address of [ui]: a process of its own, started again if it dies.
     json
         Print one JSON object per line, the first once the server listens.
     """
     flags = {} if port is None else {"serve.port": str(port)}
+    if pointer_url:
+        flags["fleet.url"] = pointer_url
     settings = config.load(project, flags=flags)
     with ExitStack() as stack:
         dashboard: list[tuple[str, Companion]] = []
@@ -55,7 +60,7 @@ def plugin(
 
         serve(
             settings,
-            references or (f"{settings.project.name}@live",),
+            references or (f"{settings.project.name}@{settings.fleet.pointer}",),
             announce=announce,
             companions=[process for _, process in dashboard],
         )

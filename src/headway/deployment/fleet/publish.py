@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from headway.core.config import parse_age
 from headway.core.errors import ConfigError, HeadwayError, StoreError
 from headway.core.fleet import FleetPointer, FleetTimestamp
 from headway.core.record import digest_of, read, write
@@ -25,7 +28,7 @@ from headway.registry.sign import (
 )
 from headway.storage import atomic
 
-POINTER_RECORDS = 1_000
+POINTER_RECORDS, FOLLOW_S = 1_000, 0.5
 
 
 class Published(NamedTuple):
@@ -217,3 +220,73 @@ def _last_number(out: Path) -> int:
 
 def _text(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds")
+
+
+def published_fleet(project: Project, *, limit: int = 10) -> list[FleetPointer]:
+    """Return the pointers that were published last, newest first."""
+    return [saved.record for saved in project.recent(FleetPointer, limit=limit)]
+
+
+class _Followed(NamedTuple):
+    """What was published last: the number of the registry's update, when to renew it, and what failed since."""
+
+    number: int
+    renew_at: datetime
+    failure: str = ""
+
+
+def follow_fleet(
+    project: Project,
+    out: Path,
+    *,
+    who: str,
+    callback: Callable[[str], object],
+    share: float | None = None,
+    ended: threading.Event | None = None,
+    poll_s: float = FOLLOW_S,
+) -> None:
+    """Publish each update of the pointer, such as a rollback, and renew the timestamp when half of its time is over.
+
+    It needs the publisher's key, and runs until the event is set. A registry or a folder that fails is tried again.
+    `share` is of the devices that load a new release; a rollback reaches all.
+    """
+    ended, last = ended or threading.Event(), _Followed(0, project.registry.clock())
+    while not ended.is_set():
+        try:
+            last = _follow(project, out, last, who=who, share=share, callback=callback)
+        except HeadwayError as error:
+            if str(error) != last.failure:
+                callback(f"nothing is published: {error}")
+            last = last._replace(failure=str(error))
+        ended.wait(poll_s)
+
+
+def _follow(
+    project: Project,
+    out: Path,
+    last: _Followed,
+    *,
+    who: str,
+    share: float | None,
+    callback: Callable[[str], object],
+) -> _Followed:
+    """Publish what is new since the last time."""
+    settings, time = project.config.fleet, project.registry.clock()
+    update = project.registry.last_update(f"{project.name}@{settings.pointer}")
+    number = update.number if update else 0
+    if number == last.number and time < last.renew_at:
+        return last
+    valid = parse_age(settings.valid)
+    published = publish_fleet(
+        project,
+        out,
+        who=who,
+        why=update.why if update else "",
+        pointer=settings.pointer,
+        share=share if last.number and number != last.number and update and update.verdict else None,
+        valid=valid,
+        key_valid=parse_age(settings.key_valid),
+    )
+    if published.is_new:
+        callback(f"pointer {published.pointer.number} is published: {published.pointer.why}")
+    return _Followed(number, time + valid / 2)

@@ -51,11 +51,11 @@ _log = logging.getLogger(__name__)
 
 
 class Companion(NamedTuple):
-    """A process of another kind that runs as long as the server: its name for messages, what it runs, its socket."""
+    """A process of another kind that runs as long as the server: its name for messages, what it runs, its sockets."""
 
     name: str
     run: Callable[[Channel], object]
-    listening: socket.socket
+    listening: Sequence[socket.socket] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -281,7 +281,8 @@ class Supervisor:
         channels = [other.child.channel for other in self._slots if other.child]
         theirs = [opened for number, bound in enumerate(self._bound) for opened in bound if number != slot.number]
         companion = slot.companion
-        theirs += [other.companion.listening for other in self._slots if other is not slot and other.companion]
+        others = [other.companion for other in self._slots if other is not slot and other.companion]
+        theirs += [opened for other in others for opened in other.listening]
         slot.child = fork(
             slot.name,
             companion.run if companion else lambda channel: self._run_child(slot.number, channel),

@@ -17,6 +17,7 @@ import uvloop
 from headway.core.config import Config
 from headway.core.errors import HeadwayError, StoreUnavailable
 from headway.registry.bundle import Bundle
+from headway.registry.fleet import registry_of_server
 from headway.registry.model_registry import ModelRegistry
 from headway.serving.answering.endpoint import open_stages
 from headway.serving.auth.authenticator import RateLimiter, SharedRateLimiter, create_authenticator
@@ -81,7 +82,7 @@ def run_worker(settings: WorkerConfig, channel: Channel) -> None:
     """Serve until a shutdown message, or until the supervisor is gone; report an error that prevents the start."""
     allow_files(settings.config.serve.max_connections + _OWN_FILES)
     try:
-        register = ModelRegistry.of_server(settings.config)
+        register = registry_of_server(settings.config)
         online = open_online(settings.config)
         with (
             closing(register.state),

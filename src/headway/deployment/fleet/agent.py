@@ -1,0 +1,75 @@
+"""A device's agent: it polls the fleet's pointer until it is told to end, next to the device's server or alone."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+from headway.core.config import Config
+from headway.core.errors import HeadwayError
+from headway.deployment.fleet.device import DevicePointer, PollResult
+from headway.registry.bundle import Bundle, open_release
+from headway.registry.fleet import DeviceRegistry
+
+_log = logging.getLogger(__name__)
+
+
+def address_of(config: Config) -> str:
+    """Return the pointer that a device follows."""
+    return f"{config.project.name}@{config.fleet.pointer}"
+
+
+def device_pointer(
+    config: Config, registry: DeviceRegistry, *, accept: Callable[[Bundle], object] = open_release
+) -> DevicePointer:
+    """Return the pointer that `[fleet]` names."""
+    return DevicePointer(
+        url=config.fleet.url,
+        address=address_of(config),
+        device=config.fleet.device or socket.gethostname(),
+        registry=registry,
+        accept=accept,
+        report_url=config.fleet.report_url,
+    )
+
+
+def first_poll(config: Config) -> None:
+    """Load the first release of a device that has none; raise HeadwayError if there is no sound one.
+
+    Its self-test is that of the server that starts with it: no thread of an engine may live before a server forks.
+    """
+    registry = DeviceRegistry.of_device(config)
+    with closing(registry.state):
+        try:
+            registry.resolve(address_of(config))
+        except HeadwayError:
+            pointer = device_pointer(config, registry, accept=lambda _: None)
+            result = pointer.poll()
+            if not result.release:
+                raise HeadwayError(result.message, where=config.fleet.url) from None
+
+
+def run_agent(config: Config, ended: threading.Event) -> None:
+    """Poll every `[fleet] poll_s` until the event is set; log what is new, and a refusal until its reason changes."""
+    registry = DeviceRegistry.of_device(config)
+    with closing(registry.state):
+        pointer, last = device_pointer(config, registry), PollResult("", changed=False)
+        while not ended.is_set():
+            last = _logged(pointer, last)
+            ended.wait(config.fleet.poll_s)
+
+
+def _logged(pointer: DevicePointer, last: PollResult) -> PollResult:
+    """Poll, and log what is new; whatever goes wrong on the device itself, its release stays."""
+    try:
+        result = pointer.poll()
+    except (HeadwayError, OSError) as error:
+        result = PollResult(last.release, changed=False, reason="device", message=str(error))
+    if result.changed:
+        _log.warning("%s: release %s is loaded", pointer.address, result.release)
+    if result.reason and result.reason != last.reason:
+        _log.error("%s: nothing new is loaded (%s): %s", pointer.address, result.reason, result.message)
+    return result
