@@ -72,6 +72,7 @@ QUICK = [
     ("stores", "pointer_cas", "pointer_kills", "pointer_reads", "blob_creates", "blob_kills"),
     ("stores", "pointer_seconds", "outage"),
     ("dashboard", "pages", "memory"),
+    ("edge", "fleet"),
     ("features", "join_seconds", "join_three_views", "join_rows_lost"),
     ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),

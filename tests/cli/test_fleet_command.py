@@ -12,8 +12,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.deployment.fleets import WebServer, go_live, numbered, web_server
+from msgspec.structs import replace
+from tests.deployment.device_fleets import WebServer, go_live, numbered, web_server
 from tests.house.source_tree import ROOT
 from tests.serving.running import project as served_project
 
@@ -22,7 +24,9 @@ from headway.core.config import load
 from headway.core.errors import HeadwayError
 from headway.deployment.fleet import agent
 from headway.deployment.fleet.publish import follow_fleet
+from headway.registry.fleet import DeviceRegistry
 from headway.registry.project import Project, open_project
+from headway.storage import segments, traffic
 
 
 @pytest.fixture
@@ -153,3 +157,32 @@ def until(is_so: object) -> None:
     while not is_so():
         assert time.monotonic() < ends
         time.sleep(0.02)
+
+
+def test_an_agent_bounds_the_log_of_its_device(
+    device: Path, publisher: Project, site: WebServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load(device, environment={})
+    folder = traffic.log_folder(settings.state, "flights", "sha256:" + "0" * 64)
+    for number in range(3):
+        segments.save(folder, {"a": np.zeros(100_000)}, name=f"{number:020}-1-0{segments.SUFFIX}")
+    bounded = replace(settings, fleet=replace(settings.fleet, log_mb=1))
+    agent._bound_log(bounded)
+    assert len(list(segments.segments(folder))) == 1
+    assert "its oldest 2 segments are deleted" in caplog.text
+    (settings.state / traffic.LOCK).unlink()
+    (settings.state / traffic.LOCK).mkdir()
+    agent._bound_log(bounded)
+    assert "could not be bounded" in caplog.text
+
+
+def test_an_agent_goes_on_with_a_damaged_state_and_says_so_once(device: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = load(device, environment={})
+    registry = DeviceRegistry.of_device(settings)
+    registry.file.write_text("{")
+    pointer, last = agent.device_pointer(settings, registry), agent.PollResult("", changed=False)
+    for _ in range(2):
+        last = agent._logged(pointer, last)
+    registry.state.close()
+    assert last.reason == "device"
+    assert caplog.text.count("nothing new is loaded (device)") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.deployment.fleets import Clock, Fleet, go_live, numbered, publisher, running_fleet
+from tests.deployment.device_fleets import Clock, Fleet, go_live, numbered, publisher, running_fleet
 
 from headway.core.errors import ConfigError, EngineError, StoreError
 from headway.core.fleet import FleetPointer, FleetTimestamp

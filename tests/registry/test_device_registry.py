@@ -99,3 +99,11 @@ def test_a_signed_file_has_two_lines(content: bytes, reason: str) -> None:
     with pytest.raises(PollRefused) as refused:
         fleet.split_signed(content, where="here")
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(("url", "kind"), [("", ModelRegistry), ("https://fleet.example", DeviceRegistry)])
+def test_a_server_of_a_device_has_the_registry_of_a_device(tmp_path: Path, url: str, kind: type) -> None:
+    (tmp_path / "headway.toml").write_text(f'[fleet]\nurl = "{url}"\n')
+    found = fleet.registry_of_server(config.load(tmp_path, environment={}))
+    found.state.close()
+    assert type(found) is kind

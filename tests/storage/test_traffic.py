@@ -124,3 +124,17 @@ def test_labels_that_another_machine_shipped_are_seen(tmp_path):
     assert found is not None
     assert found.who == "ada"
     assert labels_of(tmp_path, "flights", "k1") == []
+
+
+def test_the_oldest_segments_of_the_log_go_if_it_is_too_large(tmp_path):
+    folder = traffic.log_folder(tmp_path, "flights", "sha256:" + "0" * 64)
+    names = [f"{number:020}-1-0{segments.SUFFIX}" for number in (1, 2, 3)]
+    sizes = [segments.save(folder, {"a": np.arange(9)}, name=name).stat().st_size for name in names]
+    save_labels(tmp_path, "flights", [Label("a", 1.0)], who="ann")
+    assert traffic.delete_beyond(tmp_path, sum(sizes)) == 0
+    with traffic.rewriting(tmp_path, wait=True):
+        assert traffic.delete_beyond(tmp_path, 0) == 0
+    assert traffic.delete_beyond(tmp_path, 2 * sizes[0]) == 1
+    assert [path.name for path in segments.segments(folder)] == names[1:]
+    assert traffic.delete_beyond(tmp_path, 0) == 2
+    assert len(list(segments.segments(traffic.labels_folder(tmp_path, "flights")))) == 1

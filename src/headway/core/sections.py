@@ -542,6 +542,9 @@ class FleetSection(Record, frozen=True, kw_only=True):
     pointer: Annotated[str, about("Pointer that devices follow.")] = "live"
     poll_s: Annotated[float, Meta(description="On a device: seconds between two polls.", ge=0.1)] = 60.0
     report_url: Annotated[str, about("On a device: where it reports each poll, as JSON by POST; empty: nowhere.")] = ""
+    log_mb: Annotated[
+        int, Meta(description="On a device: size of the prediction log, above which its oldest segments go.", ge=1)
+    ] = 256
     valid: Annotated[str, Meta(description="How long devices believe a timestamp: 1d, 12h, 30m.", pattern=_LENGTH)] = (
         "1d"
     )

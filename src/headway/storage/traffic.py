@@ -30,6 +30,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -150,6 +151,23 @@ def delete_older(state: Path, before_ns: int) -> int:
         path.unlink(missing_ok=True)
     for folder in {path.parent for path in old}:
         atomic.sync(folder)
+    return len(old)
+
+
+def delete_beyond(state: Path, max_bytes: int) -> int:
+    """Delete the oldest segments of the log until the others have at most so many bytes; return the number of files.
+
+    Nothing is deleted while another process rewrites segments.
+    """
+    with rewriting(state, wait=False) as is_alone:
+        found = sorted(all_segments(state), key=segments.written_ns, reverse=True) if is_alone else []
+        logged = [path for path in found if path.is_relative_to(state / "log")]
+        sizes = accumulate(path.stat().st_size for path in logged)
+        old = [path for path, size in zip(logged, sizes, strict=True) if size > max_bytes]
+        for path in old:
+            path.unlink()
+        for folder in {path.parent for path in old}:
+            atomic.sync(folder)
     return len(old)
 
 

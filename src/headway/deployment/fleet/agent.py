@@ -13,6 +13,7 @@ from headway.core.errors import HeadwayError
 from headway.deployment.fleet.device import DevicePointer, PollResult
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.fleet import DeviceRegistry
+from headway.storage import traffic
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,19 @@ def run_agent(config: Config, ended: threading.Event) -> None:
         pointer, last = device_pointer(config, registry), PollResult("", changed=False)
         while not ended.is_set():
             last = _logged(pointer, last)
+            _bound_log(config)
             ended.wait(config.fleet.poll_s)
+
+
+def _bound_log(config: Config) -> None:
+    """Delete the oldest part of the prediction log above `[fleet] log_mb`: a device may be offline for months."""
+    try:
+        count = traffic.delete_beyond(config.state, config.fleet.log_mb << 20)
+    except OSError as error:
+        _log.error("the prediction log could not be bounded: %s", error)
+    else:
+        if count:
+            _log.warning("the prediction log is full: its oldest %d segments are deleted", count)
 
 
 def _logged(pointer: DevicePointer, last: PollResult) -> PollResult:

@@ -11,6 +11,7 @@ import functools
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
@@ -229,22 +230,15 @@ class DevicePointer:
             raise PollRefused("expired", message, where=self.url, hint="the publisher renews it: headway fleet renew")
 
     def _fetch(self, target: FleetRelease) -> None:
-        """Load a release into the registry of the device, verified; raises PollRefused."""
+        """Load a release into the registry of the device, verified; raises PollRefused.
+
+        A release that the device has already, such as that of a rollback, is verified again, and not read again.
+        """
         where = f"{self.url}/{fleet.release_path(target.digest, '')}"
         name = self.address.partition("@")[0]
-        if sum(target.sizes.values()) > self.max_release_bytes:
-            raise PollRefused("oversized", f"the release has {sum(target.sizes.values()):,} bytes", where=where)
-        contents = {file: self._release_file(target, file) for file in sorted({RELEASE, SEAL, *target.sizes})}
-        try:
-            release = received_release(contents, target.digest)
-            atomic.make_folder(self.registry.folder)
-            with atomic.aside(self.registry.folder) as new:
-                save_bundle(new / "release", release)
-                bundle = open_bundle(new / "release", load_trusted(self.registry.trusted_keys))
-        except Refused as error:
-            signer, trusted = signer_of(contents[SEAL]), load_trusted(self.registry.trusted_keys)
-            reason: PollRefusal = "wrong key" if signer and signer not in trusted.keys else "mixed"
-            raise PollRefused(reason, error.what, where=where) from error
+        folder = self.registry.folder / name / target.digest.removeprefix("sha256:")
+        known = self._on_disk(folder)
+        bundle = known or self._download(target, where=where)
         found = fleet.describe(bundle)
         if (bundle.release.name, found) != (name, target):
             parts = [part for part in ("evidence", "policy") if getattr(found, part) != getattr(target, part)]
@@ -252,9 +246,32 @@ class DevicePointer:
             raise PollRefused("mixed", message, where=where)
         try:
             self.accept(bundle)
-            save_bundle(self.registry.folder / name / target.digest.removeprefix("sha256:"), release)
+            if known is None:
+                save_bundle(folder, received_release(bundle.contents, bundle.digest))
         except HeadwayError as error:
             raise PollRefused("self-test", error.what, where=where) from error
+
+    def _on_disk(self, folder: Path) -> Bundle | None:
+        """Return the release in a folder of the device, if it verifies."""
+        with suppress(Refused):
+            return open_bundle(folder, load_trusted(self.registry.trusted_keys))
+        return None
+
+    def _download(self, target: FleetRelease, *, where: str) -> Bundle:
+        """Return a release as it was read, if it verifies; raises PollRefused."""
+        if sum(target.sizes.values()) > self.max_release_bytes:
+            raise PollRefused("oversized", f"the release has {sum(target.sizes.values()):,} bytes", where=where)
+        contents = {file: self._release_file(target, file) for file in sorted({RELEASE, SEAL, *target.sizes})}
+        trusted = load_trusted(self.registry.trusted_keys)
+        try:
+            atomic.make_folder(self.registry.folder)
+            with atomic.aside(self.registry.folder) as new:
+                save_bundle(new / "release", received_release(contents, target.digest))
+                return open_bundle(new / "release", trusted)
+        except Refused as error:
+            signer = signer_of(contents[SEAL])
+            reason: PollRefusal = "wrong key" if signer and signer not in trusted.keys else "mixed"
+            raise PollRefused(reason, error.what, where=where) from error
 
     def _release_file(self, target: FleetRelease, name: str) -> bytes:
         if name not in target.sizes:
