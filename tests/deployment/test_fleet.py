@@ -126,7 +126,7 @@ def test_a_rollback_ends_a_staged_release(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5, float("nan")])
 def test_a_share_is_above_0_and_at_most_1(fleet: Fleet, share: float) -> None:
-    with pytest.raises(ConfigError, match="no share of devices"):
+    with pytest.raises(ConfigError, match="not a share of devices"):
         fleet.publish(share=share)
 
 
@@ -397,7 +397,7 @@ ATTACKS: dict[str, tuple[str, Callable[[Fleet], None]]] = {
     "the fleet of another model": ("other pointer", follow_other),
     "another pointer of the model": ("other pointer", follow_other_pointer),
     "a timestamp with more lines": ("unreadable", cut(the_timestamp, lambda body: body + b"more\n")),
-    "a timestamp that is no record": ("unreadable", cut(the_timestamp, lambda _: b"{}\n{}\n")),
+    "a timestamp that is not a record": ("unreadable", cut(the_timestamp, lambda _: b"{}\n{}\n")),
     "an endless timestamp": ("oversized", flood(TIMESTAMP, MAX_TIMESTAMP)),
     "a pointer larger than its timestamp says": ("oversized", flood("pointers/", 1)),
     "a model larger than its pointer says": ("oversized", flood("model.echo", 1)),

@@ -74,7 +74,7 @@ def test_a_share_of_devices_serves_what_is_staged(ours: ModelRegistry) -> None:
     digests = [ours.publish(release(made_at=when), FILES) for when in ("May", "June")]
     for digest in digests:
         ours.point("flights@live", digest, passed())
-    first, second = (fleet.describe(ours.resolve(f"flights@{digest}")) for digest in digests)
+    first, second = (fleet.fleet_release(ours.resolve(f"flights@{digest}")) for digest in digests)
     plain = FleetPointer(
         name="flights", pointer="live", number=1, at="", who="", why="", release=first, timestamp_key="", key_expires=""
     )

@@ -23,7 +23,7 @@ PollRefusal = Literal[
     "self-test",
     "unreachable",
 ]
-"""Why a device loaded nothing new. Only `unreachable` is no sign of an attack or a mistake of the publisher."""
+"""Why a device loaded nothing new. All but `unreachable` hint at an attack or a mistake of the publisher."""
 
 
 class PollRefused(Refused):

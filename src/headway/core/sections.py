@@ -534,7 +534,8 @@ class FleetSection(Record, frozen=True, kw_only=True):
     """A fleet of devices: what a device polls, and how long a publisher's signatures hold."""
 
     url: Annotated[
-        str, about("On a device: the folder that `headway fleet publish` wrote, over HTTP; empty: this is no device.")
+        str,
+        about("On a device: the folder that `headway fleet publish` wrote, over HTTP; empty: this machine polls none."),
     ] = ""
     device: Annotated[
         str, about("On a device: its name, by whose hash it loads a staged release; empty: its host name.")

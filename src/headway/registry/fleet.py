@@ -49,23 +49,23 @@ def split_signed(content: bytes, *, where: str) -> Signed:
     return Signed(content=lines[0], signature=lines[1])
 
 
-def evidence_digest(release: Release) -> str:
+def release_evidence_digest(release: Release) -> str:
     """Return the digest of all evidence in a release."""
     return digest_of(canonical(release.evidence))
 
 
-def policy_digest(release: Release) -> str:
+def release_policy_digest(release: Release) -> str:
     """Return the digest of the rules that the verdict of a release rests on."""
     return digest_of(canonical([result.rule for result in release.verdict.rule_results]))
 
 
-def describe(bundle: Bundle) -> FleetRelease:
+def fleet_release(bundle: Bundle) -> FleetRelease:
     """Return what a pointer says of a release."""
     return FleetRelease(
         digest=bundle.digest,
         sizes={name: len(content) for name, content in bundle.contents.items()},
-        evidence=evidence_digest(bundle.release),
-        policy=policy_digest(bundle.release),
+        evidence=release_evidence_digest(bundle.release),
+        policy=release_policy_digest(bundle.release),
     )
 
 

@@ -1,4 +1,4 @@
-"""A device's agent: it polls the fleet's pointer until it is told to end, next to the device's server or alone."""
+"""A device's agent: it polls the fleet's pointer until an event ends it, next to the device's server or alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.storage import traffic
 _log = logging.getLogger(__name__)
 
 
-def address_of(config: Config) -> str:
+def device_address(config: Config) -> str:
     """Return the pointer that a device follows."""
     return f"{config.project.name}@{config.fleet.pointer}"
 
@@ -29,7 +29,7 @@ def device_pointer(
     """Return the pointer that `[fleet]` names."""
     return DevicePointer(
         url=config.fleet.url,
-        address=address_of(config),
+        address=device_address(config),
         device=config.fleet.device or socket.gethostname(),
         registry=registry,
         accept=accept,
@@ -38,14 +38,14 @@ def device_pointer(
 
 
 def first_poll(config: Config) -> None:
-    """Load the first release of a device that has none; raise HeadwayError if there is no sound one.
+    """Load the first release of a device that has none; raise HeadwayError if it finds none that verifies.
 
     Its self-test is that of the server that starts with it: no thread of an engine may live before a server forks.
     """
     registry = DeviceRegistry.of_device(config)
     with closing(registry.state):
         try:
-            registry.resolve(address_of(config))
+            registry.resolve(device_address(config))
         except HeadwayError:
             pointer = device_pointer(config, registry, accept=lambda _: None)
             result = pointer.poll()

@@ -175,7 +175,7 @@ class DevicePointer:
             if met != self.address:
                 raise PollRefused("other pointer", f"the file is of {met}, not of {self.address}", where=at)
         self._expect_not_older(state, timestamp, signed_pointer.content, pointer, digest_of(body))
-        # Whoever holds the timestamp's key after its time can give a timestamp any dates.
+        # A thief of a timestamp's key whose time is over can give a timestamp any dates.
         expires = min(timestamp.expires, pointer.key_expires, key=functools.partial(_time, where=where))
         return replace(
             state,
@@ -209,7 +209,7 @@ class DevicePointer:
             message = f"pointer {pointer.number} was replayed: this device has seen pointer {state.number}"
             raise PollRefused("replay", message, where=self.url)
         if state.timestamp_key != pointer.timestamp_key:
-            return  # the numbers of another key begin anew, which only a newer pointer can bring
+            return  # another key starts to count again, and only a newer pointer names one
         if timestamp.number < state.timestamp or (
             timestamp.number == state.timestamp and digest != state.timestamp_digest
         ):
@@ -217,7 +217,7 @@ class DevicePointer:
             raise PollRefused("replay", message, where=self.url)
 
     def _expect_fresh(self, state: DeviceState) -> None:
-        """Raise PollRefused if the last timestamp has expired, so that nobody can hold a device at an old pointer.
+        """Raise PollRefused if the last timestamp has expired: an attacker must not hold a device at an old pointer.
 
         A clock that is before the latest time at which a timestamp was signed is wrong: it could revive what expired.
         """
@@ -239,7 +239,7 @@ class DevicePointer:
         folder = self.registry.folder / name / target.digest.removeprefix("sha256:")
         known = self._on_disk(folder)
         bundle = known or self._download(target, where=where)
-        found = fleet.describe(bundle)
+        found = fleet.fleet_release(bundle)
         if (bundle.release.name, found) != (name, target):
             parts = [part for part in ("evidence", "policy") if getattr(found, part) != getattr(target, part)]
             message = f"the {' and the '.join(parts or ['record'])} of release {target.digest} is not the pointer's"
@@ -333,8 +333,8 @@ class DevicePointer:
             return
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: the folder is where the device was told, and a server cannot send it elsewhere."""
+class _RefusedRedirects(urllib.request.HTTPRedirectHandler):
+    """Follow no redirect: a server cannot send a device to another folder than that of its settings."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -342,7 +342,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Return None, so that the redirect is an error."""
 
 
-_OPENER = urllib.request.build_opener(_NoRedirects)
+_OPENER = urllib.request.build_opener(_RefusedRedirects)
 
 
 def _body(response: HTTPResponse, max_bytes: int, *, deadline: float, where: str) -> bytes:

@@ -66,13 +66,13 @@ def publish_fleet(
     Raises
     ------
     ConfigError
-        If a share is given and there is no other release for the other devices.
+        If a share is given and the other devices have none to stay at.
     Refused
         If the registry does not verify.
     """
     registry, address = project.registry, f"{project.name}@{pointer}"
     if share is not None and not 0.0 < share <= 1.0:
-        raise ConfigError(f"{share:g} is no share of devices", hint="a share above 0 and at most 1, such as 0.05")
+        raise ConfigError(f"{share:g} is not a share of devices", hint="a share above 0 and at most 1, such as 0.05")
     time = registry.clock()
     last = _last(project, pointer)
     bundle = registry.resolve(address)
@@ -135,7 +135,7 @@ def _pointer(
     project: Project, last: FleetPointer | None, bundle: Bundle, *, pointer: str, share: float | None
 ) -> FleetPointer:
     """Return the pointer for a release and a share of devices, without its number and its key."""
-    target = fleet.describe(bundle)
+    target = fleet.fleet_release(bundle)
     staged = last.staged if last else None
     if share is None and last and staged and staged.digest == target.digest:
         share = last.share
@@ -227,7 +227,7 @@ def published_fleet(project: Project, *, limit: int = 10) -> list[FleetPointer]:
     return [saved.record for saved in project.recent(FleetPointer, limit=limit)]
 
 
-class _Followed(NamedTuple):
+class _FollowState(NamedTuple):
     """What was published last: the number of the registry's update, when to renew it, and what failed since."""
 
     number: int
@@ -250,7 +250,7 @@ def follow_fleet(
     It needs the publisher's key, and runs until the event is set. A registry or a folder that fails is tried again.
     `share` is of the devices that load a new release; a rollback reaches all.
     """
-    ended, last = ended or threading.Event(), _Followed(0, project.registry.clock())
+    ended, last = ended or threading.Event(), _FollowState(0, project.registry.clock())
     while not ended.is_set():
         try:
             last = _follow(project, out, last, who=who, share=share, callback=callback)
@@ -264,12 +264,12 @@ def follow_fleet(
 def _follow(
     project: Project,
     out: Path,
-    last: _Followed,
+    last: _FollowState,
     *,
     who: str,
     share: float | None,
     callback: Callable[[str], object],
-) -> _Followed:
+) -> _FollowState:
     """Publish what is new since the last time."""
     settings, time = project.config.fleet, project.registry.clock()
     update = project.registry.last_update(f"{project.name}@{settings.pointer}")
@@ -289,4 +289,4 @@ def _follow(
     )
     if published.is_new:
         callback(f"pointer {published.pointer.number} is published: {published.pointer.why}")
-    return _Followed(number, time + valid / 2)
+    return _FollowState(number, time + valid / 2)
