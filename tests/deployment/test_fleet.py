@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -485,6 +486,22 @@ def test_a_release_that_failed_half_way_is_loaded_at_the_next_poll(fleet: Fleet)
     fleet.site.changed.clear()
     assert fleet.device().poll()[:3] == (second, True, "")
     assert fleet.site.requests[-4][1] == 304
+
+
+def test_two_agents_of_one_device_poll_one_after_the_other(fleet: Fleet) -> None:
+    second = threading.Thread(target=fleet.device().poll)
+
+    def wait(body: bytes) -> bytes:
+        if not second.ident:
+            second.start()
+            second.join(0.1)
+        return body
+
+    fleet.site.changed["model.echo"] = wait
+    assert fleet.device().poll().release == live(fleet)
+    second.join()
+    assert sum("model.echo" in path for path, _ in fleet.site.requests) == 1
+    assert fleet.site.requests[-1] == (TIMESTAMP, 304)
 
 
 def test_a_device_without_a_network_keeps_its_release(fleet: Fleet) -> None:

@@ -65,6 +65,13 @@ def test_a_state_that_cannot_be_read_is_named(device: DeviceRegistry) -> None:
         device.resolve("flights@live")
 
 
+def test_a_state_that_cannot_be_locked_is_named(device: DeviceRegistry) -> None:
+    device.file.with_suffix(".lock").mkdir()
+    with closing(device.state), pytest.raises(StoreError, match="state of the device cannot be written"):  # noqa: SIM117
+        with fleet.lock_device(device.file):
+            pass
+
+
 def test_a_device_keeps_its_state_where_its_last_updates_are(tmp_path: Path) -> None:
     ours = register(tmp_path)
     assert fleet.device_file(ours) == tmp_path / "trust" / "trusted_keys.seen.device.json"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -99,6 +102,19 @@ def load_device(file: Path, address: str) -> DeviceState:
 def save_device(file: Path, state: DeviceState) -> None:
     """Replace the state of a device in one step."""
     atomic.write(file, write(state))
+
+
+@contextmanager
+def lock_device(file: Path) -> Iterator[None]:
+    """Hold the lock of a device's state while it polls: two agents at once would undo each other's numbers."""
+    lock = file.with_suffix(".lock")
+    try:
+        opened = lock.open("ab")
+    except OSError as error:
+        raise StoreError(f"the state of the device cannot be written: {error.strerror}", where=str(lock)) from error
+    with opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
 
 
 class _PolledState:

@@ -120,13 +120,14 @@ class DevicePointer:
 
         Never raises for what the server sent: the device keeps what it serves, and the result names the reason.
         """
-        state = self._load()
-        try:
-            new = self._update(state)
-            result = PollResult(new.release, changed=new.release != state.release)
-        except PollRefused as error:
-            new = self._load()
-            result = PollResult(new.release, changed=False, reason=error.reason, message=str(error))
+        with fleet.lock_device(self.file):
+            state = self._load()
+            try:
+                new = self._update(state)
+                result = PollResult(new.release, changed=new.release != state.release)
+            except PollRefused as error:
+                new = self._load()
+                result = PollResult(new.release, changed=False, reason=error.reason, message=str(error))
         self._report(new, result)
         return result
 
