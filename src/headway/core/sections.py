@@ -819,13 +819,16 @@ class OidcSection(Record, frozen=True, kw_only=True):
 
 
 class RemoteStage(Record, frozen=True, kw_only=True):
-    """A model behind an OpenAI-compatible endpoint that answers what the released model does not.
+    """A model elsewhere that answers what the released model does not.
 
-    Messages leave this machine only if `url` is set, over https, and with personal data replaced. Costs are in the
-    currency of [cost]. Its key is read from HEADWAY_ANSWER_REMOTE_KEY.
+    With the protocol `openai` it is behind an OpenAI-compatible endpoint, and gets the texts of a message with personal
+    data replaced. With `headway` it is a model of another headway server, and gets the whole row. Both are asked
+    over https, and only if `url` is set. Costs are in the currency of [cost]. Its key is read from
+    HEADWAY_ANSWER_REMOTE_KEY.
     """
 
     url: str = ""
+    protocol: Literal["openai", "headway"] = "openai"
     model: str = ""
     deadline_s: Annotated[float, Meta(gt=0)] = 10.0
     queue: Annotated[int, Meta(ge=1)] = 100
@@ -886,7 +889,10 @@ class AnswerSection(Record, frozen=True, kw_only=True):
     )
     remote: Annotated[
         RemoteStage,
-        about("Model behind an OpenAI-compatible endpoint: url, model, deadline_s, queue, cost_per_call, spend cap."),
+        about(
+            "Model that is asked elsewhere: url, protocol (openai, or headway for another headway server), model, "
+            "deadline_s, queue, cost_per_call, spend cap."
+        ),
     ] = RemoteStage()
 
 

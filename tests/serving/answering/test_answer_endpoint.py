@@ -157,7 +157,7 @@ def test_an_answer_that_cannot_be_stored_is_given_and_logged(tmp_path, caplog):
     with chat_server() as chat, answering(unsure(*BOTH), tmp_path, url=chat.url) as server:
         chat.says("refund")
         assert post(server, {"text": "hello"}).json["answer"] == "refund"
-    assert "an answer of the remote stage was not stored" in caplog.text
+    assert "1 answers of the remote stage were not stored" in caplog.text
 
 
 def test_a_row_is_answered_by_its_columns(tmp_path):

@@ -10,7 +10,14 @@ from chat_server import chat_server, response
 
 from headway.core.errors import ConfigError
 from headway.core.sections import RemoteStage
-from headway.serving.answering.remote import MAX_TEXT, NoRemoteAnswer, RemoteAnswers, read_endpoint, read_key
+from headway.serving.answering.remote import (
+    MAX_TEXT,
+    HandedOn,
+    NoRemoteAnswer,
+    RemoteAnswers,
+    read_endpoint,
+    read_key,
+)
 from headway.serving.answering.spend import DailySpend
 
 CLASSES = ("delivery", "refund", "oos")
@@ -30,7 +37,7 @@ def remote_of(server, folder, *, key="", clock=lambda: 0.0, cap=1.0, **settings)
 
 
 def ask(remote, text="where is my parcel", **fields):
-    return asyncio.run(remote.ask(text, CLASSES, **fields))
+    return asyncio.run(remote.ask(HandedOn(text), CLASSES, **fields))
 
 
 def failure(remote, text="where is my parcel", **fields):
@@ -141,7 +148,7 @@ def test_more_calls_than_the_queue_allows_are_refused_at_once(server, tmp_path):
     remote = remote_of(server, tmp_path, queue=2)
 
     async def run():
-        calls = [asyncio.create_task(remote.ask("a", CLASSES)) for _ in range(3)]
+        calls = [asyncio.create_task(remote.ask(HandedOn("a"), CLASSES)) for _ in range(3)]
         done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         for call in calls:
             call.cancel()
@@ -186,6 +193,11 @@ def test_a_caller_cannot_turn_the_server_off_by_messages_that_get_no_class(serve
 )
 def test_the_endpoint_is_that_of_the_address(url, endpoint):
     assert tuple(read_endpoint(RemoteStage(url=url, model="m"))) == endpoint
+
+
+def test_the_endpoint_of_a_headway_server_is_the_route_of_its_model():
+    stage = RemoteStage(url="https://cloud.example.org:8443/models/", protocol="headway", model="a b")
+    assert tuple(read_endpoint(stage)) == ("cloud.example.org", 8443, "/models/v2/models/a%20b/answer", True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import logging
 import math
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from headway.core.answering import confidences
 from headway.core.errors import DataError, HeadwayError
 from headway.core.sections import AnswerSection
 from headway.serving.answering.later_answers import find_later_answer
-from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, read_key
+from headway.serving.answering.remote import HandedOn, NoRemoteAnswer, RemoteAnswers, read_key
 from headway.serving.answering.spend import DailySpend, SharedSpend, Spend
 from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane
@@ -58,8 +59,8 @@ class AnswerStages:
         Folder of the labels, where the remote stage's answers are kept.
     remote
         The remote stage; None if it has no address.
-    count
-        Counts a result of the remote stage.
+    metrics
+        Counts results of the remote stage, and responses.
     open_logs
         Opens log and labels that machines share; returns None if they are in the state folder.
     """
@@ -70,17 +71,19 @@ class AnswerStages:
         state: Path,
         *,
         remote: RemoteAnswers | None = None,
-        count: Callable[[str], object] = lambda _: None,
+        metrics: Metrics | None = None,
         open_logs: Callable[[], SharedLogs | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._state = state
         self._remote = remote
-        self._count = count
+        self._metrics = metrics or Metrics()
         self._open_logs = open_logs
         self._n_searches = 0
         self._searching = asyncio.Lock()
         self._tasks = set[asyncio.Task[None]]()
+        self._labels = defaultdict[str, list[traffic.Label]](list)  # that wait to be stored, by model
+        self._storing = asyncio.Lock()
 
     def answer(self, call: AnswerCall, model: LoadedModel, answers: RowAnswers) -> None:
         """Answer a call whose row the model hands on, now or later; on the loop."""
@@ -99,6 +102,15 @@ class AnswerStages:
         else:
             self._n_searches += 1
             self._begin(self._find(request, model, key, api_key))
+
+    def count_response(self, model: LoadedModel, response: AnswerResponse) -> None:
+        """Count a response of the route."""
+        self._metrics.count_response(model.name, response.answered_by, response.status)
+
+    def close(self) -> None:
+        """Close the connections to the remote stage, on the loop."""
+        if self._remote is not None:
+            self._remote.close()
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -133,25 +145,32 @@ class AnswerStages:
         """Ask the remote stage, keep its answer, and reply."""
         assert model.selective
         try:
-            found = await remote.ask(call.text, model.selective.classes, reject=model.selective.plan.reject)
+            message = HandedOn(call.text, call.values, call.key)
+            found = await remote.ask(message, model.selective.classes, reject=model.selective.plan.reject)
         except NoRemoteAnswer as error:
-            self._count(error.code)
+            self._metrics.count_remote(error.code)
             call.reply(model, self._absent(answers, stages, remote=error.code))
             return
         except Exception as error:  # noqa: BLE001 - a defect must not leave the caller without an answer
             _log.exception("the remote stage was not asked")
             call.fail(error)
             return
-        self._count("answered")
-        label = traffic.Label(call.key, float(model.selective.classes.index(found)))
-        try:
-            await asyncio.to_thread(traffic.save_labels, self._state, model.name, [label], who=REMOTE)
-        except HeadwayError as error:
-            _log.error("an answer of the remote stage was not stored: %s", error)
+        self._metrics.count_remote("answered")
+        await self._store(model.name, traffic.Label(call.key, float(model.selective.classes.index(found))))
         call.reply(
             model,
             AnswerResponse(answer=found, answered_by=REMOTE, reason=answers.reason[0], confidence=_confidence(answers)),
         )
+
+    async def _store(self, name: str, label: traffic.Label) -> None:
+        """Store an answer, together with all that came while others were stored: one segment has many."""
+        self._labels[name].append(label)
+        async with self._storing:
+            labels = self._labels.pop(name, [])
+            try:
+                await asyncio.to_thread(traffic.save_labels, self._state, name, labels, who=REMOTE)
+            except HeadwayError as error:
+                _log.error("%d answers of the remote stage were not stored: %s", len(labels), error)
 
     def _absent(self, answers: RowAnswers, stages: Sequence[str], *, remote: str = "") -> AnswerResponse:
         """Return what a caller gets while no stage has answered."""
@@ -183,7 +202,7 @@ def open_stages(
     """
     section = settings.remote
     if not section.url:
-        return AnswerStages(settings, state, open_logs=open_logs)
+        return AnswerStages(settings, state, metrics=metrics, open_logs=open_logs)
     spend: Spend = DailySpend(state, cost_per_call=section.cost_per_call, cap_per_day=section.spend_cap_per_day)
     if shared is not None:
         spend = SharedSpend(
@@ -191,7 +210,7 @@ def open_stages(
         )
     metrics.remote_spend = spend.spent
     remote = RemoteAnswers(section, spend, key=read_key())
-    return AnswerStages(settings, state, remote=remote, count=metrics.count_remote, open_logs=open_logs)
+    return AnswerStages(settings, state, remote=remote, metrics=metrics, open_logs=open_logs)
 
 
 _STATUS = {"hold": "held", "apologise": "apologised", "uncertified": "uncertified"}
@@ -264,6 +283,7 @@ class AnswerCall:
 
     def reply(self, model: LoadedModel, response: AnswerResponse) -> None:
         """Send a response."""
+        self.stages.count_response(model, response)
         named = msgspec.structs.replace(
             response, model_name=model.name, model_version=model.version, id=self.id or msgspec.UNSET, key=self.key
         )

@@ -1,27 +1,27 @@
-"""The remote stage of selective answering: a model behind an OpenAI-compatible endpoint, asked within hard limits.
+"""The remote stage of selective answering: another model that answers what the released one does not, within limits.
 
-What leaves is the text of a message, with personal data replaced, and the names of the classes. The endpoint is the one
-of the settings: redirects are errors, and no proxy of the environment is used. One attempt is made within the deadline.
+It is a model behind an OpenAI-compatible endpoint, which gets the text of a message with personal data replaced and the
+names of the classes; or a model of another headway server, which gets the row. The endpoint is the one of the settings.
+One attempt is made within the deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
-from urllib.parse import urlsplit
+from typing import Literal, NamedTuple, Protocol, get_args
+from urllib.parse import quote, urlsplit
 
-import httptools
 import msgspec
 
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.sections import RemoteStage
 from headway.data.personal.patterns import replace_personal
+from headway.serving.answering.connections import Endpoint, EndpointConnections, MalformedResponse
 from headway.serving.answering.spend import Spend
 
 RemoteFailure = Literal[
@@ -36,17 +36,22 @@ RemoteFailure = Literal[
     "malformed",
     "not_a_class",
     "rejected",
+    "refused",
+    "abstained",
 ]
 """Why the remote stage has no answer: before it is asked, while it is, or because of what it answers."""
 REMOTE_RESULTS = ("answered", *get_args(RemoteFailure))
 KEY = "HEADWAY_ANSWER_REMOTE_KEY"
 MAX_TEXT = 8_192
 """Characters of a message; a longer one stays here."""
-_MAX_KEY, _MAX_RESPONSE, _READ = 8_192, 1 << 20, 65_536
+_MAX_KEY = 8_192
+_ANSWERED_CODES = ("not_a_class", "refused", "abstained")
+"""Failures of one message, after which the server is still asked."""
 _MAX_FAILURES, _OPEN_S = 5, 30.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HTTPS_PORT = 443
 _PATH = "/chat/completions"
+_REFUSED = (400, 413, 422)
 _WHERE = "[answer.remote] url"
 _INSTRUCTION = (
     "Classify the message of the user. Answer with exactly one of the classes in this JSON list, and with nothing "
@@ -62,25 +67,30 @@ class NoRemoteAnswer(Exception):
         self.code = code
 
 
-class _Message(msgspec.Struct):
-    content: str
+class HandedOn(NamedTuple):
+    """A message or row for the remote stage: its values by column, their texts, and its key."""
+
+    text: str = ""
+    row: Mapping[str, str | float | None] = {}
+    key: str = ""
 
 
-class _Choice(msgspec.Struct):
-    message: _Message
+class _MessageForm(Protocol):
+    """What a remote stage is sent, and how its response is read."""
 
+    keeps: bool
 
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
+    def expect_sendable(self, message: HandedOn) -> None:
+        """Raise NoRemoteAnswer for a message that stays here."""
+        ...
 
+    def write(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+        """Return the body of a request."""
+        ...
 
-class Endpoint(NamedTuple):
-    """Where the remote stage is: host, port, path and query, and whether it is asked over TLS."""
-
-    host: str
-    port: int
-    target: str
-    is_https: bool
+    def read(self, message: HandedOn, status: int, content: bytes) -> str:
+        """Return the answer in a response; raises NoRemoteAnswer if there is none, or an error of its decoder."""
+        ...
 
 
 def read_endpoint(settings: RemoteStage) -> Endpoint:
@@ -99,7 +109,10 @@ def read_endpoint(settings: RemoteStage) -> Endpoint:
     if not settings.model:
         raise ConfigError("no model is named", where="[answer.remote] model", hint='model = "NAME"')
     is_https, path = parts.scheme == "https", parts.path.rstrip("/")
-    path = path if path.endswith(_PATH) else path + _PATH
+    if settings.protocol == "headway":
+        path += f"/v2/models/{quote(settings.model, safe='')}/answer"
+    elif not path.endswith(_PATH):
+        path += _PATH
     target = f"{path}?{parts.query}" if parts.query else path
     return Endpoint(parts.hostname, port or (_HTTPS_PORT if is_https else 80), target, is_https)
 
@@ -119,11 +132,81 @@ def read_key(environment: Mapping[str, str] = os.environ) -> str:
     return key
 
 
+class _Message(msgspec.Struct):
+    content: str
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+class _ChatForm:
+    """A chat of an OpenAI-compatible endpoint: nothing is sent but the text without personal data, and the classes."""
+
+    keeps = False
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def expect_sendable(self, message: HandedOn) -> None:
+        if not message.text:
+            raise NoRemoteAnswer("no_text")
+        if len(message.text) > MAX_TEXT:
+            raise NoRemoteAnswer("too_long")
+
+    def write(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+        instruction = _INSTRUCTION + msgspec.json.encode(classes).decode()
+        messages = [
+            {"role": "system", "content": instruction},
+            {"role": "user", "content": replace_personal(message.text)},
+        ]
+        return msgspec.json.encode({"model": self._model, "messages": messages})
+
+    def read(self, message: HandedOn, status: int, content: bytes) -> str:
+        if status != 200:
+            raise NoRemoteAnswer("status")
+        found = msgspec.json.decode(content, type=_Completion).choices[0].message.content
+        return found.strip(" \t\r\n\"'`")
+
+
+class _Answered(msgspec.Struct):
+    answer: str
+    status: str
+    key: str
+
+
+class _RowForm:
+    """A row of another headway server: all of its columns, and its key; that server answers it or abstains as well."""
+
+    keeps = True
+
+    def expect_sendable(self, message: HandedOn) -> None:
+        """Every row may be sent: the request that brought it was bounded."""
+
+    def write(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+        return msgspec.json.encode({"row": message.row, "key": message.key})
+
+    def read(self, message: HandedOn, status: int, content: bytes) -> str:
+        if status != 200:
+            raise NoRemoteAnswer("refused" if status in _REFUSED else "status")
+        found = msgspec.json.decode(content, type=_Answered)
+        if found.key != message.key:
+            raise NoRemoteAnswer("malformed")
+        if found.status != "answered":
+            raise NoRemoteAnswer("abstained")
+        return found.answer
+
+
 class RemoteAnswers:
     """Asks the remote stage for classes of messages, on the loop, and stops asking while it fails.
 
-    After 5 failures in a row it is not asked for 30 s, and then once before others are. An answer outside of the
-    classes does not count as one: a caller could write messages that get such answers, and so turn it off for others.
+    After 5 failures in a row it is not asked for 30 s, and then once before others are. A response without an answer to
+    one message does not count as one: a caller could write messages that get such responses, and so turn it off for
+    others.
     """
 
     def __init__(
@@ -136,23 +219,21 @@ class RemoteAnswers:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._endpoint = read_endpoint(settings)
+        self._form: _MessageForm = _RowForm() if settings.protocol == "headway" else _ChatForm(settings.model)
+        self._connections = EndpointConnections(
+            read_endpoint(settings), key=key, trusted=trusted, keeps=self._form.keeps
+        )
         self._spend = spend
-        self._authorization = f"Authorization: Bearer {key}\r\n" if key else ""
-        self._tls = ssl.create_default_context(cafile=trusted) if self._endpoint.is_https else None
         self._clock = clock
         self._pending = self._failures = 0
         self._open_until = 0.0
 
-    async def ask(self, text: str, classes: Sequence[str], *, reject: str = "") -> str:
+    async def ask(self, message: HandedOn, classes: Sequence[str], *, reject: str = "") -> str:
         """Return the class of a message; raises NoRemoteAnswer.
 
         `reject` is the class for messages that no answer applies to: such an answer is none.
         """
-        if not text:
-            raise NoRemoteAnswer("no_text")
-        if len(text) > MAX_TEXT:
-            raise NoRemoteAnswer("too_long")
+        self._form.expect_sendable(message)
         if self._pending >= self._settings.queue:
             raise NoRemoteAnswer("queue_full")
         if self._failures >= _MAX_FAILURES:
@@ -161,9 +242,9 @@ class RemoteAnswers:
             self._open_until = self._clock() + _OPEN_S  # others wait for the outcome of this call
         self._pending += 1
         try:
-            answer = await self._classify(text, classes)
+            answer = await self._classify(message, classes)
         except NoRemoteAnswer as error:
-            if error.code == "not_a_class":
+            if error.code in _ANSWERED_CODES:
                 self._failures = 0
             elif error.code != "spend_cap":
                 self._failures += 1
@@ -176,84 +257,33 @@ class RemoteAnswers:
             raise NoRemoteAnswer("rejected")
         return answer
 
-    async def _classify(self, text: str, classes: Sequence[str]) -> str:
+    def close(self) -> None:
+        """Close the connections that are kept, on the loop."""
+        self._connections.close()
+
+    async def _classify(self, message: HandedOn, classes: Sequence[str]) -> str:
         try:
             async with asyncio.timeout(self._settings.deadline_s):
-                body = await asyncio.to_thread(self._body, text, classes)
-                if not await asyncio.to_thread(self._is_paid):
-                    raise NoRemoteAnswer("spend_cap")
-                content = await self._post(body)
+                body = await asyncio.to_thread(self._paid_body, message, classes)
+                status, content = await self._connections.post(body)
         except TimeoutError:
             raise NoRemoteAnswer("timeout") from None
         except OSError:
             raise NoRemoteAnswer("unreachable") from None
+        except MalformedResponse:
+            raise NoRemoteAnswer("malformed") from None
         try:
-            answer = msgspec.json.decode(content, type=_Completion).choices[0].message.content.strip(" \t\r\n\"'`")
+            answer = self._form.read(message, status, content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
             raise NoRemoteAnswer("malformed") from None
         if answer not in classes:
             raise NoRemoteAnswer("not_a_class")
         return answer
 
-    def _body(self, text: str, classes: Sequence[str]) -> bytes:
-        """Return the body of a request: nothing but the message without personal data, and the classes."""
-        instruction = _INSTRUCTION + msgspec.json.encode(classes).decode()
-        messages = [
-            {"role": "system", "content": instruction},
-            {"role": "user", "content": replace_personal(text)},
-        ]
-        return msgspec.json.encode({"model": self._settings.model, "messages": messages})
-
-    def _is_paid(self) -> bool:
-        """Reserve the cost of a call; without a record of it no call is made."""
+    def _paid_body(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+        """Return the body of a request whose cost is reserved; without a record of it no call is made."""
+        body = self._form.write(message, classes)
         with suppress(HeadwayError):
-            return self._spend.reserve()
-        return False
-
-    async def _post(self, body: bytes) -> bytes:
-        """Send one request on a new connection, and return the body of the response."""
-        endpoint, response = self._endpoint, _Response()
-        parser = httptools.HttpResponseParser(response)
-        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-        head = (
-            f"POST {endpoint.target} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n{self._authorization}"
-            f"Content-Type: application/json\r\nAccept: application/json\r\nContent-Length: {len(body)}\r\n"
-            "Connection: close\r\n\r\n"
-        )
-        name = endpoint.host if self._tls else None
-        reader, writer = await asyncio.open_connection(
-            endpoint.host, endpoint.port, ssl=self._tls, server_hostname=name
-        )
-        try:
-            writer.write(head.encode() + body)
-            await writer.drain()
-            while not response.is_complete and (data := await reader.read(_READ)):
-                parser.feed_data(data)
-                if response.size > _MAX_RESPONSE:
-                    raise NoRemoteAnswer("malformed")
-        except httptools.HttpParserError:
-            raise NoRemoteAnswer("malformed") from None
-        finally:
-            writer.close()
-        if parser.get_status_code() != 200:
-            raise NoRemoteAnswer("status")
-        return b"".join(response.parts)
-
-
-class _Response:
-    """The body of a response, as the parser reads it."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.size = 0
-        self.is_complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.size += len(name) + len(value)
-
-    def on_body(self, part: bytes) -> None:
-        self.parts.append(part)
-        self.size += len(part)
-
-    def on_message_complete(self) -> None:
-        self.is_complete = True
+            if self._spend.reserve():
+                return body
+        raise NoRemoteAnswer("spend_cap")

@@ -73,6 +73,8 @@ _ANSWERED = "headway_answered_share"
 _HELP_ANSWERED = "Share of these rows that the model answered itself, since the server started."
 _REMOTE = "headway_remote_calls_total"
 _HELP_REMOTE = "Messages for the remote stage by what became of them, also those that were not sent."
+_RESPONSES = "headway_answer_responses_total"
+_HELP_RESPONSES = "Responses of the route /answer, by who answers, and whether a stage has answered."
 _RESTARTS = "headway_restarts_total"
 _STORE = "headway_store_up"
 _OVERLOADS = "headway_overload_refused_total"
@@ -224,6 +226,7 @@ class SharedMetrics:
         self.pushed = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
         self.answers = NamedCounters(rows, 1, max_names=16 * models)
         self.remote = NamedCounters(rows, 1, max_names=32)
+        self.responses = NamedCounters(rows, 1, max_names=8 * models)
         self.overloads = NamedCounters(rows, 1, max_names=8)
         self.away = NamedCounters(rows, 1, max_names=8)
         self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
@@ -246,6 +249,7 @@ class Metrics:
         self._pushed = CounterMap(memory.pushed, row)
         self._answers = CounterMap(memory.answers, row)
         self._remote = CounterMap(memory.remote, row)
+        self._responses = CounterMap(memory.responses, row)
         self.remote_spend: Callable[[], float] | None = None  # of the day
         self._feature_cells: dict[str, dict[tuple[str, str, str], memoryview[int]]] = {}
         self.overloads = CounterMap(memory.overloads, row)
@@ -303,6 +307,11 @@ class Metrics:
     def count_remote(self, result: str) -> None:
         """Count a message for the remote stage by what became of it."""
         self._remote[result] += 1
+
+    def count_response(self, model: str, answered_by: str, status: str) -> None:
+        """Count a response of the route `/answer`; models beyond the space are not counted."""
+        with suppress(IndexError):
+            self._responses[f"{answered_by}\n{status}\n{model}"] += 1
 
     def request_counts(self, within_ms: float) -> RequestCounts:
         """Count requests; slow ones by the edge of the histogram at `within_ms`, or the next one below it.
@@ -393,6 +402,10 @@ class Metrics:
             by_model[model] += n if by == MODEL else 0
         yield from _family(_ANSWERED, "gauge", _HELP_ANSWERED) if found else ()
         yield from (f"{_ANSWERED}{{{_label(model)}}} {by_model[model] / n:.12g}" for model, n in total.items())
+        responses = [(name.split("\n", 2), n) for name, n in sorted(self._responses.total().items())]
+        yield from _family(_RESPONSES, "counter", _HELP_RESPONSES) if responses else ()
+        for (by, status, model), n in responses:
+            yield f'{_RESPONSES}{{{_label(model)},answered_by="{by}",status="{status}"}} {n}'
         if self.remote_spend is not None:
             yield from _family(_REMOTE, "counter", _HELP_REMOTE)
             yield from (f'{_REMOTE}{{result="{result}"}} {n}' for result, n in sorted(self._remote.total().items()))
