@@ -69,6 +69,7 @@ ALLOWED = {
         "serving/",
         "storage/segments.py",
         "storage/traffic.py",
+        "deployment/edge/",
         "core/answering.py",
         "core/arrays.py",
         "core/student.py",

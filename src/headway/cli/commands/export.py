@@ -1,4 +1,4 @@
-"""Export releases: images, manifests of Kubernetes, podman or KServe, runs of MLflow, or a compliance record."""
+"""Export releases: images, manifests, runs of MLflow, a compliance record, or C for devices."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
 from headway.core.sections import StoreSection
+from headway.deployment import edge, kserve, kubernetes, mlflow, podman
 from headway.deployment import image as images
-from headway.deployment import kserve, kubernetes, mlflow, podman
 from headway.deployment.python_packages import find_packages
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.project import open_project
-from headway.registry.sign import load_trusted
+from headway.registry.sign import load_publisher, load_trusted
 from headway.reporting.console import print_result
 from headway.storage import atomic
 
-Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow", "record"]
+Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow", "record", "edge"]
 
 
 def plugin(
@@ -69,22 +69,26 @@ def plugin(
     Or write the compliance record of a release, signed by the publisher: model card, data card, and what the evidence
     shows of the AI Act, the NIST AI RMF and the GDPR, as HTML, PDF, OSCAL and CycloneDX. What is missing comes first.
 
+    Or write a release of trees as C99, signed by the publisher: one file with a header, which needs no library and no
+    memory, and computes each row to the bit as the kernel does. It holds the calibrator, the threshold and a self-test.
+
     Example: headway export oci image --base base@sha256:... --project headway-demo
     Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo
     Example: headway export podman pods.yaml --image registry.example/flights@sha256:... --project headway-demo
     Example: headway export kserve service.yaml --image registry.example/flights@sha256:... --project headway-demo
     Example: headway export mlflow https://mlflow.example --project headway-demo
     Example: headway export record record --project headway-demo
+    Example: headway export edge edge --project headway-demo
 
     Parameters
     ----------
     form
-        oci (an image, in a layout of the Open Container Initiative), kubernetes, podman, kserve (manifests), mlflow, or
-        record (a folder).
+        oci (an image, in a layout of the Open Container Initiative), kubernetes, podman, kserve (manifests), mlflow,
+        record, or edge (folders).
     to
         For oci: new folder of the layout. For kubernetes, podman and kserve: file of the manifests, which is replaced.
         For mlflow: address of the tracking server, without a password; default: MLFLOW_TRACKING_URI.
-        For record: folder of the record; an earlier record there is replaced.
+        For record and edge: folder of the record or of the C files; an earlier one there is replaced.
     release
         NAME@POINTER or NAME@DIGEST; default: the project's name at live.
     base
@@ -155,6 +159,9 @@ def plugin(
     if form == "oci":
         _write_image(bundle, settings, registry, to=Path(to), base=base, extras=extra, json=json)
         return
+    if form == "edge":
+        _write_edge_package(bundle, registry, Path(to), json=json)
+        return
     called = name or bundle.release.name
     workload = kubernetes.Workload(
         name=called,
@@ -214,6 +221,20 @@ def _write_image(
         f"next: skopeo copy oci:{to} docker://REGISTRY/{bundle.release.name}"
     )
     print_result(written._asdict(), text, json=json)
+
+
+def _write_edge_package(bundle: Bundle, registry: ModelRegistry, folder: Path, *, json: bool) -> None:
+    files = edge.package_files(bundle)
+    publisher = load_publisher(registry.publisher_key)
+    digest = edge.write_package(bundle, files, folder=folder, publisher=publisher)
+    (source,) = (name for name in files if name.endswith(".c"))
+    text = (
+        f"{folder} is the edge package {digest}\n"
+        f"of the release {bundle.digest}: {source} has {len(files[source]) / 1000:,.0f} kB\n"
+        f"next: cc -std=c99 -O2 -ffp-contract=off -c {folder / source}"
+    )
+    result = {"folder": str(folder), "package": digest, "release": bundle.digest, "files": sorted(files)}
+    print_result(result, text, json=json)
 
 
 def _export_to_mlflow(project: Path, to: str, *, experiment: str, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Verify a release byte by byte, and every update of its pointers, or a compliance record, against the trusted keys."""
+"""Verify a release byte by byte, and every update of its pointers, or what was exported, against the trusted keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
+from headway.deployment import edge
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import load_trusted
 from headway.reporting.console import print_result
@@ -13,7 +14,9 @@ from headway.security.record.build import is_record, verify_record
 
 
 def plugin(reference: str, *, project: ProjectFolder = Path("."), json: AsJson = False) -> None:
-    """Verify a release or a record; exit 1 if a file, key, pointer update or number differs from what was signed.
+    """Verify a release, a record or an edge package; exit 1 if anything differs from what was signed.
+
+    Of a record, the numbers are compared with their sources as well.
 
     Example: headway verify flight-delays@live --project headway-demo
     Example: headway verify record --project headway-demo
@@ -21,11 +24,14 @@ def plugin(reference: str, *, project: ProjectFolder = Path("."), json: AsJson =
     Parameters
     ----------
     reference
-        NAME@POINTER, NAME@DIGEST, or the folder of a compliance record.
+        NAME@POINTER, NAME@DIGEST, or the folder of a compliance record or an edge package.
     """
     registry = ModelRegistry.from_config(config.load(project))
     if "@" not in reference and is_record(Path(reference)):
         _verify_record(Path(reference), registry, json=json)
+        return
+    if "@" not in reference and edge.is_package(Path(reference)):
+        _verify_package(Path(reference), registry, json=json)
         return
     bundle = registry.resolve(reference)
     updates = registry.history(bundle.release.name)
@@ -58,6 +64,24 @@ def _verify_record(folder: Path, registry: ModelRegistry, *, json: bool) -> None
         f"{verified.n_signed_sources:,} of them signed by themselves",
         f"missing: gaps in {len(found.missing):,} of {_counted(len(found.points), 'point')}",
     )
+    print_result(result, "\n".join(lines), json=json)
+
+
+def _verify_package(folder: Path, registry: ModelRegistry, *, json: bool) -> None:
+    verified = edge.verify_package(folder, load_trusted(registry.trusted_keys))
+    package = verified.package
+    lines = (
+        f"{folder} is the edge package {verified.digest}",
+        f"of the release {package.release}",
+        f"signed by {verified.key}",
+        f"verified: {_counted(len(package.files), 'file')}",
+    )
+    result = {
+        "package": verified.digest,
+        "release": package.release,
+        "key": verified.key,
+        "files": sorted(package.files),
+    }
     print_result(result, "\n".join(lines), json=json)
 
 

@@ -1,0 +1,234 @@
+"""C of a forest: the tables of its trees in as few bytes as they need, in front of the code of `forest.c`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from headway.core.arrays import Bools, Floats, Ints
+from headway.core.errors import NotApplicable
+from headway.deployment.edge.c_source import number, table, template
+from headway.engines.compiled.forest import CATEGORICAL, MISSING_LEFT, Array, read_forest
+from headway.engines.formats.trees import Link
+
+NO_CODE = 0xFFFF
+_BITS = (8, 16)
+"""Widths of a field of a node: its key, the code that it reads, and its children."""
+_CASTS = ("trunc(v)", "floor(v)", "(v)")
+_LINKS: dict[str, str] = {
+    "sigmoid": "s[o] = 1 / (1 + exp(-s[o]));",
+    "exp": "s[o] = exp(s[o]);",
+    "softplus": "s[o] = s[o] > 700 ? s[o] : log1p(exp(s[o]));",
+    "signed square": "s[o] *= fabs(s[o]);",
+    "positive": "s[o] = s[o] > 0;",
+    "isolation": "s[o] = -exp2(-s[o]);",
+}
+_SOFTMAX = """\
+  double highest = -INFINITY, total = 0;
+  int o;
+  for (o = 0; o < MODEL_OUTPUTS; o++) highest = s[o] > highest ? s[o] : highest;
+  for (o = 0; o < MODEL_OUTPUTS; o++) total += s[o] = exp(s[o] - highest);
+  for (o = 0; o < MODEL_OUTPUTS; o++) s[o] /= total;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Nodes:
+    """Nodes of all trees with children by number in the tree, a leaf as ~number."""
+
+    tree_start: Ints
+    code: Ints
+    key: Ints
+    children: Sequence[Ints]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Codes:
+    """What nodes read: `of_column` [columns, 2] is the code of a column by the side of a missing value, or NO_CODE."""
+
+    of_column: Ints
+    count: int
+    numeric: int
+
+
+def forest_source(content: bytes) -> str:
+    """Return the C of a compiled forest; raise NotApplicable, with the reason, if the form cannot express it.
+
+    Leaves are added in the order of the trees, as the level `portable` of engine `trees` does, so that one row has
+    the same scores to the bit.
+    """
+    numbers, limits, base, index, kind, table_start, tables, *rest = read_forest(content)
+    tree_start, _, output_start, output, feature, key, *children, flag, leaf, set_start, member = rest
+    _, float32, float32_sums, cast, ordered, link, _ = numbers.tolist()
+    if ordered:
+        raise NotApplicable("a column has more than 65,535 thresholds")
+    categorical = (flag & CATEGORICAL) != 0
+    sets, key = _sets(feature, categorical, flag, key, np.diff(table_start), set_start, member)
+    missing_left = np.where(categorical, 0, (flag & MISSING_LEFT) != 0).astype(np.int64)
+    codes = _codes(feature, categorical, missing_left, len(index))
+    nodes = _Nodes(
+        tree_start=tree_start,
+        code=codes.of_column[feature, missing_left],
+        key=key,
+        children=[child.astype(np.int64) for child in children],
+    )
+    bits = _field_bits(nodes, codes, np.diff(table_start), (kind & CATEGORICAL) != 0)
+    is_category = np.repeat((kind & CATEGORICAL) != 0, np.diff(table_start))
+    thresholds, threshold_type = _thresholds(np.where(is_category, 0, tables), bool(float32))
+    sums_in_float = bool(float32_sums) and _is_float32(base) and _is_float32(leaf)
+    sum_type = "float" if sums_in_float else "double"
+    leaf_type = "float" if _is_float32(leaf) else "double"
+    outputs = _outputs(output, np.diff(output_start), len(base))
+    node_type = {8: "uint32_t", 16: "uint64_t"}[bits]
+    return "".join(
+        [
+            _types(
+                {
+                    "input": "float" if float32 else "double",
+                    "threshold": threshold_type,
+                    "code": f"uint{bits}_t",
+                    "node": node_type,
+                    "sum": sum_type,
+                    "leaf_value": leaf_type,
+                }
+            ),
+            _settings(
+                {
+                    "FIELD_BITS": str(bits),
+                    "COLUMNS": str(len(index)),
+                    "CODES": str(max(codes.count, 1)),
+                    "SET_CODES": str(codes.numeric),
+                    "HAS_SETS": str(int(categorical.any())),
+                    "TREES": str(len(tree_start) - 1),
+                    "MAX_MAGNITUDE": number(float(limits[1])),
+                    "MODEL_OUTPUTS": str(len(base)),
+                    "WHOLE(v)": _CASTS[cast],
+                    "ROUNDED(x)": "(double)(float)(x)" if float32_sums and not sums_in_float else "(x)",
+                    **({} if np.isnan(limits[0]) else {"MISSING_VALUE": number(float(limits[0]))}),
+                    **outputs,
+                }
+            ),
+            table("uint16_t" if index.max(initial=0) < 1 << 16 else "uint32_t", "column_input", index),
+            table("uint8_t", "column_kind", kind),
+            table("uint32_t", "column_start", table_start),
+            table("uint16_t", "column_codes", codes.of_column),
+            table(threshold_type, "thresholds", thresholds),
+            *([table("double", "categories", np.where(is_category, tables, 0))] if categorical.any() else []),
+            *sets,
+            table("uint32_t", "tree_start", tree_start),
+            table(node_type, "nodes", np.append(_packed(nodes, bits), np.uint64(0))),
+            table(leaf_type, "leaves", leaf),
+            table(sum_type, "base", base),
+            *([table("uint16_t", "tree_output", output)] if "tree_output[t]" in outputs.values() else []),
+            _link(get_args(Link)[link]),
+            template("forest.c"),
+        ]
+    )
+
+
+def _is_float32(values: Floats) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.array_equal(values.astype(np.float32).astype(np.float64), values))
+
+
+def _thresholds(values: Floats, float32_rows: bool) -> tuple[Floats, str]:
+    """Return thresholds in the smallest type that compares alike.
+
+    A float32 is above a threshold if it is above the largest float32 that does not exceed the threshold.
+    """
+    if float32_rows:
+        with np.errstate(over="ignore"):
+            near = values.astype(np.float32)
+        near = np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)
+        return near.astype(np.float64), "float"
+    return values, "float" if _is_float32(values) else "double"
+
+
+def _codes(feature: Ints, categorical: Bools, missing_left: Ints, n_columns: int) -> _Codes:
+    """Number what nodes read: first the numeric columns, once per side of their missing values, then the categories."""
+    found = np.unique(np.column_stack([categorical.astype(np.int64), feature.astype(np.int64), missing_left]), axis=0)
+    of_column = np.full((n_columns, 2), NO_CODE, np.int64)
+    of_column[found[:, 1], found[:, 2]] = np.arange(len(found))
+    return _Codes(of_column=of_column, count=len(found), numeric=int((found[:, 0] == 0).sum()))
+
+
+def _sets(
+    feature: Ints, categorical: Bools, flag: Ints, key: Ints, sizes: Ints, set_start: Ints, member: Ints
+) -> tuple[list[str], Ints]:
+    """Return the tables of the sets, a bit for each category, the unknown one and a missing value; and the keys."""
+    keys = key.astype(np.int64)
+    numbers: dict[bytes, int] = {}
+    for node in np.flatnonzero(categorical).tolist():
+        size = int(sizes[feature[node]])
+        bits = np.zeros(-(-(size + 2) // 8) * 8, np.uint8)
+        bits[member[set_start[key[node]] : set_start[key[node] + 1]]] = 1
+        bits[size + 1] = (flag[node] & MISSING_LEFT) != 0
+        keys[node] = numbers.setdefault(np.packbits(bits, bitorder="little").tobytes(), len(numbers))
+    if not numbers:
+        return [], keys
+    packed = np.frombuffer(b"".join(numbers), np.uint8)
+    starts = np.cumsum([0, *(len(content) for content in numbers)])[:-1]
+    return [table("uint32_t", "set_start", starts), table("uint8_t", "sets", packed)], keys
+
+
+def _field_bits(nodes: _Nodes, codes: _Codes, sizes: Ints, categorical: Bools) -> int:
+    """Return the bits of a field of a node; raise NotApplicable if 16 are too few."""
+    leaves = int(np.diff(nodes.tree_start).max(initial=0)) + 1
+    longest = int((sizes + 2 * categorical).max(initial=0))
+    needed = {
+        f"a tree has {leaves:,} leaves": 2 * leaves,
+        f"its nodes read {codes.count:,} columns": codes.count + 1,
+        f"a column has {longest:,} thresholds or categories": longest + 1,
+        "it has too many sets of categories": int(nodes.key.max(initial=0)) + 1,
+    }
+    for bits in _BITS:
+        if max(needed.values()) <= 1 << bits:
+            return bits
+    raise NotApplicable(max(needed, key=lambda reason: needed[reason]) + ", more than 16 bits can number")
+
+
+def _packed(nodes: _Nodes, bits: int) -> Array:
+    """Return the nodes as integers: key, code, left and right, from the lowest bits."""
+    leaf = 1 << (bits - 1)
+    fields = (nodes.key, nodes.code, *(np.where(child < 0, leaf | ~child, child) for child in nodes.children))
+    packed = np.zeros(len(nodes.key), np.uint64)
+    for position, field in enumerate(fields):
+        packed |= field.astype(np.uint64) << np.uint64(position * bits)
+    return packed
+
+
+def _outputs(output: Ints, counts: Ints, n_outputs: int) -> dict[str, str]:
+    """Return how many values a leaf has, and to which output each is added."""
+    different = set(counts.tolist()) or {1}
+    if len(different) > 1:
+        raise NotApplicable("its trees add to different numbers of outputs")
+    (size,) = different
+    if size > 1:
+        if not np.array_equal(output, np.tile(np.arange(size), len(counts))):
+            raise NotApplicable("its trees add to outputs in different orders")
+        return {"LEAF_SIZE": str(size), "OUTPUT_OF(o)": "(o)"}
+    if n_outputs == 1:
+        return {"LEAF_SIZE": "1", "OUTPUT_OF(t)": "0"}
+    in_turn = np.array_equal(output, np.arange(len(output)) % n_outputs)
+    return {"LEAF_SIZE": "1", "OUTPUT_OF(t)": f"((t) % {n_outputs}u)" if in_turn else "tree_output[t]"}
+
+
+def _types(kinds: dict[str, str]) -> str:
+    return "".join(f"typedef {kind} {name};\n" for name, kind in kinds.items())
+
+
+def _settings(values: dict[str, str]) -> str:
+    return "".join(f"#define {name} {value}\n" for name, value in values.items())
+
+
+def _link(link: str) -> str:
+    if link == "softmax":
+        body = _SOFTMAX
+    elif link == "identity":
+        body = "  (void)s;\n"
+    else:
+        body = f"  int o;\n  for (o = 0; o < MODEL_OUTPUTS; o++) {_LINKS[link]}\n"
+    return f"\nstatic void link_scores(double *s) {{\n{body}}}\n"
