@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,7 +107,7 @@ def test_rows_that_the_kernel_rejects_are_rejected(tmp_path):
                 assert bits(library.scores(row)) == expected
 
 
-def test_a_forest_of_single_leaves_returns_their_sum(tmp_path: Path):
+def test_a_forest_of_single_leaves_returns_their_sum(tmp_path):
     empty = made(Shape(trees=0), seed=1)
     leaves = dataclasses.replace(empty, trees=(constant_tree([1.5], (0,)), constant_tree([2.0], (0,))))
     library = compiled(forest_release(leaves, np.zeros((2, 5)), task="regression"), tmp_path)
@@ -116,5 +115,5 @@ def test_a_forest_of_single_leaves_returns_their_sum(tmp_path: Path):
 
 
 def test_nodes_of_small_trees_take_four_bytes_and_those_of_large_ones_eight():
-    assert "typedef uint32_t node;" in forest_source(compile_forest(forest_of("categories")))
-    assert "typedef uint64_t node;" in forest_source(compile_forest(forest_of("more leaves than a byte")))
+    assert "uint16_t next;" in forest_source(compile_forest(forest_of("categories")))
+    assert "uint32_t next;" in forest_source(compile_forest(forest_of("more leaves than a byte")))

@@ -21,11 +21,15 @@ def template(name: str) -> str:
 
 
 def table(kind: str, name: str, values: NDArray[Any] | Sequence[Any]) -> str:
-    """Return a constant array of numbers; an empty one has a 0, since C99 has no empty arrays."""
-    array = np.asarray(values).ravel()
-    is_float32 = kind == "float"
-    unsigned = "u" if kind == "uint64_t" else ""
-    items = [number(value, is_float32=is_float32) + unsigned for value in array.tolist()] or ["0"]
+    """Return a constant array of numbers, or of nodes, which have a row of values each.
+
+    An empty one has a 0, since C99 has no empty arrays.
+    """
+    array = np.asarray(values)
+    if kind == "node":
+        items = ["{" + ",".join(map(str, row)) + "}" for row in array.tolist()] or ["{0,0,0}"]
+    else:
+        items = [number(value, is_float32=kind == "float") for value in array.ravel().tolist()] or ["0"]
     return f"static const {kind} {name}[{len(items)}] = {{\n{_wrapped(items)}\n}};\n"
 
 

@@ -2,8 +2,7 @@
 
 #define NO_CODE 0xffffu
 #define ZERO 1.0000000180025095e-35 /* float32(1e-35): values within are zero to LightGBM */
-#define FIELD ((1u << FIELD_BITS) - 1)
-#define LEAF_BIT (1u << (FIELD_BITS - 1))
+#define MISSING_CODE ((1u << 8 * sizeof(code)) - 1)
 
 enum { IS_CATEGORICAL = 1, ZERO_IS_MISSING = 2, IS_FINITE = 4, IS_PRESENT = 8 };
 
@@ -14,7 +13,7 @@ enum { IS_CATEGORICAL = 1, ZERO_IS_MISSING = 2, IS_FINITE = 4, IS_PRESENT = 8 };
     if (!n) return 0; \
     while (n > 1) { \
       const unsigned half = n >> 1; \
-      p += p[half - 1] < v ? half : 0; \
+      p += (p[half - 1] < v) * half; /* without a branch, which would be mispredicted */ \
       n -= half; \
     } \
     return (unsigned)(p - table) + (*p < v); \
@@ -55,70 +54,69 @@ static int encode(const double *row, code *codes) {
     if ((kind & IS_FINITE) && fabs((double)v) >= MAX_MAGNITUDE) return 0;
     if ((kind & IS_PRESENT) && is_absent(v)) return 0;
     if (column_codes[2 * c] != NO_CODE)  /* a missing value goes right; it is in or out of a set like any other */
-      codes[column_codes[2 * c]] = (code)(kind & IS_CATEGORICAL ? rank : rank > n ? FIELD : rank);
+      codes[column_codes[2 * c]] = (code)(kind & IS_CATEGORICAL ? rank : rank > n ? MISSING_CODE : rank);
     if (column_codes[2 * c + 1] != NO_CODE) codes[column_codes[2 * c + 1]] = (code)(rank > n ? 0 : rank); /* left */
   }
   return 1;
 }
 
-/* The reference after i: the index of a node of the tree, or LEAF_BIT and the number of a leaf, which stays. */
-#define KEY(n) ((unsigned)(n) & FIELD)
-#define CODE_OF(n) (codes[(unsigned)((n) >> FIELD_BITS) & FIELD])
+/* A node is its key, the code that it reads, and the place of its left child, which its right child follows. A leaf leads
+   to itself, since the code that it reads is 0, and its key is its number: all steps are the same. */
 #if HAS_SETS
-#define GOES_RIGHT(n) (((unsigned)((n) >> FIELD_BITS) & FIELD) >= SET_CODES \
-  ? !((sets[set_start[KEY(n)] + (CODE_OF(n) >> 3)] >> (CODE_OF(n) & 7)) & 1) : CODE_OF(n) > KEY(n))
+#define IN_SET(n) ((sets[set_start[(n).key] + (codes[(n).code] >> 3)] >> (codes[(n).code] & 7)) & 1)
+#define GOES_RIGHT(n) ((n).code > LEAF_CODE ? !IN_SET(n) : codes[(n).code] > (n).key)
 #else
-#define GOES_RIGHT(n) (CODE_OF(n) > KEY(n))
+#define GOES_RIGHT(n) (codes[(n).code] > (n).key)
 #endif
+#define STEP(tree, i) i = (unsigned)(tree)[i].next + (unsigned)GOES_RIGHT((tree)[i]);
 
-static unsigned step(const node *tree, unsigned i, const code *codes) {
-  const node n = tree[i & (i / LEAF_BIT - 1)];
-  const unsigned next = (unsigned)(n >> (GOES_RIGHT(n) ? 3 * FIELD_BITS : 2 * FIELD_BITS)) & FIELD;
-  return i & LEAF_BIT ? i : next;
-}
-
-static void add_leaf(unsigned t, unsigned leaf, sum *sums) {
-  const leaf_value *value = leaves + (size_t)(tree_start[t] + t + (leaf & (LEAF_BIT - 1))) * LEAF_SIZE;
-#if LEAF_SIZE == 1
-  sum *to = sums + OUTPUT_OF(t);
-  *to = ROUNDED(*to + *value);
-#else
-  int o;
-  for (o = 0; o < LEAF_SIZE; o++) sums[OUTPUT_OF(o)] = ROUNDED(sums[OUTPUT_OF(o)] + value[o]);
-#endif
-}
-
-#define BEGIN(t) (tree_start[t] == tree_start[(t) + 1] ? LEAF_BIT : 0)
-
-/* Six trees at a time: their steps do not wait for each other. Leaves are added in the order of the trees. */
-static void walk(const code *codes, sum *sums) {
-  unsigned t = 0;
-  for (; t + 6 <= TREES; t += 6) {
-    const node *a = nodes + tree_start[t], *b = nodes + tree_start[t + 1], *c = nodes + tree_start[t + 2];
-    const node *d = nodes + tree_start[t + 3], *e = nodes + tree_start[t + 4], *f = nodes + tree_start[t + 5];
-    unsigned i = BEGIN(t), j = BEGIN(t + 1), k = BEGIN(t + 2), l = BEGIN(t + 3), m = BEGIN(t + 4), n = BEGIN(t + 5);
-    while (!(i & j & k & l & m & n & LEAF_BIT)) {
-      i = step(a, i, codes); j = step(b, j, codes); k = step(c, k, codes);
-      l = step(d, l, codes); m = step(e, m, codes); n = step(f, n, codes);
+/* The leaves that a row reaches. Trees are stored by depth, eight take as many steps as the deepest of them, and their
+   steps do not wait for each other. */
+static void walk(const code *codes, code *reached) {
+  int t = 0, steps;
+  for (; t + 8 <= TREES; t += 8) {
+    const node *a = nodes + tree_start[t], *b = nodes + tree_start[t + 1], *c = nodes + tree_start[t + 2], *d = nodes + tree_start[t + 3];
+    const node *e = nodes + tree_start[t + 4], *f = nodes + tree_start[t + 5], *g = nodes + tree_start[t + 6], *h = nodes + tree_start[t + 7];
+    unsigned i = 0, j = 0, k = 0, l = 0, m = 0, o = 0, p = 0, q = 0;
+    for (steps = tree_depth[t + 7]; steps; steps--) {
+      STEP(a, i) STEP(b, j) STEP(c, k) STEP(d, l) STEP(e, m) STEP(f, o) STEP(g, p) STEP(h, q)
     }
-    add_leaf(t, i, sums); add_leaf(t + 1, j, sums); add_leaf(t + 2, k, sums);
-    add_leaf(t + 3, l, sums); add_leaf(t + 4, m, sums); add_leaf(t + 5, n, sums);
+    reached[tree_number[t]] = a[i].key; reached[tree_number[t + 1]] = b[j].key;
+    reached[tree_number[t + 2]] = c[k].key; reached[tree_number[t + 3]] = d[l].key;
+    reached[tree_number[t + 4]] = e[m].key; reached[tree_number[t + 5]] = f[o].key;
+    reached[tree_number[t + 6]] = g[p].key; reached[tree_number[t + 7]] = h[q].key;
   }
   for (; t < TREES; t++) {
-    unsigned i = BEGIN(t);
-    while (!(i & LEAF_BIT)) i = step(nodes + tree_start[t], i, codes);
-    add_leaf(t, i, sums);
+    unsigned i = 0;
+    for (steps = tree_depth[t]; steps; steps--) STEP((nodes + tree_start[t]), i)
+    reached[tree_number[t]] = nodes[tree_start[t] + i].key;
+  }
+}
+
+/* Add the leaves in the order of the trees. */
+static void add_leaves(const code *reached, sum *sums) {
+  int t;
+  for (t = 0; t < TREES; t++) {
+    const leaf_value *value = leaves + (size_t)(leaf_start[t] + reached[t]) * LEAF_SIZE;
+#if LEAF_SIZE == 1
+    sums[OUTPUT_OF(t)] = ROUNDED(sums[OUTPUT_OF(t)] + *value);
+#else
+    int o;
+    for (o = 0; o < LEAF_SIZE; o++) sums[OUTPUT_OF(o)] = ROUNDED(sums[OUTPUT_OF(o)] + value[o]);
+#endif
   }
 }
 
 /* Compute the scores of a row; return 0 if the model rejects it. */
 static int run_model(const double *row, double *scores) {
-  code codes[CODES] = {0};
+  code codes[CODES], reached[TREES + 1];
   sum sums[MODEL_OUTPUTS];
   int o;
   if (!encode(row, codes)) return 0;
   for (o = 0; o < MODEL_OUTPUTS; o++) sums[o] = base[o];
-  walk(codes, sums);
+  codes[LEAF_CODE] = 0;
+  walk(codes, reached);
+  add_leaves(reached, sums);
   for (o = 0; o < MODEL_OUTPUTS; o++) scores[o] = sums[o];
   link_scores(scores);
   return 1;

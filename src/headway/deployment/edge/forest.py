@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -11,12 +10,12 @@ import numpy as np
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.deployment.edge.c_source import number, table, template
-from headway.engines.compiled.forest import CATEGORICAL, MISSING_LEFT, Array, read_forest
+from headway.engines.compiled.forest import CATEGORICAL, MISSING_LEFT, read_forest
 from headway.engines.formats.trees import Link
 
 NO_CODE = 0xFFFF
 _BITS = (8, 16)
-"""Widths of a field of a node: its key, the code that it reads, and its children."""
+"""Bits of the key of a node, and of the code that it reads; its children take twice as many."""
 _CASTS = ("trunc(v)", "floor(v)", "(v)")
 _LINKS: dict[str, str] = {
     "sigmoid": "s[o] = 1 / (1 + exp(-s[o]));",
@@ -37,21 +36,39 @@ _SOFTMAX = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Nodes:
-    """Nodes of all trees with children by number in the tree, a leaf as ~number."""
+    """Nodes of all trees, their children [n, 2] by number in the tree, a leaf as ~number."""
 
     tree_start: Ints
     code: Ints
     key: Ints
-    children: Sequence[Ints]
+    children: Ints
+
+    @property
+    def trees(self) -> Ints:
+        """The tree of each node."""
+        return np.repeat(np.arange(len(self.tree_start) - 1), np.diff(self.tree_start))
+
+    def depths(self) -> Ints:
+        """Return the number of steps to the deepest leaf of each tree."""
+        depths, tree = np.zeros(len(self.tree_start) - 1, np.int64), self.trees
+        level = self.tree_start[:-1][np.diff(self.tree_start) > 0]
+        while len(level):
+            depths[tree[level]] += 1
+            below = self.children[level] + np.where(self.children[level] < 0, 0, self.tree_start[tree[level]][:, None])
+            level = below[self.children[level] >= 0]
+        return depths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Codes:
-    """What nodes read: `of_column` [columns, 2] is the code of a column by the side of a missing value, or NO_CODE."""
+    """What nodes read: `of_column` [columns, 2] is the code of a column by the side of a missing value, or NO_CODE.
+
+    The code that leaves read follows those of numbers; those of categories are the last.
+    """
 
     of_column: Ints
     count: int
-    numeric: int
+    leaf: int
 
 
 def forest_source(content: bytes) -> str:
@@ -73,8 +90,11 @@ def forest_source(content: bytes) -> str:
         tree_start=tree_start,
         code=codes.of_column[feature, missing_left],
         key=key,
-        children=[child.astype(np.int64) for child in children],
+        children=np.column_stack(children).astype(np.int64),
     )
+    depths = nodes.depths()
+    by_depth = np.argsort(depths, kind="stable")
+    places = 2 * np.diff(tree_start) + 1
     bits = _field_bits(nodes, codes, np.diff(table_start), (kind & CATEGORICAL) != 0)
     is_category = np.repeat((kind & CATEGORICAL) != 0, np.diff(table_start))
     thresholds, threshold_type = _thresholds(np.where(is_category, 0, tables), bool(float32))
@@ -82,7 +102,6 @@ def forest_source(content: bytes) -> str:
     sum_type = "float" if sums_in_float else "double"
     leaf_type = "float" if _is_float32(leaf) else "double"
     outputs = _outputs(output, np.diff(output_start), len(base))
-    node_type = {8: "uint32_t", 16: "uint64_t"}[bits]
     return "".join(
         [
             _types(
@@ -90,17 +109,16 @@ def forest_source(content: bytes) -> str:
                     "input": "float" if float32 else "double",
                     "threshold": threshold_type,
                     "code": f"uint{bits}_t",
-                    "node": node_type,
+                    "node": f"struct {{ code key, code; uint{2 * bits}_t next; }}",
                     "sum": sum_type,
                     "leaf_value": leaf_type,
                 }
             ),
             _settings(
                 {
-                    "FIELD_BITS": str(bits),
                     "COLUMNS": str(len(index)),
-                    "CODES": str(max(codes.count, 1)),
-                    "SET_CODES": str(codes.numeric),
+                    "CODES": str(codes.count),
+                    "LEAF_CODE": str(codes.leaf),
                     "HAS_SETS": str(int(categorical.any())),
                     "TREES": str(len(tree_start) - 1),
                     "MAX_MAGNITUDE": number(float(limits[1])),
@@ -118,8 +136,11 @@ def forest_source(content: bytes) -> str:
             table(threshold_type, "thresholds", thresholds),
             *([table("double", "categories", np.where(is_category, tables, 0))] if categorical.any() else []),
             *sets,
-            table("uint32_t", "tree_start", tree_start),
-            table(node_type, "nodes", np.append(_packed(nodes, bits), np.uint64(0))),
+            table("uint32_t", "tree_start", np.cumsum([0, *places[by_depth]])[:-1]),
+            table("uint16_t", "tree_depth", depths[by_depth]),
+            table("uint16_t" if len(places) < 1 << 16 else "uint32_t", "tree_number", by_depth),
+            table("node", "nodes", _placed(nodes, by_depth, leaf_code=codes.leaf)),
+            table("uint32_t", "leaf_start", tree_start[:-1] + np.arange(len(places))),
             table(leaf_type, "leaves", leaf),
             table(sum_type, "base", base),
             *([table("uint16_t", "tree_output", output)] if "tree_output[t]" in outputs.values() else []),
@@ -148,11 +169,11 @@ def _thresholds(values: Floats, float32_rows: bool) -> tuple[Floats, str]:
 
 
 def _codes(feature: Ints, categorical: Bools, missing_left: Ints, n_columns: int) -> _Codes:
-    """Number what nodes read: first the numeric columns, once per side of their missing values, then the categories."""
+    """Number what nodes read: the numeric columns, once per side of their missing values, then the categories."""
     found = np.unique(np.column_stack([categorical.astype(np.int64), feature.astype(np.int64), missing_left]), axis=0)
     of_column = np.full((n_columns, 2), NO_CODE, np.int64)
-    of_column[found[:, 1], found[:, 2]] = np.arange(len(found))
-    return _Codes(of_column=of_column, count=len(found), numeric=int((found[:, 0] == 0).sum()))
+    of_column[found[:, 1], found[:, 2]] = np.arange(len(found)) + found[:, 0]
+    return _Codes(of_column=of_column, count=len(found) + 1, leaf=int((found[:, 0] == 0).sum()))
 
 
 def _sets(
@@ -179,8 +200,8 @@ def _field_bits(nodes: _Nodes, codes: _Codes, sizes: Ints, categorical: Bools) -
     leaves = int(np.diff(nodes.tree_start).max(initial=0)) + 1
     longest = int((sizes + 2 * categorical).max(initial=0))
     needed = {
-        f"a tree has {leaves:,} leaves": 2 * leaves,
-        f"its nodes read {codes.count:,} columns": codes.count + 1,
+        f"a tree has {leaves:,} leaves": leaves,
+        f"its nodes read {codes.count:,} columns": codes.count,
         f"a column has {longest:,} thresholds or categories": longest + 1,
         "it has too many sets of categories": int(nodes.key.max(initial=0)) + 1,
     }
@@ -190,14 +211,29 @@ def _field_bits(nodes: _Nodes, codes: _Codes, sizes: Ints, categorical: Bools) -
     raise NotApplicable(max(needed, key=lambda reason: needed[reason]) + ", more than 16 bits can number")
 
 
-def _packed(nodes: _Nodes, bits: int) -> Array:
-    """Return the nodes as integers: key, code, left and right, from the lowest bits."""
-    leaf = 1 << (bits - 1)
-    fields = (nodes.key, nodes.code, *(np.where(child < 0, leaf | ~child, child) for child in nodes.children))
-    packed = np.zeros(len(nodes.key), np.uint64)
-    for position, field in enumerate(fields):
-        packed |= field.astype(np.uint64) << np.uint64(position * bits)
-    return packed
+def _placed(nodes: _Nodes, by_depth: Ints, *, leaf_code: int) -> Ints:
+    """Return the nodes and leaves of the trees in this order, siblings in pairs: int64 [n, 3].
+
+    They are the key or the number of the leaf, the code, and the place of the left child in the tree. The children of
+    node i are at 2 i + 1 and 2 i + 2.
+    """
+    places = 2 * np.diff(nodes.tree_start) + 1
+    starts = np.zeros(len(places), np.int64)
+    starts[by_depth] = np.cumsum([0, *places[by_depth]])[:-1]
+    tree = nodes.trees
+    pair = 2 * (np.arange(len(tree)) - nodes.tree_start[tree]) + 1
+    key, code, following = np.zeros((3, places.sum()), np.int64)
+    code[starts] = leaf_code  # of trees without nodes
+    place = np.zeros(len(tree), np.int64)
+    for which in range(2):
+        child, own = nodes.children[:, which], pair + which
+        inner = child >= 0
+        place[(nodes.tree_start[tree] + child)[inner]] = own[inner]
+        leaf = (starts[tree] + own)[~inner]
+        key[leaf], code[leaf], following[leaf] = ~child[~inner], leaf_code, own[~inner]
+    at = starts[tree] + place
+    key[at], code[at], following[at] = nodes.key, nodes.code, pair
+    return np.column_stack([key, code, following])
 
 
 def _outputs(output: Ints, counts: Ints, n_outputs: int) -> dict[str, str]:
