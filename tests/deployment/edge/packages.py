@@ -92,6 +92,11 @@ class Library:
         return getattr(self.functions, f"{self.name}_{name}")
 
 
+def bits(values: Floats) -> list[int]:
+    """The bits of numbers, those of any NaN alike."""
+    return np.where(np.isnan(values), np.nan, values).view(np.int64).tolist()
+
+
 def _pointer(values: Floats | Ints) -> ctypes.c_void_p:
     return values.ctypes.data_as(ctypes.c_void_p)
 

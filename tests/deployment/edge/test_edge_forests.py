@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.deployment.edge.packages import Library, compiled, forest_release
+from tests.deployment.edge.packages import Library, bits, compiled, forest_release
 from tests.engines.made_forests import Shape, made, rows_for
 
-from headway.core.arrays import Floats
 from headway.core.errors import EngineError
 from headway.deployment.edge.forest import forest_source
 from headway.engines.compiled.forest import compile_forest
@@ -56,11 +55,6 @@ def pair(request, tmp_path_factory) -> tuple[Library, Trees, Forest]:
     task = "regression" if forest.outputs == 1 else "multiclass"
     library = compiled(forest_release(forest, rows, task=task), tmp_path_factory.mktemp("edge"))
     return library, Trees(compile_forest(forest), {"level": "portable"}), forest
-
-
-def bits(values: Floats) -> list[int]:
-    """The bits of numbers, those of any NaN alike."""
-    return np.where(np.isnan(values), np.nan, values).view(np.int64).tolist()
 
 
 def test_rows_at_the_edges_of_the_trees_have_the_bits_of_the_kernel(pair):

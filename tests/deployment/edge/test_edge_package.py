@@ -142,7 +142,7 @@ def test_what_a_package_cannot_hold_is_refused_by_name():
             FOREST, ROWS, signature=Signature(inputs=(Field(name="message", datatype="BYTES", is_text=True),))
         ),
         "hands some rows on": forest_release(FOREST, ROWS, answers=PLAN),
-        "these trees: its trees add": forest_release(MIXED, ROWS, task="multiclass"),
+        "this model: its trees add": forest_release(MIXED, ROWS, task="multiclass"),
     }
     for what, bundle in refused.items():
         with pytest.raises(ConfigError, match=what) as error:

@@ -69,8 +69,8 @@ def plugin(
     Or write the compliance record of a release, signed by the publisher: model card, data card, and what the evidence
     shows of the AI Act, the NIST AI RMF and the GDPR, as HTML, PDF, OSCAL and CycloneDX. What is missing comes first.
 
-    Or write a release of trees as C99, signed by the publisher: one file with a header, which needs no library and no
-    memory, and computes each row to the bit as the kernel does. It holds the calibrator, the threshold and a self-test.
+    Or write a release of trees or of a small network as C99, signed by the publisher: one file with a header, which
+    allocates nothing, and computes each row to the bit as the kernel does. It holds calibrator, threshold and self-test.
 
     Example: headway export oci image --base base@sha256:... --project headway-demo
     Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo

@@ -21,15 +21,18 @@ def template(name: str) -> str:
 
 
 def table(kind: str, name: str, values: NDArray[Any] | Sequence[Any]) -> str:
-    """Return a constant array of numbers, or of nodes, which have a row of values each.
+    """Return a constant array of numbers; an empty one has a 0, since C99 has no empty arrays."""
+    items = [number(value, is_float32=kind == "float") for value in np.asarray(values).ravel().tolist()]
+    return _array(kind, name, items or ["0"])
 
-    An empty one has a 0, since C99 has no empty arrays.
-    """
-    array = np.asarray(values)
-    if kind == "node":
-        items = ["{" + ",".join(map(str, row)) + "}" for row in array.tolist()] or ["{0,0,0}"]
-    else:
-        items = [number(value, is_float32=kind == "float") for value in array.ravel().tolist()] or ["0"]
+
+def structures(kind: str, name: str, rows: NDArray[Any]) -> str:
+    """Return a constant array of structures, whose fields are the integers of a row."""
+    items = ["{" + ",".join(map(str, row)) + "}" for row in rows.tolist()]
+    return _array(kind, name, items or ["{0}"])
+
+
+def _array(kind: str, name: str, items: Sequence[str]) -> str:
     return f"static const {kind} {name}[{len(items)}] = {{\n{_wrapped(items)}\n}};\n"
 
 

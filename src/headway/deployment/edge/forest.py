@@ -9,7 +9,7 @@ import numpy as np
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
-from headway.deployment.edge.c_source import number, table, template
+from headway.deployment.edge.c_source import number, structures, table, template
 from headway.engines.compiled.forest import CATEGORICAL, MISSING_LEFT, read_forest
 from headway.engines.formats.trees import Link
 
@@ -139,7 +139,7 @@ def forest_source(content: bytes) -> str:
             table("uint32_t", "tree_start", np.cumsum([0, *places[by_depth]])[:-1]),
             table("uint16_t", "tree_depth", depths[by_depth]),
             table("uint16_t" if len(places) < 1 << 16 else "uint32_t", "tree_number", by_depth),
-            table("node", "nodes", _placed(nodes, by_depth, leaf_code=codes.leaf)),
+            structures("node", "nodes", _placed(nodes, by_depth, leaf_code=codes.leaf)),
             table("uint32_t", "leaf_start", tree_start[:-1] + np.arange(len(places))),
             table(leaf_type, "leaves", leaf),
             table(sum_type, "base", base),

@@ -18,6 +18,7 @@ from headway.core.plugins import load_engine
 from headway.core.release import Release
 from headway.core.variant import DECIDES, Signature
 from headway.deployment.edge.c_source import comment, identifiers, number, string, table, template
+from headway.deployment.edge.dense import dense_source
 from headway.deployment.edge.forest import forest_source
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import TreeEngine
@@ -27,7 +28,7 @@ from headway.registry.bundle import Bundle
 TASKS = ("binary", "multiclass", "regression", "ranking")
 _REFUSES = {"missing": 1, "infinite": 2, "beyond float32": 4}
 _UNSEEN = ("missing", "other", "refused")
-_HINT = "headway optimize makes variants of engine 'trees'; release one of them"
+_HINT = "headway optimize makes variants of engines 'trees' and 'dense'; release one of them"
 _PRELUDE = """\
 #include <math.h>
 #include <stdint.h>
@@ -133,6 +134,8 @@ def _model_source(bundle: Bundle) -> ModelCode:
     release, variant = bundle.release, bundle.release.variant
     engine = load_engine(variant.engine)
     try:
+        if variant.engine == "dense":
+            return ModelCode(code=dense_source(bundle.model), reference=engine(bundle.model, {"level": "portable"}))
         if variant.engine == "trees":
             content = bundle.model
         elif isinstance(engine, TreeEngine):
@@ -141,7 +144,7 @@ def _model_source(bundle: Bundle) -> ModelCode:
             raise _refused(f"a model of engine '{variant.engine}'", _HINT, release)
         return ModelCode(code=forest_source(content), reference=load_engine("trees")(content, {"level": "portable"}))
     except NotApplicable as error:
-        raise _refused(f"these trees: {error.what}", _HINT, release) from error
+        raise _refused(f"this model: {error.what}", _HINT, release) from error
 
 
 def _heading(bundle: Bundle) -> str:
