@@ -70,7 +70,7 @@ def plugin(
     shows of the AI Act, the NIST AI RMF and the GDPR, as HTML, PDF, OSCAL and CycloneDX. What is missing comes first.
 
     Or write a release of trees or of a small network as C99, signed by the publisher: one file with a header, which
-    allocates nothing, and computes each row to the bit as the kernel does. It holds calibrator, threshold and self-test.
+    allocates nothing, and computes each row to the bit as the kernel does. It has a self-test of the release.
 
     Example: headway export oci image --base base@sha256:... --project headway-demo
     Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo
@@ -227,11 +227,10 @@ def _write_edge_package(bundle: Bundle, registry: ModelRegistry, folder: Path, *
     files = edge.package_files(bundle)
     publisher = load_publisher(registry.publisher_key)
     digest = edge.write_package(bundle, files, folder=folder, publisher=publisher)
-    (source,) = (name for name in files if name.endswith(".c"))
     text = (
         f"{folder} is the edge package {digest}\n"
-        f"of the release {bundle.digest}: {source} has {len(files[source]) / 1000:,.0f} kB\n"
-        f"next: cc -std=c99 -O2 -ffp-contract=off -c {folder / source}"
+        f"of the release {bundle.digest}: {', '.join(files)}\n"
+        f"next: make -C {folder}"
     )
     result = {"folder": str(folder), "package": digest, "release": bundle.digest, "files": sorted(files)}
     print_result(result, text, json=json)

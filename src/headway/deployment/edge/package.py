@@ -102,12 +102,18 @@ def package_files(bundle: Bundle) -> dict[str, bytes]:
         ]
     )
     header = _heading(bundle) + template("package.h").replace("\nenum {", f"\n{_constants(bundle)}\nenum {{", 1)
-    return {f"{name}.c": _renamed(source, name), f"{name}.h": _renamed(header, name)}
+    program = _heading(bundle) + template("cli.c")
+    return {
+        f"{name}.c": _renamed(source, name),
+        f"{name}.h": _renamed(header, name),
+        f"{name}_cli.c": _renamed(program, name),
+        "Makefile": template("package.mk").replace("NAME_FILE", name).encode(),
+    }
 
 
 def _renamed(text: str, name: str) -> bytes:
     """Put the name of the release in front of what other files see."""
-    found = re.sub(r"\bNAME_", f"{name.upper()}_", text)
+    found = re.sub(r"\bNAME_", f"{name.upper()}_", text.replace("NAME_FILE", name))
     return re.sub(r"\bname_(?=[a-z_]+\()", f"{name}_", found).replace("-DNAME_", f"-D{name.upper()}_").encode()
 
 

@@ -1,0 +1,102 @@
+/* Read rows as CSV, with a header, from standard input; write scores and decision of each as CSV. Exit 0, or 2 for a
+   message on standard error. Columns are found by name, others are ignored; an empty field is missing. A quoted field may
+   hold commas and quotes, but no end of line. A row that the release does not answer has "rejected" as its decision. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "NAME_FILE.h"
+
+#define MAX_LINE (1 << 20)
+#define MAX_FIELDS (1 << 14)
+
+static char line[MAX_LINE];
+static char *fields[MAX_FIELDS];
+static int column_of[NAME_INPUTS];
+
+/* Read a line and split it in place; return the number of fields, 0 at the end, or -1 if it cannot be read. */
+static int read_fields(void) {
+  char *from = line, *to;
+  int count = 0;
+  size_t length;
+  if (!fgets(line, sizeof line, stdin)) return ferror(stdin) ? -1 : 0;
+  length = strlen(line);
+  if (length + 1 == sizeof line) return -1;
+  while (length && (line[length - 1] == '\n' || line[length - 1] == '\r')) line[--length] = 0;
+  for (;;) {
+    if (count == MAX_FIELDS) return -1;
+    fields[count++] = to = from;
+    if (*from == '"') {
+      for (from++; *from && !(*from == '"' && from[1] != '"'); from++) {
+        if (*from == '"') from++;
+        *to++ = *from;
+      }
+      if (*from++ != '"' || (*from && *from != ',')) return -1;
+    } else {
+      while (*from && *from != ',') from++;
+      to = from;
+    }
+    if (!*from) { *to = 0; return count; }
+    *to = 0;
+    from++;
+  }
+}
+
+static int read_value(int input, const char *text, double *value) {
+  char *end;
+  *value = NAN;
+  if (!*text) return 1;
+  if (name_is_category(input)) return name_category(input, text, value) == NAME_OK ? 1 : 0;
+  *value = strtod(text, &end);
+  return *end ? -1 : 1;
+}
+
+int main(void) {
+  static double row[NAME_INPUTS], scores[NAME_OUTPUTS];
+  int columns, count, decision, i, j;
+  long number;
+  if (name_self_test()) {
+    fputs("the self-test of the release fails on this machine\n", stderr);
+    return 2;
+  }
+  columns = read_fields();
+  if (columns < 1) {
+    fputs("there is no header of columns that can be read\n", stderr);
+    return 2;
+  }
+  for (i = 0; i < NAME_INPUTS; i++) {
+    for (j = 0; j < columns && strcmp(fields[j], name_input(i)); j++) continue;
+    if (j == columns) {
+      fprintf(stderr, "column '%s' is missing\n", name_input(i));
+      return 2;
+    }
+    column_of[i] = j;
+  }
+  for (i = 0; i < NAME_OUTPUTS; i++) printf("score_%d,", i);
+  puts("decision");
+  for (number = 1; (count = read_fields()) > 0; number++) {
+    int accepted = 1;
+    if (count != columns) {
+      fprintf(stderr, "row %ld has %d fields, the header %d\n", number, count, columns);
+      return 2;
+    }
+    for (i = 0; i < NAME_INPUTS; i++) {
+      const int found = read_value(i, fields[column_of[i]], row + i);
+      if (found < 0) {
+        fprintf(stderr, "row %ld: column '%s' is '%s', not a number\n", number, name_input(i), fields[column_of[i]]);
+        return 2;
+      }
+      accepted &= found;
+    }
+    accepted = accepted && name_predict(row, scores, &decision) == NAME_OK;
+    for (i = 0; i < NAME_OUTPUTS; i++) accepted ? printf("%.17g,", scores[i]) : printf(",");
+    if (accepted) printf("%d\n", decision);
+    else puts("rejected");
+  }
+  if (count < 0) {
+    fprintf(stderr, "row %ld cannot be read\n", number);
+    return 2;
+  }
+  return fflush(stdout) || ferror(stdout) ? 2 : 0;
+}

@@ -1,0 +1,20 @@
+# `make` builds the library libNAME_FILE.a and the program NAME_FILE_cli, which reads rows as CSV and writes scores. For
+# another machine: make CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar
+CFLAGS = -O2
+EXACT = -std=c99 -ffp-contract=off
+
+all: libNAME_FILE.a NAME_FILE_cli
+
+NAME_FILE.o: NAME_FILE.c NAME_FILE.h
+	$(CC) $(CFLAGS) $(EXACT) -c NAME_FILE.c -o $@
+
+libNAME_FILE.a: NAME_FILE.o
+	$(AR) rcs $@ NAME_FILE.o
+
+NAME_FILE_cli: NAME_FILE_cli.c NAME_FILE.h libNAME_FILE.a
+	$(CC) $(CFLAGS) $(EXACT) NAME_FILE_cli.c libNAME_FILE.a -lm -o $@
+
+clean:
+	rm -f NAME_FILE.o libNAME_FILE.a NAME_FILE_cli
+
+.PHONY: all clean
