@@ -15,6 +15,7 @@ from tests.house.pages import code_blocks
 from headway.core.calibrator import Calibrator
 from headway.core.errors import ConfigError, EngineError
 from headway.core.evidence import Measurement
+from headway.core.feature_view import FeatureView
 from headway.core.selective import AnswerPlan, SelectiveCertificate
 from headway.core.variant import Field, Signature
 from headway.deployment.edge import package_files
@@ -61,14 +62,16 @@ def test_scores_are_calibrated_and_decided_as_the_release_does(tmp_path):
 
 def test_the_class_with_the_largest_score_is_decided(tmp_path):
     forest = made(Shape(outputs=3, link="softmax", trees=6), seed=1)
-    signature = Signature(inputs=tuple(Field(name=f"c{i}") for i in range(5)), classes=("low", 'mid"?\n', "*/ höch"))
+    signature = Signature(
+        inputs=tuple(Field(name=f"c{i}") for i in range(5)), classes=("NAME_OK", 'mid"?\n', "*/ höch")
+    )
     library = compiled(forest_release(forest, ROWS, signature=signature), tmp_path)
     for row in rows_for(forest, 40):
         scores, decision = library.predict(row)
         assert decision == scores.argmax()
     text = library.function("class")
     text.restype = ctypes.c_char_p
-    assert [text(index) for index in range(-1, 4)] == [None, b"low", b'mid"?\n', "*/ höch".encode(), None]
+    assert [text(index) for index in range(-1, 4)] == [None, b"NAME_OK", b'mid"?\n', "*/ höch".encode(), None]
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +135,12 @@ def test_the_files_name_the_release_and_the_key():
     for content in (content for file, content in files.items() if file != "Makefile"):
         assert bundle.digest.encode() in content and b"-ffp-contract=off" in content
     assert f'#define FLIGHT_DELAYS_2_RELEASE "{bundle.digest}"'.encode() in files["flight_delays_2.h"]
+
+
+def test_the_header_names_the_feature_view_of_an_input():
+    view = FeatureView(name="weather", version=2, columns=("column 1",))
+    header = package_files(forest_release(FOREST, ROWS, views=(view,)))["flights.h"].decode()
+    assert "column 1; computed by feature view weather@v2 */" in header and header.count("feature view") == 1
 
 
 def test_what_a_package_cannot_hold_is_refused_by_name():

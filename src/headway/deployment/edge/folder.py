@@ -52,7 +52,8 @@ def write_package(bundle: Bundle, files: Mapping[str, bytes], *, folder: Path, p
 def _listed(folder: Path) -> set[str]:
     """Return the names of the files of the package in a folder."""
     if is_package(folder):
-        return {name for name in record.read(EdgePackage, _bytes(folder, PACKAGE)).files if "/" not in name}
+        listed = record.read(EdgePackage, _bytes(folder, PACKAGE)).files
+        return {name for name in listed if "/" not in name} - {".", ".."}
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise StoreError("something else than an edge package is there", where=str(folder), hint="name a new folder")
     return set()

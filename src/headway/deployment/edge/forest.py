@@ -201,7 +201,7 @@ def _field_bits(nodes: _Nodes, codes: _Codes, sizes: Ints, categorical: Bools) -
     longest = int((sizes + 2 * categorical).max(initial=0))
     needed = {
         f"a tree has {leaves:,} leaves": leaves,
-        f"its nodes read {codes.count:,} columns": codes.count,
+        f"its nodes read {codes.count:,} columns": codes.count + 1,
         f"a column has {longest:,} thresholds or categories": longest + 1,
         "it has too many sets of categories": int(nodes.key.max(initial=0)) + 1,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -93,28 +92,25 @@ def package_files(bundle: Bundle) -> dict[str, bytes]:
         [
             f'{_heading(bundle)}#include "{name}.h"\n\n',
             _PRELUDE,
-            model.code.replace("MODEL_OUTPUTS", "NAME_OUTPUTS"),
+            _renamed(model.code.replace("MODEL_OUTPUTS", "NAME_OUTPUTS"), name),
             _names(release),
             _calibration(release.calibrator),
-            _decision(release),
-            _self_test(release, model.reference),
-            template("package.c"),
+            _renamed(_decision(release) + _self_test(release, model.reference) + template("package.c"), name),
         ]
     )
-    header = _heading(bundle) + template("package.h").replace("\nenum {", f"\n{_constants(bundle)}\nenum {{", 1)
-    program = _heading(bundle) + template("cli.c")
+    before, mark, after = _renamed(template("package.h"), name).partition("\nenum {")
     return {
-        f"{name}.c": _renamed(source, name),
-        f"{name}.h": _renamed(header, name),
-        f"{name}_cli.c": _renamed(program, name),
+        f"{name}.c": source.encode(),
+        f"{name}.h": f"{_heading(bundle)}{before}\n{_constants(bundle, name.upper())}{mark}{after}".encode(),
+        f"{name}_cli.c": (_heading(bundle) + _renamed(template("cli.c"), name)).encode(),
         "Makefile": template("package.mk").replace("NAME_FILE", name).encode(),
     }
 
 
-def _renamed(text: str, name: str) -> bytes:
-    """Put the name of the release in front of what other files see."""
-    found = re.sub(r"\bNAME_", f"{name.upper()}_", text.replace("NAME_FILE", name))
-    return re.sub(r"\bname_(?=[a-z_]+\()", f"{name}_", found).replace("-DNAME_", f"-D{name.upper()}_").encode()
+def _renamed(text: str, name: str) -> str:
+    """Put the name of the release in front of what other files see; the text holds no name of a user."""
+    text = re.sub(r"(\b|(?<=-D))NAME_", f"{name.upper()}_", text.replace("NAME_FILE", name))
+    return re.sub(r"\bname_(?=[a-z_]+\()", f"{name}_", text)
 
 
 def _expect_exportable(release: Release) -> None:
@@ -165,11 +161,11 @@ def _heading(bundle: Bundle) -> str:
     return "/* " + "\n   ".join(lines) + " */\n"
 
 
-def _constants(bundle: Bundle) -> str:
+def _constants(bundle: Bundle, prefix: str) -> str:
     release = bundle.release
     signature = release.variant.signature
     inputs = identifiers([field.name.upper() for field in signature.inputs])
-    views = {feature: view.name for view in release.views for feature in _columns(view)}
+    views = {feature: view.reference for view in release.views for feature in view.feature_names}
     lines = []
     for index, (field, name) in enumerate(zip(signature.inputs, inputs, strict=True)):
         shown = [comment(field.name)]
@@ -179,23 +175,19 @@ def _constants(bundle: Bundle) -> str:
             shown.append("refused if " + " or ".join(field.refuses))
         if field.name in views:
             shown.append(f"computed by feature view {comment(views[field.name])}")
-        lines.append(f"  NAME_INPUT_{name} = {index}, /* {'; '.join(shown)} */")
+        lines.append(f"  {prefix}_INPUT_{name} = {index}, /* {'; '.join(shown)} */")
     classes = _class_names(release)
     outputs = len(release.self_test.answers[0])
     return (
-        f'#define NAME_RELEASE "{bundle.digest}"\n'
-        f"#define NAME_INPUTS {len(inputs)}\n"
-        f"#define NAME_OUTPUTS {outputs}\n"
-        f"#define NAME_CLASSES {len(classes)}\n"
+        f'#define {prefix}_RELEASE "{bundle.digest}"\n'
+        f"#define {prefix}_INPUTS {len(inputs)}\n"
+        f"#define {prefix}_OUTPUTS {outputs}\n"
+        f"#define {prefix}_CLASSES {len(classes)}\n"
         "\n/* Inputs: the index of each in a row. A missing value is NaN, a category is its number. */\nenum {\n"
         + "\n".join(lines)
         + "\n};\n"
         + (f"\n/* Classes: {comment(', '.join(classes))} */\n" if classes else "")
     )
-
-
-def _columns(view: Any) -> Sequence[str]:
-    return tuple(feature.name for feature in view.features)
 
 
 def _class_names(release: Release) -> tuple[str, ...]:
