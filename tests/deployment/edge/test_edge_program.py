@@ -71,7 +71,7 @@ def test_rows_that_the_release_does_not_answer_are_rejected(program):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "there is no header"),
+        ("", "the header of columns cannot be read"),
         ("a,c\n", "column 'the \"b\", quoted' is missing"),
         (table([1, 1, "one", 1, "x", 1]), "row 1: column 'a' is 'one', not a number"),
         (table([1, 1, 1, 1, "x", 1], [1]), "row 2 has 1 fields, the header 6"),

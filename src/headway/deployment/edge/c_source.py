@@ -59,10 +59,10 @@ def string(text: str) -> str:
     >>> print(string('a"b??/'))
     "a\042b\077\077/"
     """
-    kept = "".join(
+    escaped = "".join(
         chr(byte) if _KEPT.fullmatch(chr(byte)) and byte != 0x3F else f"\\{byte:03o}" for byte in text.encode()
     )
-    return f'"{kept}"'
+    return f'"{escaped}"'
 
 
 def comment(text: str) -> str:

@@ -62,7 +62,7 @@ int main(void) {
   }
   columns = read_fields();
   if (columns < 1) {
-    fputs("there is no header of columns that can be read\n", stderr);
+    fputs("the header of columns cannot be read\n", stderr);
     return 2;
   }
   for (i = 0; i < NAME_INPUTS; i++) {

@@ -94,7 +94,7 @@ def forest_source(content: bytes) -> str:
     )
     depths = nodes.depths()
     by_depth = np.argsort(depths, kind="stable")
-    places = 2 * np.diff(tree_start) + 1
+    slots = 2 * np.diff(tree_start) + 1
     bits = _field_bits(nodes, codes, np.diff(table_start), (kind & CATEGORICAL) != 0)
     is_category = np.repeat((kind & CATEGORICAL) != 0, np.diff(table_start))
     thresholds, threshold_type = _thresholds(np.where(is_category, 0, tables), bool(float32))
@@ -136,11 +136,11 @@ def forest_source(content: bytes) -> str:
             table(threshold_type, "thresholds", thresholds),
             *([table("double", "categories", np.where(is_category, tables, 0))] if categorical.any() else []),
             *sets,
-            table("uint32_t", "tree_start", np.cumsum([0, *places[by_depth]])[:-1]),
+            table("uint32_t", "tree_start", np.cumsum([0, *slots[by_depth]])[:-1]),
             table("uint16_t", "tree_depth", depths[by_depth]),
-            table("uint16_t" if len(places) < 1 << 16 else "uint32_t", "tree_number", by_depth),
+            table("uint16_t" if len(slots) < 1 << 16 else "uint32_t", "tree_number", by_depth),
             structures("node", "nodes", _placed(nodes, by_depth, leaf_code=codes.leaf)),
-            table("uint32_t", "leaf_start", tree_start[:-1] + np.arange(len(places))),
+            table("uint32_t", "leaf_start", tree_start[:-1] + np.arange(len(slots))),
             table(leaf_type, "leaves", leaf),
             table(sum_type, "base", base),
             *([table("uint16_t", "tree_output", output)] if "tree_output[t]" in outputs.values() else []),
@@ -217,21 +217,21 @@ def _placed(nodes: _Nodes, by_depth: Ints, *, leaf_code: int) -> Ints:
     They are the key or the number of the leaf, the code, and the place of the left child in the tree. The children of
     node i are at 2 i + 1 and 2 i + 2.
     """
-    places = 2 * np.diff(nodes.tree_start) + 1
-    starts = np.zeros(len(places), np.int64)
-    starts[by_depth] = np.cumsum([0, *places[by_depth]])[:-1]
+    slots = 2 * np.diff(nodes.tree_start) + 1
+    starts = np.zeros(len(slots), np.int64)
+    starts[by_depth] = np.cumsum([0, *slots[by_depth]])[:-1]
     tree = nodes.trees
     pair = 2 * (np.arange(len(tree)) - nodes.tree_start[tree]) + 1
-    key, code, following = np.zeros((3, places.sum()), np.int64)
+    key, code, following = np.zeros((3, slots.sum()), np.int64)
     code[starts] = leaf_code  # of trees without nodes
-    place = np.zeros(len(tree), np.int64)
+    offset = np.zeros(len(tree), np.int64)
     for which in range(2):
         child, own = nodes.children[:, which], pair + which
         inner = child >= 0
-        place[(nodes.tree_start[tree] + child)[inner]] = own[inner]
+        offset[(nodes.tree_start[tree] + child)[inner]] = own[inner]
         leaf = (starts[tree] + own)[~inner]
         key[leaf], code[leaf], following[leaf] = ~child[~inner], leaf_code, own[~inner]
-    at = starts[tree] + place
+    at = starts[tree] + offset
     key[at], code[at], following[at] = nodes.key, nodes.code, pair
     return np.column_stack([key, code, following])
 
