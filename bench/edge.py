@@ -1,4 +1,4 @@
-"""Benchmark devices: what they load from a fleet, what they refuse, and how soon a rollback reaches them.
+"""Benchmark models on devices: size, equality and speed of an exported model as C, next to other generators of C.
 
 Each part is a module of bench/edge_rows/.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge_rows import fleet
+from edge_rows import export
 from harness import Result, run_parts
 
-PARTS: dict[str, Callable[[], Result]] = {"fleet": fleet.rows}
+PARTS: dict[str, Callable[[], Result]] = {"export": export.rows}
 
 if __name__ == "__main__":
     run_parts(__doc__, PARTS)

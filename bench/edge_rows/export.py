@@ -1,0 +1,297 @@
+"""Rows of `headway export edge`: one LightGBM model as C by headway and by four generators.
+
+The object code is counted by `size` (code, constants and data). Speeds are CPU times of one row in turns on one thread:
+C calls a C function, and the kernel is called from Python, so the time of such a call of an empty forest is subtracted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+import joblib
+import lightgbm as lgb
+import numpy as np
+from tests.deployment.edge.packages import made_release, write_sources
+from tests.engines.made_forests import Shape, made
+
+from cache import HERE, Absent, folder, home, versions
+from cache import made as filled
+from harness import Result, Row, shown
+from headway.core.arrays import Floats
+from headway.engines.compiled.artifact import LEVELS as ENGINE_LEVELS
+from headway.engines.compiled.artifact import load_kernels
+from headway.engines.compiled.forest import compile_forest, read_forest
+from headway.engines.lightgbm import plugin as LightGBM
+from headway.engines.trees import Trees
+
+TREES, LEAVES, WIDTH = 200, 31, 20
+FITTED, EQUAL, COMPARED, TURN, TURNS = 20_000, 100_000, 10_000, 1_000, 101
+MAX_KB, MIN_RATIO = 300.0, 1.0
+LEVELS = ("-O2", "-Os")
+TINY = {"TREES": 3, "FITTED": 500, "EQUAL": 500, "COMPARED": 300, "TURN": 100, "TURNS": 3}
+PEERS = ("m2cgen", "tl2cgen", "emlearn", "timber")
+ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+OWN_GLUE = """#include "flights.h"
+static int prepare(void) { return flights_self_test(); }
+static double score_row(const double *row) { double score; return flights_scores(row, &score) ? -1 : score; }
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The fitted model, as the peers read it and compiled for the kernel, and rows with missing values."""
+
+    folder: Path
+    forest: bytes
+    rows: Floats
+
+    @property
+    def rows_file(self) -> Path:
+        """The rows as the driver reads them."""
+        return self.folder / "rows.bin"
+
+
+def rows() -> Result:
+    """Generate, compile, compare and time."""
+    short: list[str] = []
+    model = _model()
+    own = folder("edge-headway", of=[str(time.time_ns())])
+    release = made_release(model.forest, model.rows[:32], _portable(model).predict(model.rows[:32]))
+    write_sources(release, own)
+    (own / "glue.h").write_text(OWN_GLUE, encoding="utf-8")
+    found = [*_sizes("headway", own), *_equal(model, own, short)]
+    found.append(_difference("headway", model, own))
+    drivers = {"headway": _driver(own, "-O2")}
+    for peer in PEERS:
+        try:
+            made_by = _generated(peer, model)
+            found += [*_sizes(peer, made_by), _difference(peer, model, made_by)]
+            drivers[peer] = _driver(made_by, "-O2")
+        except Absent as error:
+            short.append(f"{peer}: {error}")
+    return [*found, *_speeds(model, drivers)], short
+
+
+def _model() -> Model:
+    def fit(where: Path) -> None:
+        random = np.random.default_rng(0)
+        x = random.normal(size=(FITTED, WIDTH))
+        y = x[:, 0] + x[:, 1] * x[:, 2] + random.normal(size=FITTED) > 0
+        fitted = lgb.LGBMClassifier(n_estimators=TREES, num_leaves=LEAVES, n_jobs=1, verbose=-1).fit(x, y)
+        fitted.booster_.save_model(where / "model.txt")
+        joblib.dump(fitted, where / "model.joblib")
+
+    where = filled(folder("edge-model", of=[str((TREES, LEAVES, WIDTH, FITTED)), *versions()]), fit)
+    forest = compile_forest(LightGBM.forest((where / "model.txt").read_bytes()))
+    model = Model(folder=where, forest=forest, rows=_rows(forest))
+    model.rows.tofile(model.rows_file)
+    return model
+
+
+def _rows(forest: bytes) -> Floats:
+    """Rows of which a fifth of the values are thresholds or their successors, and a twentieth are missing."""
+    random = np.random.default_rng(3)
+    values = random.normal(size=(EQUAL, WIDTH))
+    _, _, _, index, _, start, tables, *_ = read_forest(forest)
+    for column, first, last in zip(index, start, start[1:], strict=False):
+        at = random.random(EQUAL) < 0.2
+        picked = random.choice(tables[first:last], at.sum())
+        values[at, column] = np.where(random.random(at.sum()) < 0.5, picked, np.nextafter(picked, np.inf))
+    values[random.random(values.shape) < 0.05] = np.nan
+    return values
+
+
+def _portable(model: Model) -> Trees:
+    return Trees(model.forest, {"level": "portable"})
+
+
+def _generated(peer: str, model: Model) -> Path:
+    python, script = home(peer), HERE / "peers/of_c_generators.py"
+
+    def generate(where: Path) -> None:
+        command = [str(python), str(script), peer, str(model.folder), str(where)]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode:
+            raise Absent(f"it cannot express the model: {run.stderr.strip().splitlines()[-1]}")
+
+    return filled(folder(f"edge-{peer}", of=[str(python), str(model.folder), script.read_text("utf-8")]), generate)
+
+
+def _compile(compiler: str, where: Path, level: str) -> list[Path]:
+    """Compile the C files of a generator as it recommends: each alone, without contraction."""
+    sources = sorted(path for path in where.glob("*.c") if not path.stem.endswith("_cli"))
+    objects = [where / f"{path.stem}{level}.{compiler}.o" for path in sources]
+    for source, target in zip(sources, objects, strict=True):
+        _run([compiler, level, "-ffp-contract=off", "-c", str(source), "-o", str(target)])
+    return objects
+
+
+def _driver(where: Path, level: str, compiler: str = "gcc") -> Path:
+    program = where / f"driver{level}.{compiler}"
+    objects = _compile(compiler, where, level)
+    glue = ["-I", str(where), '-DGLUE="glue.h"', str(HERE / "edge_rows/driver.c")]
+    _run([compiler, level, "-ffp-contract=off", *glue, *map(str, objects), "-o", str(program), "-lm"])
+    return program
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        run = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise Absent(f"{command[0]}: {error.strerror}") from error
+    if run.returncode:
+        raise Absent(f"{command[0]}: {(run.stderr.strip() or 'no message').splitlines()[0]}")
+    return run.stdout
+
+
+def _sizes(name: str, where: Path) -> list[Row]:
+    result = []
+    for level in LEVELS:
+        printed = _run(["size", *map(str, _compile("gcc", where, level))]).splitlines()[1:]
+        kb = sum(int(line.split()[3]) for line in printed) / 1e3
+        against = f"{name}, gcc {level}, {TREES} trees of {LEAVES} leaves"
+        if name == "headway":
+            against += ", with names and a self-test of 32 rows"
+            row = Row(
+                name=f"edge.kb{level}",
+                measured=kb,
+                unit="kB",
+                target=f"<= {MAX_KB:g}",
+                ok=kb <= MAX_KB,
+                against=against,
+            )
+        else:
+            row = shown(f"edge.kb{level}", kb, "kB", against)
+        result.append(row)
+    return result
+
+
+def _answers(program: Path, model: Model, *emulator: str) -> Floats:
+    out = program.with_suffix(".answers")
+    _run([*emulator, str(program), str(model.rows_file), str(WIDTH), str(out)])
+    return np.fromfile(out)
+
+
+def _equal(model: Model, own: Path, short: list[str]) -> list[Row]:
+    """Compare the bits of all rows with the kernel, natively and emulated."""
+    kernel = _portable(model)
+    expected = np.concatenate([kernel.predict(model.rows[at : at + 1])[:, 0] for at in range(EQUAL)])
+    compiler, *emulator = ARM
+    result = []
+    for name, compile_by, before in (("native", "gcc", ()), ("aarch64", compiler, tuple(emulator))):
+        for level in LEVELS:
+            try:
+                got = _answers(_driver(own, level, compile_by), model, *before)
+            except Absent as error:
+                short.append(f"edge.equal.{name}{level}: {error}")
+                continue
+            different = int((got.view(np.int64) != expected.view(np.int64)).sum())
+            how = " ".join(before[:1])
+            against = f"rows of {EQUAL:,} with other bits than the kernel, {compile_by} {level} {how}".rstrip()
+            row = Row(
+                name=f"edge.equal.{name}{level}",
+                measured=different,
+                unit="rows",
+                target="0",
+                ok=not different,
+                against=against,
+            )
+            result.append(row)
+    return result
+
+
+def _difference(name: str, model: Model, where: Path) -> Row:
+    """Count the rows whose probability differs from LightGBM's own by more than float32 rounding explains."""
+    expected = lgb.Booster(model_file=model.folder / "model.txt").predict(model.rows[:COMPARED], num_threads=1)
+    got = _answers(_driver(where, "-O2"), model)[:COMPARED]
+    gaps = np.abs(got - np.asarray(expected))
+    whole = ~np.isnan(model.rows[:COMPARED]).any(axis=1)
+    wrong, of_whole = int((~(gaps <= 1e-6)).sum()), int((~(gaps[whole] <= 1e-6)).sum())
+    against = (
+        f"{name}: rows of {COMPARED:,} whose probability is over 1e-6 from LightGBM's, largest {np.nanmax(gaps):.2g}; "
+        f"{of_whole:,} of the {int(whole.sum()):,} without missing values"
+    )
+    return shown("edge.different", wrong, "rows", against)
+
+
+def _speeds(model: Model, drivers: dict[str, Path]) -> list[Row]:
+    """Time one row of each in turns; a ratio is the median over the turns, with its interval by order statistics."""
+    singles = [np.ascontiguousarray(model.rows[at : at + 1]) for at in range(min(4 * TURN, EQUAL))]
+    best = ENGINE_LEVELS[load_kernels("trees").level()]
+    empty = Trees(compile_forest(made(Shape(width=WIDTH, trees=0), seed=1)), {})
+    engines = {"call": empty, "portable": _portable(model), "best": Trees(model.forest, {"level": best})}
+    processes = {
+        name: subprocess.Popen(
+            [str(program), str(model.rows_file), str(WIDTH)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name, program in drivers.items()
+    }
+    timers: dict[str, Callable[[int, int], float]] = {
+        **{name: lambda a, b, engine=engine: _python_ns(engine, singles[a:b]) for name, engine in engines.items()},
+        **{name: lambda a, b, process=process: _c_ns(process, a, b) for name, process in processes.items()},
+    }
+    times: dict[str, list[float]] = {name: [] for name in timers}
+    for turn in range(TURNS):
+        first = turn * TURN % (len(singles) - TURN + 1)
+        for name in list(timers) if turn % 2 else list(timers)[::-1]:
+            times[name].append(timers[name](first, first + TURN))
+    for process in processes.values():
+        process.communicate()
+    us = {name: median(values) / 1e3 for name, values in times.items()}
+    result = []
+    for level in ("portable", "best"):
+        ratios = [
+            (kernel - call) / own
+            for kernel, call, own in zip(times[level], times["call"], times["headway"], strict=True)
+        ]
+        named = best if level == "best" else level
+        against = (
+            f"the kernel at level {named}: {us[level]:.2f} us from Python, {us['call']:.2f} of them the call, C "
+            f"{us['headway']:.2f} us; {_interval(ratios)}"
+        )
+        ratio = median(ratios)
+        row = Row(
+            name=f"edge.one_row.{level}",
+            measured=ratio,
+            unit="x",
+            target=f">= {MIN_RATIO:g}",
+            ok=ratio >= MIN_RATIO,
+            against=against,
+        )
+        result.append(row)
+    for peer in drivers:
+        if peer != "headway":
+            ratios = [theirs / own for theirs, own in zip(times[peer], times["headway"], strict=True)]
+            against = f"{peer}, gcc -O2, {us[peer]:.2f} us; {_interval(ratios)}"
+            result.append(shown("edge.one_row.peer", median(ratios), "x", against))
+    return result
+
+
+def _interval(ratios: Sequence[float]) -> str:
+    """Return the 95 % interval of the median by order statistics."""
+    ordered, count = sorted(ratios), len(ratios)
+    reach = round(0.98 * count**0.5)
+    low, high = max(0, count // 2 - reach), min(count - 1, count // 2 + reach)
+    return f"{count} turns of {TURN:,} rows, {ordered[low]:.3g} to {ordered[high]:.3g}"
+
+
+def _python_ns(engine: Trees, singles: Sequence[Floats]) -> float:
+    began = time.process_time_ns()
+    for row in singles:
+        engine.predict(row)
+    return (time.process_time_ns() - began) / len(singles)
+
+
+def _c_ns(process: subprocess.Popen[str], first: int, last: int) -> float:
+    assert process.stdin and process.stdout
+    process.stdin.write(f"{first} {last}\n")
+    process.stdin.flush()
+    return float(process.stdout.readline().split()[0])
