@@ -30,6 +30,9 @@ def _own_packages() -> list[str]:
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     # skl2onnx cannot convert HistGradientBoosting with a newer onnx or protobuf.
     "trees": (*SAME, "treelite", "tl2cgen", "skl2onnx", "onnxmltools", "onnxruntime", "onnx==1.18.0", "protobuf<6"),
+    "pylignum": ("pylignum==0.3.0", "numpy", "joblib"),
+    "intelex": (*SAME, "scikit-learn-intelex==2026.2.0", "treelite==4.8.1"),
+    "ydf": ("numpy", "pandas", "scikit-learn", "ydf==0.16.1"),
     "sliceline": ("sliceline==0.3.0",),
     "schemas": ("pandera[polars]==0.35.0", "dataframely==3.1.2"),
     "repairs": ("venn-abers==1.5.4", "mapie==1.6.0"),
@@ -94,7 +97,7 @@ def home(name: str) -> Path:
     """Return the Python of an environment of ENVIRONMENTS; "" is the running one."""
     if not name:
         return Path(sys.executable)
-    same = name in ("trees", "attacks")
+    same = name in ("trees", "attacks", "pylignum", "intelex", "ydf")
     packages = [
         f"{package}=={version(package)}" if same and package in SAME else package for package in ENVIRONMENTS[name]
     ]

@@ -1,8 +1,11 @@
-"""Benchmark optimized models against their own library and peers (not yet: pylignum, daal4py), one family per part.
+"""Benchmark optimized models against their own library and the newest peers, one family per part.
 
 Every caller is a process of its own on the same rows, and callers are timed in turns; a ratio is the median over the
-rounds. One row is wall-clock time, 256 rows are CPU time on one thread (16 rows for minilm and ocr). The first run
-creates environments for the peers and trains the models; both are stored outside the repository (bench/cache.py).
+rounds. One row is wall-clock time, 256 rows are CPU time on one thread (16 rows for minilm and ocr). `peer_*` rows are
+against the fastest peer whose predictions are right; the others, and what a peer cannot read, are named there.
+`drop_in_*` rows compare the model that `headway.optimize` returns with the library for an array row and a DataFrame
+row. The first run creates an environment for each peer and trains the models; both are stored outside the repository
+(bench/cache.py).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from callers.call import Call, Order
+from callers.call import Call, Order, on_frames
 from headway.api.model import Model
 from headway.core.contracts import Engine
 from headway.core.plugins import load_engine
@@ -45,7 +45,9 @@ def pipeline(order: Order) -> Call:
 
 def drop_in(order: Order) -> Call:
     """Call predict_proba of the model that `headway.optimize` returns."""
-    return Call(Model(*_opened(order)).predict_proba)
+    model = Model(*_opened(order))
+    call = Call(model.predict_proba)
+    return on_frames(call, model.feature_names_in_) if order.options.get("frames") else call
 
 
 def text_kernel(order: Order) -> Call:
@@ -55,6 +57,7 @@ def text_kernel(order: Order) -> Call:
 
 def _opened(order: Order) -> tuple[Variant, Engine]:
     variant = read(Variant, (order.model / "variant").read_bytes())
-    variant = replace(variant, settings={**variant.settings, **order.options})
+    options = {name: value for name, value in order.options.items() if name != "frames"}
+    variant = replace(variant, settings={**variant.settings, **options})
     content = (order.model / "artifact").read_bytes()
     return variant, load_engine(variant.engine)(content, variant.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import Any
 
 import joblib
@@ -10,20 +11,25 @@ import lightgbm
 import numpy as np
 from lightgbm.basic import _LIB
 
-from callers.call import Call, Order
+from callers.call import Call, Order, on_frames
 
 NORMAL, FLOAT64 = 0, 1
 
 
 def as_called(order: Order) -> Call:
     """predict_proba of the estimator, with the threads that it takes by itself."""
-    return Call(joblib.load(order.model / "model.joblib").predict_proba)
+    return _estimator(order)
 
 
 def one_thread(order: Order) -> Call:
     """predict_proba of the estimator on one thread."""
+    return _estimator(order, num_threads=1)
+
+
+def _estimator(order: Order, **options: Any) -> Call:
     model = joblib.load(order.model / "model.joblib")
-    return Call(lambda rows: model.predict_proba(rows, num_threads=1))
+    call = Call(partial(model.predict_proba, **options))
+    return on_frames(call, model.feature_name_) if order.options.get("frames") else call
 
 
 def booster(order: Order) -> Call:

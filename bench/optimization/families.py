@@ -13,6 +13,8 @@ from optimization.paired_timing import ROUNDS, Caller
 from optimization.preparation import net_of, taken_of
 
 KINDS = ("one_row", "batch256")
+CALLED = ("as called", "one thread")
+FRAMES = tuple(f"{name}, DataFrame" for name in CALLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,8 @@ class Family:
     `bound` is the maximum of `measure`: `max_change` of a prediction from the library's, `accuracy_loss`, or for
     `cosine` 1 minus the smallest. One_row is compared with the library `as_called`, batch256 with it on `one_thread`.
     `data` are the files of rows and labels, `opener` the module whose `load_model` returns the model. A batch has
-    `batch_rows`; targets with `needs_amx` apply on a CPU that has it.
+    `batch_rows`; targets with `needs_amx` apply on a CPU that has it. With `reads_frames` a row of a pandas DataFrame
+    is timed as well.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Family:
     batch_rows: int = 256
     rounds: int = ROUNDS
     needs_amx: bool = False
+    reads_frames: bool = False
 
     @property
     def rows(self) -> Path:
@@ -91,11 +95,18 @@ class Family:
         """Return the library and its peers."""
         specs = {"as called": self.as_called, "one thread": self.one_thread, **self.peers}
         callers = [self.caller(spec, name, self.model) for name, spec in specs.items()]
-        return [replace(caller, judged=caller.name != "as called") for caller in callers]
+        frames = [on_frames(caller) for caller in callers if self.reads_frames and caller.name in CALLED]
+        return [replace(caller, judged=caller.name not in (CALLED[0], *FRAMES)) for caller in (*callers, *frames)]
 
     def caller(self, spec: CallSpec, name: str, model: Path) -> Caller:
         """Return a caller of these rows, in batches of this family's size."""
         return replace(spec.of(name, model, self.rows), batch_rows=self.batch_rows)
+
+
+def on_frames(caller: Caller) -> Caller:
+    """Return a caller with the rows as pandas DataFrames, made beforehand."""
+    options = {**caller.options, "frames": True}
+    return replace(caller, name=f"{caller.name}, DataFrame", options=options, judged=False)
 
 
 def _trees(call: str, **options: Any) -> CallSpec:
@@ -107,6 +118,13 @@ def _nets(call: str, **options: Any) -> CallSpec:
 
 
 COMPILED = {"treelite": _trees("of_treelite:gtil"), "tl2cgen": _trees("of_treelite:compiled")}
+NEWEST = {
+    "pylignum": CallSpec(call="of_pylignum:interpreted", home="pylignum"),
+    "pylignum compiled": CallSpec(call="of_pylignum:compiled", home="pylignum"),
+    "daal4py": CallSpec(call="of_intelex:model_builder", home="intelex"),
+    "ydf": CallSpec(call="of_ydf:from_sklearn", home="ydf"),
+}
+"""Peers of November 2026; one that cannot read a model raises, and is not counted."""
 ONE_THREAD = CallSpec(call="of_sklearn:predict_proba")
 AS_CALLED = replace(ONE_THREAD, threads=0)
 NETS: dict[str, Any] = {
@@ -157,7 +175,9 @@ LIST = (
             "SingleRowFast": CallSpec(call="of_lightgbm:single_row_fast"),
             "onnxruntime": _trees("of_onnxruntime:of_lightgbm"),
             **COMPILED,
+            **NEWEST,
         },
+        reads_frames=True,
     ),
     Family(
         name="xgboost",
@@ -169,7 +189,9 @@ LIST = (
             "inplace_predict": CallSpec(call="of_xgboost:inplace"),
             "onnxruntime": _trees("of_onnxruntime:of_xgboost"),
             **COMPILED,
+            **NEWEST,
         },
+        reads_frames=True,
     ),
     Family(
         name="histgb",
@@ -177,7 +199,8 @@ LIST = (
         targets=(200, 30, 4, 25),
         as_called=AS_CALLED,
         one_thread=ONE_THREAD,
-        peers={"onnxruntime": _trees("of_onnxruntime:of_sklearn"), **COMPILED},
+        peers={"onnxruntime": _trees("of_onnxruntime:of_sklearn"), **COMPILED, **NEWEST},
+        reads_frames=True,
     ),
     Family(
         name="forest",
@@ -188,7 +211,9 @@ LIST = (
         peers={
             "onnxruntime": _trees("of_onnxruntime:of_sklearn"),
             "treelite": _trees("of_treelite:gtil", float32=True),
+            **NEWEST,
         },
+        reads_frames=True,
     ),
     Family(
         name="logistic",

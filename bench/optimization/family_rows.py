@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from cache import Absent
 from harness import Row, shown
 from headway.core.arrays import Floats
-from optimization.families import FAMILIES, KINDS, Family
+from optimization.families import CALLED, FAMILIES, KINDS, Family, on_frames
 from optimization.paired_timing import Caller, Timed, race
 from optimization.preparation import compiled, searched
 
-OURS, BATCH, DROP_IN = "headway", "headway in batches", "drop-in"
+OURS, BATCH, DROP_IN, FRAME = "headway", "headway in batches", "drop-in", ", DataFrame"
 WAITS = 2
 UNITS = {"one_row": "us", "batch256": "us of CPU"}
 
@@ -46,16 +46,18 @@ class Found:
         theirs, ours = self.timed["one thread"].answers, self.timed[name].answers
         return harm_of(self.family, theirs, ours)
 
-    def called(self) -> tuple[str, str]:
-        """Return the library's caller to compare one row with, and its description.
+    def called(self, rows: str = "") -> tuple[str, str]:
+        """Return the library's caller to compare one row with, and its description; `rows` ends its name.
 
         If its default number of threads takes twice as long as one thread or more, its threads wait for cores that
         other processes use: then one thread is the fair comparison.
         """
-        called, alone = self.timed["as called"].us("one_row"), self.timed["one thread"].us("one_row")
+        names = [name + rows for name in CALLED]
+        called, alone = (self.timed[name].us("one_row") for name in names)
         if called < WAITS * alone:
-            return "as called", f"{self.family.message} (on one thread {alone:.4g} us)"
-        return "one thread", f"{self.family.message} on one thread (as called its threads wait: {called:.4g} us)"
+            return names[0], f"{self.family.message}{rows} (on one thread {alone:.4g} us)"
+        message = f"{self.family.message}{rows} on one thread (as called its threads wait: {called:.4g} us)"
+        return names[1], message
 
     def not_counted(self) -> list[str]:
         """Return the peers that are not counted, each with the reason."""
@@ -104,7 +106,8 @@ def _ours(family: Family, directory: Path) -> tuple[list[Caller], dict[str, Any]
     if family.transforms:
         variant_dir = compiled(family.name, family.transforms, directory / "ours")
         ours = family.ours.of(OURS, variant_dir, family.rows)
-        return [ours, replace(ours, name=DROP_IN, call="of_headway:drop_in", judged=False)], {}
+        drop_in = replace(ours, name=DROP_IN, call="of_headway:drop_in", judged=False)
+        return [ours, drop_in, *([on_frames(drop_in)] if family.reads_frames else [])], {}
     search = searched(family.order, directory, home=family.ours.home)
     return [
         family.caller(family.ours, OURS, directory / "one_row"),
@@ -148,10 +151,17 @@ def drift_costs(found: Found) -> list[Row]:
         ok=harm <= family.bound and n_rows >= family.least_rows,
         against=f"{family.message} on {n_rows:,} rows, {share_missing(family.rows):.0%} of them with missing values",
     )
-    if DROP_IN not in found.timed:
-        return [row]
-    drop_in = replace(found, timed={**found.timed, OURS: found.timed[DROP_IN]})
-    return [row, ratio(drop_in, "drop_in_one_row", "one_row", target=0, against=found.called())]
+    return [row, *_drop_ins(found)]
+
+
+def _drop_ins(found: Found) -> list[Row]:
+    """Compare the model that `headway.optimize` returns with the library, both called with the same kind of row."""
+    made = []
+    for name, rows in (("drop_in_one_row", ""), ("drop_in_frame_row", FRAME)):
+        if all(key + rows in found.timed for key in (DROP_IN, *CALLED)):
+            drop_in = replace(found, timed={**found.timed, OURS: found.timed[DROP_IN + rows]})
+            made.append(ratio(drop_in, name, "one_row", target=0, against=found.called(rows)))
+    return made
 
 
 def largest_change(theirs: Floats, ours: Floats) -> float:

@@ -25,18 +25,20 @@ PEER_PACKAGES = {
         "art",
         "bentoml",
         "cleanlab",
+        "daal4py",
         "dataframely",
         "faker",
         "fastapi",
         "feast",
         "kserve",
+        "lignum",
         "litserve",
         "mapie",
         "mlserver",
         "mosec",
     ),
     *("nncf", "onnxmltools", "openvino", "pandera", "presidio_analyzer", "rapidocr_onnxruntime", "skl2onnx"),
-    *("shrewd", "sliceline", "tl2cgen", "torch", "tracer", "treelite", "venn_abers"),
+    *("shrewd", "sliceline", "tl2cgen", "torch", "tracer", "treelite", "venn_abers", "ydf"),
 }
 IMPORT_ALL = """
 import importlib, json, sys
