@@ -1,4 +1,4 @@
-"""Benchmark models on devices: size, equality and speed of an exported model as C, next to other generators of C.
+"""Benchmark models on devices and in browsers: exported C next to other generators, a fleet's devices, WebAssembly.
 
 Each part is a module of bench/edge_rows/.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge_rows import export
+from edge_rows import export, fleet, wasm
 from harness import Result, run_parts
 
-PARTS: dict[str, Callable[[], Result]] = {"export": export.rows}
+PARTS: dict[str, Callable[[], Result]] = {"export": export.rows, "fleet": fleet.rows, "wasm": wasm.rows}
 
 if __name__ == "__main__":
     run_parts(__doc__, PARTS)

@@ -62,9 +62,9 @@ class Model:
 def rows() -> Result:
     """Generate, compile, compare and time."""
     short: list[str] = []
-    model = _model()
+    model = fitted_model()
     own = folder("edge-headway", of=[str(time.time_ns())])
-    release = made_release(model.forest, model.rows[:32], _portable(model).predict(model.rows[:32]))
+    release = made_release(model.forest, model.rows[:32], portable(model).predict(model.rows[:32]))
     write_sources(release, own)
     (own / "glue.h").write_text(OWN_GLUE, encoding="utf-8")
     found = [*_sizes("headway", own), *_equal(model, own, short)]
@@ -80,7 +80,9 @@ def rows() -> Result:
     return [*found, *_speeds(model, drivers)], short
 
 
-def _model() -> Model:
+def fitted_model() -> Model:
+    """Return the model of all parts, which is fitted once, and its rows."""
+
     def fit(where: Path) -> None:
         random = np.random.default_rng(0)
         x = random.normal(size=(FITTED, WIDTH))
@@ -109,7 +111,8 @@ def _rows(forest: bytes) -> Floats:
     return values
 
 
-def _portable(model: Model) -> Trees:
+def portable(model: Model) -> Trees:
+    """Return the kernel whose bits are expected."""
     return Trees(model.forest, {"level": "portable"})
 
 
@@ -182,7 +185,7 @@ def _answers(program: Path, model: Model, *emulator: str) -> Floats:
 
 def _equal(model: Model, own: Path, short: list[str]) -> list[Row]:
     """Compare the bits of all rows with the kernel, natively and emulated."""
-    kernel = _portable(model)
+    kernel = portable(model)
     expected = np.concatenate([kernel.predict(model.rows[at : at + 1])[:, 0] for at in range(EQUAL)])
     compiler, *emulator = ARM
     result = []
@@ -227,7 +230,7 @@ def _speeds(model: Model, drivers: dict[str, Path]) -> list[Row]:
     singles = [np.ascontiguousarray(model.rows[at : at + 1]) for at in range(min(4 * TURN, EQUAL))]
     best = ENGINE_LEVELS[load_kernels("trees").level()]
     empty = Trees(compile_forest(made(Shape(width=WIDTH, trees=0), seed=1)), {})
-    engines = {"call": empty, "portable": _portable(model), "best": Trees(model.forest, {"level": best})}
+    engines = {"call": empty, "portable": portable(model), "best": Trees(model.forest, {"level": best})}
     processes = {
         name: subprocess.Popen(
             [str(program), str(model.rows_file), str(WIDTH)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -75,6 +75,7 @@ QUICK = [
     ("stores", "pointer_seconds", "outage"),
     ("dashboard", "pages", "memory"),
     ("edge", "fleet"),
+    ("edge", "wasm"),
     ("features", "join_seconds", "join_three_views", "join_rows_lost"),
     ("features", "tiles_speed", "tiles_exactness", "tiles_online"),
     ("features", "online_sqlite", "online_redis", "online_feast", "online_windows", "push", "materialise_killed"),

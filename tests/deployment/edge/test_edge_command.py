@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,24 @@ def test_a_folder_of_something_else_is_left_alone(run):
 def test_a_release_that_cannot_be_exported_is_refused_with_a_hint(run):
     code, _, error = run("export", "edge", "device", "--release", "flights@live")
     assert code == 2 and "engine 'echo'" in error and "  try: " in error and not Path("device").exists()
+
+
+def test_a_missing_compiler_to_webassembly_has_a_hint_of_what_to_install(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "ziglang", None)
+    code, _, error = run("export", "edge", "browser", "--format", "wasm", "--release", "delays@live")
+    assert code == 2 and "no compiler to WebAssembly is installed" in error and "try: pip install ziglang" in error
+    assert not Path("browser").exists()
+
+
+@pytest.mark.services
+def test_a_webassembly_package_replaces_one_of_c_and_is_verified(run):
+    assert run("export", "edge", "device", "--release", "delays@live")[0] == 0
+    code, out, _ = run("export", "edge", "device", "--format", "wasm", "--release", "delays@live")
+    assert code == 0 and "next: python -m http.server --directory device" in out
+    found = sorted(path.name for path in Path("device").iterdir())
+    assert found == ["delays.js", "delays.wasm", "edge.json", "edge.sig"]
+    assert run("verify", "device")[0] == 0
+    (Path("device") / "delays.wasm").write_bytes(b"other")
+    code, _, error = run("verify", "device")
+    assert code == 1 and "delays.wasm was changed" in error

@@ -24,6 +24,7 @@ from headway.reporting.console import print_result
 from headway.storage import atomic
 
 Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow", "record", "edge"]
+EdgeFormat = Literal["c", "wasm"]
 
 
 def plugin(
@@ -31,6 +32,7 @@ def plugin(
     to: str = "",
     *,
     release: str = "",
+    format: EdgeFormat = "c",
     base: str = "",
     extra: tuple[str, ...] = (),
     image: str = "",
@@ -70,7 +72,8 @@ def plugin(
     shows of the AI Act, the NIST AI RMF and the GDPR, as HTML, PDF, OSCAL and CycloneDX. What is missing comes first.
 
     Or write a release of trees or of a small network as C99, signed by the publisher: one file with a header, which
-    allocates nothing, and computes each row to the bit as the kernel does. It has a self-test of the release.
+    allocates nothing, and computes each row to the bit as the kernel does. It has a self-test of the release. With
+    --format wasm it is compiled to WebAssembly, with a module of JavaScript that loads it in a browser.
 
     Example: headway export oci image --base base@sha256:... --project headway-demo
     Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo
@@ -79,6 +82,7 @@ def plugin(
     Example: headway export mlflow https://mlflow.example --project headway-demo
     Example: headway export record record --project headway-demo
     Example: headway export edge edge --project headway-demo
+    Example: headway export edge browser --format wasm --project headway-demo
 
     Parameters
     ----------
@@ -88,9 +92,11 @@ def plugin(
     to
         For oci: new folder of the layout. For kubernetes, podman and kserve: file of the manifests, which is replaced.
         For mlflow: address of the tracking server, without a password; default: MLFLOW_TRACKING_URI.
-        For record and edge: folder of the record or of the C files; an earlier one there is replaced.
+        For record and edge: folder of the record or of the package; an earlier one there is replaced.
     release
         NAME@POINTER or NAME@DIGEST; default: the project's name at live.
+    format
+        For edge: c, or wasm, which needs a compiler: pip install ziglang, or clang, its linker lld and wasi-libc.
     base
         For oci: base image with this version of Python, FOLDER@sha256:... of an OCI layout.
     extra
@@ -160,7 +166,7 @@ def plugin(
         _write_image(bundle, settings, registry, to=Path(to), base=base, extras=extra, json=json)
         return
     if form == "edge":
-        _write_edge_package(bundle, registry, Path(to), json=json)
+        _write_edge_package(bundle, registry, Path(to), format=format, json=json)
         return
     called = name or bundle.release.name
     workload = kubernetes.Workload(
@@ -223,14 +229,16 @@ def _write_image(
     print_result(written._asdict(), text, json=json)
 
 
-def _write_edge_package(bundle: Bundle, registry: ModelRegistry, folder: Path, *, json: bool) -> None:
-    files = edge.package_files(bundle)
+def _write_edge_package(
+    bundle: Bundle, registry: ModelRegistry, folder: Path, *, format: EdgeFormat, json: bool
+) -> None:
+    files = edge.wasm_files(bundle) if format == "wasm" else edge.package_files(bundle)
     publisher = load_publisher(registry.publisher_key)
     digest = edge.write_package(bundle, files, folder=folder, publisher=publisher)
     text = (
         f"{folder} is the edge package {digest}\n"
         f"of the release {bundle.digest}: {', '.join(files)}\n"
-        f"next: make -C {folder}"
+        f"next: {f'python -m http.server --directory {folder}' if format == 'wasm' else f'make -C {folder}'}"
     )
     result = {"folder": str(folder), "package": digest, "release": bundle.digest, "files": sorted(files)}
     print_result(result, text, json=json)

@@ -92,22 +92,22 @@ def package_files(bundle: Bundle) -> dict[str, bytes]:
         [
             f'{_heading(bundle)}#include "{name}.h"\n\n',
             _PRELUDE,
-            _renamed(model.code.replace("MODEL_OUTPUTS", "NAME_OUTPUTS"), name),
+            renamed(model.code.replace("MODEL_OUTPUTS", "NAME_OUTPUTS"), name),
             _names(release),
             _calibration(release.calibrator),
-            _renamed(_decision(release) + _self_test(release, model.reference) + template("package.c"), name),
+            renamed(_decision(release) + _self_test(release, model.reference) + template("package.c"), name),
         ]
     )
-    before, mark, after = _renamed(template("package.h"), name).partition("\nenum {")
+    before, mark, after = renamed(template("package.h"), name).partition("\nenum {")
     return {
         f"{name}.c": source.encode(),
         f"{name}.h": f"{_heading(bundle)}{before}\n{_constants(bundle, name.upper())}{mark}{after}".encode(),
-        f"{name}_cli.c": (_heading(bundle) + _renamed(template("cli.c"), name)).encode(),
+        f"{name}_cli.c": (_heading(bundle) + renamed(template("cli.c"), name)).encode(),
         "Makefile": template("package.mk").replace("NAME_FILE", name).encode(),
     }
 
 
-def _renamed(text: str, name: str) -> str:
+def renamed(text: str, name: str) -> str:
     """Put the name of the release in front of what other files see; the text holds no name of a user."""
     text = re.sub(r"(\b|(?<=-D))NAME_", f"{name.upper()}_", text.replace("NAME_FILE", name))
     return re.sub(r"\bname_(?=[a-z_]+\()", f"{name}_", text)
