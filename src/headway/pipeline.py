@@ -106,6 +106,7 @@ from headway.registry import judge as judging
 from headway.registry import searches
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.default_policy import release_policy
+from headway.registry.forwarding import find_forwarding
 from headway.registry.live import compare_with_live
 from headway.registry.policy_tests import run_policy_tests
 from headway.registry.project import LIVE_POINTER, Project, find_live
@@ -417,7 +418,8 @@ def _with_answers(
 ) -> SearchResult:
     """Add the plan of selective answering, chosen on `validation` and certified on `test`, and judge the winner again.
 
-    Without `[answer] limit` the winner answers every row.
+    Without `[answer] limit` the winner answers every row. With `[answer] forwarded_by` only rows that this release of a
+    device forwards are counted.
     """
     section, winner = project.config.answer, result.winner
     if not section.limit:
@@ -425,7 +427,15 @@ def _with_answers(
     chosen, held_out = (
         LabeledAnswers.of(compare_with_baseline(winner.variant, rows, project.blobs)) for rows in (validation, test)
     )
-    plan = make_plan(chosen, held_out, section)
+    digest = ""
+    if section.forwarded_by:
+        device = find_forwarding(project.registry, section.forwarded_by)
+        chosen, held_out = (
+            chosen.subset(device.forwarded(validation.labeled)),
+            held_out.subset(device.forwarded(test.labeled)),
+        )
+        digest = device.digest
+    plan = replaced(make_plan(chosen, held_out, section), forwarded_by=digest)
     measured, findings = measure_answers(plan, chosen, held_out, section)
     evidence = with_results(winner.evidence, measured, kind="metric", name="answer")
     evidence = replaced(evidence, findings=(*evidence.findings, *findings))

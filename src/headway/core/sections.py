@@ -873,6 +873,13 @@ class AnswerSection(Record, frozen=True, kw_only=True):
         tuple[Literal["remote", "people"], ...],
         about("Who answers what the model does not, in this order."),
     ] = ("people",)
+    forwarded_by: Annotated[
+        str,
+        about(
+            "Release (NAME@live) of a device that forwards rows to this model: what this model answers is chosen and "
+            "certified on the rows that it forwards."
+        ),
+    ] = ""
     audit_share: Annotated[
         float,
         Meta(description="Share of the model's own answers that people check, for the certificate.", ge=0, le=1),

@@ -45,6 +45,7 @@ class AnswerPlan(Record, frozen=True, kw_only=True, omit_defaults=True):
     A class without a threshold is never answered. `certificate` is that of all answered rows together, and `classes`
     has those of single classes, by name. `reject` is the class of messages that no answer applies to: it is handed on
     with the reason `unsupported_class`. `stages` are asked one after the other for what the model does not answer.
+    `forwarded_by` is the digest of a device's release if the certificate is of the rows that it forwards, else empty.
     """
 
     rule: ConfidenceRule
@@ -53,6 +54,7 @@ class AnswerPlan(Record, frozen=True, kw_only=True, omit_defaults=True):
     classes: dict[str, SelectiveCertificate] = {}
     reject: str = ""
     stages: tuple[str, ...] = ("people",)
+    forwarded_by: str = ""
 
 
 AuditStatus = Literal["holds", "broken", "unknown"]

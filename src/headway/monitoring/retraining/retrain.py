@@ -51,6 +51,7 @@ from headway.optimization import search
 from headway.optimization.context import TransformContext
 from headway.optimization.importers.models import declared_training_privacy
 from headway.optimization.training import TrainingInputs, recipe_digest, train_task
+from headway.registry.forwarding import find_forwarding
 from headway.registry.judge import judge
 from headway.registry.project import Project
 from headway.registry.provenance import origins
@@ -376,8 +377,12 @@ def certify_answers(project: Project, holdout: HoldoutSet, subject: Comparison) 
     section, live = project.config.answer, holdout.deployed.release
     if not section.limit:
         return CertifiedAnswers()
-    answers = LabeledAnswers.of(subject)
-    later = _is_later(subject.groups)
+    answers, groups, scores, digest = LabeledAnswers.of(subject), subject.groups, holdout.scores, ""
+    if section.forwarded_by:
+        device = find_forwarding(project.registry, section.forwarded_by)
+        forwarded = device.forwarded(holdout.dataset)
+        answers, groups, scores, digest = answers.subset(forwarded), groups[forwarded], scores[forwarded], device.digest
+    later = _is_later(groups)
     chosen, tested = (answers.subset(part) for part in (~later, later))
     if not len(chosen.labels):
         raise DataError(
@@ -385,14 +390,14 @@ def certify_answers(project: Project, holdout: HoldoutSet, subject: Comparison) 
             where=f"{FILE} [retrain] judged_days",
             hint="hold out more days",
         )
-    plan = make_plan(chosen, tested, section)
+    plan = replace(make_plan(chosen, tested, section), forwarded_by=digest)
     measured, findings = measure_answers(plan, chosen, tested, section)
     found = CertifiedAnswers(plan=plan, measurements=tuple(measured), findings=tuple(findings))
     if live.answers is None:
         return found
     withdrawn = withdrawn_classes(project.state, live.answers, name=project.name, digest=holdout.deployed.digest)
     now = decide(
-        live.answers, answers.classes, holdout.scores[later], threshold=live.threshold, withdrawn=withdrawn
+        live.answers, answers.classes, scores[later], threshold=live.threshold, withdrawn=withdrawn
     ).is_answered
     coverage, _ = measure_risk(now, np.zeros(len(now)), groups=tested.groups, level=section.level)
     return replace_dataclass(found, measurements=(*found.measurements, replace(coverage, name="answer.live_coverage")))

@@ -1,0 +1,100 @@
+"""The model behind a device is certified on the rows that the device forwards, and on no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+
+import headway
+from headway.core.dataset import Dataset, Roles
+from headway.core.errors import ConfigError
+from headway.registry.forwarding import find_forwarding
+from headway.registry.project import open_project
+from headway.reporting.text.words import describe_answers
+
+LIMIT = 0.05
+PROJECT = """
+[project]
+name = "{name}"
+state = "../store"
+[trust]
+publisher_key = "../keys/publisher.pem"
+trusted_keys = "../keys/trusted.txt"
+[policy]
+floor = "none"
+[answer]
+limit = {limit}
+stages = {stages}
+"""
+
+
+def make_folder(parent, name: str, *, stages: str = '["people"]', limit: float = LIMIT, more: str = ""):
+    folder = parent / name
+    folder.mkdir()
+    (folder / "headway.toml").write_text(PROJECT.format(name=name, stages=stages, limit=limit) + more)
+    return folder
+
+
+def table(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows whose class depends on the first column where it is large, and else on the product of two others."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(n, 3))
+    hard = np.abs(rows[:, 0]) < 1
+    chance = np.where(hard, 1 / (1 + np.exp(-6 * rows[:, 1] * rows[:, 2])), rows[:, 0] > 0)
+    return rows, (random.random(n) < chance).astype(int)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Release the model of a device, which knows one column, and return the folder, rows and labels."""
+    parent = tmp_path_factory.mktemp("split")
+    folder = make_folder(parent, "device", stages='["remote", "people"]')
+    rows, labels = table(6_000, 1)
+    model = LogisticRegression().fit(rows[:1000] * [1, 0, 0], labels[:1000])
+    best = headway.optimize(model, rows[1000:], labels[1000:], budget="2s", transforms=[], folder=folder)
+    assert best.answers is not None and best.answers.certificate.is_certified
+    best.release(who="ann")
+    return parent, rows, labels
+
+
+def test_the_model_behind_a_device_is_certified_on_the_rows_that_the_device_forwards(made):
+    parent, rows, labels = made
+    folder = make_folder(parent, "cloud", more='forwarded_by = "device@live"\n')
+    model = make_pipeline(PolynomialFeatures(), LogisticRegression()).fit(rows[:1000], labels[:1000])
+
+    plan = headway.optimize(model, rows[1000:], labels[1000:], budget="2s", transforms=[], folder=folder).answers
+
+    device = open_project(folder).registry.resolve("device@live")
+    assert plan.forwarded_by == device.digest and plan.certificate.is_certified
+    assert f"rows that {device.digest[7:19]} forwards" in describe_answers(plan)
+    share = device.release.answers.certificate.coverage
+    held_out = plan.certificate.coverage.n_rows / share.n_rows
+    assert held_out == pytest.approx(1 - share.value, abs=1e-9)
+
+
+def test_without_a_forwarded_row_nothing_can_be_certified(made):
+    parent, *_ = made
+    device = find_forwarding(open_project(parent / "device").registry, "device@live")
+    names = device.bundle.release.variant.signature.names
+    sure = pl.DataFrame({name: [4.0, -4.0] for name in names})
+    with pytest.raises(ConfigError, match="answers all 2 rows of test"):
+        device.forwarded(Dataset(table=sure, roles=Roles(target="y"), name="test", digest=""))
+
+
+def test_a_release_that_answers_every_row_forwards_none(made):
+    parent, rows, labels = made
+    everything = make_folder(parent, "everything", limit=0.0)
+    model = LogisticRegression().fit(rows[:1000], labels[:1000])
+    headway.optimize(model, rows[1000:], labels[1000:], budget="2s", transforms=[], folder=everything).release(
+        who="ann"
+    )
+    folder = make_folder(parent, "behind", more='forwarded_by = "everything@live"\n')
+
+    with pytest.raises(ConfigError, match="everything@live has no answer plan") as error:
+        headway.optimize(model, rows[1000:], labels[1000:], budget="2s", transforms=[], folder=folder)
+
+    assert error.value.where == "[answer] forwarded_by"
