@@ -8,6 +8,7 @@ from pathlib import Path
 
 import catboost
 import numpy as np
+import pandas as pd
 from tests.engines.boosters import in_range, table
 
 LOSSES = (
@@ -51,4 +52,19 @@ def cbm(loss: str = "Logloss", trees: int = 7, **parameters: object) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.cbm"
         model(loss, trees, **parameters).save_model(str(path))
+        return path.read_bytes()
+
+
+@functools.cache
+def category_cbm() -> bytes:
+    """A binary model of a column of strings, one of integers and a number, with combinations and one-hot splits."""
+    random = np.random.default_rng(4)
+    port, hour, gap = random.choice(["a", "b", "c"], 300), random.integers(0, 9, 300), random.normal(size=300)
+    frame = pd.DataFrame({"port": port, "gap": gap, "hour": hour, "leg": random.integers(0, 5, 300).astype(str)})
+    params = {"iterations": 8, "depth": 4, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    made = catboost.CatBoostClassifier(**params, one_hot_max_size=3, max_ctr_complexity=3, loss_function="Logloss")
+    made.fit(frame, (port == "a") ^ (hour % 2 == 0) ^ (gap > 0.5), cat_features=["port", "hour", "leg"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.cbm"
+        made.save_model(str(path))
         return path.read_bytes()

@@ -75,16 +75,15 @@ def test_names_that_only_count_columns_are_left_out() -> None:
     assert Catboost.import_model(model()).names == ()
 
 
-@pytest.mark.parametrize("kind", ["categorical", "text", "embedding"])
+@pytest.mark.parametrize("kind", ["text", "embedding"])
 def test_columns_that_are_not_numeric_are_refused_by_name(kind: str) -> None:
     cells = table()[:80, 2].tolist()
     columns = {
-        "categorical": [f"k{index % 3}" for index in range(80)],
         "text": ["late again" if index % 3 else "in time" for index in range(80)],
         "embedding": [[float(index % 3), 1.0] for index in range(80)],
     }
     frame = pd.DataFrame({"plane": columns[kind], "number": cells})
-    columns = {f"{'cat' if kind == 'categorical' else kind}_features": ["plane"]}
+    columns = {f"{kind}_features": ["plane"]}
     fitted = catboost.CatBoostClassifier(**QUIET, **columns).fit(frame, LABELS[:80])
     with pytest.raises(EngineError, match=f"1 {kind} columns") as refusal:
         Catboost.import_model(fitted)

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, sparse_to_dense
+from headway.core.categories import unseen_code
 from headway.core.errors import DataError
 from headway.core.texts import text_codes
 from headway.core.variant import Field, Signature
@@ -220,7 +221,7 @@ class SmallTableReader:
     def __init__(self, signature: Signature) -> None:
         self._names = list(signature.names)
         self._ranks = [_ranks(field) for field in signature.inputs]
-        self._other = [_other(field) for field in signature.inputs]
+        self._fields = signature.inputs
         self._columns: Any = None
         self._positions: list[int] = []
 
@@ -252,16 +253,16 @@ class SmallTableReader:
             return float(cell)
         if isinstance(cell, str):
             rank = ranks.get(cell) if ranks is not text_codes else text_codes[cell]
-            return self._unseen(index) if rank is None else rank
+            return self._unseen(self._fields[index], cell) if rank is None else rank
         if cell is None or cell != cell:
             return nan
         raise TypeError(cell)
 
-    def _unseen(self, index: int) -> float:
-        other = self._other[index]
-        if other is None:
-            raise KeyError(index)
-        return other
+    @staticmethod
+    def _unseen(field: Field, category: str) -> float:
+        if field.unseen == "refused":
+            raise KeyError(category)
+        return unseen_code(field, category)
 
 
 def _ranks(field: Field) -> Mapping[object, float] | None:
@@ -271,8 +272,3 @@ def _ranks(field: Field) -> Mapping[object, float] | None:
     if field.is_text:
         return text_codes
     return {category: float(rank) for rank, category in enumerate(field.categories)}
-
-
-def _other(field: Field) -> float | None:
-    """Value of an unseen category; None if it is refused."""
-    return {"missing": nan, "other": float(len(field.categories)), "refused": None}[field.unseen]

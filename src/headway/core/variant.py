@@ -31,17 +31,22 @@ class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One input column: a number (`FP64`), or a string (`BYTES`), which is a category or a text.
 
     The model reads the rank of a category among `categories`. A value that is none of them is `unseen`: it counts as
-    `missing`, or as `other` with rank len(categories), or the row is `refused`. A row has the number of a text
-    (`is_text`) in `core.texts.text_codes`. A null is always missing. `refuses` lists the values for which the model's
-    library raises.
+    `missing`, or as `other` with rank len(categories), or has the rank len(categories) plus its hash where it is
+    `hashed` (`core.categories`), or the row is `refused`. A row has the number of a text (`is_text`) in
+    `core.texts.text_codes`. A null is always missing. `refuses` lists the values for which the model's library raises.
     """
 
     name: str
     datatype: str = "FP64"
     categories: tuple[str, ...] = ()
-    unseen: Literal["missing", "other", "refused"] = "missing"
+    unseen: Literal["missing", "other", "hashed", "refused"] = "missing"
     refuses: tuple[Refusal, ...] = ()
     is_text: bool = False
+
+    @property
+    def ranks_unseen(self) -> bool:
+        """True if an unseen category has a rank, from len(categories) on."""
+        return self.unseen in ("other", "hashed")
 
 
 class Signature(Record, frozen=True, kw_only=True, omit_defaults=True):

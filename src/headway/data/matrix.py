@@ -11,6 +11,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats, Ints
+from headway.core.categories import unseen_code
 from headway.core.contracts import SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
@@ -215,8 +216,11 @@ def _numbers(column: pl.Series, field: Field) -> Floats:
             f"column '{field.name}' holds {texts.filter(unknown)[0]!r}, a category that the model does not know",
             hint=f"one of its {len(field.categories)} categories, or null for a missing value",
         )
-    if field.unseen == "other":
-        ranks = ranks.set(unknown, float(len(field.categories)))
+    if field.ranks_unseen and unknown.any():
+        codes = {text: unseen_code(field, text) for text in texts.filter(unknown).unique()}
+        ranks = pl.select(
+            pl.when(unknown).then(texts.replace_strict(codes, default=None, return_dtype=pl.Float64)).otherwise(ranks)
+        ).to_series()
     return ranks.fill_null(float("nan")).to_numpy()
 
 

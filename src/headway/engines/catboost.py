@@ -1,4 +1,8 @@
-"""CatBoost's own library over numeric columns: the baseline, called as its users call it.
+"""CatBoost's own library over numbers and categories: the baseline, called as its users call it.
+
+A row holds the rank of a category among those of the table that the model was bound to, or any other string by its hash
+(`core.categories`); a categorical column of integers holds the integers. A missing category is the string "nan", as in
+the library's reader of data frames.
 
 Settings: `threads` (>= 1; by default the library uses every core). The baseline has those of its `thread_count`.
 """
@@ -8,17 +12,20 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import catboost
 import numpy as np
+import pandas as pd
+from msgspec.structs import replace as replace_fields
 
 from headway.core.arrays import Floats, Ints
+from headway.core.categories import category_with_hash
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import thread_setting, threads_of
-from headway.core.variant import Signature
+from headway.core.variant import Field, Signature
 from headway.engines.formats.catboost import (
     BINARY_LOSSES,
     EXPONENT_LOSSES,
@@ -28,6 +35,12 @@ from headway.engines.formats.catboost import (
     catboost_forest,
     is_catboost,
     read_catboost,
+)
+from headway.engines.formats.catboost_ctr import (
+    CATEGORIES,
+    MAX_INTEGER,
+    NO_CATEGORIES,
+    category_notes,
 )
 from headway.engines.formats.trees import Forest
 
@@ -46,6 +59,7 @@ class Catboost:
         self._threads = {"thread_count": threads} if threads else {}  # empty: the library decides
         model = read_catboost(content)
         self._width, self._kind, self._outputs = model.width, *_prediction_type(model)
+        self._categories = model.categories
         self._model = _load_model(content)
         own = self._model.get_metadata().get("binclass_probability_threshold")
         self.thresholds = (float(own),) if own else ()
@@ -61,7 +75,7 @@ class Catboost:
 
         A classifier answers probabilities.
 
-        Raises EngineError for a model that is not fitted, reads categories or text, or predicts several targets, and
+        Raises EngineError for a model that is not fitted, reads texts or embeddings, or predicts several targets, and
         for an incomplete file or CatBoost's JSON.
         """
         if isinstance(model, ModelFile):
@@ -76,23 +90,50 @@ class Catboost:
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
-        """Return the artifact unchanged.
+        """Return the artifact with the strings of the table in each categorical column, and columns that hash others.
 
-        Raise EngineError if the table has a categorical column, since the model reads numbers.
+        An artifact without categorical columns is unchanged. Raise EngineError if the table has strings where the model
+        reads numbers.
         """
-        categorical = [field.name for field in signature.inputs if field.datatype == "BYTES"]
-        if categorical:
+        found = read_catboost(content).categories or NO_CATEGORIES
+        wrong = [
+            field.name
+            for index, field in enumerate(signature.inputs)
+            if field.datatype == "BYTES" and index not in found.columns
+        ]
+        if wrong:
             raise EngineError(
-                f"column '{categorical[0]}' is categorical, and the model reads numbers only",
-                where=f"categorical columns: {', '.join(categorical)}",
+                f"column '{wrong[0]}' is categorical, and the model reads numbers there",
+                where=f"categorical columns: {', '.join(wrong)}",
                 hint="encode the column as the numbers that the model was trained on",
             )
-        return content, signature
+        if not len(found.columns):
+            return content, signature
+        inputs = tuple(
+            Field(name=field.name, datatype="BYTES", categories=field.categories, unseen="hashed")
+            if field.datatype == "BYTES"
+            else field
+            for field in signature.inputs
+        )
+        columns = [inputs[index] for index in found.columns.tolist()]
+        listed = [field.categories if field.datatype == "BYTES" else None for field in columns]
+        model = _load_model(content)
+        model.get_metadata()[CATEGORIES] = category_notes(listed)
+        return _model_bytes(model), replace_fields(signature, inputs=inputs)
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """Return the trees."""
-        return catboost_forest(read_catboost(content))
+        """Return the trees; raise NotApplicable for a model that reads categories."""
+        model = read_catboost(content)
+        if model.categories is not None:
+            raise NotApplicable("its trees read statistics of categories, which only transform `trees` compiles")
+        return catboost_forest(model)
+
+    @classmethod
+    def category_model(cls, content: bytes) -> CatboostModel | None:
+        """Return the model if it reads categories, which `compile_categories` compiles; None if it does not."""
+        model = read_catboost(content)
+        return None if model.categories is None else model
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
@@ -141,11 +182,41 @@ class Catboost:
             return None
         if not len(rows):
             return np.empty(0, dtype=np.int64)
-        named = np.asarray(self._model.predict(rows, prediction_type="Class", **self._threads)).reshape(-1, 1)
+        table = self._table(rows)
+        named = np.asarray(self._model.predict(table, prediction_type="Class", **self._threads)).reshape(-1, 1)
         return np.asarray((named == self._classes).argmax(axis=1), dtype=np.int64)
 
     def _answers(self, rows: Floats) -> Floats:
-        return np.asarray(self._model.predict(rows, prediction_type=self._kind, **self._threads), np.float64)
+        table = self._table(rows)
+        return np.asarray(self._model.predict(table, prediction_type=self._kind, **self._threads), np.float64)
+
+    def _table(self, rows: Floats) -> Any:
+        """Return rows as the library reads them: with categories, a data frame that holds their strings."""
+        if self._categories is None:
+            return rows
+        listed = self._categories.listed or (None,) * len(self._categories.columns)
+        strings = {
+            column: _category_strings(rows[:, column], known)
+            for column, known in zip(self._categories.columns.tolist(), listed, strict=True)
+        }
+        found = {index: strings.get(index, rows[:, index]) for index in range(self._width)}
+        return pd.DataFrame(found).set_axis(self._model.feature_names_, axis=1)
+
+
+def _category_strings(values: Floats, listed: tuple[str, ...] | None) -> list[str]:
+    """Return the string of each rank, or of each integer if no strings are listed; raise EngineError for others."""
+    unknown = values[~np.isnan(values)]
+    low, high = (-MAX_INTEGER, MAX_INTEGER) if listed is None else (0, len(listed) + 2**32 - 1)
+    if np.any((unknown < low) | (unknown > high) | (unknown != np.trunc(unknown))):
+        kind = "integers" if listed is None else "ranks of categories"
+        raise EngineError("a categorical column holds other numbers than " + kind, hint="pass strings or integers")
+    if listed is None:
+        return ["nan" if value != value else str(int(value)) for value in values.tolist()]
+    size = len(listed)
+    return [
+        "nan" if rank != rank else listed[int(rank)] if rank < size else category_with_hash(int(rank) - size)
+        for rank in values.tolist()
+    ]
 
 
 def _import_file(file: ModelFile) -> ImportedModel:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from headway.core.record import Settings
 from headway.engines.compiled.artifact import KernelEngine, load_kernels
+from headway.engines.compiled.categories import is_category_forest, read_category_forest
 from headway.engines.compiled.forest import read_forest
 
 IMPORTS_MODELS = False  # transforms write its artifacts
@@ -21,11 +22,17 @@ class Trees(KernelEngine):
     name = "trees"
     kernels = load_kernels("trees")
     artifact = "compiled forest"
-    rejection = "the model rejects infinite values, and missing values in columns that had none when it was fitted"
+    rejection = (
+        "the model rejects infinite values, missing values in columns that had none when it was fitted, and numbers "
+        "that are not categories in categorical columns"
+    )
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        numbers, *arrays = read_forest(content)
-        super().__init__(numbers, arrays, settings, outputs=len(arrays[1]))
+        has_categories = is_category_forest(content)
+        (numbers, *arrays), more = read_category_forest(content) if has_categories else (read_forest(content), [])
+        super().__init__(numbers, [*arrays, *more], settings, outputs=len(arrays[1]))
+        if more:
+            self._width = int(more[0][0])
 
 
 plugin = Trees

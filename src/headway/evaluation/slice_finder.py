@@ -91,7 +91,7 @@ def _bin_input(field: Field, values: Floats, min_rows: int) -> BinnedColumn:
     if field.datatype != "BYTES":
         return _bin_numbers(field.name, np.ascontiguousarray(values))
     known = len(field.categories)
-    ranks = np.where(np.isnan(values), known + 1, values).astype(np.int64)
+    ranks = np.where(np.isnan(values), known + 1, np.minimum(values, known)).astype(np.int64)
     texts = (*(f"{field.name}={text}" for text in field.categories), f"{field.name} unseen", f"{field.name} missing")
     return _bin_categories(field.name, ranks, texts, min_rows)
 

@@ -190,9 +190,9 @@ def _category_reader(number: int, field: Field, values: Floats) -> FeatureReader
     groups = list(_category_groups(field.categories, shares))
     index_of = {name: index for index, names in enumerate(groups) for name in names}
     series = [DailySeries(feature=number, kind="share", categories=names) for names in groups]
-    if field.unseen == "other":
+    if field.ranks_unseen:
         series.append(DailySeries(feature=number, kind="outside"))
-    unseen = len(series) - 1 if field.unseen == "other" else len(series)  # else it counts as missing
+    unseen = len(series) - 1 if field.ranks_unseen else len(series)  # else it counts as missing
     series.append(DailySeries(feature=number, kind="missing"))
     indices = [*(index_of[name] for name in field.categories), unseen, len(series) - 1]
     return FeatureReader(

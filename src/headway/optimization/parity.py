@@ -119,7 +119,7 @@ def clip_to_known_ranks(rows: Floats, signature: Signature) -> Floats:
     found = rows.copy()
     for index, field in enumerate(signature.inputs):
         if field.datatype == "BYTES" and not field.is_text:
-            ranks = len(field.categories) + (field.unseen == "other")
+            ranks = len(field.categories) + field.ranks_unseen
             found[:, index] = _wrap_ranks(rows[:, index], ranks)
     return found
 

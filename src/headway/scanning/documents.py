@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from headway.engines.formats.catboost import root_table
+from headway.engines.formats.flatbuffer import root_table
 from headway.scanning.allowed import NESTED, is_dangerous, is_listed
 from headway.scanning.arrays import scan_template, unknown, unsafe
 from headway.scanning.graphs import leaves_folder

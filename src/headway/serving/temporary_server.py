@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.categories import category_with_hash
 from headway.core.config import Config
 from headway.core.contracts import Blobs, Trial
 from headway.core.errors import EngineError
@@ -140,6 +141,16 @@ def _json_values(column: Field, values: Floats) -> list[float | str | None]:
         return list(text_codes.texts(values))
     if column.datatype != "BYTES":
         return list(numbers)
+    if column.unseen == "hashed":
+        size = len(column.categories)
+        return [
+            None
+            if value is None
+            else column.categories[int(value)]
+            if value < size
+            else category_with_hash(int(value) - size)
+            for value in numbers
+        ]
     categories = (*column.categories, "\x00".join(("", *column.categories)))
     return [None if value is None else categories[int(value)] for value in numbers]
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engines.boosters import table
-from tests.engines.catboosters import cbm
+from tests.engines.catboosters import category_cbm, cbm
 
 from headway.core.errors import EngineError
 from headway.engines.catboost import Catboost
-from headway.engines.formats.catboost import FlatTable, is_catboost, read_catboost, root_table
+from headway.engines.formats.catboost import is_catboost, read_catboost
+from headway.engines.formats.flatbuffer import FlatTable, root_table
 
 
 def core(content: bytes) -> FlatTable:
@@ -123,20 +124,21 @@ HOSTILE = (0, 1, -1, 2, 7, 255, 1000, 70_000, 2**31 - 1, -(2**31))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["SymmetricTree", "Lossguide"])
+@pytest.mark.parametrize("policy", ["SymmetricTree", "Lossguide", "categories"])
 @settings(max_examples=4 * settings().max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from(HOSTILE)), min_size=1, max_size=2))
 def test_any_altered_number_is_rejected_or_harmless_and_silent(
     policy: str, capfd: pytest.CaptureFixture[str], changes: list[tuple[float, int]]
 ) -> None:
-    content = cbm("MultiClass", grow_policy=policy)
+    content = category_cbm() if policy == "categories" else cbm("MultiClass", grow_policy=policy)
     for index, value in changes:
         at = int(index * (len(content) - 4))
         content = content[:at] + struct.pack("<i", value) + content[at + 4 :]
     try:
         engine = Catboost(content, {"threads": 1})
         assert len(engine.predict(np.zeros((3, read_catboost(content).width)))) == 3
-        Catboost.forest(content)
+        if policy != "categories":
+            Catboost.forest(content)
     except EngineError as refusal:
         assert refusal.what and refusal.hint
     assert capfd.readouterr() == ("", "")

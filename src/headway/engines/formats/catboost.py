@@ -8,34 +8,34 @@ CatBoost's model.cpp and model.fbs, versions 0.26 to 1.2.
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import EngineError
-from headway.engines.formats.trees import Forest, Link, Tree
+from headway.engines.formats.catboost_ctr import CATEGORIES, NO_CATEGORIES, CategoryColumns, read_categories
+from headway.engines.formats.flatbuffer import FlatTable, root_table
+from headway.engines.formats.trees import Forest, Link, Tree, constant_tree
 
 _MAGIC, _FORM = b"CBM1", "FlabuffersModel_v1"
 _MAX_DEPTH, _MAX_COLUMNS = 16, 2**20
 _MISSING_GOES_RIGHT = 2
-# Fields of the schema that are present only if the model reads more than numbers.
-_OTHER_COLUMNS = {4: "categorical", 12: "text", 18: "embedding"}
-_LEFT_OVER = {6: "one-hot splits", 7: "statistics of categories", 13: "estimated features"}
+# Fields of the schema that are present only if the model reads more than numbers and categories.
+_OTHER_COLUMNS = {12: "text", 18: "embedding"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatboostModel:
-    """A CatBoost model over numeric columns: scale * sum of the leaves + `bias` [k], then the link of `loss`.
+    """A CatBoost model: scale * sum of the leaves + `bias` [k], then the link of `loss`.
 
-    `sizes` counts the splits of each tree; a split is x > `border` of a column. In a symmetric tree all nodes of a
-    level share one split, the root's is the last, and leaves are numbered by the answers to all splits. In other trees
-    `left` and `right` are the distance to a child among the splits, and 0 means that the split's `end` is the leaf.
-    `leaf` [n, k] holds the leaves of all trees.
+    `sizes` counts the splits of each tree; a split is x > `border` of a column, or x == `border` where `equal`. Columns
+    from `width` on are those that `categories` computes. In a symmetric tree all nodes of a level share one split, the
+    root's is the last, and leaves are numbered by the answers to all splits. In other trees `left` and `right` are the
+    distance to a child among the splits, and 0 means that the split's `end` is the leaf. `leaf` [n, k] holds the leaves
+    of all trees.
     """
 
     width: int
@@ -47,10 +47,12 @@ class CatboostModel:
     sizes: Ints
     feature: Ints
     border: Floats
+    equal: Bools
     leaf: Floats
     left: Ints
     right: Ints
     end: Ints
+    categories: CategoryColumns | None = None
 
     @property
     def outputs(self) -> int:
@@ -71,10 +73,11 @@ def is_catboost(content: bytes) -> bool:
 def read_catboost(content: bytes) -> CatboostModel:
     """Read a model from bytes.
 
-    Raises EngineError if they are not a complete CatBoost model, or if the model reads columns that are not numeric.
+    Raises EngineError if they are not a complete CatBoost model, or if the model reads texts or embeddings.
     """
     try:
-        return _model(_core(content))
+        core = _core(content)
+        return _model(core, content[8 + len(core.content) :])
     except (ValueError, RecursionError) as error:
         hint = "model.save_model('model.cbm')"
         raise EngineError(f"these bytes are not a CatBoost model: {error}", hint=hint) from error
@@ -94,50 +97,66 @@ def _core(content: bytes) -> FlatTable:
     return core
 
 
-def _model(core: FlatTable) -> CatboostModel:
+def _model(core: FlatTable, behind: bytes) -> CatboostModel:
     trees = core.table(1)
     if trees is None:
         raise ValueError("no trees")
-    _check_numeric(core, trees)
+    _check_readable(trees)
     outputs, features = trees.integer(0, "<i", 0), trees.tables(5)
     _require(1 <= outputs <= 2**16, f"{outputs} outputs")
-    columns = [(column.integer(1, "<i", -1), column.integer(2, "<i", -1)) for column in features]
-    _require(0 < len(columns) <= _MAX_COLUMNS, f"{len(columns)} columns")
-    _require(columns == [(index, index) for index in range(len(columns))], "dropped or reordered columns")
-    feature, border = _splits(trees, features)
+    _require(len(features) <= _MAX_COLUMNS, f"{len(features)} columns")
+    _require([column.integer(1, "<i", -1) for column in features] == list(range(len(features))), "reordered columns")
+    notes = {entry.string(0): entry.string(1) for entry in core.tables(2)}
+    numbers, borders = np.array([column.integer(2, "<i", -1) for column in features], np.int64), _borders(features)
+    categories = read_categories(
+        trees, core.strings(3), behind, numbers=numbers, borders=borders, notes=notes.get(CATEGORIES, "")
+    )
+    names = _names(features, numbers, categories)
+    feature, border, equal = _splits(trees, numbers, borders, categories, width=len(names))
     steps = trees.array(10, np.uint16, 2).astype(np.int64).reshape(-1, 2)
+    missing_right = np.zeros(len(names) + (len(categories.computed) if categories else 0), bool)
+    missing_right[numbers] = [column.integer(5, "<b", 0) == _MISSING_GOES_RIGHT for column in features]
     model = CatboostModel(
-        width=len(features),
-        names=tuple(column.string(4) for column in features),
-        loss=_loss({entry.string(0): entry.string(1) for entry in core.tables(2)}),
+        width=len(names),
+        names=names,
+        loss=_loss(notes),
         scale=trees.number(14, "<d", 1.0),
         bias=_bias(trees, outputs),
-        missing_right=np.array([column.integer(5, "<b", 0) == _MISSING_GOES_RIGHT for column in features]),
+        missing_right=missing_right,
         sizes=_sizes(trees, len(feature)),
         feature=feature,
         border=border,
+        equal=equal,
         leaf=_leaves(trees, outputs),
         left=steps[:, 0],
         right=steps[:, 1],
         end=trees.array(11, np.uint32).astype(np.int64),
+        categories=categories,
     )
     _require(np.isfinite(model.scale), f"the scale is {model.scale}")
     _check_levels(model) if model.symmetric else _check_steps(model)
     return model
 
 
-def _check_numeric(core: FlatTable, trees: FlatTable) -> None:
+def _check_readable(trees: FlatTable) -> None:
     for field, kind in _OTHER_COLUMNS.items():
         if found := trees.tables(field):
             columns = ", ".join(str(column.string(2) or column.integer(1, "<i", -1)) for column in found[:5])
             raise EngineError(
-                f"the CatBoost model reads {len(found)} {kind} columns, and headway passes numbers",
+                f"the CatBoost model reads {len(found)} {kind} columns, and headway passes numbers and categories",
                 where=f"{kind} columns: {columns}",
-                hint=f"encode these columns as numbers and train without {'cat' if field == 4 else kind}_features",
+                hint=f"encode these columns as numbers and train without {kind}_features",
             )
-    for field, kind in _LEFT_OVER.items():
-        _require(not trees.tables(field), f"{kind} without a column")
-    _require(not core.tables(3), "parts after the trees")
+    _require(not trees.tables(13), "estimated features without a column")
+
+
+def _names(features: list[FlatTable], numbers: Ints, categories: CategoryColumns | None) -> tuple[str, ...]:
+    """Return the names of all columns in the order of a row, of which each must be there once."""
+    others = categories or NO_CATEGORIES
+    at = np.concatenate([numbers, others.columns])
+    _require(len(at) > 0 and np.array_equal(np.sort(at), np.arange(len(at))), "dropped or reordered columns")
+    names = [*(column.string(4) for column in features), *others.names]
+    return tuple(names[index] for index in np.argsort(at))
 
 
 def _loss(info: Mapping[str, str]) -> str:
@@ -156,19 +175,33 @@ def _bias(trees: FlatTable, outputs: int) -> Floats:
     return bias
 
 
-def _splits(trees: FlatTable, features: list[FlatTable]) -> tuple[Ints, Floats]:
-    """Return column and border of each split; the file numbers all borders, column by column."""
+def _borders(features: list[FlatTable]) -> list[Floats]:
     with np.errstate(invalid="ignore"):  # a signalling NaN in an altered file; non-finite borders are rejected below
         borders = [column.array(3, np.float32).astype(np.float64) for column in features]
     rising = all(np.all(np.isfinite(border)) and np.all(np.diff(border) > 0) for border in borders)
     _require(rising, "borders that do not increase")
-    column = np.repeat(np.arange(len(features)), [len(border) for border in borders])
+    return borders
+
+
+def _splits(
+    trees: FlatTable, numbers: Ints, borders: list[Floats], categories: CategoryColumns | None, *, width: int
+) -> tuple[Ints, Floats, Bools]:
+    """Return column and border of each split, and whether it tests equality.
+
+    The file numbers all borders, column by column: those of numbers, of one-hot columns, then of statistics.
+    """
+    others = categories or NO_CATEGORIES
+    lengths = np.array([*(len(border) for border in borders), *others.splits], np.int64)
+    column = np.repeat(np.concatenate([numbers, width + np.arange(len(others.computed))]), lengths)
+    border = np.concatenate([np.zeros(0), *borders, *(np.arange(count, dtype=np.float64) for count in others.splits)])
+    equal = np.repeat(np.arange(len(lengths)) - len(borders) < len(others.one_hot), lengths)
+    equal[: sum(map(len, borders))] = False
     number = trees.array(1, np.int32).astype(np.int64)
     if not len(column):  # no tree of this model has a split
         _require(not number.any(), "a split that does not exist")
-        return np.zeros(len(number), np.int64), np.zeros(len(number))
+        return np.zeros(len(number), np.int64), np.zeros(len(number)), np.zeros(len(number), bool)
     _require(np.all((number >= 0) & (number < len(column))), "a split that does not exist")
-    return column[number], np.concatenate(borders)[number]
+    return column[number], border[number], equal[number]
 
 
 def _sizes(trees: FlatTable, splits: int) -> Ints:
@@ -217,15 +250,51 @@ EXPONENT_LOSSES = ("Poisson", "Tweedie")
 
 
 def catboost_forest(model: CatboostModel) -> Forest:
-    """Convert a model to `Forest`; symmetric trees are expanded."""
+    """Convert a model to `Forest`; symmetric trees are expanded.
+
+    Columns that are computed from categories follow those of the row. With them the bias is a last tree, since the
+    library adds it last.
+    """
+    trees = tuple(_symmetric_trees(model) if model.symmetric else _asymmetric_trees(model))
+    bias = constant_tree(model.bias.tolist(), tuple(range(model.outputs)))
     return Forest(
-        width=model.width,
-        trees=tuple(_symmetric_trees(model) if model.symmetric else _asymmetric_trees(model)),
-        base=model.bias,
+        width=len(model.missing_right),
+        trees=trees if model.categories is None else (*trees, bias),
+        base=model.bias if model.categories is None else np.zeros(model.outputs),
         link=_link_of(model.loss),
         input_dtype="float32",
         sum_dtype="float64",
+        category_cast="exact",
     )
+
+
+def numeric_part(model: CatboostModel) -> Forest:
+    """Return a forest over a row whose splits of numbers are those of the model, to find the edges of its columns."""
+    number = model.feature < model.width
+    splits = zip(model.feature[number].tolist(), model.border[number].tolist(), strict=True)
+    trees = tuple(
+        Tree(
+            feature=np.array([column]),
+            threshold=np.array([border]),
+            categorical=np.zeros(1, bool),
+            missing_left=np.ones(1, bool),
+            left=np.array([-1]),
+            right=np.array([-2]),
+            leaf=np.zeros((2, 1)),
+        )
+        for column, border in sorted(set(splits))
+    )
+    return Forest(width=model.width, trees=trees, base=np.zeros(1), input_dtype="float32")
+
+
+@runtime_checkable
+class CategoryEngine(Protocol):
+    """Optional method of an engine of tree models that read categories."""
+
+    @classmethod
+    def category_model(cls, content: bytes) -> CatboostModel | None:
+        """Return the model if it reads categories, which `compile_categories` compiles; None if it does not."""
+        ...
 
 
 def _link_of(loss: str) -> Link:
@@ -273,93 +342,15 @@ def _asymmetric_trees(model: CatboostModel) -> Iterator[Tree]:
 
 
 def _tree(model: CatboostModel, split: Ints, *, left: Ints, right: Ints, leaf: Floats) -> Tree:
-    feature = model.feature[split]
+    feature, equal = model.feature[split], model.equal[split]
     return Tree(
         feature=feature,
-        threshold=model.border[split],
-        categorical=np.zeros(len(split), bool),
+        threshold=np.where(equal, np.cumsum(equal) - 1, model.border[split]),
+        categorical=equal,
         missing_left=~model.missing_right[feature],
-        left=left.astype(np.int64),
-        right=right.astype(np.int64),
+        left=np.where(equal, right, left).astype(np.int64),
+        right=np.where(equal, left, right).astype(np.int64),
         leaf=leaf * model.scale,
         outputs=tuple(range(model.outputs)),
+        sets=tuple(np.array([value]) for value in model.border[split[equal]].astype(np.int64)),
     )
-
-
-def root_table(content: bytes) -> FlatTable:
-    """Return the root table of a FlatBuffer; this and every field access raise ValueError outside the bytes."""
-    return FlatTable(content, _offset(content, 0))
-
-
-@dataclass(frozen=True, slots=True)
-class FlatTable:
-    """A table at a position of a FlatBuffer, whose fields are known by their index in the schema.
-
-    Numbers are little-endian. A table starts with the distance back to its vtable, which holds the offset of each
-    field; 0 means that the field is absent, and the method returns the default of the schema.
-    """
-
-    content: bytes
-    position: int
-
-    def number(self, field: int, form: str, absent: float) -> float:
-        """Return a numeric field in a `struct` format (`<d`)."""
-        at = self._find(field)
-        return absent if at is None else float(_unpack(self.content, form, at))
-
-    def integer(self, field: int, form: str, absent: int) -> int:
-        """Return an integer field in a `struct` format (`<i`)."""
-        at = self._find(field)
-        return absent if at is None else int(_unpack(self.content, form, at))
-
-    def table(self, field: int) -> FlatTable | None:
-        """Return a field that is a table."""
-        at = self._find(field)
-        return None if at is None else FlatTable(self.content, _offset(self.content, at))
-
-    def string(self, field: int) -> str:
-        """Return a string field."""
-        return self.array(field, np.uint8).tobytes().decode("utf-8")
-
-    def array(self, field: int, dtype: DTypeLike, per_item: int = 1) -> NDArray[np.generic]:
-        """Return a field that is a vector of numbers, or of structs of `per_item` numbers, flattened."""
-        at = self._find(field)
-        little = np.dtype(dtype).newbyteorder("<")
-        if at is None:
-            return np.zeros(0, little)
-        start, count = self._vector(at)
-        count *= per_item
-        if count * little.itemsize > len(self.content) - start:
-            raise ValueError(f"byte {start}: truncated, {count} numbers expected")
-        return np.frombuffer(self.content, little, count, start)
-
-    def tables(self, field: int) -> list[FlatTable]:
-        """Return a field that is a vector of tables."""
-        at = self._find(field)
-        if at is None:
-            return []
-        start, count = self._vector(at)
-        if count * 4 > len(self.content) - start:
-            raise ValueError(f"byte {start}: truncated, {count} tables expected")
-        return [FlatTable(self.content, _offset(self.content, start + 4 * number)) for number in range(count)]
-
-    def _vector(self, at: int) -> tuple[int, int]:
-        start = _offset(self.content, at)
-        return start + 4, int(_unpack(self.content, "<I", start))
-
-    def _find(self, field: int) -> int | None:
-        vtable = self.position - int(_unpack(self.content, "<i", self.position))
-        size, slot = int(_unpack(self.content, "<H", vtable)), 4 + 2 * field
-        inside = int(_unpack(self.content, "<H", vtable + slot)) if slot + 2 <= size else 0
-        return self.position + inside if inside else None
-
-
-def _offset(content: bytes, at: int) -> int:
-    return at + int(_unpack(content, "<I", at))
-
-
-def _unpack(content: bytes, form: str, at: int) -> float:
-    if not 0 <= at <= len(content) - struct.calcsize(form):
-        raise ValueError(f"byte {at}: outside the {len(content)} bytes")
-    number: float = struct.unpack_from(form, content, at)[0]
-    return number

@@ -56,7 +56,7 @@ typedef struct { int32_t column, first; uint8_t missing, categorical; } Plane;
 
 typedef struct {
   int64_t width, outputs, trees, columns, sets, nodes;
-  int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses;
+  int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses, in_order;
   double missing;
   double reach; /* from this magnitude on a number is infinite, or becomes so in steps before the trees */
   const double *base;                                     /* [outputs] */

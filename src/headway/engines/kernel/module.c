@@ -5,6 +5,7 @@
 
 #include "buffers.h"
 #include "build.h"
+#include "categories.h"
 #include "score.h"
 
 #define ARRAYS 19
@@ -12,11 +13,22 @@
 
 typedef struct {
   Forest forest;
-  Py_buffer views[ARRAYS];
+  Categories categories;
+  int has_categories;
+  Py_buffer views[ARRAYS + CATEGORY_ARRAYS];
   Held held;
 } Opened;
 
 static const Py_ssize_t ITEM[ARRAYS] = {8, 8, 8, 4, 1, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 1, 8, 8, 4};
+
+/* Hold the arrays of a forest, and those of categories if there are more; return 0, with the error set, if they are not. */
+static int hold_all(Opened *o, PyObject *arrays) {
+  Py_ssize_t item[ARRAYS + CATEGORY_ARRAYS];
+  memcpy(item, ITEM, sizeof ITEM);
+  memcpy(item + ARRAYS, CATEGORY_ITEM, sizeof CATEGORY_ITEM);
+  o->has_categories = PyTuple_Check(arrays) && PyTuple_Size(arrays) > ARRAYS;
+  return hold(&o->held, arrays, item, o->has_categories ? ARRAYS + CATEGORY_ARRAYS : ARRAYS);
+}
 
 static void let_go(Opened *opened) {
   forget(&opened->forest);
@@ -81,6 +93,10 @@ static const char *take(Opened *o) {
     const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1, outputs = f->output_start[t + 1] - f->output_start[t];
     if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree does not have one value per leaf and output";
   }
+  if (o->has_categories) {
+    f->in_order = 1; /* as the library adds */
+    TRY(take_categories(&o->categories, o->views + ARRAYS, f));
+  }
   if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form requires ranks and fewer columns";
   return build(f);
 }
@@ -90,7 +106,7 @@ static PyObject *open_forest(PyObject *self, PyObject *arrays) {
   Opened *opened = calloc(1, sizeof *opened);
   if (!opened) return PyErr_NoMemory();
   opened->held.views = opened->views;
-  if (!hold(&opened->held, arrays, ITEM, ARRAYS)) { let_go(opened); return NULL; }
+  if (!hold_all(opened, arrays)) { let_go(opened); return NULL; }
   const char *fault;
   Py_BEGIN_ALLOW_THREADS
   fault = take(opened);
@@ -105,13 +121,17 @@ static PyObject *open_forest(PyObject *self, PyObject *arrays) {
   return capsule;
 }
 
-static int by(const void *forest, const double *x, int64_t n, double *out) { return score(forest, x, n, out); }
+static int by(const void *opened, const double *x, int64_t n, double *out) {
+  const Opened *o = opened;
+  return o->has_categories ? score_categories(&o->forest, &o->categories, x, n, out) : score(&o->forest, x, n, out);
+}
 
 static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 3) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows and an output array"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
-  return opened ? answered(args, &opened->forest, opened->forest.width, opened->forest.outputs, by) : NULL;
+  if (!opened) return NULL;
+  return answered(args, opened, opened->has_categories ? opened->categories.width : opened->forest.width, opened->forest.outputs, by);
 }
 
 static PyObject *level(PyObject *self, PyObject *none) {

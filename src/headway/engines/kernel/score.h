@@ -28,6 +28,11 @@ static double sum_reached(const Forest *f, const uint8_t *reached) {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+static double sum_reached_exactly(const Forest *f, const uint8_t *reached, double sum) {
+  for (int64_t t = 0; t < f->trees; t++) sum += f->interval_leaf[f->value_start[t] + reached[t]];
+  return sum;
+}
+
 static float sum_reached_in_order(const Forest *f, const uint8_t *reached, float sum) {
   for (int64_t t = 0; t < f->trees; t++) sum += (float)f->interval_leaf[f->value_start[t] + reached[t]];
   return sum;
@@ -35,7 +40,7 @@ static float sum_reached_in_order(const Forest *f, const uint8_t *reached, float
 
 static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
   if (f->outputs == 1 && f->output_start[f->trees] == f->trees) {
-    sums[0] = f->sums_float32 ? (double)sum_reached_in_order(f, reached, (float)sums[0]) : sums[0] + sum_reached(f, reached);
+    sums[0] = f->in_order ? sum_reached_exactly(f, reached, sums[0]) : f->sums_float32 ? (double)sum_reached_in_order(f, reached, (float)sums[0]) : sums[0] + sum_reached(f, reached);
     return;
   }
   for (int64_t t = 0; t < f->trees; t++) {

@@ -263,7 +263,7 @@ def use_unseen_categories(inputs: CorruptionInputs) -> Iterator[Corruption]:
     for index in inputs.categorical:
         field = inputs.fields[index]
         if field.unseen != "refused":
-            value = float(len(field.categories)) if field.unseen == "other" else np.nan
+            value = float(len(field.categories)) if field.ranks_unseen else np.nan
             yield Corruption(kind="unseen", what=field.name, rows=partial(replace_columns, inputs.rows, [index], value))
 
 
@@ -349,7 +349,7 @@ def _recode(values: Floats, was: Field, now: Field) -> Floats:
     """Encode the values of one column as another reads them: numbers stay, categories by rank there or as unseen."""
     if was.datatype != "BYTES":
         return values
-    unseen_code = float(len(now.categories)) if now.unseen == "other" else np.nan
+    unseen_code = float(len(now.categories)) if now.ranks_unseen else np.nan
     ranks = {text: float(rank) for rank, text in enumerate(now.categories)}
     table = np.array([*(ranks.get(text, unseen_code) for text in was.categories), unseen_code])
     known = np.isfinite(values)

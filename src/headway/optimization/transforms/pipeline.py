@@ -127,7 +127,7 @@ def _at_splits(graph: Graph, base: Floats, signature: Signature) -> Iterator[Flo
 def _edges(field: Field, jumps: Floats, seen: Floats) -> Floats:
     """Return the values of a column that may be special to a model: each category, numbers at and next to each jump."""
     if field.datatype == "BYTES":
-        ranks = np.arange(len(field.categories) + (field.unseen == "other"), dtype=np.float64)
+        ranks = np.arange(len(field.categories) + field.ranks_unseen, dtype=np.float64)
         return ranks[:: len(ranks) // _MAX_EDGES + 1] if len(ranks) else np.array([np.nan])
     some = jumps[:: len(jumps) // _MAX_EDGES + 1]
     known = seen[np.isfinite(seen)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import numpy as np
 
+from headway.core.categories import unseen_code
 from headway.core.errors import DataError
 from headway.core.texts import BeyondExact, TextCodes, text_codes
 from headway.core.variant import Field
@@ -78,6 +79,7 @@ class CategoryCodes(dict[object, float]):
     def __init__(self, field: Field) -> None:
         super().__init__({category: float(code) for code, category in enumerate(field.categories)})
         self._field = field
+        self.grows = field.unseen == "hashed"  # as the reader in C asks
         self._unseen = float(len(field.categories)) if field.unseen == "other" else UNSEEN_CATEGORY
 
     def __missing__(self, category: object) -> float:
@@ -87,7 +89,7 @@ class CategoryCodes(dict[object, float]):
             raise TypeError(category)
         if self._field.unseen == "refused":
             raise KeyError(category)
-        return self._unseen
+        return unseen_code(self._field, category) if self.grows else self._unseen
 
 
 Codes = CategoryCodes | TextCodes

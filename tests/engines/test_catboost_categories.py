@@ -1,0 +1,152 @@
+"""A CatBoost model with categories answers bit for bit as the library, by its engine and by the compiled form."""
+
+from __future__ import annotations
+
+import functools
+
+import catboost
+import numpy as np
+import pandas as pd
+import pytest
+from tests.engines.category_worlds import CategoryWorld, make_world, raw_trees, rows_of
+
+from headway.core.categories import category_hash
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.variant import Field, Signature
+from headway.engines.catboost import Catboost
+from headway.engines.compiled.categories import compile_categories
+from headway.engines.formats.catboost import read_catboost
+from headway.engines.trees import Trees
+
+DEEP = {"max_ctr_complexity": 4, "one_hot_max_size": 2, "iterations": 25, "grow_policy": "SymmetricTree"}
+
+
+@functools.cache
+def deep_world() -> CategoryWorld:
+    """A model with combinations of several columns and binary tests."""
+    return make_world(12, **DEEP)
+
+
+def furthest(world: CategoryWorld, table: pd.DataFrame, level: str) -> float:
+    """The largest difference of the raw scores from the library's, of a batch and row by row."""
+    content, signature = world.bound()
+    trees, rows, wanted = raw_trees(content, level), rows_of(table, signature), world.scores(table)
+    single = np.concatenate([trees.predict(row[None]) for row in rows])
+    return float(max(np.abs(trees.predict(rows) - wanted).max(), np.abs(single - wanted).max()))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_raw_scores_are_those_of_the_library_bit_for_bit(seed: int) -> None:
+    world = make_world(seed)
+    level = ("portable", "")[seed % 2]
+    assert furthest(world, world.seen, level) == 0
+    assert furthest(world, world.unseen, level) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_raw_scores_of_many_random_models_are_those_of_the_library(seed: int) -> None:
+    world = make_world(seed)
+    for level in ("portable", ""):
+        assert furthest(world, world.seen, level) == furthest(world, world.unseen, level) == 0
+
+
+def test_combinations_with_tests_of_numbers_and_categories_are_exact() -> None:
+    world = deep_world()
+    categories = read_catboost(world.bound()[0]).categories
+    assert categories is not None
+    parts = [statistic.combination for statistic in categories.statistics]
+    assert max(len(part.categories) + len(part.above) + len(part.equal) for part in parts) >= 3
+    assert any(part.above for part in parts) or any(part.equal for part in parts)
+    assert furthest(world, world.unseen, "") == 0
+
+
+def test_the_engine_predicts_as_the_library_with_strings_that_no_list_has() -> None:
+    world = deep_world()
+    content, signature = world.bound()
+    engine = Catboost(content, {})
+    engine._kind = "RawFormulaVal"
+    found = engine._answers(rows_of(world.unseen, signature)).reshape(len(world.unseen), -1)
+    assert np.array_equal(found, world.scores(world.unseen))
+
+
+def test_frequencies_are_read_as_counts() -> None:
+    world = make_world(3, simple_ctr=["Counter"], combinations_ctr=["Counter"], one_hot_max_size=0, depth=3)
+    content, signature = world.bound()
+    rows = rows_of(world.unseen, signature)
+    assert read_catboost(content).categories.statistics
+    assert np.array_equal(raw_trees(content).predict(rows), world.scores(world.unseen))
+
+
+def frame(count: int = 120) -> pd.DataFrame:
+    random = np.random.default_rng(5)
+    return pd.DataFrame(
+        {
+            "port": random.choice(["a", "b", "c"], count),
+            "gap": random.normal(size=count),
+            "hour": random.integers(0, 9, count),
+        }
+    )
+
+
+@functools.cache
+def small() -> catboost.CatBoostClassifier:
+    table = frame()
+    labels = (table["port"] == "a") ^ (table["hour"] % 2 == 0)
+    model = catboost.CatBoostClassifier(
+        iterations=8, depth=3, verbose=0, allow_writing_files=False, thread_count=1, one_hot_max_size=3
+    )
+    return model.fit(table, labels.astype(int), cat_features=["port", "hour"])
+
+
+FIELDS = (Field(name="port", datatype="BYTES", categories=("a", "b")), Field(name="gap"), Field(name="hour"))
+
+
+def test_a_bound_model_hashes_the_strings_that_the_table_does_not_list() -> None:
+    content, signature = Catboost.bind(Catboost.import_model(small()).content, Signature(inputs=FIELDS))
+    assert [field.unseen for field in signature.inputs] == ["hashed", "missing", "missing"]
+    rows = np.array([[0, 0.1, 3], [2 + category_hash("c"), 0.1, 3], [2 + category_hash("z"), -1.0, 77], [np.nan, 0, 4]])
+    table = pd.DataFrame(
+        {"port": ["a", "c", "z", "nan"], "gap": [0.1, 0.1, -1.0, 0.0], "hour": np.array([3, 3, 77, 4])}
+    )
+    wanted = small().predict_proba(table)[:, 1]
+    assert np.array_equal(Catboost(content, {}).predict(rows)[:, 0], wanted)
+    assert np.allclose(Trees(compile_categories(read_catboost(content)), {}).predict(rows)[:, 0], wanted, atol=1e-15)
+    assert np.array_equal(Catboost(content, {}).decide(rows), small().predict(table))
+
+
+@pytest.mark.parametrize("cell", [(0, -1.0), (0, 0.5), (0, 3 + 2.0**32), (2, 0.5), (2, np.inf), (2, 2.0**54)])
+def test_numbers_that_are_no_category_are_rejected(cell: tuple[int, float]) -> None:
+    content, _ = Catboost.bind(Catboost.import_model(small()).content, Signature(inputs=FIELDS))
+    row = np.array([[0.0, 0.0, 1.0]])
+    row[0, cell[0]] = cell[1]
+    with pytest.raises(EngineError, match="categorical column holds other numbers"):
+        Catboost(content, {}).predict(row)
+    with pytest.raises(EngineError, match="not categories"):
+        Trees(compile_categories(read_catboost(content)), {}).predict(row)
+
+
+def test_a_string_column_where_the_model_reads_numbers_is_refused() -> None:
+    fields = (FIELDS[0], Field(name="gap", datatype="BYTES"), FIELDS[2])
+    with pytest.raises(EngineError, match="column 'gap' is categorical, and the model reads numbers there"):
+        Catboost.bind(Catboost.import_model(small()).content, Signature(inputs=fields))
+
+
+def test_a_model_that_was_not_bound_is_not_compiled() -> None:
+    content = Catboost.import_model(small()).content
+    with pytest.raises(NotApplicable, match="not bound to a table"):
+        compile_categories(read_catboost(content))
+    with pytest.raises(NotApplicable, match="only transform `trees` compiles"):
+        Catboost.forest(content)
+    assert Catboost.category_model(content) is not None
+
+
+def test_the_first_trees_of_a_bound_model_keep_its_categories() -> None:
+    content, _ = Catboost.bind(Catboost.import_model(small()).content, Signature(inputs=FIELDS))
+    shorter = Catboost.truncate(content, 3)
+    rows = np.array([[0, 0.1, 3], [1, -0.4, 5]])
+    table = pd.DataFrame({"port": ["a", "b"], "gap": [0.1, -0.4], "hour": [3, 5]})
+    assert np.array_equal(Catboost(shorter, {}).predict(rows)[:, 0], small().predict_proba(table, ntree_end=3)[:, 1])
+    assert np.array_equal(
+        raw_trees(shorter).predict(rows)[:, 0], small().predict(table, prediction_type="RawFormulaVal", ntree_end=3)
+    )
