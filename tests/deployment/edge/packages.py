@@ -107,7 +107,7 @@ def write_sources(bundle: Bundle, folder: Path) -> Path:
     files = package_files(bundle)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    return folder / next(name for name in files if name.endswith(".c") and not name.endswith("_cli.c"))
+    return folder / next(name for name in files if name.removesuffix(".c") + ".h" in files)
 
 
 def compiled(bundle: Bundle, folder: Path) -> Library:

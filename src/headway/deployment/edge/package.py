@@ -103,6 +103,7 @@ def package_files(bundle: Bundle) -> dict[str, bytes]:
         f"{name}.c": source.encode(),
         f"{name}.h": f"{_heading(bundle)}{before}\n{_constants(bundle, name.upper())}{mark}{after}".encode(),
         f"{name}_cli.c": (_heading(bundle) + renamed(template("cli.c"), name)).encode(),
+        "verify.c": template("verify.c").encode(),
         "Makefile": template("package.mk").replace("NAME_FILE", name).encode(),
     }
 
