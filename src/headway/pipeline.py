@@ -418,8 +418,8 @@ def _with_answers(
 ) -> SearchResult:
     """Add the plan of selective answering, chosen on `validation` and certified on `test`, and judge the winner again.
 
-    Without `[answer] limit` the winner answers every row. With `[answer] forwarded_by` only rows that this release of a
-    device forwards are counted.
+    Without `[answer] limit` the winner answers every row. With `[answer] forwarded_by` it answers rows that a device
+    does not, and the certificate is of the answers of both.
     """
     section, winner = project.config.answer, result.winner
     if not section.limit:
@@ -429,14 +429,11 @@ def _with_answers(
     )
     digest = ""
     if section.forwarded_by:
-        device = find_forwarding(project.registry, section.forwarded_by)
-        chosen, held_out = (
-            chosen.subset(device.forwarded(validation.labeled)),
-            held_out.subset(device.forwarded(test.labeled)),
-        )
+        device = find_forwarding(project.registry, section)
+        chosen, held_out = device.behind(chosen, validation.labeled), device.behind(held_out, test.labeled)
         digest = device.digest
     plan = replaced(make_plan(chosen, held_out, section), forwarded_by=digest)
-    measured, findings = measure_answers(plan, chosen, held_out, section)
+    measured, findings = measure_answers(plan, chosen.without_device(), held_out.without_device(), section)
     evidence = with_results(winner.evidence, measured, kind="metric", name="answer")
     evidence = replaced(evidence, findings=(*evidence.findings, *findings))
     return replaced(result, winner=_judged_again(project, winner, evidence), answers=plan)

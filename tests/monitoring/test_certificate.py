@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 from tests.monitoring import audits, rollouts
 from tests.monitoring.audits import CLASSES, DAY_US, NOON_US
 
 from headway import pipeline
 from headway.core.selective import CertificateAudit, CertificateWithdrawal
-from headway.monitoring.certificate import audit_answers
+from headway.monitoring.certificate import AuditedAnswers, audit_answers, judge_audit
 from headway.registry.withdrawals import withdrawn_classes
 
 SOON = datetime(2020, 2, 2, tzinfo=UTC)
@@ -66,6 +68,21 @@ def test_too_many_wrong_answers_withdraw_everything(project):
     assert _withdrawn(project) == set(CLASSES)
     (withdrawal,) = project.records(CertificateWithdrawal)
     assert withdrawal.classes == () and withdrawal.risk.low > 0.1 and withdrawal.by == "audit"
+
+
+def test_answers_of_a_model_behind_a_device_do_not_judge_the_certificate_of_both(project):
+    release = project.registry.resolve("flights@live").release
+    plan = replace(release.answers, forwarded_by="sha256:device", classes={})
+    answers = np.array([0, 1, 2] * 20)
+    audited = AuditedAnswers(
+        classes=CLASSES,
+        answer=answers,
+        errors=np.ones(60),
+        days=np.arange(60),
+        overdue=np.zeros(60, dtype=bool),
+    )
+    audit = judge_audit(plan, audited, name="flights", release="r", level=0.95, at=SOON)
+    assert (audit.status, audit.withdrawn) == ("unknown", ()) and audit.risk.value == 1
 
 
 def test_a_class_with_wrong_answers_is_withdrawn_alone(project):

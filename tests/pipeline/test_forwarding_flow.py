@@ -1,6 +1,8 @@
-"""The model behind a device is certified on the rows that the device forwards, and on no others."""
+"""The model behind a device is certified together with the release of the device."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,8 @@ from sklearn.preprocessing import PolynomialFeatures
 import headway
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError
+from headway.core.sections import AnswerSection
+from headway.evaluation.answer_plan import LabeledAnswers
 from headway.registry.forwarding import find_forwarding
 from headway.registry.project import open_project
 from headway.reporting.text.words import describe_answers
@@ -61,7 +65,7 @@ def made(tmp_path_factory):
     return parent, rows, labels
 
 
-def test_the_model_behind_a_device_is_certified_on_the_rows_that_the_device_forwards(made):
+def test_the_model_behind_a_device_is_certified_together_with_the_device(made):
     parent, rows, labels = made
     folder = make_folder(parent, "cloud", more='forwarded_by = "device@live"\n')
     model = make_pipeline(PolynomialFeatures(), LogisticRegression()).fit(rows[:1000], labels[:1000])
@@ -70,19 +74,27 @@ def test_the_model_behind_a_device_is_certified_on_the_rows_that_the_device_forw
 
     device = open_project(folder).registry.resolve("device@live")
     assert plan.forwarded_by == device.digest and plan.certificate.is_certified
-    assert f"rows that {device.digest[7:19]} forwards" in describe_answers(plan)
-    share = device.release.answers.certificate.coverage
-    held_out = plan.certificate.coverage.n_rows / share.n_rows
-    assert held_out == pytest.approx(1 - share.value, abs=1e-9)
+    assert f"together with the device's release {device.digest[7:19]}" in describe_answers(plan)
+    of_device = device.release.answers.certificate
+    assert plan.certificate.coverage.n_rows == of_device.coverage.n_rows, "the rows of both are counted"
+    assert plan.certificate.coverage.value > of_device.coverage.value
 
 
-def test_without_a_forwarded_row_nothing_can_be_certified(made):
+def test_a_device_must_forward_rows_and_know_the_same_classes(made):
     parent, *_ = made
-    device = find_forwarding(open_project(parent / "device").registry, "device@live")
+    registry = open_project(parent / "device").registry
+    device = find_forwarding(registry, AnswerSection(forwarded_by="device@live"))
     names = device.bundle.release.variant.signature.names
-    sure = pl.DataFrame({name: [4.0, -4.0] for name in names})
+    sure = Dataset(name="test", table=pl.DataFrame({name: [4.0, -4.0] for name in names}), roles=Roles(target="y"))
+    answers = LabeledAnswers(
+        classes=("0", "1"), probabilities=np.full((2, 1), 0.5), labels=np.array([1, 0]), groups=None, threshold=0.5
+    )
     with pytest.raises(ConfigError, match="answers all 2 rows of test"):
-        device.forwarded(Dataset(table=sure, roles=Roles(target="y"), name="test", digest=""))
+        device.behind(answers, sure)
+    with pytest.raises(ConfigError, match="has the classes 0, 1"):
+        device.behind(dataclasses.replace(answers, classes=("a", "b")), sure)
+    with pytest.raises(ConfigError, match=r"allows 0\.05 of its answers to be wrong, more than the 0\.01"):
+        find_forwarding(registry, AnswerSection(forwarded_by="device@live", per_class=True, limit=0.01))
 
 
 def test_a_release_that_answers_every_row_forwards_none(made):

@@ -875,10 +875,7 @@ class AnswerSection(Record, frozen=True, kw_only=True):
     ] = ("people",)
     forwarded_by: Annotated[
         str,
-        about(
-            "Release (NAME@live) of a device that forwards rows to this model: what this model answers is chosen and "
-            "certified on the rows that it forwards."
-        ),
+        about("Release (NAME@live) of a device that forwards rows to this model; the certificate is of both together."),
     ] = ""
     audit_share: Annotated[
         float,

@@ -45,7 +45,8 @@ class AnswerPlan(Record, frozen=True, kw_only=True, omit_defaults=True):
     A class without a threshold is never answered. `certificate` is that of all answered rows together, and `classes`
     has those of single classes, by name. `reject` is the class of messages that no answer applies to: it is handed on
     with the reason `unsupported_class`. `stages` are asked one after the other for what the model does not answer.
-    `forwarded_by` is the digest of a device's release if the certificate is of the rows that it forwards, else empty.
+    `forwarded_by` is the digest of a device's release that forwards rows, if any: `certificate` is then of its answers
+    and those of this model together, while `classes` are of this model's own.
     """
 
     rule: ConfidenceRule

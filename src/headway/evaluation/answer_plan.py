@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from typing import get_args
 
 import numpy as np
@@ -33,6 +34,8 @@ from headway.evaluation.statistics.intervals import exact_measurement
 NOT_CERTIFIED = "E009"
 _STEPS, _CURVE, _SHOWN = 60, 25, 5
 _SECTION = "[answer]"
+_OF_DEVICE = -1
+"""Class of a row that a device answers: none of those of the model."""
 
 
 def require_one_answer(task: str) -> None:
@@ -84,6 +87,9 @@ class LabeledAnswers:
         Group of each row, int64 of shape (n,); None if each row is independent.
     threshold
         Decision threshold of two classes.
+    by_device
+        Rows that the release of a device answers, bool of shape (n,), and `device_errors` which of these answers are
+        wrong; they count in a certificate as answered. None without a device.
     """
 
     classes: tuple[str, ...]
@@ -91,6 +97,8 @@ class LabeledAnswers:
     labels: Ints
     groups: Ints | None
     threshold: float
+    by_device: Bools | None = None
+    device_errors: Bools | None = None
 
     @classmethod
     def of(cls, subject: Comparison) -> LabeledAnswers:
@@ -118,12 +126,17 @@ class LabeledAnswers:
         index = reject_index(reject, self.classes)
         answer, confidence = confidences(rule, self.probabilities, threshold=self.threshold, reject=index)
         confidence = np.where(np.isnan(confidence) | (answer == index), -np.inf, confidence)
-        return _Confidences(
-            answer=answer,
-            confidence=confidence,
-            errors=(answer != self.labels).astype(np.float64),
-            groups=self.groups,
-        )
+        wrong = answer != self.labels
+        if self.by_device is not None and self.device_errors is not None:
+            answer = np.where(self.by_device, _OF_DEVICE, answer)
+            confidence = np.where(self.by_device, np.inf, confidence)
+            wrong = np.where(self.by_device, self.device_errors, wrong)
+        return _Confidences(answer=answer, confidence=confidence, errors=wrong.astype(np.float64), groups=self.groups)
+
+    def behind(self, device: LabeledAnswers, plan: AnswerPlan) -> LabeledAnswers:
+        """Return these answers as those to what a device does not answer by its plan; `device` has the same rows."""
+        decided = device.decided(plan)
+        return replace_fields(self, by_device=decided.is_answered, device_errors=decided.answer != self.labels)
 
     def subset(self, chosen: Bools) -> LabeledAnswers:
         """Return the answers to some rows, bool (n,)."""
@@ -133,7 +146,13 @@ class LabeledAnswers:
             labels=self.labels[chosen],
             groups=None if self.groups is None else self.groups[chosen],
             threshold=self.threshold,
+            by_device=None if self.by_device is None else self.by_device[chosen],
+            device_errors=None if self.device_errors is None else self.device_errors[chosen],
         )
+
+    def without_device(self) -> LabeledAnswers:
+        """Return the answers to rows that no device answers."""
+        return self if self.by_device is None else replace_fields(self.subset(~self.by_device), by_device=None)
 
     def decided(self, plan: AnswerPlan) -> Answers:
         """Return what the plan decides for these rows."""

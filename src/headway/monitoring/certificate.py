@@ -158,7 +158,10 @@ def judge_audit(
     withdrawn: frozenset[str] = frozenset(),
     at: datetime,
 ) -> CertificateAudit:
-    """Compare audited answers with the certificates of a plan, and add what they break to the withdrawn classes."""
+    """Compare audited answers with the certificates of a plan, and add what they break to the withdrawn classes.
+
+    A certificate that is of a device's answers as well is not broken by the model's own, and not shown to hold.
+    """
     limit, by_day = plan.certificate.limit, plan.certificate.risk.n_groups > 0
     today = int(np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "D").astype(np.int64))
     counted = audited.subset(_complete_days(audited, today)) if by_day else audited
@@ -166,7 +169,7 @@ def judge_audit(
     alpha_all, alpha_class = _error_rates(level, len(classes))
     risk = _risk(counted, by_day, alpha_all)
     found = set(withdrawn)
-    if _is_broken(counted, by_day, limit=limit, alpha=alpha_all):
+    if not plan.forwarded_by and _is_broken(counted, by_day, limit=limit, alpha=alpha_all):
         found |= set(plan.thresholds)
     by_class = {}
     for label, certificate in classes.items():
@@ -177,7 +180,7 @@ def judge_audit(
         if _is_broken(part, by_day, limit=certificate.limit, alpha=alpha_class):
             found.add(label)
     n_labeled, n_overdue = int((~np.isnan(counted.errors)).sum()), int(audited.overdue.sum())
-    unknown = not n_labeled or n_overdue > MAX_OVERDUE * (n_labeled + n_overdue)
+    unknown = bool(plan.forwarded_by) or not n_labeled or n_overdue > MAX_OVERDUE * (n_labeled + n_overdue)
     status: AuditStatus = "broken" if found else "unknown" if unknown else "holds"
     audit = CertificateAudit(
         name=name,

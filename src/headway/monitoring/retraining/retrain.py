@@ -377,12 +377,11 @@ def certify_answers(project: Project, holdout: HoldoutSet, subject: Comparison) 
     section, live = project.config.answer, holdout.deployed.release
     if not section.limit:
         return CertifiedAnswers()
-    answers, groups, scores, digest = LabeledAnswers.of(subject), subject.groups, holdout.scores, ""
+    answers, digest = LabeledAnswers.of(subject), ""
     if section.forwarded_by:
-        device = find_forwarding(project.registry, section.forwarded_by)
-        forwarded = device.forwarded(holdout.dataset)
-        answers, groups, scores, digest = answers.subset(forwarded), groups[forwarded], scores[forwarded], device.digest
-    later = _is_later(groups)
+        device = find_forwarding(project.registry, section)
+        answers, digest = device.behind(answers, holdout.dataset), device.digest
+    later = _is_later(subject.groups)
     chosen, tested = (answers.subset(part) for part in (~later, later))
     if not len(chosen.labels):
         raise DataError(
@@ -391,13 +390,13 @@ def certify_answers(project: Project, holdout: HoldoutSet, subject: Comparison) 
             hint="hold out more days",
         )
     plan = replace(make_plan(chosen, tested, section), forwarded_by=digest)
-    measured, findings = measure_answers(plan, chosen, tested, section)
+    measured, findings = measure_answers(plan, chosen.without_device(), tested.without_device(), section)
     found = CertifiedAnswers(plan=plan, measurements=tuple(measured), findings=tuple(findings))
     if live.answers is None:
         return found
     withdrawn = withdrawn_classes(project.state, live.answers, name=project.name, digest=holdout.deployed.digest)
     now = decide(
-        live.answers, answers.classes, scores[later], threshold=live.threshold, withdrawn=withdrawn
+        live.answers, answers.classes, holdout.scores[later], threshold=live.threshold, withdrawn=withdrawn
     ).is_answered
     coverage, _ = measure_risk(now, np.zeros(len(now)), groups=tested.groups, level=section.level)
     return replace_dataclass(found, measurements=(*found.measurements, replace(coverage, name="answer.live_coverage")))

@@ -519,12 +519,12 @@ def describe_answers(plan: AnswerPlan) -> str:
         more = f"; about {needed:,} held-out rows or groups would do" if needed else ""
         limit = f"at most {certificate.limit:.3g} of the answers wrong"
         return f"answers nothing alone: no threshold is certified for {limit}{more}"
-    rows = f"rows that {plan.forwarded_by[7:19]} forwards" if plan.forwarded_by else "rows"
+    by = f"together with the device's release {plan.forwarded_by[7:19]}" if plan.forwarded_by else "alone"
     risk = certificate.risk
     share = formatting.describe_percentage(certificate.coverage)
     basis = formatting.format_basis(certificate.coverage)
     return (
-        f"answers {share} {rows} alone ({basis}), by {plan.rule}: {risk.value:.2%} of {risk.n_rows:,} answers "
+        f"answers {share} rows {by} ({basis}), by {plan.rule}: {risk.value:.2%} of {risk.n_rows:,} answers "
         f"wrong, certified to be at most {certificate.limit:.3g} with {risk.level:.4g} confidence"
     )
 
