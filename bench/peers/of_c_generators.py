@@ -34,7 +34,7 @@ def tl2cgen(model: Path, out: Path) -> str:
     return f"""#include "header.h"
 {READY}static double score_row(const double *row) {{
   union Entry entries[64];
-  double result;
+  double result = 0;
   for (int i = 0; i < get_num_feature(); i++) {{
     if (row[i] != row[i]) entries[i].missing = -1;
     else entries[i].fvalue = row[i];

@@ -61,7 +61,7 @@ def verify(package: Path, trusted: str) -> tuple[int, str]:
 def test_a_package_of_a_trusted_key_is_verified(package, publisher):
     for trusted in (f"{publisher.key} ann\n", f"# keys\n\n  {publisher.key}", f"{publisher.key}#\n"):
         code, message = verify(package, trusted)
-        assert code == 0 and publisher.key in message and "5 files" in message
+        assert code == 0 and publisher.key in message and "6 files" in message
 
 
 def test_an_untrusted_key_is_refused(package, publisher):
@@ -70,7 +70,7 @@ def test_an_untrusted_key_is_refused(package, publisher):
         assert code == 1 and "not trusted" in message
 
 
-@pytest.mark.parametrize("name", ["flights.c", "flights.h", "flights_cli.c", "verify.c", "Makefile"])
+@pytest.mark.parametrize("name", ["flights.c", "flights.h", "flights_cli.c", "flights_http.c", "verify.c", "Makefile"])
 def test_a_changed_missing_or_linked_file_is_named(package, publisher, name):
     content = (package / name).read_bytes()
     (package / name).write_bytes(content[:-1] + b"x")

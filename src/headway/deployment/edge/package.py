@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from headway.core.calibrator import Calibrator
 from headway.core.contracts import Engine
 from headway.core.errors import ConfigError, EngineError, NotApplicable
 from headway.core.plugins import load_engine
-from headway.core.release import Release
+from headway.core.release import Release, version_of
 from headway.core.variant import DECIDES, Signature
 from headway.deployment.edge.c_source import comment, identifiers, number, string, table, template
 from headway.deployment.edge.dense import dense_source
@@ -103,6 +105,7 @@ def package_files(bundle: Bundle) -> dict[str, bytes]:
         f"{name}.c": source.encode(),
         f"{name}.h": f"{_heading(bundle)}{before}\n{_constants(bundle, name.upper())}{mark}{after}".encode(),
         f"{name}_cli.c": (_heading(bundle) + renamed(template("cli.c"), name)).encode(),
+        f"{name}_http.c": (_heading(bundle) + _http(bundle, name)).encode(),
         "verify.c": template("verify.c").encode(),
         "Makefile": template("package.mk").replace("NAME_FILE", name).encode(),
     }
@@ -148,6 +151,25 @@ def _model_source(bundle: Bundle) -> ModelCode:
         return ModelCode(code=forest_source(content), reference=load_engine("trees")(content, {"level": "portable"}))
     except NotApplicable as error:
         raise _refused(f"this model: {error.what}", _HINT, release) from error
+
+
+def _http(bundle: Bundle, name: str) -> str:
+    """Return the HTTP program, with the JSON that it writes around the scores."""
+    release, signature = bundle.release, bundle.release.variant.signature
+    output: dict[str, object] = {"name": signature.output, "datatype": "FP64"}
+    output["shape"] = [1, len(release.self_test.answers[0])]
+    if release.variant.task == "multiclass" and signature.classes:
+        output["parameters"] = {"classes": signature.classes}
+    model = {"model_name": release.name, "model_version": version_of(bundle.digest)}
+    text = renamed(template("http.c"), name)
+    for mark, value in (
+        ("@path@", f"/v2/models/{quote(release.name, safe='')}"),
+        ("@ready@", json.dumps({"name": release.name, "ready": True})),
+        ("@response_model@", json.dumps(model)[:-1]),
+        ("@response_output@", ',"outputs":[' + json.dumps(output)[:-1] + ',"data":['),
+    ):
+        text = text.replace(mark, string(value))
+    return text
 
 
 def _heading(bundle: Bundle) -> str:
