@@ -109,6 +109,28 @@ def test_levels_give_the_same_numbers_to_the_bit_where_the_library_adds_in_order
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
+@pytest.mark.parametrize(
+    "shape", ["one row fits into a register", "categories", "float32", "256 leaves", "classes in turn"]
+)
+@pytest.mark.parametrize("level", HERE)
+def test_a_row_alone_has_the_scores_that_it_has_in_a_batch_to_the_bit(shape, level):
+    content, rows, _ = compiled(shape)
+    engine = Trees(content, {"level": level})
+    alone = np.concatenate([engine.predict(row[np.newaxis]) for row in rows[:100]])
+    assert np.array_equal(alone, engine.predict(rows[:100]))
+
+
+def test_a_row_at_the_edges_of_a_column_with_every_number_of_thresholds_is_read_as_in_a_batch():
+    for thresholds in (1, 15, 16, 17, 240, 254, 255, 256, 300):
+        forest = made(Shape(width=9, trees=70, leaves=200, thresholds=thresholds), seed=thresholds)
+        engine, rows = Trees(compile_forest(forest), {}), rows_for(forest, 40, seed=1)
+        rows[::7, 3] = np.inf
+        assert all(
+            np.array_equal(engine.predict(row[np.newaxis])[0], found)
+            for row, found in zip(rows, engine.predict(rows), strict=True)
+        )
+
+
 @pytest.mark.parametrize("link", ["identity", "sigmoid", "exp", "softplus", "signed square", "positive", "isolation"])
 def test_every_link_equals_that_of_the_forest(link):
     forest = made(Shape(link=link), seed=3)

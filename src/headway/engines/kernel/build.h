@@ -119,12 +119,22 @@ static const char *make_codes(Forest *f) {
     f->plane_start[c + 1] = next;
   }
   if (f->level < AVX512) return NULL;
-  MAKE(f->search, 256 * f->columns);
-  for (int64_t c = 0; c < f->columns; c++)
-    for (int64_t i = 0; i < 256; i++) {
+  const int64_t eights = (f->columns + 7) / 8;
+  MAKE(f->search, SEARCHED * 8 * eights);
+  MAKE(f->run_ends, RUN * 8 * eights);
+  MAKE(f->row_column, 8 * eights);
+  MAKE(f->row_zeros, eights);
+  MAKE(f->searched_alone, f->columns + 1);
+  for (int64_t c = 0; c < f->columns; c++) {
+    f->row_column[c] = f->column[c];
+    if (f->kind[c] & COLUMN_ZERO_IS_MISSING) f->row_zeros[c / 8] |= (uint8_t)(1 << c % 8);
+    if ((f->kind[c] & COLUMN_CATEGORICAL) || f->table_start[c + 1] - f->table_start[c] >= SEARCHED) f->searched_alone[f->n_searched_alone++] = (int32_t)c;
+    for (int64_t i = 0; i < SEARCHED; i++) {
       const int64_t at = f->table_start[c] + i;
-      f->search[256 * c + i] = at < f->table_start[c + 1] ? f->table[at] : INFINITY;
+      f->search[SEARCHED * c + i] = at < f->table_start[c + 1] ? f->table[at] : INFINITY;
     }
+    for (int64_t i = 0; i < RUN; i++) f->run_ends[RUN * c + i] = i < RUN - 1 ? f->search[SEARCHED * c + RUN * i + RUN - 1] : INFINITY;
+  }
   return NULL;
 }
 
@@ -171,9 +181,9 @@ static const char *make_lanes(Forest *f) {
       const int64_t m = f->tree_start[t + 1] - f->tree_start[t];
       most = m > most ? m : most;
     }
-    f->lane_start[g + 1] = f->lane_start[g] + 4 * LANES * most;
+    f->lane_start[g + 1] = f->lane_start[g] + LANE_BYTES * most;
   }
-  f->steps = f->lane_start[f->groups] / (4 * LANES);
+  f->steps = f->lane_start[f->groups] / LANE_BYTES;
   int64_t masks = 0;
   for (int64_t c = 0; c < f->columns; c++)
     if (f->kind[c] & COLUMN_CATEGORICAL) masks += (f->table_start[c + 1] - f->table_start[c] + 2) * f->steps * 8;
@@ -187,14 +197,13 @@ static const char *make_lanes(Forest *f) {
       MAKE(f->lane_masks[f->n_masks], (f->table_start[c + 1] - f->table_start[c] + 2) * f->steps);
       f->n_masks++;
     }
-  for (int64_t i = 0; i < f->steps; i++) memset(f->lanes + i * 4 * LANES + LANES, 255, LANES);
+  for (int64_t i = 0; i < f->steps; i++) memset(f->lanes + i * LANE_BYTES + LANES, 255, LANES);
   for (int64_t t = 0; t < f->trees; t++) {
-    uint8_t *at = f->lanes + f->lane_start[t / LANES] + t % LANES;
-    for (const Interval *n = f->intervals + f->tree_start[t]; n < f->intervals + f->tree_start[t + 1]; n++, at += 4 * LANES) {
+    for (const Interval *n = f->intervals + f->tree_start[t]; n < f->intervals + f->tree_start[t + 1]; n++) {
+      uint8_t *at = f->lanes + f->lane_start[t / LANES] + ((uint8_t)n->r4 - 1) * LANE_BYTES + t % LANES;
       at[0] = (uint8_t)((n->plane & ~SET_PLANE) / BLOCK);
       at[LANES] = (n->plane & SET_PLANE) ? 255 : (uint8_t)n->k4;
       at[2 * LANES] = (uint8_t)n->l4;
-      at[3 * LANES] = (uint8_t)n->r4;
       if (!(n->plane & SET_PLANE)) continue;
       int32_t m = 0;
       while (f->mask_column[m] != f->planes[at[0]].column) m++;
@@ -202,7 +211,7 @@ static const char *make_lanes(Forest *f) {
       const uint64_t lane = 1ull << (t % LANES);
       for (int64_t code = 0; code <= size + 1; code++)
         if (!in_byte_set(f->byte_sets + 32 * (int64_t)n->k4, code > size ? BYTE_MISSING : (uint8_t)code))
-          f->lane_masks[m][code * f->steps + (at - f->lanes) / (4 * LANES)] |= lane;
+          f->lane_masks[m][code * f->steps + (at - f->lanes) / LANE_BYTES] |= lane;
     }
   }
   return NULL;

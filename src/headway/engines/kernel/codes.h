@@ -7,10 +7,6 @@
 
 #if defined(__x86_64__)
 
-#define SEARCHED 256             /* thresholds of a column, padded with infinity */
-
-#define RUN 16                   /* thresholds in two registers */
-
 /* For eight values, count the thresholds below each, among 2 * first - 1 that two registers hold. */
 AVX512_TARGET static inline __m512i permuted(__m512d low, __m512d high, __m512d v, int first) {
   __m512i place = _mm512_setzero_si512();
@@ -28,6 +24,32 @@ AVX512_TARGET static inline __m512i gathered(const double *table, __m512i place,
     place = _mm512_mask_add_epi64(place, _mm512_cmp_pd_mask(t, v, _CMP_LT_OQ), place, _mm512_set1_epi64(s));
   }
   return place;
+}
+
+/* Count the sixteen thresholds that are below v. */
+AVX512_TARGET static inline int32_t count_below(const double *run, __m512d v) {
+  const __mmask8 low = _mm512_cmp_pd_mask(_mm512_load_pd(run), v, _CMP_LT_OQ), high = _mm512_cmp_pd_mask(_mm512_load_pd(run + 8), v, _CMP_LT_OQ);
+  return __builtin_popcount((uint32_t)low | (uint32_t)high << 8);
+}
+
+/* The keys of one row, as `key_of`: the run of a value by the last thresholds of all runs, and its place in the run. */
+AVX512_TARGET static void encode_row(const Forest *f, const double *x, int32_t *keys) {
+  const __m512d missing = _mm512_set1_pd(f->missing), zero = _mm512_set1_pd(ZERO);
+  double values[MOST_PLANES];
+  for (int64_t c = 0; c < f->columns; c += 8) {
+    __m512d v = _mm512_i32gather_pd(_mm256_load_si256((const __m256i *)(f->row_column + c)), x, 8);
+    if (f->rows_float32) v = _mm512_cvtps_pd(_mm512_cvtpd_ps(v));
+    __mmask8 absent = _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q) | _mm512_cmp_pd_mask(v, missing, _CMP_EQ_OQ);
+    absent |= f->row_zeros[c / 8] & _mm512_cmp_pd_mask(_mm512_abs_pd(v), zero, _CMP_LE_OQ);
+    _mm512_storeu_pd(values + c, v);
+    for (int64_t i = c; i < c + 8 && i < f->columns; i++) {
+      const __m512d one = _mm512_set1_pd(values[i]);
+      const int32_t run = count_below(f->run_ends + i * RUN, one);
+      const int32_t place = RUN * run + count_below(f->search + i * SEARCHED + RUN * run, one);
+      keys[i] = absent >> (i - c) & 1 ? MISSING : place;
+    }
+  }
+  for (int32_t i = 0; i < f->n_searched_alone; i++) keys[f->searched_alone[i]] = key_of(f, f->searched_alone[i], x[f->column[f->searched_alone[i]]]);
 }
 
 /* A column of eight rows; if fewer are left, the last one is repeated. */

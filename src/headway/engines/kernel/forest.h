@@ -9,11 +9,14 @@
 
 #define BLOCK 256                /* rows of a batch that are processed together */
 #define LANES 64                 /* trees that are walked together for one row */
+#define LANE_BYTES (3 * LANES)   /* of a step of theirs */
 #define MISSING INT32_MAX        /* the key of a missing value: above every threshold */
 #define BYTE_MISSING 255         /* its code in a plane that sends it right; 0 sends it left */
 #define PLANE_THRESHOLDS 254     /* thresholds that a plane of bytes can distinguish */
 #define MOST_PLANES 256
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
+#define SEARCHED 256             /* thresholds of a column, padded with infinity */
+#define RUN 16                   /* thresholds in two registers */
 #define HUGE_PAGE (2u << 20)
 #define PAIRS_OF_A_LINE 4         /* pairs of siblings in a cache line */
 #define NEAR_NODES (1 << 17)      /* of 8 bytes each; so many stay in the caches of a core */
@@ -56,7 +59,7 @@ typedef struct { int32_t column, first; uint8_t missing, categorical; } Plane;
 
 typedef struct {
   int64_t width, outputs, trees, columns, sets, nodes;
-  int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses, in_order;
+  int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses;
   double missing;
   double reach; /* from this magnitude on a number is infinite, or becomes so in steps before the trees */
   const double *base;                                     /* [outputs] */
@@ -78,9 +81,12 @@ typedef struct {
   uint8_t *byte_sets;                                     /* [sets][32] a bit for each code, the missing one too */
   Plane *planes; int32_t n_planes;
   int32_t *plane_start, *plane_order;                     /* [columns + 1] the planes of each column */
-  double *search;                                         /* [columns][256] tables padded with infinity (AVX-512) */
+  double *search;                                         /* [columns][SEARCHED] tables padded with infinity (AVX-512) */
+  double *run_ends;                                       /* [columns][RUN] the last threshold of each run of a table */
+  int32_t *row_column; uint8_t *row_zeros;                /* `column`, and whose zeros are missing, eight by eight */
+  int32_t *searched_alone; int32_t n_searched_alone;      /* columns of categories or of more thresholds than SEARCHED */
 
-  uint8_t *lanes; int64_t *lane_start; int64_t groups;    /* steps of 4 x 64 bytes: plane, k, l, r of 64 trees */
+  uint8_t *lanes; int64_t *lane_start; int64_t groups;    /* steps of 3 x 64 bytes: plane, k, l of 64 trees, by r */
   uint64_t **lane_masks; int32_t *mask_column; int32_t n_masks; int64_t steps; /* [code][step]: lanes that go right */
 
   Narrow *narrow; Wide *wide;

@@ -1,5 +1,7 @@
 /* The interval form for one row: 64 trees in the lanes of a register. The codes of the row are in registers as well, so
-   that a step, one node of each tree, needs no gather: it permutes, compares twice and blends. */
+   that a step, one node of each tree, needs no gather: it permutes, compares twice and blends. Nodes are ordered by the
+   first leaf r of their right subtree, which numbers them from 1 on: r is not stored, and a row can still reach leaf e of
+   the left subtree [l, r) if e >= l. */
 #ifndef HEADWAY_LANES_H
 #define HEADWAY_LANES_H
 
@@ -18,29 +20,48 @@ static inline uint64_t right_by_sets(uint64_t *const *masks, int32_t count, int6
 #define CODES_2 _mm512_permutex2var_epi8(c0, plane, c1)
 #define CODES_4 _mm512_mask_blend_epi8(_mm512_movepi8_mask(plane), CODES_2, _mm512_permutex2var_epi8(c2, plane, c3))
 
-#define LANE_STEP(e, at, CODES) { \
-  const __m512i plane = _mm512_load_si512(at), k = _mm512_load_si512((at) + 64), l = _mm512_load_si512((at) + 128), \
-                r = _mm512_load_si512((at) + 192); \
+#define LANE_STEP(e, at, r, CODES) { \
+  const __m512i plane = _mm512_load_si512(at), k = _mm512_load_si512((at) + 64), l = _mm512_load_si512((at) + 128); \
   __mmask64 right = _mm512_cmpgt_epu8_mask(CODES, k); \
-  if (count) right |= right_by_sets(masks, count, ((at) - f->lanes) >> 8); \
-  e = _mm512_mask_mov_epi8(e, _mm512_mask_cmpeq_epi8_mask(right, e, l), r); }
+  if (count) right |= right_by_sets(masks, count, ((at) - f->lanes) / LANE_BYTES); \
+  e = _mm512_mask_mov_epi8(e, _mm512_mask_cmpge_epu8_mask(right, e, l), r); }
 
-/* Leaves of all trees, one byte each. Two groups are interleaved, since a step depends on the one before. */
+enum { ADDS_NOTHING, ADDS_FLOAT32, ADDS_FLOAT64 };
+
+/* Add the leaf of a tree, rounded as the library rounds. */
+#define ADD_LEAF(t) { \
+  const double value_ = f->interval_leaf[f->value_start[t] + reached[t]]; \
+  if (adds == ADDS_FLOAT32) single += (float)value_; else sum += value_; }
+
+/* Leaves of all trees, one byte each. Two groups are interleaved, since a step depends on the one before. If every tree
+   adds to the same sum, the leaves of the groups before are added in the meantime, in the order of the library: an
+   addition depends on the one before as well, and waits for its leaf. */
 #define LANES_OF(NAME, CODES) \
-  AVX512_TARGET static void NAME(const Forest *f, const uint8_t *codes, uint64_t *const *masks, int32_t count, uint8_t *reached) { \
+  AVX512_TARGET static inline __attribute__((always_inline)) double NAME(const Forest *f, const uint8_t *codes, \
+      uint64_t *const *masks, const int32_t count, const int adds, double sum, uint8_t *reached) { \
     const __m512i c0 = _mm512_loadu_si512(codes), c1 = _mm512_loadu_si512(codes + 64), c2 = _mm512_loadu_si512(codes + 128), \
-                  c3 = _mm512_loadu_si512(codes + 192); \
+                  c3 = _mm512_loadu_si512(codes + 192), one = _mm512_set1_epi8(1); \
     (void)c1; (void)c2; (void)c3; \
+    float single = (float)sum; \
+    int64_t next = 0; \
     for (int64_t g = 0; g < f->groups; g += 2) { \
       const uint8_t *a = f->lanes + f->lane_start[g], *end = f->lanes + f->lane_start[g + 1], *b = end, *b_end; \
-      __m512i ea = _mm512_setzero_si512(), eb = ea; \
+      const int64_t found = g * LANES < f->trees ? g * LANES : f->trees; \
+      __m512i ea = _mm512_setzero_si512(), eb = ea, r = one; \
       b_end = g + 1 < f->groups ? f->lanes + f->lane_start[g + 2] : b; \
-      while (a < end && b < b_end) { LANE_STEP(ea, a, CODES) LANE_STEP(eb, b, CODES) a += 256; b += 256; } \
-      for (; a < end; a += 256) LANE_STEP(ea, a, CODES) \
-      for (; b < b_end; b += 256) LANE_STEP(eb, b, CODES) \
+      for (; a < end && b < b_end; a += LANE_BYTES, b += LANE_BYTES) { \
+        LANE_STEP(ea, a, r, CODES) \
+        LANE_STEP(eb, b, r, CODES) \
+        r = _mm512_add_epi8(r, one); \
+        if (adds && next + 2 <= found) { ADD_LEAF(next) ADD_LEAF(next + 1) next += 2; } \
+      } \
+      for (; a < end; a += LANE_BYTES, r = _mm512_add_epi8(r, one)) LANE_STEP(ea, a, r, CODES) \
+      for (; b < b_end; b += LANE_BYTES, r = _mm512_add_epi8(r, one)) LANE_STEP(eb, b, r, CODES) \
       _mm512_storeu_si512(reached + g * LANES, ea); \
       _mm512_storeu_si512(reached + (g + 1) * LANES, eb); \
     } \
+    for (; adds && next < f->trees; next++) ADD_LEAF(next) \
+    return adds == ADDS_FLOAT32 ? (double)single : sum; \
   }
 
 LANES_OF(lanes_of_64_planes, CODES_1)

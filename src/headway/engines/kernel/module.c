@@ -93,10 +93,7 @@ static const char *take(Opened *o) {
     const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1, outputs = f->output_start[t + 1] - f->output_start[t];
     if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree does not have one value per leaf and output";
   }
-  if (o->has_categories) {
-    f->in_order = 1; /* as the library adds */
-    TRY(take_categories(&o->categories, o->views + ARRAYS, f));
-  }
+  if (o->has_categories) TRY(take_categories(&o->categories, o->views + ARRAYS, f));
   if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form requires ranks and fewer columns";
   return build(f);
 }

@@ -18,31 +18,10 @@ typedef void Leaves(const Forest *, int64_t, const uint8_t *, uint8_t *);
 static void start_row(const Forest *f, double *sums) { memcpy(sums, f->base, (size_t)f->outputs * sizeof(double)); }
 
 #if defined(__x86_64__)
-/* One number per row, and trees that may be added in any order: four sums at once, since additions depend on each other. */
-static double sum_reached(const Forest *f, const uint8_t *reached) {
-  double sums[4] = {0};
-  int64_t t = 0;
-  for (; t + 4 <= f->trees; t += 4)
-    for (int j = 0; j < 4; j++) sums[j] += f->interval_leaf[f->value_start[t + j] + reached[t + j]];
-  for (; t < f->trees; t++) sums[0] += f->interval_leaf[f->value_start[t] + reached[t]];
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-static double sum_reached_exactly(const Forest *f, const uint8_t *reached, double sum) {
-  for (int64_t t = 0; t < f->trees; t++) sum += f->interval_leaf[f->value_start[t] + reached[t]];
-  return sum;
-}
-
-static float sum_reached_in_order(const Forest *f, const uint8_t *reached, float sum) {
-  for (int64_t t = 0; t < f->trees; t++) sum += (float)f->interval_leaf[f->value_start[t] + reached[t]];
-  return sum;
-}
+/* Whether every tree adds one number to the only sum of a row. */
+static inline int adds_one(const Forest *f) { return f->outputs == 1 && f->output_start[f->trees] == f->trees; }
 
 static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
-  if (f->outputs == 1 && f->output_start[f->trees] == f->trees) {
-    sums[0] = f->in_order ? sum_reached_exactly(f, reached, sums[0]) : f->sums_float32 ? (double)sum_reached_in_order(f, reached, (float)sums[0]) : sums[0] + sum_reached(f, reached);
-    return;
-  }
   for (int64_t t = 0; t < f->trees; t++) {
     const int64_t first = f->output_start[t], count = f->output_start[t + 1] - first;
     const double *value = f->interval_leaf + f->value_start[t] + reached[t] * count;
@@ -50,21 +29,32 @@ static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
   }
 }
 
-static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
+#define LANES_BY_SUM(NAME) \
+  AVX512_TARGET static double NAME##_adding(const Forest *f, const uint8_t *codes, uint64_t *const *masks, double sum, uint8_t *reached) { \
+    if (!adds_one(f)) return NAME(f, codes, masks, f->n_masks, ADDS_NOTHING, sum, reached); \
+    if (f->sums_float32) return NAME(f, codes, masks, f->n_masks, ADDS_FLOAT32, sum, reached); \
+    return NAME(f, codes, masks, f->n_masks, ADDS_FLOAT64, sum, reached); \
+  }
+
+LANES_BY_SUM(lanes_of_64_planes)
+LANES_BY_SUM(lanes_of_128_planes)
+LANES_BY_SUM(lanes_of_256_planes)
+
+AVX512_TARGET static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
   uint8_t codes[MOST_PLANES] = {0};
   uint64_t *masks[MOST_PLANES];
   int32_t keys[MOST_PLANES];
-  for (int64_t c = 0; c < f->columns; c++) keys[c] = key_of(f, c, x[f->column[c]]);
+  encode_row(f, x, keys);
   for (int32_t p = 0; p < f->n_planes; p++) codes[p] = byte_of(f->planes + p, keys[f->planes[p].column]);
   for (int32_t m = 0; m < f->n_masks; m++) {
     const int32_t c = f->mask_column[m];
     const int64_t size = f->table_start[c + 1] - f->table_start[c];
     masks[m] = f->lane_masks[m] + (keys[c] == MISSING ? size + 1 : keys[c]) * f->steps;
   }
-  if (f->n_planes <= 64) lanes_of_64_planes(f, codes, masks, f->n_masks, reached);
-  else if (f->n_planes <= 128) lanes_of_128_planes(f, codes, masks, f->n_masks, reached);
-  else lanes_of_256_planes(f, codes, masks, f->n_masks, reached);
-  add_reached(f, reached, sums);
+  if (f->n_planes <= 64) sums[0] = lanes_of_64_planes_adding(f, codes, masks, sums[0], reached);
+  else if (f->n_planes <= 128) sums[0] = lanes_of_128_planes_adding(f, codes, masks, sums[0], reached);
+  else sums[0] = lanes_of_256_planes_adding(f, codes, masks, sums[0], reached);
+  if (!adds_one(f)) add_reached(f, reached, sums);
 }
 #endif
 
