@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
@@ -51,8 +50,6 @@ class WebServer:
     changed: dict[str, Callable[[bytes], bytes | None]] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
     requests: list[tuple[str, int]] = field(default_factory=list)
-    reports: list[dict[str, object]] = field(default_factory=list)
-    headers: list[Mapping[str, str]] = field(default_factory=list)
     redirect: str = ""
     url: str = ""
 
@@ -86,14 +83,6 @@ def web_server(folder: Path) -> Iterator[WebServer]:
             self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
-
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
-            site.reports.append(json.loads(content))
-            site.headers.append(dict(self.headers))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             """Print nothing."""

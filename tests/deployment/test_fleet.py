@@ -414,7 +414,7 @@ def test_an_attack_is_refused_by_name_and_ends_with_the_attacker(
 ) -> None:
     first = fleet.device().poll().release
     attack(fleet)
-    served = fleet.device()._load().release
+    served = fleet.device().state().release
     result = fleet.device().poll()
     assert (result.reason, result.changed, result.release) == (reason, False, served), result.message
     assert served == first or attack is replay_pointer
@@ -527,28 +527,9 @@ def test_a_device_follows_a_publisher_whose_key_was_replaced(fleet: Fleet) -> No
     assert fleet.device().poll().reason == ""
 
 
-# Reports
-
-
-def test_a_device_reports_what_it_serves_and_what_it_refused(fleet: Fleet) -> None:
-    settings = {"report_url": f"{fleet.site.url}/devices", "report_key": "hw_1"}
-    fleet.device(**settings).poll()
-    fleet.clock.pass_time(days=2)
-    fleet.device(**settings).poll()
-    first, second = fleet.site.reports
-    assert (first["device"], first["release"], first["number"], first["reason"]) == ("pump-1", live(fleet), 1, "")
-    assert (second["release"], second["reason"]) == (live(fleet), "expired")
-    assert {headers["Authorization"] for headers in fleet.site.headers} == {"Bearer hw_1"}
-
-
-def test_a_report_that_fails_changes_nothing(fleet: Fleet) -> None:
-    assert fleet.device(report_url="http://127.0.0.1:1/devices").poll().release == live(fleet)
-
-
-@pytest.mark.parametrize("field", ["url", "report_url"])
-def test_a_device_reads_only_over_http(fleet: Fleet, field: str) -> None:
+def test_a_device_reads_only_over_http(fleet: Fleet) -> None:
     with pytest.raises(ConfigError, match="is not a URL of HTTP"):
-        fleet.device(**{field: "file:///etc"})
+        fleet.device(url="file:///etc")
 
 
 # The publisher

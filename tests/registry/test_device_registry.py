@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from releases import FILES, passed, register, release
 
 from headway.core import config
+from headway.core.contracts import Signed
 from headway.core.errors import StoreError
 from headway.core.fleet import DeviceState, FleetPointer, PollRefused
 from headway.registry import fleet
@@ -63,6 +64,18 @@ def test_a_state_that_cannot_be_read_is_named(device: DeviceRegistry) -> None:
     device.file.mkdir()
     with closing(device.state), pytest.raises(StoreError, match="state of the device cannot be read"):
         device.resolve("flights@live")
+
+
+def test_a_device_whose_state_is_locked_keeps_it(device: DeviceRegistry) -> None:
+    with closing(device.state), fleet.lock_device(device.file):
+        assert fleet.load_device(device.file, "flights@live").release == ""
+
+
+def test_a_published_file_is_found_by_its_digest_and_splits_as_it_was_joined() -> None:
+    signed = Signed(content=b"{}", signature=b"[]")
+    assert fleet.split_signed(fleet.join_signed(signed), where="here") == signed
+    assert fleet.pointer_path("sha256:ab") == "pointers/ab.jsonl"
+    assert fleet.release_path("sha256:ab", "release.json") == "releases/ab/release.json"
 
 
 def test_a_state_that_cannot_be_locked_is_named(device: DeviceRegistry) -> None:

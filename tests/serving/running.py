@@ -36,6 +36,7 @@ from headway.serving.auth.tokens import TokenVerifier
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import ConnectionLimits
+from headway.serving.http.devices import DeviceReceiver
 from headway.serving.http.feature_push import FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.http.listener import Listener, bind_sockets, socket_address
@@ -194,8 +195,8 @@ def open_authenticator(
 
 
 def with_operator(folder: Path, key: str) -> Path:
-    """Write a key file with the operator's key, which may push rows too, or without keys."""
-    known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate", "push"]\nmade = ""\n'
+    """Write a key file with the operator's key, which may push rows and be a device too, or without keys."""
+    known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate", "push", "device"]\nmade = ""\n'
     (folder / "keys.toml").write_text(known if key else "")
     return folder / "keys.toml"
 
@@ -229,6 +230,13 @@ def pusher_of(
     )
 
 
+def devices_of(
+    folder: Path, state: LateState, soon: Callable[..., object], *, day_bytes: int = 1 << 20
+) -> DeviceReceiver:
+    """Return a receiver of what devices send."""
+    return DeviceReceiver(folder, state, day_bytes=day_bytes, soon=soon, queue_bytes=1 << 20, overload=print)
+
+
 @contextmanager
 def routes_of(
     plane: DataPlane,
@@ -247,6 +255,7 @@ def routes_of(
         closing(LateState(Config(project=ProjectSection(state=folder)))) as state,
         closing(SqliteOnlineStore(Path(folder) / "online")) as online,
         closing(pusher_of(plane, state, online, soon)) as pusher,
+        closing(devices_of(Path(folder), state, soon)) as devices,
         closing(BodyDecoder(soon=soon)) as decoder,
         closing(ModelRepository(plane, shelf, addresses=names, soon=soon)) as repository,
     ):
@@ -257,6 +266,7 @@ def routes_of(
             draining=lambda: False,
             labels=labels,
             pusher=pusher,
+            devices=devices,
             decoder=decoder,
             repository=repository,
             stages=stages or open_stages(AnswerSection(), Path(folder), plane.metrics),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from headway.core.errors import Refused
@@ -24,6 +25,9 @@ PollRefusal = Literal[
     "unreachable",
 ]
 """Why a device loaded nothing new. All but `unreachable` hint at an attack or a mistake of the publisher."""
+
+
+Text = Annotated[str, Meta(max_length=256)]
 
 
 class PollRefused(Refused):
@@ -80,6 +84,47 @@ class FleetTimestamp(StoredRecord, frozen=True, kw_only=True):
     expires: str
     digest: str
     size_bytes: int
+
+
+class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device reports after a poll: what it serves, and why it refused what it polled (empty: it did not).
+
+    `number` and `timestamp` are those of its pointer and timestamp, `headway` is the version of its software, and
+    `waiting` counts the segments of its log that it has not shipped yet. A server ignores fields that it does not know.
+    """
+
+    device: Text
+    name: Text
+    pointer: Text
+    release: Text
+    number: int
+    timestamp: int
+    reason: Text
+    message: Annotated[str, Meta(max_length=1_024)]
+    at: Text
+    headway: Text = ""
+    waiting: int = 0
+
+
+class DeviceStatus(StoredRecord, frozen=True, kw_only=True):
+    """What a server knows of a device: its last report, and what it shipped of its log.
+
+    `rows` and `errors` count the rows that it shipped, and those of them that failed. `day_bytes` were shipped on `day`
+    (UTC). `accepted` names the last segments, as `DIGITS/SEGMENT`, oldest first: one that comes again is not stored
+    again. `refused` counts segments that were not accepted, and `refusal` says why the last was not.
+    """
+
+    name: str
+    device: str
+    report: DeviceReport | None = None
+    reported_at: str = ""
+    rows: int = 0
+    errors: int = 0
+    day: str = ""
+    day_bytes: int = 0
+    accepted: tuple[str, ...] = ()
+    refused: int = 0
+    refusal: str = ""
 
 
 class DeviceState(StoredRecord, frozen=True, kw_only=True):

@@ -542,10 +542,24 @@ class FleetSection(Record, frozen=True, kw_only=True):
     ] = ""
     pointer: Annotated[str, about("Pointer that devices follow.")] = "live"
     poll_s: Annotated[float, Meta(description="On a device: seconds between two polls.", ge=0.1)] = 60.0
-    report_url: Annotated[str, about("On a device: where it reports each poll, as JSON by POST; empty: nowhere.")] = ""
+    report_url: Annotated[
+        str,
+        about(
+            "On a device: address of the `headway serve` that takes its reports and its prediction log; empty: none."
+        ),
+    ] = ""
+    key_file: Annotated[
+        str, about("On a device: file with its API key, which has its name and the scope `device`.")
+    ] = "device_key.txt"
     log_mb: Annotated[
         int, Meta(description="On a device: size of the prediction log, above which its oldest segments go.", ge=1)
     ] = 256
+    device_mb_per_day: Annotated[
+        int, Meta(description="On the server: size of the log that it accepts of one device on a day (UTC), MB.", ge=1)
+    ] = 64
+    retrain: Annotated[
+        bool, about("On the server: retrain also by rows that devices logged, not only by those of servers.")
+    ] = False
     valid: Annotated[str, Meta(description="How long devices believe a timestamp: 1d, 12h, 30m.", pattern=_LENGTH)] = (
         "1d"
     )
@@ -1013,7 +1027,8 @@ class ServeSection(Record, frozen=True, kw_only=True):
     push_queue_mb: Annotated[
         int,
         Meta(
-            description="Maximum size of requests whose rows of feature views wait to be stored, MB; then status 429.",
+            description="Maximum size of requests whose rows of feature views wait to be stored, MB; then status 429. "
+            "As much again for the logs of devices.",
             ge=1,
         ),
     ] = 16

@@ -217,6 +217,16 @@ def answered_requests(state: Path, name: str, digest: str) -> pl.DataFrame:
     return rows.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
 
 
+def device_requests(state: Path, name: str) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield each release with the requests that devices logged of it, as `answered_requests` returns a server's."""
+    tables = SegmentReader(traffic.devices_folder(state, name), (*LOG_COLUMNS, "device", "release")).read()
+    if tables:
+        rows = pl.concat(tables, how="diagonal_relaxed").sort("at_us", "request")
+        answered = rows.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
+        for (release,), of_release in answered.group_by("release", maintain_order=True):
+            yield str(release), of_release
+
+
 def unlogged_keys(state: Path, name: str, keys: Sequence[str]) -> list[str] | None:
     """Return the keys, in their order, that no logged request of a name has; None if no request is logged.
 

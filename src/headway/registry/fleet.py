@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,11 @@ def release_for(pointer: FleetPointer, device: str) -> FleetRelease:
     """Return the release that a device serves, by the hash of its name."""
     is_staged = pointer.staged is not None and assign_key(device, pointer.salt, pointer.share)
     return cast(FleetRelease, pointer.staged) if is_staged else pointer.release
+
+
+def staged_releases(pointers: Iterable[FleetPointer], device: str) -> frozenset[str]:
+    """Return the digests of the releases that pointers named for a device."""
+    return frozenset(release_for(pointer, device).digest for pointer in pointers)
 
 
 def device_file(registry: ModelRegistry) -> Path:

@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import struct
+import tempfile
 import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import nanoarrow
 import numpy as np
 from nanoarrow.ipc import InputStream, StreamWriter
 
-from headway.core.errors import StoreError
+from headway.core.errors import DataError, StoreError
 from headway.storage import atomic
 from headway.storage.arrow_messages import MalformedMessage, check_messages
 
@@ -37,6 +38,7 @@ _TYPES = {
     "int8": nanoarrow.c_schema(nanoarrow.int8()),
     "string": nanoarrow.c_schema(nanoarrow.string()),
 }
+_PARSED_TYPES = (nanoarrow.Type.DOUBLE, nanoarrow.Type.INT64, nanoarrow.Type.INT8, nanoarrow.Type.STRING)
 _TYPE_NAMES = {code: np.dtype(code).name for code in "dlqb"}  # numpy takes several us to make the name of a dtype
 _ALIGNED = 8
 _HEAD = struct.Struct("<II I6H iIqhBx 5H2x iIqII")
@@ -77,6 +79,36 @@ def load(path: Path, *names: str) -> dict[str, Column]:
         return {name: _values(table.child(index)) for index, name in enumerate(found) if not names or name in names}
     except (OSError, ValueError, RuntimeError, NotImplementedError, MalformedMessage) as error:
         raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
+
+
+def decode(content: bytes | bytearray, *, max_rows: int, max_columns: int) -> dict[str, Column]:
+    """Return the columns of a segment that another machine sent.
+
+    Raises DataError unless it is one batch of at most so many rows and columns, all of the types of a segment: other
+    types can claim more rows than they have bytes.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.seek(0)
+            check_messages(file)
+            file.seek(0)
+            with InputStream.from_readable(file) as stream:
+                return _parsed(nanoarrow.ArrayStream(stream), max_rows=max_rows, max_columns=max_columns)
+    except (OSError, ValueError, RuntimeError, NotImplementedError, MalformedMessage) as error:
+        raise DataError(f"a segment cannot be read: {error}") from error
+
+
+def _parsed(batches: nanoarrow.ArrayStream, *, max_rows: int, max_columns: int) -> dict[str, Column]:
+    fields = batches.schema.fields
+    wrong = [field.name for field in fields if field.type not in _PARSED_TYPES]
+    if wrong or not 0 < len({field.name for field in fields}) == len(fields) <= max_columns:
+        raise DataError(f"the columns are not those of a segment: {wrong[:1] or len(fields)}")
+    found = list(itertools.islice(batches.iter_chunks(), 3))  # nanoarrow yields an empty one in front
+    full = [batch for batch in found if len(batch)] or found[-1:]
+    if len(found) == 3 or len(full) != 1 or len(full[0]) > max_rows:
+        raise DataError(f"a segment has one batch of at most {max_rows:,} rows")
+    return {field.name: _values(full[0].child(index)) for index, field in enumerate(fields)}
 
 
 def contains(path: Path, text: str) -> bool:

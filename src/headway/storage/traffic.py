@@ -57,7 +57,7 @@ _REASON_BITS, _AUDIT_BIT = 8, 1 << 16
 MERGED = "segment"
 API_KEY = "api_key"
 _SEPARATOR = "\x1f"
-LOST, ASIDE = "lost", "aside"
+LOST, ASIDE, DEVICES = "lost", "aside", "devices"
 LOCK, LABELS_LOCK = "segments.lock", "labels.lock"
 CACHE = "cache"
 """Folder of the copies of segments that machines share."""
@@ -94,7 +94,9 @@ def last_request_at(state: Path, name: str, digest: str) -> datetime | None:
 
 def log_folders(state: Path, name: str) -> list[Path]:
     """Return the folders of the logs of all releases of a name."""
-    return sorted(path for path in (state / "log" / name).glob("*") if path.is_dir() and path.name not in (LOST, ASIDE))
+    return sorted(
+        path for path in (state / "log" / name).glob("*") if path.is_dir() and path.name not in (LOST, ASIDE, DEVICES)
+    )
 
 
 def lost_folder(state: Path, name: str) -> Path:
@@ -109,6 +111,15 @@ def save_lost_span(
     values = {"since_us": since_us, "until_us": until_us, "rows": rows}
     columns: dict[str, segments.Column] = {key: np.array([value], np.int64) for key, value in values.items()}
     segments.save(lost_folder(state, name), columns | {"release": [digest]}, name=segment)
+
+
+def devices_folder(state: Path, name: str) -> Path:
+    """Return the folder of rows that devices logged, with the columns `device` and `release`.
+
+    Readers of the log of a release do not read it, so its rows reach no judgement or training that does not ask for
+    them.
+    """
+    return state / "log" / name / DEVICES
 
 
 def aside_folder(state: Path, name: str) -> Path:

@@ -15,12 +15,13 @@ from tests.monitoring import audits, rollouts
 
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
-from headway.core.sections import AnswerSection
+from headway.core.sections import AnswerSection, FleetSection
 from headway.core.variant import Field, Signature
 from headway.evaluation.answer_plan import LabeledAnswers
 from headway.monitoring.retraining import retrain
 from headway.monitoring.retraining.logged_labels import with_logged_labels
 from headway.registry.key_assignment import assign_key
+from headway.storage import segments, traffic
 
 TABLE = pl.DataFrame(
     {
@@ -69,6 +70,23 @@ def test_labels_of_people_are_rows_of_the_table_and_drawn_keys_are_held_out(proj
     chosen = [key for key in keys[:20] if assign_key(key, f"audit {deployed.digest}", 0.5)]
     assert 0 < len(chosen) < 20
     assert drawn.table[2:]["customer"].to_list() == [f"log {key}" for key in chosen]
+
+
+def test_rows_of_devices_train_only_if_the_configuration_admits_them(project):
+    dataset, deployed = Dataset(name="messages", table=TABLE, roles=ROLES), _deployed(project)
+    keys = audits.log(project, deployed.digest, [0] * 4)
+    state, name = project.config.state, "flights"
+    for path in segments.segments(traffic.log_folder(state, name, deployed.digest)):
+        columns = segments.load(path)
+        marks = {"device": ["pump-1"] * len(columns["at_us"]), "release": [deployed.digest] * len(columns["at_us"])}
+        segments.save(traffic.devices_folder(state, name), {**columns, **marks}, name=path.name)
+        path.unlink()
+    audits.label(project, dict.fromkeys(keys, 0))
+    assert with_logged_labels(project, deployed, dataset).rows is dataset
+
+    admitted = replace(project.config, fleet=FleetSection(retrain=True))
+    joined = with_logged_labels(replaced(project, config=admitted), deployed, dataset).rows
+    assert joined.table[2:]["customer"].to_list() == [f"log {key}" for key in keys]
 
 
 def test_a_message_that_the_table_has_is_not_added_again(project):

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from answer_plans import log_messages
 from running import Answer, Running, ask, body_of, loaded, serving
+from tests.serving.test_device_reports import DIGITS, content, publish, report, segment
 
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.features import catalog
@@ -17,6 +18,7 @@ from headway.serving.protocol.endpoints import ROUTES
 ROWS = body_of([1, 2, 6], [None, 1, 1], id="7")
 BODIES = {"infer": ROWS, "labels": b'{"labels": [{"key": "a", "label": 1}]}', "invocations": b'{"inputs": [[1, 2, 6]]}'}
 BODIES["answer"] = b'{"row": {"a": 1, "b": 2, "c": 6}}'
+BODIES["device report"] = report(device="operator")
 BODIES["push"] = b'[{"origin": "JFK", "temp": 1}]'
 VIEW = FeatureView(
     name="weather",
@@ -31,6 +33,7 @@ def alone():
     """Serve one model."""
     with serving(loaded(), key="a-key") as server:
         log_messages(server.listener._state.application._stages._state, server.plane.find("flights"), "a-1")
+        publish(server.listener._state.application._pusher._state)
         catalog.apply(server.listener._state.application._pusher._state, [VIEW], who="ann")
         yield server
 
@@ -40,7 +43,14 @@ def document(alone) -> dict[str, object]:
     return ask(alone, "/openapi.json").json
 
 
+@pytest.fixture(scope="module")
+def segment_body(tmp_path_factory) -> bytes:
+    return content(tmp_path_factory.mktemp("device"))
+
+
 def target(server: Running, path: str) -> str:
+    if "/log/" in path:
+        return path.format(name="flights", version=DIGITS, key=segment())
     return path.format(name="flights", view="weather", key="a-1", version=server.plane.find("flights").version)
 
 
@@ -54,10 +64,11 @@ def expect(document: dict[str, object], path: str, method: str, answer: Answer) 
 
 
 @pytest.mark.parametrize("address", ROUTES, ids=lambda address: f"{address.method} {address.path}")
-def test_each_route_answers_only_its_method_and_as_documented(alone, document, address):
+def test_each_route_answers_only_its_method_and_as_documented(alone, document, segment_body, address):
     method = address.method.lower()
     assert set(document["paths"][address.path]) == {method}
-    body = BODIES.get(address.endpoint, b"{}" if address.body else b"")
+    bodies = {**BODIES, "device log": segment_body}
+    body = bodies.get(address.endpoint, b"{}" if address.body else b"")
     headers = ["Authorization: Bearer a-key"] if document["paths"][address.path][method].get("security") else []
     answer = ask(alone, target(alone, address.path), body, method=address.method, headers=headers)
     ask(alone, "/v2/repository/models/flights/load", method="POST", headers=["Authorization: Bearer a-key"])

@@ -42,7 +42,7 @@ def plugin(
         Name of the key to create or change. Logs show the name, never the key.
     scope
         For new, repeat for several: predict, label (send labels), metrics (read /metrics), operate (load and unload),
-        push (send rows of feature views).
+        push (send rows of feature views), device (report and ship a log as the device of this name).
     per_s
         For new: requests per second over all workers; 0 uses [serve] key_per_s, inf sets no limit. For throttle: the
         lower rate.

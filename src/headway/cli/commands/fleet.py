@@ -18,6 +18,7 @@ from headway.core.errors import ConfigError
 from headway.core.fleet import FleetPointer
 from headway.deployment.fleet import agent
 from headway.deployment.fleet.publish import follow_fleet, publish_fleet, published_fleet, renew_timestamp
+from headway.deployment.fleet.reporting import device_reporter
 from headway.registry.fleet import DeviceRegistry
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
@@ -118,13 +119,18 @@ def _poll(project: Path, url: str, device: str, *, follow: bool, json: bool) -> 
         return PASS
     registry = DeviceRegistry.of_device(settings)
     pointer = agent.device_pointer(settings, registry)
+    reporter = device_reporter(settings, pointer.device)
     result = pointer.poll()
+    shipped = agent.report_poll(reporter, pointer, result)
     registry.state.close()
     found: dict[str, Any] = {**result._asdict(), "device": pointer.device, "at": datetime.now().astimezone()}
+    found |= {"shipped": shipped} if reporter else {}
     served = short_digest(result.release) if result.release else "no release"
     text = f"{pointer.device} serves {served}{' now' if result.changed else ''}"
     if result.reason:
         text = f"refused ({result.reason}): {result.message}\n{text}, as before"
+    if reporter:
+        text = f"{text}\n{shipped:,} segments of its log were shipped to {reporter.url}"
     print_result(msgspec.to_builtins(found), text, json=json)
     if result.reason == "unreachable":
         return UNDECIDED

@@ -33,6 +33,7 @@ ABOUT_SCOPES: dict[Scope, str] = {
     "metrics": "read metrics; sign in here as a viewer",
     "operate": "load and unload models; sign in here as an operator",
     "push": "send rows of feature views",
+    "device": "report as the device of this name, and ship its log",
 }
 
 

@@ -11,6 +11,7 @@ from contextlib import closing
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.deployment.fleet.device import DevicePointer, PollResult
+from headway.deployment.fleet.reporting import DeviceReporter, device_reporter
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.fleet import DeviceRegistry
 from headway.storage import traffic
@@ -23,6 +24,11 @@ def device_address(config: Config) -> str:
     return f"{config.project.name}@{config.fleet.pointer}"
 
 
+def device_name(config: Config) -> str:
+    """Return the name of a device: that of `[fleet]`, or its host name."""
+    return config.fleet.device or socket.gethostname()
+
+
 def device_pointer(
     config: Config, registry: DeviceRegistry, *, accept: Callable[[Bundle], object] = open_release
 ) -> DevicePointer:
@@ -30,10 +36,9 @@ def device_pointer(
     return DevicePointer(
         url=config.fleet.url,
         address=device_address(config),
-        device=config.fleet.device or socket.gethostname(),
+        device=device_name(config),
         registry=registry,
         accept=accept,
-        report_url=config.fleet.report_url,
     )
 
 
@@ -54,14 +59,30 @@ def first_poll(config: Config) -> None:
 
 
 def run_agent(config: Config, ended: threading.Event) -> None:
-    """Poll every `[fleet] poll_s` until the event is set; log what is new, and a refusal until its reason changes."""
-    registry = DeviceRegistry.of_device(config)
+    """Poll every `[fleet] poll_s` until the event is set; log what is new, and a refusal until its reason changes.
+
+    After each poll the device reports it, and ships its log.
+    """
+    registry, reporter = DeviceRegistry.of_device(config), device_reporter(config, device_name(config))
     with closing(registry.state):
         pointer, last = device_pointer(config, registry), PollResult("", changed=False)
         while not ended.is_set():
             last = _logged(pointer, last)
+            report_poll(reporter, pointer, last)
             _bound_log(config)
             ended.wait(config.fleet.poll_s)
+
+
+def report_poll(reporter: DeviceReporter | None, pointer: DevicePointer, result: PollResult) -> int:
+    """Report a poll and ship the log, if the device has where to; return how many segments were shipped."""
+    if reporter is None:
+        return 0
+    try:
+        is_there = reporter.report(pointer.state(), result, at=pointer.clock())
+        return reporter.send_log() if is_there else 0
+    except (HeadwayError, OSError) as error:
+        _log.error("nothing is reported: %s", error)
+        return 0
 
 
 def _bound_log(config: Config) -> None:

@@ -20,7 +20,6 @@ from typing import IO, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec.structs import replace
 
 from headway.core.contracts import Signed
@@ -37,22 +36,7 @@ MAX_TIMESTAMP, MAX_POINTER = 4 << 10, 64 << 10
 """Bytes of a timestamp and of a pointer; a server that sends more is not read further."""
 MAX_RELEASE = 1 << 30
 TIMEOUT_S, MAX_SKEW = 10.0, timedelta(minutes=10)
-MAX_REPORT = 4 << 10
 _CHUNK, _MIN_BYTES_PER_S = 1 << 16, 10_000
-
-
-class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a device reports with a poll: what it serves, and why it refused what it polled (empty: it did not)."""
-
-    device: str
-    name: str
-    pointer: str
-    release: str
-    number: int
-    timestamp: int
-    reason: PollRefusal | str
-    message: str
-    at: str
 
 
 class PollResult(NamedTuple):
@@ -87,10 +71,6 @@ class DevicePointer:
     accept
         Called with a new release before the device serves it; raises HeadwayError to refuse it. By default the release
         is opened and has to pass its self-test.
-    report_url
-        Where the device reports each poll, as JSON by POST; empty: nowhere. A report that fails changes nothing.
-    report_key
-        API key of the device for its reports.
     """
 
     url: str
@@ -98,17 +78,14 @@ class DevicePointer:
     device: str
     registry: ModelRegistry
     accept: Callable[[Bundle], object] = open_release
-    report_url: str = ""
-    report_key: str = ""
     timeout_s: float = TIMEOUT_S
     max_release_bytes: int = MAX_RELEASE
     clock: Callable[[], datetime] = field(default=now)
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a URL that is none of HTTP."""
-        for url in filter(None, (self.url, self.report_url)):
-            if urlsplit(url).scheme not in ("http", "https"):
-                raise ConfigError(f"{url!r} is not a URL of HTTP", hint="https://HOST/FOLDER")
+        if urlsplit(self.url).scheme not in ("http", "https"):
+            raise ConfigError(f"{self.url!r} is not a URL of HTTP", hint="https://HOST/FOLDER")
 
     @property
     def file(self) -> Path:
@@ -116,22 +93,21 @@ class DevicePointer:
         return fleet.device_file(self.registry)
 
     def poll(self) -> PollResult:
-        """Read the pointer, and load its release if it is a new one; report it if there is where to.
+        """Read the pointer, and load its release if it is a new one.
 
         Never raises for what the server sent: the device keeps what it serves, and the result names the reason.
         """
         with fleet.lock_device(self.file):
-            state = self._load()
+            state = self.state()
             try:
                 new = self._update(state)
                 result = PollResult(new.release, changed=new.release != state.release)
             except PollRefused as error:
-                new = self._load()
-                result = PollResult(new.release, changed=False, reason=error.reason, message=str(error))
-        self._report(new, result)
+                result = PollResult(self.state().release, changed=False, reason=error.reason, message=str(error))
         return result
 
-    def _load(self) -> DeviceState:
+    def state(self) -> DeviceState:
+        """Return what the device keeps of its fleet; raises StoreError if it is damaged."""
         return fleet.load_device(self.file, self.address)
 
     def _update(self, state: DeviceState) -> DeviceState:
@@ -295,7 +271,7 @@ class DevicePointer:
         request = urllib.request.Request(where, headers={"If-None-Match": tag} if tag else {})
         deadline = time.monotonic() + self.timeout_s + max_bytes / _MIN_BYTES_PER_S
         try:
-            with _OPENER.open(request, timeout=self.timeout_s) as response:
+            with OPENER.open(request, timeout=self.timeout_s) as response:
                 body = _body(response, max_bytes, deadline=deadline, where=where)
                 return _Reply(body, response.headers.get("ETag", ""))
         except HTTPError as error:
@@ -308,31 +284,6 @@ class DevicePointer:
         except (OSError, HTTPException, ValueError) as error:
             raise PollRefused("unreachable", f"no answer: {error}", where=where) from error
 
-    def _report(self, state: DeviceState, result: PollResult) -> None:
-        """Report a poll; the device goes on whatever the answer is."""
-        if not self.report_url:
-            return
-        report = DeviceReport(
-            device=self.device,
-            name=state.name,
-            pointer=state.pointer,
-            release=state.release,
-            number=state.number,
-            timestamp=state.timestamp,
-            reason=result.reason,
-            message=result.message[: MAX_REPORT // 4],
-            at=self.clock().isoformat(timespec="milliseconds"),
-        )
-        headers = {"Content-Type": "application/json"}
-        if self.report_key:
-            headers["Authorization"] = f"Bearer {self.report_key}"
-        request = urllib.request.Request(self.report_url, msgspec.json.encode(report), headers, method="POST")
-        try:
-            with _OPENER.open(request, timeout=self.timeout_s) as response:
-                response.read(1)
-        except (OSError, HTTPException, ValueError):
-            return
-
 
 class _RefusedRedirects(urllib.request.HTTPRedirectHandler):
     """Follow no redirect: a server cannot send a device to another folder than that of its settings."""
@@ -343,7 +294,7 @@ class _RefusedRedirects(urllib.request.HTTPRedirectHandler):
         """Return None, so that the redirect is an error."""
 
 
-_OPENER = urllib.request.build_opener(_RefusedRedirects)
+OPENER = urllib.request.build_opener(_RefusedRedirects)
 
 
 def _body(response: HTTPResponse, max_bytes: int, *, deadline: float, where: str) -> bytes:

@@ -11,10 +11,11 @@ D067: Messages that people labeled cannot be trained on, because the release tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -27,7 +28,7 @@ from headway.core.evidence import Finding
 from headway.core.release import Release
 from headway.monitoring.certificate import labels_of_people
 from headway.monitoring.deployed_release import DeployedRelease
-from headway.monitoring.prediction_log import answered_requests
+from headway.monitoring.prediction_log import answered_requests, device_requests
 from headway.monitoring.scored_rows import request_column
 from headway.registry.bundle import Bundle
 from headway.registry.key_assignment import is_drawn_for_audit
@@ -91,16 +92,15 @@ def _labeled_messages(
     opened = _opener(project)
     labels = _with_class_names(project, deployed, labels_of_people(project), opened)
     parts: list[pl.DataFrame] = []
-    for folder in traffic.log_folders(root, project.name) if len(labels) else ():
-        rows = answered_requests(root, project.name, folder.name)
+    for digits, rows in _requests(project, root) if len(labels) else ():
         known = rows if rows.is_empty() else rows.join(labels, on="key", how="semi", maintain_order="left")
         if known.is_empty():
             continue
-        found = opened(folder.name)
+        found = opened(digits)
         if isinstance(found, Bundle):
             parts.append(_inputs(known, found.release, found.digest, dataset, share=project.config.answer.audit_share))
         else:
-            findings.append(_unread(folder.name, known["key"].n_unique(), found))
+            findings.append(_unread(digits, known["key"].n_unique(), found))
     if not parts:
         return pl.DataFrame(), tuple(findings)
     first = pl.concat(parts, how="diagonal").sort(_AT, maintain_order=True)
@@ -108,6 +108,14 @@ def _labeled_messages(
     return messages.join(
         labels.select(_LABEL, pl.col("key").alias(_KEY)), on=_KEY, how="inner", maintain_order="left"
     ), tuple(findings)
+
+
+def _requests(project: Project, root: Path) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the requests of each release that servers logged, and devices if `[fleet] retrain` admits them."""
+    for folder in traffic.log_folders(root, project.name):
+        yield folder.name, answered_requests(root, project.name, folder.name)
+    if project.config.fleet.retrain:
+        yield from device_requests(root, project.name)
 
 
 def _inputs(rows: pl.DataFrame, release: Release, digest: str, dataset: Dataset, *, share: float) -> pl.DataFrame:

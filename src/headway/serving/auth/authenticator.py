@@ -306,7 +306,7 @@ class Authenticator:
         return UNLIMITED if math.isinf(per_s) else rate_limit(per_s, burst)
 
     def _free_scopes(self, keys: Mapping[str, ApiKey]) -> frozenset[str]:
-        """Return the scopes that need no key: none that any key was ever made for, and never `operate` or `push`."""
+        """Return the scopes that need no key, `metrics` or others that no key was ever made for."""
         made = {scope for key in keys.values() for scope in key.scopes}
         needed = self._tokens or made & {"predict", "label"}
         free = {"predict", "label"} if self._open and not needed else set()

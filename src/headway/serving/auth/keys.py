@@ -25,7 +25,7 @@ from headway.core.record import Record
 from headway.storage import atomic
 from headway.storage.addresses import outside_store
 
-Scope = Literal["predict", "label", "metrics", "operate", "push"]
+Scope = Literal["predict", "label", "metrics", "operate", "push", "device"]
 MAX_KEYS = 1023
 _PREFIX = "hw_"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

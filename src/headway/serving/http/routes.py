@@ -19,6 +19,7 @@ from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.batching.validation import Violation
 from headway.serving.http.connection import Request, media_type
+from headway.serving.http.devices import DeviceReceiver
 from headway.serving.http.feature_push import LINES, FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.loading import LoadedModel
@@ -194,6 +195,7 @@ class Routes:
         draining: Callable[[], bool],
         labels: LabelCollector,
         pusher: FeaturePusher,
+        devices: DeviceReceiver,
         decoder: BodyDecoder,
         repository: ModelRepository,
         stages: AnswerStages,
@@ -204,6 +206,7 @@ class Routes:
         self._authenticator = authenticator
         self._labels = labels
         self._pusher = pusher
+        self._devices = devices
         self._repository = repository
         self._caller = Caller("", frozenset())  # of the request that is dispatched
         self._draining = draining
@@ -223,6 +226,8 @@ class Routes:
             "later answer": self._later_answer,
             "labels": self._label,
             "push": self._push,
+            "device report": self._device,
+            "device log": self._device,
             "invocations": self._invoke,
             "index": self._index,
             "load": self._load,
@@ -357,6 +362,14 @@ class Routes:
             )
         else:
             self._pusher.push(request, match.view, is_lines=is_lines)
+
+    def _device(self, request: Request, match: RouteMatch) -> None:
+        if self._caller.kind != "key":
+            request.reply(403, error_body("a device has an API key of its name; a token does not name a device"))
+        elif match.endpoint == "device report":
+            self._devices.report(request, match.name, self._caller.name)
+        else:
+            self._devices.log(request, match.name, self._caller.name, f"{match.version}/{match.key}")
 
     def _index(self, request: Request, match: RouteMatch) -> None:
         if _reply_too_large(request):

@@ -13,6 +13,7 @@ import httptools
 import msgspec
 
 import headway
+from headway.core.fleet import DeviceReport
 from headway.serving.protocol import schemas
 from headway.serving.protocol.errors import encode
 from headway.serving.protocol.mlflow import MlflowRequest
@@ -138,6 +139,26 @@ ROUTES = (
         scope="push",
     ),
     Route(
+        "device report",
+        "/v2/devices/{name}/report",
+        "POST",
+        "Keep the report of a device; needs the key of that device.",
+        schemas.JsonObject,
+        body=DeviceReport,
+        errors=(503,),
+        scope="device",
+    ),
+    Route(
+        "device log",
+        "/v2/devices/{name}/log/{version}/{key}",
+        "POST",
+        "Store a segment of the log of a device once, for a release that was staged to it; needs its key.",
+        schemas.RowsStored,
+        body=bytes,
+        errors=(503,),
+        scope="device",
+    ),
+    Route(
         "invocations",
         "/invocations",
         "POST",
@@ -207,7 +228,7 @@ def match_route(url: bytes) -> RouteMatch:
 
 _JSON, _TEXT, _OCTETS = "application/json", "text/plain", "application/octet-stream"
 _JSON_LINES = "application/x-ndjson"
-_ALWAYS_WITH_KEY = ("operate", "push")
+_ALWAYS_WITH_KEY = ("operate", "push", "device")
 _COMMON_ERRORS = (400, 404, 413, 415, 431, 503)
 _KEY_ERRORS = (401, 403, 429)
 _DESCRIPTION = (
@@ -263,6 +284,8 @@ def _operation(route: Route, types: dict[Any, dict[str, Any]]) -> dict[str, Any]
         ]
     if route.body is not None:
         body = _json(types[route.body])
+        if route.endpoint == "device log":
+            body = {_OCTETS: {"schema": {"type": "string", "contentMediaType": _OCTETS}}}
         if route.endpoint == "push":
             body = {**body, _JSON_LINES: {"schema": {"type": "string"}}}
         operation["requestBody"] = {"required": not route.optional, "content": body}

@@ -231,6 +231,12 @@ class LaterAnswer(msgspec.Struct):
     model_name: str = ""
 
 
+class RowsStored(msgspec.Struct):
+    """Number of rows of a device's log that were stored; 0 if the segment was stored before."""
+
+    stored: int
+
+
 class LabelsStored(msgspec.Struct):
     """Number of labels stored."""
 

@@ -26,6 +26,7 @@ from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.feed_listener import FeedListener
 from headway.serving.grpc.transport import ServerContext, open_grpc
 from headway.serving.http.connection import ConnectionLimits
+from headway.serving.http.devices import DeviceReceiver
 from headway.serving.http.feature_push import FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.http.listener import Listener, allow_files
@@ -163,6 +164,15 @@ async def _serve(
             overload=lambda limit, reason: listener.overload(limit, reason),
         )
         stack.enter_context(closing(pusher))
+        devices = DeviceReceiver(
+            settings.config.state,
+            register.state,
+            day_bytes=settings.config.fleet.device_mb_per_day << 20,
+            soon=soon,
+            queue_bytes=config.push_queue_mb << 20,
+            overload=lambda limit, reason: listener.overload(limit, reason),
+        )
+        stack.enter_context(closing(devices))
         models_found = ModelGauges(register.state, {address.partition("@")[0] for address in settings.deployed})
         plane.metrics.model_lines = models_found.lines
 
@@ -202,6 +212,7 @@ async def _serve(
             draining=lambda: listener.draining,
             labels=labels,
             pusher=pusher,
+            devices=devices,
             decoder=stack.enter_context(closing(BodyDecoder(soon=soon))),
             repository=repository,
         )
