@@ -1,4 +1,4 @@
-"""Edge package: a release as C, written by `headway export edge` and signed."""
+"""Edge package: a release for devices or browsers, written by `headway export edge` and signed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headway.core.record import StoredRecord
 
 
 class EdgePackage(StoredRecord, frozen=True, kw_only=True):
-    """The files of a release as C: `files` maps each to its digest, and `release` is the digest of the release."""
+    """The files of a package: `files` maps each to its digest, and `release` is the digest of the release."""
 
     version: ClassVar[int] = 1
 

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,8 +112,8 @@ def write_image(
     files = {f"{MODEL}/{name}": LayerFile(content=content) for name, content in bundle.contents.items()}
     files |= {
         f"{PROJECT}/headway.toml": LayerFile(content=_settings(config).encode()),
-        f"{PROJECT}/trusted_keys.txt": LayerFile(content=_key_list(trusted)),
-        f"{PROJECT}/operator_keys.txt": LayerFile(content=_key_list(operators)),
+        f"{PROJECT}/trusted_keys.txt": LayerFile(content=key_list(trusted)),
+        f"{PROJECT}/operator_keys.txt": LayerFile(content=key_list(operators)),
         SBOM: LayerFile(content=sbom),
         STATE: LayerFile(mode=0o750, owner=USER),
     }
@@ -231,11 +231,19 @@ def _debian_packages(status: str) -> dict[str, str]:
 
 
 def _settings(config: Config) -> str:
-    """Return headway.toml for the image: how to serve, as the project declares it, without what is this machine's."""
-    lines = [f"[project]\nname = {_toml(config.project.name)}\nstate = {_toml(STATE)}\n"]
+    serve = {"host": "0.0.0.0", "port": PORT, "keys": KEYS, "log_format": "json"}
+    return server_settings(config, state=STATE, serve=serve)
+
+
+def server_settings(config: Config, *, state: str, serve: Mapping[str, object]) -> str:
+    """Return headway.toml of a server elsewhere: how to serve, as the project declares it, without its machine's part.
+
+    `state` is the folder of its state, and `serve` has settings of [serve] that the project may replace.
+    """
+    lines = [f"[project]\nname = {_toml(config.project.name)}\nstate = {_toml(state)}\n"]
     lines.append('[trust]\ntrusted_keys = "trusted_keys.txt"\noperator_keys = "operator_keys.txt"\n')
     if config.store.state:  # the folder of the project is read-only
-        lines[-1] += f"last_seen = {_toml(f'{STATE}/last_seen.json')}\n"
+        lines[-1] += f"last_seen = {_toml(f'{state}/last_seen.json')}\n"
     for name in _SECTIONS:
         section, default = getattr(config, name), SECTIONS[name]()
         values = {
@@ -245,7 +253,7 @@ def _settings(config: Config) -> str:
             and not (name == "serve" and field in _OF_THIS_MACHINE)
         }
         if name == "serve":
-            values = {"host": "0.0.0.0", "port": PORT, "keys": KEYS, "log_format": "json", **values}
+            values = {**serve, **values}
         if values:
             lines.append(
                 "\n".join([f"[{name}]", *(f"{field} = {_toml(value)}" for field, value in values.items()), ""])
@@ -258,5 +266,5 @@ def _toml(value: object) -> str:
     return json.dumps(msgspec.to_builtins(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _key_list(trusted: Trusted) -> bytes:
+def key_list(trusted: Trusted) -> bytes:
     return "".join(f"{key} {comment}".rstrip() + "\n" for key, comment in sorted(trusted.keys.items())).encode()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,7 @@ from headway.reporting.console import print_result
 from headway.storage import atomic
 
 Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow", "record", "edge"]
-EdgeFormat = Literal["c", "wasm"]
+EdgeFormat = Literal["c", "wasm", "wheels"]
 
 
 def plugin(
@@ -33,6 +34,9 @@ def plugin(
     *,
     release: str = "",
     format: EdgeFormat = "c",
+    machine: Literal["x86_64", "aarch64"] = "x86_64",
+    python: str = "",
+    wheel: str = "",
     base: str = "",
     extra: tuple[str, ...] = (),
     image: str = "",
@@ -73,7 +77,8 @@ def plugin(
 
     Or write a release of trees or of a small network as C99, signed by the publisher: one file with a header, which
     allocates nothing, and computes each row to the bit as the kernel does. It has a self-test of the release. With
-    --format wasm it is compiled to WebAssembly, with a module of JavaScript that loads it in a browser.
+    --format wasm it is compiled to WebAssembly, with a module of JavaScript that loads it in a browser. With --format
+    wheels, a release of any engine is written with the wheels that its server needs, for Linux without a network.
 
     Example: headway export oci image --base base@sha256:... --project headway-demo
     Example: headway export kubernetes server.yaml --image registry.example/flights@sha256:... --project headway-demo
@@ -83,6 +88,7 @@ def plugin(
     Example: headway export record record --project headway-demo
     Example: headway export edge edge --project headway-demo
     Example: headway export edge browser --format wasm --project headway-demo
+    Example: headway export edge box --format wheels --machine aarch64 --python 3.11 --project headway-demo
 
     Parameters
     ----------
@@ -96,7 +102,14 @@ def plugin(
     release
         NAME@POINTER or NAME@DIGEST; default: the project's name at live.
     format
-        For edge: c, or wasm, which needs a compiler: pip install ziglang, or clang, its linker lld and wasi-libc.
+        For edge: c; wasm, which needs a compiler: pip install ziglang, or clang, its linker lld and wasi-libc; or
+        wheels.
+    machine
+        For edge --format wheels: processor of the machine.
+    python
+        For edge --format wheels: version of Python there; default: that of this environment.
+    wheel
+        For edge --format wheels: headway's own wheel for that machine; default: that of this version, downloaded.
     base
         For oci: base image with this version of Python, FOLDER@sha256:... of an OCI layout.
     extra
@@ -166,7 +179,20 @@ def plugin(
         _write_image(bundle, settings, registry, to=Path(to), base=base, extras=extra, json=json)
         return
     if form == "edge":
-        _write_edge_package(bundle, registry, Path(to), format=format, json=json)
+        if format == "wheels":
+            own = Path(wheel) if wheel else None
+            files = edge.wheel_files(
+                bundle,
+                settings,
+                load_trusted(registry.trusted_keys),
+                registry.operators(),
+                machine=machine,
+                python=python or f"3.{sys.version_info.minor}",
+                wheel=own,
+            )
+        else:
+            files = edge.wasm_files(bundle) if format == "wasm" else edge.package_files(bundle)
+        _write_edge_package(bundle, files, registry, Path(to), format=format, json=json)
         return
     called = name or bundle.release.name
     workload = kubernetes.Workload(
@@ -230,18 +256,32 @@ def _write_image(
 
 
 def _write_edge_package(
-    bundle: Bundle, registry: ModelRegistry, folder: Path, *, format: EdgeFormat, json: bool
+    bundle: Bundle,
+    files: Mapping[str, bytes],
+    registry: ModelRegistry,
+    folder: Path,
+    *,
+    format: EdgeFormat,
+    json: bool,
 ) -> None:
-    files = edge.wasm_files(bundle) if format == "wasm" else edge.package_files(bundle)
     publisher = load_publisher(registry.publisher_key)
     digest = edge.write_package(bundle, files, folder=folder, publisher=publisher)
-    text = (
-        f"{folder} is the edge package {digest}\n"
-        f"of the release {bundle.digest}: {', '.join(files)}\n"
-        f"next: {f'python -m http.server --directory {folder}' if format == 'wasm' else f'make -C {folder}'}"
-    )
+    sizes = {name: len(content) for name, content in files.items()}
+    after = {"c": f"make -C {folder}", "wasm": f"python -m http.server --directory {folder}"}
+    lines = [
+        f"{folder} is the edge package {digest}",
+        f"of the release {bundle.digest}: {', '.join(name for name in files if '/' not in name)}",
+    ]
+    if format == "wheels":
+        wheels = sorted((name for name in files if name.endswith(".whl")), key=lambda name: -sizes[name])
+        lines += [f"  {sizes[name] / 1e6:6.1f} MB  {name}" for name in wheels]
+        total, all_files = sum(sizes[name] for name in wheels), sum(sizes.values())
+        lines.append(
+            f"  {total / 1e6:6.1f} MB in {len(wheels)} wheels; {(all_files - total) / 1e6:.1f} MB of other files"
+        )
+    lines.append(f"next: {after.get(format) or f'copy {folder} to the machine, then: sh {folder}/install.sh'}")
     result = {"folder": str(folder), "package": digest, "release": bundle.digest, "files": sorted(files)}
-    print_result(result, text, json=json)
+    print_result({**result, "size_bytes": sizes}, "\n".join(lines), json=json)
 
 
 def _export_to_mlflow(project: Path, to: str, *, experiment: str, json: bool) -> None:

@@ -53,7 +53,7 @@ def _listed(folder: Path) -> set[str]:
     """Return the names of the files of the package in a folder."""
     if is_package(folder):
         listed = record.read(EdgePackage, _bytes(folder, PACKAGE)).files
-        return {name for name in listed if "/" not in name} - {".", ".."}
+        return {name for name in listed if _is_inside(name)}
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise StoreError("something else than an edge package is there", where=str(folder), hint="name a new folder")
     return set()
@@ -76,13 +76,18 @@ def verify_package(folder: Path, trusted: Trusted) -> VerifiedPackage:
     key = verify(signed, trusted, subject=PACKAGE, where=str(folder))
     package = record.read(EdgePackage, signed.content)
     for name, digest in package.files.items():
-        if "/" in name or digest_of(_bytes(folder, name)) != digest:
+        if not _is_inside(name) or digest_of(_bytes(folder, name)) != digest:
             raise Refused(f"{name} was changed after the package was signed", where=str(folder), hint=COPY_HINT)
     return VerifiedPackage(package=package, digest=digest_of(signed.content), key=key)
 
 
+def _is_inside(name: str) -> bool:
+    """Return whether a name is that of a file of the folder or of a folder in it."""
+    return len(name.split("/")) <= 2 and not {"", ".", ".."} & set(name.split("/"))
+
+
 def _bytes(folder: Path, name: str) -> bytes:
     path = folder / name
-    if path.is_symlink() or not path.is_file():
+    if path.is_symlink() or (path.parent != folder and path.parent.is_symlink()) or not path.is_file():
         raise Refused(f"{name} is missing", where=str(folder), hint=COPY_HINT)
     return path.read_bytes()
