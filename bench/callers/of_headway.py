@@ -12,8 +12,9 @@ from headway.api.model import Model
 from headway.core.contracts import Engine
 from headway.core.plugins import load_engine
 from headway.core.record import read
-from headway.core.variant import Variant
+from headway.core.variant import LIBRARY_THRESHOLD, Variant
 from headway.engines.compiled.text import TextModel
+from headway.evaluation.quality.row_errors import decide_class
 
 
 def engine(order: Order) -> Call:
@@ -48,6 +49,18 @@ def drop_in(order: Order) -> Call:
     model = Model(*_opened(order))
     call = Call(model.predict_proba)
     return on_frames(call, model.feature_names_in_) if order.options.get("frames") else call
+
+
+def scored(order: Order) -> Call:
+    """Compute the score of the engine, and decide by it."""
+    engine = _opened(order)[1]
+    return Call(lambda rows: decide_class(engine.predict(rows), LIBRARY_THRESHOLD))
+
+
+def decided(order: Order) -> Call:
+    """Ask the engine for the decision alone."""
+    engine: Any = _opened(order)[1]
+    return Call(lambda rows: engine.at_least(rows, LIBRARY_THRESHOLD))
 
 
 def text_kernel(order: Order) -> Call:

@@ -23,6 +23,7 @@ from optimization.paired_timing import Caller, Timed, race
 from optimization.preparation import compiled, searched
 
 OURS, BATCH, DROP_IN, FRAME = "headway", "headway in batches", "drop-in", ", DataFrame"
+DECIDED, SCORED = "decided", "scored"
 WAITS = 2
 UNITS = {"one_row": "us", "batch256": "us of CPU"}
 
@@ -107,7 +108,8 @@ def _ours(family: Family, directory: Path) -> tuple[list[Caller], dict[str, Any]
         variant_dir = compiled(family.name, family.transforms, directory / "ours")
         ours = family.ours.of(OURS, variant_dir, family.rows)
         drop_in = replace(ours, name=DROP_IN, call="of_headway:drop_in", judged=False)
-        return [ours, drop_in, *([on_frames(drop_in)] if family.reads_frames else [])], {}
+        decides = [replace(ours, name=name, call=f"of_headway:{name}") for name in (DECIDED, SCORED)]
+        return [ours, drop_in, *([on_frames(drop_in), *decides] if family.reads_frames else [])], {}
     search = searched(family.order, directory, home=family.ours.home)
     return [
         family.caller(family.ours, OURS, directory / "one_row"),
@@ -151,7 +153,7 @@ def drift_costs(found: Found) -> list[Row]:
         ok=harm <= family.bound and n_rows >= family.least_rows,
         against=f"{family.message} on {n_rows:,} rows, {share_missing(family.rows):.0%} of them with missing values",
     )
-    return [row, *_drop_ins(found)]
+    return [row, *_drop_ins(found), *_decision(found)]
 
 
 def _drop_ins(found: Found) -> list[Row]:
@@ -162,6 +164,16 @@ def _drop_ins(found: Found) -> list[Row]:
             drop_in = replace(found, timed={**found.timed, OURS: found.timed[DROP_IN + rows]})
             made.append(ratio(drop_in, name, "one_row", target=0, against=found.called(rows)))
     return made
+
+
+def _decision(found: Found) -> list[Row]:
+    """Compare the decision alone with one by the score; the row falls short if any differs."""
+    if DECIDED not in found.timed or SCORED not in found.timed:
+        return []
+    alone = replace(found, timed={**found.timed, OURS: found.timed[DECIDED]})
+    row = ratio(alone, "decide_one_row", "one_row", target=1.5, against=(SCORED, "score, then decide"))
+    differ = int(np.sum(found.timed[DECIDED].answers != found.timed[SCORED].answers))
+    return [replace(row, ok=row.ok and not differ, against=f"{row.against}; {differ} decisions differ")]
 
 
 def largest_change(theirs: Floats, ours: Floats) -> float:

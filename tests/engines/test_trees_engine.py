@@ -131,6 +131,49 @@ def test_a_row_at_the_edges_of_a_column_with_every_number_of_thresholds_is_read_
         )
 
 
+DECIDED = {
+    "far": Shape(trees=300, leaves=1_500, thresholds=100),
+    "far, of a few values": Shape(trees=300, leaves=1_500, thresholds=100, values=3),
+    "far, in float32": Shape(trees=300, leaves=1_500, thresholds=3_000, rows="float32", sums="float32"),
+    "far, with categories": Shape(trees=530, leaves=560, thresholds=100, categories=5),
+    "near": Shape(link="sigmoid"),
+}
+
+
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("shape", DECIDED)
+def test_a_decision_is_that_of_the_full_score_at_every_threshold_around_it(shape, level):
+    forest = made(DECIDED[shape], seed=6)
+    engine, rows = Trees(compile_forest(forest), {"level": level}), rows_for(forest, 30)
+    for row in rows:
+        score = engine.predict(row[np.newaxis])[0, 0]
+        near = [np.nextafter(score, -np.inf), score, np.nextafter(score, np.inf), score - 3, score + 3, 0.5, np.nan]
+        assert [engine.at_least(row[np.newaxis], float(at))[0] for at in near] == [int(score >= at) for at in near]
+
+
+@pytest.mark.parametrize("count", [5, 100])
+def test_decisions_of_many_rows_are_those_of_their_scores(count):
+    forest = made(DECIDED["far"], seed=7)
+    engine, rows = Trees(compile_forest(forest), {}), rows_for(forest, count)
+    assert np.array_equal(engine.at_least(rows, 0.1), (engine.predict(rows)[:, 0] >= 0.1).astype(int))
+
+
+def test_a_forest_with_infinite_leaves_decides_by_all_of_them():
+    forest = made(DECIDED["far"], seed=8)
+    last = forest.trees[-1]
+    hostile = dataclasses.replace(last, leaf=np.full_like(last.leaf, -np.inf))
+    engine = Trees(compile_forest(dataclasses.replace(forest, trees=(*forest.trees[:-1], hostile))), {})
+    assert engine.at_least(rows_for(forest, 1), -1e9).tolist() == [0]
+
+
+def test_a_decision_needs_one_output_and_rows_that_the_library_accepts():
+    with pytest.raises(ValueError, match="several outputs"):
+        Trees(compile_forest(made(Shape(outputs=2), 1)), {}).at_least(np.zeros((1, 5)), 0.5)
+    forest = dataclasses.replace(made(DECIDED["far"], seed=1), required_columns=(2,))
+    with pytest.raises(EngineError, match="rejects infinite values"):
+        Trees(compile_forest(forest), {}).at_least(np.full((1, 5), np.nan), 0.5)
+
+
 @pytest.mark.parametrize("link", ["identity", "sigmoid", "exp", "softplus", "signed square", "positive", "isolation"])
 def test_every_link_equals_that_of_the_forest(link):
     forest = made(Shape(link=link), seed=3)
@@ -150,7 +193,7 @@ def test_rows_that_the_library_rejects_are_rejected_with_a_hint(count):
     for column, value in ((0, np.inf), (4, -1e300), (2, np.nan)):
         hostile = rows.copy()
         hostile[-1, column] = value
-        with pytest.raises(EngineError, match="rejects infinite values, and missing values"):
+        with pytest.raises(EngineError, match="rejects infinite values, missing values"):
             engine.predict(hostile)
     assert engine.predict(rows).shape == (count, 1)
 

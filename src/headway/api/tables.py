@@ -223,6 +223,7 @@ class SmallTableReader:
         self._ranks = [_ranks(field) for field in signature.inputs]
         self._fields = signature.inputs
         self._columns: Any = None
+        self._header: list[object] = []
         self._positions: list[int] = []
 
     def read(self, rows: Any) -> Floats | None:
@@ -237,11 +238,14 @@ class SmallTableReader:
         return np.array(found, dtype=np.float64).reshape(len(rows), len(self._names))
 
     def _finds(self, columns: Any) -> bool:
-        """Return whether each column is there exactly once; the positions are cached for the same header."""
+        """Return whether each column is there exactly once; the positions are cached for equal headers."""
         if columns is not self._columns:
-            if not columns.is_unique:
-                return False
-            self._columns, self._positions = columns, columns.get_indexer(self._names).tolist()
+            header = columns.tolist()
+            if header != self._header:
+                if not columns.is_unique:
+                    return False
+                self._header, self._positions = header, columns.get_indexer(self._names).tolist()
+            self._columns = columns
         return -1 not in self._positions
 
     def _number(self, cell: Any, index: int) -> float:

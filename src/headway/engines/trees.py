@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
+from headway.core.arrays import Floats, Ints
 from headway.core.record import Settings
 from headway.engines.compiled.artifact import KernelEngine, load_kernels
 from headway.engines.compiled.categories import is_category_forest, read_category_forest
@@ -33,6 +36,16 @@ class Trees(KernelEngine):
         super().__init__(numbers, [*arrays, *more], settings, outputs=len(arrays[1]))
         if more:
             self._width = int(more[0][0])
+
+    def at_least(self, rows: Floats, threshold: float) -> Ints:
+        """Return 1 for each row whose score is at least the threshold, else 0: ints (n,), for forests of one output.
+
+        The decisions are those of `predict`. For few rows a large forest stops as soon as the trees that are left
+        cannot change them.
+        """
+        decided = np.empty(len(rows), np.int64)
+        self._run(self.kernels.decide, rows, decided, threshold)
+        return decided
 
 
 plugin = Trees

@@ -8,7 +8,7 @@ them, and checks all of them when a program is opened.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -128,12 +128,16 @@ class KernelEngine:
 
         Raises EngineError for rows of another width, and for rows that the kernels reject.
         """
+        scores = np.empty((len(rows), self._outputs))
+        self._run(self._answer, rows, scores)
+        return scores
+
+    def _run(self, kernel: Callable[..., bool], rows: Floats, out: Array, *arguments: float) -> None:
+        """Let a kernel write its answers to rows into `out`."""
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
-        scores = np.empty((len(rows), self._outputs))
-        if not self._answer(self._model, np.ascontiguousarray(rows, np.float64), scores):
+        if not kernel(self._model, np.ascontiguousarray(rows, np.float64), out, *arguments):
             raise EngineError(self.rejection, hint="impute or drop such rows")
-        return scores
 
 
 OPERATIONS = (

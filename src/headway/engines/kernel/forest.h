@@ -97,6 +97,7 @@ typedef struct {
   int32_t *walk_place;                                    /* [columns][side] index at which nodes read it, -1 if none does */
   int32_t *walk_missing; int32_t walk_columns;            /* keys of missing values; the last one is that of leaves */
   int64_t *root;                                          /* [trees + 1] the first node of a tree */
+  double *rest_low, *rest_high, rest_slack;               /* [trees + 1] bounds of the sum of the trees from each on */
 } Forest;
 
 /* Count how many of the n ascending values of a table are below v. */

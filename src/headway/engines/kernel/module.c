@@ -6,7 +6,7 @@
 #include "buffers.h"
 #include "build.h"
 #include "categories.h"
-#include "score.h"
+#include "decide.h"
 
 #define ARRAYS 19
 #define CAPSULE "headway.engines._trees.Forest"
@@ -123,12 +123,33 @@ static int by(const void *opened, const double *x, int64_t n, double *out) {
   return o->has_categories ? score_categories(&o->forest, &o->categories, x, n, out) : score(&o->forest, x, n, out);
 }
 
+typedef struct { const Opened *opened; double threshold; } Deciding;
+
+static int decide_by(const void *deciding, const double *x, int64_t n, double *out) {
+  const Deciding *d = deciding;
+  if (!d->opened->has_categories && stops_early(&d->opened->forest, n)) return decide(&d->opened->forest, x, n, d->threshold, out);
+  const int done = by(d->opened, x, n, out);
+  for (int64_t r = 0; done == ANSWERED && r < n; r++) put_decision(out + r, out[r] >= d->threshold);
+  return done;
+}
+
 static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 3) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows and an output array"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
   if (!opened) return NULL;
   return answered(args, opened, opened->has_categories ? opened->categories.width : opened->forest.width, opened->forest.outputs, by);
+}
+
+static PyObject *decide_rows(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 4) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows, an output array and a threshold"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  const double threshold = opened ? PyFloat_AsDouble(args[3]) : 0;
+  if (PyErr_Occurred()) return NULL;
+  const Deciding deciding = {opened, threshold};
+  if (opened->forest.outputs != 1) { PyErr_SetString(PyExc_ValueError, "the forest has several outputs"); return NULL; }
+  return answered(args, &deciding, opened->has_categories ? opened->categories.width : opened->forest.width, 1, decide_by);
 }
 
 static PyObject *level(PyObject *self, PyObject *none) {
@@ -139,6 +160,7 @@ static PyObject *level(PyObject *self, PyObject *none) {
 static PyMethodDef METHODS[] = {
   {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
+  {"decide", (PyCFunction)(void (*)(void))decide_rows, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; return False as `answer`."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512."},
   {NULL, NULL, 0, NULL},
 };

@@ -60,16 +60,24 @@ static void add_leaves(const Forest *f, int64_t t, const uint32_t *found, int64_
   }
 }
 
-/* Sums of one row; `found` receives the leaf in each tree. */
-static void walk_row(const Forest *f, const int32_t *x, uint32_t *found, double *sums) {
+/* Leaves of one row in trees that are not all in the near caches. */
+static void walk_far(const Forest *f, const int32_t *x, uint32_t *found) {
   if (f->slim) slim_row(f, x, found);
   else if (f->wide) wide_row(f, f->wide, x, found);
-  else if (f->sets) (f->is_near ? narrow_set_near : narrow_set_row)(f, f->narrow, x, found);
-  else (f->is_near ? narrow_near : narrow_row)(f, f->narrow, x, found);
-  for (int64_t t = 0; t < f->trees; t++) {
-    if (f->slim) add_values(f, t, found + t, 1, sums);
-    else add_leaves(f, t, found + t, 1, sums);
-  }
+  else if (f->sets) narrow_set_row(f, f->narrow, x, found);
+  else narrow_row(f, f->narrow, x, found);
+}
+
+static inline void add_tree(const Forest *f, int64_t t, const uint32_t *found, double *sums) {
+  if (f->slim) add_values(f, t, found, 1, sums);
+  else add_leaves(f, t, found, 1, sums);
+}
+
+/* Sums of one row; `found` receives the leaf in each tree. */
+static void walk_row(const Forest *f, const int32_t *x, uint32_t *found, double *sums) {
+  if (!f->is_near || f->slim || f->wide) walk_far(f, x, found);
+  else (f->sets ? narrow_set_near : narrow_near)(f, f->narrow, x, found);
+  for (int64_t t = 0; t < f->trees; t++) add_tree(f, t, found + t, sums);
 }
 
 /* Sums of at most TOGETHER rows, tree by tree, so that a tree stays in the cache for all rows. */
