@@ -33,6 +33,7 @@ from headway.core.errors import ConfigError, DataError, HeadwayError, NotApplica
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import KeyProbing, MonitoringReport, ProbingReport, RowSource, Ticket
+from headway.core.plan import Demand, DeploymentPlan, NetworkTimes, Prices, ServiceTimes
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.selective import CertificateAudit, SelectiveCertificate
 from headway.core.training import Promotion, Retraining
@@ -45,6 +46,9 @@ from headway.data.contract.discovery import columns_read, observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.split import labeled_rows, months_of, split_dataset
 from headway.data.texts import text_columns
+from headway.deployment.plan.demand import demand_of_log
+from headway.deployment.plan.plan import plan_deployment
+from headway.deployment.plan.search import PlanInputs, PlanVariant
 from headway.evaluation import explore_answers
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_decidable
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retrained_by, share_audits
@@ -69,6 +73,7 @@ from headway.evaluation.point_comparison import OpenedModel
 from headway.evaluation.point_comparison import compare_models as compare_opened
 from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.selective import certify_threshold
+from headway.evaluation.service_times import measure_service_times
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
@@ -85,6 +90,7 @@ from headway.monitoring.erasure import erase as erasing
 from headway.monitoring.erasure.access import AccessExport
 from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.external_scores import open_scores
+from headway.monitoring.prediction_log import read_predictions
 from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.scored_rows import score_rows
@@ -556,6 +562,102 @@ def audit_winner(
         found = _with_answers(project, found, validation(), evaluation_set)
     searches.save_search(project, found, is_evaluation=True)
     return found
+
+
+def measure_location(
+    project: Project,
+    result: SearchResult,
+    data: Data,
+    *,
+    location: str,
+    seconds: float,
+    accept_busy: bool = False,
+    callback: Callback = lambda _: None,
+) -> Iterator[ServiceTimes]:
+    """Yield the service times of the winner of a search, then of the baseline, on this machine, and save each.
+
+    Each is served by one worker on loopback, as for the audit `load`.
+
+    Parameters
+    ----------
+    location
+        Name of this kind of machine in a price file.
+    seconds
+        Time of the measurement of one variant.
+    accept_busy
+        Measure although other processes use the cores; raises NotApplicable without it.
+    """
+    validation = _evaluation_set(project, result.baseline, data["validation"])
+    config = replaced(project.config, serve=replaced(project.config.serve, workers=1))
+    for variant in {one.digest: one for one in (result.winner.variant, result.baseline.model)}.values():
+        callback(f"measure {variant.name} at {location}")
+        subject = compare_with_baseline(variant, validation, project.blobs)
+        names = result.baseline.model.signature.names
+        self_test = record_self_test(variant, validation.rows, project.blobs, names=names)
+        contract = columns_read(result.baseline.contract, variant.signature)
+        with temporary_server(config, project.blobs, contract, self_test, variant) as trial:
+            found = measure_service_times(subject, trial, location=location, seconds=seconds, accept_busy=accept_busy)
+        project.save(found)
+        yield found
+
+
+def plan(
+    project: Project, result: SearchResult, prices: Prices, demand: Demand, *, at: str = "", with_changes: bool = True
+) -> DeploymentPlan:
+    """Plan where the winner of a search, or another evaluated variant that was measured, should run; save the plan.
+
+    The objectives are those of `[slo]`. A variant of which the verdict is not pass does not keep the quality rules; the
+    winner may answer on a device what its certificate allows.
+    """
+    times = {(one.variant, one.location): one for one in project.records(ServiceTimes)}
+    networks = {one.name: one for one in project.records(NetworkTimes)}
+    rows = {row.variant.digest: row for row in (*result.evaluated, result.winner)}  # the winner by its verdict on test
+    measured = {variant for variant, _ in times} | {result.winner.variant.digest}
+    variants = [
+        PlanVariant(
+            digest=digest,
+            name=row.variant.name,
+            problem=_quality_problem(row),
+            answered_share=_certified_share(result) if digest == result.winner.variant.digest else None,
+        )
+        for digest, row in rows.items()
+        if digest in measured
+    ]
+    inputs = PlanInputs(
+        variants=variants,
+        demand=demand,
+        prices=prices,
+        service_times=[one for one in times.values() if one.variant in rows],
+        networks=list(networks.values()),
+        p99_ms=project.config.slo.p99_ms,
+        availability=project.config.slo.availability,
+    )
+    found = plan_deployment(inputs, name=project.name, at=at, with_changes=with_changes)
+    project.save(found)
+    return found
+
+
+def logged_demand(project: Project, *, sites: int = 1) -> Demand:
+    """Return the demand by the prediction log of the live release; raises DataError if it has too few requests."""
+    live = find_live(project, "")
+    rows = pl.DataFrame() if live is None else read_predictions(project.config.state, project.name, [live.digest])
+    if rows.is_empty():
+        raise DataError("no request of the live release is logged", hint="headway plan PRICES --per-s RATE")
+    requests = rows.unique("request", keep="first").sort("at_us")
+    return demand_of_log(requests["at_us"].to_numpy(), 1 / requests["rate"].to_numpy(), sites=sites)
+
+
+def _quality_problem(row: EvaluatedVariant) -> str:
+    """Return why a variant does not keep the quality rules; empty if it does."""
+    if row.verdict.answer == "pass":
+        return ""
+    failed = [result.message for result in row.verdict.rule_results if result.answer != "pass"]
+    return f"{row.verdict.answer}: {failed[0] if failed else row.verdict.why or 'no rule was judged'}"
+
+
+def _certified_share(result: SearchResult) -> Measurement | None:
+    plan = result.answers
+    return plan.certificate.coverage if plan is not None and plan.certificate.is_certified else None
 
 
 def test_policy(project: Project, result: SearchResult, data: Data) -> list[PolicyTest]:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from msgspec.structs import replace
+from tests.core.test_plan import plan
 from tests.core.test_threats import MADE
 from tests.reporting.examined import answering, examined
 from tests.reporting.served_features import REPLAY, REPORT
@@ -17,7 +18,7 @@ from headway.reporting.section import Section, build_sections, load_section
 
 SECTIONS = plugins.names("section")
 BUILT = build_sections(
-    replace(examined(*answering()), data_use=USE, features=REPORT, value_replay=REPLAY, threats=MADE)
+    replace(examined(*answering()), data_use=USE, features=REPORT, value_replay=REPLAY, threats=MADE, plan=plan(0))
 )
 
 

@@ -30,6 +30,7 @@ from tests.house.source_tree import ROOT, Source, fail_with
 
 from headway.core import config, plugins
 from headway.data.contract import table_contract as contract
+from headway.deployment.plan.prices import read_prices
 from headway.features.definitions import read_views
 
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
@@ -104,6 +105,9 @@ def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
         elif "views" in settings:
             (tmp_path / "features.toml").write_text(block.text, encoding="utf-8")
             assert read_views(tmp_path), block.at
+        elif "instance" in settings:
+            (tmp_path / "prices.toml").write_text(block.text, encoding="utf-8")
+            assert read_prices(tmp_path / "prices.toml").hardware, block.at
         elif entry_points:
             assert {group.removeprefix("headway.") for group in entry_points} <= set(plugins.kinds()), block.at
         else:

@@ -70,6 +70,7 @@ ALLOWED = {
         "storage/segments.py",
         "storage/traffic.py",
         "deployment/edge/",
+        "deployment/plan/",
         "core/answering.py",
         "core/arrays.py",
         "core/student.py",

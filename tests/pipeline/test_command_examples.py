@@ -59,7 +59,20 @@ def examples() -> list[str]:
 
 
 # `demo`, `serve` and `run --every` have tests of their own; the others have them with what they need, such as servers.
-ELSEWHERE = ("demo", "serve", "export", "fleet", "log ship", "store migrate", "support", "ui", "users", "run --every")
+ELSEWHERE = (
+    "demo",
+    "serve",
+    "export",
+    "fleet",
+    "log ship",
+    "measure",
+    "plan",
+    "store migrate",
+    "support",
+    "ui",
+    "users",
+    "run --every",
+)
 WITH_APPROVALS = "release --project headway-demo --approved"  # in test_rollout_command.py
 RUN_HERE = [line for line in examples() if not line.removeprefix("headway ").startswith((*ELSEWHERE, WITH_APPROVALS))]
 

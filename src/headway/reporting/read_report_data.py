@@ -16,6 +16,7 @@ from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, Ticket
+from headway.core.plan import DeploymentPlan
 from headway.core.provenance import Provenance, TrackedData
 from headway.core.record import StoredRecordType, kind_of, read
 from headway.core.release import PointerUpdate
@@ -57,6 +58,7 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
     releases, policy = read_releases(project), project.config.policy
     features, replay = read_live_features(project, releases)
     threats = project.latest(ThreatAssessment)
+    plan = project.latest(DeploymentPlan)
     if not search and project.state.latest(kind_of(SearchResult), name=project.name) is None:
         return ReportData(
             title=project.name,
@@ -67,6 +69,7 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
             features=features,
             value_replay=replay,
             threats=threats,
+            plan=plan,
         )
     found = find_search(project, search)
     follow, reason = next_step(found.winner.verdict, year, releases)
@@ -99,6 +102,7 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
         features=features,
         value_replay=replay,
         threats=threats,
+        plan=plan,
     )
 
 

@@ -14,6 +14,7 @@ from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport, Ticket
+from headway.core.plan import DeploymentPlan
 from headway.core.provenance import TrackedData
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
@@ -255,7 +256,8 @@ class ReportData(Record, frozen=True, kw_only=True):
     dependent rows (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
     `release` is a digest and `key` names the publisher's key; without `release` the winner is not released. `data` is
     the digest of each period, `tracked` what DVC recorded of its files. `features` and `value_replay` are the last ones
-    of the live release, `threats` the last assessment of threats.
+    of the live release, `threats` the last assessment of threats, and `plan` the last plan of a
+    deployment.
     """
 
     title: str
@@ -280,6 +282,7 @@ class ReportData(Record, frozen=True, kw_only=True):
     features: FeatureReport | None = None
     value_replay: ValueReplay | None = None
     threats: ThreatAssessment | None = None
+    plan: DeploymentPlan | None = None
     release: str = ""
     key: str = ""
     releases: tuple[ReleaseState, ...] = ()
