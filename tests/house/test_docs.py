@@ -52,7 +52,8 @@ def unknown(tokens: list[str], reference: str) -> list[str]:
     """Return the words of a command line that do not exist: a make target, a headway command, a flag, a file."""
     program, rest = tokens[0].removeprefix(".venv/bin/"), tokens[1:]
     if program == "make":
-        targets = re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)
+        makefiles = read("Makefile") + read("src/headway/deployment/edge/package.mk")
+        targets = re.findall(r"^([a-z-]+):", makefiles, re.MULTILINE)
         return [word for word in rest if "=" not in word and word not in targets]
     if program == "headway" and rest:
         return unknown_to_headway(rest, reference)
