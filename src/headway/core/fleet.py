@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from headway.core.errors import Refused
+from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
 
 PollRefusal = Literal[
@@ -125,6 +126,26 @@ class DeviceStatus(StoredRecord, frozen=True, kw_only=True):
     accepted: tuple[str, ...] = ()
     refused: int = 0
     refusal: str = ""
+
+
+class DeviceComparison(Record, frozen=True, kw_only=True):
+    """Sampled rows that a device shipped, and how many of them the same release answers otherwise on this machine."""
+
+    device: str
+    rows: int
+    differing: int
+
+
+class FleetComparison(StoredRecord, frozen=True, kw_only=True):
+    """What devices answered, compared with what their releases answer here.
+
+    `share` is the share of differing rows, with devices as groups; None without rows.
+    """
+
+    name: str
+    at: str
+    devices: tuple[DeviceComparison, ...] = ()
+    share: Measurement | None = None
 
 
 class DeviceState(StoredRecord, frozen=True, kw_only=True):

@@ -116,8 +116,8 @@ def save_segment(
             raise
         rows = len(columns["at_us"])
         columns |= {DEVICE: [device] * rows, RELEASE: [digest] * rows}
-        written, unique = segment[13:33], hashlib.sha256(f"{device}/{segment}".encode()).hexdigest()[:24]
-        segments.save(traffic.devices_folder(state, name), columns, name=f"{written}-{unique}{segments.SUFFIX}")
+        unique = f"{segment[13:33]}-{_hash(device)}-{_hash(segment)}{segments.SUFFIX}"
+        segments.save(traffic.devices_folder(state, name), columns, name=unique)
         errors = int(np.count_nonzero(np.asarray(columns["status"])))
         _save(
             state,
@@ -131,6 +131,15 @@ def save_segment(
             ),
         )
         return rows
+
+
+def segments_of(folder: Path, device: str) -> list[Path]:
+    """Return the segments of a device in a folder of the rows of devices, in order of time."""
+    return sorted(folder.glob(f"*-{_hash(device)}-*{segments.SUFFIX}"))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _release_of(segment: str, releases: Collection[str], *, device: str, now_ns: int) -> str:

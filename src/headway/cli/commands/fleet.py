@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from contextlib import suppress
 from datetime import datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from rich.console import Group, RenderableType
 
 from headway.cli.main import FAIL, PASS, UNDECIDED, AsJson, ProjectFolder
 from headway.core import config
@@ -19,10 +21,13 @@ from headway.core.fleet import FleetPointer
 from headway.deployment.fleet import agent
 from headway.deployment.fleet.publish import follow_fleet, publish_fleet, published_fleet, renew_timestamp
 from headway.deployment.fleet.reporting import device_reporter
+from headway.registry.device_logs import load_statuses
 from headway.registry.fleet import DeviceRegistry
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
+from headway.reporting.text.fleet import describe_disagreement, tabulate_devices
 from headway.reporting.text.formatting import short_digest
+from headway.reporting.text.terminal import TerminalTable
 
 
 def plugin(
@@ -48,7 +53,8 @@ def plugin(
     ----------
     action
         publish (write the folder for the release at [fleet] pointer; needs the publisher's key), renew (its timestamp
-        alone, with the timestamp's key), poll (on a device), status (the last pointers that were published).
+        alone, with the timestamp's key), poll (on a device), status (what was published last, what devices report,
+        and how often they answer otherwise than their releases do here).
     where
         The folder to publish or renew, or the URL to poll; default of poll: [fleet] url.
     share
@@ -98,12 +104,18 @@ def plugin(
 
 
 def _status(project: Path, *, json: bool) -> int:
-    """Print the pointers that were published last."""
+    """Print the pointers that were published last, and the devices that reported."""
     opened = open_project(project)
-    pointers = published_fleet(opened)
+    pointers, statuses = published_fleet(opened), load_statuses(opened.config.state, opened.name)
     lines = [f"{pointer.at[:19]}  {_described(pointer)}, by {pointer.who}: {pointer.why}" for pointer in pointers]
-    text = "\n".join(lines) or "no fleet was published\n  try: headway fleet publish FOLDER"
-    print_result({"pointers": pointers}, text, json=json)
+    text: RenderableType = "\n".join(lines) or "no fleet was published\n  try: headway fleet publish FOLDER"
+    found: dict[str, Any] = {"pointers": pointers, "devices": statuses}
+    if statuses:
+        found["comparison"] = comparison = importlib.import_module("headway.monitoring.devices").compare_devices(opened)
+        poll_s, newest = opened.config.fleet.poll_s, pointers[0] if pointers else None
+        table = tabulate_devices(statuses, newest, comparison, poll_s=poll_s, at=datetime.now().astimezone())
+        text = Group(text, TerminalTable(table), describe_disagreement(comparison))
+    print_result(found, text, json=json)
     return PASS if pointers else UNDECIDED
 
 

@@ -1,0 +1,105 @@
+"""Compare what devices answered with what the same releases answer on this machine, on rows that the devices shipped.
+
+A row differs if an output does, by more than rounding. Engines of another processor may round otherwise; a device that
+is broken, or a log that was made up, differs by more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.arrays import Bools, Floats
+from headway.core.errors import HeadwayError
+from headway.core.evidence import Measurement
+from headway.core.fleet import DeviceComparison, FleetComparison
+from headway.core.plugins import load_engine
+from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.statistics.intervals import SHARE, Sample, ratio_of_sums, t_interval
+from headway.registry.device_logs import load_statuses, segments_of
+from headway.registry.model_registry import now
+from headway.registry.project import Project
+from headway.storage import segments, traffic
+from headway.storage.addresses import log_root
+
+if TYPE_CHECKING:
+    from headway.storage.segments import Column
+
+SAMPLED_ROWS, SAMPLED_SEGMENTS = 200, 10
+_RELATIVE, _ABSOLUTE = 1e-5, 1e-6
+_Predict = Callable[[Floats], Floats]
+_Opened = tuple[tuple[str, ...], _Predict]
+
+
+def compare_devices(project: Project) -> FleetComparison:
+    """Compare up to 200 rows of the last 10 segments of each device, drawn at random, and save the result.
+
+    Rows with texts, rows that failed, and rows of releases that cannot be opened here are left out.
+    """
+    folder = traffic.devices_folder(log_root(project.config, project.name), project.name)
+    opened = cache(lambda digest: _open(project, digest))
+    found: list[DeviceComparison] = []
+    for status in load_statuses(project.config.state, project.name):
+        paths = segments_of(folder, status.device)[-SAMPLED_SEGMENTS:]
+        differing = np.concatenate([np.zeros(0, bool), *(_differing(segments.load(path), opened) for path in paths)])
+        drawn = np.random.default_rng(0).permutation(differing)[:SAMPLED_ROWS]
+        found.append(DeviceComparison(device=status.device, rows=len(drawn), differing=int(drawn.sum())))
+    compared = FleetComparison(name=project.name, at=now().isoformat(timespec="seconds"), devices=tuple(found))
+    compared = replace(compared, share=_share([one for one in found if one.rows]))
+    project.save(compared)
+    return compared
+
+
+def _share(compared: list[DeviceComparison]) -> Measurement | None:
+    """Return the share of differing rows; its variance is that between devices."""
+    if not compared:
+        return None
+    differing, rows = (np.array([[getattr(one, part) for one in compared]], float) for part in ("differing", "rows"))
+    sample = Sample(n_rows=int(rows.sum()), n_groups=len(compared), bounds=SHARE)
+    found = t_interval("fleet.disagreement", ratio_of_sums(differing, rows)[0], sample)
+    if found.se == 0.0 and found.value == 0.0:  # no device differs: the upper end is that of Wilson over devices
+        z = 1.959964
+        found = replace(found, high=z * z / (len(compared) + z * z))
+    return found
+
+
+def _open(project: Project, digest: str) -> _Opened | None:
+    """Return the columns that a release reads, and its predictions; None if it is not here, or reads texts."""
+    try:
+        bundle = project.registry.resolve(f"{project.name}@{digest}")
+    except HeadwayError:
+        return None
+    variant = bundle.release.variant
+    if variant.signature.texts:
+        return None
+    model = load_engine(variant.engine)(bundle.model, variant.settings)
+    calibrate = calibration_function(bundle.release.calibrator)
+    return variant.signature.names, lambda rows: calibrate(model.predict(rows))
+
+
+def _differing(columns: dict[str, Column], opened: Callable[[str], _Opened | None]) -> Bools:
+    """Return whether each row of a segment differs, without those that cannot be compared."""
+    release = opened(str(cast("list[str]", columns["release"])[0])) if len(columns["release"]) else None
+    outputs = [np.asarray(columns[name]) for name in sorted(columns, key=_number) if name.startswith("out.")]
+    names = [f"in.{name}" for name in release[0]] if release else []
+    if release is None or not outputs or any(name not in columns for name in names):
+        return np.zeros(0, bool)
+    answered = np.asarray(columns["status"]) == 0
+    inputs = [np.asarray(columns[name], np.float64) for name in names]
+    rows, logged = np.column_stack(inputs)[answered], np.column_stack(outputs)[answered]
+    if not len(rows):
+        return np.zeros(0, bool)
+    here = release[1](np.ascontiguousarray(rows))
+    if here.shape != logged.shape:
+        return np.ones(len(rows), bool)
+    return np.asarray(~np.isclose(logged, here, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True).all(1))
+
+
+def _number(name: str) -> int:
+    """Return the number of an output column, by which it is ordered."""
+    number = name.partition(".")[2]
+    return int(number) if number.isdecimal() else -1
