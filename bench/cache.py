@@ -47,7 +47,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "fickling": ("fickling==0.1.12", "typing_extensions"),
     "m2cgen": ("m2cgen==0.10.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "tl2cgen": ("tl2cgen==1.0.0", "treelite==4.8.1"),
-    "emlearn": ("emlearn==0.23.2", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
+    "emlearn": ("emlearn==0.23.2", "lightgbm==4.7.0", "scikit-learn==1.9.1", "setuptools"),  # it imports distutils
     "timber": ("timber-compiler==0.6.0", "lightgbm==4.7.0"),
     "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "encoders": (

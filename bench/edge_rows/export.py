@@ -38,7 +38,7 @@ FITTED, EQUAL, COMPARED, TURN, TURNS = 20_000, 100_000, 10_000, 1_000, 101
 MAX_KB, MIN_RATIO, TOLERANCE = 300.0, 1.0, 1e-6
 LEVELS = ("-O2", "-Os")
 TINY = {"TREES": 3, "FITTED": 500, "EQUAL": 500, "COMPARED": 300, "TURN": 100, "TURNS": 3}
-PEERS = ("m2cgen", "tl2cgen", "emlearn", "timber")
+PEERS = {"m2cgen": "m2cgen", "tl2cgen": "tl2cgen", "emlearn": "emlearn", "timber": "timber --no-optimize"}
 PROGRAMS = ("_cli", "_http", "verify")
 ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
 OWN_GLUE = """#include "flights.h"
@@ -73,11 +73,11 @@ def rows() -> Result:
     (own / "glue.h").write_text(OWN_GLUE, encoding="utf-8")
     found = [*_sizes("headway", own), *_equal(model, own, short), *_differences("headway", model, own)]
     drivers = {"headway": _driver(own, "-O2")}
-    for peer in PEERS:
+    for peer, named in PEERS.items():
         try:
             made_by = _generated(peer, model)
-            found += [*_sizes(peer, made_by), *_differences(peer, model, made_by)]
-            drivers[peer] = _driver(made_by, "-O2")
+            found += [*_sizes(named, made_by), *_differences(named, model, made_by)]
+            drivers[named] = _driver(made_by, "-O2")
         except Absent as error:
             short.append(f"{peer}: {error}")
     return [*found, *_speeds(model, drivers)], short
