@@ -1,0 +1,61 @@
+"""Packages compiled for 64-bit ARM: the programs write what those of this machine write, to the last digit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.deployment.edge.packages import forest_release, made_release, write_sources
+from tests.deployment.edge.test_edge_forests import forest_of
+from tests.deployment.edge.test_edge_networks import SHAPES
+from tests.engines.made_forests import rows_for
+from tests.optimization.lowering.random_networks import random_network
+from tests.optimization.lowering.random_networks import rows_for as network_rows
+
+from headway.core.arrays import Floats
+from headway.engines.dense import Dense
+from headway.optimization.lowering.lower import lower_graph
+from headway.registry.bundle import Bundle
+
+pytestmark = pytest.mark.services
+ARM = ("CC=aarch64-linux-gnu-gcc", "AR=aarch64-linux-gnu-ar", "CFLAGS=-O2 -static")
+
+
+def forest(name: str) -> tuple[Bundle, Floats]:
+    """A release of a forest, and rows for it."""
+    made = forest_of(name)
+    task = "regression" if made.outputs == 1 else "multiclass"
+    return forest_release(made, rows_for(made, 8), task=task), rows_for(made, 200, seed=1)
+
+
+def network(name: str) -> tuple[Bundle, Floats]:
+    """A release of a network, and rows for it."""
+    content, rows = lower_graph(random_network(SHAPES[name])), network_rows(SHAPES[name], 200)
+    scores = Dense(content, {"level": "portable"}).predict(rows[:8])
+    task = "regression" if scores.shape[1] == 1 else "multiclass"
+    return made_release(content, rows[:8], scores, engine="dense", task=task), rows
+
+
+def answers(folder: Path, rows: Floats, *settings: str, emulator: tuple[str, ...] = ()) -> str:
+    """Build the program, run it on the rows, and return its output."""
+    subprocess.run(["make", "-s", "-C", folder, "flights_cli", *settings], check=True)
+    text = io.StringIO()
+    csv.writer(text).writerows([[f"column {index}" for index in range(rows.shape[1])], *rows.tolist()])
+    command = [*emulator, str(folder / "flights_cli")]
+    return subprocess.run(command, input=text.getvalue(), capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*((forest, name) for name in ("numbers", "categories", "classes in turn")), *((network, name) for name in SHAPES)],
+)
+def test_rows_have_the_same_scores_on_arm(kind, name, tmp_path):
+    bundle, rows = kind(name)
+    for machine in ("native", "arm"):
+        write_sources(bundle, tmp_path / machine)
+    native = answers(tmp_path / "native", rows)
+    assert answers(tmp_path / "arm", rows, *ARM, emulator=("qemu-aarch64",)) == native
+    assert native.count("\n") == len(rows) + 1
