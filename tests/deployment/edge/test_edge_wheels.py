@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import lightgbm
 import numpy as np
@@ -62,11 +61,20 @@ def test_a_machine_without_wheels_is_refused():
         assert "--machine x86_64 or aarch64" in error.value.hint
 
 
-def test_a_file_that_is_not_a_wheel_is_refused():
-    with pytest.raises(ConfigError, match="the wheel is not a file"):
-        wheel_files(
-            forest_release(FOREST, ROWS), Config(), {}, {}, machine="aarch64", python="3.13", wheel=Path("none.whl")
-        )
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("headway-0.1.0-cp311-abi3-linux_x86_64.whl", "not for Linux on aarch64"),
+        ("headway-0.1.0-cp311-abi3-macosx_11_0_aarch64.whl", "not for Linux on aarch64"),
+        ("numpy-2.4.6-cp311-cp311-linux_aarch64.whl", "not a wheel of headway"),
+        ("headway.zip", "not a wheel of headway"),
+    ],
+)
+def test_a_file_that_is_not_a_wheel_for_the_machine_is_refused(tmp_path, name, message):
+    wheel = tmp_path / name
+    wheel.write_bytes(b"")
+    with pytest.raises(ConfigError, match=message):
+        wheel_files(forest_release(FOREST, ROWS), Config(), {}, {}, machine="aarch64", python="3.13", wheel=wheel)
 
 
 @pytest.mark.services

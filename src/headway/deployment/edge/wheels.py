@@ -15,7 +15,7 @@ from typing import Any
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 import headway
 from headway.core.config import Config
@@ -90,8 +90,8 @@ def wheel_files(
     if machine not in MACHINES or not re.fullmatch(r"3\.\d{1,2}", python):
         known = f"--machine {' or '.join(MACHINES)}, --python 3.13"
         raise ConfigError(f"no wheels are known of '{machine}' and Python '{python}'", where="export edge", hint=known)
-    if wheel and not wheel.is_file():
-        raise ConfigError("the wheel is not a file", where=str(wheel), hint="python -m pip wheel --no-deps -w dist .")
+    if wheel:
+        _expect_wheel(wheel, machine=machine)
     needed = needed_packages(bundle.release, bundle.model, config, machine=machine, python=python)
     if wheel:
         needed.pop("headway")
@@ -108,6 +108,19 @@ def wheel_files(
         "requirements.txt": _requirements(wheels).encode(),
         "install.sh": _INSTALL.replace("@python@", python).encode(),
     }
+
+
+def _expect_wheel(wheel: Path, *, machine: str) -> None:
+    """Raise ConfigError unless a file is headway's wheel for Linux on a machine."""
+    hint = "on such a machine, in a checkout: python -m pip wheel --no-deps -w dist ."
+    try:
+        name, _, _, tags = parse_wheel_filename(wheel.name)
+    except InvalidWheelFilename:
+        name, tags = canonicalize_name(""), frozenset()
+    if not wheel.is_file() or name != "headway":
+        raise ConfigError("the file is not a wheel of headway", where=str(wheel), hint=hint)
+    if not any("linux" in tag.platform and tag.platform.endswith(machine) for tag in tags):
+        raise ConfigError(f"the wheel is not for Linux on {machine}", where=str(wheel), hint=hint)
 
 
 def needed_packages(release: Release, model: bytes, config: Config, *, machine: str, python: str) -> dict[str, str]:
