@@ -15,6 +15,7 @@ from headway.core.record import read
 from headway.core.variant import LIBRARY_THRESHOLD, Variant
 from headway.engines.compiled.text import TextModel
 from headway.evaluation.quality.row_errors import decide_class
+from headway.serving.protocol.tensors import string_codes
 
 
 def engine(order: Order) -> Call:
@@ -42,6 +43,21 @@ def pipeline(order: Order) -> Call:
         return opened.predict(rows)
 
     return Call(predict, ready=ready)
+
+
+def categories(order: Order) -> Call:
+    """Call the engine of the variant on a list of rows with strings, whose codes are looked up in the call."""
+    variant, opened = _opened(order)
+    codes = [string_codes(field) for field in variant.signature.inputs]
+
+    def predict(rows: list[list[Any]]) -> Any:
+        cells = [
+            [value if code is None else code[value] for value, code in zip(row, codes, strict=True)] for row in rows
+        ]
+        return opened.predict(np.array(cells))
+
+    names = list(variant.signature.names)
+    return Call(predict, ready=lambda frame: frame[names].to_numpy(object).tolist())
 
 
 def drop_in(order: Order) -> Call:

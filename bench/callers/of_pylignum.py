@@ -9,12 +9,19 @@ import lignum
 
 from callers.call import Call, Order
 
-FILES = ("model.txt", "model.ubj")
+FILES = ("model.txt", "model.ubj", "model.cbm")
 
 
 def interpreted(order: Order) -> Call:
     """Call Model.predict of the interpreter."""
     return _call(lignum.load(str(_file(order))))
+
+
+def categories(order: Order) -> Call:
+    """Call Model.predict of the interpreter on rows with strings: an object array, or with `lists` a list of rows."""
+    model, as_lists = lignum.load(str(_file(order))), order.options.get("lists")
+    ready = (lambda frame: frame.to_numpy(object).tolist()) if as_lists else (lambda frame: frame.to_numpy(object))
+    return Call(_call(model).predict, ready=ready)
 
 
 def compiled(order: Order) -> Call:

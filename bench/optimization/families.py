@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from optimization.category_models import category_model_of
 from optimization.datasets import rows_directory
 from optimization.models import model_of
 from optimization.paired_timing import ROUNDS, Caller
@@ -225,6 +226,21 @@ LIST = (
         ours=CallSpec(call="of_headway:pipeline"),
         transforms=("pipeline",),
         rows_file="test.joblib",
+    ),
+    Family(
+        name="catboost_ctr",
+        message="CatBoostClassifier.predict_proba of a pandas table with strings",
+        targets=(20, 3, 3, 3),
+        as_called=CallSpec(call="of_catboost:as_called", threads=0),
+        one_thread=CallSpec(call="of_catboost:one_thread"),
+        peers={
+            "pylignum": CallSpec(call="of_pylignum:categories", home="pylignum"),
+            "pylignum, lists": CallSpec(call="of_pylignum:categories", home="pylignum", options={"lists": True}),
+        },
+        ours=CallSpec(call="of_headway:categories"),
+        trained=category_model_of,
+        rows_file="test.joblib",
+        bound=1e-15,
     ),
     Family(name="mlp", message="the module, eagerly", targets=(5, 4, 0.9, 0.9), bound=0.05, **NETS),
     Family(

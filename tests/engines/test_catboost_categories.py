@@ -14,7 +14,7 @@ from headway.core.categories import category_hash
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
 from headway.engines.catboost import Catboost
-from headway.engines.compiled.categories import compile_categories
+from headway.engines.compiled.categories import compile_categories, read_category_forest
 from headway.engines.formats.catboost import read_catboost
 from headway.engines.trees import Trees
 
@@ -150,3 +150,36 @@ def test_the_first_trees_of_a_bound_model_keep_its_categories() -> None:
     assert np.array_equal(
         raw_trees(shorter).predict(rows)[:, 0], small().predict(table, prediction_type="RawFormulaVal", ntree_end=3)
     )
+
+
+def arrays_of(world: CategoryWorld) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The arrays of a compiled model, those of its forest with the level, and those of its categories."""
+    (numbers, *forest), categories = read_category_forest(compile_categories(read_catboost(world.bound()[0])))
+    return [np.append(numbers, 0), *forest], categories
+
+
+def test_a_damaged_array_of_categories_is_rejected_when_the_model_is_opened() -> None:
+    forest, categories = arrays_of(deep_world())
+    Trees.kernels.open((*forest, *categories))
+    for index, array in enumerate(categories):
+        if len(array):
+            with pytest.raises(ValueError, match=r"\w"):
+                Trees.kernels.open((*forest, *categories[:index], array[:-1].copy(), *categories[index + 1 :]))
+
+
+@pytest.mark.parametrize("index", [1, 6, 8, 10, 16, 17, 22])
+def test_an_index_outside_its_array_is_rejected_when_the_model_is_opened(index: int) -> None:
+    forest, categories = arrays_of(deep_world())
+    for value in (-1, 2**31 - 1):
+        altered = categories[index].copy()
+        altered[0] = value
+        with pytest.raises(ValueError, match=r"\w"):
+            Trees.kernels.open((*forest, *categories[:index], altered, *categories[index + 1 :]))
+
+
+def test_a_full_table_of_categories_is_rejected_when_the_model_is_opened() -> None:
+    forest, categories = arrays_of(deep_world())
+    slots = categories[13].copy()
+    slots[slots == 2**64 - 1] = 7
+    with pytest.raises(ValueError, match="is full"):
+        Trees.kernels.open((*forest, *categories[:13], slots, *categories[14:]))

@@ -6,24 +6,38 @@
 #include "buffers.h"
 #include "score.h"
 
-#define CATEGORY_ARRAYS 18
+#define CATEGORY_ARRAYS 27
 #define EXACT_INTEGER 9007199254740992.0 /* 2 ** 53 */
 #define MOST_ON_STACK 2048
+#define MOST_DEPTH 8
+#define SYMMETRIC_BLOCK 16          /* from so many rows on, a block is faster than row by row */
+#define NO_HASH UINT64_MAX
+#define SLOTS_PER_LINE 4
+#define LINE (2 * SLOTS_PER_LINE)        /* words of a line of a hash table */
+#define BY 0x4906ba494954cb65u            /* what hashes of combinations are multiplied by */
 
 enum { TEST_ABOVE, TEST_ABOVE_OR_MISSING, TEST_EQUAL };
 
 typedef struct {
-  int64_t width, whole_width, columns, combinations;
+  int64_t width, whole_width, columns, combinations, tests;
   const int32_t *column; const uint8_t *is_ranked;            /* [columns] index in a row; ranks of strings, or integers */
   const int64_t *rank_start; const uint32_t *rank_hash;       /* hashes of the strings that ranks stand for */
   const int64_t *part_start; const int32_t *part;             /* categorical columns of each combination */
-  const int64_t *test_start; const uint8_t *test_kind; const int32_t *test_column; const double *test_value;
-  const int64_t *slot_start; const uint64_t *slot_hash; const int32_t *slot_entry; /* a hash table for each combination */
+  const int64_t *test_start; const int32_t *test;             /* tests of each combination */
+  const uint8_t *test_kind; const int32_t *test_column; const double *test_value;
+  const int64_t *slot_start; const uint64_t *slot;            /* hash tables: a hash, and a byte for each column */
+  const uint64_t *unseen;                                     /* the bytes of combinations that training did not see */
   const int64_t *out_start; const int32_t *out_column;        /* columns of each combination */
-  const int64_t *value_start; const uint16_t *value;          /* [entries][columns] of each combination */
+  int64_t planes, trees;                                      /* of symmetric trees; none if the trees are a forest */
+  const int32_t *plane_column; const uint8_t *plane_missing; const int64_t *plane_start; const float *plane_border;
+  const int64_t *tree_start; const int32_t *split_plane; const uint8_t *split_flip, *split_bound;
+  const double *leaf, *bias;
+  uint8_t *shift;                                             /* the highest bits of a hash number a line of its table */
+  uint32_t *split;                                            /* plane, flip and bound of each split */
+  int32_t *out_plane;                                         /* plane of each computed column */
 } Categories;
 
-static const Py_ssize_t CATEGORY_ITEM[CATEGORY_ARRAYS] = {8, 4, 1, 8, 4, 8, 4, 8, 1, 4, 8, 8, 8, 4, 8, 4, 8, 2};
+static const Py_ssize_t CATEGORY_ITEM[CATEGORY_ARRAYS] = {8, 4, 1, 8, 4, 8, 4, 8, 4, 1, 4, 8, 8, 8, 8, 8, 4, 4, 1, 8, 4, 8, 4, 1, 1, 8, 8};
 
 static uint64_t word_at(const char *at) { uint64_t word; memcpy(&word, at, 8); return word; }
 static uint32_t half_at(const char *at) { uint32_t word; memcpy(&word, at, 4); return word; }
@@ -75,56 +89,268 @@ static int category_hash(const Categories *k, int64_t c, double v, uint32_t *has
   return 1;
 }
 
-static uint64_t combined(uint64_t hash, uint64_t part) {
-  const uint64_t by = 0x4906ba494954cb65u;
-  return by * (hash + by * part);
+static inline uint64_t added_part(uint64_t hash, uint64_t part) { return BY * hash + part; }
+
+/* A category as the last part of a hash, before `added_part`. */
+static inline uint64_t category_part(uint32_t hash) { return BY * BY * (uint64_t)(int64_t)(int32_t)hash; }
+
+static inline uint8_t holds(const Categories *k, int64_t t, const double *x, const uint32_t *hash) {
+  const int kind = k->test_kind[t];
+  if (kind == TEST_EQUAL) return (double)(int32_t)hash[k->test_column[t]] == k->test_value[t];
+  const double v = (double)(float)x[k->test_column[t]];
+  return v > k->test_value[t] || (kind == TEST_ABOVE_OR_MISSING && v != v);
 }
 
-static uint64_t sign_extended(uint32_t hash) { return (uint64_t)(int64_t)(int32_t)hash; }
+/* A hash table: its lines, the bytes of combinations that it lacks, and the bits of a hash that do not number a line. */
+typedef struct { const uint64_t *line, *end; uint64_t unseen; int shift; } Table;
 
-static uint64_t hash_combination(const Categories *k, int64_t p, const double *x, const uint32_t *hash) {
-  uint64_t found = 0;
-  for (int64_t i = k->part_start[p]; i < k->part_start[p + 1]; i++) found = combined(found, sign_extended(hash[k->part[i]]));
-  for (int64_t i = k->test_start[p]; i < k->test_start[p + 1]; i++) {
-    const int kind = k->test_kind[i];
-    const double v = kind == TEST_EQUAL ? (double)(int32_t)hash[k->test_column[i]] : (double)(float)x[k->test_column[i]];
-    const int holds = kind == TEST_EQUAL ? v == k->test_value[i] : v > k->test_value[i] || (kind == TEST_ABOVE_OR_MISSING && v != v);
-    found = combined(found, (uint64_t)holds);
+static inline Table table_of(const Categories *k, int64_t p) {
+  return (Table){k->slot + 2 * k->slot_start[p], k->slot + 2 * k->slot_start[p + 1], k->unseen[p], k->shift[p]};
+}
+
+static inline const uint64_t *line_of(const Table *table, uint64_t hash) { return table->line + (hash >> table->shift) * LINE; }
+
+/* The bytes of a combination that is not in its own line: if that is full, it may be in a later one. */
+static __attribute__((noinline)) uint64_t search_on(const Table *table, uint64_t hash) {
+  for (const uint64_t *line = line_of(table, hash); hash != NO_HASH; line = line + LINE == table->end ? table->line : line + LINE) {
+    for (int i = 0; i < LINE; i += 2) if (line[i] == hash) return line[i + 1];
+    if (line[LINE - 2] == NO_HASH) break;
   }
-  return found;
+  return table->unseen;
 }
 
-/* The entry of a combination; 0 if training did not see it. */
-static int32_t entry_of(const Categories *k, int64_t p, uint64_t hash) {
-  const uint64_t *hashes = k->slot_hash + k->slot_start[p];
-  const int32_t *entries = k->slot_entry + k->slot_start[p];
-  const uint64_t mask = (uint64_t)(k->slot_start[p + 1] - k->slot_start[p]) - 1;
-  for (uint64_t slot = hash & mask; entries[slot] >= 0; slot = (slot + 1) & mask)
-    if (hashes[slot] == hash) return entries[slot];
-  return 0;
+static inline uint64_t bytes_of(const Table *table, uint64_t hash) {
+  const uint64_t *line = line_of(table, hash);
+  uint64_t bytes = 0, found = 0;
+  for (int i = 0; i < LINE; i += 2) {
+    const uint64_t is = line[i] == hash;
+    bytes |= line[i + 1] & (0 - is);
+    found |= is;
+  }
+  const int elsewhere = !found && line[LINE - 2] != NO_HASH;
+  return elsewhere ? search_on(table, hash) : found && hash != NO_HASH ? bytes : table->unseen;
 }
 
-/* Write a row and its computed columns; return 0 if it has a number that is not a category. `hash` is [columns]. */
-static int expand_row(const Categories *k, const double *x, double *out, uint32_t *hash) {
+#if defined(__x86_64__)
+AVX512_TARGET static inline uint64_t bytes_of_avx512(const Table *table, uint64_t hash) {
+  const __m512i line = _mm512_load_si512((const void *)line_of(table, hash));
+  const unsigned is = _mm512_cmpeq_epi64_mask(line, _mm512_set1_epi64((long long)hash)) & 0x55;
+  const unsigned empty = _mm512_cmpeq_epi64_mask(line, _mm512_set1_epi64(-1)) & 0x40;
+  if (__builtin_expect(!(is | empty) || hash == NO_HASH, 0)) return search_on(table, hash);
+  const __m512i unseen = _mm512_set1_epi64((long long)table->unseen);
+  return (uint64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(_mm512_mask_compress_epi64(unseen, (__mmask8)(is << 1), line)));
+}
+#endif
+
+static int hash_row(const Categories *k, const double *x, uint32_t *hash) {
   for (int64_t c = 0; c < k->columns; c++) if (!category_hash(k, c, x[k->column[c]], hash + c)) return 0;
+  return 1;
+}
+
+/* Write a row and its computed columns; `hash` is [columns]. */
+static void expand_row(const Categories *k, const double *x, double *out, const uint32_t *hash) {
   memcpy(out, x, (size_t)k->width * sizeof *x);
   for (int64_t p = 0; p < k->combinations; p++) {
-    const int64_t first = k->out_start[p], n = k->out_start[p + 1] - first;
-    const uint16_t *value = k->value + k->value_start[p] + n * entry_of(k, p, hash_combination(k, p, x, hash));
-    for (int64_t i = 0; i < n; i++) out[k->out_column[first + i]] = value[i];
+    uint64_t found = 0;
+    for (int64_t i = k->part_start[p]; i < k->part_start[p + 1]; i++) found = added_part(found, category_part(hash[k->part[i]]));
+    for (int64_t i = k->test_start[p]; i < k->test_start[p + 1]; i++) found = added_part(found, holds(k, k->test[i], x, hash) ? BY * BY : 0);
+    const Table table = table_of(k, p);
+    uint64_t bytes = bytes_of(&table, found);
+    for (int64_t i = k->out_start[p]; i < k->out_start[p + 1]; i++, bytes >>= 8) out[k->out_column[i]] = (double)(bytes & 255);
   }
-  return 1;
+}
+
+/* The byte of a number in a plane: how many of its borders are below. */
+static inline uint8_t plane_byte(const Categories *k, int64_t p, double x) {
+  const float v = (float)x, *border = k->plane_border + k->plane_start[p];
+  if (v != v) return k->plane_missing[p];
+  int64_t n = k->plane_start[p + 1] - k->plane_start[p], at = 0;
+  while (n > 1) {
+    const int64_t half = n >> 1;
+    at += border[at + half - 1] < v ? half : 0;
+    n -= half;
+  }
+  return (uint8_t)(at + (n && border[at] < v));
+}
+
+/* What the trees read from n rows, in arrays of `stride` rows: a part of a hash for each category, a bit for each test,
+   the hashes of each combination [combinations] of one row, or of one combination, and the planes. */
+typedef struct { int64_t n, stride; const double *x; const uint32_t *hash; uint64_t *part, *hashes; uint8_t *test, *codes; } Rows;
+
+static inline __attribute__((always_inline)) void hash_combination(const Categories *k, const Rows *b, int64_t p, int64_t n, int64_t stride, uint64_t *hashes) {
+  for (int64_t r = 0; r < n; r++) hashes[r] = 0;
+  for (int64_t i = k->part_start[p]; i < k->part_start[p + 1]; i++) {
+    const uint64_t *part = b->part + k->part[i] * stride;
+    for (int64_t r = 0; r < n; r++) hashes[r] = added_part(hashes[r], part[r]);
+  }
+  for (int64_t i = k->test_start[p]; i < k->test_start[p + 1]; i++) {
+    const uint8_t *test = b->test + k->test[i] * stride;
+    for (int64_t r = 0; r < n; r++) hashes[r] = added_part(hashes[r], (BY * BY) & (0 - (uint64_t)test[r]));
+  }
+}
+
+/* Everything before the combinations. */
+static inline __attribute__((always_inline)) void read_rows(const Categories *k, const Rows *b, int64_t n, int64_t stride) {
+  for (int64_t c = 0; c < k->columns; c++)
+    for (int64_t r = 0; r < n; r++) b->part[c * stride + r] = category_part(b->hash[r * k->columns + c]);
+  for (int64_t t = 0; t < k->tests; t++) {
+    uint8_t *test = b->test + t * stride;
+    const int kind = k->test_kind[t];
+    const double *x = b->x + k->test_column[t] * (kind != TEST_EQUAL);
+    const float border = (float)k->test_value[t]; /* exact: the library compares float32 */
+    if (kind == TEST_EQUAL) for (int64_t r = 0; r < n; r++) test[r] = holds(k, t, b->x, b->hash + r * k->columns);
+    else if (kind == TEST_ABOVE) for (int64_t r = 0; r < n; r++) test[r] = (float)x[r * k->width] > border;
+    else for (int64_t r = 0; r < n; r++) test[r] = !((float)x[r * k->width] <= border);
+  }
+  for (int64_t p = 0; p < k->planes; p++)
+    if (k->plane_column[p] < k->width)
+      for (int64_t r = 0; r < n; r++) b->codes[p * stride + r] = plane_byte(k, p, b->x[r * k->width + k->plane_column[p]]);
+}
+
+#define PASSES(d) (uint32_t)((uint8_t)(codes[split[d] >> 16] ^ split[d] >> 8) >= (uint8_t)split[d]) << (d)
+
+/* The leaf of a row in a symmetric tree; most have CatBoost's own depth, 6. */
+static inline uint32_t symmetric_leaf(const uint8_t *codes, const uint32_t *split, int64_t depth) {
+  if (depth == 6) return PASSES(0) | PASSES(1) | PASSES(2) | PASSES(3) | PASSES(4) | PASSES(5);
+  uint32_t leaf = 0;
+  for (int64_t d = 0; d < depth; d++) leaf |= PASSES(d);
+  return leaf;
+}
+
+/* Sums of one row. */
+#define SYMMETRIC_ROW_OF(NAME, TARGET, LOOKUP) \
+  TARGET static void NAME(const Categories *k, const Rows *b, int64_t outputs, double *sums) { \
+    uint8_t *codes = b->codes; \
+    uint64_t *hashes = b->hashes; \
+    read_rows(k, b, 1, 1); \
+    for (int64_t p = 0; p < k->combinations; p++) { \
+      const Table table = table_of(k, p); \
+      uint64_t hash = 0; \
+      for (int64_t i = k->part_start[p]; i < k->part_start[p + 1]; i++) hash = added_part(hash, b->part[k->part[i]]); \
+      for (int64_t i = k->test_start[p]; i < k->test_start[p + 1]; i++) hash = added_part(hash, (BY * BY) & (0 - (uint64_t)b->test[k->test[i]])); \
+      hashes[p] = hash; \
+      __builtin_prefetch(line_of(&table, hash)); \
+    } \
+    for (int64_t p = 0; p < k->combinations; p++) { \
+      const Table table = table_of(k, p); \
+      hashes[p] = LOOKUP(&table, hashes[p]); \
+    } \
+    for (int64_t p = 0; p < k->combinations; p++) { \
+      uint64_t bytes = hashes[p]; \
+      for (int64_t i = k->out_start[p]; i < k->out_start[p + 1]; i++, bytes >>= 8) codes[k->out_plane[i]] = (uint8_t)bytes; \
+    } \
+    const double *leaf = k->leaf; \
+    const int64_t *start = k->tree_start; \
+    if (outputs == 1) { \
+      double sum = 0; \
+      for (int64_t t = 0; t < k->trees; t++) { \
+        const int64_t depth = start[t + 1] - start[t]; \
+        sum += leaf[symmetric_leaf(codes, k->split + start[t], depth)]; \
+        leaf += (int64_t)1 << depth; \
+      } \
+      sums[0] = sum + k->bias[0]; \
+      return; \
+    } \
+    for (int64_t o = 0; o < outputs; o++) sums[o] = 0; \
+    for (int64_t t = 0; t < k->trees; t++) { \
+      const int64_t depth = start[t + 1] - start[t]; \
+      const double *values = leaf + symmetric_leaf(codes, k->split + start[t], depth) * outputs; \
+      for (int64_t o = 0; o < outputs; o++) sums[o] += values[o]; \
+      leaf += outputs << depth; \
+    } \
+    for (int64_t o = 0; o < outputs; o++) sums[o] += k->bias[o]; \
+  }
+
+SYMMETRIC_ROW_OF(symmetric_row, , bytes_of)
+#if defined(__x86_64__)
+SYMMETRIC_ROW_OF(symmetric_row_avx512, AVX512_TARGET, bytes_of_avx512)
+#endif
+
+/* Sums of at most BLOCK rows, combination by combination and tree by tree, so that each stays in the caches for all rows. */
+#define SYMMETRIC_BLOCK_OF(NAME, TARGET, LOOKUP) \
+  TARGET static void NAME(const Categories *k, const Rows *b, int64_t outputs, double *sums) { \
+    const int64_t n = b->n, whole = (n + 63) / 64 * 64; \
+    const double *leaf = k->leaf; \
+    read_rows(k, b, n, BLOCK); \
+    for (int64_t p = 0; p < k->combinations; p++) { \
+      const Table table = table_of(k, p); \
+      uint64_t bytes[BLOCK]; \
+      hash_combination(k, b, p, n, BLOCK, bytes); \
+      for (int64_t r = 0; r < n; r++) __builtin_prefetch(line_of(&table, bytes[r])); \
+      for (int64_t r = 0; r < n; r++) bytes[r] = LOOKUP(&table, bytes[r]); \
+      for (int64_t i = k->out_start[p], shift = 0; i < k->out_start[p + 1]; i++, shift += 8) { \
+        uint8_t *codes = b->codes + (int64_t)k->out_plane[i] * BLOCK; \
+        for (int64_t r = 0; r < n; r++) codes[r] = (uint8_t)(bytes[r] >> shift); \
+      } \
+    } \
+    for (int64_t i = 0; i < n * outputs; i++) sums[i] = 0; \
+    for (int64_t t = 0; t < k->trees; t++) { \
+      const int64_t first = k->tree_start[t], depth = k->tree_start[t + 1] - first; \
+      uint8_t at[BLOCK] __attribute__((aligned(64))) = {0}; \
+      for (int64_t d = 0; d < depth; d++) { \
+        const uint32_t split = k->split[first + d]; \
+        const uint8_t *codes = b->codes + (int64_t)(split >> 16) * BLOCK, flip = (uint8_t)(split >> 8), bound = (uint8_t)split; \
+        const uint8_t bit = (uint8_t)(1u << d); \
+        for (int64_t w = 0; w < whole; w += 64) \
+          for (int64_t r = w; r < w + 64; r++) at[r] |= (uint8_t)(codes[r] ^ flip) >= bound ? bit : 0; \
+      } \
+      if (outputs == 1) for (int64_t r = 0; r < n; r++) sums[r] += leaf[at[r]]; \
+      else for (int64_t r = 0; r < n; r++) for (int64_t o = 0; o < outputs; o++) sums[r * outputs + o] += leaf[at[r] * outputs + o]; \
+      leaf += outputs << depth; \
+    } \
+    for (int64_t i = 0; i < n * outputs; i++) sums[i] += k->bias[i % outputs]; \
+  }
+
+SYMMETRIC_BLOCK_OF(symmetric_block, , bytes_of)
+#if defined(__x86_64__)
+SYMMETRIC_BLOCK_OF(symmetric_block_avx2, __attribute__((target("avx2"))), bytes_of)
+SYMMETRIC_BLOCK_OF(symmetric_block_avx512, AVX512_TARGET, bytes_of_avx512)
+#endif
+
+static int score_symmetric(const Forest *f, const Categories *k, const double *x, int64_t n, double *out) {
+  const int64_t block = n < BLOCK ? n : BLOCK, stride = block < SYMMETRIC_BLOCK ? 1 : BLOCK;
+  const int64_t words = k->columns * stride + (stride > 1 ? 0 : k->combinations), hashed = block * k->columns;
+  const int64_t size = 8 * words + 4 * hashed + (k->tests + k->planes) * stride;
+  uint64_t here[MOST_ON_STACK], *memory = size <= (int64_t)sizeof here ? here : malloc((size_t)size);
+  if (!memory) return NO_MEMORY;
+  uint32_t *hash = (uint32_t *)(memory + words);
+  Rows b = {.stride = stride, .part = memory, .hashes = memory + k->columns * stride, .test = (uint8_t *)(hash + hashed)};
+  b.codes = b.test + k->tests * stride;
+  void (*by)(const Categories *, const Rows *, int64_t, double *) = stride > 1 ? symmetric_block : symmetric_row;
+#if defined(__x86_64__)
+  if (f->level >= AVX512) by = stride > 1 ? symmetric_block_avx512 : symmetric_row_avx512;
+  else if (f->level == AVX2 && stride > 1) by = symmetric_block_avx2;
+#endif
+  int done = ANSWERED;
+  for (int64_t start = 0; done == ANSWERED && start < n; start += block) {
+    const int64_t count = n - start < block ? n - start : block;
+    for (int64_t r = 0; r < count; r++) if (!hash_row(k, x + (start + r) * k->width, hash + r * k->columns)) done = REFUSED;
+    for (int64_t r = 0; done == ANSWERED && r < count; r += b.n) {
+      b.x = x + (start + r) * k->width;
+      b.hash = hash + r * k->columns;
+      b.n = stride > 1 ? count : 1;
+      by(k, &b, f->outputs, out + (start + r) * f->outputs);
+    }
+  }
+  if (memory != here) free(memory);
+  for (int64_t r = 0; done == ANSWERED && f->link != IDENTITY && r < n; r++) link_row(f, out + r * f->outputs);
+  return done;
 }
 
 /* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int score_categories(const Forest *f, const Categories *k, const double *x, int64_t n, double *out) {
+  if (k->trees) return score_symmetric(f, k, x, n, out);
   const int64_t block = n < BLOCK ? n : BLOCK, size = block * k->whole_width + (k->columns + 1) / 2;
   double here[MOST_ON_STACK], *rows = size <= MOST_ON_STACK ? here : malloc((size_t)size * sizeof *rows);
   int done = rows ? ANSWERED : NO_MEMORY;
   for (int64_t start = 0; done == ANSWERED && start < n; start += block) {
     const int64_t count = n - start < block ? n - start : block;
-    for (int64_t r = 0; r < count; r++)
-      if (!expand_row(k, x + (start + r) * k->width, rows + r * k->whole_width, (uint32_t *)(rows + block * k->whole_width))) done = REFUSED;
+    uint32_t *hash = (uint32_t *)(rows + block * k->whole_width);
+    for (int64_t r = 0; done == ANSWERED && r < count; r++) {
+      const double *row = x + (start + r) * k->width;
+      if (hash_row(k, row, hash)) expand_row(k, row, rows + r * k->whole_width, hash);
+      else done = REFUSED;
+    }
     if (done == ANSWERED) done = score(f, rows, count, out + start * f->outputs);
   }
   if (rows != here) free(rows);
@@ -142,8 +368,45 @@ static int all_below(const int32_t *indices, int64_t n, int64_t end) {
   return 1;
 }
 
+/* Take the arrays of symmetric trees, with every index checked; return why not, or NULL. */
+static const char *take_symmetric(Forest *f, Categories *k, const Py_buffer *view, const int64_t *count) {
+  k->plane_column = view[17].buf; k->plane_missing = view[18].buf; k->plane_start = view[19].buf; k->plane_border = view[20].buf;
+  k->tree_start = view[21].buf; k->split_plane = view[22].buf; k->split_flip = view[23].buf; k->split_bound = view[24].buf;
+  k->leaf = view[25].buf; k->bias = view[26].buf;
+  k->planes = count[17]; k->trees = count[21] - 1;
+  if (!k->trees) return NULL;
+  if (k->trees < 0 || count[18] != k->planes || count[19] != k->planes + 1 || count[23] != count[22] || count[24] != count[22] || count[26] != f->outputs)
+    return "the arrays of symmetric trees differ in length";
+  if (!rising(k->plane_start, k->planes, count[20]) || !rising(k->tree_start, k->trees, count[22])) return "offsets of symmetric trees do not increase";
+  int64_t leaves = 0;
+  for (int64_t t = 0; t < k->trees; t++) {
+    const int64_t depth = k->tree_start[t + 1] - k->tree_start[t];
+    if (depth > MOST_DEPTH) return "a symmetric tree is too deep";
+    leaves += f->outputs << depth;
+  }
+  if (leaves != count[25]) return "symmetric trees do not have a value for each leaf and output";
+  if (!all_below(k->split_plane, count[22], k->planes) || !all_below(k->plane_column, k->planes, k->whole_width)) return "a split reads a plane that does not exist";
+  if (k->planes > UINT16_MAX) return "symmetric trees read more columns than 16 bits can number";
+  MAKE(k->split, count[22]);
+  for (int64_t i = 0; i < count[22]; i++) k->split[i] = (uint32_t)k->split_plane[i] << 16 | (uint32_t)k->split_flip[i] << 8 | k->split_bound[i];
+  MAKE(k->out_plane, count[16]);
+  for (int64_t i = 0; i < count[16]; i++) {
+    int64_t p = 0;
+    while (p < k->planes && k->plane_column[p] != k->out_column[i]) p++;
+    if (p == k->planes) return "a column is computed that no split reads";
+    k->out_plane[i] = (int32_t)p;
+  }
+  for (int64_t p = 0; p < k->planes; p++) {
+    int64_t i = 0;
+    while (i < count[16] && k->out_plane[i] != p) i++;
+    if (k->plane_column[p] >= k->width && i == count[16]) return "a split reads a column that is not computed";
+    if (k->plane_start[p + 1] - k->plane_start[p] > PLANE_THRESHOLDS) return "a plane has more borders than a byte can number";
+  }
+  return NULL;
+}
+
 /* Take the arrays of categories, with every index checked; return why not, or NULL. */
-static const char *take_categories(Categories *k, const Py_buffer *view, const Forest *f) {
+static const char *take_categories(Categories *k, const Py_buffer *view, Forest *f) {
   const int64_t whole_width = f->width;
   int64_t count[CATEGORY_ARRAYS];
   for (int i = 0; i < CATEGORY_ARRAYS; i++) count[i] = view[i].len / CATEGORY_ITEM[i];
@@ -152,39 +415,43 @@ static const char *take_categories(Categories *k, const Py_buffer *view, const F
   k->width = number[0]; k->whole_width = number[1]; k->columns = count[1]; k->combinations = count[5] - 1;
   k->column = view[1].buf; k->is_ranked = view[2].buf; k->rank_start = view[3].buf; k->rank_hash = view[4].buf;
   k->part_start = view[5].buf; k->part = view[6].buf;
-  k->test_start = view[7].buf; k->test_kind = view[8].buf; k->test_column = view[9].buf; k->test_value = view[10].buf;
-  k->slot_start = view[11].buf; k->slot_hash = view[12].buf; k->slot_entry = view[13].buf;
-  k->out_start = view[14].buf; k->out_column = view[15].buf; k->value_start = view[16].buf; k->value = view[17].buf;
+  k->test_start = view[7].buf; k->test = view[8].buf; k->test_kind = view[9].buf; k->test_column = view[10].buf; k->test_value = view[11].buf;
+  k->slot_start = view[12].buf; k->slot = view[13].buf; k->unseen = view[14].buf;
+  k->out_start = view[15].buf; k->out_column = view[16].buf;
   const int64_t p = k->combinations;
   if (k->width < 1 || k->whole_width != whole_width || k->width > whole_width) return "the width of a row does not match the forest";
   if (k->columns < 1 || count[2] != k->columns || count[3] != k->columns + 1) return "the arrays of categorical columns differ in length";
-  if (p < 0 || count[7] != p + 1 || count[11] != p + 1 || count[14] != p + 1 || count[16] != p + 1) return "the arrays of combinations differ in length";
-  if (count[9] != count[8] || count[10] != count[8] || count[13] != count[12]) return "the arrays of tests or slots differ in length";
+  if (p < 0 || count[7] != p + 1 || count[12] != p + 1 || count[14] != p || count[15] != p + 1) return "the arrays of combinations differ in length";
+  k->tests = count[9];
+  if (count[10] != k->tests || count[11] != k->tests || count[13] % 2) return "the arrays of tests or slots differ in length";
   const int rise = rising(k->rank_start, k->columns, count[4]) && rising(k->part_start, p, count[6]) && rising(k->test_start, p, count[8]) &&
-                   rising(k->slot_start, p, count[12]) && rising(k->out_start, p, count[15]) && rising(k->value_start, p, count[17]);
+                   rising(k->slot_start, p, count[13] / 2) && rising(k->out_start, p, count[16]);
   if (!rise) return "offsets of categories do not increase to the length of their array";
   if (!all_below(k->column, k->columns, k->width) || !all_below(k->part, count[6], k->columns)) return "a categorical column is outside the row";
-  for (int64_t i = 0; i < count[8]; i++)
+  if (!all_below(k->test, count[8], k->tests)) return "a combination has a test that does not exist";
+  uint64_t *slots_here = make(f, count[13], sizeof *slots_here); /* aligned to lines, in huge pages */
+  if (!slots_here) return "out of memory";
+  memcpy(slots_here, k->slot, (size_t)count[13] * sizeof *slots_here);
+  k->slot = slots_here;
+  MAKE(k->shift, p + 1);
+  for (int64_t i = 0; i < k->tests; i++)
     if (k->test_kind[i] > TEST_EQUAL || !all_below(k->test_column + i, 1, k->test_kind[i] == TEST_EQUAL ? k->columns : k->width)) return "a test reads a column that does not exist";
-  for (int64_t i = 0; i < count[15]; i++)
+  for (int64_t i = 0; i < count[16]; i++)
     if (k->out_column[i] < k->width || k->out_column[i] >= whole_width) return "a computed column is outside the row";
   for (int64_t i = 0; i < f->columns; i++) {
     int64_t at = 0;
-    while (at < count[15] && k->out_column[at] != f->column[i]) at++;
-    if (f->column[i] >= k->width && at == count[15]) return "the trees read a column that is not computed";
+    while (at < count[16] && k->out_column[at] != f->column[i]) at++;
+    if (f->column[i] >= k->width && at == count[16]) return "the trees read a column that is not computed";
   }
   for (int64_t c = 0; c < p; c++) {
     const int64_t slots = k->slot_start[c + 1] - k->slot_start[c], columns = k->out_start[c + 1] - k->out_start[c];
-    const int64_t values = k->value_start[c + 1] - k->value_start[c];
     int64_t empty = 0;
-    if (slots < 1 || (slots & (slots - 1)) || columns < 1 || values < columns || values % columns) return "a table of categories has an invalid size";
-    for (int64_t i = k->slot_start[c]; i < k->slot_start[c + 1]; i++) {
-      empty += k->slot_entry[i] < 0;
-      if (k->slot_entry[i] >= values / columns) return "a table of categories has an entry that does not exist";
-    }
+    if (slots < 2 * SLOTS_PER_LINE || (slots & (slots - 1)) || columns < 1 || columns > 8) return "a table of categories has an invalid size";
+    for (int64_t i = k->slot_start[c] + SLOTS_PER_LINE - 1; i < k->slot_start[c + 1]; i += SLOTS_PER_LINE) empty += k->slot[2 * i] == NO_HASH;
+    k->shift[c] = (uint8_t)(64 - __builtin_ctzll((uint64_t)(slots / SLOTS_PER_LINE)));
     if (!empty) return "a table of categories is full";
   }
-  return NULL;
+  return take_symmetric(f, k, view, count);
 }
 
 #endif
