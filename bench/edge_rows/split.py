@@ -50,7 +50,7 @@ from serving.processes import LOAD_CORE, READY, SERVER_CORE, Server, free_port, 
 LIMIT, ROUND_TRIP_S = 0.11, 0.040
 DAYS = {"train": 90, "validation": 75, "test": 145, "fresh": 55}
 STEP = 4  # of the flights of a day, one is used
-ROUNDS, REQUESTS, PER_S = 20, 250, 50.0
+ROUNDS, REQUESTS, PER_S = 20, 250, 100.0
 OFFLINE = 500
 PER_VCPU_HOUR, UTILISATION, PER_GB = 0.0425, 0.5, 0.09
 DEVICE_PRICE, LIFE_H, KW, PER_KWH = 80.0, 5 * 8766.0, 0.005, 0.25

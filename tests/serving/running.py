@@ -318,7 +318,7 @@ def serving(
                 asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(60)
     finally:
         if stages:
-            loop.call_soon_threadsafe(stages.close)
+            asyncio.run_coroutine_threadsafe(stages.close(), loop).result(60)
         loop.call_soon_threadsafe(plane.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

@@ -146,6 +146,9 @@ def test_a_defect_of_the_remote_stage_is_an_error_of_the_request(tmp_path, caplo
         async def ask(self, *_: object, **__: object) -> str:
             raise ZeroDivisionError
 
+        def close(self) -> None:
+            """Keep no connection."""
+
     with answering(unsure(*BOTH), tmp_path) as server:
         server.listener._state.application._stages._remote = Broken()
         assert post(server, {"text": "hello"}).status == 500

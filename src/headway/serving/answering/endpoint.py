@@ -42,6 +42,7 @@ MAX_BODY_BYTES = 524_288
 """Of a text of 65,536 characters in JSON, and a row next to it."""
 MAX_SEARCHES = 64
 """Requests of a worker that wait for the answer to an earlier message."""
+_CLOSE_S = 5.0
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _HINT = '{"text": "where is my parcel", "key": "a-1"}'
 _read_request = msgspec.json.Decoder(AnswerRequest).decode
@@ -107,8 +108,10 @@ class AnswerStages:
         """Count a response of the route."""
         self._metrics.count_response(model.name, response.answered_by, response.status)
 
-    def close(self) -> None:
-        """Close the connections to the remote stage, on the loop."""
+    async def close(self) -> None:
+        """Wait for answers that are stored after they were sent, and close the connections to the remote stage."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSE_S)
         if self._remote is not None:
             self._remote.close()
 
@@ -156,11 +159,16 @@ class AnswerStages:
             call.fail(error)
             return
         self._metrics.count_remote("answered")
-        await self._store(model.name, traffic.Label(call.key, float(model.selective.classes.index(found))))
-        call.reply(
-            model,
-            AnswerResponse(answer=found, answered_by=REMOTE, reason=answers.reason[0], confidence=_confidence(answers)),
+        label = traffic.Label(call.key, float(model.selective.classes.index(found)))
+        response = AnswerResponse(
+            answer=found, answered_by=REMOTE, reason=answers.reason[0], confidence=_confidence(answers)
         )
+        if remote.keeps_answers:
+            call.reply(model, response)
+            await self._store(model.name, label)
+        else:
+            await self._store(model.name, label)
+            call.reply(model, response)
 
     async def _store(self, name: str, label: traffic.Label) -> None:
         """Store an answer, together with all that came while others were stored: one segment has many."""

@@ -228,6 +228,11 @@ class RemoteAnswers:
         self._pending = self._failures = 0
         self._open_until = 0.0
 
+    @property
+    def keeps_answers(self) -> bool:
+        """True if the server that is asked logs its answers, so that none is lost if this one ends."""
+        return self._settings.protocol == "headway"
+
     async def ask(self, message: HandedOn, classes: Sequence[str], *, reject: str = "") -> str:
         """Return the class of a message; raises NoRemoteAnswer.
 

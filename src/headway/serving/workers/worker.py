@@ -253,7 +253,7 @@ async def _serve(
         if grpc_server is not None:
             drains.append(asyncio.to_thread(grpc_server.close, config.drain_s))
         await asyncio.gather(*drains)
-        stages.close()
+        await stages.close()
         repository.close()
 
 
