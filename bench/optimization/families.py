@@ -169,7 +169,7 @@ LIST = (
     Family(
         name="lightgbm",
         message="LGBMClassifier.predict_proba",
-        targets=(60, 20, 2.5, 6),
+        targets=(60, 20, 4, 9),
         as_called=CallSpec(call="of_lightgbm:as_called", threads=0),
         one_thread=CallSpec(call="of_lightgbm:one_thread"),
         peers={
@@ -183,7 +183,7 @@ LIST = (
     Family(
         name="xgboost",
         message="XGBClassifier.predict_proba",
-        targets=(60, 10, 2.5, 8),
+        targets=(60, 10, 4, 10),
         as_called=CallSpec(call="of_xgboost:as_called", threads=0),
         one_thread=CallSpec(call="of_xgboost:one_thread"),
         peers={
@@ -197,7 +197,7 @@ LIST = (
     Family(
         name="histgb",
         message="HistGradientBoostingClassifier.predict_proba",
-        targets=(200, 30, 4, 25),
+        targets=(200, 30, 10, 25),
         as_called=AS_CALLED,
         one_thread=ONE_THREAD,
         peers={"onnxruntime": _trees("of_onnxruntime:of_sklearn"), **COMPILED, **NEWEST},
@@ -206,7 +206,7 @@ LIST = (
     Family(
         name="forest",
         message="RandomForestClassifier.predict_proba, n_jobs=1",
-        targets=(300, 9, 10, 7),
+        targets=(300, 9, 20, 7),
         as_called=ONE_THREAD,
         one_thread=ONE_THREAD,
         peers={
