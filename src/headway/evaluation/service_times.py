@@ -61,6 +61,11 @@ def measure_service_times(
     watch = LoadMeter()
     watch.spin()
     alone = _loop(trial, requests, connections=1, seconds=seconds / 2)
+    if len(alone.round_trips_us) < MIN_TIMES:
+        raise NotApplicable(
+            f"{len(alone.round_trips_us)} requests were answered in {seconds / 2:g} s, {MIN_TIMES} are needed",
+            hint="headway measure --time 60s",
+        )
     watch.spin()
     busy = watch.busy([float(np.median(block)) for block in np.array_split(alone.round_trips_us, _BLOCKS)])
     if busy and not accept_busy:
@@ -163,12 +168,7 @@ def _loop(trial: Trial, requests: Sequence[bytes], *, connections: int, seconds:
         run = caller.closed_loop(seconds)
         cpu, after = _cpu_us(trial.process), _counters(trial)
     round_trips = np.array([(call.done_s - call.sent_s) * 1e6 for call in run.calls if math.isfinite(call.done_s)])
-    if len(round_trips) < MIN_TIMES:
-        raise NotApplicable(
-            f"{len(round_trips)} requests were answered in {seconds:g} s, {MIN_TIMES} are needed",
-            hint="headway measure --time 60s",
-        )
-    used = max((cpu[process] - cpu_before.get(process, 0.0) for process in cpu), default=0.0) / len(round_trips)
+    used = max((cpu[process] - cpu_before.get(process, 0.0) for process in cpu), default=0.0) / max(len(round_trips), 1)
     answered = max(after.requests - before.requests, 1)
     batch = answered / max(after.executions - before.executions, 1)
     call_us = (after.engine_ns - before.engine_ns) / answered / 1e3

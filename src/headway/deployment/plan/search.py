@@ -327,7 +327,7 @@ class OptionSearch:
                 hint=f"headway measure --location {location.name} on it, or with --export FILE, and --load FILE here",
             )
         network = self._network(location)
-        return network if isinstance(network, _Failed) else _service_model(measured, network)
+        return network if isinstance(network, _Failed) else service_model(measured, network)
 
     def _simulated(self, model: ServiceModel, rate: float, workers: int, before: _Before | None) -> ResponseTimes:
         """Return a simulation, which is kept without its single responses."""
@@ -487,7 +487,8 @@ def hardware_month(bought: Hardware, prices: Prices) -> float:
     return bought.price / (bought.life_years * 12) + bought.upkeep_per_month + energy
 
 
-def _service_model(times: ServiceTimes, network_s: Floats) -> ServiceModel:
+def service_model(times: ServiceTimes, network_s: Floats) -> ServiceModel:
+    """Return the times of a location for a simulation, with round trips of the network to it, s."""
     alone = float(np.mean(times.times_us))
     return ServiceModel(
         times_s=np.asarray(times.times_us) / 1e6,
