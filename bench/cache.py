@@ -30,7 +30,7 @@ def _own_packages() -> list[str]:
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     # skl2onnx cannot convert HistGradientBoosting with a newer onnx or protobuf.
     "trees": (*SAME, "treelite", "tl2cgen", "skl2onnx", "onnxmltools", "onnxruntime", "onnx==1.18.0", "protobuf<6"),
-    "pylignum": ("pylignum==0.3.0", "numpy", "pandas", "joblib"),
+    "pylignum": ("pylignum==0.3.0", "numpy", "pandas", "pyarrow", "joblib"),
     "intelex": (*SAME, "scikit-learn-intelex==2026.2.0", "treelite==4.8.1"),
     "ydf": ("numpy", "pandas", "scikit-learn", "ydf==0.16.1"),
     "sliceline": ("sliceline==0.3.0",),

@@ -7,7 +7,6 @@ is the lower half of CityHash64 (version 1.0.3, Pike and Alakuijala 2011) of the
 from __future__ import annotations
 
 import functools
-import itertools
 import struct
 
 from headway.core.variant import Field
@@ -39,7 +38,8 @@ def category_with_hash(value: int) -> str:
 
     The hash of 16 bytes can be inverted for their first half, given the second; one in 300 halves is ASCII.
     """
-    for number in itertools.count():
+    number = 0
+    while True:
         tail = bytes(_LETTERS[number // 26**power % 26] for power in range(8))
         last = int.from_bytes(tail, "little")
         seed = _rotate(last + 16, 16)
@@ -47,7 +47,7 @@ def category_with_hash(value: int) -> str:
         head = struct.pack("<Q", (_shift(mixed ^ seed) * _INVERSE & _WORD) ^ seed)
         if head.isascii() and 0 not in head:
             return (head + tail).decode("ascii")
-    raise AssertionError
+        number += 1
 
 
 def _city_hash(text: bytes) -> int:
