@@ -2,7 +2,7 @@
 #ifndef HEADWAY_ANSWER_H
 #define HEADWAY_ANSWER_H
 
-#include "../kernel/buffers.h"
+#include "../kernel/arrays.h"
 #include "levels.h"
 
 #define ON_STACK 4096
@@ -21,6 +21,36 @@ static int make_ready(Program *t) {
   for (int64_t i = 0; next && i < t->n_steps; i++)
     if (t->steps[i].op == DENSE && !pack(t, t->steps + i, next++)) return 0;
   return next != NULL;
+}
+
+static int best_level(void) {
+#if defined(__x86_64__)
+  const int fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+  if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
+  if (fma) return AVX2;
+#endif
+  return PORTABLE;
+}
+
+#define ARRAYS 4
+#define NUMBERS 5
+
+static const int64_t ITEM[ARRAYS] = {8, sizeof(Step), 4, 4};
+
+/* Read a program from its arrays, which the caller keeps; return NULL, or why it is invalid. */
+static const char *take(Program *t, const Array *arrays) {
+  if (arrays[0].bytes != NUMBERS * 8) return "the header must hold five numbers";
+  const int64_t *number = arrays[0].at;
+  t->width = number[0]; t->outputs = number[1]; t->output_offset = number[2]; t->size = number[3]; t->level = number[4];
+  if (t->level < PORTABLE || t->level > best_level()) return "this machine does not support the level";
+  if (t->width < 1 || t->width > MAX_FLOATS || t->outputs < 1 || t->outputs > MAX_FLOATS) return "invalid width of rows or answers";
+  if (t->output_offset < 0 || t->output_offset > MAX_FLOATS) return "the answer is outside the buffer";
+  t->steps = arrays[1].at; t->n_steps = arrays[1].bytes / ITEM[1];
+  t->pool = arrays[2].at; t->n_pool = arrays[2].bytes / ITEM[2];
+  t->indices = arrays[3].at; t->n_indices = arrays[3].bytes / ITEM[3];
+  const char *fault = check(t);
+  return fault ? fault : make_ready(t) ? NULL : "out of memory";
 }
 
 static void read_row(const Program *t, const double *x, float *file) { for (int64_t i = 0; i < t->width; i++) file[i] = (float)x[i]; }

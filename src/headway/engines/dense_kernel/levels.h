@@ -1,4 +1,6 @@
-/* The kernels at each level: vectors of 4 floats (portable), 8 (AVX2 and FMA) or 16 (AVX-512). */
+/* The kernels at each level: vectors of 4 floats (portable), 8 (AVX2 and FMA) or 16 (AVX-512). FUSED is x * y + z, rounded
+   once where the level has such an instruction. No compiler may fuse others (-ffp-contract=off), so that the answers of a
+   level do not depend on the compiler, nor those of `portable` on the processor. */
 #ifndef HEADWAY_LEVELS_H
 #define HEADWAY_LEVELS_H
 
@@ -12,6 +14,7 @@
 #define LANES 4
 #define TILE 2
 #define TARGET
+#define FUSED(x, y, z) ((x) * (y) + (z))
 #include "vectors.h"
 #include "products.h"
 #include "steps.h"
@@ -19,6 +22,7 @@
 #undef LANES
 #undef TILE
 #undef TARGET
+#undef FUSED
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -27,6 +31,7 @@
 #define LANES 8
 #define TILE 2
 #define TARGET __attribute__((target("avx2,fma")))
+#define FUSED(x, y, z) _mm256_fmadd_ps(x, y, z)
 #include "vectors.h"
 #include "products.h"
 #include "steps.h"
@@ -34,11 +39,13 @@
 #undef LANES
 #undef TILE
 #undef TARGET
+#undef FUSED
 
 #define NAME(n) avx512_##n
 #define LANES 16
 #define TILE 4
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#define FUSED(x, y, z) _mm512_fmadd_ps(x, y, z)
 #include "vectors.h"
 #include "products.h"
 #include "steps.h"
@@ -46,6 +53,7 @@
 #undef LANES
 #undef TILE
 #undef TARGET
+#undef FUSED
 #endif
 
 #endif

@@ -6,17 +6,14 @@
 #include "../kernel/buffers.h"
 #include "answer.h"
 
-#define ARRAYS 4
-#define NUMBERS 5
 #define CAPSULE "headway.engines._dense.Program"
 
 typedef struct {
   Program program;
   Py_buffer views[ARRAYS];
+  Array arrays[ARRAYS];
   Held held;
 } Opened;
-
-static const Py_ssize_t ITEM[ARRAYS] = {8, sizeof(Step), 4, 4};
 
 static void let_go(Opened *opened) {
   free_program(&opened->program);
@@ -26,40 +23,16 @@ static void let_go(Opened *opened) {
 
 static void destroy(PyObject *capsule) { let_go(PyCapsule_GetPointer(capsule, CAPSULE)); }
 
-static int best_level(void) {
-#if defined(__x86_64__)
-  const int fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-  if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
-  if (fma) return AVX2;
-#endif
-  return PORTABLE;
-}
-
-static const char *take(Opened *o) {
-  Program *t = &o->program;
-  if (o->views[0].len != NUMBERS * 8) return "the header must hold five numbers";
-  const int64_t *number = o->views[0].buf;
-  t->width = number[0]; t->outputs = number[1]; t->output_offset = number[2]; t->size = number[3]; t->level = number[4];
-  if (t->level < PORTABLE || t->level > best_level()) return "this machine does not support the level";
-  if (t->width < 1 || t->width > MAX_FLOATS || t->outputs < 1 || t->outputs > MAX_FLOATS) return "invalid width of rows or answers";
-  if (t->output_offset < 0 || t->output_offset > MAX_FLOATS) return "the answer is outside the buffer";
-  t->steps = o->views[1].buf; t->n_steps = o->views[1].len / ITEM[1];
-  t->pool = o->views[2].buf; t->n_pool = o->views[2].len / ITEM[2];
-  t->indices = o->views[3].buf; t->n_indices = o->views[3].len / ITEM[3];
-  const char *fault = check(t);
-  return fault ? fault : make_ready(t) ? NULL : "out of memory";
-}
-
 static PyObject *open_program(PyObject *self, PyObject *arrays) {
   (void)self;
   Opened *opened = calloc(1, sizeof *opened);
   if (!opened) return PyErr_NoMemory();
   opened->held.views = opened->views;
+  opened->held.arrays = opened->arrays;
   if (!hold(&opened->held, arrays, ITEM, ARRAYS)) { let_go(opened); return NULL; }
   const char *fault;
   Py_BEGIN_ALLOW_THREADS
-  fault = take(opened);
+  fault = take(&opened->program, opened->arrays);
   Py_END_ALLOW_THREADS
   if (fault) {
     PyErr_SetString(PyExc_ValueError, fault);

@@ -35,9 +35,9 @@ TARGET static void NAME(dot_row)(const Packed *d, const float *x, int64_t k, flo
     F sum[4] = {{0}};
     int64_t i = 0;
     for (; i + 4 * LANES <= full; i += 4 * LANES)
-      for (int j = 0; j < 4; j++) sum[j] += NAME(load)(w + i + j * LANES) * NAME(load)(x + i + j * LANES);
-    for (; i < full; i += LANES) sum[0] += NAME(load)(w + i) * NAME(load)(x + i);
-    if (full < k) sum[1] += NAME(load)(w + full) * NAME(load)(last);
+      for (int j = 0; j < 4; j++) sum[j] = FUSED(NAME(load)(w + i + j * LANES), NAME(load)(x + i + j * LANES), sum[j]);
+    for (; i < full; i += LANES) sum[0] += NAME(load)(w + i) * NAME(load)(x + i); /* rounded twice, as in earlier releases */
+    if (full < k) sum[1] = FUSED(NAME(load)(w + full), NAME(load)(last), sum[1]);
     NAME(store)(part, (sum[0] + sum[1]) + (sum[2] + sum[3]));
     for (int half = LANES / 2; half; half /= 2) for (int j = 0; j < half; j++) part[j] += part[j + half];
     out[o] = part[0] + d->weights[n * d->line + o];
@@ -89,7 +89,7 @@ TARGET static void NAME(present)(const float *x, int64_t k, int32_t *at, float *
       for (int64_t i = 0; i < count; i++) { \
         const F one = NAME(splat)(x[i]); \
         const int64_t from = at[1 + i]; \
-        for (int v = 0; v < PANELS * TILE; v++) sum[v] += NAME(load)(panel[v / TILE] + from + v % TILE * LANES) * one; \
+        for (int v = 0; v < PANELS * TILE; v++) sum[v] = FUSED(NAME(load)(panel[v / TILE] + from + v % TILE * LANES), one, sum[v]); \
       } \
       for (int v = 0; v < PANELS * TILE; v++) total[v] += sum[v]; \
     } \
@@ -122,7 +122,7 @@ TARGET static void NAME(panel_rows)(const float *w, const float *x, int64_t stri
       for (int v = 0; v < TILE; v++) weight[v] = NAME(load)(w + v * LANES);
       for (int r = 0; r < TOGETHER; r++) {
         const F one = NAME(splat)(x[r * stride + i]);
-        for (int v = 0; v < TILE; v++) sum[r][v] += weight[v] * one;
+        for (int v = 0; v < TILE; v++) sum[r][v] = FUSED(weight[v], one, sum[r][v]);
       }
     }
     for (int r = 0; r < TOGETHER; r++) for (int v = 0; v < TILE; v++) total[r][v] += sum[r][v];

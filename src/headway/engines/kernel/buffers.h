@@ -3,16 +3,15 @@
 #define HEADWAY_BUFFERS_H
 
 #include <Python.h>
-#include <stdint.h>
 
-enum { NO_MEMORY, ANSWERED, REFUSED }; /* result of predicting rows */
+#include "arrays.h"
 
-typedef struct { Py_buffer *views; int n; } Held;
+typedef struct { Py_buffer *views; Array *arrays; int n; } Held;
 
 static void release(Held *held) { while (held->n) PyBuffer_Release(&held->views[--held->n]); }
 
 /* Hold a tuple of `count` arrays whose items have these sizes in bytes; return 0, with the error set, if it is not one. */
-static int hold(Held *held, PyObject *arrays, const Py_ssize_t *item, int count) {
+static int hold(Held *held, PyObject *arrays, const int64_t *item, int count) {
   if (!PyTuple_Check(arrays) || PyTuple_Size(arrays) != count) {
     PyErr_Format(PyExc_ValueError, "expected a tuple of %d arrays", count);
     return 0;
@@ -20,8 +19,9 @@ static int hold(Held *held, PyObject *arrays, const Py_ssize_t *item, int count)
   for (int i = 0; i < count; i++) {
     if (PyObject_GetBuffer(PyTuple_GetItem(arrays, i), &held->views[i], PyBUF_SIMPLE)) return 0;
     held->n++;
+    held->arrays[i] = (Array){held->views[i].buf, held->views[i].len};
     if (held->views[i].len % item[i]) {
-      PyErr_Format(PyExc_ValueError, "array %d does not have items of %zd bytes", i, item[i]);
+      PyErr_Format(PyExc_ValueError, "array %d does not have items of %lld bytes", i, (long long)item[i]);
       return 0;
     }
   }

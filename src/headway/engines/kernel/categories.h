@@ -3,7 +3,7 @@
 #ifndef HEADWAY_CATEGORIES_H
 #define HEADWAY_CATEGORIES_H
 
-#include "buffers.h"
+#include "arrays.h"
 #include "score.h"
 
 #define CATEGORY_ARRAYS 27
@@ -37,7 +37,9 @@ typedef struct {
   int32_t *out_plane;                                         /* plane of each computed column */
 } Categories;
 
-static const Py_ssize_t CATEGORY_ITEM[CATEGORY_ARRAYS] = {8, 4, 1, 8, 4, 8, 4, 8, 4, 1, 4, 8, 8, 8, 8, 8, 4, 4, 1, 8, 4, 8, 4, 1, 1, 8, 8};
+#define CATEGORY_ITEMS 8, 4, 1, 8, 4, 8, 4, 8, 4, 1, 4, 8, 8, 8, 8, 8, 4, 4, 1, 8, 4, 8, 4, 1, 1, 8, 8
+
+static const int64_t CATEGORY_ITEM[CATEGORY_ARRAYS] = {CATEGORY_ITEMS};
 
 static uint64_t word_at(const char *at) { uint64_t word; memcpy(&word, at, 8); return word; }
 static uint32_t half_at(const char *at) { uint32_t word; memcpy(&word, at, 4); return word; }
@@ -369,10 +371,10 @@ static int all_below(const int32_t *indices, int64_t n, int64_t end) {
 }
 
 /* Take the arrays of symmetric trees, with every index checked; return why not, or NULL. */
-static const char *take_symmetric(Forest *f, Categories *k, const Py_buffer *view, const int64_t *count) {
-  k->plane_column = view[17].buf; k->plane_missing = view[18].buf; k->plane_start = view[19].buf; k->plane_border = view[20].buf;
-  k->tree_start = view[21].buf; k->split_plane = view[22].buf; k->split_flip = view[23].buf; k->split_bound = view[24].buf;
-  k->leaf = view[25].buf; k->bias = view[26].buf;
+static const char *take_symmetric(Forest *f, Categories *k, const Array *view, const int64_t *count) {
+  k->plane_column = view[17].at; k->plane_missing = view[18].at; k->plane_start = view[19].at; k->plane_border = view[20].at;
+  k->tree_start = view[21].at; k->split_plane = view[22].at; k->split_flip = view[23].at; k->split_bound = view[24].at;
+  k->leaf = view[25].at; k->bias = view[26].at;
   k->planes = count[17]; k->trees = count[21] - 1;
   if (!k->trees) return NULL;
   if (k->trees < 0 || count[18] != k->planes || count[19] != k->planes + 1 || count[23] != count[22] || count[24] != count[22] || count[26] != f->outputs)
@@ -406,18 +408,18 @@ static const char *take_symmetric(Forest *f, Categories *k, const Py_buffer *vie
 }
 
 /* Take the arrays of categories, with every index checked; return why not, or NULL. */
-static const char *take_categories(Categories *k, const Py_buffer *view, Forest *f) {
+static const char *take_categories(Categories *k, const Array *view, Forest *f) {
   const int64_t whole_width = f->width;
   int64_t count[CATEGORY_ARRAYS];
-  for (int i = 0; i < CATEGORY_ARRAYS; i++) count[i] = view[i].len / CATEGORY_ITEM[i];
-  const int64_t *number = view[0].buf;
+  for (int i = 0; i < CATEGORY_ARRAYS; i++) count[i] = view[i].bytes / CATEGORY_ITEM[i];
+  const int64_t *number = view[0].at;
   if (count[0] != 2) return "the header of categories must hold two numbers";
   k->width = number[0]; k->whole_width = number[1]; k->columns = count[1]; k->combinations = count[5] - 1;
-  k->column = view[1].buf; k->is_ranked = view[2].buf; k->rank_start = view[3].buf; k->rank_hash = view[4].buf;
-  k->part_start = view[5].buf; k->part = view[6].buf;
-  k->test_start = view[7].buf; k->test = view[8].buf; k->test_kind = view[9].buf; k->test_column = view[10].buf; k->test_value = view[11].buf;
-  k->slot_start = view[12].buf; k->slot = view[13].buf; k->unseen = view[14].buf;
-  k->out_start = view[15].buf; k->out_column = view[16].buf;
+  k->column = view[1].at; k->is_ranked = view[2].at; k->rank_start = view[3].at; k->rank_hash = view[4].at;
+  k->part_start = view[5].at; k->part = view[6].at;
+  k->test_start = view[7].at; k->test = view[8].at; k->test_kind = view[9].at; k->test_column = view[10].at; k->test_value = view[11].at;
+  k->slot_start = view[12].at; k->slot = view[13].at; k->unseen = view[14].at;
+  k->out_start = view[15].at; k->out_column = view[16].at;
   const int64_t p = k->combinations;
   if (k->width < 1 || k->whole_width != whole_width || k->width > whole_width) return "the width of a row does not match the forest";
   if (k->columns < 1 || count[2] != k->columns || count[3] != k->columns + 1) return "the arrays of categorical columns differ in length";

@@ -2,7 +2,7 @@
 #ifndef HEADWAY_SCORE_H
 #define HEADWAY_SCORE_H
 
-#include "buffers.h"
+#include "arrays.h"
 #include "codes.h"
 #include "lanes.h"
 #include "sums.h"

@@ -2,6 +2,7 @@
 #ifndef HEADWAY_TEXT_ANSWER_H
 #define HEADWAY_TEXT_ANSWER_H
 
+#include "../kernel/arrays.h"
 #include "ngrams.h"
 
 #define LINE 32 /* sums that are added at once */
@@ -18,20 +19,36 @@ static inline __attribute__((always_inline)) void copy_few(double *to, const dou
 
 #define NAME(x) x##_portable
 #define TARGET
+#define PART 2
+#define FUSED(x, y, z) ((x) * (y) + (z))
+#define PART_FUSED(x, y, z) FUSED(x, y, z)
 #include "steps.h"
 #undef NAME
 #undef TARGET
+#undef PART
+#undef PART_FUSED
+#undef FUSED
 #if defined(__x86_64__)
+#include <immintrin.h>
+#define FUSED(x, y, z) __builtin_fma(x, y, z)
 #define NAME(x) x##_avx2
 #define TARGET __attribute__((target("avx2,fma")))
+#define PART 4
+#define PART_FUSED(x, y, z) _mm256_fmadd_pd(x, y, z)
 #include "steps.h"
 #undef NAME
 #undef TARGET
+#undef PART
+#undef PART_FUSED
 #define NAME(x) x##_avx512
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512")))
+#define PART 8
+#define PART_FUSED(x, y, z) _mm512_fmadd_pd(x, y, z)
 #include "steps.h"
 #undef NAME
 #undef TARGET
+#undef PART
+#undef PART_FUSED
 #endif
 
 /* The values of features themselves, which trees read. */
@@ -57,6 +74,35 @@ static void run_steps(const Program *t, double *file) {
   if (t->level == AVX2) { run_steps_avx2(t, file); return; }
 #endif
   run_steps_portable(t, file);
+}
+
+static int best_level(void) {
+#if defined(__x86_64__)
+  const int fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+  if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
+  if (fma) return AVX2;
+#endif
+  return PORTABLE;
+}
+
+#define ARRAYS 10
+#define NUMBERS 8
+
+static const int64_t ITEM[ARRAYS] = {8, sizeof(Vectorizer), sizeof(ValueOp), 1, 8, 4, 8, 8, sizeof(Step), 4};
+
+/* Read a program from its arrays, which the caller keeps; return NULL, or why it is invalid. */
+static const char *take(Program *t, const Array *arrays) {
+  if (arrays[0].bytes != NUMBERS * 8) return "the header must hold eight numbers";
+  const int64_t *number = arrays[0].at;
+  t->columns = number[0]; t->width = number[1]; t->outputs = number[2]; t->output_offset = number[3];
+  t->size = number[4]; t->sums = number[5]; t->n_sums = number[6]; t->level = number[7];
+  if (t->level < PORTABLE || t->level > best_level()) return "this machine does not support the level";
+#define ARRAY(number, field) t->field = arrays[number].at; t->n_##field = arrays[number].bytes / ITEM[number]
+  ARRAY(1, vectorizers); ARRAY(2, value_ops); ARRAY(3, blob); ARRAY(4, offsets); ARRAY(5, row_of);
+  ARRAY(6, weights); ARRAY(7, pool); ARRAY(8, steps); ARRAY(9, indices);
+  const char *fault = check(t);
+  return fault ? fault : make_ready(t) ? NULL : "out of memory";
 }
 
 static int work_ready(Work *w, const Program *t, int64_t longest) {

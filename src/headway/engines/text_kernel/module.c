@@ -6,17 +6,14 @@
 #include "../kernel/buffers.h"
 #include "answer.h"
 
-#define ARRAYS 10
-#define NUMBERS 8
 #define CAPSULE "headway.engines._text.Program"
 
 typedef struct {
   Program program;
   Py_buffer views[ARRAYS];
+  Array arrays[ARRAYS];
   Held held;
 } Opened;
-
-static const Py_ssize_t ITEM[ARRAYS] = {8, sizeof(Vectorizer), sizeof(ValueOp), 1, 8, 4, 8, 8, sizeof(Step), 4};
 
 static void let_go(Opened *opened) {
   free_program(&opened->program);
@@ -26,39 +23,16 @@ static void let_go(Opened *opened) {
 
 static void destroy(PyObject *capsule) { let_go(PyCapsule_GetPointer(capsule, CAPSULE)); }
 
-static int best_level(void) {
-#if defined(__x86_64__)
-  const int fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-  if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
-  if (fma) return AVX2;
-#endif
-  return PORTABLE;
-}
-
-static const char *take(Opened *o) {
-  Program *t = &o->program;
-  if (o->views[0].len != NUMBERS * 8) return "the header must hold eight numbers";
-  const int64_t *number = o->views[0].buf;
-  t->columns = number[0]; t->width = number[1]; t->outputs = number[2]; t->output_offset = number[3];
-  t->size = number[4]; t->sums = number[5]; t->n_sums = number[6]; t->level = number[7];
-  if (t->level < PORTABLE || t->level > best_level()) return "this machine does not support the level";
-#define ARRAY(number, field) t->field = o->views[number].buf; t->n_##field = o->views[number].len / ITEM[number]
-  ARRAY(1, vectorizers); ARRAY(2, value_ops); ARRAY(3, blob); ARRAY(4, offsets); ARRAY(5, row_of);
-  ARRAY(6, weights); ARRAY(7, pool); ARRAY(8, steps); ARRAY(9, indices);
-  const char *fault = check(t);
-  return fault ? fault : make_ready(t) ? NULL : "out of memory";
-}
-
 static PyObject *open_program(PyObject *self, PyObject *arrays) {
   (void)self;
   Opened *opened = calloc(1, sizeof *opened);
   if (!opened) return PyErr_NoMemory();
   opened->held.views = opened->views;
+  opened->held.arrays = opened->arrays;
   if (!hold(&opened->held, arrays, ITEM, ARRAYS)) { let_go(opened); return NULL; }
   const char *fault;
   Py_BEGIN_ALLOW_THREADS
-  fault = take(opened);
+  fault = take(&opened->program, opened->arrays);
   Py_END_ALLOW_THREADS
   if (fault) {
     PyErr_SetString(PyExc_ValueError, fault);
@@ -207,7 +181,7 @@ static PyMethodDef METHODS[] = {
 static int start(PyObject *module) {
   (void)module;
   if (!PAGE[0] && !make_page(0)) return -1;
-  for (uint32_t c = 0; c < 128; c++) { IN_TOKEN[0][c] = (uint8_t)is_word(c); IN_TOKEN[1][c] = !is_space(c); }
+  classify_ascii();
   return 0;
 }
 

@@ -27,6 +27,11 @@ static inline int in_set(const uint64_t set[4], uint32_t low) { return set[low >
 static inline int is_word(uint32_t c) { const Page *page = PAGE[c >> 8]; return page && in_set(page->word, c & 255); }
 static inline int is_space(uint32_t c) { const Page *page = PAGE[c >> 8]; return page && in_set(page->space, c & 255); }
 
+/* Fill the table of ASCII characters, once the first page is there. */
+static void classify_ascii(void) {
+  for (uint32_t c = 0; c < 128; c++) { IN_TOKEN[0][c] = (uint8_t)is_word(c); IN_TOKEN[1][c] = !is_space(c); }
+}
+
 /* Decode one code point of valid UTF-8 and return its length. */
 static inline int decode(const uint8_t *p, uint32_t *c) {
   if (p[0] < 0x80) { *c = p[0]; return 1; }

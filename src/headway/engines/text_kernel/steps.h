@@ -1,24 +1,29 @@
-/* From the features of a text to sums, and from sums to the answer: float64, compiled once per level. */
+/* From the features of a text to sums, and from sums to the answer: float64, compiled once per level. FUSED and PART_FUSED
+   are x * y + z of numbers and of vectors, rounded once where the level has such an instruction; compilers fuse no others. */
 #undef LOOP
+#undef Part
 #define LOOP(expression) for (int64_t i = 0; i < n; i++) out[i] = (expression); break
+#define Part NAME(Part)
+
+typedef double Part __attribute__((vector_size(PART * 8)));
 
 TARGET static void NAME(add_row)(double *restrict out, const double *restrict w, double by, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] += by * w[i];
+  for (int64_t i = 0; i < n; i++) out[i] = FUSED(by, w[i], out[i]);
 }
 
 /* Add `n` rows of weights to sums from `at`, which stay in registers: of `vectors` the last has `rest` numbers. */
 TARGET static inline __attribute__((always_inline)) void NAME(add_line)(double *out, const double *const *rows, const double *by, uint32_t n, int64_t at, int64_t vectors, int64_t rest) {
-  const size_t before = (size_t)vectors - 1;
-  Doubles sum[LINE / 8] = {{0}}, w;
-  memcpy(sum, out + at, before * sizeof w);
-  copy_few((double *)(sum + before), out + at + 8 * before, rest);
+  const size_t before = 8 * ((size_t)vectors - 1);
+  Part sum[LINE / PART] = {{0}}, w;
+  memcpy(sum, out + at, before * sizeof *out);
+  copy_few((double *)sum + before, out + at + before, rest);
   for (uint32_t i = 0; i < n; i++)
-    for (int64_t j = 0; j < vectors; j++) {
-      memcpy(&w, rows[i] + at + 8 * j, sizeof w);
-      sum[j] += w * by[i];
+    for (int64_t j = 0; j < vectors * 8 / PART; j++) {
+      memcpy(&w, rows[i] + at + PART * j, sizeof w);
+      sum[j] = PART_FUSED(w, (Part){0} + by[i], sum[j]);
     }
-  memcpy(out + at, sum, before * sizeof w);
-  copy_few(out + at + 8 * before, (const double *)(sum + before), rest);
+  memcpy(out + at, sum, before * sizeof *out);
+  copy_few(out + at + before, (const double *)sum + before, rest);
 }
 
 TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, const Counts *c, double *sums) {
@@ -52,29 +57,29 @@ TARGET static void NAME(add_features)(const Program *t, const Vectorizer *v, con
 }
 
 /* exp(r) for |r| <= log(2) / 2. */
-static inline __attribute__((always_inline)) double NAME(exp_near_zero)(double r) {
+TARGET static inline __attribute__((always_inline)) double NAME(exp_near_zero)(double r) {
   double p = 1.6059043836821613e-10;
-  p = p * r + 2.08767569878681e-09;
-  p = p * r + 2.505210838544172e-08;
-  p = p * r + 2.755731922398589e-07;
-  p = p * r + 2.7557319223985893e-06;
-  p = p * r + 2.48015873015873e-05;
-  p = p * r + 1.984126984126984e-04;
-  p = p * r + 1.388888888888889e-03;
-  p = p * r + 8.333333333333333e-03;
-  p = p * r + 4.1666666666666664e-02;
-  p = p * r + 1.6666666666666666e-01;
-  p = p * r + 0.5;
-  p = p * r + 1;
-  return p * r + 1;
+  p = FUSED(p, r, 2.08767569878681e-09);
+  p = FUSED(p, r, 2.505210838544172e-08);
+  p = FUSED(p, r, 2.755731922398589e-07);
+  p = FUSED(p, r, 2.7557319223985893e-06);
+  p = FUSED(p, r, 2.48015873015873e-05);
+  p = FUSED(p, r, 1.984126984126984e-04);
+  p = FUSED(p, r, 1.388888888888889e-03);
+  p = FUSED(p, r, 8.333333333333333e-03);
+  p = FUSED(p, r, 4.1666666666666664e-02);
+  p = FUSED(p, r, 1.6666666666666666e-01);
+  p = FUSED(p, r, 0.5);
+  p = FUSED(p, r, 1);
+  return FUSED(p, r, 1);
 }
 
 /* exp(x) of x <= 0 or NaN to about one unit in the last place; 0 below -708. Without branches, so that a loop of it becomes
    vectors: the low bits of `shifted` are the exponent of a power of two. */
-static inline __attribute__((always_inline)) double NAME(exp_below)(double x) {
+TARGET static inline __attribute__((always_inline)) double NAME(exp_below)(double x) {
   const double y = -708 > x ? -708 : x, magic = 6755399441055744.0 + 1023;
-  const double shifted = y * 1.4426950408889634 + magic, k = shifted - magic;
-  const double p = NAME(exp_near_zero)((y - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10);
+  const double shifted = FUSED(y, 1.4426950408889634, magic), k = shifted - magic;
+  const double p = NAME(exp_near_zero)(FUSED(-k, 1.90821492927058770002e-10, FUSED(-k, 0.693147180369123816490, y)));
   uint64_t bits;
   double power;
   memcpy(&bits, &shifted, 8);
@@ -126,7 +131,7 @@ TARGET static void NAME(softmax)(const double *a, double *out, int64_t n) {
   for (int64_t i = 0; i < n; i++) out[i] *= total;
 }
 
-static inline __attribute__((always_inline)) double NAME(sigmoid)(double x) {
+TARGET static inline __attribute__((always_inline)) double NAME(sigmoid)(double x) {
   const double small = NAME(exp_below)(x > 0 ? -x : x);
   return (x > 0 ? 1 : small) / (1 + small);
 }

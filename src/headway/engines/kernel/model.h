@@ -1,0 +1,85 @@
+/* A model: a forest, with the categories of CatBoost in front of it if it has any. */
+#ifndef HEADWAY_MODEL_H
+#define HEADWAY_MODEL_H
+
+#include "build.h"
+#include "categories.h"
+
+#define FOREST_ARRAYS 19
+#define ARRAYS (FOREST_ARRAYS + CATEGORY_ARRAYS)
+
+typedef struct { Forest forest; Categories categories; int has_categories; } Model;
+
+/* Bytes of an item of each array. */
+static const int64_t ITEM[ARRAYS] = {8, 8, 8, 4, 1, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 1, 8, 8, 4, CATEGORY_ITEMS};
+
+static int best_level(void) {
+#if defined(__x86_64__)
+  const int bits = __builtin_cpu_supports("bmi2");
+  const int bytes = __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw");
+  if (bits && bytes && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
+  if (bits && __builtin_cpu_supports("avx2")) return AVX2;
+#endif
+  return PORTABLE;
+}
+
+static int64_t count(const Array *arrays, int i) { return arrays[i].bytes / ITEM[i]; }
+
+/* Check offsets [n + 1], which must increase from 0 to `end`. */
+static int rises(const int64_t *offsets, int64_t n, int64_t end) {
+  if (offsets[0] != 0 || offsets[n] != end) return 0;
+  for (int64_t i = 0; i < n; i++) if (offsets[i + 1] < offsets[i]) return 0;
+  return 1;
+}
+
+/* Read a model from its arrays, which the caller keeps, and build the forms of its forest; return NULL, or why it is invalid. */
+static const char *take(Model *m, const Array *arrays, int n_arrays) {
+  Forest *f = &m->forest;
+  if (count(arrays, 0) != 8) return "the header must hold eight numbers";
+  const int64_t *number = arrays[0].at;
+  f->width = number[0]; f->rows_float32 = (int)number[1]; f->sums_float32 = (int)number[2]; f->whole = (int)number[3];
+  f->ordered = (int)number[4]; f->link = (int)number[5]; f->interval = (int)number[6]; f->level = (int)number[7];
+  if (f->level > best_level()) return "this machine does not support the level";
+  if (count(arrays, 1) != 2 || count(arrays, 2) < 1 || count(arrays, 5) < 1 || count(arrays, 7) < 1) return "an array is too short";
+  f->missing = ((const double *)arrays[1].at)[0];
+  f->reach = ((const double *)arrays[1].at)[1];
+  f->base = arrays[2].at; f->outputs = count(arrays, 2);
+  f->column = arrays[3].at; f->columns = count(arrays, 3);
+  f->kind = arrays[4].at; f->table_start = arrays[5].at; f->table = arrays[6].at;
+  f->tree_start = arrays[7].at; f->trees = count(arrays, 7) - 1;
+  f->value_start = arrays[8].at; f->output_start = arrays[9].at; f->output = arrays[10].at;
+  f->feature = arrays[11].at; f->key = arrays[12].at; f->left = arrays[13].at; f->right = arrays[14].at;
+  f->flag = arrays[15].at; f->leaf = arrays[16].at; f->set_start = arrays[17].at; f->member = arrays[18].at;
+  f->nodes = count(arrays, 11); f->sets = count(arrays, 17) - 1;
+  if (f->width < 1 || f->sets < 0 || count(arrays, 4) != f->columns || count(arrays, 5) != f->columns + 1) return "the arrays of columns differ in length";
+  if (count(arrays, 8) != f->trees + 1 || count(arrays, 9) != f->trees + 1) return "the arrays of trees differ in length";
+  for (int i = 12; i <= 15; i++) if (count(arrays, i) != f->nodes) return "the arrays of nodes differ in length";
+  if (f->nodes > INT32_MAX / 4 || count(arrays, 6) > INT32_MAX / 2 || f->width > INT32_MAX) return "the forest is too large";
+  const int rise = rises(f->table_start, f->columns, count(arrays, 6)) && rises(f->tree_start, f->trees, f->nodes) &&
+                   rises(f->value_start, f->trees, count(arrays, 16)) && rises(f->output_start, f->trees, count(arrays, 10)) &&
+                   rises(f->set_start, f->sets, count(arrays, 18));
+  if (!rise) return "offsets do not increase to the length of their array";
+  for (int64_t c = 0; c < f->columns; c++) {
+    if (f->column[c] < 0 || f->column[c] >= f->width) return "a column is outside the row";
+    f->refuses |= f->kind[c] & (COLUMN_IS_FINITE | COLUMN_IS_PRESENT);
+  }
+  for (int64_t i = 0; i < count(arrays, 10); i++)
+    if (f->output[i] < 0 || f->output[i] >= f->outputs) return "a tree adds to an output that does not exist";
+  for (int64_t t = 0; t < f->trees; t++) {
+    const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1, outputs = f->output_start[t + 1] - f->output_start[t];
+    if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree does not have one value per leaf and output";
+  }
+  m->has_categories = n_arrays > FOREST_ARRAYS;
+  if (m->has_categories) TRY(take_categories(&m->categories, arrays + FOREST_ARRAYS, f));
+  if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form requires ranks and fewer columns";
+  return build(f);
+}
+
+static int64_t width_of(const Model *m) { return m->has_categories ? m->categories.width : m->forest.width; }
+
+/* Scores of n rows: x [n][width] -> out [n][outputs]. */
+static int answer_rows(const Model *m, const double *x, int64_t n, double *out) {
+  return m->has_categories ? score_categories(&m->forest, &m->categories, x, n, out) : score(&m->forest, x, n, out);
+}
+
+#endif
