@@ -70,6 +70,5 @@ static double score_row(const double *row) {
 """
 
 
-if __name__ == "__main__":
-    generator, model_folder, out_folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    (out_folder / "glue.h").write_text(globals()[generator](model_folder, out_folder))
+generator, model_folder, out_folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+(out_folder / "glue.h").write_text(globals()[generator](model_folder, out_folder))
