@@ -16,8 +16,8 @@ sys.path.append(str(Path(__file__).parents[2]))
 
 import numpy as np
 from tests.browser import open_browser
-from tests.deployment.edge.browser import opened, predicted
 from tests.deployment.edge.packages import made_release
+from tests.deployment.edge.wasm_pages import opened, predicted
 
 from edge_rows import export
 from harness import Result, Row, shown

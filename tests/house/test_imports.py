@@ -90,7 +90,7 @@ ALLOWED = {
     "pandas": ("engines/sklearn.py", "cli/templates/"),
     "py3langid": ("data/_languages.py",),
     "packageurl": ("deployment/_sbom.py",),
-    "packaging": ("cli/doctor.py", "cli/loading.py", "deployment/python_packages.py"),
+    "packaging": ("cli/doctor.py", "cli/loading.py", "deployment/edge/wheels.py", "deployment/python_packages.py"),
     "polars": (
         "batch/polars_reader.py",
         "batch/formats/parquet.py",

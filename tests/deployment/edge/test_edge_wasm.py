@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error, expect
 from tests.browser import open_browser
-from tests.deployment.edge.browser import opened, predicted
 from tests.deployment.edge.packages import bits, forest_release, made_release
 from tests.deployment.edge.test_edge_forests import ODD, SHAPES, forest_of
 from tests.deployment.edge.test_edge_networks import SHAPES as NETWORKS
+from tests.deployment.edge.wasm_pages import opened, predicted
 from tests.engines.made_forests import Shape, made, rows_for
 from tests.house.pages import code_blocks
 from tests.optimization.lowering import random_networks
