@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -112,14 +112,18 @@ def without_pauses(times: Floats, pauses: Floats, *, count: int) -> Floats:
 
 
 def measure_pauses(seconds: float) -> Floats:
-    """Return for how long this thread did not run, s, each time that it was more than half a millisecond."""
+    """Return how late this thread woke up, s, each time that it was more than half a millisecond.
+
+    It sleeps as a server does that waits for requests: a thread that works all the time is interrupted more often.
+    """
     found = []
-    began = last = perf_counter()
-    while last - began < seconds:
+    began = now = perf_counter()
+    while now - began < seconds:
+        sleep(PAUSE_S)
+        late = perf_counter() - now - PAUSE_S
         now = perf_counter()
-        if now - last > PAUSE_S:
-            found.append(now - last)
-        last = now
+        if late > PAUSE_S:
+            found.append(late)
     return np.array(found, dtype=np.float64)
 
 
