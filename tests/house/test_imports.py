@@ -87,7 +87,7 @@ ALLOWED = {
     "opentelemetry": ("serving/telemetry/_otel.py",),
     "openlineage": ("registry/provenance/_openlineage.py",),
     "openvino": ("engines/openvino.py", "optimization/transforms/_nncf.py"),
-    "pandas": ("engines/sklearn.py", "cli/templates/"),
+    "pandas": ("engines/catboost.py", "engines/sklearn.py", "cli/templates/"),
     "py3langid": ("data/_languages.py",),
     "packageurl": ("deployment/_sbom.py",),
     "packaging": ("cli/doctor.py", "cli/loading.py", "deployment/edge/wheels.py", "deployment/python_packages.py"),
