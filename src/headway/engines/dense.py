@@ -1,6 +1,6 @@
 """headway's kernels for small dense networks: float32, in C, without the GIL, for one row or a batch.
 
-Settings: `level` ("avx512", "avx2" or "portable"; by default the best of the machine).
+Settings: `level` ("avx512", "avx2", on ARM "neon", or "portable"; by default the best of the machine).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """headway's kernel for text pipelines: tokens, n-grams, weights and scores in C, without the GIL.
 
-Settings: `level` ("avx512", "avx2" or "portable"; by default the best of the machine).
+Settings: `level` ("avx512", "avx2", on ARM "neon", or "portable"; by default the best of the machine).
 """
 
 from __future__ import annotations

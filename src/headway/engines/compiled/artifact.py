@@ -8,6 +8,7 @@ them, and checks all of them when a program is opened.
 from __future__ import annotations
 
 import importlib
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -56,7 +57,8 @@ def _align(at: int) -> int:
     return -(-at // _ALIGNMENT) * _ALIGNMENT
 
 
-LEVELS = ("portable", "avx2", "avx512")
+LEVELS = ("portable", "neon") if platform.machine() in {"aarch64", "arm64"} else ("portable", "avx2", "avx512")
+"""Instruction levels of this machine's architecture, from the one that any processor has."""
 
 
 def instruction_level(settings: Settings, *, engine: str, best: int) -> int:

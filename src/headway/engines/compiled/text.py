@@ -21,8 +21,8 @@ _CACHE_LINE = 64
 class TextModel:
     """A text program, ready to score.
 
-    `texts` are the columns of a row that are texts, of `width`. Setting `level` is "avx512", "avx2" or "portable"; by
-    default the best of the machine.
+    `texts` are the columns of a row that are texts, of `width`. Setting `level` is "avx512", "avx2", on ARM "neon",
+    or "portable"; by default the best of the machine.
 
     Raises EngineError for damaged bytes, PluginError if the kernel was not built.
     """

@@ -15,6 +15,8 @@ static int make_ready(Program *t) {
 #if defined(__x86_64__)
   if (t->level == AVX2) { pack = avx2_pack; t->run = avx2_run; }
   if (t->level >= AVX512) { pack = avx512_pack; t->run = avx512_run; }
+#elif defined(__aarch64__)
+  if (t->level >= NEON) { pack = neon_pack; t->run = neon_run; }
 #endif
   t->packed = calloc((size_t)t->n_dense + 1, sizeof *t->packed);
   Packed *next = t->packed;
@@ -29,6 +31,8 @@ static int best_level(void) {
   const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
   if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
   if (fma) return AVX2;
+#elif defined(__aarch64__)
+  return NEON;
 #endif
   return PORTABLE;
 }

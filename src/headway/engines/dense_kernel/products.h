@@ -2,16 +2,18 @@
    the partial sums to a total, which keeps rounding errors small. A single row and a batch use the same order, so their
    answers are equal to the bit. */
 #undef PANEL
+#undef VECTORS
 #undef ROW_BY
 #undef STORE_SUMS
 #define PANEL (LANES * TILE)
+#define VECTORS (SPAN / LANES)
 
 static int NAME(pack)(const Program *t, const Step *s, Packed *d) {
   const int64_t n = s->n, k = s->k;
   const float *from = t->pool + s->b, *bias = t->pool + s->c;
-  d->dots = n <= LANES;
+  d->dots = n <= SPAN;
   d->panels = (n + PANEL - 1) / PANEL;
-  d->line = d->dots ? (k + LANES - 1) / LANES * LANES : (k + 1) * PANEL;
+  d->line = d->dots ? (k + SPAN - 1) / SPAN * SPAN : (k + 1) * PANEL;
   const int64_t size = d->dots ? n * (d->line + 1) : d->panels * d->line;
   void *at = NULL;
   if (posix_memalign(&at, 64, (size_t)size * sizeof(float))) return 0;
@@ -27,19 +29,23 @@ static int NAME(pack)(const Program *t, const Step *s, Packed *d) {
 
 /* Few outputs: inputs are spread over the lanes. */
 TARGET static void NAME(dot_row)(const Packed *d, const float *x, int64_t k, float *out, int64_t n) {
-  float last[LANES] = {0}, part[LANES];
-  const int64_t full = k / LANES * LANES;
+  float last[SPAN] = {0}, part[SPAN];
+  const int64_t full = k / SPAN * SPAN;
   memcpy(last, x + full, (size_t)(k - full) * sizeof(float));
   for (int64_t o = 0; o < n; o++) {
     const float *w = d->weights + o * d->line;
-    F sum[4] = {{0}};
+    F sum[4 * VECTORS] = {{0}};
     int64_t i = 0;
-    for (; i + 4 * LANES <= full; i += 4 * LANES)
-      for (int j = 0; j < 4; j++) sum[j] = FUSED(NAME(load)(w + i + j * LANES), NAME(load)(x + i + j * LANES), sum[j]);
-    for (; i < full; i += LANES) sum[0] += NAME(load)(w + i) * NAME(load)(x + i); /* rounded twice, as in earlier releases */
-    if (full < k) sum[1] = FUSED(NAME(load)(w + full), NAME(load)(last), sum[1]);
-    NAME(store)(part, (sum[0] + sum[1]) + (sum[2] + sum[3]));
-    for (int half = LANES / 2; half; half /= 2) for (int j = 0; j < half; j++) part[j] += part[j + half];
+    for (; i + 4 * SPAN <= full; i += 4 * SPAN)
+      for (int j = 0; j < 4 * VECTORS; j++) sum[j] = FUSED(NAME(load)(w + i + j * LANES), NAME(load)(x + i + j * LANES), sum[j]);
+    for (; i < full; i += SPAN) /* rounded twice, as in earlier releases */
+      for (int v = 0; v < VECTORS; v++) sum[v] += NAME(load)(w + i + v * LANES) * NAME(load)(x + i + v * LANES);
+    for (int v = 0; v < VECTORS; v++) {
+      F *part_sum = sum + VECTORS + v;
+      if (full < k) *part_sum = FUSED(NAME(load)(w + full + v * LANES), NAME(load)(last + v * LANES), *part_sum);
+      NAME(store)(part + v * LANES, (sum[v] + *part_sum) + (sum[2 * VECTORS + v] + sum[3 * VECTORS + v]));
+    }
+    for (int half = SPAN / 2; half; half /= 2) for (int j = 0; j < half; j++) part[j] += part[j + half];
     out[o] = part[0] + d->weights[n * d->line + o];
   }
 }
@@ -73,7 +79,7 @@ TARGET static void NAME(present)(const float *x, int64_t k, int32_t *at, float *
 }
 
 #define STORE_SUMS(sums, of, to, left) \
-  for (int v = 0; v < (of); v++) if (v * LANES < (left)) NAME(store)((to) + v * LANES, (sums)[v]);
+  for (int v = 0; v < (of); v++) if (v / VECTORS * SPAN < (left)) NAME(store)((to) + v * LANES, (sums)[v]);
 
 /* One row through PANELS panels at once: their sums stay in registers, with short dependency chains. */
 #define ROW_BY(PANELS) \

@@ -16,7 +16,7 @@ enum {                                 /* operations, in the order of OPERATIONS
   ABS, FLOOR, ROUND, IS_NAN, SQRT, LOG, EXP, SIGMOID, TANH, ERF,
   COPY, TAKE, LOOKUP, SOFTMAX, SUM, DENSE, STEPS
 };
-enum { PORTABLE, AVX2, AVX512 };
+enum { PORTABLE, AVX2, AVX512, NEON = 1 };
 enum { IN_BUFFER, IN_POOL, SCALAR }; /* where an operand is stored, two bits each of `m`; a scalar is repeated 16 times in the pool */
 
 typedef struct { int32_t op, out, n, a, b, c, m, k; } Step;

@@ -1,11 +1,12 @@
 /* The steps of a program, compiled once per level. */
 #undef ALL
 #define ALL(VALUE) \
-  for (int64_t i = 0; i < n; i += LANES) { \
-    const F x = NAME(load)(a + (i & a_moves)), y = NAME(load)(b + (i & b_moves)); \
-    (void)y; \
-    NAME(store)(out + i, VALUE); \
-  } \
+  for (int64_t i = 0; i < n; i += SPAN) \
+    for (int lane = 0; lane < SPAN; lane += LANES) { \
+      const F x = NAME(load)(a + (i & a_moves) + lane), y = NAME(load)(b + (i & b_moves) + lane); \
+      (void)y; \
+      NAME(store)(out + i + lane, VALUE); \
+    } \
   return 1;
 
 static inline const float *NAME(operand)(const Program *t, const float *file, int32_t at, int kind) {
@@ -84,7 +85,7 @@ TARGET static int NAME(step)(const Program *t, const Step *s, float *file, float
   }
   const float *c = NAME(operand)(t, file, s->c, third);
   const int64_t c_moves = third == SCALAR ? 0 : -1;
-  ALL(NAME(select)(x != 0, y, NAME(load)(c + (i & c_moves))))
+  ALL(NAME(select)(x != 0, y, NAME(load)(c + (i & c_moves) + lane)))
 }
 
 static int NAME(run)(const Program *t, float *file, int64_t rows, float *scratch) {

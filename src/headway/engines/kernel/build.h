@@ -241,10 +241,8 @@ static const char *build(Forest *f) {
     TRY(make_intervals(f, work, entries, place, values));
     f->interval_leaf = values;
     TRY(make_codes(f));
-    if (f->level >= AVX512) {
-      TRY(make_lanes(f));
-      TRY(make_leaf_planes(f));
-    }
+    if (f->level >= LANE_LEVEL) TRY(make_lanes(f));
+    if (f->level >= AVX512) TRY(make_leaf_planes(f));
   }
   return f->lanes ? NULL : make_walks(f, largest);
 }

@@ -27,7 +27,13 @@
 enum { COLUMN_CATEGORICAL = 1, COLUMN_ZERO_IS_MISSING = 2, COLUMN_IS_FINITE = 4, COLUMN_IS_PRESENT = 8 };
 enum { TRUNCATED, FLOORED, EXACT };         /* how a number becomes a category */
 enum { NODE_CATEGORICAL = 1, NODE_MISSING_LEFT = 2 };
-enum { PORTABLE = 0, AVX2 = 1, AVX512 = 2 };
+enum { PORTABLE = 0, AVX2 = 1, AVX512 = 2, NEON = 1 };
+
+#if defined(__aarch64__)
+#define LANE_LEVEL NEON           /* from this level on, 64 trees are walked together for one row */
+#else
+#define LANE_LEVEL AVX512
+#endif
 enum { IDENTITY, SIGMOID, SOFTMAX, EXP, SOFTPLUS, SIGNED_SQUARE, POSITIVE, ISOLATION };
 
 /* Interval form of a node: the code in `plane` is compared with k, or looked up in set k; [l, r) are the leaves of its

@@ -7,14 +7,14 @@
 
 #include "widths.h"
 
-#if defined(__x86_64__)
-
 /* The lanes that go right at a step because their node tests a set; one mask per categorical column. */
 static inline uint64_t right_by_sets(uint64_t *const *masks, int32_t count, int64_t step) {
   uint64_t right = 0;
   for (int32_t m = 0; m < count; m++) right |= masks[m][step];
   return right;
 }
+
+#if defined(__x86_64__)
 
 #define CODES_1 _mm512_permutexvar_epi8(plane, c0)
 #define CODES_2 _mm512_permutex2var_epi8(c0, plane, c1)
@@ -62,6 +62,42 @@ enum { ADDS_NOTHING, ADDS_FLOAT32, ADDS_FLOAT64 };
     } \
     for (; adds && next < f->trees; next++) ADD_LEAF(next) \
     return adds == ADDS_FLOAT32 ? (double)single : sum; \
+  }
+
+LANES_OF(lanes_of_64_planes, CODES_1)
+LANES_OF(lanes_of_128_planes, CODES_2)
+LANES_OF(lanes_of_256_planes, CODES_4)
+
+#elif defined(__aarch64__)
+
+/* Tables of 64 codes; an index outside one leaves the byte as it is. */
+#define CODES_1(plane) vqtbl4q_u8(c0, plane)
+#define CODES_2(plane) vqtbx4q_u8(CODES_1(plane), c1, vsubq_u8(plane, vdupq_n_u8(64)))
+#define CODES_4(plane) \
+  vqtbx4q_u8(vqtbx4q_u8(CODES_2(plane), c2, vsubq_u8(plane, vdupq_n_u8(128))), c3, vsubq_u8(plane, vdupq_n_u8(192)))
+
+/* Four registers of 16 trees do not wait for one another. */
+#define LANES_OF(NAME, CODES) \
+  static void NAME(const Forest *f, const uint8_t *codes, uint64_t *const *masks, int32_t count, uint8_t *reached) { \
+    const uint8x16x4_t c0 = vld1q_u8_x4(codes), c1 = vld1q_u8_x4(codes + 64), c2 = vld1q_u8_x4(codes + 128), \
+                       c3 = vld1q_u8_x4(codes + 192); \
+    const uint8x16_t powers = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u)), one = vdupq_n_u8(1); \
+    (void)c1; (void)c2; (void)c3; \
+    for (int64_t g = 0; g < f->groups; g++) { \
+      uint8x16_t e[4] = {vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0)}, r = one; \
+      const uint8_t *end = f->lanes + f->lane_start[g + 1]; \
+      for (const uint8_t *at = f->lanes + f->lane_start[g]; at < end; at += LANE_BYTES, r = vaddq_u8(r, one)) { \
+        uint64_t by_set = count ? right_by_sets(masks, count, (at - f->lanes) / LANE_BYTES) : 0; \
+        _Pragma("GCC unroll 4") for (int v = 0; v < 4; v++, by_set >>= 16) { \
+          const uint8_t *step = at + 16 * v; \
+          const uint8x16_t plane = vld1q_u8(step); \
+          uint8x16_t right = vcgtq_u8(CODES(plane), vld1q_u8(step + LANES)); \
+          if (count) right = vorrq_u8(right, vtstq_u8(vcombine_u8(vdup_n_u8((uint8_t)by_set), vdup_n_u8((uint8_t)(by_set >> 8))), powers)); \
+          e[v] = vbslq_u8(vandq_u8(right, vcgeq_u8(e[v], vld1q_u8(step + 2 * LANES))), r, e[v]); \
+        } \
+      } \
+      _Pragma("GCC unroll 4") for (int v = 0; v < 4; v++) vst1q_u8(reached + g * LANES + 16 * v, e[v]); \
+    } \
   }
 
 LANES_OF(lanes_of_64_planes, CODES_1)

@@ -19,6 +19,8 @@ static int best_level(void) {
   const int bytes = __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw");
   if (bits && bytes && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
   if (bits && __builtin_cpu_supports("avx2")) return AVX2;
+#elif defined(__aarch64__)
+  return NEON;
 #endif
   return PORTABLE;
 }

@@ -17,7 +17,7 @@ typedef void Leaves(const Forest *, int64_t, const uint8_t *, uint8_t *);
 
 static void start_row(const Forest *f, double *sums) { memcpy(sums, f->base, (size_t)f->outputs * sizeof(double)); }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 /* Whether every tree adds one number to the only sum of a row. */
 static inline int adds_one(const Forest *f) { return f->outputs == 1 && f->output_start[f->trees] == f->trees; }
 
@@ -29,6 +29,8 @@ static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
   }
 }
 
+#if defined(__x86_64__)
+#define LANE_TARGET AVX512_TARGET
 #define LANES_BY_SUM(NAME) \
   AVX512_TARGET static double NAME##_adding(const Forest *f, const uint8_t *codes, uint64_t *const *masks, double sum, uint8_t *reached) { \
     if (!adds_one(f)) return NAME(f, codes, masks, f->n_masks, ADDS_NOTHING, sum, reached); \
@@ -36,11 +38,23 @@ static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
     return NAME(f, codes, masks, f->n_masks, ADDS_FLOAT64, sum, reached); \
   }
 
+#else
+#define LANE_TARGET
+#define LANES_BY_SUM(NAME) \
+  static double NAME##_adding(const Forest *f, const uint8_t *codes, uint64_t *const *masks, double sum, uint8_t *reached) { \
+    NAME(f, codes, masks, f->n_masks, reached); \
+    for (int64_t t = 0; adds_one(f) && t < f->trees; t++) sum = added(f, sum, f->interval_leaf[f->value_start[t] + reached[t]]); \
+    return sum; \
+  }
+
+static void encode_row(const Forest *f, const double *x, int32_t *keys) { for (int64_t c = 0; c < f->columns; c++) keys[c] = key_of(f, c, x[f->column[c]]); }
+#endif
+
 LANES_BY_SUM(lanes_of_64_planes)
 LANES_BY_SUM(lanes_of_128_planes)
 LANES_BY_SUM(lanes_of_256_planes)
 
-AVX512_TARGET static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
+LANE_TARGET static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
   uint8_t codes[MOST_PLANES] = {0};
   uint64_t *masks[MOST_PLANES];
   int32_t keys[MOST_PLANES];
@@ -66,6 +80,8 @@ static void interval_block(const Forest *f, const uint8_t *P, int64_t n, double 
 #if defined(__x86_64__)
   if (f->level == AVX2) { wide = avx2_wide; narrow = avx2_narrow; width = 32; }
   if (f->level >= AVX512) { wide = avx512_wide; narrow = avx512_narrow; width = 64; add = add_planes; }
+#elif defined(__aarch64__)
+  if (f->level >= NEON) { wide = neon_wide; narrow = neon_narrow; }
 #endif
   int64_t r = 0;
   for (; n - r > 2 * width; r += 4 * width)
@@ -99,7 +115,7 @@ static int interval_rows(const Forest *f, const double *x, int64_t n, double *ou
   return whole;
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 static int lane_rows(const Forest *f, const double *x, int64_t n, double *out) {
   uint8_t here[ON_STACK], *reached = f->trees + 2 * LANES <= ON_STACK ? here : malloc((size_t)f->trees + 2 * LANES);
   for (int64_t r = 0; reached && r < n; r++) {
@@ -130,7 +146,7 @@ static int walk_rows(const Forest *f, const double *x, int64_t n, double *out) {
 static int score(const Forest *f, const double *x, int64_t n, double *out) {
   int whole;
   for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width)) return REFUSED;
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
   if (f->lanes && n <= ROW_BY_ROW) whole = lane_rows(f, x, n, out);
   else
 #endif

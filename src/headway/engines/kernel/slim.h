@@ -15,7 +15,7 @@ static inline uint32_t step_plain(const uint64_t *tree, uint32_t i, const int32_
   return left ^ ((left ^ right) & -(uint32_t)GOES_RIGHT(n, x));
 }
 
-/* With BMI2 a shift by a variable costs as much as any other. */
+/* With BMI2, and on ARM, a shift by a variable costs as much as any other. */
 #define STEP_BY_SHIFT(tree, i, x) ({ \
   const uint64_t n_ = (tree)[i]; \
   (uint32_t)(n_ >> (GOES_RIGHT(n_, x) ? SLIM_RIGHT : SLIM_LEFT)) & (2 * LEAF - 1); })
@@ -30,22 +30,28 @@ static inline uint32_t step_plain(const uint64_t *tree, uint32_t i, const int32_
 
 WALKS(slim_plain, , uint64_t, step_plain, IS_LEAF)
 
+#if defined(__x86_64__) || defined(__aarch64__)
 #if defined(__x86_64__)
 #define BMI2_TARGET __attribute__((target("bmi2")))
+#define SHIFT_LEVEL AVX2
+#else
+#define BMI2_TARGET
+#define SHIFT_LEVEL NEON
+#endif
 WALKS(slim_shift, BMI2_TARGET, uint64_t, STEP_BY_SHIFT, IS_LEAF)
 NEAR_WALK(slim_shift, BMI2_TARGET, uint64_t, 12, HELD_AT_LEAF, LEAF_OF)
 #endif
 
 static void slim_row(const Forest *f, const int32_t *x, uint32_t *found) {
-#if defined(__x86_64__)
-  if (f->level >= AVX2) { (f->is_near ? slim_shift_near : slim_shift_row)(f, f->slim, x, found); return; }
+#if defined(__x86_64__) || defined(__aarch64__)
+  if (f->level >= SHIFT_LEVEL) { (f->is_near ? slim_shift_near : slim_shift_row)(f, f->slim, x, found); return; }
 #endif
   slim_plain_row(f, f->slim, x, found);
 }
 
 static void slim_tree(const Forest *f, int64_t t, const int32_t *x, int64_t n, uint32_t *found) {
-#if defined(__x86_64__)
-  if (f->level >= AVX2) { slim_shift_tree(f, f->slim, t, x, n, found); return; }
+#if defined(__x86_64__) || defined(__aarch64__)
+  if (f->level >= SHIFT_LEVEL) { slim_shift_tree(f, f->slim, t, x, n, found); return; }
 #endif
   slim_plain_tree(f, f->slim, t, x, n, found);
 }

@@ -1,4 +1,4 @@
-/* The interval form at each width: 16 bytes anywhere, 32 with AVX2, 64 with AVX-512. */
+/* The interval form at each width: 16 bytes anywhere and with NEON, 32 with AVX2, 64 with AVX-512. */
 #ifndef HEADWAY_WIDTHS_H
 #define HEADWAY_WIDTHS_H
 
@@ -92,6 +92,25 @@ static inline uint8_t in_byte_set(const uint8_t *set, uint8_t code) { return (se
   const __m512i byte_ = _mm512_permutexvar_epi8(_mm512_and_si512(_mm512_srli_epi16(codes_, 3), _mm512_set1_epi8(31)), bits); \
   const __m512i bit_ = _mm512_shuffle_epi8(powers, _mm512_and_si512(codes_, seven)); \
   _mm512_mask_mov_epi8(e, _mm512_mask_cmpeq_epi8_mask(_mm512_testn_epi8_mask(byte_, bit_), e, l), r); })
+#include "interval.h"
+
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#define NAME(n) neon_##n
+#define WIDTH 16
+#define TARGET
+#define BYTES uint8x16_t
+#define NOTHING vdupq_n_u8(0)
+#define SPLAT(word) vreinterpretq_u8_u32(vdupq_n_u32(word))
+#define LOAD(p) vld1q_u8(p)
+#define STORE(p, value) vst1q_u8((p), (value))
+#define ASK(e, x, k, l, r) vbslq_u8(vandq_u8(vcgtq_u8(x, k), vceqq_u8(e, l)), r, e)
+#define SET_TABLES(at) \
+  const uint8x16x2_t set = vld1q_u8_x2(at); \
+  const uint8x16_t powers = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u)), seven = vdupq_n_u8(7);
+#define ASK_SET(e, x, l, r) ({ const uint8x16_t codes_ = (x); \
+  const uint8x16_t left_ = vtstq_u8(vqtbl2q_u8(set, vshrq_n_u8(codes_, 3)), vqtbl1q_u8(powers, vandq_u8(codes_, seven))); \
+  vbslq_u8(vbicq_u8(vceqq_u8(e, l), left_), r, e); })
 #include "interval.h"
 #endif
 

@@ -49,6 +49,18 @@ static inline __attribute__((always_inline)) void copy_few(double *to, const dou
 #undef TARGET
 #undef PART
 #undef PART_FUSED
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#define NAME(x) x##_neon
+#define TARGET
+#define PART 2
+#define FUSED(x, y, z) __builtin_fma(x, y, z)
+#define PART_FUSED(x, y, z) ((Part)vfmaq_f64((float64x2_t)(z), (float64x2_t)(x), (float64x2_t)(y)))
+#include "steps.h"
+#undef NAME
+#undef TARGET
+#undef PART
+#undef PART_FUSED
 #endif
 
 /* The values of features themselves, which trees read. */
@@ -64,6 +76,8 @@ static void add_features(const Program *t, const Vectorizer *v, const Counts *c,
 #if defined(__x86_64__)
   if (t->level == AVX512) { add_features_avx512(t, v, c, sums); return; }
   if (t->level == AVX2) { add_features_avx2(t, v, c, sums); return; }
+#elif defined(__aarch64__)
+  if (t->level == NEON) { add_features_neon(t, v, c, sums); return; }
 #endif
   add_features_portable(t, v, c, sums);
 }
@@ -72,6 +86,8 @@ static void run_steps(const Program *t, double *file) {
 #if defined(__x86_64__)
   if (t->level == AVX512) { run_steps_avx512(t, file); return; }
   if (t->level == AVX2) { run_steps_avx2(t, file); return; }
+#elif defined(__aarch64__)
+  if (t->level == NEON) { run_steps_neon(t, file); return; }
 #endif
   run_steps_portable(t, file);
 }
@@ -82,6 +98,8 @@ static int best_level(void) {
   const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
   if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
   if (fma) return AVX2;
+#elif defined(__aarch64__)
+  return NEON;
 #endif
   return PORTABLE;
 }

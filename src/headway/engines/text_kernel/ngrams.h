@@ -4,6 +4,10 @@
 
 #include "counts.h"
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 /* What Python says of each code point, in pages of 256 that are made when a text first needs them. */
 #define PAGES (0x110000 / 256)
 typedef struct { uint64_t word[4], space[4]; } Page;
@@ -101,6 +105,30 @@ static int64_t tokens(Work *w, const Span *s) {
   return n;
 }
 
+/* One bit for each of up to 64 characters: whether it is in a table of 128. */
+#if defined(__aarch64__)
+static inline uint64_t in_table(const uint8_t *table, const uint8_t *p, int64_t n) {
+  const uint8x16x4_t low = vld1q_u8_x4(table), high = vld1q_u8_x4(table + 64);
+  const uint8x16_t powers = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u)), offset = vdupq_n_u8(64);
+  uint8_t characters[64] = {0};
+  uint8x16_t found[4];
+  memcpy(characters, p, (size_t)n);
+  for (int i = 0; i < 4; i++) {
+    const uint8x16_t c = vld1q_u8(characters + 16 * i);
+    found[i] = vmulq_u8(vqtbx4q_u8(vqtbl4q_u8(low, c), high, vsubq_u8(c, offset)), powers);
+  }
+  const uint8x16_t pairs = vpaddq_u8(vpaddq_u8(found[0], found[1]), vpaddq_u8(found[2], found[3]));
+  const uint64_t bits = vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(pairs, pairs)), 0);
+  return n < 64 ? bits & ~(~(uint64_t)0 << n) : bits;
+}
+#else
+static inline uint64_t in_table(const uint8_t *table, const uint8_t *p, int64_t n) {
+  uint64_t bits = 0;
+  for (int64_t i = 0; i < n; i++) bits |= (uint64_t)table[p[i]] << i;
+  return bits;
+}
+#endif
+
 /* The same for ASCII, without moving tokens within the copy: 64 characters are classified into one bit mask. */
 static int64_t ascii_tokens(Work *w, const Span *s) {
   const uint8_t *p = s->at, *in_token = IN_TOKEN[w->v->not_space];
@@ -111,8 +139,7 @@ static int64_t ascii_tokens(Work *w, const Span *s) {
   for (int64_t i = 0; i < length; i++) to[i] = lower(p[i], s->lower);
   for (int64_t at = 0; at <= length; at += 64) {
     const int64_t size = length - at < 64 ? length - at : 64;
-    uint64_t bits = 0;
-    for (int64_t i = 0; i < size; i++) bits |= (uint64_t)in_token[p[at + i]] << i;
+    const uint64_t bits = in_table(in_token, p + at, size);
     uint64_t edges = bits ^ (bits << 1 | before);
     before = bits >> 63;
     for (; edges; edges &= edges - 1) {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORTABLE, AVX2, AVX512 };
+enum { PORTABLE, AVX2, AVX512, NEON = 1 };
 enum { WORD, CHAR, CHAR_WB };
 enum { PRESENT, SUBLINEAR, SCALE, NORM_L1, NORM_L2, NORM_MAX, ABOVE, VALUE_OPS };
 enum {
