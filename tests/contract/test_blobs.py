@@ -91,7 +91,7 @@ def test_large_bytes_are_stored_whole(blobs: Blobs) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [4, pytest.param(200, marks=pytest.mark.long)])
 def test_of_32_writers_that_create_a_blob_at_once_exactly_one_wins_each_round(
     backend: Callable[[], Blobs], rounds: int
 ) -> None:
