@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import catboost
 import numpy as np
 import pandas as pd
-import polars as pl
 
+from headway.api.tables import to_polars
 from headway.core.variant import Field, Signature
 from headway.data.matrix import matrix
 from headway.engines.catboost import Catboost
@@ -57,7 +57,7 @@ def as_called(table: pd.DataFrame) -> pd.DataFrame:
 
 def rows_of(table: pd.DataFrame, signature: Signature) -> np.ndarray:
     """The rows that an engine reads."""
-    return matrix(pl.from_pandas(table, nan_to_null=True), signature)
+    return matrix(to_polars(table), signature)
 
 
 def raw_trees(content: bytes, level: str = "") -> Trees:
