@@ -25,7 +25,14 @@ from tests.ports import free_port
 
 pytestmark = pytest.mark.services  # the pages use curl
 TUTORIAL = "docs/tutorial.md"
-ELSEWHERE = ("docs/how-to/team.md", "docs/mlflow.md", "docs/scan.md", "docs/stores.md")
+ELSEWHERE = (
+    "docs/how-to/edge.md",
+    "docs/how-to/plan.md",
+    "docs/how-to/team.md",
+    "docs/mlflow.md",
+    "docs/scan.md",
+    "docs/stores.md",
+)
 """Pages that run in a test of their own, with the servers or files that they need."""
 OTHERS = [page for page in pages_with("bash", "console", "sh") if page not in (TUTORIAL, *ELSEWHERE)]
 # To save time, only the long test of the tutorial searches all variants.

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.house.pages import code_blocks
+from tests.serving.running import loaded, serving
 
 from headway import pipeline
 from headway.core.errors import DataError
@@ -152,3 +156,17 @@ def test_the_chart_shows_cost_against_p99_and_names_what_has_no_point(searched, 
     run("measure", "--load", measured(tmp_path, result.winner.variant.digest, "node", 1.0), "--project", folder)
     run("plan", prices, "--per-s", 5, "--project", folder, "--quick", "--picture", tmp_path / "b.svg")
     assert "p99 in the busiest hour" in (tmp_path / "b.svg").read_text()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run_from_top_to_bottom(searched, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(service_times, "MIN_TIMES", 20)
+    folder = shutil.copytree(searched[2], tmp_path / "project")
+    monkeypatch.chdir(folder)
+    (folder / "prices.toml").write_text("".join(code_blocks("docs/how-to/plan.md", "toml")))
+    commands = "".join(code_blocks("docs/how-to/plan.md", "sh"))
+    with serving(loaded()) as server:
+        for line in commands.replace("server.example:8080", f"localhost:{server.port}").splitlines():
+            words = shlex.split(line)[1:]
+            code, out, error = run(*words, *(["--time", "2s"] if "--export" in words else []))
+            assert code == 0 or (words[0] == "plan" and code in (1, 3) and out), error
