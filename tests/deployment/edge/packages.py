@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.deployment.edge import package_files
 from headway.engines.compiled.forest import compile_forest
+from headway.engines.compiled.text import TextModel
 from headway.engines.formats.trees import Forest
 from headway.engines.trees import Trees
 from headway.registry.bundle import Bundle
@@ -56,6 +58,16 @@ def forest_release(forest: Forest, rows: Floats, **changed: object) -> Bundle:
     return made_release(content, rows[:8], Trees(content, {"level": "portable"}).predict(rows[:8]), **changed)
 
 
+def text_release(content: bytes, texts: Sequence[str], **changed: object) -> Bundle:
+    """A release of a program of engine `text` that reads messages alone, with these as its self-test."""
+    rows, answers = np.arange(len(texts), dtype=np.float64)[:, None], TextModel(content, {}).score(list(texts))
+    made = {
+        "signature": Signature(inputs=(Field(name="message", datatype="BYTES", is_text=True),)),
+        "self_test": SelfTest(rows=stored(rows), answers=stored(answers), texts={"message": tuple(texts)}),
+    }
+    return made_release(content, rows, answers, engine="text", name="intents", **{**made, **changed})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Library:
     """A compiled package; its functions are called as C calls them."""
@@ -64,16 +76,16 @@ class Library:
     release: Release
     name: str
 
-    def scores(self, row: Floats) -> Floats | None:
+    def scores(self, row: Floats, texts: Sequence[bytes | None] = ()) -> Floats | None:
         """The scores of a row; None if it is rejected."""
         row, found = np.ascontiguousarray(row, np.float64), np.full(self.outputs, 7.0)
-        code = self.function("scores")(_pointer(row), _pointer(found))
+        code = self.function("scores")(_pointer(row), *_strings(texts), _pointer(found))
         return None if code else found
 
-    def predict(self, row: Floats) -> tuple[Floats, int] | None:
+    def predict(self, row: Floats, texts: Sequence[bytes | None] = ()) -> tuple[Floats, int] | None:
         """The calibrated scores of a row and its decision; None if it is rejected."""
         row, found, decision = np.ascontiguousarray(row, np.float64), np.full(self.outputs, 7.0), ctypes.c_int(9)
-        code = self.function("predict")(_pointer(row), _pointer(found), ctypes.byref(decision))
+        code = self.function("predict")(_pointer(row), *_strings(texts), _pointer(found), ctypes.byref(decision))
         return None if code else (found, decision.value)
 
     def category(self, index: int, text: str) -> float | None:
@@ -90,6 +102,10 @@ class Library:
     def function(self, name: str) -> ctypes._NamedFuncPointer:
         """A function of the package."""
         return getattr(self.functions, f"{self.name}_{name}")
+
+
+def _strings(texts: Sequence[bytes | None]) -> list[object]:
+    return [(ctypes.c_char_p * len(texts))(*texts)] if texts else []
 
 
 def bits(values: Floats) -> list[int]:

@@ -40,10 +40,11 @@ def release() -> Bundle:
 def port(release, tmp_path_factory) -> Iterator[int]:
     """The port of the running program, which ends at the first fault that a sanitizer finds."""
     folder = write_sources(release, tmp_path_factory.mktemp("edge")).parent
-    yield from _served(folder, "my_flights_http")
+    yield from served(folder, "my_flights_http")
 
 
-def _served(folder: Path, program: str) -> Iterator[int]:
+def served(folder: Path, program: str) -> Iterator[int]:
+    """Build a program of a package and run it; yield its port."""
     subprocess.run(["make", "-s", "-C", folder, program, FLAGS], check=True)
     with subprocess.Popen([folder / program, "0"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -199,7 +200,7 @@ def test_a_matrix_of_numbers_is_a_row(tmp_path):
         FOREST, rows_for(FOREST, 8), signature=Signature(inputs=tuple(Field(name=name) for name in "abcde"))
     )
     folder = write_sources(release, tmp_path).parent
-    for port in _served(folder, "flights_http"):
+    for port in served(folder, "flights_http"):
         matrix = {"name": "rows", "shape": [1, 5], "datatype": "FP64", "data": [0.5, None, 1, 2, -3.5]}
         status, body = ask(port, json.dumps({"inputs": [matrix]}).encode(), path="/v2/models/flights/infer")
         expected = Trees(compile_forest(FOREST), {"level": "portable"}).predict(np.array([[0.5, np.nan, 1, 2, -3.5]]))

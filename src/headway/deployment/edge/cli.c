@@ -1,6 +1,7 @@
 /* Read rows as CSV, with a header, from standard input; write scores and decision of each as CSV. Exit 0, or 2 for a
    message on standard error. Columns are found by name, others are ignored; an empty field is missing. A quoted field may
-   hold commas and quotes, but no end of line. A row that the release does not answer has "rejected" as its decision. */
+   hold commas and quotes, but no end of line. A row that the release does not answer has "rejected" as its decision. For
+   a release that reads one text alone, `NAME_FILE_cli --lines` reads a text from each line, without a header. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,12 @@
 static char line[MAX_LINE];
 static char *fields[MAX_FIELDS];
 static int column_of[NAME_INPUTS];
+#if NAME_TEXTS
+static const char *texts[NAME_TEXTS];
+#endif
 
 /* Read a line and split it in place; return the number of fields, 0 at the end, or -1 if it cannot be read. */
-static int read_fields(void) {
+static int read_fields(int is_text) {
   char *from = line, *to;
   int count = 0;
   size_t length;
@@ -24,6 +28,7 @@ static int read_fields(void) {
   length = strlen(line);
   if (length + 1 == sizeof line) return -1;
   while (length && (line[length - 1] == '\n' || line[length - 1] == '\r')) line[--length] = 0;
+  if (is_text) { fields[0] = line; return 1; }
   for (;;) {
     if (count == MAX_FIELDS) return -1;
     fields[count++] = to = from;
@@ -46,13 +51,20 @@ static int read_fields(void) {
 static int read_value(int input, const char *text, double *value) {
   char *end;
   *value = NAN;
+#if NAME_TEXTS
+  if (name_text(input) >= 0) {
+    texts[name_text(input)] = *text ? text : NULL;
+    return 1;
+  }
+#endif
   if (!*text) return 1;
   if (name_is_category(input)) return name_category(input, text, value) == NAME_OK ? 1 : 0;
   *value = strtod(text, &end);
   return *end ? -1 : 1;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  const int is_lines = NAME_TEXTS && NAME_INPUTS == 1 && argc == 2 && !strcmp(argv[1], "--lines");
   static double row[NAME_INPUTS], scores[NAME_OUTPUTS];
   int columns, count, decision, i, j;
   long number;
@@ -60,12 +72,16 @@ int main(void) {
     fputs("the self-test of the release fails on this machine\n", stderr);
     return 2;
   }
-  columns = read_fields();
+  if (argc > 1 && !is_lines) {
+    fprintf(stderr, "%s: unknown argument '%s'\n", argv[0], argv[1]);
+    return 2;
+  }
+  columns = is_lines ? 1 : read_fields(0);
   if (columns < 1) {
     fputs("the header of columns cannot be read\n", stderr);
     return 2;
   }
-  for (i = 0; i < NAME_INPUTS; i++) {
+  for (i = 0; i < NAME_INPUTS && !is_lines; i++) {
     for (j = 0; j < columns && strcmp(fields[j], name_input(i)); j++) continue;
     if (j == columns) {
       fprintf(stderr, "column '%s' is missing\n", name_input(i));
@@ -75,7 +91,7 @@ int main(void) {
   }
   for (i = 0; i < NAME_OUTPUTS; i++) printf("score_%d,", i);
   puts("decision");
-  for (number = 1; (count = read_fields()) > 0; number++) {
+  for (number = 1; (count = read_fields(is_lines)) > 0; number++) {
     int accepted = 1;
     if (count != columns) {
       fprintf(stderr, "row %ld has %d fields, the header %d\n", number, count, columns);
@@ -89,7 +105,7 @@ int main(void) {
       }
       accepted &= found;
     }
-    accepted = accepted && name_predict(row, scores, &decision) == NAME_OK;
+    accepted = accepted && name_predict(row@passed@, scores, &decision) == NAME_OK;
     for (i = 0; i < NAME_OUTPUTS; i++) accepted ? printf("%.17g,", scores[i]) : printf(",");
     if (accepted) printf("%d\n", decision);
     else puts("rejected");

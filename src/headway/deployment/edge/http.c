@@ -18,7 +18,11 @@
 #include "NAME_FILE.h"
 
 #define MAX_HEAD 8192
+#if NAME_TEXTS
+#define MAX_BODY ((1 << 16) + 512 * NAME_INPUTS + 6 * NAME_TEXTS * NAME_MAX_TEXT)
+#else
 #define MAX_BODY ((1 << 16) + 512 * NAME_INPUTS)
+#endif
 #define MAX_DEPTH 32
 #define MAX_ID 256
 #define MAX_SECONDS 5 /* to read a request, and to write a response */
@@ -28,6 +32,9 @@
 #define RESPONSE_MODEL @response_model@
 #define RESPONSE_OUTPUT @response_output@
 
+#if NAME_TEXTS
+static const char *texts[NAME_TEXTS]; /* of the row, in the request */
+#endif
 static char request[MAX_HEAD + MAX_BODY + 1], message[MAX_MESSAGE];
 static char response[64 + 8 * MAX_ID + 8 * MAX_MESSAGE + 32 * NAME_OUTPUTS + sizeof READY + sizeof RESPONSE_MODEL + sizeof RESPONSE_OUTPUT];
 
@@ -166,6 +173,18 @@ static const char *const datatypes[DATATYPES] = {"FP64", "FP32", "INT64", "INT32
 
 /* Read one value of an input into the row. */
 static void read_value(int input, int datatype, double *value) {
+#if NAME_TEXTS
+  if (name_text(input) >= 0) {
+    const char **text = texts + name_text(input);
+    *text = NULL;
+    *value = NAN;
+    if (take_word("null")) return;
+    if (datatype != BYTES) { fail("input '%s' is a text: send a string with datatype BYTES", name_input(input)); return; }
+    *text = read_string();
+    if (at && !memchr(*text, 0, NAME_MAX_TEXT + 1)) fail("input '%s' is longer than %d bytes", name_input(input), NAME_MAX_TEXT);
+    return;
+  }
+#endif
   if (take_word("null")) { *value = NAN; return; }
   if (name_is_category(input)) {
     const char *text = datatype == BYTES ? read_string() : "";
@@ -308,7 +327,7 @@ static int infer(char *body) {
   char *to = response;
   int i;
   if (!read_row(body, row, &id)) return 400;
-  if (name_predict(row, scores, NULL) != NAME_OK) {
+  if (name_predict(row@passed@, scores, NULL) != NAME_OK) {
     strcpy(message, "the release does not answer this row");
     return 400;
   }

@@ -1,9 +1,13 @@
 
-int name_scores(const double *row, double *scores) {
-  return run_model(row, scores) ? NAME_OK : NAME_REJECTED;
+int name_scores(const double *row@texts@, double *scores) {
+#if NAME_TEXTS
+  const int unread = check_texts(texts);
+  if (unread) return unread;
+#endif
+  return run_model(row@passed@, scores) ? NAME_OK : NAME_REJECTED;
 }
 
-int name_predict(const double *row, double *scores, int *decision) {
+int name_predict(const double *row@texts@, double *scores, int *decision) {
   int i;
 #if HAS_REFUSALS
   for (i = 0; i < NAME_INPUTS; i++) {
@@ -13,7 +17,8 @@ int name_predict(const double *row, double *scores, int *decision) {
     if ((refused & REFUSES_LARGE) && fabs(row[i]) >= LARGE && fabs(row[i]) != INFINITY) return NAME_REJECTED;
   }
 #endif
-  if (!run_model(row, scores)) return NAME_REJECTED;
+  i = name_scores(row@passed@, scores);
+  if (i != NAME_OK) return i;
   calibrate(scores);
   for (i = 0; i < NAME_OUTPUTS; i++) if (!(fabs(scores[i]) < INFINITY)) return NAME_REJECTED;
   if (decision) *decision = decide(scores);
@@ -23,6 +28,10 @@ int name_predict(const double *row, double *scores, int *decision) {
 const char *name_input(int input) { return input >= 0 && input < NAME_INPUTS ? input_names[input] : NULL; }
 
 const char *name_class(int number) { return number >= 0 && number < NAME_CLASSES ? class_names[number] : NULL; }
+
+#if NAME_TEXTS
+int name_text(int input) { return input >= 0 && input < NAME_INPUTS ? input_text[input] : -1; }
+#endif
 
 int name_is_category(int input) {
   return input >= 0 && input < NAME_INPUTS && category_start[input] < category_start[input + 1];
@@ -47,11 +56,14 @@ int name_self_test(void) {
   int row, o, decision;
   for (row = 0; row < TEST_ROWS; row++) {
     const double *expected = test_scores + row * NAME_OUTPUTS;
-    if (name_scores(test_rows + row * NAME_INPUTS, scores) != NAME_OK) return row + 1;
+#if NAME_TEXTS
+    const char *const *texts = test_texts + row * NAME_TEXTS;
+#endif
+    if (name_scores(test_rows + row * NAME_INPUTS@passed@, scores) != NAME_OK) return row + 1;
     for (o = 0; o < NAME_OUTPUTS; o++)
       if (memcmp(scores + o, expected + o, sizeof *scores) && (scores[o] == scores[o] || expected[o] == expected[o])) return row + 1;
     decision = test_decisions[row];
-    if (name_predict(test_rows + row * NAME_INPUTS, scores, &decision) == NAME_OK && decision != test_decisions[row]) return row + 1;
+    if (name_predict(test_rows + row * NAME_INPUTS@passed@, scores, &decision) == NAME_OK && decision != test_decisions[row]) return row + 1;
   }
   return 0;
 }

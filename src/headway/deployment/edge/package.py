@@ -21,15 +21,21 @@ from headway.core.variant import DECIDES, Signature
 from headway.deployment.edge.c_source import comment, identifiers, number, string, table, template
 from headway.deployment.edge.dense import dense_source
 from headway.deployment.edge.forest import forest_source
+from headway.deployment.edge.text import MAX_TEXT, text_source
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import TreeEngine
 from headway.evaluation.calibration.apply import MIN_PROBABILITY, calibration_function
-from headway.registry.bundle import Bundle
+from headway.registry.bundle import Bundle, self_test_rows
 
 TASKS = ("binary", "multiclass", "regression", "ranking")
 _REFUSES = {"missing": 1, "infinite": 2, "beyond float32": 4}
 _UNSEEN = ("missing", "other", "refused")
-_HINT = "headway optimize makes variants of engines 'trees' and 'dense'; release one of them"
+_HINT = "headway optimize makes variants of engines 'trees', 'dense' and 'text'; release one of them"
+_MAX_TEXT = f"""\
+#ifndef NAME_MAX_TEXT
+#define NAME_MAX_TEXT {MAX_TEXT} /* bytes of a text; define another number for all files, as the stack allows */
+#endif
+"""
 _PRELUDE = """\
 #include <math.h>
 #include <stdint.h>
@@ -97,14 +103,17 @@ def package_files(bundle: Bundle) -> dict[str, bytes]:
             renamed(model.code.replace("MODEL_OUTPUTS", "NAME_OUTPUTS"), name),
             _names(release),
             _calibration(release.calibrator),
-            renamed(_decision(release) + _self_test(release, model.reference) + template("package.c"), name),
+            renamed(_decision(release) + _self_test(release, model.reference), name).replace(
+                "@test_texts@", _test_texts(release)
+            ),
+            renamed(_with_texts("package.c", release), name),
         ]
     )
-    before, mark, after = renamed(template("package.h"), name).partition("\nenum {")
+    before, mark, after = renamed(_with_texts("package.h", release), name).partition("\nenum {")
     return {
         f"{name}.c": source.encode(),
         f"{name}.h": f"{_heading(bundle)}{before}\n{_constants(bundle, name.upper())}{mark}{after}".encode(),
-        f"{name}_cli.c": (_heading(bundle) + renamed(template("cli.c"), name)).encode(),
+        f"{name}_cli.c": (_heading(bundle) + renamed(_with_texts("cli.c", release), name)).encode(),
         f"{name}_http.c": (_heading(bundle) + _http(bundle, name)).encode(),
         "verify.c": template("verify.c").encode(),
         "Makefile": template("package.mk").replace("NAME_FILE", name).encode(),
@@ -117,13 +126,24 @@ def renamed(text: str, name: str) -> str:
     return re.sub(r"\bname_(?=[a-z_]+\()", f"{name}_", text)
 
 
+def _with_texts(file: str, release: Release) -> str:
+    """Return the code of a file, whose functions get the texts of a row if the model reads some."""
+    texts = bool(release.variant.signature.texts)
+    declared, passed = (", const char *const *texts", ", texts") if texts else ("", "")
+    return template(file).replace("@texts@", declared).replace("@passed@", passed)
+
+
 def _expect_exportable(release: Release) -> None:
     """Raise ConfigError, which names what the package cannot express."""
     signature = release.variant.signature
     if release.variant.task not in TASKS:
         raise _refused(f"a {release.variant.task} model", "release a model of another task", release)
-    if signature.texts:
-        raise _refused(f"the text column '{signature.texts[0]}'", "release a model without texts", release)
+    if signature.texts and release.variant.engine != "text":
+        raise _refused(
+            f"the text column '{signature.texts[0]}'",
+            "headway optimize makes variants of engine 'text'; release one",
+            release,
+        )
     if release.answers is not None:
         raise _refused(
             "a release that hands some rows on ([answer])", "headway optimize without [answer], then release", release
@@ -142,6 +162,9 @@ def _model_source(bundle: Bundle) -> ModelCode:
     try:
         if variant.engine == "dense":
             return ModelCode(code=dense_source(bundle.model), reference=engine(bundle.model, {"level": "portable"}))
+        if variant.engine == "text":
+            code = text_source(bundle.model, [at for at, field in enumerate(variant.signature.inputs) if field.is_text])
+            return ModelCode(code=code, reference=engine(bundle.model, {"level": "portable"}))
         if variant.engine == "trees":
             content = bundle.model
         elif isinstance(engine, TreeEngine):
@@ -161,7 +184,7 @@ def _http(bundle: Bundle, name: str) -> str:
     if release.variant.task == "multiclass" and signature.classes:
         output["parameters"] = {"classes": signature.classes}
     model = {"model_name": release.name, "model_version": version_of(bundle.digest)}
-    text = renamed(template("http.c"), name)
+    text = renamed(_with_texts("http.c", release), name)
     for mark, value in (
         ("@path@", f"/v2/models/{quote(release.name, safe='')}"),
         ("@ready@", json.dumps({"name": release.name, "ready": True})),
@@ -192,6 +215,8 @@ def _constants(bundle: Bundle, prefix: str) -> str:
     lines = []
     for index, (field, name) in enumerate(zip(signature.inputs, inputs, strict=True)):
         shown = [comment(field.name)]
+        if field.is_text:
+            shown.append(f"text {signature.texts.index(field.name)}, which a row has apart")
         if field.categories:
             shown.append(f"category of {len(field.categories):,}, unseen: {field.unseen}")
         if field.refuses:
@@ -204,7 +229,9 @@ def _constants(bundle: Bundle, prefix: str) -> str:
     return (
         f'#define {prefix}_RELEASE "{bundle.digest}"\n'
         f"#define {prefix}_INPUTS {len(inputs)}\n"
-        f"#define {prefix}_OUTPUTS {outputs}\n"
+        f"#define {prefix}_TEXTS {len(signature.texts)}\n"
+        + (_MAX_TEXT.replace("NAME_", f"{prefix}_") if signature.texts else "")
+        + f"#define {prefix}_OUTPUTS {outputs}\n"
         f"#define {prefix}_CLASSES {len(classes)}\n"
         "\n/* Inputs: the index of each in a row. A missing value is NaN, a category is its number. */\nenum {\n"
         + "\n".join(lines)
@@ -225,7 +252,7 @@ def _strings(name: str, texts: Sequence[str]) -> str:
 def _names(release: Release) -> str:
     signature: Signature = release.variant.signature
     starts = np.cumsum([0, *(len(field.categories) for field in signature.inputs)])
-    refuses = [sum(_REFUSES[kind] for kind in field.refuses) for field in signature.inputs]
+    refuses = [sum(_REFUSES[kind] for kind in field.refuses if not field.is_text) for field in signature.inputs]
     return "".join(
         [
             "\n",
@@ -233,11 +260,28 @@ def _names(release: Release) -> str:
             _strings("class_names", _class_names(release)),
             _strings("category_names", [text for field in signature.inputs for text in field.categories]),
             table("int32_t", "category_start", starts),
+            *([table("int8_t", "input_text", _text_numbers(signature))] if signature.texts else []),
             table("uint8_t", "input_unseen", [_UNSEEN.index(field.unseen) for field in signature.inputs]),
             f"#define HAS_REFUSALS {int(any(refuses))}\n",
             *([table("uint8_t", "input_refuses", refuses)] if any(refuses) else []),
         ]
     )
+
+
+def _text_numbers(signature: Signature) -> list[int]:
+    return [signature.texts.index(field.name) if field.is_text else -1 for field in signature.inputs]
+
+
+def _test_texts(release: Release) -> str:
+    """Return the texts of the self-test, those of a row in turn, or nothing if the model reads none."""
+    names, test = release.variant.signature.texts, release.self_test
+    at = [release.variant.signature.names.index(name) for name in names]
+    items = [
+        "NULL" if (index := row[column]) is None else string(test.texts[name][int(index)] or "")
+        for row in test.rows
+        for name, column in zip(names, at, strict=True)
+    ]
+    return "static const char *const test_texts[] = {\n" + ",\n".join(items) + "\n};\n" if names else ""
 
 
 def _calibration(calibrator: Calibrator) -> str:
@@ -278,7 +322,7 @@ def _self_test(release: Release, reference: Engine) -> str:
     """
     if not release.self_test.rows:
         raise EngineError("the release has no self-test", where=release.name, hint="release the model again")
-    rows = np.array(release.self_test.rows, np.float64)
+    rows = self_test_rows(release.self_test, release.variant.signature)
     recorded = np.array(release.self_test.answers, np.float64)
     scores = np.concatenate([reference.predict(rows[index : index + 1]) for index in range(len(rows))])
     if scores.shape != recorded.shape or not np.allclose(
@@ -292,7 +336,8 @@ def _self_test(release: Release, reference: Engine) -> str:
     return "".join(
         [
             f"\n#ifndef NAME_WITHOUT_SELF_TEST\n#define TEST_ROWS {len(rows)}\n",
-            table("double", "test_rows", rows),
+            "@test_texts@",
+            table("double", "test_rows", np.array(release.self_test.rows, np.float64)),
             table("double", "test_scores", scores),
             table("uint16_t", "test_decisions", decisions(release, scores)),
             "#endif\n",

@@ -12,7 +12,7 @@ from decimal import Decimal, localcontext
 from importlib.util import find_spec
 from pathlib import Path
 
-from headway.core.errors import EngineError, PluginError
+from headway.core.errors import ConfigError, EngineError, PluginError
 from headway.core.release import Release
 from headway.core.variant import DECIDES
 from headway.deployment.edge.c_source import comment, table, template
@@ -23,6 +23,7 @@ _FLAGS = ("--target=wasm32-wasi", "-std=c99", "-O2", "-ffp-contract=off", "-mexe
 _LINKED = ("-nodefaultlibs", "-lc", *(f"-Wl,{option}" for option in ("--no-entry", "--strip-all", "--stack-first")))
 _STACK = "-Wl,-z,stack-size=262144"
 HINT = "pip install ziglang, or on Debian: apt-get install clang lld wasi-libc"
+_AS_C = "export it as C: headway export edge --format c"
 _CLANGS = ("clang", *(f"clang-{version}" for version in range(24, 15, -1)))
 _MAX_NUMBERS = 1 << 16
 """Largest number of inputs of all rows that the memory of a module holds at once."""
@@ -54,6 +55,8 @@ def wasm_files(bundle: Bundle, *, compiler: tuple[str, ...] = ()) -> dict[str, b
     PluginError
         If this machine has no compiler.
     """
+    if bundle.release.variant.signature.texts:
+        raise ConfigError("a WebAssembly package cannot hold texts", where=bundle.release.name, hint=_AS_C)
     files = package_files(bundle)
     compilers = [compiler] if compiler else find_compilers()
     if not compilers:
