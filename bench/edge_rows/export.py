@@ -20,16 +20,22 @@ sys.path.append(str(Path(__file__).parents[2]))
 import joblib
 import lightgbm as lgb
 import numpy as np
-from tests.deployment.edge.packages import made_release, write_sources
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from tests.deployment.edge.packages import made_release, text_release, write_sources
 from tests.engines.made_forests import Shape, made
 
 from cache import HERE, Absent, folder, home, versions
 from cache import made as filled
 from harness import Result, Row, shown
 from headway.core.arrays import Floats
+from headway.deployment.edge.c_source import string
 from headway.engines.compiled.artifact import LEVELS as ENGINE_LEVELS
 from headway.engines.compiled.artifact import load_kernels
 from headway.engines.compiled.forest import compile_forest, read_forest
+from headway.engines.compiled.text import TextModel
+from headway.engines.estimators.texts import text_program
 from headway.engines.lightgbm import plugin as LightGBM
 from headway.engines.trees import Trees
 
@@ -37,13 +43,24 @@ TREES, LEAVES, WIDTH = 200, 31, 20
 FITTED, EQUAL, COMPARED, TURN, TURNS = 20_000, 100_000, 10_000, 1_000, 101
 MAX_KB, MIN_RATIO, TOLERANCE = 300.0, 1.0, 1e-6
 LEVELS = ("-O2", "-Os")
-TINY = {"TREES": 3, "FITTED": 500, "EQUAL": 500, "COMPARED": 300, "TURN": 100, "TURNS": 3}
+WORDS, INTENTS, LENGTH, MESSAGES, NGRAMS = 1_500, 20, 12, 4_000, 5_000
+TINY = {"TREES": 3, "MESSAGES": 200, "FITTED": 500, "EQUAL": 500, "COMPARED": 300, "TURN": 100, "TURNS": 3}
 PEERS = {"m2cgen": "m2cgen", "tl2cgen": "tl2cgen", "emlearn": "emlearn", "timber": "timber --no-optimize"}
 PROGRAMS = ("_cli", "_http", "verify")
 ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
 OWN_GLUE = """#include "flights.h"
 static int prepare(void) { return flights_self_test(); }
 static double score_row(const double *row) { double score; return flights_scores(row, &score) ? -1 : score; }
+"""
+TEXTS_GLUE = """#include "intents.h"
+static const char *const messages[] = {
+@messages@
+};
+static int prepare(void) { return intents_self_test(); }
+static double score_row(const double *row) {
+  double scores[INTENTS_OUTPUTS];
+  return intents_scores(row, messages + (int)row[0], scores) ? -1 : scores[0];
+}
 """
 
 
@@ -80,7 +97,7 @@ def rows() -> Result:
             drivers[named] = _driver(made_by, "-O2")
         except Absent as error:
             short.append(f"{peer}: {error}")
-    return [*found, *_speeds(model, drivers)], short
+    return [*found, *_speeds(model, drivers), *_texts()], short
 
 
 def fitted_model() -> Model:
@@ -193,9 +210,9 @@ def _sizes(name: str, where: Path) -> list[Row]:
     return result
 
 
-def _answers(program: Path, rows: Path, *emulator: str) -> Floats:
+def _answers(program: Path, rows: Path, *emulator: str, width: int = WIDTH) -> Floats:
     out = program.with_suffix(".answers")
-    _run([*emulator, str(program), str(rows), str(WIDTH), str(out)])
+    _run([*emulator, str(program), str(rows), str(width), str(out)])
     return np.fromfile(out)
 
 
@@ -291,6 +308,84 @@ def _speeds(model: Model, drivers: dict[str, Path]) -> list[Row]:
             against = f"{peer}, gcc -O2, {us[peer]:.2f} us; {_interval(ratios)}"
             result.append(shown("edge.one_row.peer", median(ratios), "x", against))
     return result
+
+
+def _texts() -> list[Row]:
+    """Measure a text model, TF-IDF of words and pairs of words with logistic regression, on generated messages."""
+    messages, model = _messages()
+    own, kernel = folder("edge-texts", of=[]), TextModel(model, {"level": "portable"})
+    shutil.rmtree(own, ignore_errors=True)
+    write_sources(text_release(model, messages[:32], task="multiclass"), own)
+    glue = TEXTS_GLUE.replace("@messages@", ",\n".join(map(string, messages)))
+    (own / "glue.h").write_text(glue, encoding="utf-8")
+    indices = own / "rows.bin"
+    np.arange(len(messages), dtype=np.float64).tofile(indices)
+    about = f"texts: TF-IDF of {NGRAMS:,} n-grams of words, {INTENTS} classes"
+    result = []
+    for level in LEVELS:
+        printed = _run(["size", *map(str, _compile("gcc", own, level))]).splitlines()[1]
+        result.append(shown(f"edge.text.kb{level}", int(printed.split()[3]) / 1e3, "kB", f"{about}, gcc {level}"))
+    driver = _driver(own, "-O2")
+    got, expected = _answers(driver, indices, width=1), np.array([kernel.score([text])[0, 0] for text in messages])
+    different = int((got.view(np.int64) != expected.view(np.int64)).sum())
+    against = f"messages of {len(messages):,} with other bits than the kernel, gcc -O2"
+    equal = Row(
+        name="edge.text.equal", measured=different, unit="messages", target="0", ok=not different, against=against
+    )
+    return [*result, equal, *_text_speeds(messages, model, [str(driver), str(indices), "1"])]
+
+
+def _messages() -> tuple[list[str], bytes]:
+    """Return generated messages of which a third are words of their class, and the program of a model of them."""
+    random = np.random.default_rng(5)
+    words = np.array(["".join(random.choice(list("abcdefghijklmnopqrstuvwxyz"), 7)) for _ in range(WORDS)])
+    intents = random.integers(0, INTENTS, MESSAGES)
+    of_class = random.random((MESSAGES, LENGTH)) < 1 / 3
+    drawn = random.integers(0, WORDS, (MESSAGES, LENGTH))
+    drawn = np.where(of_class, drawn // INTENTS * INTENTS + intents[:, None], drawn) % WORDS
+    messages = [" ".join(words[row]) for row in drawn]
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), max_features=NGRAMS)
+    fitted = make_pipeline(vectorizer, LogisticRegression(C=10.0)).fit(messages, intents)
+    return messages, text_program(fitted, columns=None, width=1, texts=[0])
+
+
+def _text_speeds(messages: list[str], model: bytes, command: list[str]) -> list[Row]:
+    """Time one message in turns, as rows are timed; the call that is subtracted counts a word in an empty message."""
+    counted = make_pipeline(CountVectorizer(), LogisticRegression()).fit(["first", "second"], [0, 1])
+    call = TextModel(text_program(counted, columns=None, width=1, texts=[0]), {})
+    best = ENGINE_LEVELS[load_kernels("text").level()]
+    engines = {level: TextModel(model, {"level": level}) for level in dict.fromkeys(("portable", best))}
+    times: dict[str, list[float]] = {name: [] for name in ("call", "C", *engines)}
+    turn_size = min(TURN, len(messages))
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for turn in range(TURNS):
+        first = turn * turn_size % (len(messages) - turn_size + 1)
+        texts = messages[first : first + turn_size]
+        for name in list(times) if turn % 2 else list(times)[::-1]:
+            if name == "C":
+                times[name].append(_c_ns(process, first, first + turn_size))
+            else:
+                engine, read = (call, [""] * turn_size) if name == "call" else (engines[name], texts)
+                times[name].append(_text_ns(engine, read))
+    process.communicate()
+    us = {name: median(values) / 1e3 for name, values in times.items()}
+    result = [shown("edge.text.us", us["C"], "us", f"one message of {LENGTH} words, gcc -O2")]
+    for level in engines:
+        turns = zip(times[level], times["call"], times["C"], strict=True)
+        ratios = [(kernel - empty) / own for kernel, empty, own in turns]
+        against = (
+            f"the kernel at level {level}: {us[level]:.2f} us from Python, {us['call']:.2f} of them the call; "
+            f"{_interval(ratios)}"
+        )
+        result.append(shown(f"edge.text.one_row.{level}", median(ratios), "x", against))
+    return result
+
+
+def _text_ns(engine: TextModel, texts: Sequence[str]) -> float:
+    began = time.process_time_ns()
+    for text in texts:
+        engine.score([text])
+    return (time.process_time_ns() - began) / len(texts)
 
 
 def _interval(ratios: Sequence[float]) -> str:
