@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from headway.serving.auth.keys import digest
 from headway.serving.auth.tokens import TokenVerifier
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext
-from headway.serving.http.connection import ConnectionLimits
+from headway.serving.http.connection import Connection, ConnectionLimits
 from headway.serving.http.devices import DeviceReceiver
 from headway.serving.http.feature_push import FeaturePusher
 from headway.serving.http.labels import LabelCollector
@@ -117,7 +117,7 @@ def started(folder: Path, *references: str, first: str = "", more: str = "") -> 
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Running:
     """A server in a thread of this process."""
 
@@ -125,6 +125,7 @@ class Running:
     loop: asyncio.AbstractEventLoop
     plane: DataPlane
     listener: Listener
+    stopped_at: float | None = None
 
     @property
     def port(self) -> int:
@@ -157,12 +158,35 @@ class Running:
         )
 
     def turn(self) -> None:
-        """Wait for one iteration of the server's loop, so that everything sent has been read."""
+        """Wait for one iteration of the server's loop. What was sent may be under way still: see `wait_until`."""
         self.within(lambda: None)
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds on the server's loop: the kernel delivers what was sent when it likes."""
+        while not self.within(condition):
+            pass
+
+    def wait_for(self, peer: Peer) -> Connection:
+        """Wait until the server has accepted a client, and return its connection."""
+        port, found = peer.socket.getsockname()[1], list[Connection]()
+        self.wait_until(lambda: found.extend(self.connections_from(port)) or found)
+        return found[0]
+
+    def connections_from(self, port: int) -> list[Connection]:
+        """Return the open connections of a client's port; on the loop."""
+        connections = self.listener._state.connections
+        return [one for one in connections if one._transport.get_extra_info("peername")[1] == port]
+
+    def stop_clock(self) -> None:
+        """Check the connections only in `later`, at times since now: a busy machine must not make them late."""
+        self.within(lambda: self.listener._timer.cancel())  # the timer of now: each one makes the next
+        self.stopped_at = self.loop.time()
+        self.later(0)
 
     def later(self, seconds: float) -> None:
         """Check the connections as if this time had passed."""
-        self.within(lambda: self.listener.sweep(self.loop.time() + seconds))
+        since = self.loop.time() if self.stopped_at is None else self.stopped_at
+        self.within(lambda: self.listener.sweep(since + seconds))
 
 
 class StubWatcher:
@@ -380,8 +404,13 @@ class Peer:
         return Answer(int(line.split()[1]), headers, self._stream.read(length))
 
     def closed(self) -> bool:
-        """Return True if the server has closed the connection without sending more."""
-        return self._stream.read() == b""
+        """Return True if the server has closed the connection without sending more.
+
+        A reset is what the kernel makes of it if it delivers more of this client's bytes after that.
+        """
+        with suppress(ConnectionError):
+            return self._stream.read() == b""
+        return True
 
 
 def body_of(*rows: Sequence[float | None], id: str = "") -> bytes:

@@ -38,13 +38,14 @@ def refused(server: Running, limit: str) -> int:
 
 def opened(server: Running, stack: ExitStack, count: int) -> list[Peer]:
     """Return connections that the server has accepted, one after another."""
-    peers = []
+    overloads, peers = server.plane.metrics.overloads, list[Peer]()
     for _ in range(count):
+        before = sum(overloads.values())
         peers.append(stack.enter_context(Peer(server)))
-        with contextlib.suppress(OSError, AssertionError):
+        port = peers[-1].socket.getsockname()[1]
+        server.wait_until(lambda at=port, n=before: server.connections_from(at) or sum(overloads.values()) > n)
+        with contextlib.suppress(ConnectionError):
             peers[-1].send_bytes(READY)
-        server.turn()
-        server.turn()
     return peers
 
 
@@ -80,6 +81,7 @@ def test_a_connection_is_accepted_again_once_another_has_ended():
 @pytest.mark.slow
 def test_many_connections_beyond_the_limit_are_closed_without_an_answer():
     with serving(loaded(), limits=ConnectionLimits(connections=1)) as server, ExitStack() as stack:
+        server.stop_clock()  # a check disconnects refused clients, and the next ones get an answer
         opened(server, stack, 66)
         with Peer(server) as peer, pytest.raises((AssertionError, ConnectionError)):
             peer.read_answer()
@@ -108,10 +110,9 @@ def test_bodies_beyond_the_limit_get_503_and_small_ones_are_still_answered(caplo
     with serving(loaded(), limits=limits) as server, ExitStack() as stack:
         peers = opened(server, stack, 3)
         assert [peer.read_answer().status for peer in peers] == [200] * 3
-        for peer in peers[:2]:
+        for number, peer in enumerate(peers[:2], 1):
             peer.send_bytes(partial(2 * LARGE, LARGE))
-            while held(server) % LARGE or not held(server):
-                server.turn()
+            server.wait_until(lambda number=number: held(server) == number * LARGE)
         answer = peers[2].send_bytes(partial(2 * LARGE, LARGE + 1)).read_answer()
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
         assert ask(server, "/v2/models/flights/infer", body_of([1, 2, 6])).values == [3.0]
@@ -156,7 +157,7 @@ def test_an_idle_connection_holds_no_body():
     with serving(loaded()) as server, Peer(server) as peer:
         assert peer.send_bytes(request(body=body_of([1, 2, 6]) + b" " * LARGE)).read_answer().values == [3.0]
         (connection,) = server.listener._state.connections
-        assert connection._body == b"" and held(server) == 0
+        assert server.within(lambda: connection._body) == b"" and held(server) == 0
 
 
 @pytest.mark.slow
@@ -202,10 +203,8 @@ def test_bytes_that_arrive_during_a_pause_are_read_after_it():
 @pytest.mark.slow
 def test_responses_that_a_client_does_not_read_are_not_computed_ahead():
     with serving(loaded()) as server, Peer(server, buffer_bytes=65_536) as peer:
-        peer.send_bytes(request("/openapi.json") * 5_000)
-        server.turn()
-        server.turn()
-        (connection,) = server.listener._state.connections
+        connection = server.wait_for(peer.send_bytes(request("/openapi.json") * 5_000))
+        server.wait_until(lambda: connection._blocked)
         assert server.within(connection._transport.get_write_buffer_size) < 16_000_000
         assert sum(peer.read_answer().status == 200 for _ in range(5_000)) == 5_000
 
@@ -213,6 +212,7 @@ def test_responses_that_a_client_does_not_read_are_not_computed_ahead():
 @pytest.mark.slow
 def test_the_limit_of_open_files_is_respected_logged_and_counted(caplog):
     with serving(loaded()) as server, ExitStack() as stack:
+        server.stop_clock()
         state = server.listener._state
         peers = opened(server, stack, 2)
         assert peers[0].read_answer().status == 200
@@ -236,6 +236,7 @@ def test_that_no_file_can_be_opened_is_logged_and_counted(monkeypatch, caplog):
         raise OSError(24, "Too many open files")
 
     with serving(loaded()) as server:
+        server.stop_clock()
         monkeypatch.setattr(os, "dup", full)
         for seconds in range(3):
             server.later(seconds)

@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -112,6 +112,13 @@ class Secured(Peer):
         return self.socket.getpeercert()["subject"][0][0][1]
 
 
+def received(peer: Peer) -> bytes:
+    """Return what a client receives first; nothing if it is disconnected."""
+    with suppress(OSError):  # a reset, or an alert
+        return peer.socket.recv(1000)
+    return b""
+
+
 @pytest.fixture
 def issuer(tmp_path: Path) -> Issuer:
     return Issuer(tmp_path)
@@ -147,12 +154,13 @@ def test_curl_works_over_tls(issuer, tmp_path):
     assert '"data":[3.0]' in answer
 
 
-@pytest.mark.slow
 def test_a_refused_client_over_tls_can_read_the_error_and_is_disconnected_if_it_stays(issuer):
-    limits = ConnectionLimits(body_bytes=100, request_s=0.2)
+    limits = ConnectionLimits(body_bytes=100)
     tls = TlsContext(*issuer.issue("server"))
     with serving(loaded(), limits=limits, tls=tls) as server, Secured(server, issuer) as peer:
+        server.stop_clock()
         assert peer.send_bytes(request(body=b"x" * 101)).read_answer().status == 413
+        server.later(21)
         with pytest.raises(OSError):
             for _ in range(1_000_000):
                 peer.send_bytes(b"x" * 1000)
@@ -160,7 +168,7 @@ def test_a_refused_client_over_tls_can_read_the_error_and_is_disconnected_if_it_
 
 def test_plain_http_gets_no_answer_from_a_tls_server(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server, Peer(server) as peer:
-        assert b"HTTP/" not in peer.send_bytes(INFER).socket.recv(1000)
+        assert b"HTTP/" not in received(peer.send_bytes(INFER))
 
 
 @pytest.mark.slow
@@ -178,7 +186,7 @@ def over_grpc(server: Running, issuer: Issuer, own: tuple[Path, Path] | None = N
     trusts = grpc.ssl_channel_credentials(issuer.file.read_bytes(), **shown)
     with grpc.secure_channel(f"localhost:{grpc_server.address.rpartition(':')[2]}", trusts) as channel:
         ask = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
-        yield lambda: ask(b"", timeout=5)
+        yield lambda: ask(b"", timeout=60)
     grpc_server.close(1)
 
 
@@ -249,8 +257,8 @@ def test_a_client_certificate_is_required_only_if_configured(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"), issuer.file)) as server:
         with Secured(server, issuer, issuer.issue("caller")) as peer:
             assert peer.send_bytes(INFER).read_answer().values == [3.0]
-        with pytest.raises((ssl.SSLError, OSError)), Secured(server, issuer) as peer:
-            peer.send_bytes(INFER).socket.recv(1)
+        with suppress(OSError), Secured(server, issuer) as peer:
+            assert not received(peer.send_bytes(INFER))
 
 
 def test_a_new_certificate_is_used_for_new_connections_and_an_invalid_one_is_not(issuer, tmp_path, caplog):
