@@ -68,7 +68,7 @@ def test_rows_that_cannot_be_compared_are_left_out(project: Project) -> None:
     ship(project, "pump-2", **{"in.a": None})
     ship(project, "pump-3", rows=0, key=[])
     assert found(project) == {"pump-1": (0, 0), "pump-2": (0, 0), "pump-3": (0, 0)}
-    assert "No row of a device" in describe_disagreement(compare_devices(project))
+    assert "No row that a device shipped could be compared" in describe_disagreement(compare_devices(project))
 
 
 def test_the_share_has_an_interval_over_devices(project: Project) -> None:
@@ -80,4 +80,16 @@ def test_the_share_has_an_interval_over_devices(project: Project) -> None:
     ship(project, "pump-1", wrong=10)
     share = compare_devices(project).share
     assert 0.0 <= share.low < share.value == 10 / 260 < share.high
-    assert "of 100 rows, of 260 sampled rows of 25 devices" in describe_disagreement(compare_devices(project))
+    text = describe_disagreement(compare_devices(project))
+    assert text.startswith("10 of 260 sampled rows differ from what the same release answers here; 25 devices, 95 %")
+
+
+def test_few_devices_have_counts_without_an_interval(project: Project) -> None:
+    ship(project, "pump-1")
+    text = describe_disagreement(compare_devices(project))
+    assert text.startswith(
+        "0 of 10 sampled rows differ from what the same release answers here; 1 device, so no interval"
+    )
+    ship(project, "pump-2", wrong=3)
+    assert "3 of 20 sampled rows differ" in (text := describe_disagreement(compare_devices(project)))
+    assert "2 devices, so no interval" in text

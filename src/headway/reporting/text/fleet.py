@@ -7,7 +7,13 @@ from datetime import datetime
 
 from headway.core.fleet import DeviceComparison, DeviceStatus, FleetComparison, FleetPointer
 from headway.registry.fleet import release_for
-from headway.reporting.text.formatting import describe_percentage, format_seconds, format_time, short_digest
+from headway.reporting.text.formatting import (
+    describe_percentage,
+    format_seconds,
+    format_time,
+    has_interval,
+    short_digest,
+)
 from headway.reporting.text.tables import Cell, Line, Table, make_table, text_cell
 
 LATE_POLLS = 3
@@ -30,16 +36,21 @@ def tabulate_devices(
 
 
 def describe_disagreement(comparison: FleetComparison | None) -> str:
-    """Describe the share of sampled rows that devices answered otherwise, with its interval and count."""
+    """Describe how many sampled rows devices answered otherwise, with the interval of their share if there is one."""
     if comparison is None:
         return "The rows that devices shipped were not compared yet: headway fleet status"
-    share = comparison.share
+    share, at = comparison.share, format_time(comparison.at)
     if share is None:
-        return f"No row of a device could be compared at {format_time(comparison.at)}."
-    return (
-        f"Devices answered otherwise than their releases do here on {describe_percentage(share)} rows, of "
-        f"{share.n_rows:,} sampled rows of {share.n_groups:,} devices, at {format_time(comparison.at)}."
+        return f"No row that a device shipped could be compared ({at})."
+    differing = sum(one.differing for one in comparison.devices)
+    devices = f"{share.n_groups:,} device{'s' * (share.n_groups != 1)}"
+    interval = (
+        f"{devices}, 95 % interval {describe_percentage(share)} rows"
+        if has_interval(share)
+        else f"{devices}, so no interval"
     )
+    counts = f"{differing:,} of {share.n_rows:,} sampled rows differ from what the same release answers here"
+    return f"{counts}; {interval} ({at})."
 
 
 def _device_row(
