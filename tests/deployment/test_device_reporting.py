@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as changed
 from tests.deployment.device_fleets import NOON
+from tests.serving.flushed_log import log_writer
 from tests.serving.running import Running
 from tests.serving.test_device_reports import OTHER, RELEASE, columns, rows_of, running, status
 
@@ -20,6 +21,7 @@ from headway.core.sections import FleetSection, ProjectSection
 from headway.deployment.fleet.device import PollResult
 from headway.deployment.fleet.reporting import DeviceReporter, device_reporter
 from headway.serving.auth.keys import throttle_key
+from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.storage import segments, traffic
 
 STATE = DeviceState(name="flights", pointer="live", release=RELEASE, number=1, timestamp=7)
@@ -68,6 +70,23 @@ def test_a_log_is_kept_while_the_server_is_away_and_shipped_once(reporter: Devic
     paths[0].write_bytes(content)  # the device ended after the server had it, and before it was deleted here
     assert reporter.send_log() == 1
     assert (len(rows_of(tmp_path)), status(tmp_path).rows) == (3, 9)
+
+
+def test_a_log_whose_acknowledgement_was_lost_is_stored_exactly_once(
+    reporter: DeviceReporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, at = traffic.log_folder(reporter.log, "flights", RELEASE), time.time_ns()
+    for number in range(12):  # of one pass, which wrote record by record
+        segments.save(folder, columns(), name=f"{at:020}-1-{number}{segments.SUFFIX}")
+    with monkeypatch.context() as lost:
+        post = DeviceReporter._post
+        lost.setattr(DeviceReporter, "_post", lambda *sent, **kind: (post(*sent, **kind), (0, "no answer"))[1])
+        assert reporter.send_log() == 0
+    assert (status(tmp_path).rows, len(list(reporter.waiting()))) == (3, 12)
+    log_writer(reporter.log, LogBuffers(1, 1 << 20), report_url=reporter.url).keep(at + 601 * 10**9)
+    assert reporter.send_log() == 12
+    assert (status(tmp_path).rows, list(reporter.waiting())) == (36, [])
+    assert sum(len(table["at_us"]) for table in rows_of(tmp_path)) == 36
 
 
 def test_a_damaged_segment_goes_and_the_others_are_shipped(

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from headway.core.config import Config
-from headway.core.sections import PersonalSection, ProjectSection, ServeSection
+from headway.core.sections import FleetSection, PersonalSection, ProjectSection, ServeSection
 from headway.serving.telemetry.prediction_log import LogBuffers, PredictionLog
 from headway.serving.workers.log_writer import LogWriter
 
@@ -18,9 +18,14 @@ def log_writer(
     lost: Counter[str] | None = None,
     aside: Counter[str] | None = None,
     retention: str = "",
+    report_url: str = "",
 ) -> LogWriter:
     """Return the log writer of a server with this state folder."""
-    config = Config(project=ProjectSection(state=str(state)), personal=PersonalSection(retention=retention))
+    config = Config(
+        project=ProjectSection(state=str(state)),
+        personal=PersonalSection(retention=retention),
+        fleet=FleetSection(report_url=report_url),
+    )
     none = Counter[str]()
     return LogWriter(config, buffers, lost=none if lost is None else lost, aside=none if aside is None else aside)
 

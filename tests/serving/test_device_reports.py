@@ -121,13 +121,12 @@ def test_an_empty_segment_is_stored_as_one(server: Running, tmp_path: Path) -> N
     assert ship(server, tmp_path, content(tmp_path, n=0, key=[])).json == {"stored": 0}
 
 
-def test_rows_that_were_shipped_before_their_merging_are_stored_once(server: Running, tmp_path: Path) -> None:
-    first, second = segment(1), segment(2)
-    assert ship(server, tmp_path, content(tmp_path), first).json == {"stored": 3}
-    times = np.array([int(first[:20])] * 2 + [int(second[:20])] * 2)
-    merged = content(tmp_path, n=4, segment=times, key=["a", None, "b", None])
-    assert ship(server, tmp_path, merged, second.replace(".arrow", "m.arrow")).json == {"stored": 2}
-    assert [table["key"] for table in rows_of(tmp_path)] == [["a", None, None], ["b", "b"]]
+def test_segments_of_one_time_are_stored_each(server: Running, tmp_path: Path) -> None:
+    names = [f"{time.time_ns():020}-1-{number}" for number in range(3)]
+    for name in (*names, f"{names[-1]}m"):
+        body = content(tmp_path, **{traffic.MERGED: np.full(3, int(name[:20]))} if name.endswith("m") else {})
+        assert ship(server, tmp_path, body, f"{name}{segments.SUFFIX}").json == {"stored": 3}
+    assert (status(tmp_path).rows, {traffic.MERGED in table for table in rows_of(tmp_path)}) == (12, {False})
 
 
 @pytest.mark.parametrize("key", ["", "ann", "unknown"])

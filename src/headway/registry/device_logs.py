@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ _REQUIRED = {
     "stage": "i",
     "paired": "i",
 }
-_OPTIONAL = {"rate": "f", "windows_us": "i", "answered_by": "i", "reason": "i", "audit": "i", traffic.MERGED: "i"}
+_OPTIONAL = {"rate": "f", "windows_us": "i", "answered_by": "i", "reason": "i", "audit": "i"}
 _PREFIXES = {"in": "f", "out": "f", "input": "f", "seen_us": "i", "version": "i", "text": "O"}
 
 
@@ -110,7 +110,7 @@ def save_segment(
             raise QuotaExceeded(message, hint="[fleet] device_mb_per_day")
         try:
             digest = _release_of(segment, releases, device=device, now_ns=int(at.timestamp() * 1e9))
-            columns = _without_accepted(_checked(content), segment, status.accepted)
+            columns = _checked(content)
         except HeadwayError as error:
             _save(state, replace(status, refused=status.refused + 1, refusal=error.what[:200]))
             raise
@@ -174,29 +174,6 @@ def _kind(column: str) -> str | None:
     """Return the kind of the values of a column of a log; None for any other column."""
     prefix, found, _ = column.partition(".")
     return _PREFIXES.get(prefix) if found else _REQUIRED.get(column) or _OPTIONAL.get(column)
-
-
-def _without_accepted(columns: dict[str, Column], segment: str, accepted: Collection[str]) -> dict[str, Column]:
-    """Return the rows of a segment that were in none that was accepted before they were merged on the device."""
-    if traffic.MERGED not in columns:
-        return columns
-    release = segment[:13]
-    known = [int(one[13:33]) for one in accepted if one.startswith(release)]
-    keys = _filled(cast("list[str | None]", columns["key"]))
-    new = ~np.isin(np.asarray(columns[traffic.MERGED]), known)
-    indices = np.flatnonzero(new).tolist()
-    rest: Mapping[str, Column] = {**columns, "key": keys}
-    return {
-        name: values[new] if isinstance(values, np.ndarray) else [values[index] for index in indices]
-        for name, values in rest.items()
-        if name != traffic.MERGED
-    }
-
-
-def _filled(keys: list[str | None]) -> list[str | None]:
-    """Return the key of each row: null is the key of the row before."""
-    last: str | None = None
-    return [last := last if key is None else key for key in keys]
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class DeviceReporter:
         for path in list(self.waiting())[:MAX_SEGMENTS]:
             if path.parent.name == refused:
                 continue
-            with traffic.rewriting(self.log, wait=True):  # no other process merges or erases it
+            with traffic.rewriting(self.log, wait=True):  # no other process erases rows of it
                 try:
                     content = path.read_bytes()
                 except FileNotFoundError:

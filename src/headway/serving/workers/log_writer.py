@@ -82,6 +82,7 @@ class LogWriter:
     ) -> None:
         self._state = config.state
         self._retention = config.max_log_age
+        self._is_shipped = bool(config.fleet.report_url)
         self._buffers = buffers
         self._rings = buffers.rings
         self._pass = buffers.current_pass
@@ -124,7 +125,10 @@ class LogWriter:
             _log.error("the server ends, and %s rows of the log of %s were not written", f"{rows:,}", name)
 
     def keep(self, now_ns: int) -> None:
-        """Delete what is older than `[personal] retention`, merge small segments, and measure what is on the disk."""
+        """Delete what is older than `[personal] retention`, merge small segments, and measure what is on the disk.
+
+        A device that ships its log does not merge it: the server knows a segment by its name alone.
+        """
         state, span_ns = self._state, _MERGED_SPAN_NS
         try:
             if self._retention is not None:
@@ -132,7 +136,7 @@ class LogWriter:
                 traffic.delete_older(state, now_ns - retention_ns)
                 span_ns = min(span_ns, retention_ns // 10)
             with traffic.rewriting(state, wait=False) as is_alone:
-                for folder in traffic.segment_folders(state) if is_alone else ():
+                for folder in traffic.segment_folders(state) if is_alone and not self._is_shipped else ():
                     segments.merge(folder, before_ns=now_ns - _SETTLED_NS, span_ns=span_ns, part=traffic.MERGED)
             sizes = [path.stat().st_size for path in traffic.all_segments(state)]
             self._own[SEGMENTS], self._own[DISK_BYTES] = len(sizes), sum(sizes)
