@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 import multiprocessing
 import random
 import resource
@@ -42,7 +43,7 @@ from headway.registry.model_registry import UpdateReason, now
 from headway.registry.project import Project, project_of
 from headway.registry.sign import create_publisher, init_keys, load_publisher, load_timestamp_key
 
-N_ATTACKS, N_DEVICES, INTERVAL_S = 500, 1_000, 20.0
+N_ATTACKS, N_DEVICES, INTERVAL_S, LONGEST_S = 500, 1_000, 20.0, 60.0
 TINY = {"N_ATTACKS": 14, "N_DEVICES": 8, "INTERVAL_S": 0.5}
 ADDRESS, MODEL = "pumps@live", b"a model of some bytes" * 500
 REFUSED_BY = {
@@ -323,32 +324,47 @@ def _devices(folder: Path) -> list[Row]:
     first = go_live(project, 1)
     publish_fleet(project, out, who="bench")
     with web_server(out) as site:
-        polling = [device(project, folder / "devices" / f"pump-{number}", site.url) for number in range(N_DEVICES)]
-        for one in polling:
-            assert one.poll().release == first
+        loaded = device(project, folder / "loaded", site.url)
+        assert loaded.poll().release == first
         second = go_live(project, 2)
         publish_fleet(project, out, who="bench")
-        for one in polling:
-            assert one.poll().release == second
+        assert loaded.poll().release == second
+        polling = _copies(project, loaded.registry.folder.parent, folder / "devices", site.url)
         used, own = site.used(), time.process_time()
         assert not any(one.poll().changed for one in polling)
         round_s, requests = (after - before for after, before in zip(site.used(), used, strict=True))
         own_s = time.process_time() - own
         arrived = _roll_back(project, out, polling, first)
     project.state.close()
-    p99 = float(np.quantile(arrived, 0.99))
+    p99 = float(np.quantile(arrived, 0.99)) if len(arrived) == N_DEVICES else math.inf
+    middle = float(np.median([*arrived, *[math.inf] * (N_DEVICES - len(arrived))]))
     return [
         Row(
             name="fleet.rollback_seconds",
             measured=p99,
             unit="s, p99",
             target=f"<= {INTERVAL_S + 1:g}",
-            ok=len(arrived) == N_DEVICES and p99 <= INTERVAL_S + 1,
-            against=f"{len(arrived):,} devices, a poll every {INTERVAL_S:g} s; median {np.median(arrived):.1f} s",
+            ok=p99 <= INTERVAL_S + 1,
+            against=f"{len(arrived):,} of {N_DEVICES:,} devices, a poll every {INTERVAL_S:g} s; median {middle:.1f} s",
         ),
-        shown("fleet.server_cpu_round", round_s, "CPU s", f"{N_DEVICES:,} devices, {requests:,} requests, all 304"),
+        Row(
+            name="fleet.server_cpu_round",
+            measured=round_s,
+            unit="CPU s",
+            target="<= 1",
+            ok=round_s <= 1.0 and requests == N_DEVICES,
+            against=f"{N_DEVICES:,} devices poll once, {requests:,} requests, all 304",
+        ),
         shown("fleet.device_cpu_poll", 1000 * own_s / N_DEVICES, "CPU ms", "a poll of what did not change"),
     ]
+
+
+def _copies(project: Project, loaded: Path, folder: Path, url: str) -> list[DevicePointer]:
+    """Return devices with copies of the folder of one, as each would have polled it: its state does not name it."""
+    folders = [folder / f"pump-{number}" for number in range(N_DEVICES)]
+    for own in folders:
+        shutil.copytree(loaded, own)
+    return [device(project, own, url) for own in folders]
 
 
 def _roll_back(project: Project, out: Path, polling: list[DevicePointer], first: str) -> list[float]:
@@ -357,28 +373,30 @@ def _roll_back(project: Project, out: Path, polling: list[DevicePointer], first:
     due = [(start + random_.random() * INTERVAL_S, number) for number in range(len(polling))]
     heapq.heapify(due)
     arrived: dict[int, float] = {}
-    lock = threading.Lock()
+    lock, ended = threading.Lock(), threading.Event()
 
-    def work(ends: float) -> None:
+    def work() -> None:
         while True:
             with lock:
                 at, number = heapq.heappop(due)
                 heapq.heappush(due, (at + INTERVAL_S, number))
-            if at > ends:
+            if ended.wait(max(0.0, at - time.monotonic())):
                 return
-            time.sleep(max(0.0, at - time.monotonic()))
             if polling[number].poll().release == first:
                 with lock:
                     arrived.setdefault(number, time.monotonic())
+            if len(arrived) == len(polling):
+                ended.set()
 
-    ends = start + 3 * INTERVAL_S
-    threads = [threading.Thread(target=work, args=(ends,)) for _ in range(8)]
+    threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     time.sleep(INTERVAL_S)
     project.registry.roll_back(ADDRESS, who="bench", why="a rollback")
     publish_fleet(project, out, who="bench")
     published = time.monotonic()
+    ended.wait(LONGEST_S)
+    ended.set()
     for thread in threads:
         thread.join()
     return [at - published for at in arrived.values()]
