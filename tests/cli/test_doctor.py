@@ -233,3 +233,14 @@ def test_a_view_of_the_live_release_without_a_table_is_broken_with_the_command_t
     store.close()
     found = by_part(doctor.diagnose_project(tmp_path))["feature views"]
     assert (found.health, found.message) == ("well", "weather@v2 in the online store")
+
+
+def test_energy_counters_are_listed_or_why_there_is_none(tmp_path):
+    absent = by_part(doctor.diagnose_machine(system(tmp_path, proc__stat="cpu  1 0 0 9 0 0 0 0 0 0\n")))["energy"]
+    assert absent.health == "note" and "most virtual machines" in absent.message and absent.hint
+    zone = tmp_path / "sys/class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True)
+    for name, text in {"name": "package-0", "energy_uj": "12", "max_energy_range_uj": "262143328850"}.items():
+        (zone / name).write_text(f"{text}\n")
+    found = by_part(doctor.diagnose_machine(tmp_path))["energy"]
+    assert (found.health, found.message) == ("well", "RAPL counters of 1 package can be read")

@@ -25,11 +25,12 @@ from headway.cli.loading import Diagnosis, Health, is_installed, load_plugins
 from headway.core import config as configuration
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.errors import HeadwayError
+from headway.core.errors import HeadwayError, NotApplicable
 from headway.core.feature_view import FeatureView
 from headway.core.record import read
 from headway.core.release import PointerUpdate, Release
 from headway.core.threads import memory_limit, read_text, this_machine
+from headway.evaluation.energy import EnergyMeter
 from headway.registry.sign import load_publisher, load_trusted
 from headway.storage.addresses import no_table_error, online_folder, open_state
 
@@ -93,7 +94,7 @@ GIB = 2**30
 
 
 def diagnose_machine(root: Path = Path("/")) -> list[Diagnosis]:
-    """Diagnose Python, processor, cores, memory, open files and clock; `root` is the root of the system's files."""
+    """Diagnose Python, processor, cores, memory, files, clock and energy; `root` is the root of the system's files."""
     return [
         _python(),
         _processor(root),
@@ -101,6 +102,7 @@ def diagnose_machine(root: Path = Path("/")) -> list[Diagnosis]:
         _memory(root),
         _open_files(),
         diagnose_clock(root, datetime.now(UTC)),
+        _energy(root),
     ]
 
 
@@ -180,6 +182,17 @@ def diagnose_clock(root: Path, now: datetime) -> Diagnosis:
         hint = "this clock is too slow to measure latencies below 10 us: set the clock source to tsc or kvm-clock"
         return Diagnosis(what="clock", health="note", message=message, hint=hint)
     return Diagnosis(what="clock", health="well", message=message)
+
+
+def _energy(root: Path) -> Diagnosis:
+    try:
+        count = len(EnergyMeter(root).counters)
+    except NotApplicable as error:
+        message = f"no energy is measured: {error.what}"
+        return Diagnosis(what="energy", health="note", message=message, hint=error.hint)
+    return Diagnosis(
+        what="energy", health="well", message=f"RAPL counters of {count} package{'s' if count > 1 else ''} can be read"
+    )
 
 
 MIN_FREE = 2**30

@@ -23,7 +23,8 @@ LIVE = "live."
 PRIVACY = ("privacy.", "extraction.")
 """Beginnings of the measures of what callers can learn from answers."""
 _NOT_OF_ANSWERS = (
-    *("latency.", "throughput.", "load.", "start.", "components.", "cost.per_million.", "cost.cpu_s."),
+    *("latency.", "throughput.", "load.", "start.", "components."),
+    *("cost.per_million.", "cost.cpu_s.", "cost.energy_j."),
     *("test_evaluations", "threshold", "base_rate"),
     "extraction.",
 )

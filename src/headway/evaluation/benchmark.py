@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from headway.core.arrays import Floats
 from headway.core.evidence import Measurement, TimedCall
 from headway.core.student import student_quantile
+from headway.evaluation.energy import EnergyMeter
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.statistics.intervals import (
     LEVEL,
@@ -37,6 +38,7 @@ AS_CALLED = f"{CALLS}.speedup"
 """Ratio of the user's own call to the same call of the optimized model."""
 ROUND_NS = 3_000_000
 PAIRS_NS = 6_000_000
+ENERGY_ROUND_NS = 25_000_000
 _LONGEST = 10
 _POOL = 509
 _WARM_UP = 3
@@ -336,30 +338,53 @@ def measure_savings(
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """CPU time per row in each round, ns, and the number of rows."""
+    """CPU time per row in each round, ns, the number of rows, and the energy per row in each round, uJ, if measured."""
 
     row_ns: Floats
     rows: int
+    row_uj: Floats | None = None
 
 
-def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int, limit_s: float = math.inf) -> dict[str, CpuTime]:
-    """Measure the CPU time per row, in calls of one row (`one_row`) and in batches (`batch`).
+def measure_cpu_time(
+    model: Predictor, rows: Floats, *, rounds: int, limit_s: float = math.inf, energy: EnergyMeter | None = None
+) -> dict[str, CpuTime]:
+    """Measure the CPU time per row, in calls of one row (`one_row`) and in batches (`batch`), and the energy.
 
     `rows` has shape (n, d), n >= 1. A slow model has fewer rounds, at least four, so that all take at most `limit_s`.
+    With `energy` a round lasts 25 ms, for the counters of a package change every millisecond, and the energy of a round
+    is what all packages used in it, the power of an idle package included.
     """
     limit_ns = limit_s * 1e9
     batches = _batches(rows, _batch_rows(model, rows, limit_ns / _CALLS_OF_LIMIT))
     return {
-        name: _cpu_time(model, inputs, rounds, limit_ns / 2)
+        name: _cpu_time(model, inputs, rounds, limit_ns / 2, energy)
         for name, inputs in (("one_row", _singles(rows)), ("batch", batches))
     }
 
 
-def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int, limit_ns: float) -> CpuTime:
+def _cpu_time(
+    engine: Predictor, inputs: Sequence[Floats], rounds: int, limit_ns: float, energy: EnergyMeter | None
+) -> CpuTime:
     calls = _calls_per_round(engine, inputs, ROUND_NS)
-    spent = _repeat(lambda turn: _round_cpu_ns(engine, inputs, calls, turn), rounds, limit_ns)
-    rows = calls * len(inputs[0])
-    return CpuTime(np.array(spent) / rows, rows * len(spent))
+    per_turn = calls * len(inputs[0])
+    if energy is None:
+        spent = _repeat(lambda turn: _round_cpu_ns(engine, inputs, calls, turn), rounds, limit_ns)
+        return CpuTime(np.array(spent) / per_turn, per_turn * len(spent))
+    found = _repeat(lambda turn: _round_energy(engine, inputs, calls, turn, energy), rounds, limit_ns)
+    cpu_ns, used_uj, turns = np.array(found, dtype=np.float64).T
+    rows = turns * per_turn
+    return CpuTime(cpu_ns / rows, int(rows.sum()), used_uj / rows)
+
+
+def _round_energy(
+    engine: Predictor, inputs: Sequence[Floats], calls: int, turn: int, energy: EnergyMeter
+) -> tuple[int, int, int]:
+    """Repeat a round of calls for 25 ms; return its CPU time in ns, its energy in uJ and the number of repetitions."""
+    before, until = energy.read(), perf_counter_ns() + ENERGY_ROUND_NS
+    cpu_ns: list[int] = []
+    while not cpu_ns or perf_counter_ns() < until:
+        cpu_ns.append(_round_cpu_ns(engine, inputs, calls, turn + len(cpu_ns)))
+    return sum(cpu_ns), energy.since(before), len(cpu_ns)
 
 
 def _repeat(

@@ -30,7 +30,7 @@ from headway.evaluation.statistics.tables import build_blocks
 
 METRICS = ("quality", "calibration", "decisions", "slices")
 EXAMPLES = 20
-TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.")
+TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.", "cost.energy_j.")
 _BINS_PER_DECADE = 16
 
 

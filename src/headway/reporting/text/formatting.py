@@ -21,7 +21,7 @@ SHARES = frozenset(
         "success",
     }
 )
-TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.")
+TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.", "cost.energy_j.")
 TINY, ROUNDING = 1e-4, 1e-12
 _FULL_RANGES = ((0.0, 1.0), (-1.0, 1.0))
 _UNBOUNDED = 1e300

@@ -170,6 +170,14 @@ _NAMES: dict[str, tuple[str, str]] = {
     "cost.per_million.batch": ("Cost of a million rows, in batches", "Of the model alone, at the declared price."),
     "cost.cpu_s.one_row": ("CPU seconds of a million rows, one by one", "CPU time of all threads."),
     "cost.cpu_s.batch": ("CPU seconds of a million rows, in batches", "CPU time of all threads."),
+    "cost.energy_j.one_row": (
+        "Energy of a million rows, one by one",
+        "Of the processor's packages, idle power included.",
+    ),
+    "cost.energy_j.batch": (
+        "Energy of a million rows, in batches",
+        "Of the processor's packages, idle power included.",
+    ),
     **{
         f"cost.cpu_s.{how}.speedup": (f"CPU time of the baseline divided by that of this variant, {what}", "")
         for how, what in (("one_row", "one row"), ("batch", "in batches"), ("as_called", "as you call it"))

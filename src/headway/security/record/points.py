@@ -203,7 +203,7 @@ def _model_card(points: _Points) -> Iterable[Point]:
         id="model-card.speed",
         section="Model card",
         title="Speed and resources",
-        figures=points.tracer.measured(*SPEED, "cost.cpu_s", "cost.per_million", sliced=False),
+        figures=points.tracer.measured(*SPEED, "cost.cpu_s", "cost.per_million", "cost.energy_j", sliced=False),
         gaps=points.unmeasured((*SPEED, "cost.cpu_s"), "speed", "headway optimize"),
     )
     yield Point(
