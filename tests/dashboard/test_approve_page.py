@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.dashboard.people import running_dashboard
 from tests.monitoring import rollouts
 from tests.monitoring.retraining.retrained import outcome
+from tests.reporting.stories import estimate, evidence
 
 from headway.core.action import PersonAction
 from headway.core.rollout import Plan, RolloutStage
@@ -112,6 +113,19 @@ def test_a_release_is_approved_and_completed_by_the_publisher(project, served):
     complete_approvals(project, callback=lambda _: None)
     assert project.registry.head("flights@live").release == digest
     assert "completed: flights@live is at" in person.get(PATH).words
+
+
+@pytest.mark.slow
+def test_what_waits_shows_the_cost_of_a_million_predictions(project, served):
+    made = rollouts.release(made_at="3")
+    cpu = estimate("cost.cpu_s.one_row", 31.2, 0.4, unit="s", rows=2000)
+    rollouts.publish(project, replace(made, evidence=(evidence(made.variant, cpu), evidence(made.variant))))
+    page = served.visitor("operator").get(PATH)
+    assert "Cost of a million predictions, of the model alone: one by one 31.2 s [30.8, 31.6] of CPU time" in (
+        " ".join(page.words.replace("\xa0", " ").split())
+    )
+    rollouts.publish(project, rollouts.release(made_at="4"))
+    assert "of the model alone: not measured" in served.visitor("operator").get(PATH).words
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from gate_cases import CASES, FAIL, OVERRULED, PASS, UNDECIDED, WITHOUT_RULES, h
 from hypothesis import given
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
-from stories import estimate
+from stories import estimate, fact
 
 from headway.core.errors import ConfigError
 from headway.core.evidence import Finding
@@ -38,6 +38,22 @@ def test_the_main_measures_and_warnings_are_in_the_text_and_in_the_comment_on_a_
     markdown = READER.render(gate.gate_markdown(case))
     assert f"Quality: {quality}" in markdown and "Warning:</strong> the model gives the answer 0.3" in markdown
     assert "quality: not measured" in gate.gate_text(PASS)
+
+
+def test_every_verdict_shows_what_a_million_predictions_cost():
+    cpu = (estimate("cost.cpu_s.one_row", 31.2, 0.4, unit="s", rows=2000), fact("cost.cpu_s.batch", 2.5, unit="s"))
+    case = replace(PASS, speed=(*PASS.speed, *cpu))
+    shown = "one by one 31.2 s [30.8, 31.6] of CPU time (2,000 rows, 62 rounds); in batches 2.50 s of CPU time"
+    for text in (gate.gate_text(case), gate.gate_markdown(case)):
+        assert f"ost of a million predictions: {shown}" in " ".join(text.split()).replace("\\", "")
+    more = (
+        estimate("cost.per_million.one_row", 0.3, 0.01, unit="EUR"),
+        estimate("cost.energy_j.one_row", 400, 9, unit="J"),
+    )
+    text = gate.gate_text(replace(PASS, speed=(*cpu[:1], *more)))
+    costs = "31.2 s [30.8, 31.6] of CPU time, 0.300 EUR [0.290, 0.310], 400 J [391, 409] of the processor's energy"
+    assert costs in " ".join(text.split())
+    assert "cost of a million predictions: not measured" in gate.gate_text(PASS)
 
 
 READER = MarkdownIt("commonmark").enable("table")

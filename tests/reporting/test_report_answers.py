@@ -239,6 +239,18 @@ def test_a_busy_machine_is_the_answer_where_nothing_could_be_timed() -> None:
     assert "CPU time, engine against engine, one row: x 2.00" in faster.detail
 
 
+def test_the_cost_of_a_million_predictions_is_money_with_a_price_and_else_cpu_time() -> None:
+    cpu, energy = (
+        estimate("cost.cpu_s.one_row", 31.2, 0.4, unit="s"),
+        estimate("cost.energy_j.one_row", 400, 9, unit="J"),
+    )
+    cost = reply(only(cpu, energy), "What do a million predictions cost?")
+    assert cost.answer == "31.2 s [30.8, 31.6] of CPU time"
+    assert "400 J [391, 409] of the processor's energy" in cost.detail and "62 rounds" in cost.detail
+    priced = only(cpu, estimate("cost.per_million.one_row", 0.3, 0.01, unit="EUR"))
+    assert reply(priced, "What do a million predictions cost?").answer == "0.300 EUR [0.290, 0.310]"
+
+
 def test_a_wrong_variant_that_passes_is_not_called_rejected() -> None:
     passing = replace(refused(), judged=replace(refused().judged, verdict=Verdict(answer="pass", subject="")))
     found = summary_answers(replace(STORY, refused=passing))[-1]

@@ -41,7 +41,10 @@ _RECENT = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A step that waits for a person, and what a decision on it names."""
+    """A step that waits for a person, and what a decision on it names.
+
+    `timed` is the evidence of the search on the same variant, where its speed and cost were measured.
+    """
 
     step: ApprovalStep
     subject: str
@@ -52,6 +55,7 @@ class Pending:
     policy: str
     live: str
     live_update: int
+    timed: Evidence | None = None
     canary_update: int = 0
     stage: int = -1
     made_at: str = ""
@@ -127,8 +131,17 @@ def _search(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
     if live is not None and live.release and current is None:
         return  # it is this model that is live
     verdict = _judged(project, winner.variant, winner.evidence, winner.verdict)
+    timed = search.row(winner.variant.digest)
     yield _pending(
-        project, "search", digest, winner.variant, verdict=verdict, evidence=winner.evidence, live=live, at=at
+        project,
+        "search",
+        digest,
+        winner.variant,
+        verdict=verdict,
+        evidence=winner.evidence,
+        live=live,
+        at=at,
+        timed=timed.evidence if timed else None,
     )
 
 
@@ -177,6 +190,7 @@ def _published(project: Project, live: PointerUpdate | None) -> Iterator[Pending
         evidence=evidence,
         live=live,
         at=release.made_at,
+        timed=release.evidence[0] if release.evidence else None,
         note=f"Its rollout ended {rollout.status}: {rollout.why}." if rollout and rollout.release == digest else "",
     )
 
@@ -205,6 +219,7 @@ def _pending(
     live: PointerUpdate | None,
     at: str,
     note: str = "",
+    timed: Evidence | None = None,
 ) -> Pending:
     return Pending(
         step=step,
@@ -218,6 +233,7 @@ def _pending(
         live_update=live.number if live else 0,
         made_at=at,
         note=note,
+        timed=timed,
     )
 
 

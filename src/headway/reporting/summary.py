@@ -22,7 +22,7 @@ from headway.reporting.report_data import (
     describe_start,
 )
 from headway.reporting.text import formatting, words
-from headway.reporting.text.speeds import describe_search_speeds, describe_speeds, find_all
+from headway.reporting.text.speeds import describe_costs, describe_search_speeds, describe_speeds, find_all, find_costs
 from headway.reporting.text.tables import VERDICT_MARKS
 
 SummaryStyle = Answer | Literal["plain"]
@@ -85,12 +85,15 @@ def outcome_lines(
     if override_command and unmet and all(result.rule.private and result.measurement is None for result in unmet):
         next_command = f"{command.replace('optimize', 'evaluate', 1)}: it measures the privacy of the winner"
     quality = OutcomeLine(label="Quality", text=words.describe_quality(winner.evidence))
+    searched = search.row(winner.variant.digest)
+    costs = find_costs([winner.evidence, *([searched.evidence] if searched else [])])
+    cost = OutcomeLine(label="Cost", text=f"A million predictions: {describe_costs(costs)}")
     warned = (finding.message for finding in winner.evidence.findings if finding.severity == "warn")
     warnings = (OutcomeLine(label="Warning", text=message, style="undecided") for message in warned)
     answers = (
         [] if search.answers is None else [OutcomeLine(label="Answers", text=words.describe_answers(search.answers))]
     )
-    found = (*found[:-1], quality, *answers, *warnings, found[-1])
+    found = (*found[:-1], quality, cost, *answers, *warnings, found[-1])
     return (*found, *((OutcomeLine(label="Next", text=next_command),) if next_command else ()))
 
 
@@ -153,6 +156,7 @@ def summary_answers(report: ReportData) -> tuple[SummaryAnswer, ...]:
         _released(report),
         _meets_policy(report),
         _faster(report),
+        _cost(report),
         _rejected(report.refused),
     )
     return tuple(answer for answer in answers if answer is not None)
@@ -419,6 +423,23 @@ def _faster(report: ReportData) -> SummaryAnswer | None:
         detail=text and f"{text}.",
         style="plain",
     )
+
+
+def _cost(report: ReportData) -> SummaryAnswer | None:
+    """Return what a million predictions cost: the price if one is declared, else CPU time."""
+    found = find_costs(report.winner_evidence())
+    main = next((seen for name in _MAIN_COSTS for seen in found if seen.name == name), None)
+    if main is None:
+        return None
+    what = " of CPU time" if main.unit == "s" else ""
+    return SummaryAnswer(
+        question="What do a million predictions cost?",
+        answer=f"{formatting.format_measurement(main)}{what}",
+        detail=f"Asked {describe_costs(found)}. Of the model alone, without a server.",
+    )
+
+
+_MAIN_COSTS = ("cost.per_million.one_row", "cost.cpu_s.one_row")
 
 
 def _not_timed(report: ReportData) -> SummaryAnswer | None:

@@ -120,7 +120,8 @@ def test_a_search_ends_with_the_winner_its_gain_the_verdict_and_the_next_command
     assert (
         "one row takes 31.2 us [30.6, 31.8]; 3.70 % [3.29, 4.11] of the decisions differ Quality ranking (AUC)" in end
     )
-    assert "Verdict ✓ pass" in end.partition("Quality")[2]
+    assert "Cost A million predictions: not measured" in end.partition("Quality")[2]
+    assert "Verdict ✓ pass" in end.partition("Cost")[2]
 
 
 @pytest.mark.parametrize("width", [80, 100])

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from headway.core.errors import HeadwayError, Refused
-from headway.core.evidence import Measurement
+from headway.core.evidence import Evidence, Measurement
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.verdict import LIVE
@@ -21,6 +21,7 @@ from headway.monitoring.approvals import (
     STEPS,
     Pending,
     load_decisions,
+    open_published,
     outcomes,
     pending_releases,
     policy_digest,
@@ -33,6 +34,7 @@ from headway.registry.project import LIVE_POINTER, Project
 from headway.registry.rollout import next_step
 from headway.reporting.text import tables
 from headway.reporting.text.formatting import format_seconds, format_time, short_digest
+from headway.reporting.text.speeds import describe_costs, find_costs
 
 PATH, STAGE = "/models/{model}/approve", "/models/{model}/approve/stage"
 COMPLETE = "headway release --approved"
@@ -46,6 +48,7 @@ class Card:
     pending: Pending
     what: str
     rules: tables.Table
+    cost: str
     compared: tables.Table | None
     more: Sequence[str]
     assumption: str
@@ -78,7 +81,7 @@ def _stage(call: Call) -> Reply:
     forward = next_step(rollout)
     values = {
         "rollout": rollout,
-        "card": _card(pending, n_requests=n_requests),
+        "card": _card(pending, n_requests=n_requests, evidence=open_published(call.project, rollout.release).evidence),
         "next": rollout.plan.stages[rollout.stage + 1].name if forward == "advance" else "live",
         "n_requests": n_requests,
         "cannot_sign": _cannot_sign(call.project),
@@ -175,7 +178,7 @@ def _cannot_sign(project: Project) -> HeadwayError | None:
     return None
 
 
-def _card(pending: Pending, *, n_requests: int = 0) -> Card:
+def _card(pending: Pending, *, n_requests: int = 0, evidence: Sequence[Evidence] = ()) -> Card:
     compared = [found for found in pending.evidence.measurements if _compares(found)] if pending.evidence else []
     more = [
         text for result in pending.verdict.rule_results if (text := _more(result.rule.measure, rows_needed(result)))
@@ -191,6 +194,7 @@ def _card(pending: Pending, *, n_requests: int = 0) -> Card:
         pending=pending,
         what=STEPS[pending.step],
         rules=_rules(pending),
+        cost=describe_costs(find_costs([*evidence, *filter(None, (pending.evidence, pending.timed))])),
         compared=tables.tabulate_measurements(compared) if compared else None,
         more=more,
         assumption="If the value stays what it is, and further rows are like those at hand." if more else "",

@@ -103,13 +103,17 @@ LOWER = (
     "mae",
     "latency.one_row",
     "cost.cpu_s.one_row",
+    "cost.energy_j.one_row",
 )
 NEUTRAL = ("decided_positive",)
 SHOWN = (
     *("cost", "recall", "precision", "false_positive_rate", "accuracy", "decided_positive"),
     *("roc_auc", "brier", "ece", "rmse", "mae", "r2", "ndcg10", "log_loss"),
 )
-SPEEDS = ("latency.one_row", "throughput.batch", "cost.cpu_s.one_row", "cost.per_million.one_row")
+SPEEDS = (
+    *("latency.one_row", "throughput.batch", "cost.cpu_s.one_row", "cost.per_million.one_row"),
+    "cost.energy_j.one_row",
+)
 TITLES = {"decided_positive": "Share decided yes"}
 
 

@@ -18,12 +18,11 @@ from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.text import formatting, tables, words
 from headway.reporting.text.formatting import one_line
 from headway.reporting.text.markdown import escape_markdown, markdown_table
-from headway.reporting.text.speeds import find_all
+from headway.reporting.text.speeds import COSTS, describe_costs, find_all, find_costs
 from headway.reporting.text.tables import VERDICT_MARKS
 from headway.reporting.text.terminal import render_rules
 
-COSTS = ("cost.per_million.one_row", "cost.per_million.batch")
-SPEEDS = (AS_CALLED, "latency.speedup", "throughput.speedup", *COSTS)
+SPEEDS = (AS_CALLED, "latency.speedup", "throughput.speedup")
 
 
 class GateResult(Record, frozen=True, kw_only=True):
@@ -52,7 +51,7 @@ def gate_result(search: SearchResult, verdict: Verdict, where: str = FILE) -> Ga
         variant=winner.variant.name,
         verdict=verdict,
         evidence=winner.evidence,
-        speed=tuple(found),
+        speed=(*found, *find_costs(measured)),
         where=where,
     )
 
@@ -80,11 +79,12 @@ def verdict_reason(verdict: Verdict) -> str:
 
 
 def describe_speed(case: GateResult) -> str:
-    """Describe how much faster than the baseline the winner is, what it costs, and the rows behind that."""
+    """Describe how much faster than the baseline the winner is, and the rows behind that."""
     figures = (
         f"{words.measure_name(measurement.name)} {formatting.format_measurement(measurement)} "
         f"({formatting.format_basis(measurement)})"
         for measurement in case.speed
+        if measurement.name not in COSTS
     )
     return "; ".join((case.variant, *figures))
 
@@ -134,6 +134,7 @@ def render_gate(case: GateResult) -> Group:
         f"{VERDICT_MARKS[verdict.answer]}: {verdict_reason(verdict)}",
         f"quality: {words.describe_quality(case.evidence)}",
         describe_speed(case),
+        f"cost of a million predictions: {describe_costs(case.speed)}",
         f"{describe_judged_rows(case)}; {describe_evaluations(verdict)}",
         *(f"warning: {text}" for text in (*evidence_warnings(case.evidence), *([warning] if warning else []))),
     )
@@ -162,6 +163,7 @@ def gate_markdown(case: GateResult) -> str:
         f"## headway gate on {escape_markdown(case.project)}: {tables.VERDICT_MARKS[verdict.answer]}",
         f"Why: {escape_markdown(verdict_reason(verdict))}.",
         f"Winner: {escape_markdown(describe_speed(case))}.",
+        f"Cost of a million predictions: {escape_markdown(describe_costs(case.speed))}.",
         f"Quality: {escape_markdown(words.describe_quality(case.evidence))}.",
         markdown_table(tables.tabulate_rules(verdict)).rstrip("\n") if verdict.rule_results else "",
         *(f"**Warning:** {escape_markdown(text)}." for text in evidence_warnings(case.evidence)),

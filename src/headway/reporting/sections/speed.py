@@ -13,6 +13,11 @@ from headway.reporting.text import formatting, tables
 from headway.reporting.text.speeds import describe_speeds
 
 _TIMED = (*formatting.TIMED, "start.")
+_COSTS = (
+    ("cost.per_million.one_row", "cost {}"),
+    ("cost.cpu_s.one_row", "take {} of CPU time"),
+    ("cost.energy_j.one_row", "use {} of energy"),
+)
 _SPEEDUPS = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
@@ -64,10 +69,8 @@ def _conclusions(found: dict[str, Measurement], baseline: Evidence | None) -> li
     for name, unit in _SPEEDUPS.items():
         if (seen := found.get(name)) and formatting.has_interval(seen):
             lines.append(_speedup("For one row" if unit == "one row" else "In batches", seen))
-    if cost := found.get("cost.per_million.one_row") or found.get("cost.cpu_s.one_row"):
-        verb = "cost" if cost.unit != "s" else "take"
-        cpu = "" if cost.unit != "s" else " of CPU time"
-        lines.append(f"A million rows, one by one, {verb} {formatting.describe_interval(cost)}{cpu}.")
+    if costs := [text.format(formatting.describe_interval(seen)) for name, text in _COSTS if (seen := found.get(name))]:
+        lines.append(f"A million rows, one by one, {formatting.join_names(costs)}.")
     if start := found.get("start.seconds"):
         lines.append(f"A new process gives its first prediction after {formatting.describe_interval(start)}.")
     if memory := found.get("start.memory_mb"):

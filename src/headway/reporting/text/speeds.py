@@ -1,4 +1,4 @@
-"""Lines on speed: each ratio with its interval and the baseline's call that it is against, or why there is none."""
+"""Lines on speed and cost: each ratio with the baseline's call that it is against, or why there is none."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ CPU_RATIOS = {
     "cost.cpu_s.batch.speedup": "CPU time, engine against engine, in batches",
 }
 """Ratios that a busy machine leaves."""
+_COSTS = {"cost.cpu_s": " of CPU time", "cost.per_million": "", "cost.energy_j": " of the processor's energy"}
+_HOW = {"one_row": "one by one", "batch": "in batches"}
+COSTS = tuple(f"{name}.{how}" for how in _HOW for name in _COSTS)
+"""Costs of a million predictions: CPU time, money if a price is declared, and energy if it was measured."""
 
 
 def describe_search_speeds(search: SearchResult, *, only_calls: bool = False) -> list[str]:
@@ -56,6 +60,23 @@ def find_all(sources: Sequence[Evidence], name: str) -> list[Measurement]:
     """Return the measurements of a name, one for each slice, from the first evidence that has any."""
     found = ([seen for seen in evidence.measurements if seen.name == name] for evidence in sources)
     return next((seen for seen in found if seen), [])
+
+
+def find_costs(sources: Sequence[Evidence]) -> tuple[Measurement, ...]:
+    """Return the costs of a million predictions, each from the first evidence that has it."""
+    return tuple(seen for name in COSTS for seen in find_all(sources, name))
+
+
+def describe_costs(found: Sequence[Measurement]) -> str:
+    """Return what a million predictions cost, one by one and in batches, of these and other measurements."""
+    costs = {seen.name: seen for seen in found}
+    parts = []
+    for how, title in _HOW.items():
+        shown = [(costs[f"{name}.{how}"], what) for name, what in _COSTS.items() if f"{name}.{how}" in costs]
+        if shown:
+            figures = ", ".join(f"{formatting.format_measurement(found)}{what}" for found, what in shown)
+            parts.append(f"{title} {figures} ({formatting.format_basis(shown[0][0])})")
+    return "; ".join(parts) or "not measured"
 
 
 def busy_finding(sources: Sequence[Evidence]) -> Finding | None:

@@ -194,7 +194,10 @@ _COMPARED = (
     *("roc_auc", "average_precision", "brier", "log_loss", "ece", "accuracy", "f1", "recall", "precision", "cost"),
     *("false_positive_rate", "rmse", "mae", "r2", "ndcg10", "mrr", "map", "threshold"),
 )
-_SPEEDS = ("latency.one_row", "throughput.batch", "cost.cpu_s.one_row", "cost.cpu_s.batch", "cost.per_million.one_row")
+_SPEEDS = (
+    *("latency.one_row", "throughput.batch", "cost.cpu_s.one_row", "cost.cpu_s.batch", "cost.per_million.one_row"),
+    "cost.energy_j.one_row",
+)
 
 
 def tabulate_compared(found: PointComparison) -> Table:
