@@ -34,15 +34,6 @@ def test_an_mm1_queue_has_the_percentile_of_its_closed_form(load: float) -> None
     assert found.utilisation.low <= load * 1e3 * mean_s <= found.utilisation.high
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_an_mmc_queue_has_the_percentile_of_its_closed_form(workers: int) -> None:
-    rate = 0.8 * workers * 1e3
-    found = predict_response(EXPONENTIAL, STEADY, rate_per_s=rate, workers=workers, routing="shared")
-    mean_s = float(EXPONENTIAL.times_s.mean())
-    exact = mmc_percentile(0.99, rate_per_s=rate, mean_s=mean_s, workers=workers) * 1e3
-    assert found.p99_ms.low <= exact <= found.p99_ms.high
-
-
 def test_an_md1_queue_has_the_mean_of_its_closed_form() -> None:
     model = ServiceModel(times_s=np.array([1e-3]))
     found = predict_response(model, STEADY, rate_per_s=800.0, workers=1)
@@ -66,15 +57,10 @@ def test_equal_rates_of_service_and_of_the_queue_have_a_percentile() -> None:
     assert erlang_c(1.0, 2) == pytest.approx(1 / 3)
 
 
-def test_one_queue_gives_a_job_to_the_first_free_worker() -> None:
-    arrivals, times = np.array([0.0, 0.1, 0.2, 0.3]), np.array([1.0, 0.5, 0.1, 1.0])
-    assert queue(arrivals, times, workers=2, routing="shared").tolist() == pytest.approx([1.0, 0.5, 0.5, 1.4])
-
-
 def test_what_waits_is_answered_as_one_batch() -> None:
     model = ServiceModel(times_s=np.ones(1), batch_share={4: 0.5})
     arrivals, times = np.array([0.0, 0.1, 0.2, 0.3, 0.4]), np.ones(5)
-    assert queue(arrivals, times, model, workers=1, routing="random").tolist() == pytest.approx(
+    assert queue(arrivals, times, model, workers=1).tolist() == pytest.approx(
         [1.0, 2.9, 2.8, 2.7, 2.6]  # the first alone; then four in 4 x 0.5 s
     )
 
@@ -83,7 +69,7 @@ def test_batches_that_save_nothing_end_when_single_answers_would() -> None:
     random = np.random.default_rng(2)
     arrivals, times = np.cumsum(random.standard_exponential(500)), random.standard_exponential(500) * 0.8
     model = ServiceModel(times_s=times, batch_share={2: 1.0})
-    single, batched = (queue(arrivals, times, m, workers=1, routing="random") for m in (None, model))
+    single, batched = (queue(arrivals, times, m, workers=1) for m in (None, model))
     assert (batched >= single - 1e-9).all()
     assert (arrivals + batched).max() == pytest.approx((arrivals + single).max())
 
@@ -91,7 +77,7 @@ def test_batches_that_save_nothing_end_when_single_answers_would() -> None:
 def test_a_batch_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queueing, "BATCH_REQUESTS", 2)
     model = ServiceModel(times_s=np.ones(1), batch_share={2: 0.5})
-    assert queue(np.zeros(4), np.ones(4), model, workers=1, routing="random").tolist() == [1.0, 1.0, 2.0, 2.0]
+    assert queue(np.zeros(4), np.ones(4), model, workers=1).tolist() == [1.0, 1.0, 2.0, 2.0]
 
 
 def test_a_pause_of_the_machine_holds_requests_up() -> None:

@@ -19,6 +19,7 @@ from headway.reporting.text.formatting import parse_duration
 from headway.reporting.text.plan import describe_times
 from headway.storage import atomic
 
+_ROUND_TRIPS = 500
 _KINDS: tuple[type[ServiceTimes | NetworkTimes], ...] = (ServiceTimes, NetworkTimes)
 
 
@@ -27,7 +28,6 @@ def plugin(
     location: str = "this-machine",
     network: str = "",
     name: str = "",
-    count: int = 500,
     time: str = "20s",
     export: str = "",
     load: str = "",
@@ -54,8 +54,6 @@ def plugin(
         Address of a page that costs its server nothing: measure round trips to it, instead of service times.
     name
         Name of the network in the price file.
-    count
-        Round trips to measure.
     time
         Time to measure one variant (20s, 2m).
     export
@@ -72,7 +70,7 @@ def plugin(
     elif network:
         if not name:
             raise ConfigError("the network has no name", where="--name", hint="--name wan, as in the price file")
-        round_trips = measure_network(network, name=name, count=count)
+        round_trips = measure_network(network, name=name, count=_ROUND_TRIPS)
         opened.save(round_trips)
         found = [round_trips]
     else:

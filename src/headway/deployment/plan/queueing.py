@@ -1,7 +1,7 @@
 """Response times of a stream of requests at a number of workers, by simulation from measured service times.
 
 A worker answers in order of arrival. Each request goes to one worker at random (connections that stay open are shared
-out so), or waits in one queue for the first free worker. A server of headway answers all that wait at a worker as one
+out so). A server of headway answers all that wait at a worker as one
 batch, which takes less time than its requests one by one. The formulas for M/M/c and M/G/1 are here to compare with.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,6 @@ BLOCK = 16
 BATCH_REQUESTS = 1024
 _WARM = 0.1  # the share of a run that fills the queue, and is not counted
 _PAUSES = 2  # at most so many pauses for each request: with fewer requests, they come faster
-Routing = Literal["random", "shared"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +62,6 @@ def predict_response(
     *,
     rate_per_s: float,
     workers: int,
-    routing: Routing = "random",
     replicates: int = REPLICATES,
     requests: int = REQUESTS,
     seed: int = 0,
@@ -90,7 +88,7 @@ def predict_response(
     simulated_per_s = max(rate_per_s, service.pauses_per_s * workers / _PAUSES)
     arrivals = draw_arrivals(demand, simulated_per_s, (replicates, requests), random)
     network = _resampled(service.network_s, (replicates, requests), random)
-    queue, busy_s = wait_in_queues(arrivals, times, service, workers=workers, routing=routing, random=random)
+    queue, busy_s = wait_in_queues(arrivals, times, service, workers=workers, random=random)
     responses = (queue + service.delay_s + network)[:, int(_WARM * requests) :]
     p50, p99 = np.quantile(responses, [0.5, 0.99], axis=1) * 1e3
     busy_s *= rate_per_s / simulated_per_s
@@ -130,21 +128,16 @@ def wait_in_queues(
     service: ServiceModel,
     *,
     workers: int,
-    routing: Routing,
     random: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """Return the time of each request in a queue and in service, s (B, N), and the busy time of all workers (B,)."""
     shape = arrivals.shape
     jobs = _with_pauses(arrivals, times, service, workers, random)
-    if routing == "shared" and workers > 1 and not service.batch_share:
-        responses = _one_queue(jobs.arrivals, jobs.times, workers)
-        busy = jobs.times.sum(axis=1)
+    worker = random.integers(workers, size=jobs.arrivals.shape) if workers > 1 else np.zeros_like(jobs.order)
+    if service.batch_share:
+        responses, busy = _batches(jobs, worker, workers, _share_of(service.batch_share))
     else:
-        worker = random.integers(workers, size=jobs.arrivals.shape) if workers > 1 else np.zeros_like(jobs.order)
-        if service.batch_share:
-            responses, busy = _batches(jobs, worker, workers, _share_of(service.batch_share))
-        else:
-            responses, busy = _without_batches(jobs, worker, workers), jobs.times.sum(axis=1)
+        responses, busy = _without_batches(jobs, worker, workers), jobs.times.sum(axis=1)
     found = np.empty_like(responses)
     np.put_along_axis(found, jobs.order, responses, axis=1)
     return found[:, : shape[1]], busy
@@ -228,16 +221,6 @@ def _streams(worker: Ints, workers: int) -> _Streams:
     number = number[order].astype(np.int64)
     first = np.searchsorted(number, np.arange(replicates * workers))
     return _Streams(order, number, np.arange(number.size) - first[number], first)
-
-
-def _one_queue(arrivals: Floats, times: Floats, workers: int) -> Floats:
-    """Return response times where jobs wait in one queue for the first free worker (Kiefer and Wolfowitz)."""
-    free_at = np.zeros((len(arrivals), workers))
-    rows, done = np.arange(len(arrivals)), np.empty_like(times)
-    for job in range(arrivals.shape[1]):
-        first = free_at.argmin(axis=1)
-        done[:, job] = free_at[rows, first] = np.maximum(free_at[rows, first], arrivals[:, job]) + times[:, job]
-    return done - arrivals
 
 
 def _share_of(batch_share: Mapping[int, float]) -> Callable[[Floats], Floats]:
