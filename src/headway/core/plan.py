@@ -29,7 +29,8 @@ class ServiceTimes(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
     `delay_us` is the rest of the time until a caller on the same machine has the answer, which occupies no worker.
     `batch_us` has pairs of a number of requests that the server answers as one batch and their mean time per request;
     empty if it answers one at a time. `pauses_us` are the times for which the machine stood still, of which there were
-    `pauses_per_s`. `busy` says what showed that other processes used the cores; empty if nothing did.
+    `pauses_per_s`. `busy` says what showed that other processes used the cores; empty if nothing did. `assumed_from` is
+    the location where they were measured, if this one is only assumed to be as fast.
     """
 
     version: ClassVar[int] = 1
@@ -44,6 +45,7 @@ class ServiceTimes(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
     pauses_us: tuple[Positive, ...] = ()
     pauses_per_s: NotNegative = 0.0
     busy: str = ""
+    assumed_from: str = ""
     at: str = ""
 
 
@@ -206,7 +208,8 @@ class DeploymentPlan(StoredRecord, frozen=True, kw_only=True):
 
     `chosen` is the index of that option; None if no option is feasible. `break_even` are the requests of a month from
     which another location is cheapest, above (or below) those of `demand`, and `break_even_location` is that location.
-    `measurements` are the digests of the service times and networks that it is computed from.
+    `measurements` are the digests of the service times and networks that it is computed from, and `caveats` what is
+    wrong with them, in sentences.
     """
 
     version: ClassVar[int] = 1
@@ -222,6 +225,7 @@ class DeploymentPlan(StoredRecord, frozen=True, kw_only=True):
     break_even: float | None = None
     break_even_location: str = ""
     measurements: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
     at: str = ""
 
     @property

@@ -28,13 +28,16 @@ _WAITED = Path("/proc/thread-self/schedstat")
 
 
 class MachineBusy(NotApplicable):
-    """Other processes took the cores while something was timed; `measured` is the figure that is over its `limit`."""
+    """Other processes took the cores while something was timed; `measured` is the figure that is over its `limit`.
+
+    `sign` is what showed it, for a record.
+    """
 
     def __init__(self, what: str, *, measured: float, limit: float) -> None:
         super().__init__(
             f"other processes used the cores during the timing ({what}): no wall-clock times", hint=QUIET_HINT
         )
-        self.measured, self.limit = measured, limit
+        self.sign, self.measured, self.limit = what, measured, limit
 
 
 def waited_ns() -> int | None:

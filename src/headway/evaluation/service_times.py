@@ -90,7 +90,7 @@ def measure_service_times(
         batch_us=tuple((loop.batch, round(loop.occupied_us, 3)) for loop in loops if loop.batch > 1),
         pauses_us=tuple((pauses * 1e6).round(3).tolist()),
         pauses_per_s=pauses_per_s,
-        busy=busy.what if busy else "",
+        busy=busy.sign if busy else "",
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -228,3 +228,12 @@ def test_a_limit_that_nothing_keeps_leaves_no_location() -> None:
     assert changes["instance"].factor is None
     assert found.break_even is None or found.break_even_location == ""
     assert len(found.measurements) == 2
+
+
+def test_a_plan_says_what_is_assumed_and_what_was_measured_on_a_busy_machine() -> None:
+    assumed = [times(FAST, at, 1.0, assumed_from="here", busy="0.9 other cores") for at in ("small", "device")]
+    assert plan(*assumed, prices=BOTH).caveats == (
+        "Nothing was measured at device and small: assumed as fast as here.",
+        "here was measured on a busy machine: 0.9 other cores.",
+    )
+    assert plan(times(FAST, "small", 1.0)).caveats == ()

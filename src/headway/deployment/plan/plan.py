@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from msgspec.structs import replace as replaced
 
-from headway.core.plan import DeploymentPlan, PlanChange, PlanOption, PlanSubject
+from headway.core.plan import DeploymentPlan, PlanChange, PlanOption, PlanSubject, ServiceTimes
 from headway.core.record import digest_of, write
 from headway.deployment.plan.search import OptionSearch, PlanInputs, Simulations, best_option, locations_of
 
@@ -36,6 +36,7 @@ def plan_deployment(inputs: PlanInputs, *, name: str = "", at: str = "", with_ch
         options=tuple(options),
         chosen=best_option(options),
         measurements=tuple(digest_of(write(record)) for record in (*inputs.service_times, *inputs.networks)),
+        caveats=tuple(_caveats(inputs.service_times)),
         at=at,
     )
     if not with_changes:
@@ -47,6 +48,21 @@ def plan_deployment(inputs: PlanInputs, *, name: str = "", at: str = "", with_ch
         return replaced(plan, changes=changes)
     even = volume.factor * inputs.demand.per_month
     return replaced(plan, changes=changes, break_even=even, break_even_location=volume.option)
+
+
+def _caveats(measured: Sequence[ServiceTimes]) -> Iterator[str]:
+    """Yield what is wrong with measurements: assumed for a location, or taken while other processes used the cores."""
+    assumed, busy = dict[str, list[str]](), dict[str, str]()
+    for times in sorted(measured, key=lambda times: times.location):
+        if times.assumed_from and times.location not in assumed.setdefault(times.assumed_from, []):
+            assumed[times.assumed_from].append(times.location)
+        if times.busy:
+            busy[times.assumed_from or times.location] = times.busy
+    for measured_at, locations in assumed.items():
+        names = " and ".join(part for part in (", ".join(locations[:-1]), locations[-1]) if part)
+        yield f"Nothing was measured at {names}: assumed as fast as {measured_at}."
+    for location, what in busy.items():
+        yield f"{location} was measured on a busy machine: {what}."
 
 
 def _subjects(inputs: PlanInputs) -> Iterator[PlanSubject]:

@@ -174,15 +174,8 @@ class OptionSearch:
     def _option(self, trial: _Trial) -> PlanOption:
         variant, location, second, other = trial
         if second is None or other is None or variant.answered_share is None:
-            option = self._at_one_location(variant, location)
-        else:
-            option = self._split(variant, second, variant.answered_share, location, other)
-        busy = [
-            f"{at.name} was measured on a busy machine ({times.busy})"
-            for who, at in ((variant, location), (second, other))
-            if who and at and (times := self._times.get((who.digest, at.name))) and times.busy
-        ]
-        return replaced(option, message=". ".join([*busy, *([option.message] if option.message else [])]))
+            return self._at_one_location(variant, location)
+        return self._split(variant, second, variant.answered_share, location, other)
 
     def _least_cost(self, trial: _Trial) -> float:
         """Return what an option costs with the replicas that its load alone needs; infinity if it is not feasible."""

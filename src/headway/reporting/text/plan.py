@@ -66,6 +66,8 @@ def plan_lines(plan: DeploymentPlan) -> Iterator[Text]:
     yield Text(manager_sentence(plan), style="bold")
     for change in plan.changes:
         yield Text(_change_sentence(change, plan))
+    for caveat in plan.caveats:
+        yield Text(caveat)
     yield Text(f"Prices: {plan.prices.source}.")
 
 
