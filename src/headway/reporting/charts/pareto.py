@@ -69,14 +69,14 @@ def place_labels(
 
     Greedy, in the given order: among candidates on rings of growing radius, take the first that covers no point, label
     or `occupied` box, preferring one whose line to the point crosses no other label or line. A label without a free
-    candidate stays next to its point. `plot` is width and height.
+    candidate stays next to its point. `plot` is width and height. A text may have several lines.
     """
     obstacles = [LabelBox(x, y, 8.0, 8.0) for x, y in points] + list(occupied)
     labels: list[LabelBox] = []
     lines: list[LabelBox] = []
     for point, text in zip(points, texts, strict=True):
-        half_width = text_width(text) / 2
-        candidates = [LabelBox(x, y, half_width + 2, LABEL_LINE / 2) for x, y in _around(*point, half_width)]
+        half = label_half(text)
+        candidates = [LabelBox(x, y, half[0] + 2, half[1]) for x, y in _around(*point, *half)]
         free = [box for box in candidates if box.inside(*plot) and not box.overlaps(obstacles)]
         clear = (
             box
@@ -90,6 +90,12 @@ def place_labels(
     return [(box.x, box.y) for box in labels]
 
 
+def label_half(text: str) -> Point:
+    """Return half of the width and of the height of a label, in pixels."""
+    lines = text.split("\n")
+    return max(map(text_width, lines)) / 2, len(lines) * LABEL_LINE / 2
+
+
 def _line_dots(point: Point, box: LabelBox) -> list[LabelBox]:
     """Return the line from a point to its label as dots, without its ends."""
     shares = [step / 12 for step in range(2, 11)]
@@ -100,17 +106,18 @@ def _line_dots(point: Point, box: LabelBox) -> list[LabelBox]:
 def line_end(centre: Point, text: str, point: Point) -> Point:
     """Return where the line from a point to its label ends: at the label's edge, or at the point if they are close."""
     dx, dy = centre[0] - point[0], centre[1] - point[1]
-    reach = max(abs(dx) / (text_width(text) / 2 + 2), abs(dy) / (LABEL_LINE / 2), 1.0)
+    half_width, half_height = label_half(text)
+    reach = max(abs(dx) / (half_width + 2), abs(dy) / half_height, 1.0)
     share = 1 - 1 / reach
     return (point[0] + dx * share, point[1] + dy * share) if math.hypot(dx, dy) * share >= CLOSE else point
 
 
-def _around(x: float, y: float, half_width: float) -> Iterator[Point]:
+def _around(x: float, y: float, half_width: float, half_height: float) -> Iterator[Point]:
     """Yield candidate centres of a label: right, left, above, below and between, then further out."""
     for gap in (11.0, 18.0, 28.0, 40.0, 54.0, 70.0, 90.0):
         for turn in (0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 5, 11, 13):
             angle = turn * math.pi / 8
-            yield x + math.cos(angle) * (gap + half_width), y - math.sin(angle) * (gap + LABEL_LINE / 2)
+            yield x + math.cos(angle) * (gap + half_width), y - math.sin(angle) * (gap + half_height)
 
 
 LIMIT_USED = "limit_used"
@@ -244,12 +251,12 @@ def scatter_chart(
         *_limit_layers(plot, limit),
         base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(y=alt.Y("low:Q"), y2="high:Q", color=series["color"]),
         in_pixels.mark_rule(color=LIGHT["muted"], strokeWidth=0.75)
-        .encode(x=_pixel_x("x"), y=_pixel_y("y"), x2="end_x:Q", y2="end_y:Q"),
+        .encode(x=pixel_x("x"), y=pixel_y("y"), x2="end_x:Q", y2="end_y:Q"),
         base.transform_filter("datum.released")
         .mark_point(shape="circle", size=420, strokeWidth=2, color=LIGHT["live"]),
         base.mark_point(size=95, strokeWidth=2, filled=True, opacity=1).encode(**series),
         in_pixels.mark_text().encode(
-            x=_pixel_x("label_x"), y=_pixel_y("label_y"), text="label:N",
+            x=pixel_x("label_x"), y=pixel_y("label_y"), text="label:N",
             color=alt.condition("datum.released", alt.value(LIGHT["live"]), alt.value(LIGHT["ink"])),
         ),
     ]  # fmt: skip
@@ -316,11 +323,13 @@ def _interactive(
     )
 
 
-def _pixel_x(field: str) -> alt.X:
+def pixel_x(field: str) -> alt.X:
+    """Return the x channel of a field that is in pixels."""
     return alt.X(f"{field}:Q", scale=None)
 
 
-def _pixel_y(field: str) -> alt.Y:
+def pixel_y(field: str) -> alt.Y:
+    """Return the y channel of a field that is in pixels."""
     return alt.Y(f"{field}:Q", scale=None)
 
 

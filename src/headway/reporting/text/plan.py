@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from msgspec.structs import replace as replaced
 from rich.text import Text
 
 from headway.core.evidence import Measurement
@@ -17,16 +18,16 @@ from headway.core.plan import (
     PlanSubject,
     ServiceTimes,
 )
-from headway.reporting.text.formatting import format_measurement, format_number
+from headway.reporting.text.formatting import format_measurement, format_number, format_ratio
 from headway.reporting.text.tables import Cell, Table, make_table, measurement_cell, text_cell
 
 _SUBJECTS: dict[PlanSubject, str] = {
-    "demand": "the requests of a month were",
-    "service_times": "all service times were",
-    "network": "all round trips were",
-    "hardware": "hardware cost",
-    "instance": "instances cost",
-    "p99_ms": "the limit of the p99 were",
+    "demand": "requests",
+    "service_times": "service times",
+    "network": "round trips",
+    "hardware": "price of hardware",
+    "instance": "price of instances",
+    "p99_ms": "limit of the p99",
 }
 PROBLEM_WORDS = {
     "quality": "✗ quality",
@@ -73,7 +74,7 @@ def plan_lines(plan: DeploymentPlan) -> Iterator[Text]:
 
 def manager_sentence(plan: DeploymentPlan) -> str:
     """Return the answer in one sentence or two, for who decides on the money."""
-    best, limits = plan.best, f"p99 of {plan.p99_ms:g} ms and {plan.availability:.4g} available"
+    best, limits = plan.best, f"p99 of {plan.p99_ms:g} ms and {plan.availability:g} available"
     if best is None:
         judged = [option for option in plan.options if option.problem not in NOT_JUDGED]
         if not judged:
@@ -87,12 +88,24 @@ def manager_sentence(plan: DeploymentPlan) -> str:
     cheaper = [option for option in plan.options if option.is_feasible and option.name in others and option.cost_month]
     if cheaper and best.cost_month:
         second = min(cheaper, key=lambda option: option.cost_month.value if option.cost_month else 0.0)
-        times = second.cost_month.value / best.cost_month.value if second.cost_month and best.cost_month.value else 0.0
-        sentence += f" The next location, {second.name}, costs {times:.2g} times as much." if times else ""
+        ratio = _cost_ratio(second.cost_month, best.cost_month) if second.cost_month else None
+        if ratio:
+            exact = " at this demand" if ratio.low == ratio.high else ""
+            sentence += f" The next location, {second.name}, costs {format_ratio(ratio)} as much{exact}."
     if plan.break_even and plan.break_even_location:
         way = "From" if plan.break_even > plan.demand.per_month else "Below"
         sentence += f" {way} about {_rounded(plan.break_even)} requests a month, {plan.break_even_location} is cheaper."
     return sentence
+
+
+def _cost_ratio(cost: Measurement, least: Measurement) -> Measurement | None:
+    """Return the ratio of two costs: both as expected, both at the lower, and both at the upper end of requests."""
+    pairs = ((cost.value, least.value), (cost.low, least.low), (cost.high, least.high))
+    if not all(below for _, below in pairs):
+        return None
+    value, *ends = (above / below for above, below in pairs)
+    low, high = min(value, *ends), max(value, *ends)
+    return replaced(cost, name="plan.cost_ratio", value=value, low=low, high=high, unit="x")
 
 
 def _rounded(count: float) -> str:
@@ -103,10 +116,10 @@ def _rounded(count: float) -> str:
 def _change_sentence(change: PlanChange, plan: DeploymentPlan) -> str:
     what = _SUBJECTS[change.subject]
     if change.factor is None:
-        return f"If {what} {change.low:.3g} to {change.high:g} times as large, the answer would be the same."
-    then = f"{change.option} would be best" if change.option else "no option would keep the rules"
+        return f"With {change.low:.3g} to {change.high:g} times the {what}, the answer is the same."
+    then = f"{change.option} is best" if change.option else "no option keeps the rules"
     now = "" if plan.best else "; now none does"
-    return f"If {what} {change.factor:.2g} times as large, {then}{now}."
+    return f"With about {change.factor:.2g} times the {what}, {then}{now}."
 
 
 def _rank(option: PlanOption) -> tuple[bool, float]:
