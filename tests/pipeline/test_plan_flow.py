@@ -170,3 +170,9 @@ def test_the_commands_of_the_page_run_from_top_to_bottom(searched, run, tmp_path
             words = shlex.split(line)[1:]
             code, out, error = run(*words, *(["--time", "2s"] if "--export" in words else []))
             assert code == 0 or (words[0] == "plan" and code in (1, 3) and out), error
+
+
+def test_without_a_split_that_keeps_the_rules_no_settings_are_written(searched, prices, run, tmp_path):
+    file = tmp_path / "answer.toml"
+    code, _, error = run("plan", prices, "--per-s", 5, "--project", searched[2], "--quick", "--write-config", file)
+    assert (code, "no split keeps the rules" in error, file.exists()) == (2, True, False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace as replaced
 
+from headway.core import config
 from headway.core.evidence import Machine, Measurement
 from headway.core.plan import (
     AssumedNetwork,
@@ -22,7 +24,7 @@ from headway.core.plan import (
     Prices,
     ServiceTimes,
 )
-from headway.deployment.plan.plan import plan_deployment
+from headway.deployment.plan.plan import cheapest_split, plan_deployment, split_config
 from headway.deployment.plan.search import PlanInputs, PlanVariant, hardware_month
 
 MACHINE = Machine(cpu="a core", cores=2, system="Linux", python="3.13")
@@ -237,3 +239,17 @@ def test_a_plan_says_what_is_assumed_and_what_was_measured_on_a_busy_machine() -
         "here was measured on a busy machine: 0.9 other cores.",
     )
     assert plan(times(FAST, "small", 1.0)).caveats == ()
+
+
+def test_a_split_becomes_the_settings_of_its_device(tmp_path: Path) -> None:
+    variants = [replace(FAST, problem="brier.drop", answered_share=CERTIFIED), SLOW]
+    found = plan(*measured_split(), prices=BOTH, variants=variants, per_s=150.0, p99_ms=60.0)
+    split = cheapest_split(found)
+    assert split is not None
+    (tmp_path / "headway.toml").write_text('[project]\nname = "n"\n' + split_config(found, split, limit=0.12))
+    answer = config.load(tmp_path, environment={}).answer
+    assert (answer.limit, answer.stages, answer.remote.protocol) == (0.12, ("remote", "people"), "headway")
+    assert answer.remote.deadline_s == 0.06
+    forwarded = found.demand.per_month * (1 - split.answered_share)
+    assert answer.remote.cost_per_call == pytest.approx(0.1 * 730.5 * split.second_replicas / forwarded, rel=0.01)
+    assert cheapest_split(plan(times(FAST, "small", 1.0))) is None

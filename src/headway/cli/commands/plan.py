@@ -13,6 +13,7 @@ from headway.cli.main import AsJson, ProjectFolder, SearchDigest
 from headway.core.errors import ConfigError
 from headway.core.plan import NOT_JUDGED, Demand, DeploymentPlan
 from headway.core.plugins import load_sibling
+from headway.deployment.plan.plan import cheapest_split, split_config
 from headway.deployment.plan.prices import read_demand, read_prices
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
@@ -28,6 +29,7 @@ def plugin(
     demand: str = "",
     sites: int = 1,
     picture: str = "",
+    write_config: str = "",
     quick: bool = False,
     project: ProjectFolder = Path("."),
     search: SearchDigest = "",
@@ -54,6 +56,8 @@ def plugin(
         Number of sites, each with a device of its own where the price file has `per_site`; not with --demand.
     picture
         SVG file for the chart: cost of a month against p99.
+    write_config
+        TOML file for the settings of the cheapest feasible split: [answer] and [answer.remote] of the device.
     quick
         Do not search for the changes that would make another location the best.
     """
@@ -69,6 +73,8 @@ def plugin(
     )
     if picture:
         _draw(found, Path(picture))
+    if write_config:
+        _write_config(found, Path(write_config), limit=opened.config.answer.limit)
     print_result(found, Group(TerminalTable(tabulate_plan(found)), *plan_lines(found)), json=json)
     return _exit_code(found)
 
@@ -79,6 +85,19 @@ def _draw(found: DeploymentPlan, file: Path) -> None:
     if drawn is None:
         raise ConfigError("no option has a p99 to draw", where=str(file), hint="headway measure")
     atomic.write(file, drawn.wide.encode())
+
+
+def _write_config(found: DeploymentPlan, file: Path, *, limit: float) -> None:
+    """Write the settings of the device of a split: docs/how-to/split.md."""
+    split = cheapest_split(found)
+    if split is None:
+        failed = next((option for option in found.options if option.second_location), None)
+        raise ConfigError(
+            "no split keeps the rules" + (f": {failed.name}: {failed.message}" if failed else ""),
+            where="--write-config",
+            hint="a split needs a device (per_site = true), and a release with a certificate: [answer] limit",
+        )
+    atomic.write(file, split_config(found, split, limit=limit).encode())
 
 
 def _demand(project: Project, *, per_s: float, file: str, sites: int) -> Demand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace as replaced
 
 from headway.core.plan import DeploymentPlan, PlanChange, PlanOption, PlanSubject, ServiceTimes
 from headway.core.record import digest_of, write
+from headway.core.sections import RemoteStage
 from headway.deployment.plan.search import OptionSearch, PlanInputs, Simulations, best_option, locations_of
 
 _FACTORS = (1.5, 2.0, 4.0, 8.0)
@@ -48,6 +50,53 @@ def plan_deployment(inputs: PlanInputs, *, name: str = "", at: str = "", with_ch
         return replaced(plan, changes=changes)
     even = volume.factor * inputs.demand.per_month
     return replaced(plan, changes=changes, break_even=even, break_even_location=volume.option)
+
+
+def cheapest_split(plan: DeploymentPlan) -> PlanOption | None:
+    """Return the cheapest feasible split of a plan between a device and another location."""
+    splits = [option for option in plan.options if option.second_location]
+    best = best_option(splits)
+    return None if best is None else splits[best]
+
+
+def split_settings(plan: DeploymentPlan, split: PlanOption) -> RemoteStage:
+    """Return how the device of a split asks the second location: `model` and `url` have names to replace.
+
+    A call costs the second location's part of the month, divided by the requests that the device forwards.
+    """
+    demand, prices = plan.demand, plan.prices
+    other = next(one for one in locations_of(prices) if one.name == split.second_location)
+    forwarded = demand.per_month * (1 - split.answered_share)
+    traffic = (demand.request_bytes + demand.response_bytes) / 1e9 * other.per_gb
+    fixed = other.month * split.second_replicas / forwarded if forwarded else 0.0
+    return RemoteStage(
+        url=f"https://{other.name}.example.org:8443",
+        protocol="headway",
+        model=f"{plan.name}-{other.name}",
+        deadline_s=plan.p99_ms / 1e3,
+        cost_per_call=float(f"{fixed + traffic:.3g}"),
+    )
+
+
+def split_config(plan: DeploymentPlan, split: PlanOption, *, limit: float) -> str:
+    """Return the settings of the device of a split as TOML; `limit` is that of the certificate of its release."""
+    remote, best = split_settings(plan, split), plan.best
+    cheaper = "" if best is None or best is split else f" {best.name} alone is cheaper."
+    return f"""\
+# Split by headway plan: {split.location} answers {split.answered_share:.0%} of requests, and
+# {split.second_location} the others.{cheaper}
+# Put this in the headway.toml of the device, in place of its [answer].
+[answer]
+limit = {limit!r}
+stages = ["remote", "people"]
+
+[answer.remote]
+url = {json.dumps(remote.url)}  # the address of {split.second_location}
+protocol = "{remote.protocol}"
+model = {json.dumps(remote.model)}  # the project that releases {split.second_variant_name}
+deadline_s = {remote.deadline_s!r}
+cost_per_call = {remote.cost_per_call!r}  # {plan.prices.currency}
+"""
 
 
 def _caveats(measured: Sequence[ServiceTimes]) -> Iterator[str]:
