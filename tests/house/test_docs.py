@@ -116,6 +116,11 @@ def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
             assert config.load(tmp_path, environment={}), block.at
 
 
+def test_the_prices_of_the_demo_are_the_example_of_the_docs() -> None:
+    (shown,) = [block.text for block in blocks_of("docs/how-to/plan.md") if "[instance." in block.text]
+    assert shown.strip() == read("src/headway/cli/demo/prices.toml").strip()
+
+
 def test_every_link_to_a_file_resolves() -> None:
     links = ((path, link) for path in BY_HAND for link in LINK.findall(read(path)))
     fail_with(f"{path}: {link}" for path, link in links if not (ROOT / path).parent.joinpath(link).exists())

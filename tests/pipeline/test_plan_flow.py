@@ -13,11 +13,15 @@ from tests.house.pages import code_blocks
 from tests.serving.running import loaded, serving
 
 from headway import pipeline
+from headway.cli.demo import run as demo
 from headway.core.errors import DataError
 from headway.core.evidence import Machine
 from headway.core.plan import DeploymentPlan, NetworkTimes, ServiceTimes
 from headway.core.record import write
 from headway.evaluation import service_times
+from headway.reporting.console import make_console
+from headway.reporting.report_data import ReportData
+from headway.reporting.sections.plan import plugin as plan_section
 from headway.reporting.text.plan import manager_sentence, plan_lines, tabulate_plan
 
 PRICES = """\
@@ -176,3 +180,21 @@ def test_without_a_split_that_keeps_the_rules_no_settings_are_written(searched, 
     file = tmp_path / "answer.toml"
     code, _, error = run("plan", prices, "--per-s", 5, "--project", searched[2], "--quick", "--write-config", file)
     assert (code, "no split keeps the rules" in error, file.exists()) == (2, True, False)
+
+
+@pytest.mark.slow
+def test_the_demo_plans_with_the_times_of_this_machine(searched, monkeypatch, capsys):
+    project, result, folder = searched
+    monkeypatch.setattr(service_times, "MIN_TIMES", 20)
+    monkeypatch.setattr(demo, "MEASURED_S", 1.0)
+    (folder / "prices.toml").write_bytes((demo.HERE / "prices.toml").read_bytes())
+    data = pipeline.periods(project)
+    plan = demo.plan_where_to_run(project, result, data, demo.StageReporter(make_console()))
+    assert {option.location for option in plan.options} == {"cloud-small", "node", "device"}
+    assert not {option.problem for option in plan.options} & {"not_measured", "network_not_measured"}
+    assert "assumed as fast as this-machine" in plan.caveats[0]
+    assert plan.caveats[0] in capsys.readouterr().out
+    section = plan_section(ReportData(title="", plan=plan))
+    assert section is not None
+    assert section.title == "Edge or cloud?"
+    assert section.picture() is not None

@@ -24,10 +24,11 @@ from headway.cli.demo.replay import SERVER_LOG, replay, server
 from headway.cli.demo.stream import Change, FeatureStream, Row
 from headway.cli.feature_rows import describe_run, materialize_project
 from headway.core.dataset import Dataset
-from headway.core.errors import DataError, HeadwayError
+from headway.core.errors import DataError, HeadwayError, NotApplicable
 from headway.core.evidence import Evidence, Finding
 from headway.core.feature_report import FeatureReport
 from headway.core.feature_view import FeatureView
+from headway.core.plan import Demand, DeploymentPlan
 from headway.core.release import Release
 from headway.core.rollout import Plan, Rollout
 from headway.core.rollout import RolloutStage as RolloutStage
@@ -37,6 +38,7 @@ from headway.core.value_replay import ValueReplay
 from headway.core.variant import Step
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
+from headway.deployment.plan.prices import read_prices
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
 from headway.features import catalog
 from headway.features.definitions import read_views
@@ -58,12 +60,13 @@ from headway.reporting.read_report_data import (
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData, Stage, Stamp
 from headway.reporting.text import terminal
 from headway.reporting.text.feature_tables import skew_sentences, tabulate_skews
+from headway.reporting.text.plan import describe_times, plan_lines, tabulate_plan
 from headway.reporting.text.threats import tabulate_topics, threats_lines
 from headway.security.threats.assessment import assess_threats
 from headway.serving.client import Client
 from headway.storage.addresses import open_online
 
-FILES = ("headway.toml", "features.toml", "flights.py", "train.py")
+FILES = ("headway.toml", "features.toml", "flights.py", "train.py", "prices.toml")
 HERE = Path(__file__).parent
 SCHEDULE_VIEW = FeatureView(name="schedule", table="schedule_feed", columns=("dep_minute", "arr_minute", "weekday"))
 SOUND_REQUESTS = 1_500
@@ -73,6 +76,8 @@ MAX_REQUESTS = 8_000
 REQUESTS_PER_DECISION = 25
 ATTACKS = ("extraction", "attack")
 """Audits of the winner; not membership, as rows of train are older than the others: a difference may be drift."""
+HERE_NAME, MEASURED_S = "this-machine", 3.0
+DEMAND = Demand(per_s=50.0, sites=20)
 Wait = Callable[[float], object]
 FEED = Plan(stages=(RolloutStage(share=0.2),))
 KNOWN_BY = datetime(2013, 10, 1)
@@ -120,9 +125,12 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         threats = assess_threats(project, who=getuser())
         for line in threats_lines(threats):
             reporter.show(line)
+    with reporter.stage("Edge or cloud: measure the winner and the baseline here, and plan with invented prices"):
+        plan = plan_where_to_run(project, search_result, data, reporter)
     report = replace(
         report,
         threats=threats.now,
+        plan=plan,
         refused=wrong,
         replay=replayed,
         year=read_monitoring_history(project, since=started),
@@ -451,6 +459,32 @@ def retrain_and_roll_out(project: Project, live: Dataset, reporter: StageReporte
         f"It received half of the callers for {rollout_run.requests:,} requests; {rollout_run.callers.failures}. "
         f"{rollout_run.rollout.why}"
     )
+
+
+def plan_where_to_run(
+    project: Project, search_result: SearchResult, data: pipeline.Data, reporter: StageReporter
+) -> DeploymentPlan:
+    """Measure this machine, assume that each location of the example prices is as fast, and plan where to run.
+
+    Other processes may use the cores meanwhile; the plan says so. `headway plan` also finds what would change the
+    answer, which takes longer.
+    """
+    prices = read_prices(Path(project.config.folder) / "prices.toml")
+    try:
+        for times in pipeline.measure_location(
+            project, search_result, data, location=HERE_NAME, seconds=MEASURED_S, accept_busy=True
+        ):
+            reporter.show(describe_times(times))
+            for location in (*prices.instance, *prices.hardware):
+                project.save(replace(times, location=location, assumed_from=HERE_NAME))
+    except NotApplicable as error:  # the CPU time of a server is read on Linux only
+        reporter.show(str(error))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    plan = pipeline.plan(project, search_result, prices, DEMAND, at=now, with_changes=False)
+    reporter.show(terminal.TerminalTable(tabulate_plan(plan)))
+    for line in plan_lines(plan):
+        reporter.show(line)
+    return plan
 
 
 def _stamp(project: Project, of: str, *, at: str, note: str = "") -> None:
