@@ -507,7 +507,13 @@ def _interval(p99: Measurement) -> str:
 def _slowest(model: ServiceModel) -> str:
     """Return the p99 of the parts of a response without any queue, for a message."""
     service, network = np.quantile(model.times_s, 0.99) * 1e3, np.quantile(model.network_s, 0.99) * 1e3
-    return f"the server alone has a p99 of {service + model.delay_s * 1e3:.3g} ms, the network one of {network:.3g} ms"
+    server = (
+        f"the server alone has a p99 of {service + model.delay_s * 1e3:.3g} ms, the network one of {network:.3g} ms"
+    )
+    if not model.pauses_s.size:
+        return server
+    longest = np.quantile(model.pauses_s, 0.99) * 1e3
+    return f"{server}, and the machine stands still {model.pauses_per_s:.3g} times a second, p99 {longest:.3g} ms"
 
 
 def _assumed_round_trips(network: AssumedNetwork) -> Floats:
