@@ -466,7 +466,7 @@ def plan_where_to_run(
 ) -> DeploymentPlan:
     """Measure this machine, assume that each location of the example prices is as fast, and plan where to run.
 
-    Other processes may use the cores meanwhile; the plan says so. `headway plan` also finds what would change the
+    Other processes may use the cores; the plan says so. `headway plan` also finds what would change the
     answer, which takes longer.
     """
     prices = read_prices(Path(project.config.folder) / "prices.toml")

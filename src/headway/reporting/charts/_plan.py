@@ -109,7 +109,7 @@ def _answer(option: PlanOption, plan: DeploymentPlan) -> str:
     return "cheapest" if option is plan.best else "feasible" if option.is_feasible else _problem(option)
 
 
-class _Plot(Record, frozen=True, kw_only=True):
+class _PlanPlot(Record, frozen=True, kw_only=True):
     """The size of the plot in pixels, the ends of the axis of the p99, and the cost at the top of the plot.
 
     Above the cost `band` are options without one.
@@ -128,7 +128,7 @@ class _Plot(Record, frozen=True, kw_only=True):
         return share * self.width, self.height * (1 - cost / self.top)
 
 
-def _plot(plan: DeploymentPlan, shown: Sequence[_Shown], size: ChartSize, width: float) -> _Plot:
+def _plot(plan: DeploymentPlan, shown: Sequence[_Shown], size: ChartSize, width: float) -> _PlanPlot:
     """Return a plot in which the region beyond the limit has at least a width in pixels, for its name."""
     ends = [end for one in shown for end in (one.p99.low, one.p99.high) if end > 0]
     low, high = min(*ends, plan.p99_ms) / 1.3, max(*ends, plan.p99_ms) * 1.3
@@ -137,11 +137,11 @@ def _plot(plan: DeploymentPlan, shown: Sequence[_Shown], size: ChartSize, width:
     costs = [one.option.cost_month.value for one in shown if one.option.cost_month]
     band = (max(costs, default=0.0) or 1.0) * _TOP
     top = band / (1 - _BAND) if len(costs) < len(shown) else band
-    return _Plot(width=size.plot, height=400 if size.narrow else 340, low=low, high=high, top=top, band=band)
+    return _PlanPlot(width=size.plot, height=400 if size.narrow else 340, low=low, high=high, top=top, band=band)
 
 
 def _rows(
-    plan: DeploymentPlan, shown: Sequence[_Shown], plot: _Plot, occupied: Sequence[LabelBox], size: ChartSize
+    plan: DeploymentPlan, shown: Sequence[_Shown], plot: _PlanPlot, occupied: Sequence[LabelBox], size: ChartSize
 ) -> list[Row]:
     """Return the options, with the pixels of labels and of the lines that lead to them.
 
@@ -172,9 +172,9 @@ def _text_row(label: str, x: float, y: float) -> Row:
     return {"label": label, "label_x": x, "label_y": y - label.count("\n") * LABEL_LINE / 2}
 
 
-def _interval_box(p99: Measurement, cost: float, plot: _Plot) -> LabelBox:
-    (left, y), (right, _) = (plot.pixel(end, cost) for end in (p99.low, p99.high))
-    return LabelBox((left + right) / 2, y, (right - left) / 2, 2.0)
+def _interval_box(p99: Measurement, cost: float, plot: _PlanPlot) -> LabelBox:
+    (start, y), (end, _) = (plot.pixel(value, cost) for value in (p99.low, p99.high))
+    return LabelBox((start + end) / 2, y, (end - start) / 2, 2.0)
 
 
 def _chart(plan: DeploymentPlan, shown: Sequence[_Shown], size: ChartSize) -> alt.LayerChart:
@@ -186,8 +186,8 @@ def _chart(plan: DeploymentPlan, shown: Sequence[_Shown], size: ChartSize) -> al
     if plot.band < plot.top:
         never = _NEVER.replace("with ", "with\n") if size.narrow else _NEVER
         half_width, half_height = label_half(never)
-        left = 6 if limit_x > 2 * half_width + 12 else limit_x + 8  # in one piece, beside the line of the limit
-        names.append((never, left + half_width, 4 + half_height))
+        begin = 6 if limit_x > 2 * half_width + 12 else limit_x + 8  # the line of the limit would cross it
+        names.append((never, begin + half_width, 4 + half_height))
     occupied = [LabelBox(x, y, *label_half(name)) for name, x, y in names]
     rows = _rows(plan, shown, plot, [*occupied, LabelBox(limit_x, plot.height / 2, 1.0, plot.height / 2)], size)
     x = (

@@ -98,9 +98,9 @@ def manager_sentence(plan: DeploymentPlan) -> str:
     return sentence
 
 
-def _cost_ratio(cost: Measurement, least: Measurement) -> Measurement | None:
+def _cost_ratio(cost: Measurement, cheapest: Measurement) -> Measurement | None:
     """Return the ratio of two costs: both as expected, both at the lower, and both at the upper end of requests."""
-    pairs = ((cost.value, least.value), (cost.low, least.low), (cost.high, least.high))
+    pairs = ((cost.value, cheapest.value), (cost.low, cheapest.low), (cost.high, cheapest.high))
     if not all(below for _, below in pairs):
         return None
     value, *ends = (above / below for above, below in pairs)
