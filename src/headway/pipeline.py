@@ -611,7 +611,8 @@ def plan(
     """
     times = {(one.variant, one.location): one for one in project.records(ServiceTimes)}
     networks = {one.name: one for one in project.records(NetworkTimes)}
-    rows = {row.variant.digest: row for row in (*result.evaluated, result.winner)}  # the winner by its verdict on test
+    # The winner is first, by its verdict on test.
+    rows = {row.variant.digest: row for row in (result.winner, *result.evaluated, result.winner)}
     measured = {variant for variant, _ in times} | {result.winner.variant.digest}
     variants = [
         PlanVariant(

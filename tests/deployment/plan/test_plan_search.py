@@ -65,6 +65,14 @@ def test_as_many_replicas_are_chosen_as_the_p99_needs() -> None:
     assert 0 < found.utilisation.value < 1
 
 
+@pytest.mark.parametrize(("first", "other"), [(FAST, SLOW), (SLOW, FAST)])
+def test_of_variants_that_cost_the_same_the_first_is_chosen(first: PlanVariant, other: PlanVariant) -> None:
+    measured = [times(FAST, "small", 1.0), times(SLOW, "small", 2.0)]
+    found = plan(*measured, variants=[first, other])
+    assert found.chosen is not None
+    assert found.options[found.chosen].variant == first.digest
+
+
 def test_the_cheapest_variant_and_location_is_chosen() -> None:
     prices = replaced(CLOUD, instance=CLOUD.instance | {"large": Instance(per_hour=0.15, workers=4)})
     measured = [times(v, p, ms) for p in prices.instance for v, ms in ((FAST, 1.0), (SLOW, 20.0))]

@@ -36,7 +36,7 @@ def plan_deployment(inputs: PlanInputs, *, name: str = "", at: str = "", with_ch
         p99_ms=inputs.p99_ms,
         availability=inputs.availability,
         options=tuple(options),
-        chosen=best_option(options),
+        chosen=best_option(options, preferred=inputs.variants[0].digest),
         measurements=tuple(digest_of(write(record)) for record in (*inputs.service_times, *inputs.networks)),
         caveats=tuple(_caveats(inputs.service_times)),
         at=at,

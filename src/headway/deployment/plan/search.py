@@ -62,7 +62,10 @@ class PlanVariant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInputs:
-    """Everything that a plan is computed from; of several measurements of one location the last counts."""
+    """Everything that a plan is computed from; of several measurements of one location the last counts.
+
+    Of options that cost the same, one of the first variant is chosen.
+    """
 
     variants: Sequence[PlanVariant]
     demand: Demand
@@ -121,14 +124,19 @@ class _Failed:
     response: ResponseTimes | None = None
 
 
-def best_option(options: Sequence[PlanOption]) -> int | None:
-    """Return the index of the cheapest feasible option; of equal ones, that with the lowest p99."""
+def best_option(options: Sequence[PlanOption], *, preferred: str = "") -> int | None:
+    """Return the index of the cheapest feasible option; of equal ones, that of the variant `preferred`, then by p99."""
     costs = [
-        (option.cost_month.value, option.p99_ms.value if option.p99_ms else math.inf, index)
+        (
+            option.cost_month.value,
+            option.variant != preferred,
+            option.p99_ms.value if option.p99_ms else math.inf,
+            index,
+        )
         for index, option in enumerate(options)
         if option.is_feasible and option.cost_month
     ]
-    return min(costs)[2] if costs else None
+    return min(costs)[-1] if costs else None
 
 
 Simulations = dict[tuple[object, ...], ResponseTimes]
@@ -138,7 +146,7 @@ class OptionSearch:
     """One search; simulations are kept, because a change of prices needs no other ones."""
 
     def __init__(self, inputs: PlanInputs, simulations: Simulations) -> None:
-        self._inputs, self._demand = inputs, inputs.demand
+        self._inputs, self._demand, self._preferred = inputs, inputs.demand, inputs.variants[0].digest
         self._simulations, self._responses = simulations, dict[tuple[object, ...], Floats]()
         self._times = {(times.variant, times.location): times for times in inputs.service_times}
         self._networks = {network.name: network for network in inputs.networks}
@@ -153,12 +161,12 @@ class OptionSearch:
         bounds = sorted(((self._least_cost(trial), index) for index, trial in enumerate(self._trials())))
         trials, found = list(self._trials()), list[PlanOption]()
         for cost, index in bounds:
-            best = best_option(found)
+            best = best_option(found, preferred=self._preferred)
             known = math.inf if best is None else cast("Measurement", found[best].cost_month).value
             if cost > known or math.isinf(cost):
                 break
             found.append(self._option(trials[index]))
-        best = best_option(found)
+        best = best_option(found, preferred=self._preferred)
         return None if best is None else found[best]
 
     def _trials(self) -> Iterator[_Trial]:
