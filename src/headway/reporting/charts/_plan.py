@@ -81,10 +81,8 @@ def _label(option: PlanOption, numbers: Mapping[str, int], size: ChartSize) -> s
     """Return the location, and below it the variant; on a narrow screen the number of the variant."""
     if not size.narrow:
         return f"{option.name}\n{_variants(option)}"
-    first = f"{option.location} {numbers[option.variant_name]}"
-    if not option.second_location:
-        return first
-    return f"{first} →\n{option.second_location} {numbers[option.second_variant_name]}"
+    ends = [(option.location, option.variant_name), (option.second_location, option.second_variant_name)]
+    return " →\n".join(f"{location} {numbers.get(name, '')}".rstrip() for location, name in ends if location)
 
 
 def _numbers(shown: Sequence[_Shown]) -> dict[str, int]:
