@@ -47,11 +47,12 @@ test-all: .venv/.installed-services  ## every test, the long ones too, with the 
 	$(bin)/pytest $(workers) --hypothesis-profile=thorough --cov --cov-report=
 	$(bin)/coverage report --skip-covered --fail-under=95
 
-check: .venv/.installed-dev  ## format, lint, types, import rules, generated docs (30 seconds)
+check: .venv/.installed-dev  ## format, lint, types, import rules, oldest Python, generated docs (60 seconds)
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+	$(bin)/vermin --quiet --no-tips --target=3.11- --violations src tests tools
 	$(bin)/python tools/reference.py --check
 
 check-security: .venv/.installed-dev  ## build the wheel twice, write it with its bill of materials to dist/, audit the dependencies (2 minutes)

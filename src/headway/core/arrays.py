@@ -1,7 +1,8 @@
-"""Types of the numpy arrays that modules exchange; sigmoid, softmax and logistic regression with only numpy."""
+"""Types of the arrays and bytes that modules exchange; sigmoid, softmax and logistic regression with only numpy."""
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Buffer = bytes | bytearray | memoryview | mmap  # collections.abc has it from Python 3.12 on
 
 
 def sparse_to_dense(rows: Any, absent: float) -> Floats:

@@ -14,11 +14,12 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Buffer, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Protocol
 
+from headway.core.arrays import Buffer
 from headway.scanning.arrays import unknown, unsafe
 from headway.scanning.graphs import leaves_folder
 from headway.scanning.verdicts import Problem

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Buffer
 
 import msgspec
 
+from headway.core.arrays import Buffer
 from headway.scanning.pickles import scan_pickles
 from headway.scanning.verdicts import Problem
 

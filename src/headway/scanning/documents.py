@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Buffer, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from headway.core.arrays import Buffer
 from headway.engines.formats.flatbuffer import root_table
 from headway.scanning.allowed import NESTED, is_dangerous, is_listed
 from headway.scanning.arrays import scan_template, unknown, unsafe

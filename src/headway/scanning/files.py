@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Buffer
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from headway.core.arrays import Buffer
 from headway.core.errors import HeadwayError, Refused
 from headway.core.plugins import load_engine
 from headway.core.record import digest_of

@@ -11,10 +11,11 @@ import binascii
 import codecs
 import math
 import re
-from collections.abc import Buffer, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from headway.core.arrays import Buffer
 from headway.scanning.allowed import (
     COMPUTED,
     MAKERS,
