@@ -12,9 +12,9 @@ from headway.core.errors import ConfigError
 from headway.core.sections import RemoteStage
 from headway.serving.answering.remote import (
     MAX_TEXT,
-    HandedOn,
     NoRemoteAnswer,
     RemoteAnswers,
+    RemoteInput,
     read_endpoint,
     read_key,
 )
@@ -36,8 +36,12 @@ def remote_of(server, folder, *, key="", clock=lambda: 0.0, cap=1.0, **settings)
     return RemoteAnswers(stage, spend, key=key, clock=clock)
 
 
+def message(text):
+    return RemoteInput(text, {}, "")
+
+
 def ask(remote, text="where is my parcel", **fields):
-    return asyncio.run(remote.ask(HandedOn(text), CLASSES, **fields))
+    return asyncio.run(remote.ask(message(text), CLASSES, **fields))
 
 
 def failure(remote, text="where is my parcel", **fields):
@@ -148,7 +152,7 @@ def test_more_calls_than_the_queue_allows_are_refused_at_once(server, tmp_path):
     remote = remote_of(server, tmp_path, queue=2)
 
     async def run():
-        calls = [asyncio.create_task(remote.ask(HandedOn("a"), CLASSES)) for _ in range(3)]
+        calls = [asyncio.create_task(remote.ask(message("a"), CLASSES)) for _ in range(3)]
         done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         for call in calls:
             call.cancel()

@@ -18,7 +18,7 @@ from headway.core.sections import AnswerSection, RemoteStage
 from headway.core.selective import RemoteSpend
 from headway.serving.answering import spend as spending
 from headway.serving.answering.endpoint import open_stages
-from headway.serving.answering.remote import HandedOn, NoRemoteAnswer
+from headway.serving.answering.remote import NoRemoteAnswer, RemoteInput
 from headway.serving.answering.spend import DailySpend, SharedSpend
 from headway.serving.telemetry.metrics import Metrics
 
@@ -141,9 +141,9 @@ def test_servers_that_share_a_state_ask_under_one_cap(state, tmp_path):
             for part in ("a", "b")
         ]
         first, second = (server._remote for server in servers)
-        assert asyncio.run(first.ask(HandedOn("my money"), ("delivery", "refund"))) == "refund"
+        assert asyncio.run(first.ask(RemoteInput("my money", {}, ""), ("delivery", "refund"))) == "refund"
         with pytest.raises(NoRemoteAnswer, match="spend_cap"):
-            asyncio.run(second.ask(HandedOn("my money"), ("delivery", "refund")))
+            asyncio.run(second.ask(RemoteInput("my money", {}, ""), ("delivery", "refund")))
         assert chat.requests.qsize() == 1
 
 

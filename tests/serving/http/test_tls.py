@@ -32,7 +32,7 @@ from running import Peer, Running, body_of, loaded, request, serving
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
 from headway.core.sections import RemoteStage, ServeSection
-from headway.serving.answering.remote import HandedOn, NoRemoteAnswer, RemoteAnswers
+from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, RemoteInput
 from headway.serving.answering.spend import DailySpend
 from headway.serving.client import Client
 from headway.serving.grpc.transport import open_grpc
@@ -331,7 +331,7 @@ def test_the_remote_stage_asks_over_tls_and_no_server_that_is_not_trusted(issuer
         stage = RemoteStage(url=server.url, model="small")
         spend = DailySpend(tmp_path, cost_per_call=0.0, cap_per_day=0.0)
         trusting = RemoteAnswers(stage, spend, trusted=str(issuer.file))
-        assert asyncio.run(trusting.ask(HandedOn("my money"), ["refund"])) == "refund"
+        assert asyncio.run(trusting.ask(RemoteInput("my money", {}, ""), ["refund"])) == "refund"
         with pytest.raises(NoRemoteAnswer) as error:
-            asyncio.run(RemoteAnswers(stage, spend).ask(HandedOn("my money"), ["refund"]))
+            asyncio.run(RemoteAnswers(stage, spend).ask(RemoteInput("my money", {}, ""), ["refund"]))
     assert error.value.code == "unreachable" and server.requests.qsize() == 1

@@ -21,7 +21,7 @@ from headway.core.answering import confidences
 from headway.core.errors import DataError, HeadwayError
 from headway.core.sections import AnswerSection
 from headway.serving.answering.later_answers import find_later_answer
-from headway.serving.answering.remote import HandedOn, NoRemoteAnswer, RemoteAnswers, read_key
+from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, RemoteInput, read_key
 from headway.serving.answering.spend import DailySpend, SharedSpend, Spend
 from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane
@@ -148,7 +148,7 @@ class AnswerStages:
         """Ask the remote stage, keep its answer, and reply."""
         assert model.selective
         try:
-            message = HandedOn(call.text, call.values, call.key)
+            message = RemoteInput(call.text, call.values, call.key)
             found = await remote.ask(message, model.selective.classes, reject=model.selective.plan.reject)
         except NoRemoteAnswer as error:
             self._metrics.count_remote(error.code)

@@ -67,12 +67,12 @@ class NoRemoteAnswer(Exception):
         self.code = code
 
 
-class HandedOn(NamedTuple):
-    """A message or row for the remote stage: its values by column, their texts, and its key."""
+class RemoteInput(NamedTuple):
+    """A message or row that the remote stage classifies: its texts, its values by column, and its key."""
 
-    text: str = ""
-    row: Mapping[str, str | float | None] = {}
-    key: str = ""
+    text: str
+    row: Mapping[str, str | float | None]
+    key: str
 
 
 class _MessageForm(Protocol):
@@ -80,15 +80,15 @@ class _MessageForm(Protocol):
 
     keeps: bool
 
-    def expect_sendable(self, message: HandedOn) -> None:
+    def expect_sendable(self, message: RemoteInput) -> None:
         """Raise NoRemoteAnswer for a message that stays here."""
         ...
 
-    def write(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+    def write(self, message: RemoteInput, classes: Sequence[str]) -> bytes:
         """Return the body of a request."""
         ...
 
-    def read(self, message: HandedOn, status: int, content: bytes) -> str:
+    def read(self, message: RemoteInput, status: int, content: bytes) -> str:
         """Return the answer in a response; raises NoRemoteAnswer if there is none, or an error of its decoder."""
         ...
 
@@ -152,13 +152,13 @@ class _ChatForm:
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def expect_sendable(self, message: HandedOn) -> None:
+    def expect_sendable(self, message: RemoteInput) -> None:
         if not message.text:
             raise NoRemoteAnswer("no_text")
         if len(message.text) > MAX_TEXT:
             raise NoRemoteAnswer("too_long")
 
-    def write(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+    def write(self, message: RemoteInput, classes: Sequence[str]) -> bytes:
         instruction = _INSTRUCTION + msgspec.json.encode(classes).decode()
         messages = [
             {"role": "system", "content": instruction},
@@ -166,7 +166,7 @@ class _ChatForm:
         ]
         return msgspec.json.encode({"model": self._model, "messages": messages})
 
-    def read(self, message: HandedOn, status: int, content: bytes) -> str:
+    def read(self, message: RemoteInput, status: int, content: bytes) -> str:
         if status != 200:
             raise NoRemoteAnswer("status")
         found = msgspec.json.decode(content, type=_Completion).choices[0].message.content
@@ -184,13 +184,13 @@ class _RowForm:
 
     keeps = True
 
-    def expect_sendable(self, message: HandedOn) -> None:
+    def expect_sendable(self, message: RemoteInput) -> None:
         """Every row may be sent: the request that brought it was bounded."""
 
-    def write(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+    def write(self, message: RemoteInput, classes: Sequence[str]) -> bytes:
         return msgspec.json.encode({"row": message.row, "key": message.key})
 
-    def read(self, message: HandedOn, status: int, content: bytes) -> str:
+    def read(self, message: RemoteInput, status: int, content: bytes) -> str:
         if status != 200:
             raise NoRemoteAnswer("refused" if status in _REFUSED else "status")
         found = msgspec.json.decode(content, type=_Answered)
@@ -233,7 +233,7 @@ class RemoteAnswers:
         """True if the server that is asked logs its answers, so that none is lost if this one ends."""
         return self._settings.protocol == "headway"
 
-    async def ask(self, message: HandedOn, classes: Sequence[str], *, reject: str = "") -> str:
+    async def ask(self, message: RemoteInput, classes: Sequence[str], *, reject: str = "") -> str:
         """Return the class of a message; raises NoRemoteAnswer.
 
         `reject` is the class for messages that no answer applies to: such an answer is none.
@@ -266,7 +266,7 @@ class RemoteAnswers:
         """Close the connections that are kept, on the loop."""
         self._connections.close()
 
-    async def _classify(self, message: HandedOn, classes: Sequence[str]) -> str:
+    async def _classify(self, message: RemoteInput, classes: Sequence[str]) -> str:
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 body = await asyncio.to_thread(self._paid_body, message, classes)
@@ -285,7 +285,7 @@ class RemoteAnswers:
             raise NoRemoteAnswer("not_a_class")
         return answer
 
-    def _paid_body(self, message: HandedOn, classes: Sequence[str]) -> bytes:
+    def _paid_body(self, message: RemoteInput, classes: Sequence[str]) -> bytes:
         """Return the body of a request whose cost is reserved; without a record of it no call is made."""
         body = self._form.write(message, classes)
         with suppress(HeadwayError):
