@@ -217,6 +217,16 @@ def test_a_report_has_bounds(server: Running, tmp_path: Path) -> None:
     assert load_statuses(tmp_path / "state", "flights") == []
 
 
+@pytest.mark.parametrize("field", ["release", "reason", "headway"])
+@pytest.mark.parametrize("text", ["\x1b[2J", "9\n", "\x9b2J", "\x7f"])
+def test_a_report_has_no_control_characters_that_a_terminal_follows(
+    server: Running, tmp_path: Path, field: str, text: str
+) -> None:
+    answer = send(server, tmp_path, "flights/report", report(**{field: text}))
+    assert (answer.status, load_statuses(tmp_path / "state", "flights")) == (400, [])
+    assert send(server, tmp_path, "flights/report", report(**{field: "clé 9.1"})).status == 200
+
+
 def test_a_device_has_a_quota_for_a_day(tmp_path: Path) -> None:
     body = content(tmp_path)
     with running(tmp_path, day_bytes=2 * len(body)) as server:

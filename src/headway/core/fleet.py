@@ -27,8 +27,8 @@ PollRefusal = Literal[
 ]
 """Why a device loaded nothing new. All but `unreachable` hint at an attack or a mistake of the publisher."""
 
-
-Text = Annotated[str, Meta(max_length=256)]
+Text = Annotated[str, Meta(max_length=256, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+"""A text without control characters, because the terminal that shows it would obey them."""
 
 
 class PollRefused(Refused):
