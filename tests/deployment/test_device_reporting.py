@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,6 +71,28 @@ def test_a_log_is_kept_while_the_server_is_away_and_shipped_once(reporter: Devic
     paths[0].write_bytes(content)  # the device ended after the server had it, and before it was deleted here
     assert reporter.send_log() == 1
     assert (len(rows_of(tmp_path)), status(tmp_path).rows) == (3, 9)
+
+
+def test_a_report_that_is_not_accepted_is_logged_once_until_the_status_changes(
+    reporter: DeviceReporter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    statuses = iter([0, 0, 401, 401, 200, 0])
+    monkeypatch.setattr(DeviceReporter, "_post", lambda *_, **__: (next(statuses), ""))
+    assert [report(reporter) for _ in range(6)] == [False, False, False, False, True, False]
+    assert [(line.levelname, line.args[1]) for line in caplog.records] == [
+        ("INFO", "no answer"),
+        ("WARNING", 401),
+        ("INFO", "no answer"),
+    ]
+
+
+def test_the_log_of_a_release_that_is_not_accepted_is_logged_once(
+    reporter: DeviceReporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    logged(reporter, 0, digest=OTHER)
+    assert [reporter.send_log() for _ in range(3)] == [0, 0, 0]
+    assert caplog.text.count("is not accepted (403)") == 1
 
 
 def test_a_log_whose_acknowledgement_was_lost_is_stored_exactly_once(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
@@ -49,6 +49,7 @@ class DeviceReporter:
     key: str
     log: Path
     timeout_s: float = TIMEOUT_S
+    _statuses: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an address to which a key must not be sent."""
@@ -76,9 +77,7 @@ class DeviceReporter:
             waiting=sum(1 for _ in self.waiting()),
         )
         status, message = self._post("report", msgspec.json.encode(report), kind="application/json")
-        if status != 200:
-            level = logging.WARNING if status else logging.INFO  # a device may be offline for months
-            _log.log(level, "the report of this device was not taken (%s): %s", status or "no answer", message)
+        self._log_change("the report of this device", status, message)
         return status == 200
 
     def waiting(self) -> Iterator[Path]:
@@ -108,13 +107,23 @@ class DeviceReporter:
             shipped += status == 200
             if status in _DAMAGED:
                 _log.error("the server cannot read %s, which is deleted: %s", path.name, message)
-            elif status == 403:
+                continue
+            self._log_change(f"the log of release {path.parent.name}", status, message)
+            if status == 403:
                 refused = path.parent.name
-                _log.error("the log of release %s is not taken: %s", refused, message)
             elif status != 200:
-                _log.warning("the log waits on this device (%s): %s", status or "no answer", message)
                 break
         return shipped
+
+    def _log_change(self, subject: str, status: int, message: str) -> None:
+        """Log that the server does not accept something, once until its status changes.
+
+        A device may be offline for months, and polls every minute.
+        """
+        if status not in (200, self._statuses.get(subject)):
+            level = logging.WARNING if status else logging.INFO
+            _log.log(level, "%s is not accepted (%s): %s", subject, status or "no answer", message)
+        self._statuses[subject] = status
 
     def _post(self, path: str, content: bytes, *, kind: str) -> tuple[int, str]:
         """Return the status of the answer, 0 without one, and what it says."""
