@@ -12,6 +12,7 @@ import pytest
 from tests.serving.running import project as served_project
 from tests.serving.test_device_reports import columns
 
+from headway.monitoring import devices
 from headway.monitoring.devices import compare_devices
 from headway.registry.device_logs import save_segment
 from headway.registry.project import Project, open_project
@@ -69,6 +70,21 @@ def test_rows_that_cannot_be_compared_are_left_out(project: Project) -> None:
     ship(project, "pump-3", rows=0, key=[])
     assert found(project) == {"pump-1": (0, 0), "pump-2": (0, 0), "pump-3": (0, 0)}
     assert "No row that a device shipped could be compared" in describe_disagreement(compare_devices(project))
+
+
+def test_only_a_sample_of_the_rows_is_answered_here(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered: list[int] = []
+
+    def count(probabilities: np.ndarray) -> np.ndarray:
+        answered.append(len(probabilities))
+        return probabilities
+
+    monkeypatch.setattr(devices, "calibration_function", lambda _: count)
+    for rows, wrong in ((1_000, 500), (100, 0)):
+        ship(project, "pump-1", rows=rows, wrong=wrong)
+    differing, n_rows = found(project)["pump-1"]
+    assert (n_rows, answered) == (200, [200, 100])
+    assert 60 < differing < 120, "500 of 1,100 rows differ"
 
 
 def test_the_share_has_an_interval_over_devices(project: Project) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import Bools, Floats
+from headway.core.arrays import Floats
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Measurement
 from headway.core.fleet import DeviceComparison, FleetComparison
@@ -44,9 +44,11 @@ def compare_devices(project: Project) -> FleetComparison:
     opened = cache(lambda digest: _open(project, digest))
     found: list[DeviceComparison] = []
     for status in load_statuses(project.config.state, project.name):
+        random = np.random.default_rng(0)
         paths = segments_of(folder, status.device)[-SAMPLED_SEGMENTS:]
-        differing = np.concatenate([np.zeros(0, bool), *(_differing(segments.load(path), opened) for path in paths)])
-        drawn = np.random.default_rng(0).permutation(differing)[:SAMPLED_ROWS]
+        parts = [_compare_segment(segments.load(path), opened, random) for path in paths]
+        order, differs = np.concatenate([np.zeros((2, 0)), *parts], axis=1)
+        drawn = differs[np.argsort(order)[:SAMPLED_ROWS]]
         found.append(DeviceComparison(device=status.device, rows=len(drawn), differing=int(drawn.sum())))
     compared = FleetComparison(name=project.name, at=now().isoformat(timespec="seconds"), devices=tuple(found))
     compared = replace(compared, share=_share([one for one in found if one.rows]))
@@ -81,22 +83,33 @@ def _open(project: Project, digest: str) -> _Opened | None:
     return variant.signature.names, lambda rows: calibrate(model.predict(rows))
 
 
-def _differing(columns: dict[str, Column], opened: Callable[[str], _Opened | None]) -> Bools:
-    """Return whether each row of a segment differs, without those that cannot be compared."""
+def _compare_segment(
+    columns: dict[str, Column], opened: Callable[[str], _Opened | None], random: np.random.Generator
+) -> Floats:
+    """Compare rows of a segment: return a random number of each, and 1 if it differs, else 0; shape (2, n).
+
+    Only the rows with the lowest numbers are compared: no others can be among the lowest of the device.
+    """
+    nothing = np.zeros((2, 0))
     release = opened(str(cast("list[str]", columns["release"])[0])) if len(columns["release"]) else None
-    outputs = [np.asarray(columns[name]) for name in sorted(columns, key=_number) if name.startswith("out.")]
+    outputs = [name for name in sorted(columns, key=_number) if name.startswith("out.")]
     names = [f"in.{name}" for name in release[0]] if release else []
     if release is None or not outputs or any(name not in columns for name in names):
-        return np.zeros(0, bool)
-    answered = np.asarray(columns["status"]) == 0
-    inputs = [np.asarray(columns[name], np.float64) for name in names]
-    rows, logged = np.column_stack(inputs)[answered], np.column_stack(outputs)[answered]
-    if not len(rows):
-        return np.zeros(0, bool)
-    here = release[1](np.ascontiguousarray(rows))
+        return nothing
+    answered = np.flatnonzero(np.asarray(columns["status"]) == 0)
+    order = random.random(len(answered))
+    lowest = np.argsort(order)[:SAMPLED_ROWS]
+    if not len(lowest):
+        return nothing
+    rows, logged = (
+        np.column_stack([np.asarray(columns[name], np.float64)[answered[lowest]] for name in part])
+        for part in (names, outputs)
+    )
+    here = release[1](rows)
     if here.shape != logged.shape:
-        return np.ones(len(rows), bool)
-    return np.asarray(~np.isclose(logged, here, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True).all(1))
+        return np.stack([order[lowest], np.ones(len(rows))])
+    is_same = np.isclose(logged, here, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True).all(1)
+    return np.stack([order[lowest], np.where(is_same, 0.0, 1.0)])
 
 
 def _number(name: str) -> int:
