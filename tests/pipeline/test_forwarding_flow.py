@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
@@ -16,6 +18,7 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError
 from headway.core.sections import AnswerSection
 from headway.evaluation.answer_plan import LabeledAnswers
+from headway.monitoring.retraining.retrain import certify_answers
 from headway.registry.forwarding import find_forwarding
 from headway.registry.project import open_project
 from headway.reporting.text.words import describe_answers
@@ -78,6 +81,32 @@ def test_the_model_behind_a_device_is_certified_together_with_the_device(made):
     of_device = device.release.answers.certificate
     assert plan.certificate.coverage.n_rows == of_device.coverage.n_rows, "the rows of both are counted"
     assert plan.certificate.coverage.value > of_device.coverage.value
+
+
+def test_a_retrained_model_is_certified_together_with_the_device(made):
+    parent, rows, labels = made
+    project = open_project(make_folder(parent, "retrained", more='forwarded_by = "device@live"\n'))
+    device = project.registry.resolve("device@live")
+    model = make_pipeline(PolynomialFeatures(), LogisticRegression()).fit(rows[:1000], labels[:1000])
+    held_out, truth = table(4_000, 2)
+    names = device.release.variant.signature.names
+    holdout = SimpleNamespace(
+        dataset=Dataset(name="test", table=pl.DataFrame(held_out, schema=list(names)), roles=Roles(target="y")),
+        deployed=SimpleNamespace(release=replace(device.release, answers=None)),
+    )
+    subject = SimpleNamespace(
+        variant=device.release.variant,
+        scores=model.predict_proba(held_out)[:, 1:],
+        labels=truth,
+        groups=np.arange(4_000),
+        threshold=0.5,
+    )
+
+    found = certify_answers(project, holdout, subject)
+
+    assert found.plan.forwarded_by == device.digest and found.plan.certificate.is_certified
+    assert found.plan.certificate.coverage.n_rows == 2_000, "the later half, answered by either"
+    assert found.plan.certificate.coverage.value > device.release.answers.certificate.coverage.value
 
 
 def test_a_device_must_forward_rows_and_know_the_same_classes(made):
