@@ -28,12 +28,14 @@ class Answering(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     closes: tuple[int, ...] = ()
-    requests = 0
+    errors: tuple[int, ...] = ()
+    requests, path_read = 0, ""
     batch, call_ns, has_statistics = 3, 50_000, True
     wbufsize = -1  # head and body in one packet
 
     def do_GET(self) -> None:
         type(self).requests += 1
+        type(self).path_read = self.path
         if self.requests in self.closes:
             self.close_connection = True
             return
@@ -43,7 +45,7 @@ class Answering(BaseHTTPRequestHandler):
             phases = {"success": {"count": n, "ns": 0}, "compute_infer": {"count": n, "ns": n * self.call_ns}}
             model = {"execution_count": n // self.batch, "inference_stats": phases}
             body = json.dumps({"model_stats": [model]}).encode() if self.has_statistics else body
-        self.send_response(200)
+        self.send_response(503 if self.requests in self.errors else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -162,7 +164,44 @@ def test_requests_without_an_answer_are_counted(server):
     assert (len(found.times_us), found.n_failed) == (8, 2)
 
 
-@pytest.mark.parametrize("url", ["ftp://x/", "server:8080", "http://"])
+def test_an_error_page_is_not_a_round_trip(server):
+    server.handler.errors = (4, 9)
+    found = measure_network(server.url, name="wan", count=10)
+    assert (len(found.times_us), found.n_failed) == (8, 2)
+    server.handler.errors = range(100)
+    with pytest.raises(ConfigError, match="no round trip was measured: the answer has status 503") as raised:
+        measure_network(server.url, name="wan", count=10)
+    assert "/v2/health/live" in raised.value.hint
+
+
+def test_a_server_that_closes_each_connection_has_no_round_trips(server):
+    server.handler.protocol_version = "HTTP/1.0"
+    with pytest.raises(ConfigError, match="the server closes the connection after each response"):
+        measure_network(server.url, name="wan", count=10)
+
+
+def test_a_page_of_a_network_has_a_largest_size(server, monkeypatch):
+    monkeypatch.setattr(service_times, "_MAX_PAGE_BYTES", 1)
+    with pytest.raises(ConfigError, match="the page has more than 1 bytes"):
+        measure_network(server.url, name="wan", count=10)
+
+
+def test_the_query_of_an_address_is_sent(server):
+    measure_network(f"{server.url}ready?x=1#top", name="wan", count=1)
+    assert server.handler.path_read == "/ready?x=1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://x/",
+        "server:8080",
+        "http://",
+        "http://x:99999/",
+        "http://[",
+        "http://x/\N{LATIN SMALL LETTER E WITH ACUTE}",
+    ],
+)
 def test_an_address_is_one_of_http(url):
     with pytest.raises(ConfigError, match="is not an address"):
         measure_network(url, name="wan", count=1)
@@ -171,5 +210,5 @@ def test_an_address_is_one_of_http(url):
 def test_a_server_that_never_answers_has_no_round_trips():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-    with pytest.raises(ConfigError, match="no request had an answer"):
+    with pytest.raises(ConfigError, match="no round trip was measured"):
         measure_network(f"http://127.0.0.1:{port}/", name="wan", count=5)

@@ -52,7 +52,7 @@ class ServiceTimes(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
 class NetworkTimes(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
     """Round trips over a network without the time of a server: a sample, us, in the order of measurement.
 
-    `n_failed` requests had no answer. `url` is where they were sent.
+    `n_failed` requests had no answer, or that of an error. `url` is where they were sent.
     """
 
     version: ClassVar[int] = 1

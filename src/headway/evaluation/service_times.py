@@ -33,7 +33,9 @@ IN_FLIGHT = (4, 16)
 """Requests in flight for which the time per request in a batch is measured."""
 MAX_TIMES, MIN_TIMES = 20_000, 100
 PAUSE_S = 5e-4
-_TRIES, _ROWS = 3, 64
+_TRIES, _ROWS = 4, 64
+_MAX_PAGE_BYTES = 65_536
+_PAGE = "a page that costs nothing: http://HOST:8080/v2/health/live"
 _LEAST_SHARE = 0.2  # of the mean service time: no request takes less
 _PAUSES_SHARE = 0.2  # of the time of a measurement
 _LONG_US = 500.0  # the server runs longer engine calls on a thread, and reads other requests during them
@@ -130,31 +132,54 @@ def measure_pauses(seconds: float) -> Floats:
 def measure_network(url: str, *, name: str, count: int, timeout_s: float = 10.0) -> NetworkTimes:
     """Measure round trips to a server over one connection that stays open: a GET each.
 
-    The time of the server is counted as well, so `url` should be a page that costs nothing, as `/v2/health/live`.
+    The time of the server is counted as well, so `url` should be a page that costs nothing, as `/v2/health/live`. A
+    request fails if it has no answer, or one with another status than 2xx.
 
-    Raises ConfigError if the address is not one of HTTP, or no request has an answer.
+    Raises ConfigError if the address is not one of HTTP, or no round trip can be measured.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{url!r} is not an address", where="--network", hint="http://HOST:8080/v2/health/live")
-    times, failed, why = list[float](), 0, ""
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    with closing(kind(parts.hostname, parts.port, timeout=timeout_s)) as connection:
-        while len(times) + failed < count and (times or failed < _TRIES):
+    scheme, host, port, path = _parts_of(url)
+    times, failed, why = list[float](), 0, "the server closes the connection after each response"
+    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    with closing(kind(host, port, timeout=timeout_s)) as connection:
+        for tried in range(2 * count + _TRIES):  # a request that has to connect as well is not counted
+            if len(times) + failed == count or (not times and tried == _TRIES):
+                break
             is_open = connection.sock is not None
             began = perf_counter()
             try:
-                connection.request("GET", parts.path or "/")
-                connection.getresponse().read()
+                _get(connection, path)
             except (OSError, http.client.HTTPException) as error:
                 failed, why = failed + 1, str(error)
                 connection.close()
             else:
-                times += [(perf_counter() - began) * 1e6] if is_open else []  # else it had to connect as well
+                times += [(perf_counter() - began) * 1e6] if is_open else []
     if not times:
-        raise ConfigError(f"no request had an answer: {why}", where=url)
+        raise ConfigError(f"no round trip was measured: {why}", where=url, hint=_PAGE)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return NetworkTimes(name=name, times_us=tuple(np.round(times, 3).tolist()), n_failed=failed, url=url, at=at)
+
+
+def _parts_of(url: str) -> tuple[str, str, int | None, str]:
+    """Return scheme, host, port and path with query of an address."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or not url.isascii() or parts.scheme not in ("http", "https"):
+        raise ConfigError(f"{url!r} is not an address", where="--network", hint=_PAGE)
+    return parts.scheme, host, port, parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> None:
+    """Request a page; raise HTTPException unless it has a status of 2xx and at most 64 KiB."""
+    connection.request("GET", path)
+    response = connection.getresponse()
+    length = len(response.read(_MAX_PAGE_BYTES + 1))
+    if not 200 <= response.status < 300:
+        raise http.client.HTTPException(f"the answer has status {response.status}")
+    if length > _MAX_PAGE_BYTES:
+        raise http.client.HTTPException(f"the page has more than {_MAX_PAGE_BYTES:,} bytes")
 
 
 class _Loop(NamedTuple):
