@@ -143,6 +143,13 @@ def test_too_few_answers_are_not_a_sample(server, monkeypatch):
         measure_service_times(*trial(server), location="here", seconds=0.1)
 
 
+def test_refused_requests_are_not_service_times(server, monkeypatch):
+    monkeypatch.setattr(service_times, "MIN_TIMES", 1)
+    server.handler.errors = range(2, 10**9)  # the first request reads the statistics
+    with pytest.raises(NotApplicable, match="0 requests were answered"):
+        measure_service_times(*trial(server), location="here", seconds=0.1)
+
+
 def test_a_process_that_is_gone_has_no_cpu_time():
     with pytest.raises(NotApplicable, match="CPU time of a server cannot be read"):
         service_times._cpu_us(2**22 + 1)

@@ -8,7 +8,6 @@ machine (sockets, wake-ups, the client) delays the answer, and no other request 
 from __future__ import annotations
 
 import http.client
-import math
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -191,13 +190,14 @@ class _Loop(NamedTuple):
 
 
 def _loop(trial: Trial, requests: Sequence[bytes], *, connections: int, seconds: float) -> _Loop:
-    """Run a closed loop, and compare the counters of the server before and after."""
+    """Run a closed loop, and compare the counters of the server before and after. Leave refused requests out."""
     with closing(LoadGenerator(trial, requests, connections=connections)) as caller:
         cpu_before, before = _cpu_us(trial.process), _counters(trial)
         run = caller.closed_loop(seconds)
         cpu, after = _cpu_us(trial.process), _counters(trial)
-    round_trips = np.array([(call.done_s - call.sent_s) * 1e6 for call in run.calls if math.isfinite(call.done_s)])
-    used = max((cpu[process] - cpu_before.get(process, 0.0) for process in cpu), default=0.0) / max(len(round_trips), 1)
+    round_trips = np.array([(call.done_s - call.sent_s) * 1e6 for call in run.calls if call.status == 200])
+    n_answers = max(sum(call.status != 0 for call in run.calls), 1)
+    used = max((cpu[process] - cpu_before.get(process, 0.0) for process in cpu), default=0.0) / n_answers
     answered = max(after.requests - before.requests, 1)
     batch = answered / max(after.executions - before.executions, 1)
     call_us = (after.engine_ns - before.engine_ns) / answered / 1e3
