@@ -194,6 +194,21 @@ def test_a_split_answers_on_the_device_what_is_certified() -> None:
     assert cloud.replicas > best.second_replicas
 
 
+def test_waits_at_the_two_locations_of_a_split_are_independent() -> None:
+    variants = [replace(FAST, answered_share=replaced(CERTIFIED, low=0.01)), SLOW]
+    device, cloud = times(FAST, "device", 5.0), times(SLOW, "small", 5.0)
+    shorter = replaced(cloud, times_us=cloud.times_us[:-40])  # samples of equal size are drawn in the same order
+    equal, other = (
+        next(option for option in plan(
+            device, one, prices=BOTH, variants=variants, per_s=140.0, p99_ms=500.0, replicates=24, requests=4_000
+        ).options if option.second_variant_name == "slow").p99_ms
+        for one in (cloud, shorter)
+    )  # fmt: skip
+    assert equal is not None
+    assert other is not None
+    assert equal.value == pytest.approx(other.value, rel=0.1)
+
+
 def test_a_split_fails_with_its_device_or_its_other_location() -> None:
     variants = [replace(FAST, answered_share=CERTIFIED), SLOW]
 

@@ -44,6 +44,7 @@ _MIN_DAYS = 5
 _NORMAL_P99 = 2.3263478740408408
 _ASSUMED = 4_000
 _IDLE = 0.001  # the load of a queue in which no request waits for another
+_DEVICE_SEED = 2  # so that the draws for a device do not depend on those for the second location
 _NOT_KEPT = np.empty((0, 0))
 
 
@@ -158,9 +159,8 @@ class OptionSearch:
 
     def best(self) -> PlanOption | None:
         """Return the best option alone. Those that cost more even without a queue are not simulated."""
-        bounds = sorted(((self._least_cost(trial), index) for index, trial in enumerate(self._trials())))
         trials, found = list(self._trials()), list[PlanOption]()
-        for cost, index in bounds:
+        for cost, index in sorted((self._least_cost(trial), index) for index, trial in enumerate(trials)):
             best = best_option(found, preferred=self._preferred)
             known = math.inf if best is None else cast("Measurement", found[best].cost_month).value
             if cost > known or math.isinf(cost):
@@ -343,10 +343,11 @@ class OptionSearch:
     def _on_device(self, before: _Before) -> Floats:
         """Return the single responses of the device of a split, s (B, N)."""
         if before.identity not in self._responses:
-            self._responses[before.identity] = self._predict(before.model, before.rate, before.workers).responses_s
+            found = self._predict(before.model, before.rate, before.workers, seed=_DEVICE_SEED)
+            self._responses[before.identity] = found.responses_s
         return self._responses[before.identity]
 
-    def _predict(self, model: ServiceModel, rate: float, workers: int) -> ResponseTimes:
+    def _predict(self, model: ServiceModel, rate: float, workers: int, *, seed: int = 0) -> ResponseTimes:
         return predict_response(
             model,
             self._demand,
@@ -354,6 +355,7 @@ class OptionSearch:
             workers=workers,
             replicates=self._inputs.replicates,
             requests=self._inputs.requests,
+            seed=seed,
         )
 
     def _network(self, location: _Location) -> Floats | _Failed:
