@@ -96,7 +96,10 @@ def test_measurements_of_other_machines_are_loaded_and_the_cheapest_location_is_
     ("words", "message"),
     [
         (("--per-s", "5", "--demand", "demand.toml"), "the demand is given twice"),
+        (("--sites", "5", "--demand", "demand.toml"), "the demand is given twice"),
         (("--per-s", "-5"), "a rate is above 0"),
+        (("--per-s", "nan"), "a rate is above 0"),
+        (("--per-s", "inf"), "a rate is above 0"),
         (("--demand", "none.toml"), "none.toml cannot be read"),
         ((), "no request of the live release is logged"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,9 +102,10 @@ def _write_config(found: DeploymentPlan, file: Path, *, limit: float) -> None:
 
 
 def _demand(project: Project, *, per_s: float, file: str, sites: int) -> Demand:
-    if file and per_s:
-        raise ConfigError("the demand is given twice", where="--demand, --per-s", hint="leave one of them out")
-    if per_s < 0 or sites < 1:
+    if file and (per_s or sites != 1):
+        option = "--per-s" if per_s else "--sites"
+        raise ConfigError("the demand is given twice", where=f"--demand, {option}", hint="leave one of them out")
+    if not 0 <= per_s < math.inf or sites < 1:
         raise ConfigError("a rate is above 0, and sites are at least 1", where="--per-s, --sites", hint="--per-s 50")
     if file:
         return read_demand(Path(file))
