@@ -342,16 +342,17 @@ static int infer(char *body) {
   return 200;
 }
 
-/* Return the length that the header of a request declares, -1 if it is malformed, -2 if there is none. */
+/* Return the length that the header of a request declares, -1 if it is malformed or declared twice, -2 if there is none. */
 static long content_length(const char *head) {
   static const char name[] = "content-length:";
   long length = -2;
   const char *line;
-  for (line = strstr(head, "\r\n"); line && strncmp(line, "\r\n\r\n", 4); line = strstr(line + 2, "\r\n")) {
+  for (line = strstr(head, "\r\n"); strncmp(line, "\r\n\r\n", 4); line = strstr(line, "\r\n")) {
     size_t i, digits;
-    for (i = 0; i + 1 < sizeof name && (line[2 + i] | 32) == (name[i] | 32); i++) continue;
+    line += 2;
+    for (i = 0; i + 1 < sizeof name && (line[i] | 32) == name[i]; i++) continue;
     if (i + 1 < sizeof name) continue;
-    line += 2 + i;
+    line += i;
     line += strspn(line, " \t");
     digits = strspn(line, "0123456789");
     if (length != -2 || !digits || digits > 9 || strncmp(line + digits, "\r\n", 2)) return -1;
