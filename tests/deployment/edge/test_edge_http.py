@@ -155,6 +155,10 @@ def test_headers_are_bounded(port):
 
     start = f"POST {INFER} HTTP/1.1\r\n".encode()
     assert b" 411 " in raw(start + b"\r\n")
+    chunked = b"Transfer-Encoding: chunked\r\n"
+    assert b" 411 " in raw(start + chunked + b"\r\n1\r\n{\r\n0\r\n\r\n")
+    assert b"'{' is missing" in raw(start + chunked + b"Content-Length: 1\r\n\r\n1\r\n{\r\n0\r\n\r\n")
+    assert b"nested more than" in raw(start + b"Content-Length: 60000\r\n\r\n" + b'{"a":' * 12000)
     assert b" 413 " in raw(start + b"Content-Length: 99999999\r\n\r\n")
     for length in (b"-1", b"", b"1x", b"9" * 30, b"1\r\ncontent-LENGTH: 1", b"12\r\nA: b\r\ncontent-LENGTH: 12"):
         assert b"Content-Length is invalid" in raw(start + b"Content-Length: " + length + b"\r\n\r\n{")

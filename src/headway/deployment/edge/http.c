@@ -367,11 +367,21 @@ static double seconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Let the next recv or send of a connection end at `until`; return 0 if that has passed. */
+static int limit_wait(int connection, int option, double until) {
+  const double left = until - seconds();
+  struct timeval wait;
+  if (!(left > 0)) return 0;
+  wait.tv_sec = (time_t)left;
+  wait.tv_usec = 1 + (suseconds_t)(999998 * (left - floor(left))); /* 0 would be no limit */
+  return !setsockopt(connection, SOL_SOCKET, option, &wait, sizeof wait);
+}
+
 /* Read until `wanted` bytes of the request are there, or until its header is if `wanted` is 0; return 0 if that fails. */
 static int receive(int connection, size_t *length, size_t wanted, size_t room, double until) {
   while (wanted ? *length < wanted : !strstr(request, "\r\n\r\n")) {
     ssize_t more;
-    if (*length == room || seconds() > until) return 0;
+    if (*length == room || !limit_wait(connection, SO_RCVTIMEO, until)) return 0;
     more = recv(connection, request + *length, room - *length, 0);
     if (more <= 0) return 0;
     *length += (size_t)more;
@@ -412,8 +422,8 @@ static int answer(int connection, double until) {
   return infer(request + head);
 }
 
-static void write_all(int connection, const char *text, size_t length) {
-  while (length) {
+static void write_all(int connection, const char *text, size_t length, double until) {
+  while (length && limit_wait(connection, SO_SNDTIMEO, until)) {
     const ssize_t written = send(connection, text, length, 0);
     if (written <= 0) return;
     text += written;
@@ -423,22 +433,18 @@ static void write_all(int connection, const char *text, size_t length) {
 
 static void serve(int connection) {
   char head[256];
-  const struct timeval wait = {MAX_SECONDS, 0};
+  const int status = answer(connection, seconds() + MAX_SECONDS);
   const double until = seconds() + MAX_SECONDS;
-  int status;
-  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-  setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-  status = answer(connection, until);
   if (!status) return;
   if (status != 200) {
     strcpy(put_string(response + sprintf(response, "{\"error\":"), message), "}");
   }
   sprintf(head, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %lu\r\nConnection: close\r\n\r\n", status,
           status == 200 ? "OK" : "Error", (unsigned long)strlen(response));
-  write_all(connection, head, strlen(head));
-  write_all(connection, response, strlen(response));
+  write_all(connection, head, strlen(head), until);
+  write_all(connection, response, strlen(response), until);
   shutdown(connection, SHUT_WR);
-  if (status != 200) while (seconds() < until && recv(connection, request, MAX_HEAD, 0) > 0) continue; /* else the client may lose the answer */
+  if (status != 200) while (limit_wait(connection, SO_RCVTIMEO, until) && recv(connection, request, MAX_HEAD, 0) > 0) continue; /* else the client may lose the answer */
 }
 
 int main(int argc, char **argv) {
