@@ -76,9 +76,19 @@ def test_rows_that_the_release_does_not_answer_are_rejected(program):
         (table([1, 1, "one", 1, "x", 1]), "row 1: column 'a' is 'one', not a number"),
         (table([1, 1, 1, 1, "x", 1], [1]), "row 2 has 1 fields, the header 6"),
         (table() + '1,1,"1,1,x,1\n', "row 1 cannot be read"),
-        (table() + "1" * (1 << 20), "row 1 cannot be read"),
+        (table() + "1" * (1 + (1 << 20)), "row 1 cannot be read: a line has at most 1048576 bytes"),
+        (table([1, 1, "1\x002", 1, "x", 1]), "row 1 cannot be read: a line has at most 1048576 bytes, none of them 0"),
+        (table() + "\x00\n", "row 1 cannot be read"),
+        (table() + "1,1,1,1,x,1\x00", "row 1 cannot be read"),
+        (table() + "1\x00" + "1" * (1 << 20) + "\n", "row 1 cannot be read"),
     ],
 )
 def test_input_that_cannot_be_read_ends_with_a_message(program, text, message):
     code, _, error = run(program, text)
     assert code == 2 and message in error
+
+
+def test_scores_that_cannot_be_written_end_with_a_message(program):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([program], input=table(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2 and "the scores cannot be written: No space left" in done.stderr

@@ -1,7 +1,8 @@
 /* Read rows as CSV, with a header, from standard input; write scores and decision of each as CSV. Exit 0, or 2 for a
    message on standard error. Columns are found by name, others are ignored; an empty field is missing. A quoted field may
-   hold commas and quotes, but no end of line. A row that the release does not answer has "rejected" as its decision. For
-   a release that reads one text alone, `NAME_FILE_cli --lines` reads a text from each line, without a header. */
+   hold commas and quotes, but no end of line. A row that the release does not answer has "rejected" as its decision, and
+   one with a text of more than NAME_MAX_TEXT bytes "too long". For a release that reads one text alone, `NAME_FILE_cli
+   --lines` reads a text from each line, without a header. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #define MAX_LINE (1 << 20)
 #define MAX_FIELDS (1 << 14)
 
-static char line[MAX_LINE];
+static char line[MAX_LINE + 1];
 static char *fields[MAX_FIELDS];
 static int column_of[NAME_INPUTS];
 #if NAME_TEXTS
@@ -23,11 +24,16 @@ static const char *texts[NAME_TEXTS];
 static int read_fields(int is_text) {
   char *from = line, *to;
   int count = 0;
-  size_t length;
-  if (!fgets(line, sizeof line, stdin)) return ferror(stdin) ? -1 : 0;
-  length = strlen(line);
-  if (length + 1 == sizeof line) return -1;
-  while (length && (line[length - 1] == '\n' || line[length - 1] == '\r')) line[--length] = 0;
+  size_t length = 0;
+  int c;
+  while ((c = getc(stdin)) != EOF && c != '\n') {
+    if (!c || length == MAX_LINE) return -1;
+    line[length++] = (char)c;
+  }
+  if (ferror(stdin)) return -1;
+  if (c == EOF && !length) return 0;
+  while (length && line[length - 1] == '\r') length--;
+  line[length] = 0;
   if (is_text) { fields[0] = line; return 1; }
   for (;;) {
     if (count == MAX_FIELDS) return -1;
@@ -92,7 +98,7 @@ int main(int argc, char **argv) {
   for (i = 0; i < NAME_OUTPUTS; i++) printf("score_%d,", i);
   puts("decision");
   for (number = 1; (count = read_fields(is_lines)) > 0; number++) {
-    int accepted = 1;
+    int status = NAME_OK;
     if (count != columns) {
       fprintf(stderr, "row %ld has %d fields, the header %d\n", number, count, columns);
       return 2;
@@ -103,16 +109,21 @@ int main(int argc, char **argv) {
         fprintf(stderr, "row %ld: column '%s' is '%s', not a number\n", number, name_input(i), fields[column_of[i]]);
         return 2;
       }
-      accepted &= found;
+      if (!found) status = NAME_REJECTED;
     }
-    accepted = accepted && name_predict(row@passed@, scores, &decision) == NAME_OK;
-    for (i = 0; i < NAME_OUTPUTS; i++) accepted ? printf("%.17g,", scores[i]) : printf(",");
-    if (accepted) printf("%d\n", decision);
-    else puts("rejected");
+    if (status == NAME_OK) status = name_predict(row@passed@, scores, &decision);
+    for (i = 0; i < NAME_OUTPUTS; i++) status == NAME_OK ? printf("%.17g,", scores[i]) : printf(",");
+    if (status == NAME_OK) printf("%d\n", decision);
+    else puts(status == NAME_TOO_LONG ? "too long" : "rejected");
   }
   if (count < 0) {
-    fprintf(stderr, "row %ld cannot be read\n", number);
+    fprintf(stderr, "row %ld cannot be read: a line has at most %d bytes, none of them 0, and %d fields; quotes are around a whole field\n",
+            number, MAX_LINE, MAX_FIELDS);
     return 2;
   }
-  return fflush(stdout) || ferror(stdout) ? 2 : 0;
+  if (fflush(stdout) || ferror(stdout)) {
+    perror("the scores cannot be written");
+    return 2;
+  }
+  return 0;
 }
