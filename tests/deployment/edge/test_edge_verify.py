@@ -10,7 +10,7 @@ import pytest
 from tests.deployment.edge.packages import forest_release
 from tests.engines.made_forests import Shape, made, rows_for
 
-from headway.core.record import canonical
+from headway.core.record import canonical, digest_of
 from headway.deployment.edge import package_files, write_package
 from headway.registry.sign import Publisher, create_publisher
 
@@ -96,7 +96,29 @@ def test_every_changed_byte_and_every_shorter_list_is_refused(package, publisher
         (package / name).write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["../key", ".hidden", "", 'a"b', "a/b"])
+def test_files_in_a_folder_of_the_package_are_verified(package, publisher):
+    wheel = "wheels/a_b-1.0+c-cp313-cp313-manylinux_2_28_x86_64.whl"
+    record = {"files": {wheel: digest_of(b"content")}, "headway": "1", "name": "flights", "release": "r"}
+    signed = publisher.sign(canonical({"kind": "edge_package", "version": 1, "record": record}))
+    (package / "edge.json").write_bytes(signed.content)
+    (package / "edge.sig").write_bytes(signed.signature)
+    (package / "wheels").mkdir()
+    (package / wheel).write_bytes(b"content")
+    assert verify(package, publisher.key)[0] == 0
+    (package / wheel).write_bytes(b"changed")
+    assert (
+        verify(package, publisher.key)[1]
+        == f"{package}: {wheel} is missing, or was changed after the package was signed\n"
+    )
+    (package / wheel).write_bytes(b"content")
+    (package / "wheels").rename(package / "moved")
+    (package / "wheels").symlink_to(package / "moved")
+    assert verify(package, publisher.key)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../key", ".hidden", "", 'a"b', "/key", "a/", "a/../key", "a/.hidden", "a//b", "a/b/c", "./a", "a b"]
+)
 def test_a_signed_list_with_a_path_is_refused(package, publisher, name):
     record = {"files": {name: "sha256:" + 64 * "0"}, "headway": "1", "name": "flights", "release": "r"}
     signed = publisher.sign(canonical({"kind": "edge_package", "version": 1, "record": record}))

@@ -1,4 +1,4 @@
-/* Verify a package without Python, by libsodium: `verify FOLDER TRUSTED_KEYS`. Exit 0 if a trusted key signed edge.json and
+/* Verify a package without Python, by libsodium: `verify FOLDER TRUSTED_KEYS`. It may be any package of headway. Exit 0 if a trusted key signed edge.json and
    each file that it lists has its digest; else 1, with a message on standard error. Files that a build adds are not covered.
    TRUSTED_KEYS has a key per line, `ed25519:BASE64 COMMENT`; copy it and this program to the device by a way that you trust. */
 #define _POSIX_C_SOURCE 200809L
@@ -21,10 +21,24 @@ static int refuse(const char *where, const char *why) {
   return 1;
 }
 
+/* Return whether a name is that of a file of the folder, or of a folder in it; none begins with a dot. */
+static int is_inside(const char *name, size_t length) {
+  const char *slash = memchr(name, '/', length);
+  if (!length || *name == '.' || *name == '/') return 0;
+  return !slash || (slash + 1 < name + length && slash[1] != '.' && !memchr(slash + 1, '/', (size_t)(name + length - slash - 1)));
+}
+
 /* Open a file of the folder, and no link; NULL if there is none. */
 static FILE *open_file(const char *folder, const char *name, size_t length) {
+  const char *slash = memchr(name, '/', length);
   struct stat found;
   if (snprintf(path, sizeof path, "%s/%.*s", folder, (int)length, name) >= (int)sizeof path) return NULL;
+  if (slash) {
+    char *end = path + strlen(folder) + 1 + (slash - name);
+    *end = 0;
+    if (lstat(path, &found) || !S_ISDIR(found.st_mode)) return NULL;
+    *end = '/';
+  }
   return lstat(path, &found) || !S_ISREG(found.st_mode) ? NULL : fopen(path, "rb");
 }
 
@@ -113,9 +127,9 @@ int main(int argc, char **argv) {
     return refuse(argv[1], "edge.json was changed after it was signed");
   for (at = skip(content, head); at && *at == '"'; files++, at += *at == ',') { /* what is signed is in canonical form */
     const char *name = at + 1, *expected = "";
-    const size_t size = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
+    const size_t size = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-/");
     at = field(skip(name + size, "\":\""), DIGEST_CHARACTERS, &expected, "\"");
-    if (!at || !size || *name == '.') return refuse(argv[1], "edge.json names a file that this program does not read");
+    if (!at || !is_inside(name, size)) return refuse(argv[1], "edge.json names a file that this program does not read");
     if (!digest_file(open_file(argv[1], name, size), digest) || strncmp(digest, expected, DIGEST_CHARACTERS)) {
       fprintf(stderr, "%s: %.*s is missing, or was changed after the package was signed\n", argv[1], (int)size, name);
       return 1;
