@@ -259,7 +259,7 @@ def test_the_program_reads_texts_as_a_column_or_a_message_a_line(tmp_path):
         )
         rows = list(csv.reader(io.StringIO(done.stdout)))[1:]
         assert len(rows) == 4 and rows[1] == expected
-        assert [row[-1] for row in rows[2:]] == ["rejected", "rejected"]
+        assert [row[-1] for row in rows[2:]] == ["rejected", "too long"]
     done = subprocess.run([folder / "intents_cli", "--rows"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "unknown argument '--rows'" in done.stderr
 
@@ -286,5 +286,12 @@ def test_what_a_package_of_texts_cannot_hold_is_refused_by_name():
     accents = features_program(TfidfVectorizer(strip_accents="ascii").fit(CORPUS))
     with pytest.raises(ConfigError, match="strips accents"):
         package_files(text_release(accents, ["a"], task="multiclass"))
+    hashed = make_pipeline(HashingVectorizer(n_features=1 << 20), LogisticRegression()).fit(["a b", "c"], list("xy"))
+    hashed[-1].coef_ = np.ones((5, 1 << 20))
+    hashed[-1].intercept_, hashed[-1].classes_ = np.zeros(5), np.arange(5)
+    large = text_release(text_program(hashed, columns=None, width=1, texts=[0]), ["a"], task="multiclass")
+    with pytest.raises(ConfigError, match="as C it takes 110 MB or more") as refused:
+        package_files(large)
+    assert "n_features=" in refused.value.hint
     with pytest.raises(ConfigError, match="a WebAssembly package cannot hold texts"):
         wasm_files(pipeline("logistic regression")[0])

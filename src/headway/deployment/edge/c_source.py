@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.errors import NotApplicable
+
+MAX_SOURCE_BYTES = 100_000_000
+"""Most bytes of C that are written: a compiler of a small machine takes minutes and gigabytes for more."""
 _LINE = 120
 _KEPT = re.compile(r"[ !#-\[\]-~]")
 
@@ -22,12 +26,31 @@ def template(name: str) -> str:
 
 def table(kind: str, name: str, values: NDArray[Any] | Sequence[Any]) -> str:
     """Return a constant array of numbers; an empty one has a 0, since C99 has no empty arrays."""
-    items = [number(value, is_float32=kind == "float") for value in np.asarray(values).ravel().tolist()]
+    values = np.asarray(values).ravel()
+    expect_size(numbers_bytes(values) if kind in ("float", "double") else 2 * values.size)
+    items = [number(value, is_float32=kind == "float") for value in values.tolist()]
     return _array(kind, name, items or ["0"])
+
+
+def numbers_bytes(values: NDArray[Any]) -> int:
+    """Return about how many bytes of C numbers take: a finite one 20 to 24 with its comma, 0 takes 4."""
+    nonzero = int(np.count_nonzero(values))
+    return 21 * nonzero + 4 * (values.size - nonzero)
+
+
+def expect_size(size_bytes: int) -> None:
+    """Raise NotApplicable if C of this size is not written."""
+    if size_bytes > MAX_SOURCE_BYTES:
+        found, limit = size_bytes / 1e6, MAX_SOURCE_BYTES / 1e6
+        raise NotApplicable(
+            f"as C it takes {found:,.0f} MB or more, and at most {limit:,.0f} MB are written",
+            hint="fit a smaller one: fewer n-grams (max_features=, n_features=), or fewer and smaller trees",
+        )
 
 
 def structures(kind: str, name: str, rows: NDArray[Any]) -> str:
     """Return a constant array of structures, whose fields are the integers of a row."""
+    expect_size(2 * rows.size)
     items = ["{" + ",".join(map(str, row)) + "}" for row in rows.tolist()]
     return _array(kind, name, items or ["{0}"])
 

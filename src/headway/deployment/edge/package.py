@@ -18,7 +18,7 @@ from headway.core.errors import ConfigError, EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.release import Release, version_of
 from headway.core.variant import DECIDES, Signature
-from headway.deployment.edge.c_source import comment, identifiers, number, string, table, template
+from headway.deployment.edge.c_source import comment, expect_size, identifiers, number, string, table, template
 from headway.deployment.edge.dense import dense_source
 from headway.deployment.edge.forest import forest_source
 from headway.deployment.edge.text import MAX_TEXT, text_source
@@ -159,21 +159,22 @@ def _refused(what: str, hint: str, release: Release) -> ConfigError:
 def _model_source(bundle: Bundle) -> ModelCode:
     release, variant = bundle.release, bundle.release.variant
     engine = load_engine(variant.engine)
+    content, reference = bundle.model, variant.engine
     try:
-        if variant.engine == "dense":
-            return ModelCode(code=dense_source(bundle.model), reference=engine(bundle.model, {"level": "portable"}))
-        if variant.engine == "text":
-            code = text_source(bundle.model, [at for at, field in enumerate(variant.signature.inputs) if field.is_text])
-            return ModelCode(code=code, reference=engine(bundle.model, {"level": "portable"}))
-        if variant.engine == "trees":
-            content = bundle.model
-        elif isinstance(engine, TreeEngine):
-            content = compile_forest(engine.forest(bundle.model))
+        if reference == "dense":
+            code = dense_source(content)
+        elif reference == "text":
+            code = text_source(content, [at for at, field in enumerate(variant.signature.inputs) if field.is_text])
+        elif reference == "trees" or isinstance(engine, TreeEngine):
+            if isinstance(engine, TreeEngine):
+                content, reference = compile_forest(engine.forest(content)), "trees"
+            code = forest_source(content)
         else:
             raise _refused(f"a model of engine '{variant.engine}'", _HINT, release)
-        return ModelCode(code=forest_source(content), reference=load_engine("trees")(content, {"level": "portable"}))
+        expect_size(len(code))
     except NotApplicable as error:
-        raise _refused(f"this model: {error.what}", _HINT, release) from error
+        raise _refused(f"this model: {error.what}", error.hint or _HINT, release) from error
+    return ModelCode(code=code, reference=load_engine(reference)(content, {"level": "portable"}))
 
 
 def _http(bundle: Bundle, name: str) -> str:

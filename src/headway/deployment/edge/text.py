@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import NotApplicable
-from headway.deployment.edge.c_source import structures, table, template
+from headway.deployment.edge.c_source import expect_size, structures, table, template
 from headway.deployment.edge.dense import MAX_BUFFER
 from headway.engines.formats.nested import NESTED_MAGIC
 from headway.engines.formats.text import ANALYZERS, OPERATIONS, read_text_program
@@ -19,7 +19,6 @@ from headway.engines.formats.text import ANALYZERS, OPERATIONS, read_text_progra
 MAX_TEXT = 4096
 """Most bytes of a text, unless the package is compiled with another number."""
 _WORD, _SPACE, _CASED, _IGNORABLE = 1, 2, 4, 8
-_MAX_WEIGHTS = 1 << 24
 _DOTTED_I, _SURROGATES = 0x130, range(0xD800, 0xE000)
 _COLUMNS = (
     *("column", "analyzer", "min_n", "max_n", "lowercase", "accents", "not_space", "min_length", "hashed"),
@@ -91,7 +90,8 @@ def text_source(content: bytes, texts: Sequence[int]) -> str:
     )
     _, width, _, output, size, _, sums = numbers.tolist()
     read = [dict(zip(_COLUMNS, row, strict=True)) for row in vectorizers.reshape(-1, len(_COLUMNS)).tolist()]
-    _expect_expressible(read, size=size, weights=len(weights))
+    _expect_expressible(read, size=size)
+    expect_size(21 * int(np.count_nonzero(weights)) + 2 * len(blob))  # without the zeros that pad rows
     strings = [blob[start:end].tobytes() for start, end in itertools.pairwise(offsets.tolist())]
     slots: list[int] = []
     rows, parts = [], []
@@ -155,15 +155,13 @@ def text_source(content: bytes, texts: Sequence[int]) -> str:
     )
 
 
-def _expect_expressible(vectorizers: Sequence[dict[str, int]], *, size: int, weights: int) -> None:
+def _expect_expressible(vectorizers: Sequence[dict[str, int]], *, size: int) -> None:
     if any(made["accents"] for made in vectorizers):
         raise NotApplicable("a vectorizer strips accents, which needs tables of decompositions (strip_accents=None)")
     if any(not made["stride"] for made in vectorizers):
         raise NotApplicable("trees read its texts")
     if size > MAX_BUFFER:
         raise NotApplicable(f"a row needs {size:,} numbers on the stack, more than {MAX_BUFFER:,}")
-    if weights > _MAX_WEIGHTS:
-        raise NotApplicable(f"it has {weights:,} weights, more than {_MAX_WEIGHTS:,}; fit it with fewer features")
 
 
 def _grams(vectorizers: Sequence[dict[str, int]]) -> tuple[int, int]:
