@@ -166,6 +166,28 @@ def test_a_forest_with_infinite_leaves_decides_by_all_of_them():
     assert engine.at_least(rows_for(forest, 1), -1e9).tolist() == [0]
 
 
+def test_a_forest_whose_float32_sum_may_overflow_decides_by_all_trees():
+    forest = made(DECIDED["far, in float32"], seed=8)
+    ends = (3e38, 3e38, -3e38, -3e38)
+    last = [
+        dataclasses.replace(tree, leaf=np.full_like(tree.leaf, end))
+        for tree, end in zip(forest.trees[-4:], ends, strict=True)
+    ]
+    engine = Trees(compile_forest(dataclasses.replace(forest, trees=(*forest.trees[:-4], *last))), {})
+    row = rows_for(forest, 1)
+    assert engine.predict(row).tolist() == [[np.inf]] and engine.at_least(row, 3e38).tolist() == [1]
+
+
+def test_a_tree_that_adds_to_no_output_is_rejected_when_the_model_is_opened():
+    forest = made(Shape(), seed=1)
+    first, second, *others = forest.trees
+    twice = dataclasses.replace(first, leaf=np.repeat(first.leaf, 2, axis=1), outputs=(0, 0))
+    silent = dataclasses.replace(second, leaf=np.zeros((len(second.leaf), 0)), outputs=())
+    for trees in ((twice, silent, *others), (silent, twice, *others)):
+        with pytest.raises(EngineError, match="a tree adds to no output"):
+            Trees(compile_forest(dataclasses.replace(forest, trees=trees)), {})
+
+
 def test_a_decision_needs_one_output_and_rows_that_the_library_accepts():
     with pytest.raises(ValueError, match="several outputs"):
         Trees(compile_forest(made(Shape(outputs=2), 1)), {}).at_least(np.zeros((1, 5)), 0.5)

@@ -220,6 +220,7 @@ static const char *make_rest(Forest *f) {
     f->rest_high[t] = f->rest_high[t + 1] + high;
     largest += fabs(low) > fabs(high) ? fabs(low) : fabs(high);
   }
+  if (largest > (f->sums_float32 ? 0x1p126 : 0x1p1022)) largest = INFINITY; /* a sum may overflow: no bound decides */
   /* each of fewer than 4 (trees + 1) additions errs by half an ulp of at most this sum */
   f->rest_slack = 4 * (double)(f->trees + 1) * (f->sums_float32 ? 0x1p-23 : 0x1p-52) * largest;
   return NULL;

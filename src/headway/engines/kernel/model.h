@@ -69,6 +69,7 @@ static const char *take(Model *m, const Array *arrays, int n_arrays) {
     if (f->output[i] < 0 || f->output[i] >= f->outputs) return "a tree adds to an output that does not exist";
   for (int64_t t = 0; t < f->trees; t++) {
     const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1, outputs = f->output_start[t + 1] - f->output_start[t];
+    if (!outputs) return "a tree adds to no output"; /* forms for one number per tree count on it */
     if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree does not have one value per leaf and output";
   }
   m->has_categories = n_arrays > FOREST_ARRAYS;
