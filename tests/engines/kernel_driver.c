@@ -9,6 +9,7 @@
                texts, the number of rows, for each vectorizer and row a text and two bytes (lowercase it, it is ASCII),
                and then the same
      3 page    of characters: 256 bits of words, 256 bits of white space
+     4 decide  a threshold, float64, then as 2: the expected decisions instead of scores
    LEVEL replaces the level of the models, EXPECTED is the recorded level to compare with. The last line is the number of
    models, calls, numbers and differences. */
 #include <math.h>
@@ -23,6 +24,7 @@
 #define OUTPUTS(m) ((m)->forest.outputs)
 #define FREE(m) forget(&(m)->forest)
 #define SCORE(m, rows, n, out) answer_rows(m, rows, n, out)
+#define DECIDE(m, rows, n, threshold, out) decide_rows(m, rows, n, threshold, out)
 #elif defined(KERNEL_DENSE)
 #include "dense_kernel/answer.h"
 typedef Program Model;
@@ -39,6 +41,9 @@ typedef Program Model;
 #define ROW_WIDTH(m) ((m)->width)
 #define FREE(m) free_program(m)
 #define SCORE(m, rows, n, out) answer_texts(m, spans, rows, n, out)
+#endif
+#if !defined(DECIDE)
+#define DECIDE(m, rows, n, threshold, out) NO_MEMORY /* only trees decide */
 #endif
 
 typedef struct { Model model; Array arrays[ARRAYS]; int open; } Opened; /* `open`: number of arrays */
@@ -102,8 +107,10 @@ int main(int argc, char **argv) {
       if (found) let_go(o);
     } else if (kind == 1) {
       let_go(o);
-    } else if (kind == 2) {
+    } else if (kind == 2 || kind == 4) {
+      double threshold = 0;
       must(o->open, "a model that is not open");
+      if (kind == 4) read_bytes(&threshold, 8);
 #if defined(KERNEL_TREES) || defined(KERNEL_DENSE)
       const Array rows = array();
       const int64_t n = rows.bytes / 8 / ROW_WIDTH(&o->model);
@@ -126,9 +133,9 @@ int main(int argc, char **argv) {
         if (i == wanted) expected = scores;
         else free((void *)scores.at);
       }
-      const int64_t size = n * OUTPUTS(&o->model);
+      const int64_t size = n * (kind == 4 ? 1 : OUTPUTS(&o->model));
       double *out = calloc((size_t)size + 1, sizeof *out);
-      const int done = SCORE(&o->model, rows.at, n, out);
+      const int done = kind == 4 ? DECIDE(&o->model, rows.at, n, threshold, out) : SCORE(&o->model, rows.at, n, out);
       if (done == NO_MEMORY || (done == ANSWERED) != (expected.bytes == size * 8)) {
         differences++;
         printf("model %lld, call %lld: result %d\n", (long long)at, (long long)calls, done);

@@ -20,7 +20,7 @@ import pytest
 
 from headway.engines.compiled.text import prepare_text
 
-MODEL, FREE, ROWS, PAGE = range(4)
+MODEL, FREE, ROWS, PAGE, DECIDE = range(5)
 WRAPPER_FAULTS = (b"expected a tuple", b"array ")  # found before the kernel sees the arrays
 
 
@@ -38,7 +38,7 @@ class Recorded:
 
 
 class Recorder:
-    """Stands for the functions `open` and `answer` of a kernel, and writes their calls."""
+    """Stands for the functions `open`, `answer` and `decide` of a kernel, and writes their calls."""
 
     def __init__(self, kernel: str, folder: Path) -> None:
         self.module: Any = importlib.import_module(f"headway.engines._{kernel}")
@@ -49,7 +49,7 @@ class Recorder:
         self.module.open, self.module.answer = self.open, self.answer
         self.decide_rows: Any = getattr(self.module, "decide", None)
         if self.decide_rows:
-            self.module.decide = lambda model, *args: self.decide_rows(model.asked, *args)  # not recorded
+            self.module.decide = self.decide
 
     def close(self) -> None:
         self.module.open, self.module.answer = self.open_model, self.answer_rows
@@ -85,16 +85,30 @@ class Recorder:
         read = sized(as_bytes(rows))
         if len(args) > 2:
             read = self._texts(model, tuple(map(tuple, args[0]))) + read
+
+        def answer(opened: Any, scores: Any) -> Any:
+            return self.answer_rows(opened, *((rows, scores) if len(args) == 2 else (args[0], rows, scores, *others)))
+
+        self._record(ROWS, model, read, out, answer)
+        return found
+
+    def decide(self, model: Recorded, rows: Any, out: Any, threshold: float) -> Any:
+        found = self.decide_rows(model.asked, rows, out, threshold)
+        read = struct.pack("<d", threshold) + sized(as_bytes(rows))
+        self._record(DECIDE, model, read, out, lambda opened, to: self.decide_rows(opened, rows, to, threshold))
+        return found
+
+    def _record(self, kind: int, model: Recorded, read: bytes, out: Any, answer: Callable[[Any, Any], Any]) -> None:
+        """Write what the model answers at each level, unless it was asked before."""
         if read in model.seen or not len(as_bytes(out)):
-            return found
+            return
         model.seen.add(read)
         answers = []
         for opened in model.levels:
             scores = np.zeros_like(np.asarray(out))
-            done = self.answer_rows(opened, *((rows, scores) if len(args) == 2 else (args[0], rows, scores, *others)))
+            done = answer(opened, scores)
             answers.append(sized(b"" if done is False else scores.tobytes()))
-        self.write(ROWS, model.number, read, struct.pack("<q", len(answers)), *answers)
-        return found
+        self.write(kind, model.number, read, struct.pack("<q", len(answers)), *answers)
 
     def _texts(self, model: Recorded, columns: tuple[tuple[str, ...], ...]) -> bytes:
         """Return the bytes of texts as each vectorizer reads them, and write the pages of their characters."""

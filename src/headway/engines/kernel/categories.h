@@ -359,6 +359,7 @@ static int score_categories(const Forest *f, const Categories *k, const double *
   return done;
 }
 
+/* Check offsets [n + 1], which must increase from 0 to `end`. */
 static int rising(const int64_t *offsets, int64_t n, int64_t end) {
   if (offsets[0] != 0 || offsets[n] != end) return 0;
   for (int64_t i = 0; i < n; i++) if (offsets[i + 1] < offsets[i]) return 0;

@@ -53,8 +53,8 @@ static int decide_keys(const Forest *f, const int32_t *x, uint32_t *found, doubl
 /* Write a decision as int64 where a score of the same size was. */
 static inline void put_decision(double *where, int64_t decision) { memcpy(where, &decision, sizeof decision); }
 
-/* Decisions of n rows: x [n][width] -> out [n], int64 1 or 0. */
-static int decide(const Forest *f, const double *x, int64_t n, double threshold, double *out) {
+/* Decisions of n rows of a forest that stops early: x [n][width] -> out [n], int64 1 or 0. */
+static int decide_early(const Forest *f, const double *x, int64_t n, double threshold, double *out) {
   for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width)) return REFUSED;
   int32_t *keys = malloc((size_t)(f->walk_columns + f->trees + 1) * sizeof *keys);
   for (int64_t r = 0; keys && r < n; r++) {

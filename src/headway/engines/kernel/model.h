@@ -4,6 +4,7 @@
 
 #include "build.h"
 #include "categories.h"
+#include "decide.h"
 
 #define FOREST_ARRAYS 19
 #define ARRAYS (FOREST_ARRAYS + CATEGORY_ARRAYS)
@@ -26,13 +27,6 @@ static int best_level(void) {
 }
 
 static int64_t count(const Array *arrays, int i) { return arrays[i].bytes / ITEM[i]; }
-
-/* Check offsets [n + 1], which must increase from 0 to `end`. */
-static int rises(const int64_t *offsets, int64_t n, int64_t end) {
-  if (offsets[0] != 0 || offsets[n] != end) return 0;
-  for (int64_t i = 0; i < n; i++) if (offsets[i + 1] < offsets[i]) return 0;
-  return 1;
-}
 
 /* Read a model from its arrays, which the caller keeps, and build the forms of its forest; return NULL, or why it is invalid. */
 static const char *take(Model *m, const Array *arrays, int n_arrays) {
@@ -57,9 +51,9 @@ static const char *take(Model *m, const Array *arrays, int n_arrays) {
   if (count(arrays, 8) != f->trees + 1 || count(arrays, 9) != f->trees + 1) return "the arrays of trees differ in length";
   for (int i = 12; i <= 15; i++) if (count(arrays, i) != f->nodes) return "the arrays of nodes differ in length";
   if (f->nodes > INT32_MAX / 4 || count(arrays, 6) > INT32_MAX / 2 || f->width > INT32_MAX) return "the forest is too large";
-  const int rise = rises(f->table_start, f->columns, count(arrays, 6)) && rises(f->tree_start, f->trees, f->nodes) &&
-                   rises(f->value_start, f->trees, count(arrays, 16)) && rises(f->output_start, f->trees, count(arrays, 10)) &&
-                   rises(f->set_start, f->sets, count(arrays, 18));
+  const int rise = rising(f->table_start, f->columns, count(arrays, 6)) && rising(f->tree_start, f->trees, f->nodes) &&
+                   rising(f->value_start, f->trees, count(arrays, 16)) && rising(f->output_start, f->trees, count(arrays, 10)) &&
+                   rising(f->set_start, f->sets, count(arrays, 18));
   if (!rise) return "offsets do not increase to the length of their array";
   for (int64_t c = 0; c < f->columns; c++) {
     if (f->column[c] < 0 || f->column[c] >= f->width) return "a column is outside the row";
@@ -83,6 +77,14 @@ static int64_t width_of(const Model *m) { return m->has_categories ? m->categori
 /* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int answer_rows(const Model *m, const double *x, int64_t n, double *out) {
   return m->has_categories ? score_categories(&m->forest, &m->categories, x, n, out) : score(&m->forest, x, n, out);
+}
+
+/* Whether the score of each of n rows is at least a threshold: x [n][width] -> out [n], int64 1 or 0. */
+static int decide_rows(const Model *m, const double *x, int64_t n, double threshold, double *out) {
+  if (!m->has_categories && stops_early(&m->forest, n)) return decide_early(&m->forest, x, n, threshold, out);
+  const int done = answer_rows(m, x, n, out);
+  for (int64_t r = 0; done == ANSWERED && r < n; r++) put_decision(out + r, out[r] >= threshold);
+  return done;
 }
 
 #endif

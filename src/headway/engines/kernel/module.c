@@ -4,7 +4,6 @@
 #include <Python.h>
 
 #include "buffers.h"
-#include "decide.h"
 #include "model.h"
 
 #define CAPSULE "headway.engines._trees.Forest"
@@ -51,10 +50,7 @@ typedef struct { const Model *model; double threshold; } Deciding;
 
 static int decide_by(const void *deciding, const double *x, int64_t n, double *out) {
   const Deciding *d = deciding;
-  if (!d->model->has_categories && stops_early(&d->model->forest, n)) return decide(&d->model->forest, x, n, d->threshold, out);
-  const int done = answer_rows(d->model, x, n, out);
-  for (int64_t r = 0; done == ANSWERED && r < n; r++) put_decision(out + r, out[r] >= d->threshold);
-  return done;
+  return decide_rows(d->model, x, n, d->threshold, out);
 }
 
 static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
@@ -64,7 +60,7 @@ static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   return opened ? answered(args, &opened->model, width_of(&opened->model), opened->model.forest.outputs, by) : NULL;
 }
 
-static PyObject *decide_rows(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+static PyObject *decide(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 4) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows, an output array and a threshold"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
@@ -83,7 +79,7 @@ static PyObject *level(PyObject *self, PyObject *none) {
 static PyMethodDef METHODS[] = {
   {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
-  {"decide", (PyCFunction)(void (*)(void))decide_rows, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; return False as `answer`."},
+  {"decide", (PyCFunction)(void (*)(void))decide, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; return False as `answer`."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512; on ARM 1 NEON."},
   {NULL, NULL, 0, NULL},
 };
