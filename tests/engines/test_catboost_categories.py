@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import catboost
 import numpy as np
@@ -14,6 +15,7 @@ from headway.core.categories import category_hash
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
 from headway.engines.catboost import Catboost
+from headway.engines.compiled.artifact import LEVELS
 from headway.engines.compiled.categories import compile_categories, read_category_forest
 from headway.engines.formats.catboost import read_catboost
 from headway.engines.trees import Trees
@@ -58,7 +60,19 @@ def test_combinations_with_tests_of_numbers_and_categories_are_exact() -> None:
     parts = [statistic.combination for statistic in categories.statistics]
     assert max(len(part.categories) + len(part.above) + len(part.equal) for part in parts) >= 3
     assert any(part.above for part in parts) or any(part.equal for part in parts)
-    assert furthest(world, world.unseen, "") == 0
+    assert all(furthest(world, world.unseen, level) == 0 for level in LEVELS[: Trees.kernels.level() + 1])
+
+
+def test_a_border_that_no_byte_reaches_is_below_no_value() -> None:
+    content, signature = deep_world().bound()
+    model, rows = replace(read_catboost(content), loss="RMSE"), rows_of(deep_world().unseen, signature)
+    computed = (model.feature >= model.width) & ~model.equal
+
+    def scores(border: int) -> np.ndarray:
+        altered = replace(model, border=np.where(computed, border, model.border))
+        return Trees(compile_categories(altered), {}).predict(rows)
+
+    assert computed.any() and np.array_equal(scores(254), scores(255))
 
 
 def test_the_engine_predicts_as_the_library_with_strings_that_no_list_has() -> None:
@@ -70,7 +84,7 @@ def test_the_engine_predicts_as_the_library_with_strings_that_no_list_has() -> N
     assert np.array_equal(found, world.scores(world.unseen))
 
 
-def test_frequencies_are_read_as_counts() -> None:
+def test_counters_are_read_as_counts() -> None:
     world = make_world(3, simple_ctr=["Counter"], combinations_ctr=["Counter"], one_hot_max_size=0, depth=3)
     content, signature = world.bound()
     rows = rows_of(world.unseen, signature)

@@ -140,7 +140,8 @@ _NOT_SYMMETRIC = (*(np.zeros(size) for size in (0, 0, 1, 0, 1, 0, 0, 0, 0, 0)),)
 
 
 def _symmetric(model: CatboostModel) -> tuple[Array, ...] | None:
-    """Return the arrays of symmetric trees; None for others, and for trees of more than 256 leaves.
+    """Return the arrays of symmetric trees; None for others, for trees of more than 256 leaves, and for a column with
+    more than 255 borders.
 
     A plane is a byte of each row: the value of a computed column, or the number of borders below a number, among at
     most 254. A split is `(byte ^ flip) >= bound`; equality flips all bits of the value, and no other byte is 255 then.
@@ -159,6 +160,8 @@ def _symmetric(model: CatboostModel) -> tuple[Array, ...] | None:
         borders, rank = np.unique(model.border[splits].astype(np.float32), return_inverse=True)
         plane[splits], bound[splits] = len(planes) + rank // _PLANE_BORDERS, rank % _PLANE_BORDERS + 1
         planes += [(column, borders[at : at + _PLANE_BORDERS]) for at in range(0, len(borders), _PLANE_BORDERS)]
+    if bound.max(initial=0) > _MAX_BYTE:  # a border that no value of its column is above
+        return None
     flip[model.equal] = _MAX_BYTE - model.border[model.equal].astype(np.int64)
     bound[model.equal] = _MAX_BYTE
     return (

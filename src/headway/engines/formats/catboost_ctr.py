@@ -290,9 +290,7 @@ def _statistic(
             for field, absent in ((2, 0.0), (3, 1.0), (4, 0.0), (5, 1.0))
         )
         numbers = ((good + prior) / (total + weight) + shift) * scale
-    bins = np.zeros(len(numbers), np.int64)
-    for edge in edges:
-        bins += numbers > edge  # a NaN is above none
+    bins = np.where(np.isnan(numbers), 0, np.searchsorted(edges, numbers))  # a NaN is above none
     found = Statistic(combination=base[0], hashes=table.hashes, bins=bins[:-1], unseen_bin=int(bins[-1]))
     return found, len(edges)
 
