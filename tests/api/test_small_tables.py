@@ -55,10 +55,19 @@ def test_another_header_is_searched_again():
         pd.DataFrame({"number": [pd.Timestamp(0)], "text": ["b"], "other": ["b"], "count": [1]}),
         pd.DataFrame({"number": [1.5], "text": [3], "other": ["b"], "count": [1]}),
         pd.DataFrame({"number": [1.5], "text": ["b"], "count": [1]}),
+        pd.DataFrame(index=[0]),
         pd.DataFrame([[1.5, "b", "b", 1, 1]], columns=["number", "text", "other", "count", "count"]),
         pd.DataFrame({"number": [1.5], "text": ["b"], "other": ["b"], "count": [1]}).loc[[0] * (MAX_ROWS + 1)],
     ],
-    ids=["a number as text", "a time", "a number for a text", "no column", "two of a name", "many rows"],
+    ids=[
+        "a number as text",
+        "a time",
+        "a number for a text",
+        "no column",
+        "no columns at all",
+        "two of a name",
+        "many rows",
+    ],
 )
 def test_other_tables_are_left_to_the_general_conversion(frame):
     assert SmallTableReader(SIGNATURE).read(frame) is None

@@ -223,7 +223,7 @@ class SmallTableReader:
         self._ranks = [_ranks(field) for field in signature.inputs]
         self._fields = signature.inputs
         self._columns: Any = None
-        self._header: list[object] = []
+        self._header: list[object] | None = None
         self._positions: list[int] = []
 
     def read(self, rows: Any) -> Floats | None:
