@@ -11,6 +11,7 @@ import sys
 import polars as pl
 import pytest
 from tests.monitoring import rollouts
+from tests.serving.running import started
 
 from headway.cli import main as cli
 from headway.monitoring import rollout as control
@@ -46,6 +47,43 @@ def test_a_rollout_is_started_stays_advances_and_is_rolled_back(run, project):
     code, out, _ = run("rollout", "--project", folder)
     assert code == cli.FAIL and "rolled back" in out
     assert "withdrawn" in run("history", "--project", folder)[1]
+
+
+WITHOUT_A_PAUSE = """
+import sys, time
+from headway.cli import main as cli
+
+def refuse(seconds):
+    raise AssertionError(f"a pause of {seconds} s")
+
+time.sleep = refuse
+try:
+    cli.main(sys.argv[1:])
+finally:
+    slow = {"headway.pipeline", "headway.serving.process", "onnxruntime", "polars", "scipy", "sklearn"}
+    print("loaded:", *slow & {*sys.modules}, file=sys.stderr)
+"""
+"""Runs a command, and shows what it loaded: its time depends on the machine and on what else runs."""
+
+
+def test_a_rollback_next_to_a_server_waits_for_no_other_process_and_loads_no_library_of_data(project):
+    opened, digest = project
+    rollback = ["rollout", "rollback", "flights", "--project", str(opened.config.folder), "--why", "callers complain"]
+    with started(opened.config.folder, "flights@live") as server:
+        try:
+            assert "listening" in server.stdout.readline()
+            control.start_rollout(opened, digest, who="ann")
+            canary = f"with canary {digest}"
+            assert any(canary in line for line in server.stderr)
+            with opened.lease("rollout"):  # as `headway rollout watch` does
+                ended = subprocess.run(
+                    [sys.executable, "-c", WITHOUT_A_PAUSE, *rollback], capture_output=True, text=True
+                )
+            assert ended.stdout == "flights@canary is now at no release: callers complain\n"
+            assert (ended.stderr, ended.returncode) == ("loaded:\n", cli.PASS)
+            assert any("now serves" in line and canary not in line for line in server.stderr)
+        finally:
+            server.terminate()
 
 
 def test_start_shows_the_stages_the_missing_requests_and_the_next_command(run, project):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from getpass import getuser
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
@@ -18,8 +18,8 @@ from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.model_registry import KeyRole
 from headway.registry.project import Project, open_project
-from headway.registry.publish import publish
 from headway.registry.rollout import CHURN
+from headway.registry.searches import find_search
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
 
@@ -109,7 +109,8 @@ def plugin(
         "rollback": lambda: _of_update(control.roll_back(opened, who=who, why=why, key=key)),
     }
     result = run[action]()
-    pipeline.send_lineage(opened, callback=print_status)
+    if opened.config.provenance.lineage_to:  # the pipeline loads for a second, which a rollback must not wait for
+        importlib.import_module("headway.pipeline").send_lineage(opened, callback=print_status)
     start_delivery(opened.config)
     print_result(result.record, result.text, json=json)
     return result.code
@@ -120,7 +121,8 @@ def _start(project: Project, digest: str, *, who: str, why: str) -> RolloutResul
     if digest:
         digest = project.registry.resolve(f"{project.name}@{digest}").digest
     else:
-        digest, _ = publish(project, pipeline.last_search(project), who=who)
+        publish = importlib.import_module("headway.registry.publish").publish  # loads polars
+        digest, _ = publish(project, find_search(project), who=who)
     rollout = control.start_rollout(project, digest, who=who, why=why)
     first, *others = [stage.name for stage in rollout.plan.stages]
     lines = [
