@@ -53,6 +53,7 @@ CHOOSE = {
     "defer": lambda: labeled_rows(seed=2),
     "distil": lambda: labeled_rows(seed=2),
     "family": lambda: labeled_rows(seed=2),
+    "fipe": lambda: labeled_rows(seed=2),
     "recalibrate": lambda: labeled_rows(seed=3, shift=1.5),
     "round": lambda: labeled_rows(seed=2),
     "self_distil": lambda: labeled_rows(seed=2),
@@ -89,7 +90,9 @@ def context_of(name: str, folder: Path) -> TransformContext:
 
 def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Variant]]:
     """Return a model, and the variants that a transform makes of it."""
-    if name in CHOOSE:
+    if name == "fipe":
+        model = trained_on(context, LEARNED, trees=30, leaves=2)
+    elif name in CHOOSE:
         model = trained_on(context, LEARNED, trees=200)
     elif name == "top":
         classes = replace(NUMBERS, classes=tuple("abcdef"))

@@ -16,12 +16,22 @@ import numpy as np
 from headway.core.arrays import Bools, Floats, Ints, sigmoid
 from headway.core.errors import NotApplicable
 from headway.engines.formats.graph import Graph
-from headway.engines.formats.trees import Forest, Precision, Tree, goes_left, read_cells
+from headway.engines.formats.trees import (
+    SUM_ROUNDING,
+    Forest,
+    Precision,
+    Tree,
+    goes_left,
+    leaf_paths,
+    limit_of_odds,
+    limit_of_sum,
+    read_cells,
+    rounding_of_sigmoid,
+    rounding_of_sum,
+)
 from headway.evaluation.decision_attack import AttackColumn
 
 MAX_BOXES = 4_000
-_ROUNDING = 1e-12
-_CLASSES = ("identity", "softmax")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +85,10 @@ class TreeCertifier:
             value = "zero" if forest.zero_as_missing else f"{forest.missing:g}"
             raise NotApplicable(f"its trees read {value} as missing, which no certificate covers")
         self._forest, self._threshold, self._max_boxes = forest, threshold, max_boxes
-        self._limit = _limit_of_sum(forest, threshold)
+        self._limit = limit_of_sum(forest, threshold)
         self._at, self._weights = _numbers(columns)
         self._leaves = _Leaves.of(forest, self._at)
-        self._slack = _rounding_of_sum(forest, threshold)
+        self._slack = rounding_of_sum(forest, threshold)
 
     def certify(self, row: Floats) -> Certificate:
         """Certify the decision on a row (d,)."""
@@ -123,40 +133,6 @@ class TreeCertifier:
                 yield float(base[other] - base[own]), values[:, other] - values[:, own], 0.0
 
 
-def _limit_of_sum(forest: Forest, threshold: float) -> float:
-    """Return the sum of the leaves from which the decision is yes; raise NotApplicable if there is none."""
-    if len(forest.base) > 1:
-        if forest.link in _CLASSES:
-            return 0.0
-    elif forest.link == "identity":
-        return threshold
-    elif forest.link == "sigmoid":
-        return _limit_of_odds(threshold)
-    raise NotApplicable(
-        f"its trees end in {forest.link!r} with {len(forest.base)} outputs, which no certificate covers"
-    )
-
-
-def _limit_of_odds(threshold: float) -> float:
-    """Return the log-odds of a threshold of probabilities; raise NotApplicable if it decides nothing."""
-    if not 0 < threshold < 1:
-        raise NotApplicable(f"every probability is on one side of the threshold {threshold:g}")
-    return math.log(threshold / (1 - threshold))
-
-
-def _rounding_of_sum(forest: Forest, threshold: float) -> float:
-    """Return a bound of the rounding of a sum of leaves, and of its link: sums this near to the limit are added."""
-    unit = float(np.finfo(forest.sum_dtype).eps)
-    magnitude = float(np.abs(forest.base).max()) + sum(float(np.abs(tree.leaf).max()) for tree in forest.trees)
-    of_link = _rounding_of_sigmoid(unit, threshold) if forest.link == "sigmoid" else 0.0
-    return max(_ROUNDING, 2 * (len(forest.trees) + 2) * unit * magnitude) + of_link
-
-
-def _rounding_of_sigmoid(unit: float, threshold: float) -> float:
-    """Return a bound of the log-odds that are rounded to a threshold, in a precision with this unit."""
-    return 8 * float(unit) / (threshold * (1 - threshold))
-
-
 def _numbers(columns: Sequence[AttackColumn]) -> tuple[Ints, Floats]:
     """Return the columns of numbers, and the distance of a move by 1 in each."""
     numbers = [column for column in columns if column.among is None]
@@ -194,7 +170,7 @@ class _Leaves:
         for tree in forest.trees:
             tree_starts.append(len(boxes))
             cuts = _cuts(tree.threshold, forest.input_dtype)
-            for leaf, path in _paths(tree):
+            for leaf, path in leaf_paths(tree):
                 boxes.append(_box(tree, cuts, path, at))
                 starts.append(len(conditions))
                 conditions += [(-1, True), *((first_node + node, is_left) for node, is_left in path)]
@@ -251,18 +227,6 @@ def _box(tree: Tree, cuts: Floats, path: Sequence[tuple[int, bool]], at: Ints) -
         else:
             low[index] = np.maximum(low[index], cuts[node])
     return low, high
-
-
-def _paths(tree: Tree) -> Iterator[tuple[int, list[tuple[int, bool]]]]:
-    """Yield each leaf of a tree with the nodes above it, and whether it is to their left."""
-    waiting: list[tuple[int, list[tuple[int, bool]]]] = [(0 if len(tree.feature) else ~0, [])]
-    while waiting:
-        node, path = waiting.pop()
-        if node < 0:
-            yield ~node, path
-        else:
-            waiting.append((int(tree.right[node]), [*path, (node, False)]))
-            waiting.append((int(tree.left[node]), [*path, (node, True)]))
 
 
 class _BoxSearch:
@@ -363,8 +327,8 @@ class LinearCertifier:
         self._columns, self._fill, self._weights, self._bias = _read_linear(graph)
         self._is_binary, self._slack = len(self._bias) == 1, 0.0
         if self._is_binary:  # the sum above the limit, next to 0
-            limit = _limit_of_odds(threshold)
-            self._slack = _rounding_of_sigmoid(np.finfo(np.float64).eps, threshold)
+            limit = limit_of_odds(threshold)
+            self._slack = rounding_of_sigmoid(np.finfo(np.float64).eps, threshold)
             self._weights = np.column_stack([np.zeros(len(self._columns)), self._weights])
             self._bias = np.append(0.0, self._bias - limit)
         at, weights = _numbers(columns)
@@ -383,7 +347,7 @@ class LinearCertifier:
             return Certificate(decision=0, distance=0.0, is_exact=False)
         own = int(sums[1] >= 0) if self._is_binary else int(np.argmax(sums))
         magnitude = float((np.abs(values) @ np.abs(self._weights) + np.abs(self._bias)).max())
-        rounding = 2 * _ROUNDING * magnitude + self._slack
+        rounding = 2 * SUM_ROUNDING * magnitude + self._slack
         margins = np.maximum(sums[own] - np.delete(sums, own) - rounding, 0.0)
         slopes = moves @ np.abs(self._weights[:, [own]] - np.delete(self._weights, own, axis=1))
         distances = np.divide(margins, slopes, out=np.full(len(slopes), np.inf), where=slopes > 0)

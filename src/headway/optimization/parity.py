@@ -41,7 +41,7 @@ def edge_rows(forest: Forest, sample: Floats) -> Floats:
     ndarray of shape (m, d), float64
     """
     random = np.random.default_rng(0)
-    columns = [_edges(forest, column, random) for column in range(forest.width)]
+    columns = [column_edges(forest, column, random) for column in range(forest.width)]
     height = max(len(edges) for edges in columns)
     sample = sample[accepted_rows(forest, sample)]
     base = sample if len(sample) else np.zeros((1, forest.width))
@@ -56,7 +56,8 @@ def _edge_batch(columns: list[Floats], base: Floats, height: int, random: np.ran
     return np.concatenate([np.where(half, edges, from_sample), np.where(half, from_sample, edges)])
 
 
-def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
+def column_edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
+    """Return values of a column on each side of every threshold and category, special ones, and missing values."""
     at = np.unique(np.concatenate([_COMMON_EDGES[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
     members = np.unique(np.concatenate([_COMMON_EDGES[:0], *(_members(tree, column) for tree in forest.trees)]))
     steps = [_neighbors(at), _float32_neighbors(at)] if forest.input_dtype == "float32" else [_neighbors(at)]

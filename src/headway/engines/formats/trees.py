@@ -6,13 +6,15 @@ zero) into these records.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from headway.core.arrays import Bools, Floats, Ints
+from headway.core.errors import NotApplicable
 
 Precision = Literal["float32", "float64"]
 # `isolation` maps a sum x to -2 ** -x, the score of an isolation forest.
@@ -22,6 +24,9 @@ ZERO_THRESHOLD = float(np.float32(1e-35))
 """Largest magnitude that counts as zero in a column of `Forest.zero_as_missing`."""
 OVERFLOW: dict[Precision, float] = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
 """Smallest magnitude that a cast to each precision rounds to infinity."""
+SUM_ROUNDING = 1e-12
+"""Least rounding of a sum that is allowed for."""
+_CLASSES = ("identity", "softmax")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +145,62 @@ def goes_left(forest: Forest, tree: Tree, nodes: Ints, values: Floats) -> Bools:
             category = np.floor(category) if forest.category_cast == "floored" else np.trunc(category)
         found[here] = np.isin(category, tree.sets[int(tree.threshold[node])])
     return np.where(np.isnan(values), tree.missing_left[nodes], found)
+
+
+def leaves_of(forest: Forest, tree: Tree, cells: Floats) -> Ints:
+    """Return the number of the leaf (n,) in which each row of `read_cells` (n, d) ends."""
+    node = np.full(len(cells), 0 if len(tree.feature) else ~0)
+    while (inside := np.flatnonzero(node >= 0)).size:
+        here = node[inside]
+        is_left = goes_left(forest, tree, here, cells[inside, tree.feature[here]])
+        node[inside] = np.where(is_left, tree.left[here], tree.right[here])
+    return ~node
+
+
+def leaf_paths(tree: Tree) -> Iterator[tuple[int, list[tuple[int, bool]]]]:
+    """Yield each leaf of a tree with the nodes above it, and whether it is to their left."""
+    waiting: list[tuple[int, list[tuple[int, bool]]]] = [(0 if len(tree.feature) else ~0, [])]
+    while waiting:
+        node, path = waiting.pop()
+        if node < 0:
+            yield ~node, path
+        else:
+            waiting.append((int(tree.right[node]), [*path, (node, False)]))
+            waiting.append((int(tree.left[node]), [*path, (node, True)]))
+
+
+def limit_of_sum(forest: Forest, threshold: float) -> float:
+    """Return the sum of the leaves from which the decision is yes; raise NotApplicable if there is none."""
+    if len(forest.base) > 1:
+        if forest.link in _CLASSES:
+            return 0.0
+    elif forest.link == "identity":
+        return threshold
+    elif forest.link == "sigmoid":
+        return limit_of_odds(threshold)
+    raise NotApplicable(
+        f"its trees end in {forest.link!r} with {len(forest.base)} outputs, which no certificate covers"
+    )
+
+
+def limit_of_odds(threshold: float) -> float:
+    """Return the log-odds of a threshold of probabilities; raise NotApplicable if it decides nothing."""
+    if not 0 < threshold < 1:
+        raise NotApplicable(f"every probability is on one side of the threshold {threshold:g}")
+    return math.log(threshold / (1 - threshold))
+
+
+def rounding_of_sum(forest: Forest, threshold: float) -> float:
+    """Return a bound of the rounding of a sum of leaves, and of its link: sums this near to the limit are added."""
+    unit = float(np.finfo(forest.sum_dtype).eps)
+    magnitude = float(np.abs(forest.base).max()) + sum(float(np.abs(tree.leaf).max()) for tree in forest.trees)
+    of_link = rounding_of_sigmoid(unit, threshold) if forest.link == "sigmoid" else 0.0
+    return max(SUM_ROUNDING, 2 * (len(forest.trees) + 2) * unit * magnitude) + of_link
+
+
+def rounding_of_sigmoid(unit: float, threshold: float) -> float:
+    """Return a bound of the log-odds that are rounded to a threshold, in a precision with this unit."""
+    return 8 * float(unit) / (threshold * (1 - threshold))
 
 
 def constant_tree(values: Sequence[float], outputs: tuple[int, ...]) -> Tree:

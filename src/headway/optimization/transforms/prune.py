@@ -12,7 +12,7 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
-from headway.engines.formats.trees import Forest, Tree, TreeEngine, accepted_rows, goes_left, read_cells
+from headway.engines.formats.trees import Forest, Tree, TreeEngine, accepted_rows, leaves_of, read_cells
 from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
@@ -92,12 +92,8 @@ def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Fo
 
 def _reached(forest: Forest, tree: Tree, cells: Floats) -> Floats:
     """Count the rows that end in each leaf."""
-    node = np.full(len(cells), 0 if len(tree.feature) else ~0)
-    while (inside := np.flatnonzero(node >= 0)).size:
-        here = node[inside]
-        is_left = goes_left(forest, tree, here, cells[inside, tree.feature[here]])
-        node[inside] = np.where(is_left, tree.left[here], tree.right[here])
-    return np.maximum(np.bincount(~node, minlength=len(tree.leaf)), _UNSEEN)
+    leaves = leaves_of(forest, tree, cells)
+    return np.maximum(np.bincount(leaves, minlength=len(tree.leaf)), _UNSEEN)
 
 
 def _sums(tree: Tree, of_leaves: Floats) -> Floats:

@@ -1,0 +1,172 @@
+"""Pruned ensembles decide every row as before: all combinations of cells are tried one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.engines.boosters import text
+from tests.engines.forest_walk import answers
+from tests.engines.made_forests import Shape, made
+from tests.optimization.contexts import baseline_of, context_in
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
+
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.formats.trees import constant_tree
+from headway.optimization.context import TransformContext
+from headway.optimization.equal_decisions import DecisionSearch
+from headway.optimization.parity import column_edges
+from headway.optimization.transforms import fipe
+
+COMBINATIONS = 60_000
+
+
+def all_rows(forest):
+    """Rows with every combination of the values at the edges of each column; None if there are too many."""
+    used = {int(column) for tree in forest.trees for column in tree.feature}
+    random = np.random.default_rng(0)
+    values = [
+        np.unique(column_edges(forest, column, random)) if column in used else np.zeros(1)
+        for column in range(forest.width)
+    ]
+    if math.prod(map(len, values)) > COMBINATIONS:
+        return None
+    return np.array(list(itertools.product(*values)))
+
+
+def decisions(forest, rows, threshold=0.5):
+    return answers(forest, rows)[:, 0] >= threshold
+
+
+SHAPES = [
+    Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid"),
+    Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", rows="float32", sums="float32"),
+    Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", zeros=True),
+    Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", missing=0.0),
+    Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", categories=4),
+    Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", values=3, rows="float32"),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from(SHAPES), changed=st.floats(0.0, 0.6))
+def test_a_row_is_found_exactly_if_some_combination_of_values_is_decided_differently(seed, shape, changed):
+    forest = made(shape, seed)
+    rows = all_rows(forest)
+    if rows is None:
+        return
+    random = np.random.default_rng(seed)
+    trees = tuple(
+        dataclasses.replace(tree, leaf=(tree.leaf * random.uniform(1 - changed, 1 + changed)).astype(np.float32) * 1.0)
+        for tree in forest.trees
+    )
+    other = dataclasses.replace(forest, trees=trees)
+
+    def differs(some):
+        return decisions(forest, some) != decisions(other, some)
+
+    found = DecisionSearch(forest, 0.5).differences(other, differs, until=time.monotonic() + 60)
+    assert bool(len(found.rows)) == bool(differs(rows).any())
+    assert differs(found.rows).all() and (found.is_complete or len(found.rows))
+
+
+def pruned(forest, sample, threshold=0.5):
+    engine = load_engine("trees")(compile_forest(forest), {})
+    search = DecisionSearch(forest, threshold)
+    weights = fipe.TreeWeights(search, lambda rows: engine.predict(rows)[:, 0] >= threshold, sample)
+    return weights.proved(until=time.monotonic() + 20)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from(SHAPES), twice=st.booleans())
+def test_a_pruned_forest_decides_every_combination_of_values_as_before(seed, shape, twice):
+    forest = made(shape, seed)
+    forest = dataclasses.replace(forest, trees=forest.trees * (2 if twice else 1))
+    rows = all_rows(forest)
+    if rows is None or not any(len(tree.feature) for tree in forest.trees):
+        return
+    try:
+        found = pruned(forest, np.zeros((1, forest.width)))
+    except NotApplicable as reason:
+        assert "nodes decide" in reason.what or "no weights" in reason.what
+        return
+    assert fipe.count_nodes(found) < fipe.count_nodes(forest)
+    engine, before = (load_engine("trees")(compile_forest(one), {}) for one in (found, forest))
+    assert np.array_equal(engine.predict(rows)[:, 0] >= 0.5, before.predict(rows)[:, 0] >= 0.5)
+
+
+@pytest.fixture
+def context(tmp_path) -> TransformContext:
+    return context_with(tmp_path, labeled_rows(600, seed=2))
+
+
+def test_stumps_of_a_booster_become_few_and_no_decision_changes(context):
+    model = trained_on(context, labeled_rows(600, seed=1), trees=30, leaves=2)
+    [found] = fipe.plugin(model, context)
+    step = found.steps[0]
+    assert step.transform == "fipe" and step.settings["threshold"] == 0.5 and 0 < step.settings["trees"] < 20
+    rows = np.concatenate([context.sample, np.full((1, 3), np.nan)])
+    after, before = (context.open(variant).predict(rows)[:, 0] for variant in (found, model))
+    assert np.array_equal(after >= 0.5, before >= 0.5)
+    assert 0 < np.abs(after - before).mean() < 0.1
+
+
+def test_scores_of_a_random_forest_remain_probabilities(context):
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    data = labeled_rows(600, seed=1)
+    model = ensemble.RandomForestClassifier(30, max_leaf_nodes=2, random_state=0).fit(data.rows, data.labels)
+    engine = load_engine("sklearn")
+    forest = engine.forest(engine.import_model(model).content)
+    found = pruned(forest, data.rows)
+    scores = load_engine("trees")(compile_forest(found), {}).predict(data.rows)[:, 0]
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert np.array_equal(scores >= 0.5, decisions(forest, data.rows))
+
+
+def test_without_a_proof_in_time_no_variant_is_offered(context, monkeypatch):
+    model = trained_on(context, labeled_rows(600, seed=1), trees=30, leaves=2)
+    monkeypatch.setattr(fipe, "LIMIT_S", 0.0)
+    with pytest.raises(NotApplicable, match="could not be certified"):
+        fipe.plugin(model, context)
+
+
+def test_models_without_a_proof_are_refused_by_name(context, tmp_path):
+    of_strings = context_in(tmp_path / "strings")
+    model = trained_on(context, labeled_rows(600, seed=1), trees=3, leaves=2)
+    with pytest.raises(NotApplicable, match="baseline only"):
+        fipe.plugin(model.with_step(Step(transform="truncate")), context)
+    with pytest.raises(NotApplicable, match="two classes"):
+        fipe.plugin(baseline_of(text("multiclass", trees=3), of_strings, task="multiclass"), of_strings)
+    with pytest.raises(NotApplicable, match="leaves; equal decisions are proved up to 600"):
+        fipe.plugin(trained_on(context, labeled_rows(4_000, seed=1), trees=40, leaves=31), context)
+    with pytest.raises(NotApplicable, match="2 outputs"):
+        DecisionSearch(made(Shape(outputs=2, link="softmax"), 0), 0.5)
+    with pytest.raises(NotApplicable, match="0 rows"):
+        fipe.plugin(model, TransformContext(blobs=context.blobs, sample=np.zeros((0, 3))))
+
+
+def test_a_column_that_is_a_number_and_a_category_is_refused():
+    number, category = (
+        made(Shape(width=1, trees=1, leaves=9), 3),
+        made(Shape(width=1, trees=1, leaves=9, categories=3), 3),
+    )
+    both = dataclasses.replace(number, trees=(*number.trees, *category.trees))
+    assert both.categorical
+    with pytest.raises(NotApplicable, match="a number and as a category"):
+        DecisionSearch(both, 0.5)
+
+
+def test_a_forest_without_nodes_is_decided_alike_everywhere():
+    forest = dataclasses.replace(made(Shape(width=2), 0), trees=(constant_tree([0.7], (0,)),), base=np.zeros(1))
+    search = DecisionSearch(forest, 0.5)
+    found = search.differences(forest, lambda rows: np.zeros(len(rows), bool), until=time.monotonic() + 9)
+    assert found.is_complete and not len(found.rows)
