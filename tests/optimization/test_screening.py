@@ -49,7 +49,7 @@ class Screening:
         self.evaluated, self.seconds = [], 0
         self.measuring_s, self.evaluating_s = measuring_s, evaluating_s
 
-    def run(self, budget_s=0, *, first_batch=None):
+    def run(self, budget_s=0, *, first_batch=None, objective="speed"):
         baseline, *variants = (row.variant for row in self.rows.values())
         budget = TimeBudget(budget_s, now=lambda: self.seconds)
         with budget.timed(EVALUATION):
@@ -58,7 +58,7 @@ class Screening:
         return screen_candidates(
             evaluated_baseline,
             [variants[:first_batch], variants[first_batch:]] if first_batch else [variants],
-            "speed",
+            objective,
             measure_speed=partial(each, self._measure),
             evaluate=partial(each, self._evaluate),
             budget=budget,
@@ -229,6 +229,20 @@ def test_variants_are_ordered_by_paired_cpu_time_if_one_was_not_timed():
     ranked = search.rank_by_objective([quiet, slower, busy], "latency.one_row", lambda _: True)
     assert [row.variant.digest for row in ranked] == [row.variant.digest for row in (busy, slower, quiet)]
     assert "cost.cpu_s.one_row" in search.explain_loss(slower, busy, "latency.one_row")
+
+
+def test_a_variant_that_needed_no_measurement_does_not_end_a_search_on_a_busy_machine():
+    def by_cpu_time(judged, engine, speedup):
+        of_engine = on_engine(judged, engine, 1)
+        return timed(of_engine, cost__cpu_s__one_row__speedup=speedup, cost__cpu_s__batch__speedup=speedup)
+
+    baseline = by_cpu_time(evaluated(0, 0), "library", 1.0)
+    fast = by_cpu_time(compiled(evaluated(0, 0)), "kernel", 20.0)
+    outpaced, shorter = (by_cpu_time(evaluated(1, 0), engine, 30.0) for engine in ("library", "kernel"))
+    screening = Screening(baseline, fast, outpaced, shorter)
+    found = {row.variant.digest: row for row in screening.run(first_batch=1, objective="latency.one_row")}
+    assert not found[outpaced.variant.digest].evidence.measurements
+    assert not screened_out(found[shorter.variant.digest])
 
 
 def test_a_short_measurement_without_a_baseline_is_ordered_by_cpu_time():

@@ -179,7 +179,7 @@ def screen_candidates(
         measured = {row.variant.digest: row for row in _measure_batch(short, baseline, measure_speed, budget, callback)}
         found = measured | outpaced
         rows |= {variant.digest: found[variant.digest] for variant in batch if variant.digest in found}
-        rivals = [baseline, *rows.values()]
+        rivals = [row for row in (baseline, *rows.values()) if row.evidence.measurements]  # all but outpaced ones
         for row in measured.values():
             if _is_promising(row, rivals, objective):
                 waiting.append(row)
