@@ -10,7 +10,7 @@ from msgspec.structs import replace as replaced
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation import benchmark
+from headway.evaluation import benchmark, comparison
 from headway.evaluation.benchmark import (
     AS_CALLED,
     RERUN,
@@ -21,6 +21,7 @@ from headway.evaluation.benchmark import (
     time_calls,
     time_model,
 )
+from headway.evaluation.comparison import EvaluationSet, screen_speed
 from headway.evaluation.machine_load import MachineBusy
 from headway.evaluation.measure import BUSY, measure
 from headway.evaluation.metrics.latency import as_opened, plugin
@@ -29,10 +30,18 @@ pytestmark = pytest.mark.usefixtures("whole_rounds")
 
 
 class Clock:
-    """The clocks of a machine that does nothing else: models advance them, and reading one takes 20 ns."""
+    """The clocks of a machine that does nothing else: models advance them, and reading one takes 20 ns.
+
+    After `slow_from_ns` everything takes `slowdown` times as long: the core is slower, or shared with another process.
+    """
 
     def __init__(self) -> None:
         self.wall_ns = self.cpu_ns = 0
+        self.slowdown, self.slow_from_ns = 1.0, 0
+
+    def work(self, us: float) -> int:
+        """Return how long this work takes, ns."""
+        return round(us * 1e3 * (self.slowdown if self.wall_ns >= self.slow_from_ns else 1.0))
 
     def read_wall(self) -> int:
         self.wall_ns += 20
@@ -65,7 +74,7 @@ class Slow:
     def predict(self, rows):
         assert rows.dtype == np.float64 and rows.flags.c_contiguous
         self.asked.add(rows.shape)
-        works_ns = round((self.works_us + self.row_us * len(rows)) * 1e3)
+        works_ns = CLOCK.work(self.works_us + self.row_us * len(rows))
         CLOCK.wall_ns += works_ns
         CLOCK.cpu_ns += works_ns
         return rows[:, :1]
@@ -238,6 +247,35 @@ def test_a_process_that_waited_for_a_core_still_times_one_call_a_round(make_subj
     monkeypatch.setattr(benchmark, "_LONGEST", 0)
     subject = replace(make_subject(count=20), model=Slow(60), reference=Slow(240))
     assert all(isinstance(found, Measurement | NotApplicable) for found in plugin(subject))
+
+
+def screened(subject, model, monkeypatch):
+    """Time a variant as a search screens it, and return what was measured by name."""
+    fields = {name: getattr(subject, name) for name in ("labels", "reference_scores", "groups", "slices", "threshold")}
+    rows = EvaluationSet(
+        **fields, rows=subject.rows, reference=subject.reference, period="validation", dataset="d", labeled=None
+    )
+    monkeypatch.setattr(comparison, "open_on_rows", lambda *_: model)
+    return {seen.name: seen for seen in screen_speed(subject.variant, rows, None).measurements}
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("slow_after_us", [0, 7_000])
+@pytest.mark.parametrize("slowdown", [1.8, 1 / 1.8])
+def test_the_interval_of_a_screened_candidate_holds_its_time_on_a_core_that_is_not_slowed(
+    make_subject, monkeypatch, busy, slow_after_us, slowdown
+):
+    monkeypatch.setattr(comparison, "LoadMeter", lambda **_: Busy(9 if busy else 0))
+    subject = make_subject(count=20)
+    calm = screened(subject, Slow(2.2, row_us=0.2), monkeypatch)
+    monkeypatch.setattr(CLOCK, "slowdown", slowdown)
+    monkeypatch.setattr(CLOCK, "slow_from_ns", CLOCK.wall_ns + slow_after_us * 1_000)
+    disturbed = screened(subject, Slow(2.2, row_us=0.2), monkeypatch)
+    assert ("latency.one_row" in calm) is not busy
+    assert {"cost.cpu_s.one_row", "cost.cpu_s.batch"} <= calm.keys() == disturbed.keys()
+    for name, seen in disturbed.items():
+        assert abs(np.log(seen.value / calm[name].value)) > 0.2, name
+        assert seen.low <= calm[name].value <= seen.high < 4 * seen.low, name
 
 
 def test_no_rows_cannot_be_timed(make_subject):

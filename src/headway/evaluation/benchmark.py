@@ -54,6 +54,8 @@ BLOCKS = 5
 """
 RERUN = 0.04
 """Standard deviation of the log ratio between processes on a quiet machine, beyond that within one (page 0060)."""
+BURST = 0.3
+"""Standard deviation of the log of a time between bursts of milliseconds on a busy machine (page 0021)."""
 _RESAMPLES = 499
 _RERUN_METHOD = "median over rounds in turns; for a rerun: blocks of rounds resampled, variance between processes"
 
@@ -257,6 +259,19 @@ def sample_calls(
     ]
     ratio = _rerun_interval("latency.speedup", [np.log(pairs[:, 1] / pairs[:, 0]) for pairs in turns], n_calls)
     return CallSample(np.concatenate(turns)[:, :2] / 1e3, [*of_each, replace(ratio, unit="x")])
+
+
+def widen_for_bursts(time: Measurement) -> Measurement:
+    """Return a time that was measured in one burst of rounds with an interval that holds the time of another burst.
+
+    A core may be slower in one burst, or share its caches: all rounds of that burst are, so they do not show it.
+    """
+    if time.se is None or time.dof is None:
+        return time
+    se = math.hypot(time.se / time.value, BURST)
+    method = f"{time.method}; variance between bursts"
+    log = Estimate(value=math.log(time.value), se=se, dof=time.dof, method=method)
+    return replace(_from_log(time.name, log, time.n_rows), unit=time.unit)
 
 
 def _run_pairs(
