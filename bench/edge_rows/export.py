@@ -43,6 +43,8 @@ TREES, LEAVES, WIDTH = 200, 31, 20
 FITTED, EQUAL, COMPARED, TURN, TURNS = 20_000, 100_000, 10_000, 1_000, 101
 MAX_KB, MIN_RATIO, TOLERANCE = 300.0, 1.0, 1e-6
 LEVELS = ("-O2", "-Os")
+NATIVE = "-O2 -march=native"
+SPEEDS = ("-O2", NATIVE)
 WORDS, INTENTS, LENGTH, MESSAGES, NGRAMS = 1_500, 20, 12, 4_000, 5_000
 TINY = {"TREES": 3, "MESSAGES": 200, "FITTED": 500, "EQUAL": 500, "COMPARED": 300, "TURN": 100, "TURNS": 3}
 PEERS = {"m2cgen": "m2cgen", "tl2cgen": "tl2cgen", "emlearn": "emlearn", "timber": "timber --no-optimize"}
@@ -89,12 +91,12 @@ def rows() -> Result:
     write_sources(release, own)
     (own / "glue.h").write_text(OWN_GLUE, encoding="utf-8")
     found = [*_sizes("headway", own), *_equal(model, own, short), *_differences("headway", model, own)]
-    drivers = {"headway": _driver(own, "-O2")}
+    drivers = {("headway", level): _driver(own, level) for level in SPEEDS}
     for peer, named in PEERS.items():
         try:
             made_by = _generated(peer, model)
             found += [*_sizes(named, made_by), *_differences(named, model, made_by)]
-            drivers[named] = _driver(made_by, "-O2")
+            drivers |= {(named, level): _driver(made_by, level) for level in SPEEDS}
         except Absent as error:
             short.append(f"{peer}: {error}")
     return [*found, *_speeds(model, drivers), *_texts()], short
@@ -160,21 +162,26 @@ def _generated(peer: str, model: Model) -> Path:
     return filled(folder(f"edge-{peer}", of=[str(python), str(model.folder), script.read_text("utf-8")]), generate)
 
 
+def joined(flags: str) -> str:
+    """Return the flags of a compiler as part of a name."""
+    return flags.replace(" ", "")
+
+
 def _compile(compiler: str, where: Path, level: str) -> list[Path]:
     """Compile the C files of a generator as it recommends: each alone, without contraction."""
     sources = sorted(path for path in where.glob("*.c") if not path.stem.endswith(PROGRAMS))
-    objects = [where / f"{path.stem}{level}.{compiler}.o" for path in sources]
+    objects = [where / f"{path.stem}{joined(level)}.{compiler}.o" for path in sources]
     for source, target in zip(sources, objects, strict=True):
         if not target.exists():  # nested conditions take minutes
-            _run([compiler, level, "-ffp-contract=off", "-c", str(source), "-o", str(target)])
+            _run([compiler, *level.split(), "-ffp-contract=off", "-c", str(source), "-o", str(target)])
     return objects
 
 
 def _driver(where: Path, level: str, compiler: str = "gcc") -> Path:
-    program = where / f"driver{level}.{compiler}"
+    program = where / f"driver{joined(level)}.{compiler}"
     objects = _compile(compiler, where, level)
     glue = ["-I", str(where), '-DGLUE="glue.h"', str(HERE / "edge_rows/driver.c")]
-    _run([compiler, level, "-ffp-contract=off", *glue, *map(str, objects), "-o", str(program), "-lm"])
+    _run([compiler, *level.split(), "-ffp-contract=off", *glue, *map(str, objects), "-o", str(program), "-lm"])
     return program
 
 
@@ -190,14 +197,14 @@ def _run(command: Sequence[str]) -> str:
 
 def _sizes(name: str, where: Path) -> list[Row]:
     result = []
-    for level in LEVELS:
+    for level in (*LEVELS, NATIVE):
         printed = _run(["size", *map(str, _compile("gcc", where, level))]).splitlines()[1:]
         kb = sum(int(line.split()[3]) for line in printed) / 1e3
         against = f"{name}, gcc {level}, {TREES} trees of {LEAVES} leaves"
         if name == "headway":
             against += ", with names and a self-test of 32 rows"
             row = Row(
-                name=f"edge.kb{level}",
+                name=f"edge.kb{joined(level)}",
                 measured=kb,
                 unit="kB",
                 target=f"<= {MAX_KB:g}",
@@ -205,7 +212,7 @@ def _sizes(name: str, where: Path) -> list[Row]:
                 against=against,
             )
         else:
-            row = shown(f"edge.kb{level}", kb, "kB", against)
+            row = shown(f"edge.kb{joined(level)}", kb, "kB", against)
         result.append(row)
     return result
 
@@ -223,17 +230,17 @@ def _equal(model: Model, own: Path, short: list[str]) -> list[Row]:
     compiler, *emulator = ARM
     result = []
     for name, compile_by, before in (("native", "gcc", ()), ("aarch64", compiler, tuple(emulator))):
-        for level in LEVELS:
+        for level in (*LEVELS, *([NATIVE] if name == "native" else [])):
             try:
                 got = _answers(_driver(own, level, compile_by), model.rows_file, *before)
             except Absent as error:
-                short.append(f"edge.equal.{name}{level}: {error}")
+                short.append(f"edge.equal.{name}{joined(level)}: {error}")
                 continue
             different = int((got.view(np.int64) != expected.view(np.int64)).sum())
             how = " ".join(before[:1])
             against = f"rows of {EQUAL:,} with other bits than the kernel, {compile_by} {level} {how}".rstrip()
             row = Row(
-                name=f"edge.equal.{name}{level}",
+                name=f"edge.equal.{name}{joined(level)}",
                 measured=different,
                 unit="rows",
                 target="0",
@@ -257,7 +264,7 @@ def _differences(name: str, model: Model, where: Path) -> list[Row]:
     return result
 
 
-def _speeds(model: Model, drivers: dict[str, Path]) -> list[Row]:
+def _speeds(model: Model, drivers: dict[tuple[str, str], Path]) -> list[Row]:
     """Time one row of each in turns; a ratio is the median over the turns, with its interval by order statistics."""
     singles = [np.ascontiguousarray(model.rows[at : at + 1]) for at in range(min(4 * TURN, EQUAL))]
     best = ENGINE_LEVELS[load_kernels("trees").level()]
@@ -269,11 +276,14 @@ def _speeds(model: Model, drivers: dict[str, Path]) -> list[Row]:
         )
         for name, program in drivers.items()
     }
-    timers: dict[str, Callable[[int, int], float]] = {
-        **{name: lambda a, b, engine=engine: _python_ns(engine, singles[a:b]) for name, engine in engines.items()},
+    timers: dict[tuple[str, str], Callable[[int, int], float]] = {
+        **{
+            ("kernel", name): lambda a, b, engine=engine: _python_ns(engine, singles[a:b])
+            for name, engine in engines.items()
+        },
         **{name: lambda a, b, process=process: _c_ns(process, a, b) for name, process in processes.items()},
     }
-    times: dict[str, list[float]] = {name: [] for name in timers}
+    times: dict[tuple[str, str], list[float]] = {name: [] for name in timers}
     for turn in range(TURNS):
         first = turn * TURN % (len(singles) - TURN + 1)
         for name in list(timers) if turn % 2 else list(timers)[::-1]:
@@ -282,19 +292,21 @@ def _speeds(model: Model, drivers: dict[str, Path]) -> list[Row]:
         process.communicate()
     us = {name: median(values) / 1e3 for name, values in times.items()}
     result = []
-    for level in ("portable", "best"):
-        ratios = [
-            (kernel - call) / own
-            for kernel, call, own in zip(times[level], times["call"], times["headway"], strict=True)
-        ]
+    for kind, level, flags in (("portable", "portable", "-O2"), ("best", "best", "-O2"), ("native", "best", NATIVE)):
+        turns = zip(times["kernel", level], times["kernel", "call"], times["headway", flags], strict=True)
+        ratios = [(kernel - call) / own for kernel, call, own in turns]
         named = best if level == "best" else level
+        kernel_us, call_us, own_us = us["kernel", level], us["kernel", "call"], us["headway", flags]
         against = (
-            f"the kernel at level {named}: {us[level]:.2f} us from Python, {us['call']:.2f} of them the call, C "
-            f"{us['headway']:.2f} us; {_interval(ratios)}"
+            f"the kernel at level {named}: {kernel_us:.2f} us from Python, {call_us:.2f} of them the call, C by gcc "
+            f"{flags} {own_us:.2f} us; {_interval(ratios)}"
         )
         ratio = median(ratios)
+        if kind == "best":  # C for any x86-64, against a kernel that uses AVX-512
+            result.append(shown(f"edge.one_row.{kind}", ratio, "x", against))
+            continue
         row = Row(
-            name=f"edge.one_row.{level}",
+            name=f"edge.one_row.{kind}",
             measured=ratio,
             unit="x",
             target=f">= {MIN_RATIO:g}",
@@ -302,11 +314,13 @@ def _speeds(model: Model, drivers: dict[str, Path]) -> list[Row]:
             against=against,
         )
         result.append(row)
-    for peer in drivers:
+    for peer, flags in drivers:
         if peer != "headway":
-            ratios = [theirs / own for theirs, own in zip(times[peer], times["headway"], strict=True)]
-            against = f"{peer}, gcc -O2, {us[peer]:.2f} us; {_interval(ratios)}"
-            result.append(shown("edge.one_row.peer", median(ratios), "x", against))
+            pairs = zip(times[peer, flags], times["headway", flags], strict=True)
+            ratios = [theirs / own for theirs, own in pairs]
+            against = f"{peer}, gcc {flags}, {us[peer, flags]:.2f} us; {_interval(ratios)}"
+            row_name = "edge.one_row.native.peer" if flags == NATIVE else "edge.one_row.peer"
+            result.append(shown(row_name, median(ratios), "x", against))
     return result
 
 

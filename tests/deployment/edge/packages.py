@@ -126,9 +126,9 @@ def write_sources(bundle: Bundle, folder: Path) -> Path:
     return folder / next(name for name in files if name.removesuffix(".c") + ".h" in files)
 
 
-def compiled(bundle: Bundle, folder: Path) -> Library:
+def compiled(bundle: Bundle, folder: Path, *flags: str) -> Library:
     """Compile the package of a release, with every warning an error, and load it."""
     source = write_sources(bundle, folder)
     library = folder / "library.so"
-    subprocess.run(["cc", *FLAGS, "-shared", "-fPIC", str(source), "-o", str(library), "-lm"], check=True)
+    subprocess.run(["cc", *FLAGS, *flags, "-shared", "-fPIC", str(source), "-o", str(library), "-lm"], check=True)
     return Library(functions=ctypes.CDLL(str(library)), release=bundle.release, name=source.stem)

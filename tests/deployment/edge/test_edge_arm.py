@@ -72,7 +72,10 @@ def answers(folder: Path, rows: Floats, *settings: str, emulator: tuple[str, ...
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [*((forest, name) for name in ("numbers", "categories", "classes in turn")), *((network, name) for name in SHAPES)],
+    [
+        *((forest, name) for name in ("numbers", "categories", "classes in turn", "three groups of trees")),
+        *((network, name) for name in SHAPES),
+    ],
 )
 def test_rows_have_the_same_scores_on_arm(kind, name, tmp_path):
     bundle, rows = kind(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 
 import numpy as np
 import pytest
@@ -32,7 +33,26 @@ SHAPES = {
     "classes in turn": Shape(outputs=3, link="softmax"),
     "classes together": Shape(outputs=3, together=True),
     "one tree": Shape(trees=1, leaves=40),
+    "three groups of trees": Shape(width=9, trees=150, leaves=31, thresholds=100),
+    "up to 64 codes": Shape(width=30, trees=60, leaves=31, rows="float32"),
+    "up to 128 codes": Shape(width=50, trees=100, leaves=31),
+    "up to 256 codes": Shape(width=70, trees=130, leaves=31, thresholds=16),
 }
+WALKED = (
+    "categories",
+    "more categories than a byte",
+    "more leaves than a byte",
+    "more thresholds than a byte",
+    "one tree",
+)
+IN_LANES = tuple(name for name in SHAPES if name not in WALKED)
+MACHINES = {
+    "any": (),
+    "native": ("-march=native", "-fsanitize=undefined", "-fno-sanitize-recover=all"),
+    "native without AVX-512": ("-march=native", "-mno-avx512f"),
+}
+BUILDS = [(name, "any") for name in SHAPES] + [(name, "native") for name in IN_LANES]
+BUILDS += [(name, "native without AVX-512") for name in IN_LANES if platform.machine() == "x86_64"]
 ODD = [0.0, -0.0, 5e-324, -5e-324, 1e-35, 1.1e-35, 1e308, 3.4028235677973366e38, 3.4028234e38, 1e39, -1e39]
 ODD += [float("nan"), float("inf"), float("-inf"), -1.0, 0.5, 11.0, 12.0, 13.0, 299.5, 2.0**31, -(2.0**63)]
 
@@ -47,13 +67,15 @@ def forest_of(name: str) -> Forest:
     )
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(scope="module", params=BUILDS, ids=", ".join)
 def pair(request, tmp_path_factory) -> tuple[Library, Trees, Forest]:
     """The library of a forest, the engine that it must equal, and the forest."""
-    forest = forest_of(request.param)
+    name, machine = request.param
+    forest = forest_of(name)
     rows = rows_for(forest, 8)
     task = "regression" if forest.outputs == 1 else "multiclass"
-    library = compiled(forest_release(forest, rows, task=task), tmp_path_factory.mktemp("edge"))
+    folder = tmp_path_factory.mktemp("edge")
+    library = compiled(forest_release(forest, rows, task=task), folder, *MACHINES[machine])
     return library, Trees(compile_forest(forest), {"level": "portable"}), forest
 
 
@@ -106,6 +128,12 @@ def test_a_forest_of_single_leaves_returns_their_sum(tmp_path):
     leaves = dataclasses.replace(empty, trees=(constant_tree([1.5], (0,)), constant_tree([2.0], (0,))))
     library = compiled(forest_release(leaves, np.zeros((2, 5)), task="regression"), tmp_path)
     assert library.scores(np.zeros(5)).tolist() == (empty.base + 1.5 + 2.0).tolist()
+
+
+def test_trees_are_walked_in_vector_registers_where_that_is_faster():
+    for name in SHAPES:
+        source = forest_source(compile_forest(forest_of(name)))
+        assert ("lane_steps" in source) == (name in IN_LANES), name
 
 
 def test_nodes_of_small_trees_take_four_bytes_and_those_of_large_ones_eight():

@@ -24,12 +24,15 @@ def template(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def table(kind: str, name: str, values: NDArray[Any] | Sequence[Any]) -> str:
-    """Return a constant array of numbers; an empty one has a 0, since C99 has no empty arrays."""
+def table(kind: str, name: str, values: NDArray[Any] | Sequence[Any], *, is_aligned: bool = False) -> str:
+    """Return a constant array of numbers, aligned as vector registers if the compiler can.
+
+    An empty one has a 0, since C99 has no empty arrays.
+    """
     values = np.asarray(values).ravel()
     expect_size(numbers_bytes(values) if kind in ("float", "double") else 2 * values.size)
     items = [number(value, is_float32=kind == "float") for value in values.tolist()]
-    return _array(kind, name, items or ["0"])
+    return _array(kind, name, items or ["0"], alignment=" ALIGNED" if is_aligned else "")
 
 
 def numbers_bytes(values: NDArray[Any]) -> int:
@@ -55,8 +58,8 @@ def structures(kind: str, name: str, rows: NDArray[Any]) -> str:
     return _array(kind, name, items or ["{0}"])
 
 
-def _array(kind: str, name: str, items: Sequence[str]) -> str:
-    return f"static const {kind} {name}[{len(items)}] = {{\n{_wrapped(items)}\n}};\n"
+def _array(kind: str, name: str, items: Sequence[str], alignment: str = "") -> str:
+    return f"static const {kind} {name}[{len(items)}]{alignment} = {{\n{_wrapped(items)}\n}};\n"
 
 
 def number(value: float | int, *, is_float32: bool = False) -> str:

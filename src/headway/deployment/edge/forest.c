@@ -18,7 +18,9 @@ enum { IS_CATEGORICAL = 1, ZERO_IS_MISSING = 2, IS_FINITE = 4, IS_PRESENT = 8 };
     } \
     return (unsigned)(p - table) + (*p < v); \
   }
+#if !USES_LANES
 RANK_OF(rank_of_number, threshold, input)
+#endif
 #if HAS_SETS
 RANK_OF(rank_of_category, double, double)
 #endif
@@ -42,7 +44,11 @@ static unsigned rank_of_column(int c, input v) {
     return rank < n && categories[start + rank] == category ? rank : n;
   }
 #endif
+#if USES_LANES
+  return rank_in_runs(run_ends + 16 * c, runs + run_start[c], v);
+#else
   return rank_of_number(thresholds + start, n, v);
+#endif
 }
 
 /* Codes of a row, as nodes read them; return 0 if the model rejects the row. */
@@ -60,6 +66,7 @@ static int encode(const double *row, code *codes) {
   return 1;
 }
 
+#if !USES_LANES
 /* A node is its key, the code that it reads, and the place of its left child, which its right child follows. A leaf leads
    to itself, since the code that it reads is 0, and its key is its number: all steps are the same. */
 #if HAS_SETS
@@ -93,6 +100,9 @@ static void walk(const code *codes, code *reached) {
   }
 }
 
+#endif
+
+#if !USES_LANES || MODEL_OUTPUTS > 1
 /* Add the leaves in the order of the trees. */
 static void add_leaves(const code *reached, sum *sums) {
   int t;
@@ -107,16 +117,28 @@ static void add_leaves(const code *reached, sum *sums) {
   }
 }
 
+#endif
+
 /* Compute the scores of a row; return 0 if the model rejects it. */
 static int run_model(const double *row, double *scores) {
+#if USES_LANES
+  code codes[CODES <= 64 ? 64 : CODES <= 128 ? 128 : 256] = {0}, reached[64 * LANE_GROUPS];
+#else
   code codes[CODES], reached[TREES + 1];
+#endif
   sum sums[MODEL_OUTPUTS];
   int o;
   if (!encode(row, codes)) return 0;
   for (o = 0; o < MODEL_OUTPUTS; o++) sums[o] = base[o];
+#if USES_LANES
+  sums[0] = walk_lanes(codes, reached, sums[0]);
+#else
   codes[LEAF_CODE] = 0;
   walk(codes, reached);
+#endif
+#if !USES_LANES || MODEL_OUTPUTS > 1
   add_leaves(reached, sums);
+#endif
   for (o = 0; o < MODEL_OUTPUTS; o++) scores[o] = sums[o];
   link_scores(scores);
   return 1;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import get_args
 
@@ -31,6 +33,32 @@ _SOFTMAX = """\
   for (o = 0; o < MODEL_OUTPUTS; o++) highest = s[o] > highest ? s[o] : highest;
   for (o = 0; o < MODEL_OUTPUTS; o++) total += s[o] = exp(s[o] - highest);
   for (o = 0; o < MODEL_OUTPUTS; o++) s[o] /= total;
+"""
+_LANES = 64
+"""Trees that are walked at once with vector registers."""
+_NO_LANES = "#define USES_LANES 0\n#if !USES_LANES\n"
+# A step of 64 trees takes as long as one or two steps of a walk with AVX-512, and as five with narrower registers.
+_LANES_BEGIN = """\
+#if defined(__AVX512VBMI__) && 2 * LANE_GROUPS * LANE_STEPS <= WALK_STEPS
+#define USES_LANES 1
+#elif CODES > 64 || 5 * LANE_GROUPS * LANE_STEPS > WALK_STEPS
+#define USES_LANES 0
+#elif defined(__AVX2__) || (defined(__aarch64__) && defined(__ARM_NEON))
+#define USES_LANES 1
+#else
+#define USES_LANES 0
+#endif
+#if USES_LANES
+#ifdef __aarch64__
+#include <arm_neon.h>
+#else
+#include <immintrin.h>
+#endif
+#ifdef __GNUC__
+#define ALIGNED __attribute__((aligned(64)))
+#else
+#define ALIGNED
+#endif
 """
 
 
@@ -92,16 +120,21 @@ def forest_source(content: bytes) -> str:
         key=key,
         children=np.column_stack(children).astype(np.int64),
     )
+    bits = _field_bits(nodes, codes, np.diff(table_start), (kind & CATEGORICAL) != 0)
     depths = nodes.depths()
     by_depth = np.argsort(depths, kind="stable")
     slots = 2 * np.diff(tree_start) + 1
-    bits = _field_bits(nodes, codes, np.diff(table_start), (kind & CATEGORICAL) != 0)
     is_category = np.repeat((kind & CATEGORICAL) != 0, np.diff(table_start))
     thresholds, threshold_type = _thresholds(np.where(is_category, 0, tables), bool(float32))
+    outputs = _outputs(output, np.diff(output_start), len(base))
+    lane_tables = _NO_LANES
+    if bits == 8 and not (kind & CATEGORICAL).any():
+        nodes, leaf, lane_tables = _lanes(
+            nodes, leaf, thresholds, table_start, kind="float" if float32 else "double", walk=int(depths.sum())
+        )
     sums_in_float = bool(float32_sums) and _is_float32(base) and _is_float32(leaf)
     sum_type = "float" if sums_in_float else "double"
     leaf_type = "float" if _is_float32(leaf) else "double"
-    outputs = _outputs(output, np.diff(output_start), len(base))
     return "".join(
         [
             _types(
@@ -133,6 +166,7 @@ def forest_source(content: bytes) -> str:
             table("uint8_t", "column_kind", kind),
             table("uint32_t", "column_start", table_start),
             table("uint16_t", "column_codes", codes.of_column),
+            lane_tables,
             table(threshold_type, "thresholds", thresholds),
             *([table("double", "categories", np.where(is_category, tables, 0))] if categorical.any() else []),
             *sets,
@@ -140,11 +174,13 @@ def forest_source(content: bytes) -> str:
             table("uint16_t", "tree_depth", depths[by_depth]),
             table("uint16_t" if len(slots) < 1 << 16 else "uint32_t", "tree_number", by_depth),
             structures("node", "nodes", _placed(nodes, by_depth, leaf_code=codes.leaf)),
+            "#endif\n",
             table("uint32_t", "leaf_start", tree_start[:-1] + np.arange(len(slots))),
             table(leaf_type, "leaves", leaf),
             table(sum_type, "base", base),
             *([table("uint16_t", "tree_output", output)] if "tree_output[t]" in outputs.values() else []),
             _link(get_args(Link)[link]),
+            "" if lane_tables is _NO_LANES else f"#if USES_LANES\n{template('lanes.c')}#endif\n",
             template("forest.c"),
         ]
     )
@@ -234,6 +270,70 @@ def _placed(nodes: _Nodes, by_depth: Ints, *, leaf_code: int) -> Ints:
     at = starts[tree] + offset
     key[at], code[at], following[at] = nodes.key, nodes.code, pair
     return np.column_stack([key, code, following])
+
+
+def _lanes(
+    nodes: _Nodes, leaf: Floats, thresholds: Floats, table_start: Ints, *, kind: str, walk: int
+) -> tuple[_Nodes, Floats, str]:
+    """Number leaves from left to right, and return the tables of the form of vector registers.
+
+    Everything stays, with `_NO_LANES`, if the form is not faster than a walk of so many steps.
+    """
+    sizes, tree = np.diff(nodes.tree_start), nodes.trees
+    groups, steps = -(-len(sizes) // _LANES), int(sizes.max(initial=0))
+    if not steps or 2 * groups * steps > walk:
+        return nodes, leaf, _NO_LANES
+    first, right, numbers = _from_left_to_right(nodes)
+    leaf_start = nodes.tree_start[:-1] + np.arange(len(sizes))
+    at = numbers + np.repeat(leaf_start, sizes + 1)
+    ordered = np.empty_like(leaf).reshape(len(at), -1)
+    ordered[at] = leaf.reshape(len(at), -1)
+    inner = nodes.children >= 0
+    leaves = ~numbers[leaf_start[tree][:, None] + np.where(inner, 0, ~nodes.children)]
+    of_steps = np.zeros((groups, steps, 3, _LANES), np.uint8)
+    of_steps[:, :, 1] = 255  # no code is above it
+    of_steps[tree // _LANES, right - 1, :, tree % _LANES] = np.column_stack([nodes.code, nodes.key, first])
+    settings = {"LANE_GROUPS": groups, "LANE_STEPS": steps, "WALK_STEPS": walk, "INPUT_IS_FLOAT": int(kind == "float")}
+    text = _settings({name: str(value) for name, value in settings.items()}) + _LANES_BEGIN
+    text += table("uint8_t", "lane_steps", of_steps, is_aligned=True) + _runs(thresholds, table_start, kind) + "#else\n"
+    return dataclasses.replace(nodes, children=np.where(inner, nodes.children, leaves)), ordered.ravel(), text
+
+
+def _runs(thresholds: Floats, table_start: Ints, kind: str) -> str:
+    """Return the thresholds of columns in runs of 16 that end with infinity, and the last ones of the runs of each."""
+    sizes = np.diff(table_start)
+    padded = 16 * (sizes // 16 + 1)
+    start = np.cumsum([0, *padded])
+    runs, ends = np.full(start[-1], np.inf), np.full((len(sizes), 16), np.inf)
+    runs[np.repeat(start[:-1] - table_start[:-1], sizes) + np.arange(len(thresholds))] = thresholds
+    for column, (begin, end) in enumerate(itertools.pairwise(start.tolist())):
+        ends[column, : (end - begin) // 16] = runs[begin + 15 : end : 16]
+    return (
+        table(kind, "run_ends", ends, is_aligned=True)
+        + table(kind, "runs", runs, is_aligned=True)
+        + table("uint32_t", "run_start", start[:-1])
+    )
+
+
+def _from_left_to_right(nodes: _Nodes) -> tuple[Ints, Ints, Ints]:
+    """Return the first leaf of each node and of its right subtree, and the number of each leaf in its tree."""
+    first, right = np.zeros((2, len(nodes.key)), np.int64)
+    numbers = np.zeros(len(nodes.key) + len(nodes.tree_start) - 1, np.int64)
+    children = nodes.children.tolist()
+    for tree, (start, end) in enumerate(itertools.pairwise(nodes.tree_start.tolist())):
+        count, pending = 0, [(0, False)] if end > start else []
+        while pending:
+            node, is_left_done = pending.pop()
+            if node < 0:
+                numbers[start + tree + ~node] = count
+                count += 1
+            elif is_left_done:
+                right[start + node] = count
+                pending.append((children[start + node][1], False))
+            else:
+                first[start + node] = count
+                pending += [(node, True), (children[start + node][0], False)]
+    return first, right, numbers
 
 
 def _outputs(output: Ints, counts: Ints, n_outputs: int) -> dict[str, str]:
