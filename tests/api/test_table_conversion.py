@@ -60,6 +60,12 @@ def test_absent_cells_of_a_sparse_matrix_differ_from_stored_zeros(absent):
     assert np.array_equal(to_polars(stored_zero, absent=absent).to_numpy(), [[0, absent], [absent, 5]], equal_nan=True)
 
 
+def test_values_stored_for_the_same_cell_are_summed_and_the_matrix_is_unchanged():
+    twice = sparse.csr_matrix((np.array([1.0, 5.0, 2.0]), np.array([1, 0, 1]), np.array([0, 3])), shape=(1, 2))
+    assert to_polars(twice).rows() == [(5.0, 3.0)]
+    assert twice.data.tolist() == [1.0, 5.0, 2.0]
+
+
 def test_a_sparse_matrix_too_large_for_a_table_is_rejected_with_its_size():
     with pytest.raises(DataError, match=r"1,000,000 x 1,000,000 would take 7450\.6 GiB"):
         to_polars(sparse.csr_matrix((1_000_000, 1_000_000)))

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.api.tables import SmallTableReader, expect_width, is_pandas_table, to_dense, to_polars
+from headway.api.tables import SmallTableReader, expect_width, is_pandas_table, to_csr, to_dense, to_polars
 from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import Decider, Engine, ImportedModel
@@ -93,8 +93,10 @@ class Model:
         self._calibrate = calibration_function(calibrator)
         self._is_numeric = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
+        self._predict_sparse = getattr(engine, "predict_sparse", None) if self._is_numeric else None
         self._small_tables = SmallTableReader(variant.signature)
-        self._is_unnamed = variant.signature.names == tuple(f"x{i}" for i in range(len(variant.signature.inputs)))
+        self._names = variant.signature.names
+        self._is_unnamed = self._names == tuple(f"x{i}" for i in range(len(self._names)))
         self._refusals = RefusalCheck(variant.signature)
         self._check = None if getattr(engine, "refuses_rows", False) or not self._refusals.is_needed else self._refusals
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
@@ -258,6 +260,8 @@ class Model:
         RowRefused
             For a value that the model's library refuses, such as a missing one. It is a ValueError as well.
         """
+        if self._predict_sparse and hasattr(rows, "tocsr"):
+            return self._calibrate(self._run_sparse(self._predict_sparse, rows))
         return self._calibrate(self._run(self._engine.predict, self._matrix(rows)))
 
     def predict_proba(self, rows: Any) -> Floats:
@@ -298,7 +302,8 @@ class Model:
         if self.variant.task not in CLASSIFIERS or not self.variant.signature.classes:
             scores = self.scores(rows)
             return scores[:, 0] if scores.shape[1] == 1 else scores
-        decided = self._run(self._decide, self._matrix(rows)) if self._decide else None
+        decides = self._decide if not (self._predict_sparse and hasattr(rows, "tocsr")) else None
+        decided = self._run(decides, self._matrix(rows)) if decides else None
         if self.variant.task == MULTILABEL:
             return decide_labels(self.scores(rows)) if decided is None else decided
         if decided is None:
@@ -322,10 +327,21 @@ class Model:
             self._refusals(table)
             raise
 
+    def _run_sparse(self, function: Callable[[Any, float], Floats], rows: Any) -> Floats:
+        """Call the engine on a SciPy sparse matrix, which stays sparse; refused rows raise as in `_run`."""
+        table = to_csr(rows, self._names, self.n_features_in_)
+        if self._check:
+            self._check.check_sparse(table, self._absent)
+        try:
+            return function(table, self._absent)
+        except EngineError:
+            self._refusals.check_sparse(table, self._absent)
+            raise
+
     def _matrix(self, rows: Any) -> Floats:
         """Return rows as float64 [n, d] in C order; a numeric matrix takes a short path."""
         if hasattr(rows, "tocsr"):
-            rows = to_dense(rows, self._absent)
+            rows = to_dense(to_csr(rows, self._names, self.n_features_in_), self._absent)
         if self._is_numeric and isinstance(rows, np.ndarray):
             if rows.ndim != 2:
                 raise DataError(
@@ -333,7 +349,7 @@ class Model:
                     where=f"columns: {', '.join(self.feature_names_in_)}",
                     hint="X.reshape(1, -1) for a single row",
                 )
-            expect_width(rows, self.variant.signature.names, self.n_features_in_)
+            expect_width(rows, self._names, self.n_features_in_)
             return np.ascontiguousarray(rows, dtype=np.float64)
         small = self._small_tables.read(rows) if is_pandas_table(rows) else None
         if small is not None:

@@ -108,6 +108,19 @@ def expect_width(rows: Any, names: Sequence[str], width: int) -> None:
         )
 
 
+def to_csr(rows: Any, names: Sequence[str], width: int) -> Any:
+    """Convert a SciPy sparse matrix to CSR form; raise DataError for other shapes and types than the model reads."""
+    if len(rows.shape) != 2:
+        raise DataError(
+            f"sparse rows have shape {rows.shape}, the model reads [n, {width}]",
+            hint="X.reshape(1, -1) for a single row",
+        )
+    expect_width(rows, names, width)
+    if rows.dtype.kind not in "fiub":
+        raise DataError(f"a sparse matrix of {rows.dtype} holds no real numbers", hint="X = X.astype(float)")
+    return rows.tocsr()
+
+
 def library_of(rows: Any) -> str:
     """Return the library in which tables are returned to the caller: `pandas` if the rows came so, else `polars`."""
     return "pandas" if _is_pandas(rows) else "polars"

@@ -15,10 +15,22 @@ Buffer = bytes | bytearray | memoryview | mmap  # collections.abc has it from Py
 
 
 def sparse_to_dense(rows: Any, absent: float) -> Floats:
-    """Convert a SciPy sparse matrix to float64 (n, d) with `absent` in cells not stored; a stored zero stays a zero."""
-    entries = rows.tocoo()
-    found = np.full(rows.shape, absent, dtype=np.float64)
-    found[entries.row, entries.col] = entries.data
+    """Convert a SciPy sparse matrix to float64 (n, d) with `absent` in cells not stored; a stored zero stays a zero.
+
+    Values that are stored for the same cell are summed, as SciPy does.
+    """
+    table = rows.tocsr()
+    if not table.has_canonical_format:
+        table = summed_duplicates(table)
+    found, stored = np.full(table.shape, absent, dtype=np.float64), table.indptr[-1]
+    found[np.repeat(np.arange(len(found)), np.diff(table.indptr)), table.indices[:stored]] = table.data[:stored]
+    return found
+
+
+def summed_duplicates(rows: Any) -> Any:
+    """Return a copy of a SciPy matrix in CSR form in which each cell is stored at most once."""
+    found = rows.copy()
+    found.sum_duplicates()
     return found
 
 

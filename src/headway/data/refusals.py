@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.arrays import Bools, Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints, sparse_to_dense
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, RowRefused
 from headway.core.variant import Refusal, Signature
@@ -23,6 +24,7 @@ _MAX_FLOAT32 = 2.0**128 - 2.0**103
 _SAFE_SUM = 1e76
 """Rows with a smaller sum of squares hold only finite values within float32."""
 _CANDIDATES, _ALIKE = 64, 256
+_CHUNK_CELLS = 1 << 20
 
 
 def with_refusals(engine: Engine, rows: Floats, signature: Signature) -> Signature:
@@ -92,14 +94,27 @@ class RefusalCheck:
         }
         self.is_needed = any(len(columns) for columns in self._columns.values())
 
-    def __call__(self, rows: Floats) -> None:
-        """Raise RowRefused, which names the first row and its column, if the model refuses a value of rows (n, d)."""
+    def __call__(self, rows: Floats, *, first: int = 0) -> None:
+        """Raise RowRefused, which names the first row and its column, if the model refuses a value of rows (n, d).
+
+        `first` is the number of the first row.
+        """
         if not self.is_needed or _are_safe(rows):
             return
         refused = self.refused_rows(rows)
         if refused.any():
             index = int(np.argmax(refused))
-            raise RowRefused(self.reason(rows[index]), where=f"row {index}", hint="impute such values, or drop the row")
+            raise RowRefused(
+                self.reason(rows[index]), where=f"row {first + index}", hint="impute such values, or drop the row"
+            )
+
+    def check_sparse(self, rows: Any, absent: float) -> None:
+        """Do the same for a SciPy matrix in CSR form; rows are made dense, some at a time, only to find the value."""
+        if not self.is_needed or (not np.isnan(absent) and _are_safe(rows.data.astype(np.float64, copy=False))):
+            return
+        at_once = max(_CHUNK_CELLS // rows.shape[1], 1)
+        for start in range(0, rows.shape[0], at_once):
+            self(sparse_to_dense(rows[start : start + at_once], absent), first=start)
 
     def refused_rows(self, rows: Floats) -> Bools:
         """Return a mask (n,) of the rows (n, d) that the model refuses."""

@@ -5,11 +5,11 @@ Settings: `level` ("avx512", "avx2", on ARM "neon", or "portable"; by default th
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Floats, Ints, sparse_to_dense
 from headway.core.record import Settings
 from headway.engines.compiled.artifact import KernelEngine, load_kernels
 from headway.engines.compiled.categories import is_category_forest, read_category_forest
@@ -34,8 +34,18 @@ class Trees(KernelEngine):
         has_categories = is_category_forest(content)
         (numbers, *arrays), more = read_category_forest(content) if has_categories else (read_forest(content), [])
         super().__init__(numbers, [*arrays, *more], settings, outputs=len(arrays[1]))
+        self._has_categories = has_categories
         if more:
             self._width = int(more[0][0])
+
+    def predict_sparse(self, rows: Any, absent: float) -> Floats:
+        """Compute the scores of `predict` for a SciPy matrix (n, d) in CSR form; see `KernelEngine.predict_sparse`.
+
+        It is made dense if the model reads categories, which no sparse matrix has.
+        """
+        if self._has_categories:
+            return self.predict(sparse_to_dense(rows, absent))
+        return super().predict_sparse(rows, absent)
 
     def at_least(self, rows: Floats, threshold: float) -> Ints:
         """Return 1 for each row whose score is at least the threshold, else 0: ints (n,), for forests of one output.

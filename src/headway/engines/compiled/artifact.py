@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, summed_duplicates
 from headway.core.contracts import ImportedModel
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
@@ -132,6 +132,30 @@ class KernelEngine:
         """
         scores = np.empty((len(rows), self._outputs))
         self._run(self._answer, rows, scores)
+        return scores
+
+    def predict_sparse(self, rows: Any, absent: float) -> Floats:
+        """Compute the scores of `predict` for a SciPy matrix (n, d) in CSR form, which is never made dense.
+
+        Parameters
+        ----------
+        rows : csr_matrix or csr_array of shape (n, d)
+            Its indices may be in any order; values that are stored for the same cell are summed.
+        absent : float
+            Value of the cells that are not stored: 0.0 or NaN.
+        """
+        if rows.shape[1] != self._width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
+        values = rows.data if rows.data.dtype.char in "df" else rows.data.astype(np.float64)
+        scores = np.empty((len(rows.indptr) - 1, self._outputs))
+        try:
+            done = self.kernels.answer_sparse(self._model, rows.indptr, rows.indices, values, scores, absent != absent)
+        except ValueError as error:
+            raise EngineError(f"the sparse matrix is invalid: {error}", hint="rows.check_format()") from error
+        if done is None:
+            return self.predict_sparse(summed_duplicates(rows), absent)
+        if not done:
+            raise EngineError(self.rejection, hint="impute or drop such rows")
         return scores
 
     def _run(self, kernel: Callable[..., bool], rows: Floats, out: Array, *arguments: float) -> None:

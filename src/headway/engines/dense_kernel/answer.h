@@ -61,6 +61,20 @@ static void read_row(const Program *t, const double *x, float *file) { for (int6
 
 static void write_row(const Program *t, const float *file, double *out) { for (int64_t i = 0; i < t->outputs; i++) out[i] = file[t->output_offset + i]; }
 
+/* The same of a sparse row; `seen` is a bit per number. */
+static int read_sparse(const Program *t, const Sparse *s, int64_t r, uint64_t *seen, float *file) {
+  for (int64_t i = 0; i < t->width; i++) file[i] = s->missing ? NAN : 0;
+  memset(seen, 0, (size_t)(t->width / 64 + 1) * 8);
+  for (int64_t i = whole_at(s->start, s->start64, r); i < whole_at(s->start, s->start64, r + 1); i++) {
+    const int64_t cell = whole_at(s->index, s->index64, i);
+    if (cell < 0 || cell >= t->width) return OUTSIDE;
+    if (seen[cell >> 6] >> (cell & 63) & 1) return STORED_TWICE;
+    seen[cell >> 6] |= 1ull << (cell & 63);
+    file[cell] = (float)value_at(s, i);
+  }
+  return ANSWERED;
+}
+
 static int one_row(const Program *t, const double *x, double *out) {
   float file[ON_STACK] __attribute__((aligned(64)));
   memset(file, 0, (size_t)(t->size + t->scratch) * sizeof(float));
@@ -70,25 +84,34 @@ static int one_row(const Program *t, const double *x, double *out) {
   return ANSWERED;
 }
 
-/* Run n rows: x [n][width] -> out [n][outputs]. */
-static int answer_rows(const Program *t, const double *x, int64_t n, double *out) {
-  if (n == 1 && t->size + t->scratch <= ON_STACK) return one_row(t, x, out);
+/* Run n rows, x [n][width] or those of a sparse matrix -> out [n][outputs]. */
+static int run_rows(const Program *t, const double *x, const Sparse *s, int64_t n, double *out) {
   int64_t block = NEAR / t->size / TOGETHER * TOGETHER;
   if (block < TOGETHER) block = TOGETHER;
   if (block > n) block = n;
-  const size_t bytes = (size_t)(block * t->size + t->scratch) * sizeof(float);
+  const size_t bytes = (size_t)(block * t->size + t->scratch) * sizeof(float), seen = s ? (size_t)(t->width / 64 + 1) * 8 : 0;
   void *at = NULL;
-  if (posix_memalign(&at, 64, bytes + 64)) return NO_MEMORY;
+  if (posix_memalign(&at, 64, bytes + 64 + seen)) return NO_MEMORY;
   float *file = memset(at, 0, bytes);
   int done = ANSWERED;
   for (int64_t start = 0; start < n && done == ANSWERED; start += block) {
     const int64_t here = n - start < block ? n - start : block;
-    for (int64_t r = 0; r < here; r++) read_row(t, x + (start + r) * t->width, file + r * t->size);
-    if (!t->run(t, file, here, file + block * t->size)) done = REFUSED;
+    for (int64_t r = 0; r < here && done == ANSWERED; r++) {
+      float *row = file + r * t->size;
+      if (s) done = read_sparse(t, s, start + r, (uint64_t *)((char *)at + (bytes + 7) / 8 * 8), row);
+      else read_row(t, x + (start + r) * t->width, row);
+    }
+    if (done == ANSWERED && !t->run(t, file, here, file + block * t->size)) done = REFUSED;
     for (int64_t r = 0; r < here; r++) write_row(t, file + r * t->size, out + (start + r) * t->outputs);
   }
   free(file);
   return done;
 }
+
+static int answer_rows(const Program *t, const double *x, int64_t n, double *out) {
+  return n == 1 && t->size + t->scratch <= ON_STACK ? one_row(t, x, out) : run_rows(t, x, NULL, n, out);
+}
+
+static inline int answer_sparse_rows(const Program *t, const Sparse *s, int64_t n, double *out) { return n ? run_rows(t, NULL, s, n, out) : ANSWERED; }
 
 #endif

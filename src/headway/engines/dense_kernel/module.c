@@ -53,6 +53,15 @@ static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   return opened ? answered(args, &opened->program, opened->program.width, opened->program.outputs, by) : NULL;
 }
 
+static int sparse_by(const void *program, const Sparse *s, int64_t n, double *out) { return answer_sparse_rows(program, s, n, out); }
+
+static PyObject *answer_sparse(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 6) { PyErr_SetString(PyExc_TypeError, "expected a program, offsets, indices, values, an output array, and whether absent cells are missing"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  return opened ? answered_sparse(args, &opened->program, opened->program.outputs, sparse_by) : NULL;
+}
+
 static PyObject *level(PyObject *self, PyObject *none) {
   (void)self; (void)none;
   return PyLong_FromLong(best_level());
@@ -61,6 +70,7 @@ static PyObject *level(PyObject *self, PyObject *none) {
 static PyMethodDef METHODS[] = {
   {"open", open_program, METH_O, "Open a program from its arrays; raise ValueError, with the reason, if it is invalid."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the answers of rows float64 [n, width] into float64 [n, outputs]; return False if a row reads outside a table."},
+  {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the answers of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2 with FMA, 2 AVX-512; on ARM 1 NEON."},
   {NULL, NULL, 0, NULL},
 };

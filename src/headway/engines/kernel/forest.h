@@ -63,6 +63,10 @@ typedef struct { int32_t key; uint32_t column, left, asks_set; } Wide;
    sends it left or right. */
 typedef struct { int32_t column, first; uint8_t missing, categorical; } Plane;
 
+/* A row of a sparse matrix without stored cells: its keys, the leaf that it reaches in each tree as a walk finds it, the
+   trees whose path reads each column, and the number of columns that reject it. */
+typedef struct { int32_t *keys, *path_tree; uint32_t *found; int64_t *path_start, refused; } AbsentRow;
+
 typedef struct {
   int64_t width, outputs, trees, columns, sets, nodes;
   int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses;
@@ -104,6 +108,10 @@ typedef struct {
   int32_t *walk_missing; int32_t walk_columns;            /* keys of missing values; the last one is that of leaves */
   int64_t *root;                                          /* [trees + 1] the first node of a tree */
   double *rest_low, *rest_high, rest_slack;               /* [trees + 1] bounds of the sum of the trees from each on */
+
+  uint64_t *read_bits; int32_t *cells_before;             /* a bit per cell of a row that is read, and how many before each 64 */
+  int32_t *first_reader, *own_column;                     /* the first column that reads each of these cells; 0, 1, ... */
+  AbsentRow absent[2];                                    /* of zeros, and of missing values */
 } Forest;
 
 /* Count how many of the n ascending values of a table are below v. */

@@ -5,6 +5,7 @@
 #include "build.h"
 #include "categories.h"
 #include "decide.h"
+#include "sparse.h"
 
 #define FOREST_ARRAYS 19
 #define ARRAYS (FOREST_ARRAYS + CATEGORY_ARRAYS)
@@ -69,7 +70,8 @@ static const char *take(Model *m, const Array *arrays, int n_arrays) {
   m->has_categories = n_arrays > FOREST_ARRAYS;
   if (m->has_categories) TRY(take_categories(&m->categories, arrays + FOREST_ARRAYS, f));
   if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form requires ranks and fewer columns";
-  return build(f);
+  TRY(build(f));
+  return m->has_categories ? NULL : make_sparse(f);
 }
 
 static int64_t width_of(const Model *m) { return m->has_categories ? m->categories.width : m->forest.width; }

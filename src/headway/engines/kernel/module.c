@@ -60,6 +60,16 @@ static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   return opened ? answered(args, &opened->model, width_of(&opened->model), opened->model.forest.outputs, by) : NULL;
 }
 
+static int sparse_by(const void *model, const Sparse *s, int64_t n, double *out) { return score_sparse(&((const Model *)model)->forest, s, n, out); }
+
+static PyObject *answer_sparse(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 6) { PyErr_SetString(PyExc_TypeError, "expected a forest, offsets, indices, values, an output array, and whether absent cells are missing"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  if (opened && opened->model.has_categories) { PyErr_SetString(PyExc_ValueError, "a forest with categories reads no sparse rows"); return NULL; }
+  return opened ? answered_sparse(args, &opened->model, opened->model.forest.outputs, sparse_by) : NULL;
+}
+
 static PyObject *decide(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 4) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows, an output array and a threshold"); return NULL; }
@@ -79,6 +89,7 @@ static PyObject *level(PyObject *self, PyObject *none) {
 static PyMethodDef METHODS[] = {
   {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
+  {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the scores of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
   {"decide", (PyCFunction)(void (*)(void))decide, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; return False as `answer`."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512; on ARM 1 NEON."},
   {NULL, NULL, 0, NULL},
