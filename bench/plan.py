@@ -4,7 +4,7 @@ usage: python bench/plan.py [--json] [queue] [cost] [regret]
 queue: running servers of headway, 1 to 4 with one worker each, whose engine takes random times of 20 us to 50 ms: on
 the CPU (one server), or as a wait. Service times are measured as by `headway measure`, the p99 of an open loop is
 predicted from them under steady loads and bursts, with and without a proxy that delays both ways, and then measured
-five times. M/M/c and M/G/1 formulas predict the same plans. Takes 25 minutes; plans that other processes disturbed are
+five times. M/M/c and M/G/1 formulas predict the same plans. Takes 35 minutes; plans that other processes disturbed are
 counted apart. cost: the cost of a month whose days are drawn, against the interval from other days. regret: the
 location that a plan chooses from short measurements, in 200 years of demand, and its replicas or those that it turns
 out to need, against the best in hindsight.
