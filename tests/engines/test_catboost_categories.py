@@ -63,6 +63,24 @@ def test_combinations_with_tests_of_numbers_and_categories_are_exact() -> None:
     assert all(furthest(world, world.unseen, level) == 0 for level in LEVELS[: Trees.kernels.level() + 1])
 
 
+@pytest.mark.parametrize(("columns", "depth", "planes"), [(90, 7, 128), (220, 8, 256), (350, 4, 400)])
+def test_models_of_many_columns_are_exact(columns: int, depth: int, planes: int) -> None:
+    random = np.random.default_rng(columns)
+    table = pd.DataFrame({f"n{index}": random.normal(size=60) for index in range(columns)})
+    table.insert(0, "port", random.choice(["a", "b", "c", "d"], 60))
+    settings = {"rsm": 0.05, "depth": depth, "iterations": 100, "border_count": 3, "one_hot_max_size": 9}
+    quiet = {"verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 1}
+    pool = catboost.Pool(table, random.normal(size=60), cat_features=["port"])
+    world = CategoryWorld(
+        model=catboost.CatBoost(settings | quiet).fit(pool), seen=table, unseen=table.assign(port="e"), listed=3
+    )
+    content = world.bound()[0]
+    found = len(read_category_forest(compile_categories(read_catboost(content)))[1][17])
+    assert planes / 2 < found <= planes
+    for level in LEVELS[: Trees.kernels.level() + 1]:
+        assert furthest(world, world.seen, level) == furthest(world, world.unseen, level) == 0
+
+
 def test_a_border_that_no_byte_reaches_is_below_no_value() -> None:
     content, signature = deep_world().bound()
     model, rows = replace(read_catboost(content), loss="RMSE"), rows_of(deep_world().unseen, signature)

@@ -9,8 +9,6 @@
 #define CATEGORY_ARRAYS 27
 #define EXACT_INTEGER 9007199254740992.0 /* 2 ** 53 */
 #define MOST_ON_STACK 2048
-#define MOST_DEPTH 8
-#define SYMMETRIC_BLOCK 16          /* from so many rows on, a block is faster than row by row */
 #define NO_HASH UINT64_MAX
 #define SLOTS_PER_LINE 4
 #define LINE (2 * SLOTS_PER_LINE)        /* words of a line of a hash table */
@@ -35,6 +33,12 @@ typedef struct {
   uint8_t *shift;                                             /* the highest bits of a hash number a line of its table */
   uint32_t *split;                                            /* plane, flip and bound of each split */
   int32_t *out_plane;                                         /* plane of each computed column */
+  int64_t direct_count, hashed_count;                         /* combinations whose bytes ranks index, and the others */
+  int64_t *direct, *hashed;
+  uint8_t *bytes; int64_t *bytes_start, *bytes_size;          /* [combinations] the bytes of each column by index */
+  uint8_t *lanes; int64_t *lane_depth, *leaf_start;           /* splits of 64 trees side by side, and their depth */
+  uint8_t *leaf_planes; int64_t *leaf_plane_start;            /* values of leaves, byte by byte, as those of forests */
+  float *search;                                              /* [planes][SEARCHED + RUN] borders, and the last of each run */
 } Categories;
 
 #define CATEGORY_ITEMS 8, 4, 1, 8, 4, 8, 4, 8, 4, 1, 4, 8, 8, 8, 8, 8, 4, 4, 1, 8, 4, 8, 4, 1, 1, 8, 8
@@ -162,186 +166,8 @@ static void expand_row(const Categories *k, const double *x, double *out, const 
   }
 }
 
-/* The byte of a number in a plane: how many of its borders are below. */
-static inline uint8_t plane_byte(const Categories *k, int64_t p, double x) {
-  const float v = (float)x, *border = k->plane_border + k->plane_start[p];
-  if (v != v) return k->plane_missing[p];
-  int64_t n = k->plane_start[p + 1] - k->plane_start[p], at = 0;
-  while (n > 1) {
-    const int64_t half = n >> 1;
-    at += border[at + half - 1] < v ? half : 0;
-    n -= half;
-  }
-  return (uint8_t)(at + (n && border[at] < v));
-}
-
-/* What the trees read from n rows, in arrays of `stride` rows: a part of a hash for each category, a bit for each test,
-   the hashes of each combination [combinations] of one row, or of one combination, and the planes. */
-typedef struct { int64_t n, stride; const double *x; const uint32_t *hash; uint64_t *part, *hashes; uint8_t *test, *codes; } Rows;
-
-static inline __attribute__((always_inline)) void hash_combination(const Categories *k, const Rows *b, int64_t p, int64_t n, int64_t stride, uint64_t *hashes) {
-  for (int64_t r = 0; r < n; r++) hashes[r] = 0;
-  for (int64_t i = k->part_start[p]; i < k->part_start[p + 1]; i++) {
-    const uint64_t *part = b->part + k->part[i] * stride;
-    for (int64_t r = 0; r < n; r++) hashes[r] = added_part(hashes[r], part[r]);
-  }
-  for (int64_t i = k->test_start[p]; i < k->test_start[p + 1]; i++) {
-    const uint8_t *test = b->test + k->test[i] * stride;
-    for (int64_t r = 0; r < n; r++) hashes[r] = added_part(hashes[r], (BY * BY) & (0 - (uint64_t)test[r]));
-  }
-}
-
-/* Everything before the combinations. */
-static inline __attribute__((always_inline)) void read_rows(const Categories *k, const Rows *b, int64_t n, int64_t stride) {
-  for (int64_t c = 0; c < k->columns; c++)
-    for (int64_t r = 0; r < n; r++) b->part[c * stride + r] = category_part(b->hash[r * k->columns + c]);
-  for (int64_t t = 0; t < k->tests; t++) {
-    uint8_t *test = b->test + t * stride;
-    const int kind = k->test_kind[t];
-    const double *x = b->x + k->test_column[t] * (kind != TEST_EQUAL);
-    const float border = (float)k->test_value[t]; /* exact: the library compares float32 */
-    if (kind == TEST_EQUAL) for (int64_t r = 0; r < n; r++) test[r] = holds(k, t, b->x, b->hash + r * k->columns);
-    else if (kind == TEST_ABOVE) for (int64_t r = 0; r < n; r++) test[r] = (float)x[r * k->width] > border;
-    else for (int64_t r = 0; r < n; r++) test[r] = !((float)x[r * k->width] <= border);
-  }
-  for (int64_t p = 0; p < k->planes; p++)
-    if (k->plane_column[p] < k->width)
-      for (int64_t r = 0; r < n; r++) b->codes[p * stride + r] = plane_byte(k, p, b->x[r * k->width + k->plane_column[p]]);
-}
-
-#define PASSES(d) (uint32_t)((uint8_t)(codes[split[d] >> 16] ^ split[d] >> 8) >= (uint8_t)split[d]) << (d)
-
-/* The leaf of a row in a symmetric tree; most have CatBoost's own depth, 6. */
-static inline uint32_t symmetric_leaf(const uint8_t *codes, const uint32_t *split, int64_t depth) {
-  if (depth == 6) return PASSES(0) | PASSES(1) | PASSES(2) | PASSES(3) | PASSES(4) | PASSES(5);
-  uint32_t leaf = 0;
-  for (int64_t d = 0; d < depth; d++) leaf |= PASSES(d);
-  return leaf;
-}
-
-/* Sums of one row. */
-#define SYMMETRIC_ROW_OF(NAME, TARGET, LOOKUP) \
-  TARGET static void NAME(const Categories *k, const Rows *b, int64_t outputs, double *sums) { \
-    uint8_t *codes = b->codes; \
-    uint64_t *hashes = b->hashes; \
-    read_rows(k, b, 1, 1); \
-    for (int64_t p = 0; p < k->combinations; p++) { \
-      const Table table = table_of(k, p); \
-      uint64_t hash = 0; \
-      for (int64_t i = k->part_start[p]; i < k->part_start[p + 1]; i++) hash = added_part(hash, b->part[k->part[i]]); \
-      for (int64_t i = k->test_start[p]; i < k->test_start[p + 1]; i++) hash = added_part(hash, (BY * BY) & (0 - (uint64_t)b->test[k->test[i]])); \
-      hashes[p] = hash; \
-      __builtin_prefetch(line_of(&table, hash)); \
-    } \
-    for (int64_t p = 0; p < k->combinations; p++) { \
-      const Table table = table_of(k, p); \
-      hashes[p] = LOOKUP(&table, hashes[p]); \
-    } \
-    for (int64_t p = 0; p < k->combinations; p++) { \
-      uint64_t bytes = hashes[p]; \
-      for (int64_t i = k->out_start[p]; i < k->out_start[p + 1]; i++, bytes >>= 8) codes[k->out_plane[i]] = (uint8_t)bytes; \
-    } \
-    const double *leaf = k->leaf; \
-    const int64_t *start = k->tree_start; \
-    if (outputs == 1) { \
-      double sum = 0; \
-      for (int64_t t = 0; t < k->trees; t++) { \
-        const int64_t depth = start[t + 1] - start[t]; \
-        sum += leaf[symmetric_leaf(codes, k->split + start[t], depth)]; \
-        leaf += (int64_t)1 << depth; \
-      } \
-      sums[0] = sum + k->bias[0]; \
-      return; \
-    } \
-    for (int64_t o = 0; o < outputs; o++) sums[o] = 0; \
-    for (int64_t t = 0; t < k->trees; t++) { \
-      const int64_t depth = start[t + 1] - start[t]; \
-      const double *values = leaf + symmetric_leaf(codes, k->split + start[t], depth) * outputs; \
-      for (int64_t o = 0; o < outputs; o++) sums[o] += values[o]; \
-      leaf += outputs << depth; \
-    } \
-    for (int64_t o = 0; o < outputs; o++) sums[o] += k->bias[o]; \
-  }
-
-SYMMETRIC_ROW_OF(symmetric_row, , bytes_of)
-#if defined(__x86_64__)
-SYMMETRIC_ROW_OF(symmetric_row_avx512, AVX512_TARGET, bytes_of_avx512)
-#endif
-
-/* Sums of at most BLOCK rows, combination by combination and tree by tree, so that each stays in the caches for all rows. */
-#define SYMMETRIC_BLOCK_OF(NAME, TARGET, LOOKUP) \
-  TARGET static void NAME(const Categories *k, const Rows *b, int64_t outputs, double *sums) { \
-    const int64_t n = b->n, whole = (n + 63) / 64 * 64; \
-    const double *leaf = k->leaf; \
-    read_rows(k, b, n, BLOCK); \
-    for (int64_t p = 0; p < k->combinations; p++) { \
-      const Table table = table_of(k, p); \
-      uint64_t bytes[BLOCK]; \
-      hash_combination(k, b, p, n, BLOCK, bytes); \
-      for (int64_t r = 0; r < n; r++) __builtin_prefetch(line_of(&table, bytes[r])); \
-      for (int64_t r = 0; r < n; r++) bytes[r] = LOOKUP(&table, bytes[r]); \
-      for (int64_t i = k->out_start[p], shift = 0; i < k->out_start[p + 1]; i++, shift += 8) { \
-        uint8_t *codes = b->codes + (int64_t)k->out_plane[i] * BLOCK; \
-        for (int64_t r = 0; r < n; r++) codes[r] = (uint8_t)(bytes[r] >> shift); \
-      } \
-    } \
-    for (int64_t i = 0; i < n * outputs; i++) sums[i] = 0; \
-    for (int64_t t = 0; t < k->trees; t++) { \
-      const int64_t first = k->tree_start[t], depth = k->tree_start[t + 1] - first; \
-      uint8_t at[BLOCK] __attribute__((aligned(64))) = {0}; \
-      for (int64_t d = 0; d < depth; d++) { \
-        const uint32_t split = k->split[first + d]; \
-        const uint8_t *codes = b->codes + (int64_t)(split >> 16) * BLOCK, flip = (uint8_t)(split >> 8), bound = (uint8_t)split; \
-        const uint8_t bit = (uint8_t)(1u << d); \
-        for (int64_t w = 0; w < whole; w += 64) \
-          for (int64_t r = w; r < w + 64; r++) at[r] |= (uint8_t)(codes[r] ^ flip) >= bound ? bit : 0; \
-      } \
-      if (outputs == 1) for (int64_t r = 0; r < n; r++) sums[r] += leaf[at[r]]; \
-      else for (int64_t r = 0; r < n; r++) for (int64_t o = 0; o < outputs; o++) sums[r * outputs + o] += leaf[at[r] * outputs + o]; \
-      leaf += outputs << depth; \
-    } \
-    for (int64_t i = 0; i < n * outputs; i++) sums[i] += k->bias[i % outputs]; \
-  }
-
-SYMMETRIC_BLOCK_OF(symmetric_block, , bytes_of)
-#if defined(__x86_64__)
-SYMMETRIC_BLOCK_OF(symmetric_block_avx2, __attribute__((target("avx2"))), bytes_of)
-SYMMETRIC_BLOCK_OF(symmetric_block_avx512, AVX512_TARGET, bytes_of_avx512)
-#endif
-
-static int score_symmetric(const Forest *f, const Categories *k, const double *x, int64_t n, double *out) {
-  const int64_t block = n < BLOCK ? n : BLOCK, stride = block < SYMMETRIC_BLOCK ? 1 : BLOCK;
-  const int64_t words = k->columns * stride + (stride > 1 ? 0 : k->combinations), hashed = block * k->columns;
-  const int64_t size = 8 * words + 4 * hashed + (k->tests + k->planes) * stride;
-  uint64_t here[MOST_ON_STACK], *memory = size <= (int64_t)sizeof here ? here : malloc((size_t)size);
-  if (!memory) return NO_MEMORY;
-  uint32_t *hash = (uint32_t *)(memory + words);
-  Rows b = {.stride = stride, .part = memory, .hashes = memory + k->columns * stride, .test = (uint8_t *)(hash + hashed)};
-  b.codes = b.test + k->tests * stride;
-  void (*by)(const Categories *, const Rows *, int64_t, double *) = stride > 1 ? symmetric_block : symmetric_row;
-#if defined(__x86_64__)
-  if (f->level >= AVX512) by = stride > 1 ? symmetric_block_avx512 : symmetric_row_avx512;
-  else if (f->level == AVX2 && stride > 1) by = symmetric_block_avx2;
-#endif
-  int done = ANSWERED;
-  for (int64_t start = 0; done == ANSWERED && start < n; start += block) {
-    const int64_t count = n - start < block ? n - start : block;
-    for (int64_t r = 0; r < count; r++) if (!hash_row(k, x + (start + r) * k->width, hash + r * k->columns)) done = REFUSED;
-    for (int64_t r = 0; done == ANSWERED && r < count; r += b.n) {
-      b.x = x + (start + r) * k->width;
-      b.hash = hash + r * k->columns;
-      b.n = stride > 1 ? count : 1;
-      by(k, &b, f->outputs, out + (start + r) * f->outputs);
-    }
-  }
-  if (memory != here) free(memory);
-  for (int64_t r = 0; done == ANSWERED && f->link != IDENTITY && r < n; r++) link_row(f, out + r * f->outputs);
-  return done;
-}
-
 /* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int score_categories(const Forest *f, const Categories *k, const double *x, int64_t n, double *out) {
-  if (k->trees) return score_symmetric(f, k, x, n, out);
   const int64_t block = n < BLOCK ? n : BLOCK, size = block * k->whole_width + (k->columns + 1) / 2;
   double here[MOST_ON_STACK], *rows = size <= MOST_ON_STACK ? here : malloc((size_t)size * sizeof *rows);
   int done = rows ? ANSWERED : NO_MEMORY;
@@ -369,43 +195,6 @@ static int rising(const int64_t *offsets, int64_t n, int64_t end) {
 static int all_below(const int32_t *indices, int64_t n, int64_t end) {
   for (int64_t i = 0; i < n; i++) if (indices[i] < 0 || indices[i] >= end) return 0;
   return 1;
-}
-
-/* Take the arrays of symmetric trees, with every index checked; return why not, or NULL. */
-static const char *take_symmetric(Forest *f, Categories *k, const Array *view, const int64_t *count) {
-  k->plane_column = view[17].at; k->plane_missing = view[18].at; k->plane_start = view[19].at; k->plane_border = view[20].at;
-  k->tree_start = view[21].at; k->split_plane = view[22].at; k->split_flip = view[23].at; k->split_bound = view[24].at;
-  k->leaf = view[25].at; k->bias = view[26].at;
-  k->planes = count[17]; k->trees = count[21] - 1;
-  if (!k->trees) return NULL;
-  if (k->trees < 0 || count[18] != k->planes || count[19] != k->planes + 1 || count[23] != count[22] || count[24] != count[22] || count[26] != f->outputs)
-    return "the arrays of symmetric trees differ in length";
-  if (!rising(k->plane_start, k->planes, count[20]) || !rising(k->tree_start, k->trees, count[22])) return "offsets of symmetric trees do not increase";
-  int64_t leaves = 0;
-  for (int64_t t = 0; t < k->trees; t++) {
-    const int64_t depth = k->tree_start[t + 1] - k->tree_start[t];
-    if (depth > MOST_DEPTH) return "a symmetric tree is too deep";
-    leaves += f->outputs << depth;
-  }
-  if (leaves != count[25]) return "symmetric trees do not have a value for each leaf and output";
-  if (!all_below(k->split_plane, count[22], k->planes) || !all_below(k->plane_column, k->planes, k->whole_width)) return "a split reads a plane that does not exist";
-  if (k->planes > UINT16_MAX) return "symmetric trees read more columns than 16 bits can number";
-  MAKE(k->split, count[22]);
-  for (int64_t i = 0; i < count[22]; i++) k->split[i] = (uint32_t)k->split_plane[i] << 16 | (uint32_t)k->split_flip[i] << 8 | k->split_bound[i];
-  MAKE(k->out_plane, count[16]);
-  for (int64_t i = 0; i < count[16]; i++) {
-    int64_t p = 0;
-    while (p < k->planes && k->plane_column[p] != k->out_column[i]) p++;
-    if (p == k->planes) return "a column is computed that no split reads";
-    k->out_plane[i] = (int32_t)p;
-  }
-  for (int64_t p = 0; p < k->planes; p++) {
-    int64_t i = 0;
-    while (i < count[16] && k->out_plane[i] != p) i++;
-    if (k->plane_column[p] >= k->width && i == count[16]) return "a split reads a column that is not computed";
-    if (k->plane_start[p + 1] - k->plane_start[p] > PLANE_THRESHOLDS) return "a plane has more borders than a byte can number";
-  }
-  return NULL;
 }
 
 /* Take the arrays of categories, with every index checked; return why not, or NULL. */
@@ -454,7 +243,7 @@ static const char *take_categories(Categories *k, const Array *view, Forest *f) 
     k->shift[c] = (uint8_t)(64 - __builtin_ctzll((uint64_t)(slots / SLOTS_PER_LINE)));
     if (!empty) return "a table of categories is full";
   }
-  return take_symmetric(f, k, view, count);
+  return NULL;
 }
 
 #endif

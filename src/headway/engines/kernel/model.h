@@ -3,9 +3,9 @@
 #define HEADWAY_MODEL_H
 
 #include "build.h"
-#include "categories.h"
 #include "decide.h"
 #include "sparse.h"
+#include "symmetric.h"
 
 #define FOREST_ARRAYS 19
 #define ARRAYS (FOREST_ARRAYS + CATEGORY_ARRAYS)
@@ -68,7 +68,10 @@ static const char *take(Model *m, const Array *arrays, int n_arrays) {
     if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree does not have one value per leaf and output";
   }
   m->has_categories = n_arrays > FOREST_ARRAYS;
-  if (m->has_categories) TRY(take_categories(&m->categories, arrays + FOREST_ARRAYS, f));
+  if (m->has_categories) {
+    TRY(take_categories(&m->categories, arrays + FOREST_ARRAYS, f));
+    TRY(take_symmetric(f, &m->categories, arrays + FOREST_ARRAYS));
+  }
   if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form requires ranks and fewer columns";
   TRY(build(f));
   return m->has_categories ? NULL : make_sparse(f);
@@ -78,7 +81,8 @@ static int64_t width_of(const Model *m) { return m->has_categories ? m->categori
 
 /* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int answer_rows(const Model *m, const double *x, int64_t n, double *out) {
-  return m->has_categories ? score_categories(&m->forest, &m->categories, x, n, out) : score(&m->forest, x, n, out);
+  if (!m->has_categories) return score(&m->forest, x, n, out);
+  return (m->categories.trees ? score_symmetric : score_categories)(&m->forest, &m->categories, x, n, out);
 }
 
 /* Whether the score of each of n rows is at least a threshold: x [n][width] -> out [n], int64 1 or 0. */
