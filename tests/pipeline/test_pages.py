@@ -28,6 +28,7 @@ TUTORIAL = "docs/tutorial.md"
 ELSEWHERE = (
     "docs/how-to/edge.md",
     "docs/how-to/plan.md",
+    "docs/how-to/split.md",
     "docs/how-to/team.md",
     "docs/mlflow.md",
     "docs/scan.md",
