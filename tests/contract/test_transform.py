@@ -54,6 +54,7 @@ CHOOSE = {
     "distil": lambda: labeled_rows(seed=2),
     "family": lambda: labeled_rows(seed=2),
     "fipe": lambda: labeled_rows(seed=2),
+    "pine": lambda: labeled_rows(seed=2),
     "recalibrate": lambda: labeled_rows(seed=3, shift=1.5),
     "round": lambda: labeled_rows(seed=2),
     "self_distil": lambda: labeled_rows(seed=2),
@@ -68,15 +69,13 @@ def context_of(name: str, folder: Path) -> TransformContext:
         context = dataclasses.replace(context, sample=text_rows(), train=labeled_texts)
     if name == "half":  # the mean of a row with a missing value is missing
         context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
+    if name in ("defer", "pine"):
+        context = dataclasses.replace(context, max_changed=0.5, certify=_certify)
     if name == "defer":
         return dataclasses.replace(
             context,
             columns=THREE.names,
             deferred=("c",),
-            max_changed=0.5,
-            certify=lambda confidence, errors, thresholds, limit, groups: certify_threshold(
-                confidence, errors, thresholds=thresholds, limit=limit, groups=groups
-            ),
             baseline=trained_on(context, LEARNED, trees=200),
         )
     return dataclasses.replace(
@@ -88,9 +87,13 @@ def context_of(name: str, folder: Path) -> TransformContext:
     )
 
 
+def _certify(confidence, errors, thresholds, limit, groups):
+    return certify_threshold(confidence, errors, thresholds=thresholds, limit=limit, groups=groups)
+
+
 def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Variant]]:
     """Return a model, and the variants that a transform makes of it."""
-    if name == "fipe":
+    if name in ("fipe", "pine"):
         model = trained_on(context, LEARNED, trees=30, leaves=2)
     elif name in CHOOSE:
         model = trained_on(context, LEARNED, trees=200)

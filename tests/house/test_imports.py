@@ -114,7 +114,7 @@ ALLOWED = {
     "rich": ("cli/", "reporting/", "api/"),
     "safetensors": ("optimization/importers/_huggingface.py",),
     "sklearn": ("engines/sklearn.py", "engines/estimators/", "optimization/transforms/family.py", "cli/templates/"),
-    "scipy": ("optimization/transforms/fipe.py",),
+    "scipy": ("optimization/transforms/_weights.py",),
     "skops": ("engines/estimators/skops_file.py",),
     "sqlalchemy": ("storage/state/",),
     "threadpoolctl": ("engines/sklearn.py",),

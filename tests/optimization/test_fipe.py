@@ -26,6 +26,7 @@ from headway.optimization.context import TransformContext
 from headway.optimization.equal_decisions import DecisionSearch
 from headway.optimization.parity import column_edges
 from headway.optimization.transforms import fipe
+from headway.optimization.transforms._weights import BinaryTrees, count_nodes, decide_by
 
 COMBINATIONS = 60_000
 
@@ -80,10 +81,9 @@ def test_a_row_is_found_exactly_if_some_combination_of_values_is_decided_differe
 
 
 def pruned(forest, sample, threshold=0.5):
-    engine = load_engine("trees")(compile_forest(forest), {})
-    search = DecisionSearch(forest, threshold)
-    weights = fipe.TreeWeights(search, lambda rows: engine.predict(rows)[:, 0] >= threshold, sample)
-    return weights.proved(until=time.monotonic() + 20)
+    decide = decide_by(load_engine("trees")(compile_forest(forest), {}).predict, threshold)
+    model = BinaryTrees(forest=forest, threshold=threshold, decide=decide)
+    return fipe.proved_forest(model, DecisionSearch(forest, threshold), sample, until=time.monotonic() + 20)
 
 
 @settings(max_examples=25, deadline=None)
@@ -99,7 +99,7 @@ def test_a_pruned_forest_decides_every_combination_of_values_as_before(seed, sha
     except NotApplicable as reason:
         assert "nodes decide" in reason.what or "no weights" in reason.what
         return
-    assert fipe.count_nodes(found) < fipe.count_nodes(forest)
+    assert count_nodes(found) < count_nodes(forest)
     engine, before = (load_engine("trees")(compile_forest(one), {}) for one in (found, forest))
     assert np.array_equal(engine.predict(rows)[:, 0] >= 0.5, before.predict(rows)[:, 0] >= 0.5)
 

@@ -248,7 +248,7 @@ def test_every_variant_but_the_winner_has_its_reason():
 def test_installed_transforms_are_applied_in_the_order_of_their_declared_stages():
     assert search.sort_transforms(plugins.names("transform")) == [
         *("distil", "family", "self_distil", "static", "without", "truncate"),
-        *("cascade", "encoder", "fipe", "prune", "recalibrate", "text", "trees"),
+        *("cascade", "encoder", "fipe", "pine", "prune", "recalibrate", "text", "trees"),
         *("fold", "onnx", "pipeline"),
         *("dense", "quantise"),
         *("half", "nncf", "openvino"),

@@ -401,7 +401,7 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
         float,
         Meta(
             description="Largest share that the full model may decide otherwise, of the rows that the first model of "
-            "`defer` answers.",
+            "`defer` answers, and of all rows for `pine`.",
             gt=0,
             lt=1,
         ),

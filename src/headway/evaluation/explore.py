@@ -117,7 +117,7 @@ def traits_of(variant: Variant) -> dict[str, str]:
     return found | {"engine": variant.engine + (f", {threads} threads" if threads != 1 else "")}
 
 
-STAGES = ("cascade", "distil", "family", "cache", "fipe", "recalibrate")
+STAGES = ("cascade", "distil", "family", "cache", "fipe", "pine", "recalibrate")
 
 
 def nearest_form(forms: Sequence[Form], wanted: Mapping[str, str]) -> tuple[Form, bool]:

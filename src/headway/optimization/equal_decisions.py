@@ -19,7 +19,6 @@ from headway.engines.formats.trees import (
     Forest,
     goes_left,
     leaf_paths,
-    leaves_of,
     limit_of_sum,
     read_cells,
     rounding_of_sum,
@@ -32,6 +31,7 @@ _BOXES = 256  # examined together
 # Both forests are compared by sums of these two parts; where one is 0 or 1 the sum is of one forest alone.
 _PARTS = np.array([0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0])
 _EVEN = 3
+_ORDER = (3, 6, 0, 2, 4, 1, 5)  # those that exclude the largest number of boxes come first
 _Boxes = tuple[Ints, Ints, Bools]
 
 
@@ -126,11 +126,6 @@ class DecisionSearch:
         drawn = [random.integers(first, end, count) for first, end in zip(self._first, self._end, strict=True)]
         return self._rows(np.column_stack([np.zeros((count, 0), np.int64), *drawn]))
 
-    def tree_values(self, rows: Floats) -> Floats:
-        """Return what each tree adds for each row, (n, trees)."""
-        cells = read_cells(self.forest, rows)
-        return np.column_stack([tree.leaf[leaves_of(self.forest, tree, cells), 0] for tree in self.forest.trees])
-
     def differences(self, other: Forest, differs: Callable[[Floats], Bools], *, until: float) -> DecisionDifference:
         """Search the rows that another forest decides differently.
 
@@ -167,14 +162,14 @@ class DecisionSearch:
                 yield None
                 return
             low, high, reach = waiting.pop()
-            bound, highest = sums.bounds(reach)
+            remaining, bound, highest = sums.bounds(reach, slack)
+            low, high, reach = low[remaining], high[remaining], reach[remaining]
             is_cell = (reach.sum(axis=1) == 1).all(axis=1)
-            if (suspect := is_cell & (bound >= -slack)).any():
-                yield low[suspect]
-            is_open = ~is_cell & (bound >= -slack)
-            if is_open.any():
-                boxes = low[is_open], high[is_open], reach[is_open]
-                waiting += self._halves(boxes, bound[is_open], highest[is_open], sums)
+            if is_cell.any():
+                yield low[is_cell]
+            if not is_cell.all():
+                boxes = low[~is_cell], high[~is_cell], reach[~is_cell]
+                waiting += self._halves(boxes, bound[~is_cell], highest[~is_cell], sums)
 
     def _halves(self, boxes: _Boxes, bound: Floats, highest: Floats, sums: _Sums) -> list[_Boxes]:
         """Cut boxes in two where the tree with the most different leaves turns to its best one; the best come last."""
@@ -227,14 +222,18 @@ class _Sums:
             values=parts * first + (1 - parts) * second, start=_PARTS * first_start + (1 - _PARTS) * second_start
         )
 
-    def bounds(self, reach: Bools) -> tuple[Floats, Floats]:
-        """Return the lowest upper bound (n,) of all weights, and the largest leaf of each tree (n, trees)."""
-        bound, even = np.full(len(reach), np.inf), np.zeros((len(reach), reach.shape[2]))
-        for part, (values, start) in enumerate(zip(self.values, self.start, strict=True)):
-            highest = np.where(reach, values, -np.inf).max(axis=1)
-            bound = np.minimum(bound, highest.sum(axis=1) + start)
-            even = highest if part == _EVEN else even
-        return bound, even
+    def bounds(self, reach: Bools, slack: float) -> tuple[Ints, Floats, Floats]:
+        """Return the boxes that no bound excludes, their lowest bound, and the largest leaves of their trees."""
+        remaining = np.arange(len(reach))
+        highest = np.where(reach, self.values[_EVEN], -np.inf).max(axis=1)
+        bound = highest.sum(axis=1) + self.start[_EVEN]
+        for part in _ORDER:
+            if part != _EVEN:
+                largest = np.where(reach[remaining], self.values[part], -np.inf).max(axis=1)
+                bound = np.minimum(bound, largest.sum(axis=1) + self.start[part])
+            kept = bound >= -slack
+            remaining, bound, highest = remaining[kept], bound[kept], highest[kept]
+        return remaining, bound, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
