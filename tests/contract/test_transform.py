@@ -183,6 +183,9 @@ def test_each_declares_its_stage_whether_answers_stay_and_what_it_requires():
     for name in plugins.names("transform"):
         assert plugins.declaration("transform", name, "STAGE") in STAGES, name
         assert plugins.declaration("transform", name, "KEEPS_ANSWERS", False) in (True, False), name
+        assert plugins.declaration("transform", name, "KEEPS_DECISIONS", False) or not plugins.declaration(
+            "transform", name, "PROVES_DECISIONS", False
+        )
         assert set(plugins.declaration("transform", name, "REQUIRES", ())) <= context_fields, name
 
 

@@ -46,6 +46,16 @@ def test_flips_are_decisions_that_differ_at_the_threshold(make_subject):
     assert 0 < flips.low < flips.value < flips.high
 
 
+def test_flips_are_certified_to_be_none_if_the_steps_keep_decisions_and_no_row_contradicts(make_subject):
+    subject = make_subject(count=30)
+    alike = replace(subject, scores=np.where(subject.reference_scores >= 0.3, 0.4, 0.2), keeps_decisions=True)
+    certified = measured(alike)["decision_churn", ""]
+    assert (certified.value, certified.high, certified.n_groups) == (0, 0, 0) and "certified" in certified.method
+    assert "certified" not in measured(replace(alike, keeps_decisions=False))["decision_churn", ""].method
+    contradicted = measured(replace(subject, keeps_decisions=True))["decision_churn", ""]
+    assert contradicted.value > 0 and contradicted.n_groups == 30
+
+
 def test_flips_near_the_threshold_are_those_of_the_tenth_of_the_rows_nearest_to_it(make_subject):
     subject = make_subject(count=30)
     near = measured(subject)["decision_churn.near", ""]

@@ -21,10 +21,11 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step
 from headway.engines.compiled.forest import compile_forest
-from headway.engines.formats.trees import constant_tree
+from headway.engines.formats.trees import accepted_rows, constant_tree
 from headway.optimization.context import TransformContext
 from headway.optimization.equal_decisions import DecisionSearch
 from headway.optimization.parity import column_edges
+from headway.optimization.screening import proves_decisions
 from headway.optimization.transforms import fipe
 from headway.optimization.transforms._weights import BinaryTrees, count_nodes, decide_by
 
@@ -118,6 +119,32 @@ def test_stumps_of_a_booster_become_few_and_no_decision_changes(context):
     after, before = (context.open(variant).predict(rows)[:, 0] for variant in (found, model))
     assert np.array_equal(after >= 0.5, before >= 0.5)
     assert 0 < np.abs(after - before).mean() < 0.1
+    assert proves_decisions(found) and not proves_decisions(model)
+    assert not proves_decisions(found.with_step(Step(transform="threads")))
+
+
+def read_by_library(name, data):
+    """A small ensemble of a library, and the engine that reads it."""
+    if name == "xgboost":
+        xgboost = pytest.importorskip("xgboost")
+        model = xgboost.XGBClassifier(n_estimators=30, max_depth=1, max_bin=8, n_jobs=1)
+    else:
+        ensemble = pytest.importorskip("sklearn.ensemble")
+        model = ensemble.HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=2, max_bins=8)
+    engine = load_engine("xgboost" if name == "xgboost" else "sklearn")
+    return engine, engine.import_model(model.fit(data.rows[:, :2], data.labels)).content
+
+
+@pytest.mark.parametrize("name", ["xgboost", "sklearn"])
+def test_libraries_decide_every_combination_of_values_as_their_pruned_trees(name):
+    data = labeled_rows(400, seed=1)
+    engine, content = read_by_library(name, data)
+    forest, library = engine.forest(content), engine(content, {})
+    model = BinaryTrees(forest=forest, threshold=0.5, decide=decide_by(library.predict, 0.5))
+    found = fipe.proved_forest(model, DecisionSearch(forest, 0.5), data.rows[:, :2], until=time.monotonic() + 20)
+    rows = all_rows(forest)
+    assert count_nodes(found) < count_nodes(forest) and len(rows) > 100
+    assert not model.differs_from(found)(rows[accepted_rows(forest, rows)]).any()
 
 
 def test_scores_of_a_random_forest_remain_probabilities(context):

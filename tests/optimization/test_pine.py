@@ -73,10 +73,10 @@ def test_other_models_and_missing_rows_are_refused_by_name(context, tmp_path, mo
     of_classes = context_in(tmp_path / "classes")
     with pytest.raises(NotApplicable, match="two classes"):
         pine.plugin(baseline_of(text("multiclass", trees=3), of_classes, task="multiclass"), of_classes)
-    with pytest.raises(NotApplicable, match="no groups of validation rows"):
+    with pytest.raises(NotApplicable, match="requires groups of validation rows"):
         pine.plugin(model, dataclasses.replace(context, validation=None))
-    monkeypatch.setattr(pine, "MAX_TREES", 2)
-    with pytest.raises(NotApplicable, match="3 trees; weights are found for up to 2"):
+    monkeypatch.setattr(pine, "MAX_NODES", 2)
+    with pytest.raises(NotApplicable, match="3 nodes; weights are found for up to 2"):
         pine.plugin(model, context)
 
 

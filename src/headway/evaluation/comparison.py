@@ -36,7 +36,7 @@ from headway.evaluation.context import AuditContext, Comparison, EvaluatedRows, 
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
-from headway.optimization.screening import decision_changing_steps
+from headway.optimization.screening import decision_changing_steps, proves_decisions
 
 SELF_TEST_ROWS = 32
 _COMMON_WORD, _WORDS = 5, 12
@@ -170,7 +170,22 @@ def compare_with_baseline(
     shared = {field.name: getattr(evaluation_set, field.name) for field in fields(EvaluatedRows)}
     if view:
         shared |= {"rows": rows, "floor": None}
-    return Comparison(variant=variant, model=model, scores=scores, decisions=decisions, inputs=inputs, **shared)
+    keeps = view is None and _keeps_decisions(variant, evaluation_set.threshold)
+    return Comparison(
+        variant=variant,
+        model=model,
+        scores=scores,
+        decisions=decisions,
+        inputs=inputs,
+        keeps_decisions=keeps,
+        **shared,
+    )
+
+
+def _keeps_decisions(variant: Variant, threshold: float) -> bool:
+    """Return whether the steps of a variant are proved to keep every decision of the baseline, at this threshold."""
+    at = {step.settings.get("threshold", threshold) for step in variant.steps}
+    return proves_decisions(variant) and at <= {threshold}
 
 
 def library_decisions(model: Engine, rows: Floats) -> Ints | None:

@@ -104,6 +104,8 @@ class Comparison(EvaluatedRows):
     inputs
         The columns of `rows`; empty if they are the inputs of the variant. A variant may read fewer than the baseline:
         `model` then selects them.
+    keeps_decisions
+        Whether it is proved that no row is decided otherwise than by the reference.
     """
 
     variant: Variant
@@ -111,6 +113,7 @@ class Comparison(EvaluatedRows):
     scores: Floats
     decisions: Ints | None = None
     inputs: tuple[Field, ...] = ()
+    keeps_decisions: bool = False
 
     @property
     def fields(self) -> tuple[Field, ...]:

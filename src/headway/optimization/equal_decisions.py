@@ -231,8 +231,8 @@ class _Sums:
             if part != _EVEN:
                 largest = np.where(reach[remaining], self.values[part], -np.inf).max(axis=1)
                 bound = np.minimum(bound, largest.sum(axis=1) + self.start[part])
-            kept = bound >= -slack
-            remaining, bound, highest = remaining[kept], bound[kept], highest[kept]
+            holds = bound >= -slack
+            remaining, bound, highest = remaining[holds], bound[holds], highest[holds]
         return remaining, bound, highest
 
 

@@ -388,6 +388,17 @@ def _keeps_decisions(transform: str) -> bool:
     return installed and bool(plugins.declaration("transform", transform, "KEEPS_DECISIONS", False))
 
 
+def proves_decisions(variant: Variant) -> bool:
+    """Return whether each step, and there is one, declares PROVES_DECISIONS."""
+    return bool(variant.steps) and all(_proves_decisions(step.transform) for step in variant.steps)
+
+
+@functools.cache
+def _proves_decisions(transform: str) -> bool:
+    installed = transform in plugins.names("transform")
+    return installed and bool(plugins.declaration("transform", transform, "PROVES_DECISIONS", False))
+
+
 def _mark(row: EvaluatedVariant, code: str, why: str) -> EvaluatedVariant:
     finding = Finding(code=code, severity="note", message=why, where=row.variant.name)
     return replace(row, evidence=replace(row.evidence, findings=(*row.evidence.findings, finding)))

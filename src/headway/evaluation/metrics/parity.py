@@ -35,6 +35,8 @@ def plugin(subject: Comparison) -> list[Measurement]:
       share of the rows to which the variant or the baseline gives the label, and the other does not.
     - `cosine.drop`: one minus the smallest cosine between both answers, for several outputs.
 
+    If a step proved that no decision changes, and none did, `decision_churn` is 0 without an interval.
+
     `max_change` and `decision_churn` are measured by slice as well, and on rows with a missing value or an unseen
     category.
     """
@@ -50,7 +52,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
     if turned and task == "ranking":
         found.append(subset_mean(turned, turned.among))
     elif turned:
-        found += [mean_measurement(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
+        found += [_churn(subject, turned), _near(subject, turned)]
     if turned and task == MULTILABEL:
         found += _by_label(subject, turned)
     for label, inside in _parts(subject):
@@ -70,6 +72,13 @@ def _quantiles(changes: Floats) -> list[Measurement]:
         exact_measurement(name, float(value), n_rows=len(changes), method="quantile over all rows")
         for name, value in zip(QUANTILES, values, strict=True)
     ]
+
+
+def _churn(subject: Comparison, turned: RowStatistic) -> Measurement:
+    if subject.keeps_decisions and not turned.values.any():
+        method = "certified for every row, as a step proved it"
+        return exact_measurement(turned.name, 0.0, n_rows=turned.blocks.n_rows, method=method)
+    return mean_measurement(turned.name, turned.values, turned.blocks, SHARE)
 
 
 def _near(subject: Comparison, turned: RowStatistic) -> Measurement:

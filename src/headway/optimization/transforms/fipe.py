@@ -31,6 +31,7 @@ from headway.optimization.transforms._weights import (
 
 STAGE = "restructure"
 KEEPS_DECISIONS = True
+PROVES_DECISIONS = True
 COST = {"rows": 30_000, "opens": 2, "seconds": 5}
 
 LIMIT_S = 5.0

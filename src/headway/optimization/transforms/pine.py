@@ -36,7 +36,7 @@ REQUIRES = ("certify",)
 
 LIMIT_S = 5.0
 """Seconds in which weights must be found."""
-MAX_TREES = 1_000
+MAX_NODES = 4_000
 MIXED_ROWS = (8_000, 2_000, 500, 0)
 """Rows that resemble the known ones and must be decided alike as well, from the most cautious weights on."""
 _SWAPPED = 0.2  # of the columns of such a row come from another row
@@ -55,11 +55,11 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         If it is not a binary tree model, nothing is certified, or few nodes can go.
     """
     model = BinaryTrees.of(variant, context)
-    if len(model.forest.trees) > MAX_TREES:
-        raise NotApplicable(f"it has {len(model.forest.trees):,} trees; weights are found for up to {MAX_TREES:,}")
+    if (nodes := count_nodes(model.forest)) > MAX_NODES:
+        raise NotApplicable(f"it has {nodes:,} nodes; weights are found for up to {MAX_NODES:,}")
     data = context.validation
     if data is None or context.certify is None or data.groups.max(initial=0) < 1:
-        raise NotApplicable("there are no groups of validation rows to certify changed decisions on")
+        raise NotApplicable("it requires groups of validation rows, to certify changed decisions on")
     early = data.groups < (data.groups.max() + 1) // 2
     found: tuple[Forest, SelectiveCertificate] | None = None
     for forest in _forests(model, model.accepted(data.rows[early]), until=time.monotonic() + LIMIT_S):
