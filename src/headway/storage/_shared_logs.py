@@ -230,8 +230,8 @@ class SharedLogs:
             found for found in wanted if index.get(found.key) != found.etag or not (self.cache / found.key).is_file()
         ]
         with ThreadPoolExecutor(_THREADS) as pool:
-            for found, is_there in zip(stale, pool.map(self._download, stale), strict=True):
-                if is_there:
+            for found, is_copied in zip(stale, pool.map(self._download, stale), strict=True):
+                if is_copied:
                     index[found.key] = found.etag
         gone = [key for key in index if key.startswith(prefix) and key not in listed]
         for key in gone:

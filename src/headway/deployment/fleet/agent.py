@@ -78,8 +78,8 @@ def report_poll(reporter: DeviceReporter | None, pointer: DevicePointer, result:
     if reporter is None:
         return 0
     try:
-        is_there = reporter.report(pointer.state(), result, at=pointer.clock())
-        return reporter.send_log() if is_there else 0
+        is_reported = reporter.report(pointer.state(), result, at=pointer.clock())
+        return reporter.send_log() if is_reported else 0
     except (HeadwayError, OSError) as error:
         _log.error("nothing is reported: %s", error)
         return 0
