@@ -13,7 +13,7 @@ from lightgbm.basic import _LIB
 
 from callers.call import Call, Order, on_frames
 
-NORMAL, FLOAT64 = 0, 1
+NORMAL, FLOAT64, INT32 = 0, 1, 2
 
 
 def as_called(order: Order) -> Call:
@@ -55,6 +55,37 @@ def single_row_fast(order: Order) -> Call:
         if len(rows) > 1:
             return model.predict(rows, num_threads=1)
         ask(setup, ctypes.c_void_p(rows.__array_interface__["data"][0]), count, result)
+        return out
+
+    return Call(predict)
+
+
+def sparse_single_row_fast(order: Order) -> Call:
+    """The same for single rows of a csr matrix."""
+    model = lightgbm.Booster(model_file=order.model / "model.txt")
+    setup, out, length = ctypes.c_void_p(), np.empty(1), ctypes.c_int64()
+    begun = _LIB.LGBM_BoosterPredictForCSRSingleRowFastInit(
+        model._handle,
+        NORMAL,
+        0,
+        -1,
+        FLOAT64,
+        ctypes.c_int64(model.num_feature()),
+        b"num_threads=1",
+        ctypes.byref(setup),
+    )
+    if begun:
+        raise RuntimeError("LightGBM cannot begin its call for single sparse rows")
+    ask, result = _LIB.LGBM_BoosterPredictForCSRSingleRowFast, ctypes.c_void_p(out.ctypes.data)
+    count, two = ctypes.byref(length), ctypes.c_int64(2)
+
+    def predict(rows: Any) -> Any:
+        if rows.shape[0] > 1:
+            return model.predict(rows, num_threads=1)
+        starts, columns, values = (
+            ctypes.c_void_p(part.__array_interface__["data"][0]) for part in (rows.indptr, rows.indices, rows.data)
+        )
+        ask(setup, starts, INT32, columns, values, two, ctypes.c_int64(len(rows.data)), count, result)
         return out
 
     return Call(predict)

@@ -12,6 +12,7 @@ from optimization.datasets import rows_directory
 from optimization.models import model_of
 from optimization.paired_timing import ROUNDS, Caller
 from optimization.preparation import net_of, taken_of
+from optimization.sparse_models import sparse_directory, sparse_model_of
 
 KINDS = ("one_row", "batch256")
 CALLED = ("as called", "one thread")
@@ -179,6 +180,22 @@ LIST = (
             **NEWEST,
         },
         reads_frames=True,
+    ),
+    Family(
+        name="sparse",
+        message="LGBMClassifier.predict_proba of a csr matrix of 5,000 columns",
+        targets=(40, 0, 0, 0),
+        as_called=CallSpec(call="of_lightgbm:as_called", threads=0),
+        one_thread=CallSpec(call="of_lightgbm:one_thread"),
+        peers={
+            "Booster.predict": CallSpec(call="of_lightgbm:booster"),
+            "SingleRowFast": CallSpec(call="of_lightgbm:sparse_single_row_fast"),
+        },
+        ours=CallSpec(call="of_headway:drop_in"),
+        trained=sparse_model_of,
+        data=sparse_directory,
+        rows_file="test.joblib",
+        least_rows=2_000,
     ),
     Family(
         name="xgboost",

@@ -204,7 +204,7 @@ def harm_of(family: Family, theirs: Floats, ours: Floats) -> float:
 def share_missing(file: Path) -> float:
     """Return the share of rows with a missing value."""
     rows = joblib.load(file) if file.suffix == ".joblib" else np.load(file)
-    return float(pd.DataFrame(rows).isna().any(axis=1).mean())
+    return float(pd.DataFrame(rows.toarray() if hasattr(rows, "tocsr") else rows).isna().any(axis=1).mean())
 
 
 @cache

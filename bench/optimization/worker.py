@@ -71,8 +71,9 @@ class Worker:
     def answers(self, *, file: str, until_s: float) -> int:
         """Write the predictions of all rows, or of the first if all take too long; return their number."""
         parts, began = [], perf_counter()
-        for start in range(0, len(self._rows), CHUNK_ROWS):
-            ready = self._call.ready(_part(self._rows, start, min(CHUNK_ROWS, len(self._rows) - start)))
+        total = self._rows.shape[0]
+        for start in range(0, total, CHUNK_ROWS):
+            ready = self._call.ready(_part(self._rows, start, min(CHUNK_ROWS, total - start)))
             parts.append(_scores(self._call.predict(ready)))
             if perf_counter() - began > until_s:
                 break
@@ -90,8 +91,8 @@ def _until(ms: int, inputs: list[Any]) -> Iterator[Any]:
 
 
 def _part(rows: Any, start: int, count: int) -> Any:
-    """Return rows of an array or a pandas table, cyclically, as an array or a table of their own."""
-    chosen = np.arange(start, start + count) % len(rows)
+    """Return rows of an array, a pandas table or a csr matrix, cyclically, as one of their own."""
+    chosen = np.arange(start, start + count) % rows.shape[0]
     return rows.iloc[chosen] if hasattr(rows, "iloc") else rows[chosen]
 
 

@@ -63,9 +63,13 @@ typedef struct { int32_t key; uint32_t column, left, asks_set; } Wide;
    sends it left or right. */
 typedef struct { int32_t column, first; uint8_t missing, categorical; } Plane;
 
-/* A row of a sparse matrix without stored cells: its keys, the leaf that it reaches in each tree as a walk finds it, the
-   trees whose path reads each column, and the number of columns that reject it. */
-typedef struct { int32_t *keys, *path_tree; uint32_t *found; int64_t *path_start, refused; } AbsentRow;
+/* A node on the path of a row without stored cells: the step that it takes, and where the other one leads: to the index
+   `other` of the walking form, or, unless it is -1, to the leaf whose values start at `value`. */
+typedef struct { int64_t value; int32_t tree, depth, key, place; uint32_t other; uint8_t asks_set, right; } PathNode;
+
+/* A row of a sparse matrix without stored cells: its keys, what each tree adds, the nodes that it visits by the column that
+   they read, and the number of columns that reject it. */
+typedef struct { int32_t *keys; double *values; int64_t *path_start, refused; PathNode *path; int is_made; } AbsentRow;
 
 typedef struct {
   int64_t width, outputs, trees, columns, sets, nodes;
@@ -111,7 +115,7 @@ typedef struct {
 
   uint64_t *read_bits; int32_t *cells_before;             /* a bit per cell of a row that is read, and how many before each 64 */
   int32_t *first_reader, *own_column;                     /* the first column that reads each of these cells; 0, 1, ... */
-  AbsentRow absent[2];                                    /* of zeros, and of missing values */
+  AbsentRow absent[2];                                    /* of zeros, and of missing values; made when first needed */
 } Forest;
 
 /* Count how many of the n ascending values of a table are below v. */

@@ -81,8 +81,9 @@ static int64_t width_of(const Model *m) { return m->has_categories ? m->categori
 
 /* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int answer_rows(const Model *m, const double *x, int64_t n, double *out) {
-  if (!m->has_categories) return score(&m->forest, x, n, out);
-  return (m->categories.trees ? score_symmetric : score_categories)(&m->forest, &m->categories, x, n, out);
+  const Forest *f = &m->forest;
+  if (m->has_categories) return (m->categories.trees ? score_symmetric : score_categories)(f, &m->categories, x, n, out);
+  return is_wide(f) && n < MANY_ROWS ? score_wide(f, x, n, out) : score(f, x, n, out);
 }
 
 /* Whether the score of each of n rows is at least a threshold: x [n][width] -> out [n], int64 1 or 0. */

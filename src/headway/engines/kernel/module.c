@@ -65,9 +65,13 @@ static int sparse_by(const void *model, const Sparse *s, int64_t n, double *out)
 static PyObject *answer_sparse(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 6) { PyErr_SetString(PyExc_TypeError, "expected a forest, offsets, indices, values, an output array, and whether absent cells are missing"); return NULL; }
-  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
   if (opened && opened->model.has_categories) { PyErr_SetString(PyExc_ValueError, "a forest with categories reads no sparse rows"); return NULL; }
-  return opened ? answered_sparse(args, &opened->model, opened->model.forest.outputs, sparse_by) : NULL;
+  if (!opened) return NULL;
+  Forest *f = &opened->model.forest;
+  const int missing = PyObject_IsTrue(args[5]) > 0;
+  if (!f->absent[missing].is_made && make_absent(f, missing)) return PyErr_NoMemory();
+  return answered_sparse(args, &opened->model, f->outputs, sparse_by);
 }
 
 static PyObject *decide(PyObject *self, PyObject *const *args, Py_ssize_t n) {
