@@ -48,16 +48,12 @@ def pipeline(order: Order) -> Call:
 def categories(order: Order) -> Call:
     """Call the engine of the variant on a list of rows with strings, whose codes are looked up in the call."""
     variant, opened = _opened(order)
-    codes = [string_codes(field) for field in variant.signature.inputs]
-
-    def predict(rows: list[list[Any]]) -> Any:
-        cells = [
-            [value if code is None else code[value] for value, code in zip(row, codes, strict=True)] for row in rows
-        ]
-        return opened.predict(np.array(cells))
-
+    codes = tuple(string_codes(field) for field in variant.signature.inputs)
+    engine: Any = opened
     names = list(variant.signature.names)
-    return Call(predict, ready=lambda frame: frame[names].to_numpy(object).tolist())
+    return Call(
+        lambda rows: engine.predict_cells(rows, codes), ready=lambda frame: frame[names].to_numpy(object).tolist()
+    )
 
 
 def drop_in(order: Order) -> Call:

@@ -19,6 +19,7 @@ from headway.engines.compiled.artifact import LEVELS
 from headway.engines.compiled.categories import compile_categories, read_category_forest
 from headway.engines.formats.catboost import read_catboost
 from headway.engines.trees import Trees
+from headway.serving.protocol.tensors import string_codes
 
 DEEP = {"max_ctr_complexity": 4, "one_hot_max_size": 2, "iterations": 25, "grow_policy": "SymmetricTree"}
 
@@ -156,6 +157,72 @@ def test_numbers_that_are_no_category_are_rejected(cell: tuple[int, float]) -> N
         Catboost(content, {}).predict(row)
     with pytest.raises(EngineError, match="not categories"):
         Trees(compile_categories(read_catboost(content)), {}).predict(row)
+
+
+def test_rows_of_objects_are_scored_as_rows_of_numbers() -> None:
+    world = deep_world()
+    content, signature = world.bound()
+    trees, wanted = raw_trees(content), world.scores(world.unseen)
+    codes = tuple(string_codes(field) for field in signature.inputs)
+    cells = world.unseen[list(signature.names)].to_numpy(object)
+    for rows in (cells, np.asfortranarray(cells), cells.tolist(), tuple(map(tuple, cells))):
+        assert np.array_equal(trees.predict_cells(rows, codes), wanted)
+    backwards = trees.predict_cells(cells[::-1], codes)
+    assert np.array_equal(backwards, wanted[::-1])
+    assert trees.predict_cells([], codes).shape == (0, wanted.shape[1])
+
+
+def test_strings_of_any_length_are_hashed_as_the_library_does() -> None:
+    table = pd.DataFrame({"c": ["", *(("é" + "abcdefghij" * 15)[:length] for length in range(1, 150))]})
+    settings = {"iterations": 60, "depth": 6, "one_hot_max_size": 255, "learning_rate": 1.0, "l2_leaf_reg": 0}
+    quiet = {"verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 1}
+    pool = catboost.Pool(table, np.random.default_rng(1).normal(size=150), cat_features=["c"])
+    world = CategoryWorld(model=catboost.CatBoost(settings | quiet).fit(pool), seen=table, unseen=table, listed=0)
+    content, signature = world.bound()
+    categories = read_catboost(content).categories
+    assert categories is not None
+    assert len(categories.one_hot[0].hashes) > 100
+    codes = tuple(string_codes(field) for field in signature.inputs)
+    surrogate = [["\ud800"]]
+    assert np.array_equal(raw_trees(content).predict_cells(table.to_numpy(object), codes), world.scores(table))
+    assert raw_trees(content).predict_cells(surrogate, codes) == raw_trees(content).predict_cells([["?"]], codes)
+
+
+class Clearing:
+    """A number that empties its row when it is read."""
+
+    def __init__(self, row: list[object]) -> None:
+        self.row = row
+
+    def __float__(self) -> float:
+        self.row.clear()
+        return 1.0
+
+
+def test_cells_unlike_the_rows_of_the_model_are_rejected() -> None:
+    content, signature = Catboost.bind(Catboost.import_model(small()).content, Signature(inputs=FIELDS))
+    trees = Trees(compile_categories(read_catboost(content)), {})
+    codes = tuple(string_codes(field) for field in signature.inputs)
+    cleared: list[object] = ["a", 0.0, 3]
+    cleared[1] = Clearing(cleared)
+    for rows, error in (
+        ([["a", "b", 3]], TypeError),
+        ([["a", None, 3]], TypeError),
+        ([[3, 0.1, 3]], TypeError),
+        ([[[], 0.1, 3]], TypeError),
+        ([["a", 0.1]], ValueError),
+        (["abc"], ValueError),
+        (np.zeros((1, 3)), ValueError),
+        (np.array([["a", 0.1]], object), ValueError),
+        ([cleared], IndexError),
+        ([["a", 0.1, 0.5]], EngineError),
+    ):
+        with pytest.raises(error):
+            trees.predict_cells(rows, codes)
+    with pytest.raises(ValueError, match="a dict or None for each column"):
+        trees.predict_cells([["a", 0.1, 3]], codes[:2])
+    with pytest.raises(KeyError):
+        trees.predict_cells([["z", 0.1, 3]], ({"a": 0.0}, None, None))
 
 
 def test_a_string_column_where_the_model_reads_numbers_is_refused() -> None:

@@ -27,6 +27,7 @@ from headway.data.matrix import matrix
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.quality.row_errors import decide_class
+from headway.serving.protocol.tensors import string_codes
 from headway.storage import atomic
 
 CHUNK_ROWS = 65_536
@@ -95,6 +96,8 @@ class Model:
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
         self._predict_sparse = getattr(engine, "predict_sparse", None) if self._is_numeric else None
         self._small_tables = SmallTableReader(variant.signature)
+        self._predict_cells = None if self._is_numeric else getattr(engine, "predict_cells", None)
+        self._codes = tuple(string_codes(field) for field in variant.signature.inputs)
         self._names = variant.signature.names
         self._is_unnamed = self._names == tuple(f"x{i}" for i in range(len(self._names)))
         self._refusals = RefusalCheck(variant.signature)
@@ -246,7 +249,8 @@ class Model:
         Parameters
         ----------
         rows : array-like of shape (n, d)
-            Any table with the columns that the model reads, or a matrix in their order.
+            Any table with the columns that the model reads, or a matrix in their order. For trees that read categories,
+            a list of rows or an object array, with strings, as well.
 
         Returns
         -------
@@ -262,7 +266,8 @@ class Model:
         """
         if self._predict_sparse and hasattr(rows, "tocsr"):
             return self._calibrate(self._run_sparse(self._predict_sparse, rows))
-        return self._calibrate(self._run(self._engine.predict, self._matrix(rows)))
+        scores = self._scores_of_cells(rows) if self._predict_cells and not self._check else None
+        return self._calibrate(self._run(self._engine.predict, self._matrix(rows)) if scores is None else scores)
 
     def predict_proba(self, rows: Any) -> Floats:
         """Return the probability of each class, or of each label.
@@ -302,7 +307,9 @@ class Model:
         if self.variant.task not in CLASSIFIERS or not self.variant.signature.classes:
             scores = self.scores(rows)
             return scores[:, 0] if scores.shape[1] == 1 else scores
-        decides = self._decide if not (self._predict_sparse and hasattr(rows, "tocsr")) else None
+        keeps_form = self._predict_sparse and hasattr(rows, "tocsr")
+        keeps_form = keeps_form or (self._predict_cells and isinstance(rows, list | np.ndarray))
+        decides = None if keeps_form else self._decide
         decided = self._run(decides, self._matrix(rows)) if decides else None
         if self.variant.task == MULTILABEL:
             return decide_labels(self.scores(rows)) if decided is None else decided
@@ -326,6 +333,20 @@ class Model:
         except EngineError:
             self._refusals(table)
             raise
+
+    def _scores_of_cells(self, rows: Any) -> Floats | None:
+        """Return the scores of rows of numbers and strings; None if the general conversion must read them."""
+        if is_pandas_table(rows):
+            cells = self._small_tables.cells(rows)
+        else:
+            cells = rows if isinstance(rows, list | np.ndarray) else None
+        if cells is None or not len(cells) or self._predict_cells is None:
+            return None
+        try:
+            found: Floats = self._predict_cells(cells, self._codes)
+        except (EngineError, LookupError, TypeError, ValueError):
+            return None
+        return found
 
     def _run_sparse(self, function: Callable[[Any, float], Floats], rows: Any) -> Floats:
         """Call the engine on a SciPy sparse matrix, which stays sparse; refused rows raise as in `_run`."""

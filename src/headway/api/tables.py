@@ -238,14 +238,22 @@ class SmallTableReader:
         self._columns: Any = None
         self._header: list[object] | None = None
         self._positions: list[int] = []
+        self._is_ordered = False
 
-    def read(self, rows: Any) -> Floats | None:
-        """Return rows as float64 [n, d]; None if the general conversion must read them, or say what is wrong."""
+    def cells(self, rows: Any) -> NDArray[Any] | None:
+        """Return rows as objects [n, d]; None if the general conversion must read them, or say what is wrong."""
         if len(rows) > MAX_ROWS or not self._finds(rows.columns):
             return None
-        cells = rows.to_numpy(dtype=object).tolist()
+        cells: NDArray[Any] = rows.to_numpy(dtype=object)
+        return cells if self._is_ordered else cells[:, self._positions]
+
+    def read(self, rows: Any) -> Floats | None:
+        """Return rows as float64 [n, d]; None as `cells`."""
+        cells = self.cells(rows)
+        if cells is None:
+            return None
         try:
-            found = [[self._number(row[at], index) for index, at in enumerate(self._positions)] for row in cells]
+            found = [[self._number(cell, index) for index, cell in enumerate(row)] for row in cells.tolist()]
         except (KeyError, TypeError, ValueError):
             return None
         return np.array(found, dtype=np.float64).reshape(len(rows), len(self._names))
@@ -258,6 +266,7 @@ class SmallTableReader:
                 if not columns.is_unique:
                     return False
                 self._header, self._positions = header, columns.get_indexer(self._names).tolist()
+                self._is_ordered = self._positions == list(range(len(header)))
             self._columns = columns
         return -1 not in self._positions
 

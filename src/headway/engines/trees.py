@@ -5,11 +5,13 @@ Settings: `level` ("avx512", "avx2", on ARM "neon", or "portable"; by default th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from headway.core.arrays import Floats, Ints, sparse_to_dense
+from headway.core.errors import EngineError
 from headway.core.record import Settings
 from headway.engines.compiled.artifact import KernelEngine, load_kernels
 from headway.engines.compiled.categories import is_category_forest, read_category_forest
@@ -37,6 +39,28 @@ class Trees(KernelEngine):
         self._has_categories = has_categories
         if more:
             self._width = int(more[0][0])
+
+    def predict_cells(self, rows: Any, codes: tuple[Mapping[object, float] | None, ...]) -> Floats:
+        """Compute the scores of `predict` for rows of Python objects, without an array of numbers in between.
+
+        Parameters
+        ----------
+        rows : list of lists, or object array of shape (n, d)
+            Numbers, and strings in categorical columns.
+        codes : tuple of (dict or None), of length d
+            For each categorical column, what a row holds for a string; a `__missing__` may give it for others.
+
+        Raises
+        ------
+        EngineError
+            For rows that the kernels reject.
+        TypeError, KeyError, ValueError
+            For a cell that is neither a number nor a known string, and for rows of another width.
+        """
+        scores = np.empty((len(rows), self._outputs))
+        if not self.kernels.answer_cells(self._model, rows, codes, scores):
+            raise EngineError(self.rejection, hint="impute or drop such rows")
+        return scores
 
     def predict_sparse(self, rows: Any, absent: float) -> Floats:
         """Compute the scores of `predict` for a SciPy matrix (n, d) in CSR form; see `KernelEngine.predict_sparse`.

@@ -60,7 +60,7 @@ def compile_categories(model: CatboostModel) -> bytes:
     ranks = [[category_hash(text) for text in listed or ()] for listed in categories.listed]
     combinations = [combination for combination, _ in groups]
     tests = [_tests(combination, categories, model.missing_right) for combination in combinations]
-    distinct = {test: number for number, test in enumerate(dict.fromkeys(test for found in tests for test in found))}
+    distinct = {test: number for number, test in enumerate(sorted({test for found in tests for test in found}))}
     tables = [_table([statistic for _, statistic in group]) for group in groups.values()]
     forest, symmetric = catboost_forest(model), _symmetric(model)
     if symmetric is not None:

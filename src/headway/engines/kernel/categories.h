@@ -4,6 +4,7 @@
 #define HEADWAY_CATEGORIES_H
 
 #include "arrays.h"
+#include "memory.h"
 #include "score.h"
 
 #define CATEGORY_ARRAYS 27
@@ -15,6 +16,10 @@
 #define BY 0x4906ba494954cb65u            /* what hashes of combinations are multiplied by */
 
 enum { TEST_ABOVE, TEST_ABOVE_OR_MISSING, TEST_EQUAL };
+
+/* A combination whose bytes the ranks and tests of a row index: where they start, how many each of its columns has, and
+   the first and the number of its categories, tests and columns. */
+typedef struct { int64_t bytes, size, part, parts, test, tests, out, outs; } Direct;
 
 typedef struct {
   int64_t width, whole_width, columns, combinations, tests;
@@ -33,9 +38,9 @@ typedef struct {
   uint8_t *shift;                                             /* the highest bits of a hash number a line of its table */
   uint32_t *split;                                            /* plane, flip and bound of each split */
   int32_t *out_plane;                                         /* plane of each computed column */
-  int64_t direct_count, hashed_count;                         /* combinations whose bytes ranks index, and the others */
+  int64_t direct_count, hashed_count, number_planes;          /* combinations whose bytes ranks index, and the others */
   int64_t *direct, *hashed;
-  uint8_t *bytes; int64_t *bytes_start, *bytes_size;          /* [combinations] the bytes of each column by index */
+  Direct *tables; uint8_t *bytes;                             /* [direct_count] and their bytes, column by column */
   uint8_t *lanes; int64_t *lane_depth, *leaf_start;           /* splits of 64 trees side by side, and their depth */
   uint8_t *leaf_planes; int64_t *leaf_plane_start;            /* values of leaves, byte by byte, as those of forests */
   float *search;                                              /* [planes][SEARCHED + RUN] borders, and the last of each run */
@@ -50,25 +55,74 @@ static uint32_t half_at(const char *at) { uint32_t word; memcpy(&word, at, 4); r
 static uint64_t turned(uint64_t word, int bits) { return word >> bits | word << (64 - bits); }
 static uint64_t folded(uint64_t word) { return word ^ word >> 47; }
 
+#define CITY_0 0xc3a5c85c97cb3127u
+#define CITY_1 0xb492b66fbe98f273u
+#define CITY_2 0x9ae16a3b2f90404fu
+#define CITY_3 0xc949d7c7509e6557u
+
 static uint64_t hash_pair(uint64_t first, uint64_t second) {
   const uint64_t by = 0x9ddfea08eb382d69u;
   return folded((second ^ folded((first ^ second) * by)) * by) * by;
 }
 
-/* CityHash64 (version 1.0.3) of 1 to 32 bytes: those of an integer, and of "nan". */
-static uint64_t hash_digits(const char *s, uint64_t n) {
-  const uint64_t k0 = 0xc3a5c85c97cb3127u, k1 = 0xb492b66fbe98f273u, k2 = 0x9ae16a3b2f90404fu, k3 = 0xc949d7c7509e6557u;
-  if (n > 16) {
-    const uint64_t a = word_at(s) * k1, b = word_at(s + 8), c = word_at(s + n - 8) * k2, d = word_at(s + n - 16) * k0;
-    return hash_pair(turned(a - b, 43) + turned(c, 30) + d, a + turned(b ^ k3, 20) - c + n);
-  }
+static uint64_t hash_short(const char *s, uint64_t n) {
   if (n > 8) {
     const uint64_t last = word_at(s + n - 8);
     return hash_pair(word_at(s), turned(last + n, (int)n)) ^ last;
   }
   if (n >= 4) return hash_pair(n + ((uint64_t)half_at(s) << 3), half_at(s + n - 4));
+  if (!n) return CITY_2;
   const uint64_t first = (uint8_t)s[0] + ((uint64_t)(uint8_t)s[n >> 1] << 8), last = n + ((uint64_t)(uint8_t)s[n - 1] << 2);
-  return folded(first * k2 ^ last * k3) * k2;
+  return folded(first * CITY_2 ^ last * CITY_3) * CITY_2;
+}
+
+typedef struct { uint64_t first, second; } Hashes;
+
+static Hashes hash_half(const char *s, uint64_t third, uint64_t first) {
+  const uint64_t second = turned(first + third, 52);
+  uint64_t fourth = turned(first, 37);
+  first += word_at(s + 8);
+  fourth += turned(first, 7);
+  first += word_at(s + 16);
+  return (Hashes){first + third, second + turned(first, 31) + fourth};
+}
+
+static Hashes hash_weakly(const char *s, uint64_t first, uint64_t second) {
+  const uint64_t last = word_at(s + 24), third = first + word_at(s), sum = third + word_at(s + 8) + word_at(s + 16);
+  second = turned(second + third + last, 21) + turned(sum, 44);
+  return (Hashes){sum + last, second + third};
+}
+
+static uint64_t hash_long(const char *s, uint64_t n) {
+  uint64_t x = word_at(s), y = word_at(s + n - 16) ^ CITY_1, z = word_at(s + n - 56) ^ CITY_0;
+  Hashes v = hash_weakly(s + n - 64, n, y), w = hash_weakly(s + n - 32, n * CITY_1, CITY_0);
+  z += folded(v.second) * CITY_1;
+  x = turned(z + x, 39) * CITY_1;
+  y = turned(y, 33) * CITY_1;
+  for (const char *end = s + ((n - 1) & ~63ull); s < end; s += 64) {
+    x = (turned(x + y + v.first + word_at(s + 16), 37) * CITY_1) ^ w.second;
+    y = (turned(y + v.second + word_at(s + 48), 42) * CITY_1) ^ v.first;
+    z = turned(z ^ w.first, 33);
+    v = hash_weakly(s, v.second * CITY_1, x + w.first);
+    w = hash_weakly(s + 32, z + w.second, y);
+    const uint64_t swapped = z;
+    z = x;
+    x = swapped;
+  }
+  return hash_pair(hash_pair(v.first, w.first) + folded(y) * CITY_1 + z, hash_pair(v.second, w.second) + x);
+}
+
+/* CityHash64 (version 1.0.3) of n bytes. */
+static uint64_t hash_string(const char *s, uint64_t n) {
+  if (n <= 16) return hash_short(s, n);
+  if (n <= 32) {
+    const uint64_t a = word_at(s) * CITY_1, b = word_at(s + 8), c = word_at(s + n - 8) * CITY_2, d = word_at(s + n - 16) * CITY_0;
+    return hash_pair(turned(a - b, 43) + turned(c, 30) + d, a + turned(b ^ CITY_3, 20) - c + n);
+  }
+  if (n > 64) return hash_long(s, n);
+  const Hashes low = hash_half(s, word_at(s + 24), word_at(s) + (n + word_at(s + n - 16)) * CITY_0);
+  const Hashes high = hash_half(s + n - 32, word_at(s + n - 8), word_at(s + 16) + word_at(s + n - 32));
+  return folded(folded((low.first + high.second) * CITY_2 + (high.first + low.second) * CITY_0) * CITY_0 + low.second) * CITY_2;
 }
 
 static uint32_t hash_integer(int64_t value) {
@@ -77,20 +131,21 @@ static uint32_t hash_integer(int64_t value) {
   uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
   do { *--at = (char)('0' + left % 10); left /= 10; } while (left);
   if (value < 0) *--at = '-';
-  return (uint32_t)hash_digits(at, (uint64_t)(digits + sizeof digits - at));
+  return (uint32_t)hash_string(at, (uint64_t)(digits + sizeof digits - at));
 }
 
 /* The hash of a value of categorical column c; return 0 if it is neither a rank nor an integer. */
 static int category_hash(const Categories *k, int64_t c, double v, uint32_t *hash) {
-  if (v != v) { *hash = (uint32_t)hash_digits("nan", 3); return 1; }
+  if (v != v) { *hash = (uint32_t)hash_string("nan", 3); return 1; }
   if (!k->is_ranked[c]) {
-    if (!(v >= -EXACT_INTEGER && v <= EXACT_INTEGER) || v != trunc(v)) return 0;
+    if (!(v >= -EXACT_INTEGER && v <= EXACT_INTEGER) || v != (double)(int64_t)v) return 0;
     *hash = hash_integer((int64_t)v);
     return 1;
   }
   const int64_t listed = k->rank_start[c + 1] - k->rank_start[c];
-  if (!(v >= 0 && v < (double)listed + 4294967296.0) || v != trunc(v)) return 0;
+  if (!(v >= 0 && v < (double)listed + 4294967296.0)) return 0;
   const int64_t rank = (int64_t)v;
+  if (v != (double)rank) return 0;
   *hash = rank < listed ? k->rank_hash[k->rank_start[c] + rank] : (uint32_t)(rank - listed);
   return 1;
 }

@@ -4,8 +4,10 @@
 #include <Python.h>
 
 #include "buffers.h"
+#include "cells.h"
 #include "model.h"
 
+#define CELLS_ON_STACK 256
 #define CAPSULE "headway.engines._trees.Forest"
 
 typedef struct {
@@ -74,6 +76,22 @@ static PyObject *answer_sparse(PyObject *self, PyObject *const *args, Py_ssize_t
   return answered_sparse(args, &opened->model, f->outputs, sparse_by);
 }
 
+static PyObject *answer_cells(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 4) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows, a tuple of dicts and an output array"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  Cells cells;
+  if (!opened || !open_cells(&cells, args[1], width_of(&opened->model))) return NULL;
+  const int64_t width = width_of(&opened->model), size = cells.n <= PY_SSIZE_T_MAX / 8 / width ? cells.n * width : -1;
+  double here[CELLS_ON_STACK], *x = size < 0 ? NULL : size <= CELLS_ON_STACK ? here : malloc((size_t)size * sizeof *x);
+  PyObject *found = NULL;
+  if (!x) PyErr_NoMemory();
+  else if (read_cells(&cells, args[2], width, x)) found = answered_to(args[3], &opened->model, x, cells.n, opened->model.forest.outputs, by);
+  if (x != here) free(x);
+  close_cells(&cells);
+  return found;
+}
+
 static PyObject *decide(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 4) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows, an output array and a threshold"); return NULL; }
@@ -93,6 +111,7 @@ static PyObject *level(PyObject *self, PyObject *none) {
 static PyMethodDef METHODS[] = {
   {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
+  {"answer_cells", (PyCFunction)(void (*)(void))answer_cells, METH_FASTCALL, "Write the scores of rows of objects, their strings looked up in a dict per column, into float64 [n, outputs]; return False as `answer`."},
   {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the scores of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
   {"decide", (PyCFunction)(void (*)(void))decide, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; return False as `answer`."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512; on ARM 1 NEON."},

@@ -45,8 +45,8 @@ static int read_categories(const Categories *k, const Rows *b) {
 }
 
 /* The byte of a number in a plane: how many of its borders are below. */
-static inline uint8_t plane_byte(const Categories *k, int64_t p, double x) {
-  const float v = (float)x, *border = k->plane_border + k->plane_start[p];
+static inline uint8_t plane_byte(const Categories *k, int64_t p, float v) {
+  const float *border = k->plane_border + k->plane_start[p];
   if (v != v) return k->plane_missing[p];
   int64_t n = k->plane_start[p + 1] - k->plane_start[p], at = 0;
   while (n > 1) {
@@ -59,8 +59,8 @@ static inline uint8_t plane_byte(const Categories *k, int64_t p, double x) {
 
 #if defined(__x86_64__)
 /* The same: sixteen comparisons find the run of a number, and sixteen more its place there. */
-AVX512_TARGET static inline uint8_t plane_byte_avx512(const Categories *k, int64_t p, double x) {
-  const float v = (float)x, *border = k->search + p * (SEARCHED + RUN);
+AVX512_TARGET static inline uint8_t plane_byte_avx512(const Categories *k, int64_t p, float v) {
+  const float *border = k->search + p * (SEARCHED + RUN);
   const __m512 all = _mm512_set1_ps(v);
   const int run = __builtin_popcount(_mm512_cmp_ps_mask(_mm512_load_ps(border + SEARCHED), all, _CMP_LT_OQ));
   const int place = __builtin_popcount(_mm512_cmp_ps_mask(_mm512_load_ps(border + RUN * run), all, _CMP_LT_OQ));
@@ -68,39 +68,44 @@ AVX512_TARGET static inline uint8_t plane_byte_avx512(const Categories *k, int64
 }
 #endif
 
-/* Everything before the combinations. */
+/* Tests, and planes of numbers. A column is converted to float32, which the library compares, once for what reads it next. */
 #define READ_NUMBERS(PLANE_BYTE) { \
+  float v[BLOCK]; \
+  int64_t column = -1; /* of v */ \
+  v[0] = 0; \
   for (int64_t t = 0; t < k->tests; t++) { \
     uint8_t *test = b->test + t * stride; \
     const int kind = k->test_kind[t]; \
-    const double *x = b->x + k->test_column[t] * (kind != TEST_EQUAL); \
-    const float border = (float)k->test_value[t]; /* exact: the library compares float32 */ \
-    if (kind == TEST_EQUAL) for (int64_t r = 0; r < n; r++) test[r] = holds(k, t, b->x, b->hash + r * k->columns); \
-    else if (kind == TEST_ABOVE) for (int64_t r = 0; r < n; r++) test[r] = (float)x[r * k->width] > border; \
-    else for (int64_t r = 0; r < n; r++) test[r] = !((float)x[r * k->width] <= border); \
+    const float border = (float)k->test_value[t]; \
+    if (kind == TEST_EQUAL) { for (int64_t r = 0; r < n; r++) test[r] = holds(k, t, b->x, b->hash + r * k->columns); continue; } \
+    if (k->test_column[t] != column) { column = k->test_column[t]; for (int64_t r = 0; r < n; r++) v[r] = (float)b->x[r * k->width + column]; } \
+    if (kind == TEST_ABOVE) for (int64_t r = 0; r < n; r++) test[r] = v[r] > border; \
+    else for (int64_t r = 0; r < n; r++) test[r] = !(v[r] <= border); \
   } \
-  for (int64_t p = 0; p < k->planes; p++) \
-    if (k->plane_column[p] < k->width) \
-      for (int64_t r = 0; r < n; r++) b->codes[p * stride + r] = PLANE_BYTE(k, p, b->x[r * k->width + k->plane_column[p]]); }
+  for (int64_t p = 0; p < k->number_planes; p++) { \
+    if (k->plane_column[p] >= k->width) continue; \
+    if (k->plane_column[p] != column) { column = k->plane_column[p]; for (int64_t r = 0; r < n; r++) v[r] = (float)b->x[r * k->width + column]; } \
+    for (int64_t r = 0; r < n; r++) b->codes[p * stride + r] = PLANE_BYTE(k, p, v[r]); \
+  } }
 
 /* The planes of the combinations whose bytes the ranks and tests of rows index. */
 static inline __attribute__((always_inline)) void read_direct(const Categories *k, const Rows *b, int64_t n, int64_t stride) {
-  for (int64_t d = 0; d < k->direct_count; d++) {
-    const int64_t p = k->direct[d];
-    const uint8_t *bytes = k->bytes + k->bytes_start[p];
+  for (const Direct *d = k->tables, *end = d + k->direct_count; d < end; d++) {
+    const uint8_t *bytes = k->bytes + d->bytes;
+    const int32_t *part = k->part + d->part, *tests = k->test + d->test, *out = k->out_plane + d->out;
+    const uint32_t *rank = b->rank + part[0] * stride;
     uint32_t at[BLOCK];
-    const uint32_t *rank = b->rank + k->part[k->part_start[p]] * stride;
     for (int64_t r = 0; r < n; r++) at[r] = rank[r];
-    for (int64_t i = k->part_start[p] + 1; i < k->part_start[p + 1]; i++) {
-      const uint32_t size = (uint32_t)listed_count(k, k->part[i]) + 1, *next = b->rank + k->part[i] * stride;
+    for (int64_t i = 1; i < d->parts; i++) {
+      const uint32_t size = (uint32_t)listed_count(k, part[i]) + 1, *next = b->rank + part[i] * stride;
       for (int64_t r = 0; r < n; r++) at[r] = at[r] * size + next[r];
     }
-    for (int64_t i = k->test_start[p]; i < k->test_start[p + 1]; i++) {
-      const uint8_t *test = b->test + k->test[i] * stride;
+    for (int64_t i = 0; i < d->tests; i++) {
+      const uint8_t *test = b->test + tests[i] * stride;
       for (int64_t r = 0; r < n; r++) at[r] = 2 * at[r] + test[r];
     }
-    for (int64_t i = k->out_start[p]; i < k->out_start[p + 1]; i++, bytes += k->bytes_size[p]) {
-      uint8_t *codes = b->codes + k->out_plane[i] * stride;
+    for (int64_t i = 0; i < d->outs; i++, bytes += d->size) {
+      uint8_t *codes = b->codes + out[i] * stride;
       for (int64_t r = 0; r < n; r++) codes[r] = bytes[at[r]];
     }
   }
@@ -329,37 +334,38 @@ static const char *make_direct(Forest *f, Categories *k) {
   int64_t total = 0;
   MAKE(k->direct, k->combinations);
   MAKE(k->hashed, k->combinations);
-  MAKE(k->bytes_start, k->combinations);
-  MAKE(k->bytes_size, k->combinations);
+  MAKE(k->tables, k->combinations);
   for (int64_t p = 0; p < k->combinations; p++) {
-    const int64_t size = index_count(k, p), bytes = size * (k->out_start[p + 1] - k->out_start[p]);
-    if (!size || total + bytes > MOST_BYTES) { k->hashed[k->hashed_count++] = p; continue; }
-    k->direct[k->direct_count++] = p;
-    k->bytes_start[p] = total;
-    k->bytes_size[p] = size;
-    total += bytes;
+    Direct d = {.bytes = total, .size = index_count(k, p), .part = k->part_start[p], .test = k->test_start[p], .out = k->out_start[p]};
+    d.parts = k->part_start[p + 1] - d.part;
+    d.tests = k->test_start[p + 1] - d.test;
+    d.outs = k->out_start[p + 1] - d.out;
+    if (!d.size || total + d.size * d.outs > MOST_BYTES) { k->hashed[k->hashed_count++] = p; continue; }
+    k->direct[k->direct_count] = p;
+    k->tables[k->direct_count++] = d;
+    total += d.size * d.outs;
   }
   MAKE(k->bytes, total);
-  for (int64_t d = 0; d < k->direct_count; d++) {
-    const int64_t p = k->direct[d], first = k->part_start[p], parts = k->part_start[p + 1] - first, tests = k->test_start[p + 1] - k->test_start[p];
-    const Table table = table_of(k, p);
-    for (int64_t at = 0; at < k->bytes_size[p]; at++) {
-      int64_t rank[MOST_PARTS], left = at >> tests;
-      for (int64_t i = parts; i--; ) {
-        const int64_t size = listed_count(k, k->part[first + i]) + 1;
-        rank[i] = left % size;
+  for (int64_t i = 0; i < k->direct_count; i++) {
+    const Direct *d = k->tables + i;
+    const Table table = table_of(k, k->direct[i]);
+    for (int64_t at = 0; at < d->size; at++) {
+      int64_t rank[MOST_PARTS], left = at >> d->tests;
+      for (int64_t c = d->parts; c--; ) {
+        const int64_t size = listed_count(k, k->part[d->part + c]) + 1;
+        rank[c] = left % size;
         left /= size;
       }
       uint64_t hash = 0;
-      for (int64_t i = 0; i < parts; i++) {
-        const int64_t c = k->part[first + i];
+      for (int64_t c = 0; c < d->parts; c++) {
+        const int64_t column = k->part[d->part + c];
         uint32_t category = 0;
-        category_hash(k, c, rank[i] < listed_count(k, c) ? (double)rank[i] : NAN, &category);
+        category_hash(k, column, rank[c] < listed_count(k, column) ? (double)rank[c] : NAN, &category);
         hash = added_part(hash, category_part(category));
       }
-      for (int64_t i = tests; i--; ) hash = added_part(hash, at >> i & 1 ? BY * BY : 0);
+      for (int64_t t = d->tests; t--; ) hash = added_part(hash, at >> t & 1 ? BY * BY : 0);
       uint64_t bytes = bytes_of(&table, hash);
-      for (int64_t o = 0; o < k->out_start[p + 1] - k->out_start[p]; o++, bytes >>= 8) k->bytes[k->bytes_start[p] + o * k->bytes_size[p] + at] = (uint8_t)bytes;
+      for (int64_t o = 0; o < d->outs; o++, bytes >>= 8) k->bytes[d->bytes + o * d->size + at] = (uint8_t)bytes;
     }
   }
   return NULL;
@@ -444,6 +450,7 @@ static const char *take_symmetric(Forest *f, Categories *k, const Array *view) {
     int64_t i = 0;
     while (i < count[16] && k->out_plane[i] != p) i++;
     if (k->plane_column[p] >= k->width && i == count[16]) return "a split reads a column that is not computed";
+    if (k->plane_column[p] < k->width) k->number_planes = p + 1;
     if (k->plane_start[p + 1] - k->plane_start[p] > PLANE_THRESHOLDS) return "a plane has more borders than a byte can number";
   }
   #if defined(__x86_64__)

@@ -79,7 +79,7 @@ class CategoryCodes(dict[object, float]):
     def __init__(self, field: Field) -> None:
         super().__init__({category: float(code) for code, category in enumerate(field.categories)})
         self._field = field
-        self.grows = field.unseen == "hashed"  # as the reader in C asks
+        self.grows = self.hashes = field.unseen == "hashed"  # as the readers in C ask
         self._unseen = float(len(field.categories)) if field.unseen == "other" else UNSEEN_CATEGORY
 
     def __missing__(self, category: object) -> float:
