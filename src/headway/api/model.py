@@ -336,10 +336,9 @@ class Model:
 
     def _scores_of_cells(self, rows: Any) -> Floats | None:
         """Return the scores of rows of numbers and strings; None if the general conversion must read them."""
+        cells: Any = rows if isinstance(rows, list | np.ndarray) else None
         if is_pandas_table(rows):
             cells = self._small_tables.cells(rows)
-        else:
-            cells = rows if isinstance(rows, list | np.ndarray) else None
         if cells is None or not len(cells) or self._predict_cells is None:
             return None
         try:
