@@ -14,13 +14,14 @@ from collections.abc import Callable
 from functools import partial
 
 from harness import Result, run_parts
-from optimization import amx, avx2, family_rows, never_worse_rows, pruning_rows, search_rows
+from optimization import amx, avx2, family_rows, never_worse_rows, profile_rows, pruning_rows, search_rows
 from optimization.families import FAMILIES
 
 PARTS: dict[str, Callable[[], Result]] = {
     **{name: partial(family_rows.rows, name) for name, family in FAMILIES.items() if not family.needs_amx},
     **{name: partial(amx.rows, name) for name in ("minilm", "ocr")},
     "avx2": avx2.rows,
+    "profile": profile_rows.rows,
     "search": search_rows.rows,
     "pruning": pruning_rows.rows,
     "never_worse": never_worse_rows.rows,

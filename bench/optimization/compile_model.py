@@ -6,14 +6,17 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
+from msgspec.structs import replace
 
 import tiny
 from headway.api.in_memory_project import InMemoryProject, create_project
 from headway.core import plugins
 from headway.core.errors import HeadwayError
+from headway.core.plugins import load_engine
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.optimization.context import TransformContext, load_transform
@@ -26,7 +29,10 @@ SAMPLE_ROWS = 5_000
 
 
 def main() -> None:
-    """Store in `directory` what `transform` makes of the model of `family`, or print why it cannot."""
+    """Store in `directory` what `transform` makes of the model of `family`, or print why it cannot.
+
+    If `trees` is not 0, of the first trees of a boosted model alone.
+    """
     tiny.apply()
     order = json.loads(sys.argv[1])
     name = order["transform"]
@@ -35,7 +41,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepared = _prepare_project(FAMILIES[order["family"]], folder)
         try:
-            save_artifact(_transformed(name, prepared), prepared.project.blobs, Path(order["directory"]))
+            save_artifact(
+                _transformed(name, prepared, order["trees"]), prepared.project.blobs, Path(order["directory"])
+            )
         except HeadwayError as reason:
             raise SystemExit(f"{name}: {reason.what}") from reason
 
@@ -46,7 +54,11 @@ def _prepare_project(family: Family, folder: str) -> InMemoryProject:
     return create_project(load_model(family.model), rows[:SAMPLE_ROWS], labels, folder=folder)
 
 
-def _transformed(name: str, prepared: InMemoryProject) -> Variant:
+def _transformed(name: str, prepared: InMemoryProject, trees: int) -> Variant:
     variant = import_baseline(prepared.imported, prepared.rows, prepared.project.blobs)
     context = TransformContext(blobs=prepared.project.blobs, sample=matrix(prepared.rows.table, variant.signature))
+    engine: Any = load_engine(variant.engine)
+    if trees:
+        artifact = context.save(engine.truncate(context.read(variant), trees), variant.artifact.format)
+        variant = replace(variant, artifact=artifact)
     return load_transform(name)(variant, context)[0]

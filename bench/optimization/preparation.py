@@ -46,15 +46,16 @@ def searched(order: dict[str, Any], directory: Path, *, home: str = "") -> dict[
     return result
 
 
-def compiled(family: str, transforms: Sequence[str], directory: Path) -> Path:
-    """Return the result of the first transform that works on a family's model.
+def compiled(family: str, transforms: Sequence[str], directory: Path, *, trees: int = 0) -> Path:
+    """Return the result of the first transform that works on a family's model, or on its first `trees`.
 
     Raises Absent with the reasons of all.
     """
     refusals = []
     for name in transforms:
         try:
-            run("optimization.compile_model", "", {"family": family, "transform": name, "directory": str(directory)})
+            order = {"family": family, "transform": name, "trees": trees, "directory": str(directory)}
+            run("optimization.compile_model", "", order)
             return directory
         except Absent as reason:
             refusals.append(str(reason))

@@ -58,6 +58,8 @@ typedef struct { int32_t key; uint32_t column, left, asks_set; } Wide;
 #define LEAF_BIT 18
 #define LEAF (1u << LEAF_BIT)
 #define SLIM_OF_A_LINE 8
+#define SLIM_ABREAST 12           /* trees that are walked together in registers until the last has ended */
+#define MOST_UNEVEN 1.3           /* of their steps over those to all leaves, on the average; more, and paths that drop out are faster */
 
 /* What nodes read from a row: a column, the run of thresholds from `first` on, and the code of a missing value, which
    sends it left or right. */
@@ -107,7 +109,7 @@ typedef struct {
   uint64_t *slim; uint32_t *start;                        /* [trees] where a row starts: the root, 0, or the only leaf */
   const double *slim_values; int64_t *slim_base;          /* values of leaves: those of all trees once, or tree by tree */
   uint64_t *way; int64_t ways;                            /* trees with a node, as `ways.h` begins them */
-  int32_t *by_depth; int is_near;                         /* [trees]; whether all nodes fit in the near caches */
+  int32_t *by_depth; int is_near, is_even;                /* [trees]; whether all nodes fit in the near caches, and leaves are about as deep as their tree */
   int32_t *walk_place;                                    /* [columns][side] index at which nodes read it, -1 if none does */
   int32_t *walk_missing; int32_t walk_columns;            /* keys of missing values; the last one is that of leaves */
   int64_t *root;                                          /* [trees + 1] the first node of a tree */

@@ -96,15 +96,21 @@ static void lay_out(Forest *f, int64_t t, Room room) {
   }
 }
 
-static int32_t depth_of(const Forest *f, int64_t t, int32_t *depth) {
+/* Return the depth of a tree, and add the mean depth of its leaves. */
+static int32_t depth_of(const Forest *f, int64_t t, int32_t *depth, double *mean) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
   int32_t deepest = 0;
+  int64_t of_leaves = 0;
   depth[0] = 0;
   for (int64_t i = 0; i < m; i++) {
     const int32_t ends[2] = {f->left[start + i], f->right[start + i]};
-    for (int s = 0; s < 2; s++) if (ends[s] >= 0) depth[ends[s]] = depth[i] + 1;
+    for (int s = 0; s < 2; s++) {
+      if (ends[s] >= 0) depth[ends[s]] = depth[i] + 1;
+      else of_leaves += depth[i] + 1;
+    }
     deepest = depth[i] + 1 > deepest ? depth[i] + 1 : deepest;
   }
+  *mean += (double)of_leaves / (double)(m + 1);
   return deepest;
 }
 
@@ -193,9 +199,15 @@ static const char *make_nodes(Forest *f, int64_t largest) {
   Room room = {make(f, largest + 1, 4), make(f, largest + 1, 4), make(f, largest + 1, 4)};
   Entry *entries = make(f, f->trees, sizeof *entries);
   if (!room.at || !room.stack || !room.below || !entries) return "out of memory";
-  for (int64_t t = 0; t < f->trees; t++) entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, room.stack)};
+  double mean = 0, abreast = 0;
+  for (int64_t t = 0; t < f->trees; t++) entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, room.stack, &mean)};
   qsort(entries, (size_t)f->trees, sizeof *entries, by_rank);
-  for (int64_t t = 0; t < f->trees; t++) f->by_depth[t] = entries[t].node;
+  for (int64_t t = 0; t < f->trees; t++) {
+    const int64_t deepest = t / SLIM_ABREAST * SLIM_ABREAST + SLIM_ABREAST - 1;
+    f->by_depth[t] = entries[t].node;
+    abreast += entries[deepest < f->trees ? deepest : f->trees - 1].rank;
+  }
+  f->is_even = abreast <= MOST_UNEVEN * mean;
   if (!is_slim(f, largest)) return make_pairs(f, room);
   int32_t *value = malloc((size_t)(f->value_start[f->trees] + 1) * sizeof *value);
   const char *fault = value ? make_slim(f, room, value) : "out of memory";

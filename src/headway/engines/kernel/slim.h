@@ -39,12 +39,12 @@ WALKS(slim_plain, , uint64_t, step_plain, IS_LEAF)
 #define SHIFT_LEVEL NEON
 #endif
 WALKS(slim_shift, BMI2_TARGET, uint64_t, STEP_BY_SHIFT, IS_LEAF)
-NEAR_WALK(slim_shift, BMI2_TARGET, uint64_t, 12, HELD_AT_LEAF, LEAF_OF)
+NEAR_WALK(slim_shift, BMI2_TARGET, uint64_t, SLIM_ABREAST, HELD_AT_LEAF, LEAF_OF)
 #endif
 
 static void slim_row(const Forest *f, const int32_t *x, uint32_t *found) {
 #if defined(__x86_64__) || defined(__aarch64__)
-  if (f->level >= SHIFT_LEVEL) { (f->is_near ? slim_shift_near : slim_shift_row)(f, f->slim, x, found); return; }
+  if (f->level >= SHIFT_LEVEL) { (f->is_near && f->is_even ? slim_shift_near : slim_shift_row)(f, f->slim, x, found); return; }
 #endif
   slim_plain_row(f, f->slim, x, found);
 }
