@@ -118,7 +118,10 @@ static const char *make_codes(Forest *f) {
     for (int32_t p = 0; p < f->n_planes; p++) if (f->planes[p].column == c) f->plane_order[next++] = p;
     f->plane_start[c + 1] = next;
   }
-  if (f->level < AVX512) return NULL;
+#if !defined(__x86_64__)
+  return NULL;
+#endif
+  if (f->level < AVX2) return NULL;
   const int64_t eights = (f->columns + 7) / 8;
   MAKE(f->search, SEARCHED * 8 * eights);
   MAKE(f->run_ends, RUN * 8 * eights);
@@ -171,8 +174,15 @@ static const char *make_byte_sets(Forest *f) {
   return NULL;
 }
 
+/* Whether the lanes of AVX2 are faster than walks. `work` is [nodes of the largest tree + 1]. */
+static int avx2_lanes_pay(const Forest *f, int32_t *work) {
+  double walk = 0;
+  for (int64_t t = 0; t < f->trees; t++) depth_of(f, t, work, &walk);
+  return f->n_planes <= MOST_AVX2_PLANES && !f->sets && WALK_OF_LANES * (double)f->steps <= walk;
+}
+
 /* 64 trees side by side; a tree with fewer nodes than its neighbours is padded with steps that change nothing. */
-static const char *make_lanes(Forest *f) {
+static const char *make_lanes(Forest *f, int32_t *work) {
   f->groups = (f->trees + LANES - 1) / LANES;
   MAKE(f->lane_start, f->groups + 2);
   for (int64_t g = 0; g < f->groups; g++) {
@@ -184,6 +194,10 @@ static const char *make_lanes(Forest *f) {
     f->lane_start[g + 1] = f->lane_start[g] + LANE_BYTES * most;
   }
   f->steps = f->lane_start[f->groups] / LANE_BYTES;
+#if defined(__x86_64__)
+  if (f->level < AVX512 && !avx2_lanes_pay(f, work)) return NULL;
+#endif
+  (void)work;
   int64_t masks = 0;
   for (int64_t c = 0; c < f->columns; c++)
     if (f->kind[c] & COLUMN_CATEGORICAL) masks += (f->table_start[c + 1] - f->table_start[c] + 2) * f->steps * 8;
@@ -241,7 +255,7 @@ static const char *build(Forest *f) {
     TRY(make_intervals(f, work, entries, place, values));
     f->interval_leaf = values;
     TRY(make_codes(f));
-    if (f->level >= LANE_LEVEL) TRY(make_lanes(f));
+    if (f->level >= LANE_LEVEL) TRY(make_lanes(f, work));
     if (f->level >= AVX512) TRY(make_leaf_planes(f));
   }
   return f->lanes ? NULL : make_walks(f, largest);

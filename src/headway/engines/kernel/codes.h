@@ -52,6 +52,25 @@ AVX512_TARGET static void encode_row(const Forest *f, const double *x, int32_t *
   for (int32_t i = 0; i < f->n_searched_alone; i++) keys[f->searched_alone[i]] = key_of(f, f->searched_alone[i], x[f->column[f->searched_alone[i]]]);
 }
 
+/* The same with AVX2. */
+AVX2_TARGET static inline int32_t count_below_avx2(const double *run, __m256d v) {
+  int found = 0;
+  for (int i = 0; i < RUN / 4; i++) found |= _mm256_movemask_pd(_mm256_cmp_pd(_mm256_load_pd(run + 4 * i), v, _CMP_LT_OQ)) << 4 * i;
+  return __builtin_popcount((uint32_t)found);
+}
+
+AVX2_TARGET static void encode_row_avx2(const Forest *f, const double *x, int32_t *keys) {
+  for (int64_t c = 0; c < f->columns; c++) {
+    double v = x[f->column[c]];
+    if (f->rows_float32) v = (double)(float)v;
+    const int absent = v != v || v == f->missing || ((f->kind[c] & COLUMN_ZERO_IS_MISSING) && fabs(v) <= ZERO);
+    const __m256d one = _mm256_set1_pd(v);
+    const int32_t run = RUN * count_below_avx2(f->run_ends + c * RUN, one);
+    keys[c] = absent ? MISSING : run + count_below_avx2(f->search + c * SEARCHED + run, one);
+  }
+  for (int32_t i = 0; i < f->n_searched_alone; i++) keys[f->searched_alone[i]] = key_of(f, f->searched_alone[i], x[f->column[f->searched_alone[i]]]);
+}
+
 /* A column of eight rows; if fewer are left, the last one is repeated. */
 AVX512_TARGET static inline __m512d eight(const double *x, int64_t width, int64_t left) {
   if (left >= 8) return _mm512_setr_pd(x[0], x[width], x[2 * width], x[3 * width], x[4 * width], x[5 * width], x[6 * width], x[7 * width]);
@@ -94,7 +113,7 @@ static void encode_block(const Forest *f, const double *x, int64_t n, uint8_t *P
   int32_t keys[BLOCK];
   for (int64_t c = 0; c < f->columns; c++) {
 #if defined(__x86_64__)
-    if (f->search && !(f->kind[c] & COLUMN_CATEGORICAL) && f->table_start[c + 1] - f->table_start[c] < SEARCHED) {
+    if (f->level >= AVX512 && !(f->kind[c] & COLUMN_CATEGORICAL) && f->table_start[c + 1] - f->table_start[c] < SEARCHED) {
       encode_wide(f, c, x, n, P);
       continue;
     }

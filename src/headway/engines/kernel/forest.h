@@ -29,11 +29,9 @@ enum { TRUNCATED, FLOORED, EXACT };         /* how a number becomes a category *
 enum { NODE_CATEGORICAL = 1, NODE_MISSING_LEFT = 2 };
 enum { PORTABLE = 0, AVX2 = 1, AVX512 = 2, NEON = 1 };
 
-#if defined(__aarch64__)
-#define LANE_LEVEL NEON           /* from this level on, 64 trees are walked together for one row */
-#else
-#define LANE_LEVEL AVX512
-#endif
+#define LANE_LEVEL 1              /* from this level on, 64 trees may be walked together for one row */
+#define MOST_AVX2_PLANES 64       /* with AVX2 if the forest has no more planes and no sets, and */
+#define WALK_OF_LANES 3           /* a step of theirs, which takes as long as so many of a walk, stands for more */
 enum { IDENTITY, SIGMOID, SOFTMAX, EXP, SOFTPLUS, SIGNED_SQUARE, POSITIVE, ISOLATION };
 
 /* Interval form of a node: the code in `plane` is compared with k, or looked up in set k; [l, r) are the leaves of its
@@ -97,7 +95,7 @@ typedef struct {
   uint8_t *byte_sets;                                     /* [sets][32] a bit for each code, the missing one too */
   Plane *planes; int32_t n_planes;
   int32_t *plane_start, *plane_order;                     /* [columns + 1] the planes of each column */
-  double *search;                                         /* [columns][SEARCHED] tables padded with infinity (AVX-512) */
+  double *search;                                         /* [columns][SEARCHED] tables padded with infinity (AVX2, AVX-512) */
   double *run_ends;                                       /* [columns][RUN] the last threshold of each run of a table */
   int32_t *row_column; uint8_t *row_zeros;                /* `column`, and whose zeros are missing, eight by eight */
   int32_t *searched_alone; int32_t n_searched_alone;      /* columns of categories or of more thresholds than SEARCHED */

@@ -30,16 +30,23 @@ static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
 }
 
 #if defined(__x86_64__)
-#define LANE_TARGET AVX512_TARGET
 #define LANES_BY_SUM(NAME) \
   AVX512_TARGET static double NAME##_adding(const Forest *f, const uint8_t *codes, uint64_t *const *masks, double sum, uint8_t *reached) { \
     if (!adds_one(f)) return NAME(f, codes, masks, f->n_masks, ADDS_NOTHING, sum, reached); \
     if (f->sums_float32) return NAME(f, codes, masks, f->n_masks, ADDS_FLOAT32, sum, reached); \
     return NAME(f, codes, masks, f->n_masks, ADDS_FLOAT64, sum, reached); \
   }
+#define NARROW_LANES_BY_SUM(NAME) \
+  AVX2_TARGET static double NAME##_adding(const Forest *f, const uint8_t *codes, double sum, uint8_t *reached) { \
+    if (!adds_one(f)) return NAME(f, codes, ADDS_NOTHING, sum, reached); \
+    if (f->sums_float32) return NAME(f, codes, ADDS_FLOAT32, sum, reached); \
+    return NAME(f, codes, ADDS_FLOAT64, sum, reached); \
+  }
 
+NARROW_LANES_BY_SUM(lanes_of_32_planes_avx2)
+NARROW_LANES_BY_SUM(lanes_of_64_planes_avx2)
 #else
-#define LANE_TARGET
+#define AVX512_TARGET
 #define LANES_BY_SUM(NAME) \
   static double NAME##_adding(const Forest *f, const uint8_t *codes, uint64_t *const *masks, double sum, uint8_t *reached) { \
     NAME(f, codes, masks, f->n_masks, reached); \
@@ -54,12 +61,27 @@ LANES_BY_SUM(lanes_of_64_planes)
 LANES_BY_SUM(lanes_of_128_planes)
 LANES_BY_SUM(lanes_of_256_planes)
 
-LANE_TARGET static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
+static void planes_of(const Forest *f, const int32_t *keys, uint8_t *codes) {
+  for (int32_t p = 0; p < f->n_planes; p++) codes[p] = byte_of(f->planes + p, keys[f->planes[p].column]);
+}
+
+#if defined(__x86_64__)
+AVX2_TARGET static void lane_row_avx2(const Forest *f, const double *x, uint8_t *reached, double *sums) {
+  uint8_t codes[64] = {0};
+  int32_t keys[MOST_PLANES];
+  encode_row_avx2(f, x, keys);
+  planes_of(f, keys, codes);
+  sums[0] = (f->n_planes <= 32 ? lanes_of_32_planes_avx2_adding : lanes_of_64_planes_avx2_adding)(f, codes, sums[0], reached);
+  if (!adds_one(f)) add_reached(f, reached, sums);
+}
+#endif
+
+AVX512_TARGET static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
   uint8_t codes[MOST_PLANES] = {0};
   uint64_t *masks[MOST_PLANES];
   int32_t keys[MOST_PLANES];
   encode_row(f, x, keys);
-  for (int32_t p = 0; p < f->n_planes; p++) codes[p] = byte_of(f->planes + p, keys[f->planes[p].column]);
+  planes_of(f, keys, codes);
   for (int32_t m = 0; m < f->n_masks; m++) {
     const int32_t c = f->mask_column[m];
     const int64_t size = f->table_start[c + 1] - f->table_start[c];
@@ -118,9 +140,13 @@ static int interval_rows(const Forest *f, const double *x, int64_t n, double *ou
 #if defined(__x86_64__) || defined(__aarch64__)
 static int lane_rows(const Forest *f, const double *x, int64_t n, double *out) {
   uint8_t here[ON_STACK], *reached = f->trees + 2 * LANES <= ON_STACK ? here : malloc((size_t)f->trees + 2 * LANES);
+  void (*row)(const Forest *, const double *, uint8_t *, double *) = lane_row;
+#if defined(__x86_64__)
+  if (f->level < AVX512) row = lane_row_avx2;
+#endif
   for (int64_t r = 0; reached && r < n; r++) {
     start_row(f, out + r * f->outputs);
-    lane_row(f, x + r * f->width, reached, out + r * f->outputs);
+    row(f, x + r * f->width, reached, out + r * f->outputs);
   }
   if (reached != here) free(reached);
   return reached != NULL;

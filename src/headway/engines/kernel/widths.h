@@ -40,9 +40,10 @@ static inline uint8_t in_byte_set(const uint8_t *set, uint8_t code) { return (se
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#define AVX2_TARGET __attribute__((target("avx2,popcnt")))
 #define NAME(n) avx2_##n
 #define WIDTH 32
-#define TARGET __attribute__((target("avx2")))
+#define TARGET AVX2_TARGET
 #define BYTES __m256i
 #define NOTHING _mm256_setzero_si256()
 #define SPLAT(word) _mm256_set1_epi32((int)(word))
