@@ -9,8 +9,10 @@ import time
 
 import numpy as np
 import pytest
+import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import ensemble
 from tests.engines.boosters import text
 from tests.engines.forest_walk import answers
 from tests.engines.made_forests import Shape, made
@@ -126,10 +128,8 @@ def test_stumps_of_a_booster_become_few_and_no_decision_changes(context):
 def read_by_library(name, data):
     """A small ensemble of a library, and the engine that reads it."""
     if name == "xgboost":
-        xgboost = pytest.importorskip("xgboost")
         model = xgboost.XGBClassifier(n_estimators=30, max_depth=1, max_bin=8, n_jobs=1)
     else:
-        ensemble = pytest.importorskip("sklearn.ensemble")
         model = ensemble.HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=2, max_bins=8)
     engine = load_engine("xgboost" if name == "xgboost" else "sklearn")
     return engine, engine.import_model(model.fit(data.rows[:, :2], data.labels)).content
@@ -148,7 +148,6 @@ def test_libraries_decide_every_combination_of_values_as_their_pruned_trees(name
 
 
 def test_scores_of_a_random_forest_remain_probabilities(context):
-    ensemble = pytest.importorskip("sklearn.ensemble")
     data = labeled_rows(600, seed=1)
     model = ensemble.RandomForestClassifier(30, max_leaf_nodes=2, random_state=0).fit(data.rows, data.labels)
     engine = load_engine("sklearn")
