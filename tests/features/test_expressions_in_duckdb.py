@@ -21,6 +21,13 @@ def in_duckdb(sql: str, frame: pl.DataFrame) -> pl.Series:
     return _duckdb.execute_query(query, frame, table="source", timeout_s=60.0, memory_mb=200, threads=1)["found"]
 
 
+def rounded(value: Expression, digits: int) -> Expression:
+    """Round a scaled value: from version 2 on, DuckDB rounds the decimal digits of a number instead."""
+    scale, zero = ConstantValue(value=10.0 ** abs(digits)), ConstantValue(value=0)
+    before, after = ("multiply", "divide") if digits >= 0 else ("divide", "multiply")
+    return call(after, call("round", call(before, value, scale), zero), scale)
+
+
 def lifted(node: Expression, constants: dict[str, object]) -> Expression:
     """Replace constants by columns, for 0.1 is a decimal in DuckDB, and let x / 0 and x % 0 be null."""
     if isinstance(node, ConstantValue):
@@ -30,7 +37,8 @@ def lifted(node: Expression, constants: dict[str, object]) -> Expression:
     if isinstance(node, ColumnValue):
         return node
     if node.function == "round":
-        return call("round", lifted(node.arguments[0], constants), node.arguments[1])
+        value, (_, digits) = lifted(node.arguments[0], constants), node.arguments
+        return rounded(value, int(digits.value))
     parts = [lifted(part, constants) for part in node.arguments]
     made = call(node.function, *parts)
     if node.function in ("divide", "modulo"):
