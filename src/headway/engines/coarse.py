@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -61,10 +62,7 @@ def round_scores(scores: Floats, decimals: int, *, threshold: float) -> Floats:
         below, above = near[near < threshold].max(), near[near >= threshold].min()
         found = np.where((scores < threshold) & (found >= threshold), below, found)
         return np.where((scores >= threshold) & (found < threshold), above, found)
-    rows, first = np.arange(len(scores)), scores.argmax(axis=1)
-    overtaken = found.argmax(axis=1) != first
-    found[rows[overtaken], first[overtaken]] = np.round(found.max(axis=1)[overtaken] + unit, decimals)
-    return found
+    return _keep_first(found, scores, lambda largest: np.round(largest + unit, decimals))
 
 
 def top_classes(scores: Floats, count: int) -> Floats:
@@ -75,7 +73,7 @@ def top_classes(scores: Floats, count: int) -> Floats:
     others = order[:, count:]
     found: Floats = scores.copy()
     np.put_along_axis(found, others, np.take_along_axis(scores, others, axis=1).mean(axis=1, keepdims=True), axis=1)
-    return found
+    return _keep_first(found, scores, _next_float)
 
 
 def flatten_scores(scores: Floats, temperature: float, *, threshold: float) -> Floats:
@@ -90,8 +88,20 @@ def flatten_scores(scores: Floats, temperature: float, *, threshold: float) -> F
         decided = scores >= threshold
         return np.where(decided, np.maximum(found, threshold), np.minimum(found, np.nextafter(threshold, 0.0)))
     powers = np.power(np.clip(scores, _TINY, None), 1 / temperature)
-    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return shares
+    return _keep_first(powers / powers.sum(axis=1, keepdims=True), scores, _next_float)
+
+
+def _keep_first(found: Floats, scores: Floats, above: Callable[[Floats], Floats]) -> Floats:
+    """Raise the most probable class of `scores` (n, k) `above` the largest of `found` where another leads."""
+    rows, first = np.arange(len(scores)), scores.argmax(axis=1)
+    overtaken = found.argmax(axis=1) != first
+    found[rows[overtaken], first[overtaken]] = above(found.max(axis=1)[overtaken])
+    return found
+
+
+def _next_float(values: Floats) -> Floats:
+    larger: Floats = np.nextafter(values, np.inf)
+    return larger
 
 
 def _log_odds(probabilities: Floats) -> Floats:
