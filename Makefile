@@ -33,10 +33,10 @@ test: .venv/.installed-dev  ## the tests that need Python and pip alone, with fu
 	else echo 'coverage was not judged: without the kernels some tests did not run'; fi
 	$(bin)/pytest $(tier) tests $(covering:%=--ignore=tests/%)
 
-test-fast: .venv/.installed-dev  ## the fast tests (30 to 40 seconds)
+test-fast: .venv/.installed-dev  ## the fast tests (2 to 3 minutes on two cores)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services"
 
-test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (12 to 20 minutes)
+test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (20 to 28 minutes)
 	tools/system services
 	$(MAKE) $(npm)
 	$(bin)/pytest $(workers) -m "services and not long"
