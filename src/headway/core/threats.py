@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
 from headway.core.config import Config
 from headway.core.evidence import Measurement
-from headway.core.record import Record, StoredRecord, canonical, digest_of
+from headway.core.record import Record, StoredRecord, canonical, digest_of, write
 
 CATALOGUE_VERSION = "2026.11"
 """Version of the catalogue of requirements; another one opens a new assessment."""
@@ -235,6 +235,15 @@ def exposure_of(config: Config) -> dict[str, str]:
 def exposure_digest(exposure: Mapping[str, str]) -> str:
     """Return the digest of an exposure."""
     return digest_of(canonical(dict(exposure)))
+
+
+def accepted_risks(
+    risks: Iterable[AcceptedRisk], *, exposure: Mapping[str, str], now: datetime
+) -> dict[str, tuple[str, AcceptedRisk]]:
+    """Return the risks that are accepted now, by the id of their requirement, each with its digest; the last counts."""
+    last = {risk.requirement: risk for risk in risks}
+    of = exposure_digest(exposure)
+    return {id: (digest_of(write(risk)), risk) for id, risk in last.items() if risk.holds(exposure=of, now=now)}
 
 
 def is_reachable(host: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from headway.core.threats import ThreatAssessment, exposure_of
+from headway.core.threats import AcceptedRisk, ThreatAssessment, accepted_risks, exposure_of
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
 from headway.reporting.text.overview import live_parts
 from headway.reporting.text.threats import (
@@ -15,7 +15,6 @@ from headway.reporting.text.threats import (
     tabulate_steps,
     tabulate_topics,
 )
-from headway.security.threats.assessment import accepted_risks
 
 
 def _threats(call: Call) -> Reply:
@@ -24,8 +23,9 @@ def _threats(call: Call) -> Reply:
     found = project.latest(ThreatAssessment)
     values: dict[str, object] = {"now": now, "parts": live_parts(state, None), "found": found}
     if found:
-        holds = accepted_risks(project, exposure=exposure_of(project.config), now=datetime.now(UTC))
-        risks = {id: risk for id, (_, risk) in holds.items()}
+        exposure = exposure_of(project.config)
+        accepted = accepted_risks(project.records(AcceptedRisk), exposure=exposure, now=datetime.now(UTC))
+        risks = {id: risk for id, (_, risk) in accepted.items()}
         values |= {
             "lead": LEAD,
             "sentences": security_sentences(found),

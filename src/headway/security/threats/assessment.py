@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from msgspec.structs import replace
@@ -10,7 +9,6 @@ from msgspec.structs import replace
 import headway
 from headway.core.config import parse_age
 from headway.core.errors import ConfigError, Refused
-from headway.core.record import digest_of, write
 from headway.core.threats import (
     AcceptedRisk,
     ReopenCode,
@@ -18,6 +16,7 @@ from headway.core.threats import (
     ThreatAssessment,
     ThreatResult,
     TrendPoint,
+    accepted_risks,
     exposure_digest,
     reopen_reasons,
 )
@@ -46,7 +45,7 @@ def assess_threats(project: Project, *, who: str, now: datetime | None = None) -
     max_age = parse_age(project.config.threats.every, where="[threats] every")
     catalogue = load_catalogue()
     graph = read_evidence(project, catalogue)
-    accepted = accepted_risks(project, exposure=graph.exposure, now=now)
+    accepted = accepted_risks(project.records(AcceptedRisk), exposure=graph.exposure, now=now)
     history = project.records(ThreatAssessment)
     before = history[-1] if history else None
     requirements = compute_coverage(catalogue, graph, now=now, max_age=max_age, accepted=accepted)
@@ -135,15 +134,6 @@ def withdraw_risk(
     risk = replace(last[-1], who=who, reason=reason, at=at, is_withdrawn=True)
     project.save(risk)
     return risk
-
-
-def accepted_risks(
-    project: Project, *, exposure: Mapping[str, str], now: datetime
-) -> dict[str, tuple[str, AcceptedRisk]]:
-    """Return the risks that are accepted now, by the id of their requirement, each with its digest."""
-    last = {risk.requirement: risk for risk in project.records(AcceptedRisk)}
-    of = exposure_digest(exposure)
-    return {id: (digest_of(write(risk)), risk) for id, risk in last.items() if risk.holds(exposure=of, now=now)}
 
 
 def _opened(before: ThreatAssessment | None, now: tuple[RequirementCoverage, ...]) -> tuple[str, ...]:
