@@ -10,6 +10,7 @@ import pytest
 
 from headway.core.errors import NotApplicable
 from headway.core.sections import CostSection
+from headway.evaluation.machine_load import LoadMeter
 from headway.evaluation.metrics.cost import plugin
 
 pytestmark = pytest.mark.usefixtures("whole_rounds")
@@ -44,6 +45,13 @@ def found(subject, model, **price):
     return {
         measurement.name: measurement for measurement in plugin(priced) if not isinstance(measurement, NotApplicable)
     }
+
+
+def test_costs_on_a_shared_machine_may_be_half_or_twice_as_much(make_subject, monkeypatch):
+    monkeypatch.setattr(LoadMeter, "is_shared", lambda _: True)
+    costs = found(make_subject(count=20), Works(100), core_hour=0.04, currency="EUR")
+    assert len(costs) >= 4
+    assert all(one.high > 1.5 * one.value and one.low < one.value / 1.5 for one in costs.values())
 
 
 @pytest.mark.slow

@@ -163,10 +163,10 @@ def test_a_ratio_names_the_call_of_the_baseline_and_a_time_names_none(raced):
 
 
 class Busy:
-    """A meter that finds the machine busy a number of times."""
+    """A meter that finds the machine busy a number of times, and shared or not."""
 
-    def __init__(self, times):
-        self.left = times
+    def __init__(self, times, *, shared=False):
+        self.left, self.shared = times, shared
 
     def __call__(self):
         return self
@@ -177,6 +177,20 @@ class Busy:
     def busy(self, _baseline_ns=()):
         self.left -= 1
         return MachineBusy("a test", measured=0.4, limit=0.1) if self.left >= 0 else None
+
+    def is_shared(self):
+        return self.shared
+
+
+@pytest.mark.parametrize("time", [lambda meter: time_model(Slow(10), np.zeros((20, 1)), rounds=20, meter=meter),
+                                  lambda meter: time_model(Slow(10), np.zeros((20, 1)), rounds=20, meter=meter,
+                                                           baseline=as_opened(Slow(40)))])  # fmt: skip
+def test_times_on_a_shared_machine_may_be_others_and_ratios_stay(time):
+    alone, shared = ({seen.name: seen for seen in time(Busy(0, shared=shared))} for shared in (False, True))
+    assert alone.keys() == shared.keys() and "latency.one_row" in shared
+    for name, seen in shared.items():
+        width, narrow = (np.log(one.high / one.low) for one in (seen, alone[name]))
+        assert (width > 1 > narrow) is not name.endswith("speedup"), name
 
 
 def test_on_a_busy_machine_only_ratios_of_cpu_time_are_measured():

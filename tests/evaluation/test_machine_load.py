@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from headway.evaluation.machine_load import Clocks, LoadMeter, wait_until_quiet, waited_ns
+from headway.evaluation.machine_load import Clocks, LoadMeter, all_work_ns, wait_until_quiet, waited_ns
 
-BUSY, SPIN = LoadMeter.busy, LoadMeter.spin  # as they are before the tests declare every machine quiet
+BUSY, SPIN, IS_SHARED = (
+    LoadMeter.busy,
+    LoadMeter.spin,
+    LoadMeter.is_shared,
+)  # as they are before the tests declare every machine quiet
 
 
 @pytest.fixture(autouse=True)
 def real_meter(monkeypatch):
     monkeypatch.setattr(LoadMeter, "busy", BUSY)
     monkeypatch.setattr(LoadMeter, "spin", SPIN)
+    monkeypatch.setattr(LoadMeter, "is_shared", IS_SHARED)
 
 
 class FakeClocks:
@@ -65,6 +72,23 @@ def test_a_baseline_whose_own_call_varies_between_blocks_gives_no_time():
 def test_a_busy_machine_says_how_to_get_a_time():
     hint = spun(share=0.5).busy().hint
     assert "--wait-quiet" in hint and "wait_quiet=True" in hint and "cost.cpu_s.one_row.speedup" in hint
+
+
+@pytest.mark.parametrize(("others", "is_shared"), [(0.0, False), (0.05, False), (0.2, True), (None, False)])
+def test_a_machine_is_shared_if_others_use_more_than_a_tenth_of_all_cores(others, is_shared):
+    now, cores = [0], os.cpu_count()
+    own = lambda: now[0]  # noqa: E731 - this process works on one core all the time
+    work = (lambda: None) if others is None else lambda: now[0] + int(now[0] * cores * others)
+    meter = LoadMeter(Clocks(wall=lambda: now[0], own_work=own, all_work=work))
+    now[0] = 1_000_000_000
+    assert meter.is_shared() is is_shared
+
+
+def test_the_work_of_all_processes_leaves_out_what_is_idle_or_waits(tmp_path):
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 5 30 9000 700 3 2 0 0 0\ncpu0 1 1 1 1 1 1 1 0 0 0\n")
+    assert all_work_ns(stat) == 140 * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    assert all_work_ns(tmp_path / "absent") is None
 
 
 def test_this_system_reports_waiting_or_says_that_it_does_not():

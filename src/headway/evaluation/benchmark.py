@@ -97,6 +97,7 @@ def time_model(
     round_ns: int | None = None,
     limit_s: float = math.inf,
     attempts: int = 1,
+    is_burst: bool = False,
     meter: Callable[[], LoadMeter] | None = None,
 ) -> list[Measurement | MachineBusy]:
     """Time a model on single rows and batches, in rounds that alternate with the baseline.
@@ -118,6 +119,9 @@ def time_model(
         fewer rows in a batch whose call would take more than a sixteenth of that time.
     attempts : int
         How often to measure until the machine is not busy, unless that takes seconds.
+    is_burst : bool
+        Whether all rounds are one burst of milliseconds. Times then have wider intervals, as those of a machine that
+        other processes share have; ratios do not, since both models were slowed alike.
 
     Returns
     -------
@@ -139,7 +143,7 @@ def time_model(
         timings = found["one_row"]
         return found, _block_times(timings.reference_ns if timings.paired else timings.variant)
 
-    found, busy = _quietly(run, limit_ns, attempts, meter)
+    found, busy, is_shared = _quietly(run, limit_ns, attempts, meter)
     wall = {
         "one_row": _one_row_measurements(found["one_row"]),
         "batch": _batch_measurements(found["batch"], count),
@@ -154,6 +158,8 @@ def time_model(
         ]
         for index, kind in enumerate((wall, cpu))
     )
+    if is_burst or is_shared:
+        times, cpu_times = [widen_for_bursts(seen) for seen in times], [widen_for_bursts(seen) for seen in cpu_times]
     return [*([busy] if busy else times), *cpu_times]
 
 
@@ -211,14 +217,15 @@ def time_calls(
         turns = _run_pairs(calls, inputs, rounds, limit_s * 1e9, watch)
         return turns, _block_times(np.array([np.median(pairs[:, 1]) for pairs in turns]))
 
-    turns, busy = _quietly(run, limit_s * 1e9, attempts, meter)
+    turns, busy, is_shared = _quietly(run, limit_s * 1e9, attempts, meter)
     n_rows = sum(map(len, turns))
     wall, cpu = ([np.log(pairs[:, of + 1] / pairs[:, of]) for pairs in turns] for of in (0, 2))
     ratios = [_rerun_interval("cost.cpu_s.as_called.speedup", cpu, n_rows)] if call.threads == 1 else []
     found: list[Measurement | MachineBusy] = []
     if busy is None:
         times = [np.log(pairs[:, 0] / 1e3) for pairs in turns]
-        found.append(replace(_rerun_interval(CALLS, times, n_rows), unit="us", slice=call.input))
+        took = replace(_rerun_interval(CALLS, times, n_rows), unit="us", slice=call.input)
+        found.append(widen_for_bursts(took) if is_shared else took)
         ratios.insert(0, _rerun_interval(AS_CALLED, wall, n_rows))
     else:
         found.append(busy)
@@ -249,7 +256,7 @@ def sample_calls(
         turns = _run_pairs((first.predict, second.predict), _singles(rows), _SAMPLED, limit_s * 1e9, watch)
         return turns, _block_times(np.array([np.median(pairs[:, 1]) for pairs in turns]))
 
-    turns, busy = _quietly(run, limit_s * 1e9, 1, meter)
+    turns, busy, is_shared = _quietly(run, limit_s * 1e9, 1, meter)
     if busy is not None:
         return busy
     n_calls = sum(map(len, turns))
@@ -257,6 +264,7 @@ def sample_calls(
         replace(_rerun_interval("latency.one_row", [np.log(pairs[:, at] / 1e3) for pairs in turns], n_calls), unit="us")
         for at in (0, 1)
     ]
+    of_each = [widen_for_bursts(seen) for seen in of_each] if is_shared else of_each
     ratio = _rerun_interval("latency.speedup", [np.log(pairs[:, 1] / pairs[:, 0]) for pairs in turns], n_calls)
     return CallSample(np.concatenate(turns)[:, :2] / 1e3, [*of_each, replace(ratio, unit="x")])
 
@@ -265,13 +273,14 @@ def widen_for_bursts(time: Measurement) -> Measurement:
     """Return a time that was measured in one burst of rounds with an interval that holds the time of another burst.
 
     A core may be slower in one burst, or share its caches: all rounds of that burst are, so they do not show it.
+    Ratios stay as they are.
     """
-    if time.se is None or time.dof is None:
+    if time.se is None or time.dof is None or time.unit == "x":
         return time
     se = math.hypot(time.se / time.value, BURST)
     method = f"{time.method}; variance between bursts"
     log = Estimate(value=math.log(time.value), se=se, dof=time.dof, method=method)
-    return replace(_from_log(time.name, log, time.n_rows), unit=time.unit)
+    return replace(_from_log(time.name, log, time.n_rows), unit=time.unit, slice=time.slice)
 
 
 def _run_pairs(
@@ -495,10 +504,11 @@ def _quietly(
     limit_ns: float,
     attempts: int,
     meter: Callable[[], LoadMeter] | None,
-) -> tuple[_Result, MachineBusy | None]:
+) -> tuple[_Result, MachineBusy | None, bool]:
     """Run all rounds, and again while the machine is busy: a burst passes. Slow models have one attempt.
 
-    `run` returns what it measured, and the time of the baseline's call in each block of time.
+    `run` returns what it measured, and the time of the baseline's call in each block of time. Returned are its result,
+    what shows that the machine was busy, and whether others shared it.
     """
     for last in (*[False] * (attempts - 1), True):
         watch, began = (meter or LoadMeter)(), perf_counter_ns()
@@ -506,7 +516,7 @@ def _quietly(
         busy = watch.busy(block_times)
         if busy is None or last or perf_counter_ns() - began > min(_LONG_NS, limit_ns) / attempts:
             break
-    return found, busy
+    return found, busy, busy is not None or watch.is_shared()
 
 
 def _run_kinds(kinds: _Kinds, rounds: int, round_ns: int, limit_ns: float, watch: LoadMeter) -> dict[str, _Timings]:

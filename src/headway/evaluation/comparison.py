@@ -31,7 +31,7 @@ from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.engines.formats.columns import ColumnSelection, column_indices
 from headway.engines.formats.trees import TreeEngine
-from headway.evaluation.benchmark import TimedBaseline, TimedEngine, fastest_engine, time_model, widen_for_bursts
+from headway.evaluation.benchmark import TimedBaseline, TimedEngine, fastest_engine, time_model
 from headway.evaluation.context import AuditContext, Comparison, EvaluatedRows, FloorRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
@@ -351,6 +351,7 @@ def screen_speed(variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs) 
             rounds=SCREENING_ROUNDS,
             round_ns=SCREENING_ROUND_NS,
             limit_s=SCREENING_SHARE * evaluation_set.timing_s,
+            is_burst=True,
             meter=partial(LoadMeter, spin_ns=SCREENING_ROUND_NS),
         )
         if len(evaluation_set.rows)
@@ -358,7 +359,7 @@ def screen_speed(variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs) 
     )
     return build_evidence(
         variant,
-        [widen_for_bursts(seen) for seen in found if isinstance(seen, Measurement)],
+        [seen for seen in found if isinstance(seen, Measurement)],
         [busy_finding(seen) for seen in found if isinstance(seen, MachineBusy)],
         dataset_digest=evaluation_set.dataset,
         period=evaluation_set.period,

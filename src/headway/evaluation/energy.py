@@ -7,7 +7,6 @@ processes were nearly idle during it. Only root can read a counter on most syste
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from time import process_time_ns
 
 from headway.core.errors import NotApplicable
+from headway.evaluation.machine_load import all_work_ns
 
 ROOT = Path("/")
 OTHERS = 0.1
@@ -24,8 +24,6 @@ _NO_COUNTERS = (
     "the system shows no energy counter of a processor (RAPL), as most virtual machines and containers do not"
 )
 _READABLE = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
-_BUSY_FIELDS = (1, 2, 3, 6, 7)
-"""Fields of the line `cpu` of /proc/stat that count work: user, nice, system, interrupts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +82,10 @@ class EnergyMeter:
 
     def _work_ns(self) -> int:
         """Return the CPU time of all processes since the start of the system, in ns."""
-        try:
-            fields = self._stat.read_text(encoding="ascii").split("\n", 1)[0].split()
-            ticks = sum(int(fields[at]) for at in _BUSY_FIELDS)
-        except (OSError, ValueError, IndexError) as error:
-            raise NotApplicable(f"{self._stat} does not say how much other processes work") from error
-        return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        found = all_work_ns(self._stat)
+        if found is None:
+            raise NotApplicable(f"{self._stat} does not say how much other processes work")
+        return found
 
 
 def _find_counters(folder: Path) -> list[EnergyCounter]:
@@ -115,7 +111,7 @@ def _read_number(file: Path) -> int:
     try:
         return int(file.read_text(encoding="ascii"))
     except OSError as error:
-        what = f"{file} cannot be read ({error.strerror}): energy shows other users what a process computes"
+        what = f"{file} cannot be read ({error.strerror}): from energy, other users can guess what a process computes"
         raise NotApplicable(what, hint=f"while you measure, on a machine that no one else uses: {_READABLE}") from error
     except ValueError as error:
         raise NotApplicable(f"{file} holds no number") from error

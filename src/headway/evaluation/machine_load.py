@@ -2,11 +2,13 @@
 
 The machine is busy if the timing thread waited for a core for more than a tenth of the time, if a call on one thread
 takes a tenth longer by the clock than in CPU time, or if the same call of the baseline takes more than 1.5 times as
-long in one block of time as in another.
+long in one block of time as in another. A machine that is not busy may be shared: the thread has its core, but other
+processes work on the other cores, which may be a second thread of the same core, and use its caches.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ BUSY = "E002"
 """Code of the finding on a timing that other processes disturbed."""
 
 WAITING, WALL_PER_CPU, VARIATION = 0.1, 1.1, 1.5
+SHARED = 0.1
+"""Share of the time of all cores from which on other processes make a call slower, though it does not wait."""
 QUIET_HINT = (
     "measure on a quiet machine: headway optimize --wait-quiet, in Python wait_quiet=True; or compare CPU times: "
     "cost.cpu_s.one_row.speedup"
@@ -25,6 +29,9 @@ QUIET_HINT = (
 _SPIN_NS = 4_000_000
 _PROBES, _PROBE_S, _PAUSE_S, _REPORT_S = 3, 0.2, 1.0, 10.0
 _WAITED = Path("/proc/thread-self/schedstat")
+_STAT = Path("/proc/stat")
+_WORK_FIELDS = (1, 2, 3, 6, 7)
+"""Fields of the line `cpu` of /proc/stat that count work: user, nice, system, interrupts."""
 
 
 class MachineBusy(NotApplicable):
@@ -48,13 +55,28 @@ def waited_ns() -> int | None:
         return None
 
 
+def all_work_ns(stat: Path = _STAT) -> int | None:
+    """Return the CPU time of all processes since the start of the system, ns; None where it does not say."""
+    try:
+        fields = stat.read_text(encoding="ascii").split("\n", 1)[0].split()
+        ticks = sum(int(fields[at]) for at in _WORK_FIELDS)
+    except (OSError, ValueError, IndexError):
+        return None
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The clocks that a meter reads: wall time, CPU time of this thread, and its time in the run queue, all in ns."""
+    """The clocks that a meter reads, all in ns.
+
+    Wall time, CPU time of this thread, its time in the run queue, and the CPU time of this process and of all.
+    """
 
     wall: Callable[[], int] = time.perf_counter_ns
     cpu: Callable[[], int] = time.thread_time_ns
     waited: Callable[[], int | None] = waited_ns
+    own_work: Callable[[], int] = time.process_time_ns
+    all_work: Callable[[], int | None] = all_work_ns
 
 
 class LoadMeter:
@@ -64,6 +86,7 @@ class LoadMeter:
         self._clocks, self._spin_ns = clocks or Clocks(), spin_ns
         self._spun_wall = self._spun_cpu = 0
         self._began, self._waited = self._clocks.wall(), self._clocks.waited()
+        self._own_work, self._all_work = self._clocks.own_work(), self._clocks.all_work()
 
     def spin(self) -> None:
         """Work on this thread for some CPU time (4 ms by default), and note how long that took by the clock."""
@@ -72,6 +95,14 @@ class LoadMeter:
             pass
         self._spun_cpu += spent
         self._spun_wall += self._clocks.wall() - wall
+
+    def is_shared(self) -> bool:
+        """Return whether other processes used more than a tenth of the time of all cores."""
+        now, own = self._clocks.all_work(), self._clocks.own_work() - self._own_work
+        if now is None or self._all_work is None:
+            return False
+        capacity = (self._clocks.wall() - self._began) * (os.cpu_count() or 1)
+        return now - self._all_work - own > SHARED * capacity
 
     def busy(self, baseline_ns: Sequence[float] = ()) -> MachineBusy | None:
         """Return what shows that the machine was busy, or None.

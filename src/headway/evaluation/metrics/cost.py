@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.benchmark import measure_cpu_time
+from headway.evaluation.benchmark import measure_cpu_time, widen_for_bursts
 from headway.evaluation.context import Comparison
 from headway.evaluation.energy import EnergyMeter
+from headway.evaluation.machine_load import LoadMeter
 from headway.evaluation.statistics.intervals import mean_over_repeats
 
 ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
@@ -18,26 +19,28 @@ def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
     """Measure `cost.cpu_s.one_row` and `cost.cpu_s.batch` per million rows; with `[cost]`, both as `cost.per_million`.
 
     CPU time of all threads, in 20 rounds, without the overhead of the server; a slow model has fewer rounds, so that
-    they take at most `timing_s`. Where the RAPL counters of the processor can be read, `cost.energy_j` is what its
-    packages used in each round, in joules per million rows; a NotApplicable takes its place if other processes worked
-    too. Where they cannot be read no energy is measured, and `headway doctor` says why. Raises NotApplicable without
+    they take at most `timing_s`. Calls take more CPU time while other processes share the machine: intervals are wider
+    then. Where the RAPL counters of the processor can be read, `cost.energy_j` is what its packages used in each round,
+    in joules per million rows; a NotApplicable takes its place if other processes worked too. Where they cannot be read
+    no energy is measured, and `headway doctor` says why. Raises NotApplicable without
     rows.
     """
     if not len(subject.rows):
         raise NotApplicable("the data has no rows")
     price = subject.price if subject.price and subject.price.core_hour else None
     found: list[Measurement | NotApplicable] = []
-    meter = _energy_meter()
+    meter, load = _energy_meter(), LoadMeter()
     measured = measure_cpu_time(subject.model, subject.rows, rounds=ROUNDS, limit_s=subject.timing_s, energy=meter)
-    busy = meter.busy() if meter else None
+    busy, is_shared = meter.busy() if meter else None, load.is_shared()
     for how, work in measured.items():
         seconds = work.row_ns * MILLION / 1e9
         spent = mean_over_repeats(f"cost.cpu_s.{how}", seconds, what="rounds", n_rows=work.rows)
-        found.append(replace(spent, unit="s"))
+        costs = [replace(spent, unit="s")]
         if price:
             cost = seconds / HOUR_S * price.core_hour
             priced = mean_over_repeats(f"cost.per_million.{how}", cost, what="rounds", n_rows=work.rows)
-            found.append(replace(priced, unit=price.currency))
+            costs.append(replace(priced, unit=price.currency))
+        found += [widen_for_bursts(one) for one in costs] if is_shared else costs
         if work.row_uj is not None and busy is None:  # uJ a row are J a million rows
             used = mean_over_repeats(f"cost.energy_j.{how}", work.row_uj, what="rounds", n_rows=work.rows)
             found.append(replace(used, unit="J"))
