@@ -8,12 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from headway.core.config import Config
+from headway.core.record import digest_of, write
 from headway.core.sections import AnswerSection, MailServer, RemoteStage, ServeSection, SupportSection
 from headway.core.threats import (
     CATALOGUE_VERSION,
     AcceptedRisk,
     RequirementCoverage,
     ThreatAssessment,
+    accepted_risks,
     exposure_digest,
     exposure_of,
     is_reachable,
@@ -108,6 +110,18 @@ def test_an_accepted_risk_holds_to_its_last_day_and_for_its_exposure_only():
     assert not risk.holds(exposure=exposure, now=datetime(2026, 11, 30, tzinfo=UTC))
     assert not risk.holds(exposure=exposure_digest({}), now=NOW)
     assert not replace(risk, is_withdrawn=True).holds(exposure=exposure, now=NOW)
+
+
+def test_the_last_record_of_a_requirement_says_whether_its_risk_is_accepted():
+    exposure = {"serve.host": "127.0.0.1"}
+    common = {"name": "flights", "who": "ada", "reason": "a test", "at": "2026-11-29", "until": "2026-12-31"}
+    first, other = (
+        AcceptedRisk(requirement=id, exposure=exposure_digest(exposure), **common) for id in ("ML01", "ML02")
+    )
+    longer = replace(first, until="2027-01-31")
+    accepted = accepted_risks([first, other, longer, replace(other, is_withdrawn=True)], exposure=exposure, now=NOW)
+    assert accepted == {"ML01": (digest_of(write(longer)), longer)}
+    assert not accepted_risks([first], exposure={}, now=NOW)
 
 
 def test_gaps_are_counted_by_level_and_accepted_ones_are_not_open():
