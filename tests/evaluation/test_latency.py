@@ -185,7 +185,7 @@ class Busy:
 @pytest.mark.parametrize("time", [lambda meter: time_model(Slow(10), np.zeros((20, 1)), rounds=20, meter=meter),
                                   lambda meter: time_model(Slow(10), np.zeros((20, 1)), rounds=20, meter=meter,
                                                            baseline=as_opened(Slow(40)))])  # fmt: skip
-def test_times_on_a_shared_machine_may_be_others_and_ratios_stay(time):
+def test_on_a_shared_machine_times_have_wide_intervals_and_ratios_do_not(time):
     alone, shared = ({seen.name: seen for seen in time(Busy(0, shared=shared))} for shared in (False, True))
     assert alone.keys() == shared.keys() and "latency.one_row" in shared
     for name, seen in shared.items():

@@ -72,7 +72,7 @@ class EnergyMeter:
         return sum(counter.since(value) for counter, value in zip(self.counters, before, strict=True))
 
     def busy(self) -> NotApplicable | None:
-        """Return that other processes worked since this meter was made, so that the energy is not ours alone."""
+        """Return why the energy is not that of this process alone; None if other processes hardly worked."""
         own_ns = process_time_ns() - self._own_ns
         share = (self._work_ns() - self._all_ns - own_ns) / max(own_ns, 1)
         if share <= OTHERS:
