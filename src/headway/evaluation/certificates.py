@@ -17,7 +17,6 @@ from headway.core.arrays import Bools, Floats, Ints, sigmoid
 from headway.core.errors import NotApplicable
 from headway.engines.formats.graph import Graph
 from headway.engines.formats.trees import (
-    SUM_ROUNDING,
     Forest,
     Precision,
     Tree,
@@ -32,6 +31,8 @@ from headway.engines.formats.trees import (
 from headway.evaluation.decision_attack import AttackColumn
 
 MAX_BOXES = 4_000
+SUM_ROUNDING = 1e-12
+"""Rounding of a weighted sum that is allowed for, relative to the magnitude of its terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class TreeCertifier:
 
     The distance of a change is the largest move of a column, in interquartile ranges times its cost. Numbers may take
     any finite value, and are rounded as the trees round them. Categories, flags, missing and infinite values stay.
+    Where shares of votes tie at the threshold, a library may round to either side: the distance to a tie is a bound.
 
     Parameters
     ----------
@@ -103,7 +105,9 @@ class TreeCertifier:
             def flips(mask: Bools, own: int = own) -> bool:
                 return self._decide(mask) != own
 
-            search = _BoxSearch(self._leaves, values, limit - start, self._slack, flips)
+            search = _BoxSearch(
+                self._leaves, values, limit - start, self._slack, flips, keeps_ties=self._forest.link != "identity"
+            )
             distance, is_exact = search.run(point, self._weights, may_move, reachable, self._max_boxes, found.distance)
             if distance < found.distance:
                 found = Certificate(decision=own, distance=distance, is_exact=is_exact)
@@ -230,13 +234,24 @@ def _box(tree: Tree, cuts: Floats, path: Sequence[tuple[int, bool]], at: Ints) -
 
 
 class _BoxSearch:
-    """Search of the nearest box in which a sum over the trees reaches a limit, nearest boxes first."""
+    """Search of the nearest box in which a sum over the trees reaches a limit, nearest boxes first.
+
+    Unless it `keeps_ties`, a box whose sum is at the limit but for rounding ends the search: a library that adds the
+    trees otherwise may decide it otherwise.
+    """
 
     def __init__(
-        self, leaves: _Leaves, values: Floats, limit: float, slack: float, flips: Callable[[Bools], bool]
+        self,
+        leaves: _Leaves,
+        values: Floats,
+        limit: float,
+        slack: float,
+        flips: Callable[[Bools], bool],
+        *,
+        keeps_ties: bool,
     ) -> None:
         self._leaves, self._values, self._starts, self._flips = leaves, values, leaves.tree_starts, flips
-        self._limit, self._slack = limit, slack
+        self._limit, self._slack, self._keeps_ties = limit, slack, keeps_ties
 
     def run(
         self,
@@ -258,11 +273,13 @@ class _BoxSearch:
                 continue
             worst = np.minimum.reduceat(np.where(mask, self._values, np.inf), self._starts)
             is_one_leaf = bool((best == worst).all())
-            if worst.sum() >= self._limit + self._slack or (is_one_leaf and self._flips(self._one_each(mask))):
+            if worst.sum() >= self._limit + self._slack:
                 return distance, True
-            if is_one_leaf:  # a sum at the limit, rounded to the other side
+            if is_one_leaf and self._keeps_ties:
+                if self._flips(self._one_each(mask)):
+                    return distance, True
                 continue
-            if examined >= max_boxes:
+            if is_one_leaf or examined >= max_boxes:
                 return distance, False
             tree = int(np.argmax(best - worst))
             index, cut = self._cut(tree, low, high, mask, point, weights, may_change)

@@ -15,6 +15,7 @@ import numpy as np
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
+from headway.core.variant import TIE
 
 Precision = Literal["float32", "float64"]
 # `isolation` maps a sum x to -2 ** -x, the score of an isolation forest.
@@ -24,8 +25,6 @@ ZERO_THRESHOLD = float(np.float32(1e-35))
 """Largest magnitude that counts as zero in a column of `Forest.zero_as_missing`."""
 OVERFLOW: dict[Precision, float] = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
 """Smallest magnitude that a cast to each precision rounds to infinity."""
-SUM_ROUNDING = 1e-12
-"""Least rounding of a sum that is allowed for."""
 _CLASSES = ("identity", "softmax")
 
 
@@ -195,7 +194,7 @@ def rounding_of_sum(forest: Forest, threshold: float) -> float:
     unit = float(np.finfo(forest.sum_dtype).eps)
     magnitude = float(np.abs(forest.base).max()) + sum(float(np.abs(tree.leaf).max()) for tree in forest.trees)
     of_link = rounding_of_sigmoid(unit, threshold) if forest.link == "sigmoid" else 0.0
-    return max(SUM_ROUNDING, 2 * (len(forest.trees) + 2) * unit * magnitude) + of_link
+    return max(TIE / 4, 2 * (len(forest.trees) + 2) * unit * magnitude) + of_link
 
 
 def rounding_of_sigmoid(unit: float, threshold: float) -> float:
