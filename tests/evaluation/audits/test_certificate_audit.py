@@ -20,6 +20,7 @@ from headway.core.plugins import load_engine
 from headway.core.sections import AttackSection
 from headway.core.variant import Artifact, Step
 from headway.evaluation.audits import certificate
+from headway.evaluation.comparison import select_rows
 from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
 
@@ -93,6 +94,16 @@ def test_a_variant_that_decides_otherwise_than_what_is_certified_is_refused(is_c
     whose = "the baseline" if is_compiled else "the variant"
     with pytest.raises(NotApplicable, match=f"does not decide as the trees or weights of {whose}: 200 of 200 rows"):
         certificate.plugin(other, context)
+
+
+def test_rows_at_a_tie_are_certified_nothing_and_do_not_refuse_the_others(context):
+    votes = RandomForestClassifier(200, max_samples=20, max_features=1, random_state=2)  # a share of 1 / 200 is rounded
+    subject = subject_of(votes, context)
+    ties = np.flatnonzero(subject.scores[:, 0] == 0.5)[:1]
+    clear = np.flatnonzero(np.abs(subject.scores[:, 0] - 0.5) > 0.3)[:20]
+    assert len(ties)
+    found = certificate.plugin(select_rows(subject, np.append(ties, clear)), context)
+    assert of(found, "evasion.certified")["radius 0.01"].value == pytest.approx(20 / 21)
 
 
 def test_a_logistic_regression_is_certified_in_closed_form(context):
