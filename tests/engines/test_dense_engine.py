@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.optimization.lowering.random_networks import Shape, random_network, rows_for
+from tests.optimization.lowering.random_networks import Picture, Shape, picture_network, random_network, rows_for
 
 from headway.core.errors import EngineError
 from headway.engines import _dense
@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 HERE = LEVELS[: _dense.level() + 1]
 SHAPE = Shape(looked=2, numbers=3, layers=(40, 9), between="Elu", outputs=5, norm=True)
 CONTENT = lower_graph(random_network(SHAPE))
+PICTURE = Picture(channels=9, outputs=12, size=(4, 5), pads=(1, 1, 1, 1), after=("Relu", "MaxPool", "AveragePool"))
+IMAGES = lower_graph(picture_network(PICTURE))
 
 
 def program(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, output_offset: int = 16, **arrays) -> bytes:
@@ -30,6 +32,20 @@ def program(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, output_of
 def step(operation: str, out: int = 16, n: int = 3, a: int = 0, b: int = 0, c: int = 0, m: int = 0, k: int = 0):
     """The eight numbers of a step."""
     return (OPERATIONS.index(operation), out, n, a, b, c, m, k)
+
+
+NAMES = "channels height width outputs groups kernel_h kernel_w stride_h stride_w dilation_h dilation_w top left"
+
+
+def windowed(operation: str = "conv", *, n: int = 3, k: int = 0, **sizes: int) -> bytes:
+    """A program of one convolution of 1 x 3 pixels with one weight, with these sizes."""
+    names = [*NAMES.split(), "out_h", "out_w", "pooled"]
+    window = {**dict.fromkeys(names, 1), "width": 3, "out_w": 3, "top": 0, "left": 0, "pooled": 0, **sizes}
+    return program(step(operation, n=n, k=k), indices=np.array([window[name] for name in names]))
+
+
+def test_a_handwritten_convolution_computes_each_pixel():
+    assert Dense(windowed(), {}).predict(np.array([[1.0, -2.0, 3.0]])).tolist() == [[2.0, -1.0, 4.0]]
 
 
 def test_a_handwritten_program_computes_its_steps():
@@ -62,6 +78,20 @@ def test_a_handwritten_program_computes_its_steps():
         program(*[step("dense", k=3)] * 60),
         program((len(OPERATIONS), 0, 3, 0, 0, 0, 0, 0)),
         program((-1, 0, 3, 0, 0, 0, 0, 0)),
+        windowed(k=1),
+        windowed(n=5),
+        windowed(channels=0),
+        windowed(width=65),
+        windowed(width=2**20, height=2**20),
+        windowed(outputs=2),
+        windowed(groups=2),
+        windowed(kernel_h=65),
+        windowed(kernel_h=2**20, kernel_w=2**20),
+        windowed(stride_h=2**20, out_h=2**20),
+        windowed(top=-1),
+        windowed(out_w=2),
+        windowed(pooled=-1),
+        windowed("pool", outputs=2),
         program(size=63),
         program(size=2**21),
         program(output_offset=49),
@@ -79,15 +109,18 @@ def test_a_step_outside_the_buffer_or_pool_is_refused_with_a_hint(content):
 
 
 @settings(max_examples=400, deadline=None)
-@given(data=st.data())
-def test_an_altered_program_is_rejected_or_harmless(data):
-    content = bytearray(CONTENT)
+@given(data=st.data(), program=st.sampled_from([CONTENT, IMAGES]))
+def test_an_altered_program_is_rejected_or_harmless(data, program):
+    content = bytearray(program)
     for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.one_of(st.integers(0, 2_000), st.integers(0, len(content) - 1)))
+        ends = st.one_of(st.integers(0, 2_000), st.integers(len(content) - 300, len(content) - 1))
+        at = data.draw(st.one_of(ends, st.integers(0, len(content) - 1)))
         content[at] = data.draw(st.integers(0, 255))
     try:
         engine = Dense(bytes(content), {"level": data.draw(st.sampled_from(HERE))})
-        assert all(len(engine.predict(np.zeros((count, SHAPE.width)))) == count for count in (1, 8))
+        assert all(
+            len(engine.predict(np.zeros((count, int(read_program(program)[0][0]))))) == count for count in (1, 8)
+        )
     except EngineError:
         pass
 

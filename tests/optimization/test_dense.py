@@ -62,12 +62,17 @@ def test_an_answer_that_moves_is_refused_with_its_row(tmp_path: Path, monkeypatc
         dense.plugin(network_variant(tabular_network(), context), context)
 
 
-def test_trees_image_networks_and_float64_graphs_do_not_apply(tmp_path: Path):
+def test_an_image_network_predicts_as_the_baseline(tmp_path: Path):
+    context = context_of(tmp_path, image_rows())
+    model = network_variant(image_network(), context, task="multiclass")
+    [variant] = dense.plugin(model, context)
+    answers, expected = (opened(candidate, context).predict(image_rows()) for candidate in (variant, model))
+    assert np.abs(answers - expected).max() < 1e-6
+
+
+def test_trees_and_float64_graphs_do_not_apply(tmp_path: Path):
     context = context_in(tmp_path)
     with pytest.raises(NotApplicable, match="'lightgbm'"):
         dense.plugin(baseline_of(text(trees=5), context), context)
     with pytest.raises(NotApplicable, match="not float32"):
         dense.plugin(imported("onnxruntime", softmax(3, DOUBLE), context), context)
-    context = context_of(tmp_path / "pictures", image_rows())
-    with pytest.raises(NotApplicable, match="Conv"):
-        dense.plugin(network_variant(image_network(), context, task="multiclass"), context)

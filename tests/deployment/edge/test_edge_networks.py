@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.deployment.edge.packages import Library, bits, compiled, made_release
-from tests.engines.test_dense_engine import program, step
+from tests.engines.test_dense_engine import program, step, windowed
 from tests.optimization.lowering.random_networks import Shape, random_network, rows_for
 
 from headway.core.errors import ConfigError, EngineError
@@ -109,7 +109,7 @@ def operations(tmp_path_factory) -> dict[str, tuple[Library, Dense]]:
 
 
 def test_each_operation_has_the_bits_of_the_kernel(operations):
-    assert set(operations) == set(OPERATIONS)
+    assert {*operations, "conv", "pool"} == set(OPERATIONS)
     rows = np.array(np.meshgrid(ODD[::2], ODD[1::2], [1.0, np.nan])).reshape(3, -1).T
     for library, engine in operations.values():
         for row in np.concatenate([rows, np.random.default_rng(0).normal(size=(200, 3)) * 30]):
@@ -120,3 +120,8 @@ def test_a_row_that_does_not_fit_on_the_stack_of_a_device_is_refused():
     content = program(size=1 << 15)
     with pytest.raises(ConfigError, match="needs 32,768 numbers on the stack"):
         package_files(made_release(content, np.ones((1, 3)), np.ones((1, 3)), engine="dense"))
+
+
+def test_a_network_with_convolutions_is_refused():
+    with pytest.raises(ConfigError, match="has convolutions or pooling"):
+        package_files(made_release(windowed(), np.ones((1, 3)), np.ones((1, 3)), engine="dense"))

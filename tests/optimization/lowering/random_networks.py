@@ -100,6 +100,70 @@ def _layer(number: int, shape: Shape, *, last: bool) -> list[NodeProto]:
     return [product, *norm, make(shape.between, [before], [f"dense_{number + 1}"])]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A convolution over an image or `sequence`, and the nodes after it; channels and outputs are of each group."""
+
+    channels: int = 1
+    size: tuple[int, int] = (8, 8)
+    outputs: int = 8
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    sequence: bool = False
+    after: tuple[str, ...] = ("Relu",)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels of all groups, and pixels."""
+        return (self.channels * self.groups, *([self.size[1]] if self.sequence else self.size))
+
+
+AFTER: dict[str, dict[str, object]] = {
+    "Relu": {},
+    "Tanh": {},
+    "Mul": {},
+    "GlobalAveragePool": {},
+    "GlobalMaxPool": {},
+    "MaxPool": {"kernel_shape": 2, "strides": 2},
+    "MaxPool wide": {"kernel_shape": 3, "strides": 2, "pads": 1},
+    "MaxPool dilated": {"kernel_shape": 2, "dilations": 2},
+    "AveragePool": {"kernel_shape": 2},
+    "AveragePool inside": {"kernel_shape": 3, "pads": 1},
+    "AveragePool with border": {"kernel_shape": 3, "pads": 1, "strides": 2, "count_include_pad": 1},
+}
+"""Nodes that may come after a convolution; numbers are of each axis."""
+
+
+def picture_network(picture: Picture, seed: int = 0) -> bytes:
+    """The graph of a convolution over images of this shape, with weights drawn from a seed."""
+    random, axes = np.random.default_rng(seed), 1 if picture.sequence else 2
+    kernel = picture.kernel[2 - axes :]
+    drawn = random.normal(size=(picture.outputs * picture.groups, picture.channels, *kernel))
+    constants = {
+        "weights": (drawn / np.sqrt(drawn[0].size)).astype(np.float32),
+        "bias": random.normal(size=len(drawn)).astype(np.float32),
+        "scale": random.normal(size=(len(drawn), *[1] * axes)).astype(np.float32),
+        "shape": np.array([-1, *picture.shape]),
+    }
+    pads = picture.pads if axes == 2 else picture.pads[1::2]
+    sizes = {"strides": picture.stride[2 - axes :], "dilations": picture.dilation[2 - axes :], "pads": pads}
+    nodes = [
+        make("Reshape", ["rows", "shape"], ["image"]),
+        make("Conv", ["image", "weights", "bias"], ["value 0"], group=picture.groups, **sizes),
+    ]
+    for number, name in enumerate(picture.after):
+        spread = {"kernel_shape": axes, "strides": axes, "dilations": axes, "pads": 2 * axes}
+        numbers = {key: [value] * spread[key] if key in spread else value for key, value in AFTER[name].items()}
+        inputs = [f"value {number}", *(["scale"] if name == "Mul" else [])]
+        nodes.append(make(name.split()[0], inputs, [f"value {number + 1}"], **numbers))
+    nodes.append(make("Flatten", [f"value {len(picture.after)}"], ["scores"]))
+    width = int(np.prod(picture.shape))
+    return graph(nodes, [("rows", FLOAT, [None, width])], [("scores", FLOAT, [None, None])], constants)
+
+
 def rows_for(shape: Shape, count: int, seed: int = 0) -> Floats:
     """Rows float64 [n, d]: ranks, some counted from the end, and numbers, some of them missing."""
     random = np.random.default_rng(seed)

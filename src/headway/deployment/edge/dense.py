@@ -48,7 +48,9 @@ _NAMES = {"min": "OP_MIN", "max": "OP_MAX"}
 
 
 def dense_source(content: bytes) -> str:
-    """Return the C of a program; raise NotApplicable if a row of it does not fit on the stack of a small device.
+    """Return the C of a program.
+
+    Raises NotApplicable if a row of it does not fit on the stack of a small device, or if it has convolutions.
 
     Scores have the bits of engine `dense` at level `portable`, compiled without contraction, for one row.
     """
@@ -56,9 +58,12 @@ def dense_source(content: bytes) -> str:
     width, _, output, size = numbers.tolist()
     if size > MAX_BUFFER:
         raise NotApplicable(f"a row needs {size:,} numbers on the stack, more than {MAX_BUFFER:,}")
-    names = [*OPERATIONS[:-1], "dense_few", "dense_many"]
+    code = OPERATIONS.index("dense")
+    names = [*OPERATIONS[:code], "dense_few", "dense_many"]
     rows = steps.reshape(-1, 8).copy()
-    dense = rows[:, 0] == OPERATIONS.index("dense")
+    if np.any(rows[:, 0] > code):
+        raise NotApplicable("it has convolutions or pooling, which edge packages do not compute")
+    dense = rows[:, 0] == code
     rows[dense & (rows[:, 2] > _FEW), 0] += 1
     used = [names[code] for code in np.unique(rows[:, 0]).tolist()]
     settings = {

@@ -169,7 +169,7 @@ class KernelEngine:
 OPERATIONS = (
     *("add", "sub", "mul", "div", "min", "max", "less", "less_equal", "equal", "where", "trunc"),
     *("abs", "floor", "round", "is_nan", "sqrt", "log", "exp", "sigmoid", "tanh", "erf"),
-    *("copy", "take", "lookup", "softmax", "sum", "dense"),
+    *("copy", "take", "lookup", "softmax", "sum", "dense", "conv", "pool"),
 )
 """Operations, in the order of their codes."""
 IN_BUFFER, IN_POOL, SCALAR = 0, 1, 2
@@ -193,7 +193,7 @@ class Program:
     pool : ndarray of float32
         Weights, tables and constants.
     indices : ndarray of int32
-        Source positions of `take` steps.
+        Source positions of `take` steps, and the sizes of convolutions and pooling.
     """
 
     width: int

@@ -18,10 +18,12 @@ static int make_ready(Program *t) {
 #elif defined(__aarch64__)
   if (t->level >= NEON) { pack = neon_pack; t->run = neon_run; }
 #endif
-  t->packed = calloc((size_t)t->n_dense + 1, sizeof *t->packed);
+  t->packed = calloc((size_t)t->n_packed + 1, sizeof *t->packed);
+  t->spare = calloc(1, sizeof *t->spare);
+  if (!t->spare) return 0;
   Packed *next = t->packed;
   for (int64_t i = 0; next && i < t->n_steps; i++)
-    if (t->steps[i].op == DENSE && !pack(t, t->steps + i, next++)) return 0;
+    if ((t->steps[i].op == DENSE || t->steps[i].op == CONV) && !pack(t, t->steps + i, next++)) return 0;
   return next != NULL;
 }
 
@@ -90,9 +92,14 @@ static int run_rows(const Program *t, const double *x, const Sparse *s, int64_t 
   if (block < TOGETHER) block = TOGETHER;
   if (block > n) block = n;
   const size_t bytes = (size_t)(block * t->size + t->scratch) * sizeof(float), seen = s ? (size_t)(t->width / 64 + 1) * 8 : 0;
-  void *at = NULL;
-  if (posix_memalign(&at, 64, bytes + 64 + seen)) return NO_MEMORY;
-  float *file = memset(at, 0, bytes);
+  /* A single row of a large network reuses one buffer: new memory costs more than the row. */
+  const int is_kept = block == 1 && !s;
+  void *at = is_kept ? __atomic_exchange_n(t->spare, NULL, __ATOMIC_ACQUIRE) : NULL;
+  if (!at) {
+    if (posix_memalign(&at, 64, bytes + 64 + seen)) return NO_MEMORY;
+    memset(at, 0, bytes + 64);
+  }
+  float *file = at;
   int done = ANSWERED;
   for (int64_t start = 0; start < n && done == ANSWERED; start += block) {
     const int64_t here = n - start < block ? n - start : block;
@@ -104,7 +111,7 @@ static int run_rows(const Program *t, const double *x, const Sparse *s, int64_t 
     if (done == ANSWERED && !t->run(t, file, here, file + block * t->size)) done = REFUSED;
     for (int64_t r = 0; r < here; r++) write_row(t, file + r * t->size, out + (start + r) * t->outputs);
   }
-  free(file);
+  free(is_kept ? __atomic_exchange_n(t->spare, file, __ATOMIC_ACQ_REL) : file);
   return done;
 }
 

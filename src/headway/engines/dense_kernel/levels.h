@@ -19,6 +19,7 @@
 #define FUSED(x, y, z) ((x) * (y) + (z))
 #include "vectors.h"
 #include "products.h"
+#include "convolutions.h"
 #include "steps.h"
 #undef NAME
 #undef LANES
@@ -38,6 +39,7 @@
 #define FUSED(x, y, z) _mm256_fmadd_ps(x, y, z)
 #include "vectors.h"
 #include "products.h"
+#include "convolutions.h"
 #include "steps.h"
 #undef NAME
 #undef LANES
@@ -54,6 +56,7 @@
 #define FUSED(x, y, z) _mm512_fmadd_ps(x, y, z)
 #include "vectors.h"
 #include "products.h"
+#include "convolutions.h"
 #include "steps.h"
 #undef NAME
 #undef LANES
@@ -72,6 +75,7 @@
 #define FUSED(x, y, z) ((F)vfmaq_f32((float32x4_t)(z), (float32x4_t)(x), (float32x4_t)(y)))
 #include "vectors.h"
 #include "products.h"
+#include "convolutions.h"
 #include "steps.h"
 #undef NAME
 #undef LANES

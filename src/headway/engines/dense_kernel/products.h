@@ -8,7 +8,7 @@
 #define PANEL (LANES * TILE)
 #define VECTORS (SPAN / LANES)
 
-static int NAME(pack)(const Program *t, const Step *s, Packed *d) {
+static int NAME(pack_dense)(const Program *t, const Step *s, Packed *d) {
   const int64_t n = s->n, k = s->k;
   const float *from = t->pool + s->b, *bias = t->pool + s->c;
   d->dots = n <= SPAN;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +15,11 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.compiled.artifact import write_program
 from headway.engines.formats.onnx_ports import PortInfo, graph_inputs, score_outputs
-from headway.optimization.lowering import numeric_ops, shape_ops
+from headway.optimization.lowering import image_ops, numeric_ops, shape_ops
 from headway.optimization.lowering.program import Constant, Emitter, Kind, Node, ProgramWriter, Rows, Span, Value
 
-RULES = {**numeric_ops.RULES, **shape_ops.RULES}
+RULES = {**numeric_ops.RULES, **shape_ops.RULES, **image_ops.RULES}
+_ANY_ORDER = {*numeric_ops.RULES, *image_ops.RULES, *shape_ops.ANY_ORDER}
 
 _OWN = ("", "ai.onnx", "ai.onnx.ml")
 _TYPES = {1: "tensor(float)", 6: "tensor(int32)", 7: "tensor(int64)", 8: "tensor(string)", 11: "tensor(double)"}
@@ -68,12 +70,18 @@ def lower_graph(content: bytes) -> bytes:
         shape = () if port.is_flat else (port.stop - port.start,)
         kind: Kind = "double" if port.dtype is np.float64 else "float"
         values[port.name] = Rows(span=Span(0, port.start), shape=shape, kind=kind)
-    for node in _needed_nodes(graph.node, output):
-        made = _lower_node(node, values, program, model.opset_import)
+    needed = _needed_nodes(graph.node, output)
+    readers = Counter([output, *(name for node in needed for name in node.input)])
+    for node in needed:
+        reads_alone = bool(node.input) and readers[node.input[0]] == 1
+        made = _lower_node(node, values, program, model.opset_import, reads_alone=reads_alone)
         values |= {name: value for name, value in zip(node.output, made, strict=False) if name}
     answer = values.get(output)
     if not isinstance(answer, Rows) or answer.kind not in ("float", "wide"):
         raise NotApplicable(f"engine 'dense' does not support output {output!r}: it does not depend on the input row")
+    if answer.order is not None:
+        final = Node(kind="output", name=output, attributes={}, outputs=1)
+        answer = Emitter(program=program, node=final).in_order(answer)
     # Of two classes that of the second, as the engine of the graph answers.
     first = load_engine("onnxruntime")(content, {}).first_column if answer.size == 2 else 0  # type: ignore[attr-defined]
     span = Span(answer.span.register, answer.span.offset + first)
@@ -98,11 +106,15 @@ def _needed_nodes(nodes: Any, output: str) -> list[Any]:
     return needed[::-1]
 
 
-def _lower_node(node: Any, values: Mapping[str, Value], program: ProgramWriter, opsets: Any) -> tuple[Value, ...]:
+def _lower_node(
+    node: Any, values: Mapping[str, Value], program: ProgramWriter, opsets: Any, *, reads_alone: bool
+) -> tuple[Value, ...]:
     """Emit the instructions of a node, and return its outputs."""
     arguments = [values.get(name) if name else None for name in node.input]
     attributes = {attribute.name: _plain(attribute) for attribute in node.attribute}
-    operator = Node(kind=node.op_type, name=node.name, attributes=attributes, outputs=len(node.output))
+    operator = Node(
+        kind=node.op_type, name=node.name, attributes=attributes, outputs=len(node.output), reads_alone=reads_alone
+    )
     if any(name and value is None for name, value in zip(node.input, arguments, strict=True)):
         operator.refuse("its input is not produced by any node")
     constant = all(value is None or (isinstance(value, Constant) and not value.each_row) for value in arguments)
@@ -110,8 +122,11 @@ def _lower_node(node: Any, values: Mapping[str, Value], program: ProgramWriter, 
         return _fold_constants(operator, node, arguments, opsets)
     if node.op_type not in RULES or node.domain not in _OWN:
         operator.refuse("the operator is not supported")
+    emitter = Emitter(program=program, node=operator)
+    if node.op_type not in _ANY_ORDER:
+        arguments = [emitter.in_order(value) if isinstance(value, Rows) else value for value in arguments]
     try:
-        made = RULES[node.op_type](Emitter(program=program, node=operator), *arguments)
+        made = RULES[node.op_type](emitter, *arguments)
     except (TypeError, KeyError) as error:
         raise NotApplicable(f"engine 'dense' does not support {node.op_type} ({node.name!r}): {error}") from error
     return made if isinstance(made, tuple) else (made,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -87,6 +88,12 @@ def _celu(emitter: Emitter, x: Rows) -> Rows:
 def _selu(emitter: Emitter, x: Rows) -> Rows:
     alpha, gamma = _number(emitter, "alpha", _SELU[0]), _number(emitter, "gamma", _SELU[1])
     return emitter.emit("mul", _below_zero(emitter, x, emitter.emit("mul", _expm1(emitter, x), alpha)), gamma)
+
+
+def _relu(emitter: Emitter, x: Rows) -> Rows:
+    if emitter.node.reads_alone and emitter.program.convolution(x.span):
+        return replace(x, span=emitter.program.fuse(x.span, relu=True))
+    return emitter.emit("max", x, 0.0)
 
 
 def _leaky(emitter: Emitter, x: Rows) -> Rows:
@@ -182,6 +189,8 @@ def _dense(emitter: Emitter, value: Value, weights: Array, bias: Array) -> Rows:
         emitter.node.refuse(f"it is not a product of a row and a matrix: {rows.shape} and {weights.shape}")
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
         emitter.node.refuse("its weights are not all finite")
+    if rows.order is not None:
+        weights = weights[np.argsort(rows.order)]
     inputs, outputs = weights.shape
     out = emitter.program.register(outputs)
     pooled = emitter.program.pool(weights), emitter.program.pool(np.broadcast_to(bias, outputs) + np.float32(0))
@@ -234,7 +243,7 @@ def _of_last_axis(emitter: Emitter, value: Value, axes: list[int] | None) -> Row
     rows = emitter.in_rows(value)
     if rows.kind != "float" or not rows.shape or axes not in ([-1], [len(rows.shape)]):
         emitter.node.refuse("it does not reduce the last axis of float32 values")
-    return rows
+    return emitter.in_order(rows)
 
 
 def _layer_norm(emitter: Emitter, value: Value, scale: Value, shift: Value | None = None) -> Value:
@@ -289,7 +298,7 @@ RULES: dict[str, Rule] = {
     **{name.capitalize(): elementwise(name) for name in _UNARY},
     "IsNaN": unary(lambda emitter, x: emitter.emit("is_nan", x, kind="boolean"), "wide"),
     "IsInf": unary(_is_infinite, "wide"),
-    "Relu": unary(lambda emitter, x: emitter.emit("max", x, 0.0)),
+    "Relu": unary(_relu),
     "Neg": unary(lambda emitter, x: emitter.emit("mul", x, -1.0)),
     "Reciprocal": unary(lambda emitter, x: emitter.emit("div", 1.0, x)),
     "Softsign": unary(lambda emitter, x: emitter.emit("div", x, emitter.emit("add", emitter.emit("abs", x), 1.0))),

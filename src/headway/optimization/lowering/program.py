@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
@@ -37,12 +37,49 @@ Operand = Span | Pooled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageWindow:
+    """Sizes of a convolution or pooling over an image; pairs are of rows and columns of pixels.
+
+    Attributes
+    ----------
+    border : tuple of int
+        Zeros above and to the left; those below and to the right follow from `out`.
+    out : tuple of int
+        Pixels of the answer, before the largest of each 2 x 2 of them is taken if it is `pooled`.
+    """
+
+    channels: int
+    height: int
+    width: int
+    outputs: int
+    groups: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    border: tuple[int, int]
+    out: tuple[int, int]
+    pooled: bool = False
+
+    @property
+    def answer(self) -> tuple[int, int]:
+        """Return the rows and columns of the answer."""
+        return (self.out[0] // 2, self.out[1] // 2) if self.pooled else self.out
+
+    @property
+    def numbers(self) -> Array:
+        """Return what the kernel reads (`Window` of program.h)."""
+        first = (self.channels, self.height, self.width, self.outputs, self.groups)
+        return np.array([*first, *self.kernel, *self.stride, *self.dilation, *self.border, *self.out, self.pooled])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
     operation: str
     out: Span
     count: int
     operands: tuple[Operand, ...]
     sizes: tuple[int, int]
+    window: ImageWindow | None = None
 
     @property
     def spans(self) -> list[Span]:
@@ -89,6 +126,29 @@ class ProgramWriter:
         at = sum(map(len, self._positions))
         self._positions.append(positions.astype(np.int32))
         return self.emit("take", out, count, source, Pooled(at), sizes=(0, int(positions.max()) + 1))
+
+    def emit_window(self, operation: str, window: ImageWindow, *operands: Operand, mode: int = 0) -> Span:
+        """Append a convolution (mode 1: with a relu) or pooling, and return the register of its answer."""
+        at = sum(map(len, self._positions))
+        self._positions.append(window.numbers.astype(np.int32))
+        count = window.outputs * math.prod(window.answer)
+        out = self.register(count)
+        self._steps.append(
+            _Step(operation=operation, out=out, count=count, operands=operands, sizes=(mode, at), window=window)
+        )
+        return out
+
+    def convolution(self, span: Span) -> ImageWindow | None:
+        """Return the window of the convolution whose answer this is; None if another instruction wrote it."""
+        found = next((step for step in reversed(self._steps) if step.out == span), None)
+        return found.window if found is not None and found.operation == "conv" else None
+
+    def fuse(self, span: Span, *, relu: bool = False, pooled: bool = False) -> Span:
+        """Append the convolution that wrote a span with a relu or pooling; without readers the first is left out."""
+        step = next(step for step in reversed(self._steps) if step.out == span)
+        assert step.window is not None
+        window = replace(step.window, pooled=step.window.pooled or pooled)
+        return self.emit_window("conv", window, *step.operands, mode=int(relu) or step.sizes[0])
 
     def finish(self, answer: Span, outputs: int) -> Program:
         """Return the program with its registers laid out in one buffer; raise NotApplicable if that is too large."""
@@ -207,12 +267,14 @@ class Constant:
 class Rows:
     """Numbers of each row, of this shape without the axis of rows; booleans are 1 and 0.
 
-    Kind `double` marks float64 input columns, stored as float32; `wide` marks float32 values cast to float64.
+    Number i is stored at `order[i]` of the span, by default at i. Kind `double` marks float64 input columns, stored as
+    float32; `wide` marks float32 values cast to float64.
     """
 
     span: Span
     shape: tuple[int, ...]
     kind: Kind = "float"
+    order: Array | None = None
 
     @property
     def size(self) -> int:
@@ -233,12 +295,13 @@ Value = Constant | Rows | Lengths
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Node of a graph, with its attributes as plain values."""
+    """Node of a graph, with its attributes as plain values; `reads_alone` if no other node reads its first input."""
 
     kind: str
     name: str
     attributes: Mapping[str, Any]
     outputs: int
+    reads_alone: bool = False
 
     def refuse(self, why: str) -> NoReturn:
         """Raise NotApplicable with the node and the reason."""
@@ -282,9 +345,16 @@ class Emitter:
             self.node.refuse("its input does not depend on the row")
         shape = self._shape(values, rank)
         size = math.prod(shape)
-        ready = [self._spread(value, shape) for value in values]
+        order = _common_order([value for value in values if isinstance(value, Rows)], shape)
+        if order is None:
+            values = [self.in_order(value) if isinstance(value, Rows) else value for value in values]
+        ready = [self._spread(value, shape, order) for value in values]
         out = self.program.emit(operation, self.program.register(size), size, *ready)
-        return Rows(span=out, shape=shape, kind=kind)
+        return Rows(span=out, shape=shape, kind=kind, order=order)
+
+    def in_order(self, value: Rows) -> Rows:
+        """Return the numbers of a row stored in the order of their shape."""
+        return value if value.order is None else self.gather(value, value.order.reshape(value.shape))
 
     def gather(self, value: Rows, positions: Array) -> Rows:
         """Return the numbers of a row at these positions, in their shape; consecutive ones are not copied."""
@@ -328,22 +398,25 @@ class Emitter:
             self.node.refuse(f"a constant of shape {array.shape} is not the same for all rows")
         return array[0] if array.ndim == rank + 1 else array
 
-    def _spread(self, value: Value | float, shape: tuple[int, ...]) -> Operand:
+    def _spread(self, value: Value | float, shape: tuple[int, ...], order: Array | None) -> Operand:
         if isinstance(value, Rows):
             if value.size == math.prod(shape):
                 return value.span
             positions = np.arange(value.size).reshape(value.shape)
             return self.gather(value, np.broadcast_to(positions, shape)).span
         if isinstance(value, Constant):
-            return self._pooled(self._float32(self._without_row_axis(value.array, len(shape))), shape)
+            return self._pooled(self._float32(self._without_row_axis(value.array, len(shape))), shape, order)
         if isinstance(value, Lengths):
             self.node.refuse("it computes with the number of rows")
         return self.program.one(value)
 
-    def _pooled(self, array: Array, shape: tuple[int, ...]) -> Pooled:
+    def _pooled(self, array: Array, shape: tuple[int, ...], order: Array | None) -> Pooled:
         if array.size == 1:
             return self.program.one(float(array.ravel()[0]))
-        return self.program.pool(np.broadcast_to(array, shape))
+        stored = np.broadcast_to(array, shape).ravel()
+        if order is not None:
+            stored = stored[np.argsort(order)]
+        return self.program.pool(stored)
 
     def _float32(self, array: Array) -> Array:
         """Return a constant as float32; refuse one that would change."""
@@ -352,3 +425,12 @@ class Emitter:
         if array.dtype not in (np.float32, np.bool_):
             self.node.refuse(f"a constant of {array.dtype} is not exact in float32")
         return array.astype(np.float32)
+
+
+def _common_order(values: list[Rows], shape: tuple[int, ...]) -> Array | None:
+    """Return the order that all of these are stored in, if they have this shape; else None."""
+    first = values[0].order
+    same = first is not None and all(
+        value.shape == shape and value.order is not None and np.array_equal(value.order, first) for value in values
+    )
+    return first if same else None

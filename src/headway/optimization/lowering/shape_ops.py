@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,14 +137,14 @@ def _reshape(emitter: Emitter, value: Value, shape: Value | None = None) -> Valu
         rest[rest.index(-1)] = rows.size // max(abs(math.prod(rest)), 1)
     if first not in (None, 0, -1) or math.prod(rest) != rows.size:
         emitter.node.refuse(_ROWS)
-    return Rows(span=rows.span, shape=tuple(rest), kind=rows.kind)
+    return replace(rows, shape=tuple(rest))
 
 
 def _flatten(emitter: Emitter, value: Value) -> Value:
     rows = emitter.in_rows(value)
     if emitter.node.attributes.get("axis", 1) not in (1, -len(rows.shape)):
         emitter.node.refuse(_ROWS)
-    return Rows(span=rows.span, shape=(rows.size,), kind=rows.kind)
+    return replace(rows, shape=(rows.size,))
 
 
 def _squeeze(emitter: Emitter, value: Value, axes: Value | None = None) -> Value:
@@ -250,3 +251,5 @@ RULES: dict[str, Rule] = {
     "ZipMap": _identity,
 }
 """Rules by operator."""
+ANY_ORDER = ("Reshape", "Flatten", "Identity", "Dropout")
+"""Operators that read numbers in any order of storage."""
