@@ -1462,6 +1462,10 @@ def _transform_context(
     def retrain(features: tuple[str, ...]) -> Variant:
         return training.train_model(project.config, data["train"], project.blobs, features=features)
 
+    def refit(learned: Ints, answered: Ints) -> Floats:
+        names = baseline.model.signature.names
+        return training.refit_answers(project.config, data["train"], learned, answered, features=names)
+
     def certify(
         confidence: Floats, errors: Floats, thresholds: Floats, limit: float, groups: Ints
     ) -> SelectiveCertificate:
@@ -1479,6 +1483,8 @@ def _transform_context(
         columns=baseline.model.signature.names,
         without=tuple(without),
         retrain=(lambda features: retrain(tuple(features))) if trains else None,
+        refit=refit if trains else None,
+        ordered=bool(project.config.data.time),
         deferred=tuple(_features_of(project.config.optimize.defer, baseline, where="defer")),
         max_changed=project.config.optimize.max_changed,
         certify=certify,

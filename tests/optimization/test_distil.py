@@ -9,13 +9,14 @@ from tests.optimization.contexts import opened
 from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.errors import NotApplicable
-from headway.core.variant import Step
+from headway.core.variant import Field, Signature, Step
 from headway.optimization.transforms import truncate
 from headway.optimization.transforms.distil import plugin
 
 pytestmark = pytest.mark.slow
 
 LEARNED = labeled_rows(seed=1)
+TEXTS = Signature(inputs=(Field(name="note", datatype="BYTES", is_text=True),))
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def context(tmp_path):
 def test_every_student_of_the_model_has_a_twin_trained_on_labels(context):
     students = plugin(trained_on(context, LEARNED, trees=300), context)
     settings = [tuple(student.steps[-1].settings.values()) for student in students]
-    assert settings == [(100, 31, "model"), (100, 31, "labels"), (30, 15, "model"), (30, 15, "labels")]
+    assert settings == [(100, 31, "in_sample"), (100, 31, "labels"), (30, 15, "in_sample"), (30, 15, "labels")]
 
 
 def test_the_student_of_the_model_is_closer_to_it_than_its_twin(context):
@@ -60,7 +61,11 @@ def test_a_model_not_larger_than_a_student_is_not_distilled(context):
 
 @pytest.mark.parametrize(
     ("change", "why"),
-    [({"steps": (Step(transform="trees"),)}, "only the baseline is distilled"), ({"task": "multiclass"}, "one number")],
+    [
+        ({"steps": (Step(transform="trees"),)}, "only the baseline is distilled"),
+        ({"task": "embedding"}, "the task is 'embedding'"),
+        ({"signature": TEXTS}, "no model here learns from texts, such as 'note'"),
+    ],
 )
 def test_other_models_are_not_distilled(context, change, why):
     with pytest.raises(NotApplicable, match=why):

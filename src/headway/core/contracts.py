@@ -131,6 +131,8 @@ class Engine(Protocol):
     `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust;
     `program(model)` returns the file of a model that is a program, None for another: importing it may not end, so a
     process whose time and memory are limited tries that first;
+    `refit(content, rows, labels, weights)` returns the artifact of the same model fitted on other rows: its settings
+    decide how long that takes, so it runs in such a process (`optimization.refit`);
     `training_leaves()` returns the number of training rows in each leaf of the first tree, and `leaves(rows)` the leaf
     of each row, by which the rows that a model was trained on are recognized; `at_least(rows, threshold)` returns 1 for
     each row whose score is at least the threshold, else 0, faster than by its score; `predict_sparse(rows, absent)`

@@ -31,16 +31,17 @@ import pandas as pd
 import sklearn
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, NuSVC
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
 from headway.core.arrays import Floats, Ints, sigmoid, softmax
@@ -205,6 +206,35 @@ class Sklearn:
         trees.truncate_rounds(opened.model, rounds)
         shorter = skops_file.write_skops(opened.model)
         return shorter if opened.columns is None else skops_file.with_columns(shorter, opened.columns)
+
+    @classmethod
+    def refit(cls, content: bytes, rows: Floats, labels: Floats, weights: Floats | None) -> bytes:
+        """Return the artifact of the same estimator, fitted on other rows with the same columns, on one thread.
+
+        Raises NotApplicable if some part of it would stay as it was fitted before, or cannot be fitted on these rows.
+        """
+        opened = skops_file.read_skops(content)
+        fitted_parts = [path for path, part in walk_objects(opened.model) if _stays_fitted(part)]
+        if fitted_parts:
+            raise NotApplicable(f"a part of it cannot be fitted again: {fitted_parts[0] or 'the model itself'}")
+        target: NDArray[Any] = labels
+        if is_classifier(opened.model):
+            several = bool(multilabel.label_names(opened.model))
+            codes = labels.astype(np.int64)
+            target = codes if several else opened.model.classes_[codes]
+        try:
+            model = clone(opened.model)
+            for _, part in walk_objects(model):
+                # `memory` is a folder of pickles, which a file may name.
+                safe = {"memory": None, "n_jobs": 1}
+                changed = {name: value for name, value in safe.items() if getattr(part, name, None) is not None}
+                if changed and isinstance(part, BaseEstimator):
+                    part.set_params(**changed)
+            model.fit(_row_converter(opened.model, opened.columns)(rows), target, **_weight_argument(model, weights))
+        except _FAILURES as error:
+            raise NotApplicable(f"a {type(opened.model).__name__} cannot be fitted on these rows: {error}") from error
+        fitted = skops_file.write_skops(model)
+        return fitted if opened.columns is None else skops_file.with_columns(fitted, opened.columns)
 
     def training_leaves(self) -> Ints:
         """Return the number of training rows in each node of the first tree, 0 for inner ones; empty if unknown."""
@@ -482,6 +512,21 @@ def _picks_by_name(model: Any) -> bool:
 
 def _is_text(field: Field) -> bool:
     return field.datatype == "BYTES"
+
+
+def _stays_fitted(part: object) -> bool:
+    """Return whether a part of an estimator keeps what it learned when the estimator is fitted again."""
+    return isinstance(part, InnerModel | SentenceEncoder | FrozenEstimator) or (
+        isinstance(part, BaseEstimator) and isinstance(cv := getattr(part, "cv", None), str) and cv == "prefit"
+    )
+
+
+def _weight_argument(model: Any, weights: Floats | None) -> dict[str, Floats]:
+    """Return the argument of `fit` that passes sample weights to an estimator, or to the last step of a pipeline."""
+    last = trees.final_step(model)
+    if weights is None or not has_fit_parameter(last, "sample_weight"):
+        return {}
+    return {f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight": weights}
 
 
 def _decode_ranks(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,13 @@ class TransformContext:
         Features that the variants are to do without.
     retrain
         Trains the baseline on some of its features; None without a training function.
+    refit
+        Trains the baseline on some of the training rows, by their indices, and returns its answers to others; None
+        without a training function.
+    ordered
+        Whether the training rows are in the order of time.
+    limit_s
+        Seconds that are left for a transform.
     deferred
         Features that are looked up only where a model without them does not decide.
     max_changed
@@ -69,6 +77,9 @@ class TransformContext:
     columns: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     retrain: Callable[[Sequence[str]], Variant] | None = None
+    refit: Callable[[Ints, Ints], Floats] | None = None
+    ordered: bool = False
+    limit_s: float = math.inf
     deferred: tuple[str, ...] = ()
     max_changed: float = 0.01
     certify: Certify | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from headway.core import plugins
@@ -184,7 +184,7 @@ class CandidateGenerator:
         if self._expected_s(item) > remaining_s:
             return _left_out(item, self._expected_s(item), max(remaining_s, 0.0), self._budget)
         with self._budget.timed(item.name):
-            return apply_transform(item.name, item.variant, self._context)
+            return apply_transform(item.name, item.variant, replace(self._context, limit_s=remaining_s))
 
     def _expected_s(self, item: _Application) -> float:
         """Return how long an application is expected to take: as the longest before it, else as its module declares."""

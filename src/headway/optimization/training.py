@@ -28,7 +28,7 @@ from headway.core.training import Training, TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.context import CheckContext
-from headway.data.matrix import dataset_signature, group_codes, target_values, training_frame
+from headway.data.matrix import dataset_signature, group_codes, matrix, target_values, training_frame
 from headway.data.split import half_of_groups, labeled_rows, time_span
 from headway.optimization.importers.mlflow import is_address
 from headway.optimization.importers.models import import_baseline, import_fitted_model
@@ -181,6 +181,29 @@ def train_task(inputs: TrainingInputs, task: TrainingTask) -> TrainedModel:
     return TrainedModel(
         variant=variant, content=blobs.get(variant.artifact.digest), seconds=time.perf_counter() - began
     )
+
+
+def refit_answers(
+    config: Config, dataset: Dataset, learned: Ints, answered: Ints, *, features: Sequence[str]
+) -> Floats:
+    """Train a model on some labeled rows of a dataset that was checked, and return its answers (n, k) to others.
+
+    Parameters
+    ----------
+    config
+        Project configuration.
+    dataset
+        The dataset.
+    learned, answered : ndarray of shape (m,), (n,)
+        Indices of its labeled rows.
+    features
+        Columns to train on.
+    """
+    rows, blobs = labeled_rows(dataset), InMemoryBlobs()
+    some = replaced(rows, table=rows.table[learned])
+    model = _fit(config, some, blobs, features=features, seed=None, balanced=None)
+    engine = plugins.load_engine(model.engine)(blobs.get(model.artifact.digest), model.settings)
+    return engine.predict(matrix(rows.table[answered], model.signature))
 
 
 def model_path(config: Config) -> Path:

@@ -55,10 +55,14 @@ class OutOfFold:
         return self.probabilities[np.arange(len(self.labels)), self.labels]
 
 
-def group_folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
-    """Assign whole groups to `count` folds of similar size, shape (n,)."""
+def group_folds(groups: Ints, count: int = FOLDS, *, seed: int | None = 0) -> Ints:
+    """Assign whole groups to `count` folds of similar size, shape (n,): at random, or blocks in order if seed is None.
+
+    >>> group_folds(np.repeat(np.arange(6), 2), 3, seed=None).tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
+    """
     sizes = np.bincount(groups)
-    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = np.arange(len(sizes)) if seed is None else np.random.default_rng(seed).permutation(len(sizes))
     middles = np.cumsum(sizes[order]) - sizes[order] / 2
     of_group = np.empty(len(sizes), dtype=np.int64)
     of_group[order] = np.minimum(middles * count // len(groups), count - 1)

@@ -171,7 +171,7 @@ def _import_in_subprocess(source: ModelSource) -> ImportedModel:
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
         answer = Path(folder) / "model"
         command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(path), str(answer)]
-        environment = _environment(*filter(None, [source.code]))
+        environment = subprocess_environment(*filter(None, [source.code]))
         run = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         if run.returncode:
             raise EngineError(
@@ -209,7 +209,12 @@ def _try_import(name: str, file: ModelFile, limits: ImportLimits) -> None:
     hint = "a loop without an end? Otherwise: [model] import_timeout_s and import_memory_mb"
     try:
         run = subprocess.run(
-            command, input=file.content, env=_environment(), check=False, capture_output=True, timeout=limits.timeout_s
+            command,
+            input=file.content,
+            env=subprocess_environment(),
+            check=False,
+            capture_output=True,
+            timeout=limits.timeout_s,
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(
@@ -232,7 +237,7 @@ def open_encoder(folder: Path, *, limits: ImportLimits | None = None) -> bytes:
     return content
 
 
-def _environment(*folders: str) -> dict[str, str]:
+def subprocess_environment(*folders: str) -> dict[str, str]:
     """Return the environment of a subprocess that finds the same classes as this process, and those of `folders`."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in (*sys.path, *folders))}
 

@@ -25,7 +25,7 @@ def main(engine: str, suffix: str, seconds: str, megabytes: str) -> int:
     kind = load_engine(engine)
     file = ModelFile(content=sys.stdin.buffer.read(), suffix=suffix)
     _limit(resource.RLIMIT_CPU, int(float(seconds)) + 1)
-    _limit(resource.RLIMIT_AS, _address_space() + (int(megabytes) << 20))
+    limit_memory(int(megabytes))
     try:
         kind.import_model(file)
     except HeadwayError as error:
@@ -33,6 +33,11 @@ def main(engine: str, suffix: str, seconds: str, megabytes: str) -> int:
         sys.stdout.buffer.write(msgspec.json.encode(found))
         return REFUSED
     return 0
+
+
+def limit_memory(megabytes: int) -> None:
+    """Limit the memory of this process beyond that which it has."""
+    _limit(resource.RLIMIT_AS, _address_space() + (megabytes << 20))
 
 
 def _limit(what: int, value: int) -> None:
