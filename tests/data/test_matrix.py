@@ -44,6 +44,23 @@ def test_a_string_becomes_its_rank_and_a_null_or_unseen_string_becomes_missing()
     assert rows.flags.c_contiguous
 
 
+def test_numbers_booleans_and_strings_are_columns_in_the_order_of_the_signature():
+    table = pl.DataFrame({"more": [1, 2], "is_new": [True, None], "size": ["L", None], "x": [0.5, None]})
+    fields = (Field(name="x"), Field(name="size", datatype="BYTES", categories=("L", "S")), Field(name="is_new"))
+    rows = matrix(pl.concat([table, table]), Signature(inputs=fields))
+
+    np.testing.assert_array_equal(rows, [[0.5, 0.0, 1.0], [np.nan] * 3] * 2)
+    assert rows.flags.c_contiguous and rows.flags.writeable and rows.dtype == np.float64
+
+
+def test_one_column_of_numbers_is_copied():
+    table = pl.DataFrame({"x": [0.5, 1.5]})
+    rows = matrix(table, Signature(inputs=(Field(name="x"),)))
+    rows[0] = 9.0
+
+    assert table["x"].to_list() == [0.5, 1.5]
+
+
 def test_a_column_that_is_absent_is_named():
     with pytest.raises(DataError, match="the table lacks carrier"):
         matrix(small().table.drop("carrier"), dataset_signature(small()))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
+
 import numpy as np
 from tests.engines.boosters import table, text
 
-from headway.engines.formats.trees import OVERFLOW, ZERO_THRESHOLD, Forest, accepted_rows, constant_tree
+from headway.engines.formats.trees import OVERFLOW, ZERO_THRESHOLD, Forest, Tree, accepted_rows, constant_tree
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization import parity
 from headway.optimization.parity import edge_rows
@@ -74,3 +77,23 @@ def test_the_ends_of_zero_are_edges_where_zero_is_missing() -> None:
     rows = edge_rows(forest, np.zeros((0, 2)))
     beyond = np.nextafter(ZERO_THRESHOLD, np.inf)
     assert np.isin([ZERO_THRESHOLD, -ZERO_THRESHOLD, beyond, -beyond], rows[:, 1]).all() and beyond not in rows[:, 0]
+
+
+def test_the_work_for_a_wide_table_does_not_grow_with_columns_times_trees() -> None:
+    width, yes = 200, np.ones(1, dtype=np.bool_)
+    trees = tuple(
+        Tree(
+            feature=np.array([number % width]),
+            threshold=np.array([float(number)]),
+            categorical=~yes,
+            missing_left=yes,
+            left=np.array([-1]),
+            right=np.array([-2]),
+            leaf=np.array([[0.0], [1.0]]),
+        )
+        for number in range(2 * width)
+    )
+    with cProfile.Profile() as profile:
+        rows = edge_rows(Forest(width=width, trees=trees, base=np.zeros(1)), np.zeros((1, width)))
+    assert pstats.Stats(profile).total_calls < width * len(trees) / 2  # type: ignore[attr-defined]
+    assert np.isin([3.0, 203.0], rows[:, 3]).all() and not np.isin([4.0, 204.0], rows[:, 3]).any()

@@ -79,6 +79,21 @@ def test_large_slices_and_missing_values_have_a_default_rule_by_table_and_by_evi
     assert "worst_slice.decision_churn" in found and "missing.decision_churn" not in found
 
 
+@pytest.mark.parametrize("absent", [None, float("nan"), "text"])
+@pytest.mark.parametrize(("groups", "judged"), [("", 0.5), ("day", 0.7)])
+def test_rows_that_lack_a_value_are_counted_with_their_groups(absent, groups, judged):
+    column = [None, "a"] * 1500 if absent == "text" else [absent, 1.0] * 1500
+    table = pl.DataFrame(
+        {"x": column, "full": [1] * 3000, "y": [0, 1] * 1500, "day": [row // 120 for row in range(3000)]}
+    )
+    roles = parse_roles(DataSection(target="y", groups=groups))
+
+    def has_rule(share):
+        return "missing.decision_churn" in {rule.measure for rule in default_rules(roles, table, judged=share)}
+
+    assert has_rule(judged + 0.2) and not has_rule(judged)
+
+
 def test_a_policy_without_rules_is_judged_by_the_default_rules_of_the_task():
     assert judge_release(PASSES, PolicySection(), task="binary").answer == "pass"
     broken = replace(PASSES, measurements=(*PASSES.measurements[:4], seen("gain_over_constant", -0.1)))

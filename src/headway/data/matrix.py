@@ -75,16 +75,22 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
     DataError
         If a column is missing or has another type, or an unseen string must be refused.
     """
-    missing = [name for name in signature.names if name not in table.columns]
+    known = set(table.columns)
+    missing = [name for name in signature.names if name not in known]
     if missing:
         raise DataError(f"the table lacks {', '.join(missing)}", where=f"columns: {', '.join(table.columns)}")
-    columns = [
-        _text_numbers(table[field.name], keep=keep_texts) if field.is_text else _numbers(table[field.name], field)
+    strings = {
+        field.name: _text_numbers(table[field.name], keep=keep_texts)
+        if field.is_text
+        else _ranks(table[field.name], field)
         for field in signature.inputs
-    ]
-    if not columns:
+        if field.datatype == "BYTES"
+    }
+    if not signature.inputs:
         return np.empty((len(table), 0))
-    return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
+    numbers = table[[name for name in signature.names if name not in strings]].cast(pl.Float64)
+    columns = pl.DataFrame(numbers.to_dict() | strings)[list(signature.names)] if strings else numbers
+    return columns.fill_null(float("nan")).to_numpy(order="c", writable=True)
 
 
 def training_frame(table: pl.DataFrame, signature: Signature) -> pl.DataFrame:
@@ -205,9 +211,7 @@ def _field(column: pl.Series) -> Field:
     )
 
 
-def _numbers(column: pl.Series, field: Field) -> Floats:
-    if field.datatype != "BYTES":
-        return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+def _ranks(column: pl.Series, field: Field) -> pl.Series:
     texts = column.cast(pl.String)
     ranks = texts.cast(pl.Enum(field.categories), strict=False).to_physical().cast(pl.Float64)
     unknown = ranks.is_null() & texts.is_not_null()
@@ -221,10 +225,10 @@ def _numbers(column: pl.Series, field: Field) -> Floats:
         ranks = pl.select(
             pl.when(unknown).then(texts.replace_strict(codes, default=None, return_dtype=pl.Float64)).otherwise(ranks)
         ).to_series()
-    return ranks.fill_null(float("nan")).to_numpy()
+    return ranks
 
 
-def _text_numbers(column: pl.Series, *, keep: bool) -> Floats:
+def _text_numbers(column: pl.Series, *, keep: bool) -> pl.Series:
     if column.dtype not in STRING_DTYPES and column.dtype != pl.Null:
         raise DataError(
             f"column '{column.name}' is {column.dtype}, and the model reads texts in it", hint="pass it as strings"
@@ -234,7 +238,7 @@ def _text_numbers(column: pl.Series, *, keep: bool) -> Floats:
         found = text_codes.keep(texts) if keep else [text_codes[text] for text in texts]
     except DataError as error:
         raise DataError(error.what, where=f"column '{column.name}'", hint=error.hint) from error
-    return np.array(found, dtype=np.float64)
+    return pl.Series(np.array(found, dtype=np.float64))
 
 
 def _expect_two_classes(values: Floats, name: str) -> None:

@@ -5,7 +5,8 @@ Edge cases are rows at the thresholds of trees, with missing and infinite values
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
 from headway.core.variant import NUMBERS, Signature, Variant
-from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, accepted_rows
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, accepted_rows
 
 ROUNDS = 4
 MAX_EDGES = 4096
@@ -21,6 +22,10 @@ _COMMON_EDGES = np.array(
     [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 2.0**24 + 1, -(2.0**24) - 1, 1e300, -1e300]
 )
 _CATEGORY_OFFSETS = np.array([-0.5, 0.0, 0.5, 1.0])
+
+
+Splits = tuple[Mapping[int, Floats], Mapping[int, Floats]]
+"""Thresholds and categories by column."""
 
 
 def edge_rows(forest: Forest, sample: Floats) -> Floats:
@@ -41,7 +46,8 @@ def edge_rows(forest: Forest, sample: Floats) -> Floats:
     ndarray of shape (m, d), float64
     """
     random = np.random.default_rng(0)
-    columns = [column_edges(forest, column, random) for column in range(forest.width)]
+    splits = splits_of(forest)
+    columns = [column_edges(forest, column, random, splits=splits) for column in range(forest.width)]
     height = max(len(edges) for edges in columns)
     sample = sample[accepted_rows(forest, sample)]
     base = sample if len(sample) else np.zeros((1, forest.width))
@@ -56,10 +62,13 @@ def _edge_batch(columns: list[Floats], base: Floats, height: int, random: np.ran
     return np.concatenate([np.where(half, edges, from_sample), np.where(half, from_sample, edges)])
 
 
-def column_edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
-    """Return values of a column on each side of every threshold and category, special ones, and missing values."""
-    at = np.unique(np.concatenate([_COMMON_EDGES[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
-    members = np.unique(np.concatenate([_COMMON_EDGES[:0], *(_members(tree, column) for tree in forest.trees)]))
+def column_edges(forest: Forest, column: int, random: np.random.Generator, *, splits: Splits | None = None) -> Floats:
+    """Return values of a column on each side of every threshold and category, special ones, and missing values.
+
+    `splits` are those of `splits_of`, which a caller of many columns passes.
+    """
+    thresholds, categories = splits or splits_of(forest)
+    at, members = thresholds.get(column, _COMMON_EDGES[:0]), categories.get(column, _COMMON_EDGES[:0])
     steps = [_neighbors(at), _float32_neighbors(at)] if forest.input_dtype == "float32" else [_neighbors(at)]
     missing = [] if np.isnan(forest.missing) else [forest.missing]
     around = np.add.outer(members, _CATEGORY_OFFSETS).ravel()
@@ -93,14 +102,21 @@ def _float32_neighbors(at: Floats) -> Floats:
     return np.concatenate([steps.ravel(), half.ravel(), _neighbors(half.ravel())])
 
 
-def _thresholds(tree: Tree, column: int) -> Floats:
-    thresholds: Floats = tree.threshold[(tree.feature == column) & ~tree.categorical]
-    return thresholds
-
-
-def _members(tree: Tree, column: int) -> Floats:
-    numbers = tree.threshold[(tree.feature == column) & tree.categorical].astype(np.int64)
-    return np.concatenate([_COMMON_EDGES[:0], *(tree.sets[number] for number in numbers)])
+def splits_of(forest: Forest) -> Splits:
+    """Return the sorted thresholds of each column that some tree splits, and its sorted categories."""
+    thresholds, categories = defaultdict[int, list[float]](list), defaultdict[int, list[Floats]](list)
+    for tree in forest.trees:
+        for column, categorical, threshold in zip(
+            tree.feature.tolist(), tree.categorical.tolist(), tree.threshold.tolist(), strict=True
+        ):
+            if categorical:
+                categories[column].append(tree.sets[int(threshold)].astype(np.float64))
+            else:
+                thresholds[column].append(threshold)
+    return (
+        {column: np.unique(np.array(found)) for column, found in thresholds.items()},
+        {column: np.unique(np.concatenate(found)) for column, found in categories.items()},
+    )
 
 
 _EDGE_VALUES = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)

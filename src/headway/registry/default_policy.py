@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec.structs import replace
 
 from headway.core.dataset import Roles
@@ -105,11 +106,17 @@ def _slice_sizes(roles: Roles, table: polars.DataFrame) -> Iterator[tuple[int, i
 
 
 def _missing_sizes(roles: Roles, table: polars.DataFrame) -> Iterator[tuple[int, int]]:
-    """Rows and groups in which a column has no value, for each column that may be a feature."""
+    """Rows and groups in which a column has no value, for each column that may be a feature and lacks some."""
+    groups = table[roles.groups] if roles.groups else None
     for column in table.drop(roles.not_features, strict=False).iter_columns():
-        missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
-        part = table.filter(missing)
-        yield len(part), _count_groups(roles, part)
+        if column.dtype.is_float():
+            missing = np.flatnonzero(np.isnan(column.to_numpy()))  # null becomes NaN
+        elif column.null_count():
+            missing = np.flatnonzero(column.is_null().to_numpy())
+        else:
+            continue
+        if len(missing):
+            yield len(missing), len(missing) if groups is None else groups.gather(missing).n_unique()
 
 
 def _count_groups(roles: Roles, part: polars.DataFrame) -> int:
