@@ -1,6 +1,6 @@
 """Check whether the winner of a search is ever worse than the baseline: slower for one row, or outside its policy.
 
-usage: python bench/never_worse.py [--json]
+usage: python bench/never_worse.py [--json] [--only TEXT]
 
 Each of `never_worse.pairs` is optimized on rows of its own. The winner is then timed again, in turns with the baseline,
 and evaluated by the same policy on rows that the search did not use. A violation is slower beyond the interval of the
@@ -26,14 +26,14 @@ from headway.evaluation.benchmark import time_model
 from headway.evaluation.comparison import build_evaluation_set, open_variant
 from optimization.model_pairs import Pair, pairs
 
-LEAST_PAIRS, ROUNDS, BUDGET = 30, 20, "8s"
+LEAST_PAIRS, ROUNDS, BUDGET = 60, 20, "20s"
 TINY = {"LEAST_PAIRS": 1, "ROUNDS": 2, "BUDGET": "1s"}
 
 
-def rows() -> tuple[list[Row], list[str]]:
+def rows(only: str = "") -> tuple[list[Row], list[str]]:
     """Return the two rows, the number of winners other than the baseline, and each violation in words."""
     found = list[Found]()
-    for pair in pairs():
+    for pair in pairs(only):
         found.append(_found(pair))
         print(f"never_worse {len(found)}: {found[-1]}", file=sys.stderr, flush=True)
     evaluated, worse = [pair for pair in found if not pair.refused], [pair for pair in found if pair.worse]
@@ -104,8 +104,10 @@ def _found(pair: Pair) -> Found:
 
 def main() -> None:
     """Measure and report."""
-    options = parse(command_line(__doc__))
-    report(*rows(), as_json=options.json)
+    parser = command_line(__doc__)
+    parser.add_argument("--only", metavar="TEXT", default="", help="run only pairs whose names contain it")
+    options = parse(parser)
+    report(*rows(options.only), as_json=options.json)
 
 
 if __name__ == "__main__":
