@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,11 @@ def scored(order: Order) -> Call:
 
 def decided(order: Order) -> Call:
     """Ask the engine for the decision alone."""
-    engine: Any = _opened(order)[1]
-    return Call(lambda rows: engine.at_least(rows, LIBRARY_THRESHOLD))
+    variant, opened = _opened(order)
+    engine: Any = opened
+    return Call(
+        engine.most_probable if variant.task == "multiclass" else partial(engine.at_least, threshold=LIBRARY_THRESHOLD)
+    )
 
 
 def text_kernel(order: Order) -> Call:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optimization.category_models import category_model_of
+from optimization.class_models import class_directory, class_model_of
 from optimization.datasets import rows_directory
 from optimization.models import model_of
 from optimization.paired_timing import ROUNDS, Caller
@@ -49,7 +50,7 @@ class Family:
     `cosine` 1 minus the smallest. One_row is compared with the library `as_called`, batch256 with it on `one_thread`.
     `data` are the files of rows and labels, `opener` the module whose `load_model` returns the model. A batch has
     `batch_rows`; targets with `needs_amx` apply on a CPU that has it. With `reads_frames` a row of a pandas DataFrame
-    is timed as well.
+    is timed as well, with a `decide_target` a decision without its score.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Family:
     rounds: int = ROUNDS
     needs_amx: bool = False
     reads_frames: bool = False
+    decide_target: float = 0
 
     @property
     def rows(self) -> Path:
@@ -180,6 +182,7 @@ LIST = (
             **NEWEST,
         },
         reads_frames=True,
+        decide_target=1.5,
     ),
     Family(
         name="sparse",
@@ -210,6 +213,7 @@ LIST = (
             **NEWEST,
         },
         reads_frames=True,
+        decide_target=1.5,
     ),
     Family(
         name="histgb",
@@ -219,6 +223,7 @@ LIST = (
         one_thread=ONE_THREAD,
         peers={"onnxruntime": _trees("of_onnxruntime:of_sklearn"), **COMPILED, **NEWEST},
         reads_frames=True,
+        decide_target=1.5,
     ),
     Family(
         name="forest",
@@ -232,6 +237,26 @@ LIST = (
             **NEWEST,
         },
         reads_frames=True,
+        decide_target=1.5,
+    ),
+    *(
+        Family(
+            name=name,
+            message=f"{'RandomForestClassifier' if trees else 'LGBMClassifier'}.predict_proba, {classes}",
+            targets=(0, 0, 0, 0),
+            as_called=ONE_THREAD if trees else CallSpec(call="of_lightgbm:as_called", threads=0),
+            one_thread=ONE_THREAD if trees else CallSpec(call="of_lightgbm:one_thread"),
+            peers={"treelite": _trees("of_treelite:gtil", float32=trees)},
+            trained=class_model_of,
+            data=class_directory,
+            decide_target=1.1,
+        )
+        for name, trees, classes in (
+            ("lightgbm_delay", False, "4 classes of delay"),
+            ("lightgbm_carrier", False, "16 carriers"),
+            ("forest_delay", True, "4 classes of delay"),
+            ("forest_carrier", True, "16 carriers"),
+        )
     ),
     Family(
         name="logistic",

@@ -109,7 +109,8 @@ def _ours(family: Family, directory: Path) -> tuple[list[Caller], dict[str, Any]
         ours = family.ours.of(OURS, variant_dir, family.rows)
         drop_in = replace(ours, name=DROP_IN, call="of_headway:drop_in", judged=False)
         decides = [replace(ours, name=name, call=f"of_headway:{name}") for name in (DECIDED, SCORED)]
-        return [ours, drop_in, *([on_frames(drop_in), *decides] if family.reads_frames else [])], {}
+        frames = [on_frames(drop_in)] if family.reads_frames else []
+        return [ours, drop_in, *frames, *(decides if family.decide_target else [])], {}
     search = searched(family.order, directory, home=family.ours.home)
     return [
         family.caller(family.ours, OURS, directory / "one_row"),
@@ -171,7 +172,9 @@ def _decision(found: Found) -> list[Row]:
     if DECIDED not in found.timed or SCORED not in found.timed:
         return []
     alone = replace(found, timed={**found.timed, OURS: found.timed[DECIDED]})
-    row = ratio(alone, "decide_one_row", "one_row", target=1.5, against=(SCORED, "score, then decide"))
+    row = ratio(
+        alone, "decide_one_row", "one_row", target=found.family.decide_target, against=(SCORED, "score, then decide")
+    )
     differ = int(np.sum(found.timed[DECIDED].answers != found.timed[SCORED].answers))
     return [replace(row, ok=row.ok and not differ, against=f"{row.against}; {differ} decisions differ")]
 

@@ -65,6 +65,7 @@ def test_equal_votes_of_several_classes_go_to_the_class_of_the_library(kind):
     best = optimized(model, KINDS, transforms=["trees"], policy={"brier.drop": 0.01})
     assert best.variant.steps and best.threshold is None
     assert np.array_equal(best.predict(X), model.predict(X))
+    assert np.array_equal([best.predict(row[np.newaxis])[0] for row in X[:200]], model.predict(X[:200]))
 
 
 def test_a_class_that_a_variant_changes_is_counted_against_the_predict_of_the_library():

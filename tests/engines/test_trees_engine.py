@@ -16,7 +16,7 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _trees
 from headway.engines.compiled.artifact import LEVELS
 from headway.engines.compiled.forest import compile_forest, read_forest
-from headway.engines.formats.trees import Forest, constant_tree
+from headway.engines.formats.trees import Forest, Tree, constant_tree
 from headway.engines.trees import Trees
 
 pytestmark = pytest.mark.slow
@@ -189,11 +189,95 @@ def test_a_tree_that_adds_to_no_output_is_rejected_when_the_model_is_opened():
 
 
 def test_a_decision_needs_one_output_and_rows_that_the_library_accepts():
-    with pytest.raises(ValueError, match="several outputs"):
+    with pytest.raises(EngineError, match="the forest has 2 outputs, a threshold is for one"):
         Trees(compile_forest(made(Shape(outputs=2), 1)), {}).at_least(np.zeros((1, 5)), 0.5)
+    with pytest.raises(EngineError, match="the forest has one output, which has no classes"):
+        Trees(compile_forest(made(Shape(), 1)), {}).most_probable(np.zeros((1, 5)))
     forest = dataclasses.replace(made(DECIDED["far"], seed=1), required_columns=(2,))
     with pytest.raises(EngineError, match="rejects infinite values"):
         Trees(compile_forest(forest), {}).at_least(np.full((1, 5), np.nan), 0.5)
+
+
+CLASSES = {
+    "far": Shape(trees=200, leaves=1_000, thresholds=100, outputs=3, together=True),
+    "far, softmax": Shape(trees=200, leaves=1_000, thresholds=100, outputs=4, together=True, link="softmax"),
+    "far, in float32": Shape(trees=200, leaves=1_000, thresholds=3_000, outputs=2, together=True, sums="float32"),
+    "far, with categories": Shape(trees=200, leaves=1_000, thresholds=100, categories=5, outputs=3, together=True),
+    "far, in turn": Shape(trees=200, leaves=1_000, thresholds=100, outputs=3, link="softmax"),
+    "near": Shape(trees=40, leaves=300, outputs=3, together=True),
+    "in lanes": Shape(trees=400, leaves=32, outputs=3, link="softmax"),
+    "in lanes, together": Shape(trees=300, leaves=32, outputs=4, together=True),
+    "in lanes, with categories": Shape(trees=290, leaves=32, outputs=3, categories=9, together=True),
+    "in lanes, in float32": Shape(width=70, trees=260, leaves=32, outputs=5, link="softmax", sums="float32"),
+    "near, one against the others": Shape(outputs=3, link="sigmoid"),
+    "near, softmax in float32": Shape(outputs=4, link="softmax", sums="float32"),
+}
+
+
+@functools.cache
+def grown(name: str) -> Forest:
+    """A forest of several classes, whose leaves a test replaces."""
+    return made(CLASSES[name], seed=9)
+
+
+def with_leaves(forest: Forest, kind: str, seed: int) -> Forest:
+    """The forest with other leaves: equal, small numbers with ties, shares that prefer a class, or extreme ones."""
+    random = np.random.default_rng(seed)
+    k = len(forest.base)
+
+    def leaves(tree: Tree) -> np.ndarray:
+        shape = tree.leaf.shape
+        if kind in ("equal", "small"):
+            return random.integers(0, 2 if kind == "small" else 1, shape) / 8 + 0.1
+        if kind == "preferring":
+            return random.random(shape) + (np.array(tree.outputs) == seed % k) * (seed % 5) / 4
+        found = random.normal(size=shape)
+        found[random.random(shape) < 1e-4] = random.choice([np.inf, -np.inf, 1e300, -1e300, 1e38, 5e-324])
+        return found
+
+    trees = tuple(dataclasses.replace(tree, leaf=leaves(tree)) for tree in forest.trees)
+    if forest.sum_dtype == "float32":
+        with np.errstate(over="ignore"):
+            trees = tuple(
+                dataclasses.replace(tree, leaf=tree.leaf.astype(np.float32).astype(np.float64)) for tree in trees
+            )
+    base = np.zeros(k) if kind != "preferring" else forest.base
+    return dataclasses.replace(forest, trees=trees, base=base)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    shape=st.sampled_from(list(CLASSES)[::-1]),
+    kind=st.sampled_from(["equal", "small", "preferring", "extreme"]),
+    seed=st.integers(0, 10_000),
+    level=st.sampled_from(HERE),
+    count=st.sampled_from([1, 5, 70, 600]),
+)
+def test_a_class_is_that_of_the_full_score_for_every_row(shape, kind, seed, level, count):
+    forest = with_leaves(grown(shape), kind, seed)
+    engine, rows = Trees(compile_forest(forest), {"level": level}), rows_for(forest, max(count, 30), seed)
+    expected = np.argmax(engine.predict(rows), axis=1)
+    found = np.concatenate([engine.most_probable(part) for part in np.array_split(rows, -(-len(rows) // count))])
+    assert found.dtype == np.int64 and np.array_equal(found, expected)
+
+
+NUMBERS = st.floats() | st.floats(-1, 1) | st.sampled_from([0.1, np.nextafter(0.1, 1), 40.0, 41.0, 0.0, -0.0])
+
+
+@given(
+    scores=st.lists(NUMBERS, min_size=2, max_size=5), link=st.sampled_from(["identity", "softmax", "sigmoid", "exp"])
+)
+def test_scores_that_are_equal_or_not_finite_decide_as_argmax(scores, link):
+    forest = dataclasses.replace(made(Shape(trees=0), seed=1), base=np.array(scores), link=link)
+    engine = Trees(compile_forest(forest), {})
+    assert engine.most_probable(np.zeros((1, 5)))[0] == np.argmax(engine.predict(np.zeros((1, 5)))[0])
+
+
+def test_classes_of_a_row_that_the_library_rejects_are_refused():
+    for shape in ("far", "near"):
+        engine = Trees(compile_forest(dataclasses.replace(grown(shape), required_columns=(2,))), {})
+        with pytest.raises(EngineError, match="rejects infinite values"):
+            engine.most_probable(np.full((1, 5), np.nan))
 
 
 @pytest.mark.parametrize("link", ["identity", "sigmoid", "exp", "softplus", "signed square", "positive", "isolation"])

@@ -91,6 +91,8 @@ class Model:
         self._decide = engine.decide if follows and isinstance(engine, Decider) else None
         if variant.task == "binary" and not calibrator and hasattr(engine, "at_least"):
             self._decide = partial(engine.at_least, threshold=self.threshold)
+        if variant.task == "multiclass" and not calibrator and hasattr(engine, "most_probable"):
+            self._decide = engine.most_probable
         self._calibrate = calibration_function(calibrator)
         self._is_numeric = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0

@@ -135,7 +135,8 @@ class Engine(Protocol):
     decide how long that takes, so it runs in such a process (`optimization.refit`);
     `training_leaves()` returns the number of training rows in each leaf of the first tree, and `leaves(rows)` the leaf
     of each row, by which the rows that a model was trained on are recognized; `at_least(rows, threshold)` returns 1 for
-    each row whose score is at least the threshold, else 0, faster than by its score; `predict_sparse(rows, absent)`
+    each row whose score is at least the threshold, else 0, faster than by its score; `most_probable(rows)` returns the
+    class of the highest score of each row, the first of equal ones, likewise; `predict_sparse(rows, absent)`
     answers a SciPy matrix in CSR form, whose cells that are not stored are `absent`, without making it dense; a
     `Decider` decides as its library does. `native`, if it is there, is the library's own object: a file's baseline is
     timed as a user of the library would call it.

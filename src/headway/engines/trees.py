@@ -77,8 +77,22 @@ class Trees(KernelEngine):
         The decisions are those of `predict`. For few rows a large forest stops as soon as the trees that are left
         cannot change them.
         """
+        if self._outputs > 1:
+            raise EngineError(f"the forest has {self._outputs} outputs, a threshold is for one", hint="most_probable")
         decided = np.empty(len(rows), np.int64)
         self._run(self.kernels.decide, rows, decided, threshold)
+        return decided
+
+    def most_probable(self, rows: Floats) -> Ints:
+        """Return the class with the highest score of each row, the first of equal ones: ints (n,).
+
+        That is the argmax of `predict`, for forests of several outputs. For few rows a large forest stops as soon as
+        the trees that are left cannot change it.
+        """
+        if self._outputs == 1:
+            raise EngineError("the forest has one output, which has no classes", hint="at_least")
+        decided = np.empty(len(rows), np.int64)
+        self._run(self.kernels.decide, rows, decided, 0.0)
         return decided
 
 

@@ -4,6 +4,7 @@
 #define HEADWAY_BUILD_H
 
 #include "lay_out.h"
+#include "rest.h"
 #include "widths.h"
 
 /* Check that every node has one parent, which comes before it, that every leaf has one, and that keys, features and sets exist. */
@@ -258,7 +259,8 @@ static const char *build(Forest *f) {
     if (f->level >= LANE_LEVEL) TRY(make_lanes(f, work));
     if (f->level >= AVX512) TRY(make_leaf_planes(f));
   }
-  return f->lanes ? NULL : make_walks(f, largest);
+  if (!f->lanes) TRY(make_walks(f, largest));
+  return make_rest(f);
 }
 
 #endif

@@ -111,7 +111,8 @@ typedef struct {
   int32_t *walk_place;                                    /* [columns][side] index at which nodes read it, -1 if none does */
   int32_t *walk_missing; int32_t walk_columns;            /* keys of missing values; the last one is that of leaves */
   int64_t *root;                                          /* [trees + 1] the first node of a tree */
-  double *rest_low, *rest_high, rest_slack;               /* [trees + 1] bounds of the sum of the trees from each on */
+  double *rest_low, *rest_high, rest_slack;               /* [tree / rest_every][outputs] bounds of the sums of the trees from each on */
+  int64_t rest_every, first_test;                         /* the first tree before which one of several classes can be certain */
 
   uint64_t *read_bits; int32_t *cells_before;             /* a bit per cell of a row that is read, and how many before each 64 */
   int32_t *first_reader, *own_column;                     /* the first column that reads each of these cells; 0, 1, ... */

@@ -215,29 +215,6 @@ static const char *make_nodes(Forest *f, int64_t largest) {
   return fault;
 }
 
-/* Bounds by which a large forest decides before its last tree, if its score is the sum of a number per tree. */
-static const char *make_rest(Forest *f) {
-  if (f->is_near || f->link != IDENTITY || f->ways != f->trees || f->outputs != 1 || f->output_start[f->trees] != f->trees) return NULL;
-  MAKE(f->rest_low, f->trees + 1);
-  MAKE(f->rest_high, f->trees + 1);
-  double largest = fabs(f->base[0]);
-  for (int64_t t = f->trees - 1; t >= 0; t--) {
-    double low = INFINITY, high = -INFINITY;
-    for (int64_t i = f->value_start[t]; i < f->value_start[t + 1]; i++) {
-      low = f->leaf[i] < low ? f->leaf[i] : low;
-      high = f->leaf[i] > high ? f->leaf[i] : high;
-      largest += f->leaf[i] - f->leaf[i]; /* NaN if a leaf is not finite: then no bound ever decides */
-    }
-    f->rest_low[t] = f->rest_low[t + 1] + low;
-    f->rest_high[t] = f->rest_high[t + 1] + high;
-    largest += fabs(low) > fabs(high) ? fabs(low) : fabs(high);
-  }
-  if (largest > (f->sums_float32 ? 0x1p126 : 0x1p1022)) largest = INFINITY; /* a sum may overflow: no bound decides */
-  /* each of fewer than 4 (trees + 1) additions errs by half an ulp of at most this sum */
-  f->rest_slack = 4 * (double)(f->trees + 1) * (f->sums_float32 ? 0x1p-23 : 0x1p-52) * largest;
-  return NULL;
-}
-
 static const char *make_walks(Forest *f, int64_t largest) {
   TRY(make_walk_columns(f));
   MAKE(f->start, f->trees);
@@ -247,7 +224,7 @@ static const char *make_walks(Forest *f, int64_t largest) {
   TRY(make_nodes(f, largest));
   f->is_near = f->root[f->trees] <= NEAR_NODES;
   for (int64_t t = 0; t < f->trees; t++) if (!f->start[t]) f->way[f->ways++] = (uint64_t)t << 32;
-  return make_rest(f);
+  return NULL;
 }
 
 #endif

@@ -79,16 +79,35 @@ static const char *take(Model *m, const Array *arrays, int n_arrays) {
 
 static int64_t width_of(const Model *m) { return m->has_categories ? m->categories.width : m->forest.width; }
 
-/* Scores of n rows: x [n][width] -> out [n][outputs]. */
-static int answer_rows(const Model *m, const double *x, int64_t n, double *out) {
-  const Forest *f = &m->forest;
+static int answer_by(const Model *m, const Forest *f, const double *x, int64_t n, double *out) {
   if (m->has_categories) return (m->categories.trees ? score_symmetric : score_categories)(f, &m->categories, x, n, out);
   return is_wide(f) && n < MANY_ROWS ? score_wide(f, x, n, out) : score(f, x, n, out);
 }
 
-/* Whether the score of each of n rows is at least a threshold: x [n][width] -> out [n], int64 1 or 0. */
+/* Scores of n rows: x [n][width] -> out [n][outputs]. */
+static int answer_rows(const Model *m, const double *x, int64_t n, double *out) { return answer_by(m, &m->forest, x, n, out); }
+
+/* The class with the highest score of each of n rows, by all trees: x [n][width] -> out [n], int64. */
+static int choose_rows(const Model *m, const double *x, int64_t n, double *out) {
+  const int64_t k = m->forest.outputs, block = n < TOGETHER ? n : TOGETHER;
+  double here[ON_STACK / sizeof(double)], *sums = block * k <= (int64_t)(ON_STACK / sizeof *here) ? here : malloc((size_t)(block * k) * sizeof *sums);
+  Forest adds = m->forest;
+  int done = sums ? ANSWERED : NO_MEMORY;
+  adds.link = IDENTITY;
+  for (int64_t start = 0; done == ANSWERED && start < n; start += block) {
+    const int64_t here = n - start < block ? n - start : block;
+    done = answer_by(m, &adds, x + start * width_of(m), here, sums);
+    for (int64_t r = 0; done == ANSWERED && r < here; r++) put_decision(out + start + r, class_of(&m->forest, sums + r * k));
+  }
+  if (sums != here) free(sums);
+  return done;
+}
+
+/* Decisions of n rows: x [n][width] -> out [n], int64. Of one output 1 if the score is at least a threshold, else 0; of
+   several the first class with the highest score, whatever the threshold. */
 static int decide_rows(const Model *m, const double *x, int64_t n, double threshold, double *out) {
   if (!m->has_categories && stops_early(&m->forest, n)) return decide_early(&m->forest, x, n, threshold, out);
+  if (m->forest.outputs > 1) return choose_rows(m, x, n, out);
   const int done = answer_rows(m, x, n, out);
   for (int64_t r = 0; done == ANSWERED && r < n; r++) put_decision(out + r, out[r] >= threshold);
   return done;

@@ -99,7 +99,6 @@ static PyObject *decide(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   const double threshold = opened ? PyFloat_AsDouble(args[3]) : 0;
   if (PyErr_Occurred()) return NULL;
   const Deciding deciding = {&opened->model, threshold};
-  if (opened->model.forest.outputs != 1) { PyErr_SetString(PyExc_ValueError, "the forest has several outputs"); return NULL; }
   return answered(args, &deciding, width_of(&opened->model), 1, decide_by);
 }
 
@@ -113,7 +112,7 @@ static PyMethodDef METHODS[] = {
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
   {"answer_cells", (PyCFunction)(void (*)(void))answer_cells, METH_FASTCALL, "Write the scores of rows of objects, their strings looked up in a dict per column, into float64 [n, outputs]; return False as `answer`."},
   {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the scores of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
-  {"decide", (PyCFunction)(void (*)(void))decide, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; return False as `answer`."},
+  {"decide", (PyCFunction)(void (*)(void))decide, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; of several outputs the class of the highest score, whatever the threshold. Return False as `answer`."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512; on ARM 1 NEON."},
   {NULL, NULL, 0, NULL},
 };

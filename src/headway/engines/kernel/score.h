@@ -21,8 +21,8 @@ static void start_row(const Forest *f, double *sums) { memcpy(sums, f->base, (si
 /* Whether every tree adds one number to the only sum of a row. */
 static inline int adds_one(const Forest *f) { return f->outputs == 1 && f->output_start[f->trees] == f->trees; }
 
-static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
-  for (int64_t t = 0; t < f->trees; t++) {
+static void add_reached(const Forest *f, int64_t begin, int64_t end, const uint8_t *reached, double *sums) {
+  for (int64_t t = begin; t < end; t++) {
     const int64_t first = f->output_start[t], count = f->output_start[t + 1] - first;
     const double *value = f->interval_leaf + f->value_start[t] + reached[t] * count;
     for (int64_t o = 0; o < count; o++) sums[f->output[first + o]] = added(f, sums[f->output[first + o]], value[o]);
@@ -65,32 +65,57 @@ static void planes_of(const Forest *f, const int32_t *keys, uint8_t *codes) {
   for (int32_t p = 0; p < f->n_planes; p++) codes[p] = byte_of(f->planes + p, keys[f->planes[p].column]);
 }
 
+/* The codes of a row, and which lanes go right by its categories. */
+typedef struct { uint8_t codes[MOST_PLANES]; uint64_t *masks[MOST_PLANES]; } LaneRow;
+
+/* Find the leaves of a row, and add their values if every tree adds to the only sum; return the sum. */
+typedef double WalkLanes(const Forest *, const LaneRow *, double, uint8_t *);
+
 #if defined(__x86_64__)
-AVX2_TARGET static void lane_row_avx2(const Forest *f, const double *x, uint8_t *reached, double *sums) {
-  uint8_t codes[64] = {0};
+AVX2_TARGET static void read_lane_row_avx2(const Forest *f, const double *x, LaneRow *row) {
   int32_t keys[MOST_PLANES];
+  memset(row->codes, 0, MOST_AVX2_PLANES);
   encode_row_avx2(f, x, keys);
-  planes_of(f, keys, codes);
-  sums[0] = (f->n_planes <= 32 ? lanes_of_32_planes_avx2_adding : lanes_of_64_planes_avx2_adding)(f, codes, sums[0], reached);
-  if (!adds_one(f)) add_reached(f, reached, sums);
+  planes_of(f, keys, row->codes);
+}
+
+AVX2_TARGET static double walk_lanes_avx2(const Forest *f, const LaneRow *row, double sum, uint8_t *reached) {
+  return (f->n_planes <= 32 ? lanes_of_32_planes_avx2_adding : lanes_of_64_planes_avx2_adding)(f, row->codes, sum, reached);
 }
 #endif
 
-AVX512_TARGET static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
-  uint8_t codes[MOST_PLANES] = {0};
-  uint64_t *masks[MOST_PLANES];
+AVX512_TARGET static void read_lane_row(const Forest *f, const double *x, LaneRow *row) {
   int32_t keys[MOST_PLANES];
+  memset(row->codes, 0, MOST_PLANES);
   encode_row(f, x, keys);
-  planes_of(f, keys, codes);
+  planes_of(f, keys, row->codes);
   for (int32_t m = 0; m < f->n_masks; m++) {
     const int32_t c = f->mask_column[m];
     const int64_t size = f->table_start[c + 1] - f->table_start[c];
-    masks[m] = f->lane_masks[m] + (keys[c] == MISSING ? size + 1 : keys[c]) * f->steps;
+    row->masks[m] = f->lane_masks[m] + (keys[c] == MISSING ? size + 1 : keys[c]) * f->steps;
   }
-  if (f->n_planes <= 64) sums[0] = lanes_of_64_planes_adding(f, codes, masks, sums[0], reached);
-  else if (f->n_planes <= 128) sums[0] = lanes_of_128_planes_adding(f, codes, masks, sums[0], reached);
-  else sums[0] = lanes_of_256_planes_adding(f, codes, masks, sums[0], reached);
-  if (!adds_one(f)) add_reached(f, reached, sums);
+}
+
+AVX512_TARGET static double walk_lanes(const Forest *f, const LaneRow *row, double sum, uint8_t *reached) {
+  if (f->n_planes <= 64) return lanes_of_64_planes_adding(f, row->codes, row->masks, sum, reached);
+  if (f->n_planes <= 128) return lanes_of_128_planes_adding(f, row->codes, row->masks, sum, reached);
+  return lanes_of_256_planes_adding(f, row->codes, row->masks, sum, reached);
+}
+
+/* The functions of this level; return how leaves are found. */
+static inline WalkLanes *read_by_level(const Forest *f, const double *x, LaneRow *row) {
+#if defined(__x86_64__)
+  if (f->level < AVX512) { read_lane_row_avx2(f, x, row); return walk_lanes_avx2; }
+#endif
+  read_lane_row(f, x, row);
+  return walk_lanes;
+}
+
+static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
+  LaneRow row;
+  WalkLanes *walk = read_by_level(f, x, &row);
+  sums[0] = walk(f, &row, sums[0], reached);
+  if (!adds_one(f)) add_reached(f, 0, f->trees, reached, sums);
 }
 #endif
 
@@ -140,13 +165,9 @@ static int interval_rows(const Forest *f, const double *x, int64_t n, double *ou
 #if defined(__x86_64__) || defined(__aarch64__)
 static int lane_rows(const Forest *f, const double *x, int64_t n, double *out) {
   uint8_t here[ON_STACK], *reached = f->trees + 2 * LANES <= ON_STACK ? here : malloc((size_t)f->trees + 2 * LANES);
-  void (*row)(const Forest *, const double *, uint8_t *, double *) = lane_row;
-#if defined(__x86_64__)
-  if (f->level < AVX512) row = lane_row_avx2;
-#endif
   for (int64_t r = 0; reached && r < n; r++) {
     start_row(f, out + r * f->outputs);
-    row(f, x + r * f->width, reached, out + r * f->outputs);
+    lane_row(f, x + r * f->width, reached, out + r * f->outputs);
   }
   if (reached != here) free(reached);
   return reached != NULL;
