@@ -53,6 +53,13 @@ def test_numbers_booleans_and_strings_are_columns_in_the_order_of_the_signature(
     assert rows.flags.c_contiguous and rows.flags.writeable and rows.dtype == np.float64
 
 
+def test_a_model_of_strings_alone_leaves_the_other_columns_out():
+    table = pl.DataFrame({"target": [0, 1], "size": ["S", "L"]})
+    rows = matrix(table, Signature(inputs=(Field(name="size", datatype="BYTES", categories=("L", "S")),)))
+
+    assert rows.tolist() == [[1.0], [0.0]]
+
+
 def test_one_column_of_numbers_is_copied():
     table = pl.DataFrame({"x": [0.5, 1.5]})
     rows = matrix(table, Signature(inputs=(Field(name="x"),)))

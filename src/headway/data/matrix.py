@@ -88,7 +88,8 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
     }
     if not signature.inputs:
         return np.empty((len(table), 0))
-    numbers = table[[name for name in signature.names if name not in strings]].cast(pl.Float64)
+    names = [name for name in signature.names if name not in strings]
+    numbers = table[names].cast(pl.Float64) if names else pl.DataFrame()  # an empty list would select rows
     columns = pl.DataFrame(numbers.to_dict() | strings)[list(signature.names)] if strings else numbers
     return columns.fill_null(float("nan")).to_numpy(order="c", writable=True)
 
