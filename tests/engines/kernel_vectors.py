@@ -50,7 +50,8 @@ class Recorder:
         self.decide_rows: Any = getattr(self.module, "decide", None)
         if self.decide_rows:
             self.module.decide = self.decide
-            self.answer_cells = self.module.answer_cells
+            self.answer_cells, self.scores = self.module.answer_cells, self.module.scores
+            self.module.scores = lambda *_: NotImplemented  # `answer` is recorded
             self.module.answer_cells = lambda model, *args: self.answer_cells(
                 model.asked, *args
             )  # only Python has cells
@@ -59,6 +60,7 @@ class Recorder:
         self.module.open, self.module.answer = self.open_model, self.answer_rows
         if self.decide_rows:
             self.module.decide, self.module.answer_cells = self.decide_rows, self.answer_cells
+            self.module.scores = self.scores
         self.file.close()
 
     def write(self, kind: int, number: int, *parts: bytes) -> None:

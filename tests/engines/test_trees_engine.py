@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -326,6 +327,29 @@ def test_rows_in_column_major_memory_are_read_correctly():
     forest = made(Shape(), 1)
     rows, engine = rows_for(forest, 50), Trees(compile_forest(forest), {})
     assert np.array_equal(engine.predict(np.asfortranarray(rows)), engine.predict(rows))
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_arrays_of_any_form_have_the_scores_of_plain_ones(count):
+    forest = made(Shape(), 1)
+    engine, rows = Trees(compile_forest(forest), {}), rows_for(forest, 40)[:count].round()
+    rows = np.where(np.abs(rows) < 1e6, rows, 0.0)
+    expected = np.array([answers(forest, row[None])[0] for row in rows]).reshape(count, 1)
+    wide = np.full((count, 2 * rows.shape[1]), np.nan)
+    wide[:, ::2] = rows
+    misaligned = np.frombuffer(b"x" + rows.tobytes(), np.uint8)[1:].view(np.float64).reshape(rows.shape)
+    views = [rows, np.asfortranarray(rows), wide[:, ::2], rows[::-1][::-1], misaligned, rows.astype(">f8")]
+    others = [rows.astype(np.float32), rows.astype(np.int64), rows.view(np.recarray), pickle.loads(pickle.dumps(rows))]
+    for form in [*views, *others]:
+        scores = engine.predict(form)
+        assert type(scores) is np.ndarray
+        assert scores.flags.owndata
+        assert np.allclose(scores, expected, rtol=0, atol=1e-12)
+
+
+def test_an_array_of_one_dimension_is_refused():
+    with pytest.raises(EngineError, match=r"\(3,\)"):
+        Trees(compile_forest(made(Shape(width=3), 1)), {}).predict(np.zeros(3))
 
 
 @functools.cache

@@ -6,7 +6,7 @@ Settings: `level` ("avx512", "avx2", on ARM "neon", or "portable"; by default th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -36,9 +36,21 @@ class Trees(KernelEngine):
         has_categories = is_category_forest(content)
         (numbers, *arrays), more = read_category_forest(content) if has_categories else (read_forest(content), [])
         super().__init__(numbers, [*arrays, *more], settings, outputs=len(arrays[1]))
-        self._has_categories = has_categories
+        self._has_categories, self._scores = has_categories, self.kernels.scores
         if more:
             self._width = int(more[0][0])
+
+    def predict(self, rows: Floats) -> Floats:
+        """Compute scores float64 [n, k] for rows float64 [n, d]; see `KernelEngine.predict`.
+
+        Arrays that need no conversion are checked in C: for one row that takes less time than in Python.
+        """
+        scores = self._scores(self._model, rows)
+        if scores is NotImplemented:
+            return super().predict(rows)
+        if scores is None:
+            raise EngineError(self.rejection, hint="impute or drop such rows")
+        return cast("Floats", scores)
 
     def predict_cells(self, rows: Any, codes: tuple[Mapping[object, float] | None, ...]) -> Floats:
         """Compute the scores of `predict` for rows of Python objects, without an array of numbers in between.
@@ -57,10 +69,10 @@ class Trees(KernelEngine):
         TypeError, KeyError, ValueError
             For a cell that is neither a number nor a known string, and for rows of another width.
         """
-        scores = np.empty((len(rows), self._outputs))
-        if not self.kernels.answer_cells(self._model, rows, codes, scores):
+        scores = self.kernels.answer_cells(self._model, rows, codes)
+        if scores is None:
             raise EngineError(self.rejection, hint="impute or drop such rows")
-        return scores
+        return cast("Floats", scores)
 
     def predict_sparse(self, rows: Any, absent: float) -> Floats:
         """Compute the scores of `predict` for a SciPy matrix (n, d) in CSR form; see `KernelEngine.predict_sparse`.

@@ -3,6 +3,7 @@
 #define HEADWAY_BUFFERS_H
 
 #include <Python.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arrays.h"
@@ -29,35 +30,30 @@ static int hold(Held *held, PyObject *arrays, const int64_t *item, int count) {
   return 1;
 }
 
-/* Write the scores of n rows to an array float64 [n, outputs]; return True, or False if the model rejects a row. */
-static inline PyObject *answered_to(PyObject *to, const void *model, const double *x, int64_t n, int64_t outputs,
-                                    int (*by)(const void *, const double *, int64_t, double *)) {
-  Py_buffer out;
-  int done = ANSWERED;
-  if (PyObject_GetBuffer(to, &out, PyBUF_WRITABLE)) return NULL;
-  if (out.len != n * outputs * 8) PyErr_SetString(PyExc_ValueError, "scores do not have the shape of this model");
-  else if (n) {
-    Py_BEGIN_ALLOW_THREADS
-    done = by(model, x, n, out.buf);
-    Py_END_ALLOW_THREADS
-    if (done == NO_MEMORY) PyErr_NoMemory();
-  }
-  PyBuffer_Release(&out);
-  if (PyErr_Occurred()) return NULL;
-  return PyBool_FromLong(done == ANSWERED);
-}
-
-/* The same for rows that are an array float64 [n, width]. */
+/* Write the scores of rows, an array float64 [n, width] that is copied if it is not aligned, to an array float64
+   [n, outputs]; return True, or False if the model rejects a row. */
 static inline PyObject *answered(PyObject *const *args, const void *model, int64_t width, int64_t outputs,
                                  int (*by)(const void *, const double *, int64_t, double *)) {
-  Py_buffer rows;
-  PyObject *found = NULL;
+  Py_buffer rows, out;
+  int done = ANSWERED;
   if (PyObject_GetBuffer(args[1], &rows, PyBUF_SIMPLE)) return NULL;
-  const int64_t count = rows.len / 8 / width;
-  if (rows.len != count * width * 8) PyErr_SetString(PyExc_ValueError, "rows do not have the shape of this model");
-  else found = answered_to(args[2], model, rows.buf, count, outputs, by);
+  const int64_t n = rows.len / 8 / width;
+  double *copy = (uintptr_t)rows.buf % sizeof(double) ? malloc((size_t)rows.len) : NULL;
+  const double *x = copy ? memcpy(copy, rows.buf, (size_t)rows.len) : rows.buf;
+  if (rows.len != n * width * 8) PyErr_SetString(PyExc_ValueError, "rows do not have the shape of this model");
+  else if (!PyObject_GetBuffer(args[2], &out, PyBUF_WRITABLE)) {
+    if (out.len != n * outputs * 8) PyErr_SetString(PyExc_ValueError, "scores do not have the shape of this model");
+    else if (n) {
+      Py_BEGIN_ALLOW_THREADS
+      done = by(model, x, n, out.buf);
+      Py_END_ALLOW_THREADS
+      if (done == NO_MEMORY) PyErr_NoMemory();
+    }
+    PyBuffer_Release(&out);
+  }
+  free(copy);
   PyBuffer_Release(&rows);
-  return found;
+  return PyErr_Occurred() ? NULL : PyBool_FromLong(done == ANSWERED);
 }
 
 /* Hold the three arrays of a sparse matrix and find their types; return how many are held, with the error set if not all. */

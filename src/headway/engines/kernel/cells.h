@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "categories.h"
+#include "layouts.h"
 
 /* The rows: a list or tuple of such, or the items of an array of objects. */
 typedef struct { PyObject *rows; Py_buffer view; int is_array; int64_t n; } Cells;
@@ -15,7 +16,9 @@ static void close_cells(Cells *cells) { if (cells->is_array) PyBuffer_Release(&c
 static int64_t length_of(PyObject *items) { return PyList_Check(items) ? PyList_Size(items) : PyTuple_Check(items) ? PyTuple_Size(items) : -1; }
 
 /* A borrowed reference; NULL, with the error set, if a list got shorter. */
-static PyObject *item_of(PyObject *items, int64_t i) { return PyList_Check(items) ? PyList_GetItem(items, i) : PyTuple_GetItem(items, i); }
+static inline PyObject *item_of(PyObject *items, int64_t i) {
+  return Py_IS_TYPE(items, &PyList_Type) ? list_item(items, i) : PyList_Check(items) ? PyList_GetItem(items, i) : PyTuple_GetItem(items, i);
+}
 
 /* Open rows; return 0, with the error set, if they are neither of both, or do not have `width` columns. */
 static int open_cells(Cells *cells, PyObject *rows, int64_t width) {
@@ -72,30 +75,43 @@ static int read_cell(PyObject *cell, PyObject *codes, double *to) {
   return *to != -1 || !PyErr_Occurred();
 }
 
-/* Read all cells to float64 [n][width]; `codes` is a tuple of a dict or None for each column. Return 0 with the error set. */
-static int read_cells(const Cells *cells, PyObject *codes, int64_t width, double *to) {
+/* The dict or None of each column, as borrowed references; return 0 with the error set. */
+static int take_codes(PyObject *codes, int64_t width, PyObject **code) {
   if (!PyTuple_Check(codes) || PyTuple_Size(codes) != width) { PyErr_SetString(PyExc_ValueError, "expected a tuple with a dict or None for each column"); return 0; }
-  for (int64_t r = 0; r < cells->n; r++) {
-    PyObject *row = cells->is_array ? NULL : item_of(cells->rows, r);
-    if (!cells->is_array && (!row || length_of(row) != width)) {
+  for (int64_t c = 0; c < width; c++) code[c] = PyTuple_GetItem(codes, c);
+  return 1;
+}
+
+/* Read a row; `row` is its list or tuple, or NULL if its cells are `stride` bytes apart. */
+static int read_row(PyObject *row, const char *at, int64_t stride, PyObject *const *code, int64_t width, double *to) {
+  for (int64_t c = 0; c < width; c++, to++) {
+    PyObject *cell = row ? item_of(row, c) : *(PyObject *const *)(at + c * stride);
+    if (!cell && row) return 0;
+    if (!cell) cell = Py_None; /* an array that was not filled */
+    if (code[c] == Py_None && PyFloat_CheckExact(cell)) { *to = float_of(cell); continue; }
+    Py_INCREF(cell);
+    const int read = read_cell(cell, code[c], to);
+    Py_DECREF(cell);
+    if (!read) return 0;
+  }
+  return 1;
+}
+
+/* Read all cells to float64 [n][width], by the dict or None of each column. Return 0 with the error set. */
+static int read_cells(const Cells *cells, PyObject *const *code, int64_t width, double *to) {
+  for (int64_t r = 0; r < cells->n; r++, to += width) {
+    if (cells->is_array) {
+      if (!read_row(NULL, (const char *)cells->view.buf + r * cells->view.strides[0], cells->view.strides[1], code, width, to)) return 0;
+      continue;
+    }
+    PyObject *row = item_of(cells->rows, r);
+    if (!row || length_of(row) != width) {
       if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a row is not a list of the columns of this model");
       return 0;
     }
-    const char *at = cells->is_array ? (const char *)cells->view.buf + r * cells->view.strides[0] : NULL;
-    int read = 1;
-    Py_XINCREF(row); /* converting a cell may run code that changes the list */
-    for (int64_t c = 0; read && c < width; c++) {
-      PyObject *cell = row ? item_of(row, c) : *(PyObject *const *)(at + c * cells->view.strides[1]);
-      if (!cell && row) read = 0;
-      if (!read) break;
-      if (!cell) cell = Py_None; /* an array that was not filled */
-      PyObject *code = PyTuple_GetItem(codes, c);
-      if (code == Py_None && PyFloat_CheckExact(cell)) { *to++ = PyFloat_AsDouble(cell); continue; }
-      Py_INCREF(cell);
-      read = read_cell(cell, code, to++);
-      Py_DECREF(cell);
-    }
-    Py_XDECREF(row);
+    Py_INCREF(row); /* converting a cell may run code that changes the list */
+    const int read = read_row(row, NULL, 0, code, width, to);
+    Py_DECREF(row);
     if (!read) return 0;
   }
   return 1;

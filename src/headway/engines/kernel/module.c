@@ -5,9 +5,11 @@
 
 #include "buffers.h"
 #include "cells.h"
+#include "layouts.h"
 #include "model.h"
 
 #define CELLS_ON_STACK 256
+#define FEW 1024                 /* rows times trees */
 #define CAPSULE "headway.engines._trees.Forest"
 
 typedef struct {
@@ -62,6 +64,32 @@ static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   return opened ? answered(args, &opened->model, width_of(&opened->model), opened->model.forest.outputs, by) : NULL;
 }
 
+/* Write scores to a new array, and keep the GIL if they are few: releasing it takes as long as several of them. */
+static PyObject *scores_of(const Model *m, const double *x, int64_t n) {
+  const int64_t trees = m->has_categories && m->categories.trees ? m->categories.trees : m->forest.trees;
+  double *to = NULL;
+  PyObject *made = new_scores(n, m->forest.outputs, &to);
+  int done = ANSWERED;
+  if (made && n * trees <= FEW) done = answer_rows(m, x, n, to);
+  else if (made) {
+    Py_BEGIN_ALLOW_THREADS
+    done = answer_rows(m, x, n, to);
+    Py_END_ALLOW_THREADS
+  }
+  if (done == ANSWERED) return made;
+  Py_DECREF(made);
+  return done == NO_MEMORY ? PyErr_NoMemory() : Py_NewRef(Py_None);
+}
+
+static PyObject *scores(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 2) { PyErr_SetString(PyExc_TypeError, "expected a forest and rows"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  int64_t rows = 0;
+  const double *x = opened ? rows_of(args[1], width_of(&opened->model), &rows) : NULL;
+  return x ? scores_of(&opened->model, x, rows) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
+}
+
 static int sparse_by(const void *model, const Sparse *s, int64_t n, double *out) { return score_sparse(&((const Model *)model)->forest, s, n, out); }
 
 static PyObject *answer_sparse(PyObject *self, PyObject *const *args, Py_ssize_t n) {
@@ -78,15 +106,18 @@ static PyObject *answer_sparse(PyObject *self, PyObject *const *args, Py_ssize_t
 
 static PyObject *answer_cells(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
-  if (n != 4) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows, a tuple of dicts and an output array"); return NULL; }
+  if (n != 3) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows and a tuple of dicts"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
   Cells cells;
   if (!opened || !open_cells(&cells, args[1], width_of(&opened->model))) return NULL;
-  const int64_t width = width_of(&opened->model), size = cells.n <= PY_SSIZE_T_MAX / 8 / width ? cells.n * width : -1;
+  const int64_t width = width_of(&opened->model), size = cells.n < PY_SSIZE_T_MAX / 8 / width ? (cells.n + 1) * width : -1;
   double here[CELLS_ON_STACK], *x = size < 0 ? NULL : size <= CELLS_ON_STACK ? here : malloc((size_t)size * sizeof *x);
   PyObject *found = NULL;
   if (!x) PyErr_NoMemory();
-  else if (read_cells(&cells, args[2], width, x)) found = answered_to(args[3], &opened->model, x, cells.n, opened->model.forest.outputs, by);
+  else {
+    PyObject **code = (PyObject **)(x + size - width);
+    if (take_codes(args[2], width, code) && read_cells(&cells, code, width, x)) found = scores_of(&opened->model, x, cells.n);
+  }
   if (x != here) free(x);
   close_cells(&cells);
   return found;
@@ -109,15 +140,16 @@ static PyObject *level(PyObject *self, PyObject *none) {
 
 static PyMethodDef METHODS[] = {
   {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
+  {"scores", (PyCFunction)(void (*)(void))scores, METH_FASTCALL, "Return the scores of an array of rows float64 [n, width], None if the model's library rejects a row, or NotImplemented if the array must be converted."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
-  {"answer_cells", (PyCFunction)(void (*)(void))answer_cells, METH_FASTCALL, "Write the scores of rows of objects, their strings looked up in a dict per column, into float64 [n, outputs]; return False as `answer`."},
+  {"answer_cells", (PyCFunction)(void (*)(void))answer_cells, METH_FASTCALL, "Return the scores of rows of objects, their strings looked up in a dict per column, or None as `scores`."},
   {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the scores of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
   {"decide", (PyCFunction)(void (*)(void))decide, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; of several outputs the class of the highest score, whatever the threshold. Return False as `answer`."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512; on ARM 1 NEON."},
   {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot SLOTS[] = {{0, NULL}};
+static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, find_layouts}, {0, NULL}};
 
 static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_trees", "Kernels of forests.", 0, METHODS, SLOTS, NULL, NULL, NULL};
 
