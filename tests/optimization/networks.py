@@ -78,8 +78,8 @@ def _dense(number: int, end: str) -> list[NodeProto]:
     return [sums, helper.make_node(kind, [f"sum_{number}"], [answer])]
 
 
-def image_network(seed: int = 0, *, opset: int = 18) -> bytes:
-    """Images of 8 x 8 as 64 columns, to ten probabilities by two convolutions and a dense layer."""
+def image_network(seed: int = 0, *, opset: int = 18, steep: float = 1) -> bytes:
+    """Images of 8 x 8 as 64 columns, to ten probabilities by two convolutions and a dense layer of `steep` weights."""
     random = np.random.default_rng(seed)
     shapes = {"conv_0": (8, 1, 3, 3), "conv_1": (16, 8, 3, 3), "dense": (256, 10)}
     constants = {
@@ -88,6 +88,7 @@ def image_network(seed: int = 0, *, opset: int = 18) -> bytes:
         )
         for name, shape in shapes.items()
     }
+    constants["dense"] *= np.float32(steep)
     constants |= {"picture": np.array([-1, 1, 8, 8]), "row": np.array([-1, 256])}
     pads = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
     nodes = [

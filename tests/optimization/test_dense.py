@@ -70,6 +70,15 @@ def test_an_image_network_predicts_as_the_baseline(tmp_path: Path):
     assert np.abs(answers - expected).max() < 1e-6
 
 
+def test_answers_that_the_graph_itself_rounds_are_compared_in_float64(tmp_path: Path, monkeypatch):
+    content, context = image_network(steep=10), context_of(tmp_path, image_rows())
+    model = network_variant(content, context, task="multiclass")
+    assert dense.plugin(model, context)
+    monkeypatch.setattr(dense, "exact_answers", lambda content, rows: None)
+    with pytest.raises(EngineError, match="as a lowered program the model answers"):
+        dense.plugin(model, context)
+
+
 def test_trees_and_float64_graphs_do_not_apply(tmp_path: Path):
     context = context_in(tmp_path)
     with pytest.raises(NotApplicable, match="'lightgbm'"):

@@ -28,7 +28,8 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _dense
 from headway.engines.compiled.artifact import LEVELS
 from headway.engines.dense import Dense
-from headway.optimization.lowering.lower import lower_graph
+from headway.engines.onnxruntime import OnnxRuntime
+from headway.optimization.lowering.lower import exact_answers, lower_graph
 from headway.optimization.transforms.fold import fold_graph
 
 pytestmark = pytest.mark.slow
@@ -292,6 +293,23 @@ def test_values_of_two_convolutions_are_added_and_their_channels_moved():
         constants=constants,
     )
     assert largest_difference(content, np.random.default_rng(0).normal(size=(4, 40))) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("content", "width"), [(image_network(), 64), (picture(make("Cast", ["i"], ["c"], to=FLOAT)), 40), (softmax(2), 3)]
+)
+def test_answers_in_float64_are_close_to_those_of_the_library(content, width):
+    rows = np.random.default_rng(0).normal(size=(2, 64))[:, :width]
+    exact, answers = exact_answers(content, rows), OnnxRuntime(content, {}).predict(rows)
+    assert exact is not None and exact.shape == answers.shape and 0 <= np.abs(exact - answers).max() < 1e-6
+
+
+def test_a_graph_of_several_inputs_has_no_answers_in_float64():
+    ports = [(name, FLOAT, [None, 1]) for name in "ab"]
+    assert (
+        exact_answers(graph([make("Add", ["a", "b"], ["y"])], ports, [("y", FLOAT, [None, 1])]), np.ones((1, 2)))
+        is None
+    )
 
 
 REFUSED = {

@@ -73,11 +73,11 @@ static int NAME(pack_conv)(const Program *t, const Step *s, Packed *d) {
 
 static int NAME(pack)(const Program *t, const Step *s, Packed *d) { return s->op == DENSE ? NAME(pack_dense)(t, s, d) : NAME(pack_conv)(t, s, d); }
 
-/* P pixels by V vectors of outputs: P * V sums in registers, added to a total where a run ends a block. */
+/* P pixels by V vectors of outputs: P * V sums in registers, added to `out` where a run ends a block. */
 #define PIXELS_BY(P, V) \
   TARGET static void NAME(pixels_##P##_by_##V)(const float *w, int64_t line, const float *const *x, const Run *run, int64_t n, float *out, int64_t stride) { \
-    F total[P * V] = {{0}}, sum[P * V] = {{0}}; \
-    for (const Run *end = run + n; run < end; run++) { \
+    F sum[P * V] = {{0}}; \
+    for (const Run *first = run, *end = run + n; run < end; run++) { \
       const float *at[P]; \
       for (int p = 0; p < P; p++) at[p] = x[p] + run->offset; \
       for (int64_t i = 0; i < run->length; i++, w += LANES) { \
@@ -88,9 +88,12 @@ static int NAME(pack)(const Program *t, const Step *s, Packed *d) { return s->op
           for (int v = 0; v < V; v++) sum[p * V + v] = FUSED(weight[v], one, sum[p * V + v]); \
         } \
       } \
-      if (run->ends) for (int j = 0; j < P * V; j++) { total[j] += sum[j]; sum[j] = (F){0}; } \
+      if (!run->ends) continue; \
+      if (first) for (int p = 0; p < P; p++) for (int v = 0; v < V; v++) NAME(store)(out + p * stride + v * LANES, sum[p * V + v]); \
+      else for (int p = 0; p < P; p++) for (int v = 0; v < V; v++) NAME(store)(out + p * stride + v * LANES, NAME(load)(out + p * stride + v * LANES) + sum[p * V + v]); \
+      for (int j = 0; j < P * V; j++) sum[j] = (F){0}; \
+      first = NULL; \
     } \
-    for (int p = 0; p < P; p++) for (int v = 0; v < V; v++) NAME(store)(out + p * stride + v * LANES, total[p * V + v]); \
   }
 PIXELS_BY(8, 1)
 PIXELS_BY(4, 2)
@@ -206,12 +209,14 @@ TARGET static void NAME(tiled)(const Step *s, const Window *w, const Packed *d, 
   const Extent e = extent(w);
   const int64_t c = padded(w->channels), o = d->panels * LANES, across = (w->out_w + 1) / 2, tiles = (w->out_h + 1) / 2 * across;
   const Run run = {0, w->channels, 1};
-  float *pixels = scratch, *products = scratch + 16 * TILES_TOGETHER * c;
+  /* Of a position of the tile to the next: not a multiple of 4 KB, whose lines compete for the same places in the cache. */
+  const int64_t next_pixels = TILES_TOGETHER * c + VECTOR_SIZE, next_products = TILES_TOGETHER * o + VECTOR_SIZE;
+  float *pixels = scratch, *products = scratch + 16 * next_pixels;
   for (int64_t start = 0; start < tiles; start += TILES_TOGETHER) {
     const int64_t count = tiles - start < TILES_TOGETHER ? tiles - start : TILES_TOGETHER;
     for (int64_t j = 0; j < count; j++) {
       const float *from = x + ((start + j) / across * 2 * e.width + (start + j) % across * 2) * w->channels;
-      for (int64_t i = 0; i < w->channels; i += LANES) NAME(transform_pixels)(from + i, e.width * w->channels, w->channels, pixels + j * c + i, TILES_TOGETHER * c);
+      for (int64_t i = 0; i < w->channels; i += LANES) NAME(transform_pixels)(from + i, e.width * w->channels, w->channels, pixels + j * c + i, next_pixels);
     }
     for (int64_t position = 0; position < 16; position++)
       for (int64_t v = 0; v < d->panels;) {
@@ -219,8 +224,8 @@ TARGET static void NAME(tiled)(const Step *s, const Window *w, const Packed *d, 
         int n, by;
         const NAME(Pixels) kernel = NAME(pixels_for)(d->panels - v, &n, &by);
         for (int64_t j = 0; j < count; j += by) {
-          for (int p = 0; p < by; p++) at[p] = pixels + (position * TILES_TOGETHER + j + p) * c;
-          kernel(d->tiles + (position * d->panels + v) * w->channels * LANES, w->channels * LANES, at, &run, 1, products + (position * TILES_TOGETHER + j) * o + v * LANES, o);
+          for (int p = 0; p < by; p++) at[p] = pixels + position * next_pixels + (j + p) * c;
+          kernel(d->tiles + (position * d->panels + v) * w->channels * LANES, w->channels * LANES, at, &run, 1, products + position * next_products + j * o + v * LANES, o);
         }
         v += n;
       }
@@ -229,7 +234,7 @@ TARGET static void NAME(tiled)(const Step *s, const Window *w, const Packed *d, 
       for (int64_t v = 0; v < d->panels; v++) {
         const F bias = NAME(load)(d->weights + v * d->line);
         F found[4];
-        NAME(transform_products)(products + j * o + v * LANES, TILES_TOGETHER * o, found);
+        NAME(transform_products)(products + j * o + v * LANES, next_products, found);
         if (w->pooled) {
           if (y + 1 < w->out_h && left + 1 < w->out_w)
             NAME(store_pixels)(found, 4, bias, s, w, out + (y / 2 * (w->out_w / 2) + left / 2) * w->outputs + v * LANES, w->outputs - v * LANES);

@@ -119,7 +119,7 @@ static int64_t scratch_of(const Program *t, const Step *s) {
   const Window *w = window_of(t, s);
   const Extent e = extent(w);
   const int64_t image = padded(e.height * e.width * w->channels + VECTOR_SIZE) + VECTOR_SIZE;
-  return image + (is_tiled(w) ? 16 * TILES_TOGETHER * (padded(w->channels) + padded(w->outputs)) : 0);
+  return image + (is_tiled(w) ? 16 * (TILES_TOGETHER * (padded(w->channels) + padded(w->outputs)) + 2 * VECTOR_SIZE) : 0);
 }
 
 static int64_t weights_of(const Program *t, const Step *s) {

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.compiled.artifact import write_program
@@ -86,6 +87,47 @@ def lower_graph(content: bytes) -> bytes:
     first = load_engine("onnxruntime")(content, {}).first_column if answer.size == 2 else 0  # type: ignore[attr-defined]
     span = Span(answer.span.register, answer.span.offset + first)
     return write_program(program.finish(span, answer.size - first))
+
+
+def exact_answers(content: bytes, rows: Floats) -> Floats | None:
+    """Compute the answers of a graph in float64, one row at a time; None if the library's evaluator cannot.
+
+    Parameters
+    ----------
+    content
+        Bytes of an ONNX graph in float32 with one input of columns.
+    rows : ndarray of shape (n, d)
+        Few rows: the evaluator is slow.
+
+    Returns
+    -------
+    ndarray of shape (n, k), as engine `onnxruntime` answers, or None
+    """
+    model = onnx.load_from_string(content)
+    inputs = [port for port in model.graph.input if port.name not in {item.name for item in model.graph.initializer}]
+    outputs = score_outputs([_port(port) for port in model.graph.output])
+    if len(inputs) > 1 or len(outputs) > 1:
+        return None
+    inputs[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    for tensor in [
+        *model.graph.initializer,
+        *(a.t for node in model.graph.node for a in node.attribute if a.HasField("t")),
+    ]:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.DOUBLE
+    try:
+        evaluator = ReferenceEvaluator(model)
+        found = [
+            evaluator.run(outputs, {inputs[0].name: row[None]})[0] for row in rows.astype(np.float32).astype(np.float64)
+        ]
+    except _EVALUATOR_FAILURES:
+        return None
+    answers = np.concatenate(found).reshape(len(rows), -1)
+    return answers[:, 1:] if answers.shape[1] == 2 else answers
 
 
 def _port(value: Any) -> PortInfo:
