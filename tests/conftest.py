@@ -27,7 +27,8 @@ settings.load_profile("house")
 # default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Without a C compiler headway installs without its kernels. Then the fast tests that need none of them run.
+# Without a C compiler headway installs without its kernels. Then those files of `make test-fast` run that need none.
+FAST = (Path(__file__).parent / "fast.txt").read_text(encoding="utf-8").split()
 BUILT = all(
     importlib.util.find_spec(name)
     for name in (
@@ -101,6 +102,12 @@ MARKS = re.compile(r"^pytestmark = (\[[^\]]*\]|.*)", re.MULTILINE)
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import a file whose every test has a mark that `-m "not slow and not long"` leaves out."""
+    if (
+        not BUILT
+        and collection_path.suffix == ".py"
+        and collection_path.relative_to(config.rootpath).as_posix() not in FAST
+    ):
+        return True
     wanted = config.getoption("markexpr")
     left_out = set(re.findall(r"\bnot (\w+)", wanted)) if " or " not in wanted else set()
     if not left_out or collection_path.suffix != ".py":

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.house.source_tree import ROOT
+from coverage import CoverageData
+from tests.house.source_tree import ROOT, fail_with, sources
 
 BENCHMARK = '''"""How fast nothing is."""
 import json, sys
@@ -71,6 +72,50 @@ def test_help_and_unknown_names_do_not_write_the_page(benchmarks: ModuleType, ar
     with pytest.raises(SystemExit) as ended:
         benchmarks.main([argument])
     assert ended.value.code == code and benchmarks.PAGE.read_bytes() == before
+
+
+@pytest.fixture
+def fast_tests(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return importlib.import_module("fast_tests")
+
+
+def test_the_fast_tests_are_those_that_find_most_mistakes_per_second(fast_tests: ModuleType) -> None:
+    many = {("core/a.py", line) for line in range(20)}
+    few = {("core/b.py", line) for line in range(5)}
+    lines = {
+        "tests/core/test_a.py": many,
+        "tests/core/test_a_again.py": many,
+        "tests/core/test_b.py": few,
+        "tests/cli/test_all.py": many | few,
+        "tests/core/test_long.py": many | few,
+    }
+    seconds = dict.fromkeys(lines, 1.0) | {"tests/core/test_long.py": 9.0}
+    assert fast_tests.choose(seconds, lines, budget_s=1) == ["tests/core/test_a.py"]
+    assert fast_tests.choose(seconds, lines, budget_s=3) == sorted(list(lines)[:3])
+
+
+def test_the_lines_of_an_import_count_for_no_test(fast_tests: ModuleType, tmp_path: Path) -> None:
+    file = str(ROOT / "src/headway/core/errors.py")
+    data = CoverageData(str(tmp_path / "coverage"))
+    for context, numbers in {"": [1, 2], "tests/core/test_errors.py::test_a|run": [2, 3]}.items():
+        data.set_context(context)
+        data.add_lines({file: numbers})
+    data.write()
+    assert fast_tests.executed(tmp_path / "coverage") == {
+        "tests/core/test_errors.py": {("core/errors.py", 2), ("core/errors.py", 3)}
+    }
+
+
+def test_every_package_has_fast_tests_of_its_own() -> None:
+    listed = (ROOT / "tests/fast.txt").read_text(encoding="utf-8").split()
+    fail_with(
+        f"{name} of tests/fast.txt does not exist: tools/fast_tests.py"
+        for name in listed
+        if not (ROOT / name).is_file()
+    )
+    packages = {source.inner.partition("/")[0] for source in sources("src") if "/" in source.inner}
+    fail_with(f"{name}: no file in tests/fast.txt" for name in packages - {name.split("/")[1] for name in listed})
 
 
 def test_make_alone_lists_every_target_with_a_line() -> None:

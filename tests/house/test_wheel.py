@@ -63,7 +63,11 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     venv.create(folder / "venv", with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "venv"), "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), "setuptools"], check=True)
-    builder = [str(folder / "venv/bin/python")]
+    # What a distribution holds does not depend on optimization, which takes most of the time of a build.
+    compiler = folder / "cc"
+    compiler.write_text('#!/bin/sh\nexec cc "$@" -O0\n', encoding="utf-8")
+    compiler.chmod(0o755)
+    builder = ["env", f"CC={compiler}", str(folder / "venv/bin/python")]
     sdist = build(copy_sources(folder / "source"), folder / "sdist", "sdist", builder=builder)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")

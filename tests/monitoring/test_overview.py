@@ -21,7 +21,9 @@ from headway.core.monitoring import INPUT_BROKE, Drift, MonitoringAnswer, Monito
 from headway.core.release import version_of
 from headway.core.selective import AuditStatus, CertificateAudit
 from headway.core.value_replay import ViewReplay
+from headway.data.sampled import open_for_checks
 from headway.monitoring import rollout as control
+from headway.monitoring.assessment.assess import assess
 from headway.monitoring.overview import ModelState, data_state, mark_checked, model_state
 from headway.monitoring.servers import ServerMetrics, parse_metrics
 from headway.monitoring.task_runs import save_run
@@ -326,6 +328,12 @@ def test_replayed_data_are_judged_at_their_own_time(project):
     assert (state.state, state.replay, state.at) == ("healthy", True, "2026-11-01T00:00:00+00:00")
 
 
+def check(project: Project) -> None:
+    """Check the data as `headway check` does."""
+    with open_for_checks(project.config) as dataset:
+        assess(project, dataset, who="ann")
+
+
 def test_data_that_arrived_after_the_last_check_need_one(tmp_path):
     table = tmp_path / "table.csv"
     settings = 'source = "table.csv"\ntarget = "y"\n'
@@ -335,10 +343,7 @@ def test_data_that_arrived_after_the_last_check_need_one(tmp_path):
     assert data_state(project).arrival == "not assessed"
     assert "data not assessed" in codes(model_state(project, now=NOW))
 
-    def check() -> None:
-        subprocess.run([sys.executable, "-m", "headway.cli", "check", "--project", str(tmp_path)], capture_output=True)
-
-    check()
+    check(project)
     assert data_state(project).arrival == "assessed"
     later = datetime.now(UTC).timestamp() + 60
     os.utime(table, (later, later))
@@ -350,11 +355,10 @@ def test_a_check_that_finds_nothing_new_covers_a_file_that_was_written_again(tmp
     (tmp_path / "table.csv").write_text("a,b,y\n" + "".join(f"{row},{row % 7},{row % 2}\n" for row in range(50)))
     toml = f'{rollouts.TOML}[data]\nsource = "table.csv"\ntarget = "y"\n'
     project = rollouts.project(tmp_path, toml=toml)
-    command = [sys.executable, "-m", "headway.cli", "check", "--project", str(tmp_path)]
-    subprocess.run(command, capture_output=True)
+    check(project)
     first, checked = data_state(project), tmp_path / ".headway/checked"
     os.utime(checked, (0, 0))
-    subprocess.run(command, capture_output=True)
+    check(project)
     assert checked.stat().st_mtime > 0
     later = time.time() + 60
     os.utime(tmp_path / "table.csv", (later, later))
