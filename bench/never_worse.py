@@ -4,8 +4,9 @@ usage: python bench/never_worse.py [--json] [--only TEXT]
 
 Each of `never_worse.pairs` is optimized on rows of its own. The winner is then timed again, in turns with the baseline,
 and evaluated by the same policy on rows that the search did not use. A violation is slower beyond the interval of the
-new timing, or a rule that fails on the new rows. The baseline runs on one thread: where its threads wait for cores that
-other processes use, anything is faster.
+new timing, or a rule that fails on the new rows and did not fail in the verdict of the search: a baseline that is worse
+than a constant stays so, and `headway.optimize` says that neither may be released. The baseline runs on one thread:
+where its threads wait for cores that other processes use, anything is faster.
 """
 
 from __future__ import annotations
@@ -98,8 +99,11 @@ def _found(pair: Pair) -> Found:
     ratios = {seen.name: seen for seen in times if isinstance(seen, Measurement)}
     speed = ratios.get("latency.speedup") or ratios["cost.cpu_s.one_row.speedup"]  # CPU time on a busy machine
     worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
-    worse += [rule_result.message for rule_result in judged.verdict.rule_results if rule_result.answer == "fail"]
-    return Found(pair=pair.name, winner=f"{best.variant.name} x{speed.value:.3g}", changed=True, worse=tuple(worse))
+    known = {result.rule for result in best.verdict.rule_results if result.answer == "fail"}
+    failed = [result for result in judged.verdict.rule_results if result.answer == "fail"]
+    worse += [result.message for result in failed if result.rule not in known]
+    winner_name = f"{best.variant.name} x{speed.value:.3g}{', not releasable' if known else ''}"
+    return Found(pair=pair.name, winner=winner_name, changed=True, worse=tuple(worse))
 
 
 def main() -> None:
