@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from tests.engines.graphs import BOOL, DOUBLE, FLOAT, INT64, graph, softmax
@@ -82,7 +82,27 @@ def test_convolutions_of_any_shape_predict_as_the_library_at_every_level(seed, *
     except NotApplicable as refusal:
         assert "does not fit into" in str(refusal)  # the library divides by 0 and ends the process
         return
-    assert all(largest_difference(content, rows, level) < 2e-6 for level in HERE)
+    assert all(
+        largest_difference(content, rows, level) < 6e-6 for level in HERE
+    )  # of 360 images in tiles of 2 x 4 4.9e-6 was the most
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    channels=st.integers(8, 20),
+    size=st.tuples(st.integers(3, 12), st.integers(3, 14)),
+    outputs=st.one_of(st.integers(8, 40), st.just(80)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    after=st.sampled_from(
+        [(), ("Relu",), ("Relu", "MaxPool"), ("MaxPool", "Relu"), ("MaxPool", "Mul"), ("MaxPool wide",)]
+    ),
+)
+def test_tiles_of_any_shape_predict_as_the_library_at_every_level(**sizes):
+    picture = Picture(**sizes)
+    rows = np.random.default_rng(0).normal(size=(2, prod(picture.shape)))
+    assume(min(a + b for a, b in zip(picture.size, picture.pads[2:], strict=True)) > 3)
+    content = picture_network(picture)
+    assert all(largest_difference(content, rows, level) < 6e-6 for level in HERE)
 
 
 @pytest.mark.parametrize("after", [("Relu", "MaxPool"), ("MaxPool", "Relu"), ("AveragePool",)])

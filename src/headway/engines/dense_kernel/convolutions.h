@@ -1,28 +1,23 @@
 /* Convolutions and pooling, compiled once per level. The channels of a pixel are stored next to each other, and the outputs
-   of a pixel are the lanes. A 3 x 3 convolution of stride 1 computes 2 x 2 outputs from 4 x 4 pixels by 16 products instead
-   of 36 (Winograd's F(2 x 2, 3 x 3), Lavin and Gray 2016). Images with a value that is not finite, or so large that a sum
+   of a pixel are the lanes. A 3 x 3 convolution of stride 1 computes 2 x 2 outputs by 16 products instead of 36, or
+   2 x 4 by 24 instead of 72 (Winograd's minimal filtering, Lavin and Gray 2016). Images with a value that is not finite, or so large that a sum
    could overflow, take the direct form. Every image is computed alone, so that a row and a batch give equal bits. */
 #undef PIXELS_BY
 #undef MAX_PIXELS
 #define MAX_PIXELS 8
 
 static void NAME(pack_tiles)(const Window *w, const float *from, float *to) {
-  const int64_t n = w->outputs, k = w->channels, vectors = (n + LANES - 1) / LANES;
-  for (int64_t c = 0; c < k; c++)
-    for (int64_t o = 0; o < n; o++) {
-      double part[4][3], g[3][3];
-      for (int y = 0; y < 3; y++) for (int x = 0; x < 3; x++) g[y][x] = from[((y * 3 + x) * k + c) * n + o];
-      for (int x = 0; x < 3; x++) {
-        part[0][x] = g[0][x];
-        part[1][x] = (g[0][x] + g[1][x] + g[2][x]) / 2;
-        part[2][x] = (g[0][x] - g[1][x] + g[2][x]) / 2;
-        part[3][x] = g[2][x];
+  static const double OF_2[6][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
+  static const double OF_4[6][3] = {{1. / 4, 0, 0}, {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6}, {1. / 24, 1. / 12, 1. / 6}, {1. / 24, -1. / 12, 1. / 6}, {0, 0, 1}};
+  const int64_t n = w->outputs, k = w->channels, vectors = (n + LANES - 1) / LANES, columns = tile_columns(w) + 2;
+  const double(*across)[3] = columns == 6 ? OF_4 : OF_2;
+  for (int64_t position = 0; position < 4 * columns; position++)
+    for (int64_t c = 0; c < k; c++)
+      for (int64_t o = 0; o < n; o++) {
+        double sum = 0;
+        for (int64_t tap = 0; tap < 9; tap++) sum += OF_2[position / columns][tap / 3] * across[position % columns][tap % 3] * from[(tap * k + c) * n + o];
+        to[((position * vectors + o / LANES) * k + c) * LANES + o % LANES] = (float)sum;
       }
-      for (int y = 0; y < 4; y++) {
-        const double *p = part[y], found[4] = {p[0], (p[0] + p[1] + p[2]) / 2, (p[0] - p[1] + p[2]) / 2, p[2]};
-        for (int x = 0; x < 4; x++) to[(((y * 4 + x) * vectors + o / LANES) * k + c) * LANES + o % LANES] = (float)found[x];
-      }
-    }
 }
 
 /* Weights: of each group and vector of outputs the biases, then the weights of each input. Of a convolution channel by
@@ -36,7 +31,7 @@ static int NAME(pack_conv)(const Program *t, const Step *s, Packed *d) {
   d->panels = each ? (w->channels + LANES - 1) / LANES : (outputs + LANES - 1) / LANES;
   d->line = (k + 1) * LANES;
   void *at = NULL;
-  const int64_t size = (each ? 1 : w->groups) * d->panels * d->line, tiles = is_tiled(w) ? 16 * d->panels * w->channels * LANES : 0;
+  const int64_t size = (each ? 1 : w->groups) * d->panels * d->line, tiles = tile_columns(w) ? 4 * (tile_columns(w) + 2) * d->panels * w->channels * LANES : 0;
   if (posix_memalign(&at, 64, (size_t)(size + tiles) * sizeof(float))) return 0;
   d->weights = memset(at, 0, (size_t)(size + tiles) * sizeof(float));
   for (int64_t o = 0; o < w->outputs; o++) {
@@ -174,51 +169,76 @@ TARGET static void NAME(direct_by_channel)(const Step *s, const Window *w, const
     }
 }
 
-INLINE void NAME(transform_pixels)(const float *x, int64_t line, int64_t channels, float *to, int64_t stride) {
-  F d[4][4], part[4][4];
-  for (int r = 0; r < 4; r++) for (int c = 0; c < 4; c++) d[r][c] = NAME(load)(x + r * line + c * channels);
-  for (int c = 0; c < 4; c++) {
-    part[0][c] = d[0][c] - d[2][c];
-    part[1][c] = d[1][c] + d[2][c];
-    part[2][c] = d[2][c] - d[1][c];
-    part[3][c] = d[1][c] - d[3][c];
+/* The pixels of a tile of 4 rows and `columns`, transformed: down its columns, then along its rows. */
+INLINE void NAME(transform_pixels)(const float *x, int64_t line, int64_t channels, float *to, int64_t stride, const int columns) {
+  F part[4][6] = {{{0}}};
+  for (int c = 0; c < columns; c++) {
+    const F a = NAME(load)(x + c * channels), b = NAME(load)(x + line + c * channels), e = NAME(load)(x + 2 * line + c * channels), f = NAME(load)(x + 3 * line + c * channels);
+    part[0][c] = a - e;
+    part[1][c] = b + e;
+    part[2][c] = e - b;
+    part[3][c] = b - f;
   }
-  for (int r = 0; r < 4; r++, to += 4 * stride) {
-    NAME(store)(to, part[r][0] - part[r][2]);
-    NAME(store)(to + stride, part[r][1] + part[r][2]);
-    NAME(store)(to + 2 * stride, part[r][2] - part[r][1]);
-    NAME(store)(to + 3 * stride, part[r][1] - part[r][3]);
+  for (int r = 0; r < 4; r++, to += columns * stride) {
+    const F *d = part[r];
+    if (columns == 4) {
+      NAME(store)(to, d[0] - d[2]);
+      NAME(store)(to + stride, d[1] + d[2]);
+      NAME(store)(to + 2 * stride, d[2] - d[1]);
+      NAME(store)(to + 3 * stride, d[1] - d[3]);
+      continue;
+    }
+    const F four = NAME(splat)(4.0f), five = NAME(splat)(-5.0f), two = NAME(splat)(2.0f);
+    const F even = FUSED(-four, d[2], d[4]), odd = FUSED(-four, d[1], d[3]), inner = d[4] - d[2], outer = d[3] - d[1];
+    NAME(store)(to, FUSED(four, d[0], FUSED(five, d[2], d[4])));
+    NAME(store)(to + stride, even + odd);
+    NAME(store)(to + 2 * stride, even - odd);
+    NAME(store)(to + 3 * stride, FUSED(two, outer, inner));
+    NAME(store)(to + 4 * stride, FUSED(-two, outer, inner));
+    NAME(store)(to + 5 * stride, FUSED(four, d[1], FUSED(five, d[3], d[5])));
   }
 }
 
-INLINE void NAME(transform_products)(const float *m, int64_t stride, F *found) {
-  F part[2][4];
-  for (int c = 0; c < 4; c++) {
-    const F a = NAME(load)(m + c * stride), b = NAME(load)(m + (4 + c) * stride), e = NAME(load)(m + (8 + c) * stride), f = NAME(load)(m + (12 + c) * stride);
+/* The outputs of a tile: 2 x 2 of its left half, then of its right half. */
+INLINE void NAME(transform_products)(const float *m, int64_t stride, F *found, const int columns) {
+  F part[2][6] = {{{0}}};
+  for (int c = 0; c < columns; c++, m += stride) {
+    const F a = NAME(load)(m), b = NAME(load)(m + columns * stride), e = NAME(load)(m + 2 * columns * stride), f = NAME(load)(m + 3 * columns * stride);
     part[0][c] = (a + b) + e;
     part[1][c] = (b - e) - f;
   }
-  for (int r = 0; r < 2; r++) {
-    found[2 * r] = (part[r][0] + part[r][1]) + part[r][2];
-    found[2 * r + 1] = (part[r][1] - part[r][2]) - part[r][3];
+  for (int r = 0; r < 2; r++, found += 2) {
+    const F *d = part[r];
+    if (columns == 4) {
+      found[0] = (d[0] + d[1]) + d[2];
+      found[1] = (d[1] - d[2]) - d[3];
+      continue;
+    }
+    const F near = d[1] + d[2], across = d[1] - d[2], far = d[3] + d[4], beyond = d[3] - d[4];
+    found[0] = (d[0] + near) + far;
+    found[1] = FUSED(NAME(splat)(2.0f), beyond, across);
+    found[4] = FUSED(NAME(splat)(4.0f), far, near);
+    found[5] = FUSED(NAME(splat)(8.0f), beyond, across) + d[5];
   }
 }
 
 /* TILES_TOGETHER tiles at once: their pixels, transformed, times the weights, position by position of the tile. */
-TARGET static void NAME(tiled)(const Step *s, const Window *w, const Packed *d, const float *x, float *out, float *scratch) {
+INLINE void NAME(tiled_by)(const Step *s, const Window *w, const Packed *d, const float *x, float *out, float *scratch, const int columns) {
   const Extent e = extent(w);
-  const int64_t c = padded(w->channels), o = d->panels * LANES, across = (w->out_w + 1) / 2, tiles = (w->out_h + 1) / 2 * across;
+  const int wide = columns - 2;
+  const int64_t c = padded(w->channels), o = d->panels * LANES, across = (w->out_w + wide - 1) / wide, tiles = (w->out_h + 1) / 2 * across;
   const Run run = {0, w->channels, 1};
   /* Of a position of the tile to the next: not a multiple of 4 KB, whose lines compete for the same places in the cache. */
   const int64_t next_pixels = TILES_TOGETHER * c + VECTOR_SIZE, next_products = TILES_TOGETHER * o + VECTOR_SIZE;
-  float *pixels = scratch, *products = scratch + 16 * next_pixels;
+  float *pixels = scratch, *products = scratch + 4 * columns * next_pixels;
   for (int64_t start = 0; start < tiles; start += TILES_TOGETHER) {
     const int64_t count = tiles - start < TILES_TOGETHER ? tiles - start : TILES_TOGETHER;
     for (int64_t j = 0; j < count; j++) {
-      const float *from = x + ((start + j) / across * 2 * e.width + (start + j) % across * 2) * w->channels;
-      for (int64_t i = 0; i < w->channels; i += LANES) NAME(transform_pixels)(from + i, e.width * w->channels, w->channels, pixels + j * c + i, next_pixels);
+      const float *from = x + ((start + j) / across * 2 * e.width + (start + j) % across * wide) * w->channels;
+      for (int64_t i = 0; i < w->channels; i += LANES)
+        NAME(transform_pixels)(from + i, e.width * w->channels, w->channels, pixels + j * c + i, next_pixels, columns);
     }
-    for (int64_t position = 0; position < 16; position++)
+    for (int64_t position = 0; position < 4 * columns; position++)
       for (int64_t v = 0; v < d->panels;) {
         const float *at[MAX_PIXELS];
         int n, by;
@@ -229,21 +249,27 @@ TARGET static void NAME(tiled)(const Step *s, const Window *w, const Packed *d, 
         }
         v += n;
       }
-    for (int64_t j = 0; j < count; j++) {
-      const int64_t y = (start + j) / across * 2, left = (start + j) % across * 2;
+    for (int64_t j = 0; j < count; j++)
       for (int64_t v = 0; v < d->panels; v++) {
         const F bias = NAME(load)(d->weights + v * d->line);
-        F found[4];
-        NAME(transform_products)(products + j * o + v * LANES, next_products, found);
-        if (w->pooled) {
-          if (y + 1 < w->out_h && left + 1 < w->out_w)
-            NAME(store_pixels)(found, 4, bias, s, w, out + (y / 2 * (w->out_w / 2) + left / 2) * w->outputs + v * LANES, w->outputs - v * LANES);
-        } else
-          for (int64_t r = 0; r < 2 && y + r < w->out_h; r++)
-            NAME(store_pixels)(found + 2 * r, left + 1 < w->out_w ? 2 : 1, bias, s, w, out + ((y + r) * w->out_w + left) * w->outputs + v * LANES, w->outputs - v * LANES);
+        const int64_t y = (start + j) / across * 2, first = (start + j) % across * wide, channels_left = w->outputs - v * LANES;
+        F found[8] = {{0}};
+        NAME(transform_products)(products + j * o + v * LANES, next_products, found, columns);
+        for (int64_t half = 0, left = first; half < wide / 2 && left < w->out_w; half++, left += 2) {
+          float *to = out + v * LANES;
+          if (!w->pooled)
+            for (int64_t r = 0; r < 2 && y + r < w->out_h; r++)
+              NAME(store_pixels)(found + 4 * half + 2 * r, left + 1 < w->out_w ? 2 : 1, bias, s, w, to + ((y + r) * w->out_w + left) * w->outputs, channels_left);
+          else if (y + 1 < w->out_h && left + 1 < w->out_w)
+            NAME(store_pixels)(found + 4 * half, 4, bias, s, w, to + (y / 2 * (w->out_w / 2) + left / 2) * w->outputs, channels_left);
+        }
       }
-    }
   }
+}
+
+TARGET static void NAME(tiled)(const Step *s, const Window *w, const Packed *d, const float *x, float *out, float *scratch) {
+  if (tile_columns(w) == 4) NAME(tiled_by)(s, w, d, x, out, scratch, 6);
+  else NAME(tiled_by)(s, w, d, x, out, scratch, 4);
 }
 
 /* Whether all numbers are small enough that no sum of a tile overflows. */

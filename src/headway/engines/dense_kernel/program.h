@@ -8,7 +8,7 @@
 
 #define VECTOR_SIZE 16                       /* kernels read and write whole vectors, so a span is padded to a multiple of 16 floats */
 #define BLOCK 64                       /* inputs of a dense step that are added to one partial sum */
-#define TILES_TOGETHER 16              /* of 2 x 2 outputs of a convolution that share the reads of its weights */
+#define TILES_TOGETHER 16              /* tiles of outputs of a convolution that share the reads of its weights */
 #define MAX_FLOATS (1 << 20)          /* in the buffer of a row */
 #define MAX_USES 8                    /* of the same weights: each use stores a copy in its own layout */
 
@@ -34,7 +34,7 @@ typedef struct { int32_t offset, length, ends; } Run;
 
 /* Weights of a dense step or convolution in the layout of its level. Few outputs: `dots`, one row of inputs each. Many:
    panels, each with the biases of its outputs, then the weights of each input. A convolution has the offsets of its pixels
-   and of its inputs, and `tiles`, weights transformed for 2 x 2 outputs, if it has that form. */
+   and of its inputs, and `tiles`, weights transformed for tiles of outputs, if it has that form. */
 typedef struct {
   int64_t dots, panels, line, n_pixels, n_runs;
   float *weights, *tiles;
@@ -73,22 +73,26 @@ static inline const Window *window_of(const Program *t, const Step *s) { return 
 
 typedef struct { int64_t height, width; } Extent;
 
-static inline int is_tiled(const Window *w) {
-  return w->kernel_h == 3 && w->kernel_w == 3 && w->stride_h == 1 && w->stride_w == 1 && w->dilation_h == 1 && w->dilation_w == 1 && w->groups == 1 &&
-         w->channels >= 8 && w->outputs >= 8;
+/* Columns of the tiles of outputs, 2 rows high, that a convolution computes together: 4 or 2, by which takes fewer products
+   if four tiles share a read of the weights; 0 if it has no tiles. */
+static inline int tile_columns(const Window *w) {
+  if (w->kernel_h != 3 || w->kernel_w != 3 || w->stride_h != 1 || w->stride_w != 1 || w->dilation_h != 1 || w->dilation_w != 1) return 0;
+  if (w->groups != 1 || w->channels < 8 || w->outputs < 8) return 0;
+  const int64_t rows = (w->out_h + 1) / 2, wide = rows * ((w->out_w + 3) / 4), narrow = rows * ((w->out_w + 1) / 2);
+  return (wide + 3) / 4 * 24 < (narrow + 3) / 4 * 16 ? 4 : 2;
 }
 
 static inline int by_channel(const Window *w) { return w->groups > 1 && w->groups == w->channels && w->groups == w->outputs; }
 
-static inline int64_t reach(int64_t start, int64_t length, int64_t out, int64_t stride, int64_t kernel, int64_t dilation, int tiled) {
-  const int64_t read = (out - 1) * stride + (kernel - 1) * dilation + 1, needed = tiled ? (out + 1) / 2 * 2 + 2 : read;
+static inline int64_t reach(int64_t start, int64_t length, int64_t out, int64_t stride, int64_t kernel, int64_t dilation, int tile) {
+  const int64_t read = (out - 1) * stride + (kernel - 1) * dilation + 1, needed = tile ? (out + tile - 1) / tile * tile + 2 : read;
   return start + length > needed ? start + length : needed;
 }
 
 /* The size of an image with its borders. */
 static inline Extent extent(const Window *w) {
-  const int tiled = is_tiled(w);
-  return (Extent){reach(w->top, w->height, w->out_h, w->stride_h, w->kernel_h, w->dilation_h, tiled), reach(w->left, w->width, w->out_w, w->stride_w, w->kernel_w, w->dilation_w, tiled)};
+  const int tile = tile_columns(w);
+  return (Extent){reach(w->top, w->height, w->out_h, w->stride_h, w->kernel_h, w->dilation_h, tile ? 2 : 0), reach(w->left, w->width, w->out_w, w->stride_w, w->kernel_w, w->dilation_w, tile)};
 }
 
 static int is_valid_window(const Program *t, const Step *s) {
@@ -119,7 +123,7 @@ static int64_t scratch_of(const Program *t, const Step *s) {
   const Window *w = window_of(t, s);
   const Extent e = extent(w);
   const int64_t image = padded(e.height * e.width * w->channels + VECTOR_SIZE) + VECTOR_SIZE;
-  return image + (is_tiled(w) ? 16 * (TILES_TOGETHER * (padded(w->channels) + padded(w->outputs)) + 2 * VECTOR_SIZE) : 0);
+  return image + (tile_columns(w) ? 4 * (tile_columns(w) + 2) * (TILES_TOGETHER * (padded(w->channels) + padded(w->outputs)) + 2 * VECTOR_SIZE) : 0);
 }
 
 static int64_t weights_of(const Program *t, const Step *s) {
