@@ -57,6 +57,7 @@ from headway.engines.formats.graph import Graph
 from headway.engines.sklearn import Sklearn
 from headway.optimization.context import TransformContext
 from headway.optimization.importers.models import import_baseline
+from headway.optimization.parity import predict_or_nan
 from headway.optimization.transforms.pipeline import pipeline_to_onnx, plugin
 
 # What a fit complains of, on this small table, is a model like any other.
@@ -131,7 +132,7 @@ def furthest(model: Variant, variant: Variant, context: TransformContext) -> flo
     native, graph = opened(model, context), opened(variant, context)
     rows = np.column_stack([_column(field, number) for number, field in enumerate(model.signature.inputs)])
     found = graph.predict(rows)
-    expected = np.concatenate([_answer(native, row[None, :], found.shape[1]) for row in rows])
+    expected = predict_or_nan(native, rows, found.shape[1])
     assert np.array_equal(np.isnan(found), np.isnan(expected))
     assert not np.isnan(found).all()
     return float(np.nanmax(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
