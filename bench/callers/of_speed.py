@@ -27,9 +27,8 @@ from headway import pipeline
 from headway.api.as_called import time_as_called
 from headway.api.model import Model
 from headway.core.config import Config
-from headway.core.evidence import Measurement
+from headway.core.evidence import AS_CALLED, Measurement
 from headway.core.sections import ProjectSection
-from headway.evaluation.benchmark import AS_CALLED
 from headway.registry.project import project_of
 
 NAME = "speed"

@@ -30,7 +30,7 @@ from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError, DataError, HeadwayError, NotApplicable, StoreError
-from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.evidence import CALLS, Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import KeyProbing, MonitoringReport, ProbingReport, RowSource, Ticket
 from headway.core.plan import Demand, DeploymentPlan, NetworkTimes, Prices, ServiceTimes
@@ -52,7 +52,6 @@ from headway.deployment.plan.search import PlanInputs, PlanVariant
 from headway.evaluation import explore_answers
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_decidable
 from headway.evaluation.audit_context import build_audit_context, load_training_data, retrained_by, share_audits
-from headway.evaluation.benchmark import CALLS
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.candidate_privacy import audit_candidates, candidate_context, select_results
 from headway.evaluation.comparison import (

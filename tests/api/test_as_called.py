@@ -15,8 +15,7 @@ import headway as hw
 from headway.api import as_called
 from headway.api.as_called import time_as_called
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
-from headway.evaluation.benchmark import AS_CALLED
+from headway.core.evidence import AS_CALLED, Measurement
 from headway.evaluation.measure import BUSY
 
 RANDOM = np.random.default_rng(0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,71 @@ def test_the_cpu_is_named_as_the_system_names_it(tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Abacus 9\n")
     assert this_machine(tmp_path).cpu == "Abacus 9"
+
+
+RESIDENT = """
+import ctypes
+import sys
+import threading
+from pathlib import Path
+from headway.core.threads import return_freed_memory, share_one_arena, trim_memory
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+"""
+FREED = """
+return_freed_memory()
+block = b"x" * (16 << 20)
+del block  # glibc alone would take blocks of this size from its heap from now on
+before, blocks, between = resident_mb(), [], []
+for _ in range(8):
+    blocks.append(b"x" * (15 << 20))
+    between.append(b"y" * 100_000)
+blocks.clear()
+print(resident_mb() - before)
+"""
+TRIMMED = """
+before, blocks = resident_mb(), [libc.malloc(1 << 16) for _ in range(512)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 16)
+last = libc.malloc(1 << 16)  # glibc alone returns only what is free at the end of its heap
+for block in blocks:
+    libc.free(block)
+kept = resident_mb() - before
+trim_memory()
+print(kept - (resident_mb() - before))
+"""
+ARENAS = """
+share_one_arena()
+threads = [threading.Thread(target=libc.malloc, args=(100,)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+    thread.join()
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(Path(sys.argv[1]).read_text().count("<heap nr="))
+"""
+
+
+def printed(lines: str, *arguments: str) -> int:
+    """Return the number that lines of Python print in a process of their own."""
+    command = [sys.executable, "-c", RESIDENT + lines, *arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_the_memory_of_large_bodies_is_returned_once_they_are_freed():
+    assert printed(FREED) < 16
+
+
+def test_trimming_returns_the_memory_between_blocks_that_stay():
+    assert printed(TRIMMED) > 16
+
+
+def test_all_threads_share_one_arena(tmp_path):
+    assert printed(ARENAS, str(tmp_path / "heaps")) == 1

@@ -9,10 +9,9 @@ import pytest
 from msgspec.structs import replace as replaced
 
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
+from headway.core.evidence import AS_CALLED, Measurement
 from headway.evaluation import benchmark, comparison
 from headway.evaluation.benchmark import (
-    AS_CALLED,
     RERUN,
     TimedBaseline,
     TimedCall,

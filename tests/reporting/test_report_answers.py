@@ -10,9 +10,8 @@ from stories import RELEASED, estimate, flights, judged, own_project, refused, r
 from tests.reporting.examined import BUSY, only
 from years import FEED, FIRST, SECOND, lived, release_state, ticket, watch, watched_only
 
-from headway.core.evidence import TimedCall
+from headway.core.evidence import AS_CALLED, TimedCall
 from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.report_data import MonitoringHistory, ReportData
 from headway.reporting.summary import SummaryAnswer, describe_replay, summary_answers
 

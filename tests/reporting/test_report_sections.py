@@ -9,8 +9,7 @@ from msgspec.structs import replace
 from stories import estimate, fact, flights
 from tests.reporting.examined import BUSY, SILENT, examined, features, only, people, sets
 
-from headway.core.evidence import DECLARED_PRIVACY, Finding, Measurement, TimedCall
-from headway.evaluation.benchmark import AS_CALLED
+from headway.core.evidence import AS_CALLED, DECLARED_PRIVACY, Finding, Measurement, TimedCall
 from headway.evaluation.statistics.intervals import UNBOUNDED
 from headway.reporting.page import render_report
 from headway.reporting.report_data import ReportData

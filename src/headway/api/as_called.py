@@ -12,11 +12,11 @@ import polars as pl
 from headway import pipeline
 from headway.api.model import Model
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement, TimedCall
+from headway.core.evidence import AS_CALLED, Measurement, TimedCall
 from headway.core.search_result import SearchResult
 from headway.core.threads import thread_setting
 from headway.data.matrix import matrix
-from headway.evaluation.benchmark import AS_CALLED, time_calls
+from headway.evaluation.benchmark import time_calls
 from headway.evaluation.comparison import open_variant
 from headway.registry.project import Project
 

@@ -24,7 +24,7 @@ from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, Refused
-from headway.core.evidence import Evidence, Measurement
+from headway.core.evidence import AS_CALLED, Evidence, Measurement
 from headway.core.plugins import load_engine
 from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
@@ -33,7 +33,6 @@ from headway.core.selective import AnswerPlan
 from headway.core.threads import this_machine
 from headway.core.training import Training
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
-from headway.evaluation.benchmark import AS_CALLED
 from headway.evaluation.machine_load import BUSY
 from headway.optimization.importers.custom_python import custom_code_refused
 from headway.registry.project import Project, project_of

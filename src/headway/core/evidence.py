@@ -16,6 +16,9 @@ NOT_RUN, DECLARED_PRIVACY = "E001", "E010"
 
 # Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches
 # counts.
+CALLS = "latency.as_called"
+AS_CALLED = f"{CALLS}.speedup"
+"""Ratio of the user's own call to the same call of the optimized model."""
 _RENAMED_MEASURES = (
     (re.compile(r"^looks_at_test$"), "test_evaluations"),
     (re.compile(r"^load\.memory_beside_mb$"), "load.memory_without_model_mb"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from headway.core.errors import EngineError
@@ -12,6 +14,7 @@ from headway.core.evidence import Machine
 from headway.core.record import Settings
 
 _NO_LIMIT = 1 << 60  # version 1 writes a number of this size for none
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # in malloc.h
 
 
 def threads_of(settings: Settings, *, engine: str, default: int) -> int:
@@ -95,6 +98,31 @@ def _quota(folder: Path) -> float | None:
     if len(words) != 2 or words[0] in ("max", "-1"):
         return None
     return int(words[0]) / int(words[1])
+
+
+def return_freed_memory() -> None:
+    """Have glibc return blocks of a MiB or more to the system once they are freed, in this process and its children.
+
+    By itself it raises its threshold to the largest block that was freed, up to 32 MiB, and a worker keeps the memory
+    of the largest bodies that it has read (`M_MMAP_THRESHOLD` in mallopt(3)).
+    """
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
+
+
+def share_one_arena() -> None:
+    """Have glibc serve all threads of this process from one arena: each other one keeps memory of its own.
+
+    Threads then wait for one another when they allocate large objects (`M_ARENA_MAX` in mallopt(3)).
+    """
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+def trim_memory() -> None:
+    """Have glibc return all freed pages to the system, which takes some milliseconds."""
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_text(path: Path) -> str:

@@ -13,6 +13,7 @@ import uvicorn
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
+from headway.core.threads import share_one_arena
 from headway.dashboard.app import create_app
 from headway.dashboard.listening import address_of, listen
 from headway.dashboard.resources import Dashboard, open_dashboard
@@ -100,6 +101,7 @@ def make_server(dashboard: Dashboard) -> uvicorn.Server:
 @contextmanager
 def _opened(configs: Sequence[Config]) -> Iterator[Dashboard]:
     """Open the dashboard of projects, and close it after a signal too: uvicorn raises what it received again."""
+    share_one_arena()
     previous = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         dashboard = open_dashboard(configs)

@@ -6,6 +6,7 @@ without work.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import threading
@@ -15,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ParamSpec, TypeVar, cast
 
 from headway.core.errors import HeadwayError
+from headway.core.threads import trim_memory
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -141,6 +143,8 @@ class WorkerProcess:
             pool, self._pool = self._pool, None
         if pool:
             pool.shutdown(wait=False)
+            gc.collect()
+            trim_memory()
 
     def close(self) -> None:
         """End the process."""

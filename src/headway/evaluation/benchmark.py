@@ -18,7 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats
-from headway.core.evidence import Measurement, TimedCall
+from headway.core.evidence import AS_CALLED, CALLS, Measurement, TimedCall
 from headway.core.student import student_quantile
 from headway.evaluation.energy import EnergyMeter
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
@@ -33,9 +33,6 @@ from headway.evaluation.statistics.intervals import (
 
 _Result = TypeVar("_Result")
 BATCH_ROWS = 256
-CALLS = "latency.as_called"
-AS_CALLED = f"{CALLS}.speedup"
-"""Ratio of the user's own call to the same call of the optimized model."""
 ROUND_NS = 3_000_000
 PAIRS_NS = 6_000_000
 ENERGY_ROUND_NS = 25_000_000

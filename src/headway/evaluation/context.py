@@ -19,12 +19,12 @@ from headway.core.sections import AttackSection, CostSection
 from headway.core.training import TrainingTask
 from headway.core.variant import Field, Variant
 from headway.engines.formats.columns import ColumnSelection
-from headway.evaluation.benchmark import TimedBaseline
-from headway.optimization.context import TransformContext
 
 if TYPE_CHECKING:
     from headway.core.contracts import Bools, Floats, Ints
     from headway.data.contract.table_contract import TableContract
+    from headway.evaluation.benchmark import TimedBaseline
+    from headway.optimization.context import TransformContext
     from headway.optimization.training import TrainedModel
 
 

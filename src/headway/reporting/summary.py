@@ -6,12 +6,12 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from headway.core.evidence import AS_CALLED
 from headway.core.monitoring import MonitoringReport, MonitoringStatus
 from headway.core.record import Record
 from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
-from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.report_data import (
     RefusedVariant,
     ReleaseState,

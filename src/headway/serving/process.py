@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from msgspec.structs import replace
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.sections import ServeSection
-from headway.core.threads import cores, memory_limit
+from headway.core.threads import cores, memory_limit, return_freed_memory
 from headway.registry.model_registry import ModelRegistry
 from headway.serving.http.listener import bind_sockets, close_sockets, socket_address
 from headway.serving.telemetry.logs import log_to_stderr
@@ -27,7 +26,6 @@ _MIB = 1 << 20
 _SERVER_MIB, _WORKER_MIB = 64, 32  # without buffers and models: measured 60 and 12, rounded up
 _BUFFERS_SHARE = 0.5  # of a memory limit; models and requests in progress have the rest
 _BUFFERS = ("log_buffer_mb", "max_bodies_mb", "label_queue_mb", "push_queue_mb")
-_MMAP_THRESHOLD = -3  # in malloc.h
 _log = logging.getLogger(__name__)
 
 
@@ -133,16 +131,6 @@ def _serve(
     finally:
         gc.unfreeze()
         close_sockets([*reserved, *(opened for own in bound for opened in own)])
-
-
-def return_freed_memory() -> None:
-    """Have glibc return blocks of a MiB or more to the system once they are freed, in this process and its children.
-
-    By itself it raises its threshold to the largest block that was freed, up to 32 MiB, and a worker keeps the memory
-    of the largest bodies that it has read (`M_MMAP_THRESHOLD` in mallopt(3)).
-    """
-    with suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _MIB)
 
 
 def _with_folders_added(config: Config, references: Sequence[str]) -> Sequence[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.evidence import Evidence, Finding, Machine, Measurement, TimedCall
-from headway.evaluation.benchmark import AS_CALLED
+from headway.core.evidence import AS_CALLED, Evidence, Finding, Machine, Measurement, TimedCall
 from headway.evaluation.machine_load import BUSY
 from headway.reporting.text.speeds import describe_speeds
 

@@ -10,11 +10,10 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from headway.core.config import FILE
-from headway.core.evidence import Evidence, Measurement
+from headway.core.evidence import AS_CALLED, Evidence, Measurement
 from headway.core.record import Record
 from headway.core.search_result import SearchResult
 from headway.core.verdict import RuleResult, Verdict
-from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.text import formatting, tables, words
 from headway.reporting.text.formatting import one_line
 from headway.reporting.text.markdown import escape_markdown, markdown_table

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.evidence import AS_CALLED, Evidence, Finding, Measurement
 from headway.core.search_result import SearchResult
-from headway.evaluation.benchmark import AS_CALLED
 from headway.evaluation.machine_load import BUSY
 from headway.reporting.text import formatting
 
