@@ -25,12 +25,9 @@ def undocumented(source: Source) -> list[str]:
 
 def skipping(source: Source) -> list[str]:
     """Return the marks and calls that skip a test or allow it to fail."""
-    names = [node for node in ast.walk(source.tree) if isinstance(node, ast.Attribute)]
-    return [
-        source.at(node)
-        for node in names
-        if re.match(r"pytest\.(mark\.)?(skip|skipif|xfail|importorskip)$", ast.unparse(node))
-    ]
+    named = ("skip", "skipif", "xfail", "importorskip")
+    nodes = [node for node in ast.walk(source.tree) if isinstance(node, ast.Attribute) and node.attr in named]
+    return [source.at(node) for node in nodes if re.match(r"pytest\.(mark\.)?\w+$", ast.unparse(node))]
 
 
 def machine_paths(path: str, text: str) -> list[str]:

@@ -13,6 +13,7 @@ from tests.optimization.training_rows import context_with, labeled_rows, trained
 
 from headway.core.errors import ConfigError, NotApplicable
 from headway.optimization import search
+from headway.optimization.transforms import family
 from headway.optimization.transforms.family import MODEL_FAMILIES, plugin
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,10 @@ LEARNED = labeled_rows(1_000, seed=1)
 
 
 @pytest.fixture
-def context(tmp_path):
+def context(tmp_path, monkeypatch):
+    """The context of a search with every family, each of few trees."""
+    monkeypatch.setattr(family, "_TREES", 40)
+    monkeypatch.setitem(family._FOREST, "n_estimators", 20)
     return dataclasses.replace(
         context_with(tmp_path, labeled_rows(seed=2), LEARNED), model_families=tuple(MODEL_FAMILIES)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ WORDS = {
 COMMON = "please the my is to can you i have today with about still again help order"
 
 
+@functools.cache
 def messages(rows: int = 3_600) -> pl.DataFrame:
     """Return messages of 120 days with a channel, a number of orders, the customer and the intent."""
     draw = np.random.default_rng(0)
