@@ -82,6 +82,29 @@ def test_models_of_many_columns_are_exact(columns: int, depth: int, planes: int)
         assert furthest(world, world.seen, level) == furthest(world, world.unseen, level) == 0
 
 
+def test_a_batch_of_any_number_of_rows_has_the_scores_of_its_rows_alone() -> None:
+    random = np.random.default_rng(7)
+    ports, carriers = random.integers(0, 23, 300), random.integers(0, 3, 300)
+    table = pd.DataFrame({"port": [f"p{port}" for port in ports], "carrier": [f"c{carrier}" for carrier in carriers]})
+    table["far"], table["near"] = random.normal(size=300), random.integers(0, 9, 300) / 4
+    label = table["far"] * (1 + carriers) + table["near"] * (ports % 5) + random.normal(size=300)
+    settings = {"iterations": 60, "depth": 6, "border_count": 254, "one_hot_max_size": 2, "max_ctr_complexity": 3}
+    quiet = {"verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 1}
+    pool = catboost.Pool(table, label, cat_features=["port", "carrier"])
+    table.loc[::7, "far"], table.loc[::11, "port"] = np.nan, "nan"
+    world = CategoryWorld(model=catboost.CatBoost(settings | quiet).fit(pool), seen=table, unseen=table, listed=25)
+    content, signature = world.bound()
+    rows, wanted = rows_of(table, signature), world.scores(table)
+    borders = np.diff(read_category_forest(compile_categories(read_catboost(content)))[1][19])
+    assert (borders > 31).any()
+    assert ((borders > 0) & (borders <= 31)).any()
+    for level in LEVELS[: Trees.kernels.level() + 1]:
+        trees = raw_trees(content, level)
+        assert np.array_equal(np.concatenate([trees.predict(row[None]) for row in rows]), wanted)
+        for count in (15, 16, 17, 63, 64, 65, 129, 255, 256, 257, 300):
+            assert np.array_equal(trees.predict(rows[:count]), wanted[:count])
+
+
 def test_a_border_that_no_byte_reaches_is_below_no_value() -> None:
     content, signature = deep_world().bound()
     model, rows = replace(read_catboost(content), loss="RMSE"), rows_of(deep_world().unseen, signature)

@@ -40,6 +40,7 @@ typedef struct {
   int32_t *out_plane;                                         /* plane of each computed column */
   int64_t direct_count, hashed_count, number_planes;          /* combinations whose bytes ranks index, and the others */
   int64_t *direct, *hashed;
+  int reads_hashes;                                           /* whether rows of listed categories are hashed */
   Direct *tables; uint8_t *bytes;                             /* [direct_count] and their bytes, column by column */
   uint8_t *lanes; int64_t *lane_depth, *leaf_start;           /* splits of 64 trees side by side, and their depth */
   uint8_t *leaf_planes; int64_t *leaf_plane_start;            /* values of leaves, byte by byte, as those of forests */

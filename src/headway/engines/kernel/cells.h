@@ -69,6 +69,7 @@ static int read_cell(PyObject *cell, PyObject *codes, double *to) {
   }
   PyObject *code = PyDict_GetItemWithError(codes, cell);
   if (!code) return !PyErr_Occurred() && read_unlisted(cell, codes, to);
+  if (PyFloat_CheckExact(code)) { *to = float_of(code); return 1; }
   Py_INCREF(code);
   *to = PyFloat_AsDouble(code);
   Py_DECREF(code);
@@ -84,13 +85,15 @@ static int take_codes(PyObject *codes, int64_t width, PyObject **code) {
 
 /* Read a row; `row` is its list or tuple, or NULL if its cells are `stride` bytes apart. */
 static int read_row(PyObject *row, const char *at, int64_t stride, PyObject *const *code, int64_t width, double *to) {
-  for (int64_t c = 0; c < width; c++, to++) {
+  const int is_list = row && Py_IS_TYPE(row, &PyList_Type);
+  for (int64_t c = 0; c < width; c++) {
+    if (is_list && (c = read_floats(row, code, c, width, to)) == width) break;
     PyObject *cell = row ? item_of(row, c) : *(PyObject *const *)(at + c * stride);
     if (!cell && row) return 0;
     if (!cell) cell = Py_None; /* an array that was not filled */
-    if (code[c] == Py_None && PyFloat_CheckExact(cell)) { *to = float_of(cell); continue; }
+    if (code[c] == Py_None && PyFloat_CheckExact(cell)) { to[c] = float_of(cell); continue; }
     Py_INCREF(cell);
-    const int read = read_cell(cell, code[c], to);
+    const int read = read_cell(cell, code[c], to + c);
     Py_DECREF(cell);
     if (!read) return 0;
   }

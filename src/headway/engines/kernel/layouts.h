@@ -69,6 +69,16 @@ static inline PyObject *list_item(PyObject *list, int64_t i) {
   return knows_items && i < l->head.ob_size ? l->items[i] : PyList_GetItem(list, i);
 }
 
+/* Read the floats of a list from item c on, in columns whose code is None; return the index of the first other item. */
+static inline int64_t read_floats(PyObject *list, PyObject *const *code, int64_t c, int64_t width, double *to) {
+  const ListLayout *l = (const ListLayout *)list;
+  PyObject *const none = Py_None, *const *items = l->items;
+  const PyTypeObject *type = &PyFloat_Type;
+  const int64_t end = !knows_items ? c : l->head.ob_size < width ? l->head.ob_size : width;
+  for (; c < end && code[c] == none && Py_TYPE(items[c]) == type; c++) to[c] = ((const FloatLayout *)items[c])->value;
+  return c;
+}
+
 /* The rows of an array float64 [n, width] that needs no copy; NULL for any other object. */
 static inline const double *rows_of(PyObject *object, int64_t width, int64_t *n) {
   const ArrayLayout *a = (const ArrayLayout *)object;

@@ -27,24 +27,45 @@ typedef struct {
 
 static inline int64_t listed_count(const Categories *k, int64_t c) { return k->rank_start[c + 1] - k->rank_start[c]; }
 
-/* Read the categories of rows; return 0 if one is neither a rank nor an integer. */
-static int read_categories(const Categories *k, const Rows *b) {
-  for (int64_t r = 0; r < b->n; r++) {
-    b->unlisted[r] = 0;
-    for (int64_t c = 0; c < k->columns; c++) {
-      const double v = b->x[r * k->width + k->column[c]], listed = (double)listed_count(k, c);
-      uint32_t *hash = b->hash + r * k->columns + c;
-      if (!category_hash(k, c, v, hash)) return 0;
-      b->part[c * b->stride + r] = category_part(*hash);
-      const int is_unlisted = k->is_ranked[c] && v >= listed;
-      b->unlisted[r] |= (uint8_t)is_unlisted;
-      b->rank[c * b->stride + r] = !k->is_ranked[c] || is_unlisted ? 0 : (uint32_t)(v != v ? listed : v); /* missing is the last */
-    }
+/* Read the categories of a row with their hashes; return 0 if one is neither a rank nor an integer. */
+static int hash_categories(const Categories *k, const Rows *b, int64_t r) {
+  b->unlisted[r] = 0;
+  for (int64_t c = 0; c < k->columns; c++) {
+    const double v = b->x[r * k->width + k->column[c]], listed = (double)listed_count(k, c);
+    uint32_t *hash = b->hash + r * k->columns + c;
+    if (!category_hash(k, c, v, hash)) return 0;
+    b->part[c * b->stride + r] = category_part(*hash);
+    const int is_unlisted = k->is_ranked[c] && v >= listed;
+    b->unlisted[r] |= (uint8_t)is_unlisted;
+    b->rank[c * b->stride + r] = !k->is_ranked[c] || is_unlisted ? 0 : (uint32_t)(v != v ? listed : v); /* missing is the last */
   }
   return 1;
 }
 
-/* The byte of a number in a plane: how many of its borders are below. */
+/* Read the categories of rows; those of a row of listed ones are hashed only if a combination or test reads their hashes. */
+static int read_categories(const Categories *k, const Rows *b) {
+  for (int64_t r = 0; r < b->n; r++) {
+    const double *x = b->x + r * k->width;
+    int ranks = !k->reads_hashes;
+    for (int64_t c = 0; ranks && c < k->columns; c++) {
+      const double v = x[k->column[c]];
+      const int is_rank = k->is_ranked[c] && v >= 0 && v < (double)listed_count(k, c);
+      const uint32_t rank = is_rank ? (uint32_t)v : 0;
+      ranks = is_rank && v == (double)rank;
+      b->rank[c * b->stride + r] = rank;
+    }
+    b->unlisted[r] = 0;
+    if (!ranks && !hash_categories(k, b, r)) return 0;
+  }
+  return 1;
+}
+
+/* The bytes of n numbers in a plane: how many of its borders are below each. */
+#define PLANE_BYTES(NAME, TARGET, PLANE_BYTE) \
+  TARGET static inline void NAME(const Categories *k, int64_t p, const float *v, int64_t n, uint8_t *codes) { \
+    for (int64_t r = 0; r < n; r++) codes[r] = PLANE_BYTE(k, p, v[r]); \
+  }
+
 static inline uint8_t plane_byte(const Categories *k, int64_t p, float v) {
   const float *border = k->plane_border + k->plane_start[p];
   if (v != v) return k->plane_missing[p];
@@ -57,7 +78,11 @@ static inline uint8_t plane_byte(const Categories *k, int64_t p, float v) {
   return (uint8_t)(at + (n && border[at] < v));
 }
 
+PLANE_BYTES(plane_bytes, , plane_byte)
+
 #if defined(__x86_64__)
+PLANE_BYTES(plane_bytes_avx2, __attribute__((target("avx2"))), plane_byte)
+
 /* The same: sixteen comparisons find the run of a number, and sixteen more its place there. */
 AVX512_TARGET static inline uint8_t plane_byte_avx512(const Categories *k, int64_t p, float v) {
   const float *border = k->search + p * (SEARCHED + RUN);
@@ -66,10 +91,37 @@ AVX512_TARGET static inline uint8_t plane_byte_avx512(const Categories *k, int64
   const int place = __builtin_popcount(_mm512_cmp_ps_mask(_mm512_load_ps(border + RUN * run), all, _CMP_LT_OQ));
   return v != v ? k->plane_missing[p] : (uint8_t)(RUN * run + place);
 }
+
+/* The same for many numbers, sixteen at a time: a binary search among the borders in two registers, or among the last of
+   all runs, and then in memory. `v` and `codes` can be read and written up to the next multiple of sixteen. */
+AVX512_TARGET static inline void plane_bytes_avx512(const Categories *k, int64_t p, const float *v, int64_t n, uint8_t *codes) {
+  const float *border = k->search + p * (SEARCHED + RUN);
+  const int64_t borders = k->plane_start[p + 1] - k->plane_start[p];
+  const int in_registers = borders < 2 * RUN;
+  const __m512 low = _mm512_load_ps(in_registers ? border : border + SEARCHED), high = _mm512_load_ps(border + RUN);
+  if (n == 1) { codes[0] = plane_byte_avx512(k, p, v[0]); return; }
+  for (int64_t r = 0; r < n; r += RUN) {
+    const __m512 x = _mm512_loadu_ps(v + r);
+    __m512i at = _mm512_setzero_si512();
+    for (int s = in_registers ? RUN : RUN / 2; s; s >>= 1) {
+      const __m512 t = _mm512_permutex2var_ps(low, _mm512_add_epi32(at, _mm512_set1_epi32(s - 1)), high);
+      at = _mm512_mask_add_epi32(at, _mm512_cmp_ps_mask(t, x, _CMP_LT_OQ), at, _mm512_set1_epi32(s));
+    }
+    if (!in_registers) {
+      at = _mm512_slli_epi32(at, 4);
+      _Pragma("GCC unroll 4") for (int s = RUN / 2; s; s >>= 1) {
+        const __m512 t = _mm512_i32gather_ps(_mm512_add_epi32(at, _mm512_set1_epi32(s - 1)), border, 4);
+        at = _mm512_mask_add_epi32(at, _mm512_cmp_ps_mask(t, x, _CMP_LT_OQ), at, _mm512_set1_epi32(s));
+      }
+    }
+    at = _mm512_mask_mov_epi32(at, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(k->plane_missing[p]));
+    _mm_storeu_si128((__m128i *)(codes + r), _mm512_cvtepi32_epi8(at));
+  }
+}
 #endif
 
 /* Tests, and planes of numbers. A column is converted to float32, which the library compares, once for what reads it next. */
-#define READ_NUMBERS(PLANE_BYTE) { \
+#define READ_NUMBERS(PLANE_BYTES_OF) { \
   float v[BLOCK]; \
   int64_t column = -1; /* of v */ \
   v[0] = 0; \
@@ -85,31 +137,69 @@ AVX512_TARGET static inline uint8_t plane_byte_avx512(const Categories *k, int64
   for (int64_t p = 0; p < k->number_planes; p++) { \
     if (k->plane_column[p] >= k->width) continue; \
     if (k->plane_column[p] != column) { column = k->plane_column[p]; for (int64_t r = 0; r < n; r++) v[r] = (float)b->x[r * k->width + column]; } \
-    for (int64_t r = 0; r < n; r++) b->codes[p * stride + r] = PLANE_BYTE(k, p, v[r]); \
+    PLANE_BYTES_OF(k, p, v, n, b->codes + p * stride); \
   } }
 
-/* The planes of the combinations whose bytes the ranks and tests of rows index. */
+/* The planes of a combination whose bytes the ranks and tests of rows index. */
+static inline __attribute__((always_inline)) void read_table(const Categories *k, const Rows *b, const Direct *d, int64_t n, int64_t stride) {
+  const uint8_t *bytes = k->bytes + d->bytes;
+  const int32_t *part = k->part + d->part, *tests = k->test + d->test, *out = k->out_plane + d->out;
+  const uint32_t *rank = b->rank + part[0] * stride;
+  uint32_t at[BLOCK];
+  for (int64_t r = 0; r < n; r++) at[r] = rank[r];
+  for (int64_t i = 1; i < d->parts; i++) {
+    const uint32_t size = (uint32_t)listed_count(k, part[i]) + 1, *next = b->rank + part[i] * stride;
+    for (int64_t r = 0; r < n; r++) at[r] = at[r] * size + next[r];
+  }
+  for (int64_t i = 0; i < d->tests; i++) {
+    const uint8_t *test = b->test + tests[i] * stride;
+    for (int64_t r = 0; r < n; r++) at[r] = 2 * at[r] + test[r];
+  }
+  for (int64_t i = 0; i < d->outs; i++, bytes += d->size) {
+    uint8_t *codes = b->codes + out[i] * stride;
+    for (int64_t r = 0; r < n; r++) codes[r] = bytes[at[r]];
+  }
+}
+
 static inline __attribute__((always_inline)) void read_direct(const Categories *k, const Rows *b, int64_t n, int64_t stride) {
-  for (const Direct *d = k->tables, *end = d + k->direct_count; d < end; d++) {
-    const uint8_t *bytes = k->bytes + d->bytes;
-    const int32_t *part = k->part + d->part, *tests = k->test + d->test, *out = k->out_plane + d->out;
-    const uint32_t *rank = b->rank + part[0] * stride;
-    uint32_t at[BLOCK];
-    for (int64_t r = 0; r < n; r++) at[r] = rank[r];
-    for (int64_t i = 1; i < d->parts; i++) {
-      const uint32_t size = (uint32_t)listed_count(k, part[i]) + 1, *next = b->rank + part[i] * stride;
-      for (int64_t r = 0; r < n; r++) at[r] = at[r] * size + next[r];
+  for (const Direct *d = k->tables, *end = d + k->direct_count; d < end; d++) read_table(k, b, d, n, stride);
+}
+
+#if defined(__x86_64__)
+/* The same: the indices of 64 rows are bytes, which select among at most 256 bytes in registers. */
+AVX512_TARGET static inline void read_small_table(const Categories *k, const Rows *b, const Direct *d, int64_t n) {
+  const uint8_t *bytes = k->bytes + d->bytes;
+  const int32_t *part = k->part + d->part, *tests = k->test + d->test, *out = k->out_plane + d->out;
+  const __m512i low_bytes = _mm512_set1_epi16(255);
+  for (int64_t r = 0; r < n; r += 64) {
+    __m512i at = _mm512_setzero_si512();
+    for (int64_t i = 0; i < d->parts; i++) {
+      const uint32_t *rank = b->rank + part[i] * BLOCK + r;
+      const __m512i size = _mm512_set1_epi16((short)(listed_count(k, part[i]) + 1));
+      const __m512i even = _mm512_mullo_epi16(_mm512_and_si512(at, low_bytes), size), odd = _mm512_mullo_epi16(_mm512_srli_epi16(at, 8), size);
+      uint8_t next[64] __attribute__((aligned(64)));
+      _Pragma("GCC unroll 4") for (int q = 0; q < 64; q += 16) _mm_store_si128((__m128i *)(next + q), _mm512_cvtepi32_epi8(_mm512_loadu_si512(rank + q)));
+      at = i ? _mm512_or_si512(_mm512_and_si512(even, low_bytes), _mm512_slli_epi16(odd, 8)) : at;
+      at = _mm512_add_epi8(at, _mm512_load_si512(next));
     }
-    for (int64_t i = 0; i < d->tests; i++) {
-      const uint8_t *test = b->test + tests[i] * stride;
-      for (int64_t r = 0; r < n; r++) at[r] = 2 * at[r] + test[r];
-    }
-    for (int64_t i = 0; i < d->outs; i++, bytes += d->size) {
-      uint8_t *codes = b->codes + out[i] * stride;
-      for (int64_t r = 0; r < n; r++) codes[r] = bytes[at[r]];
+    for (int64_t i = 0; i < d->tests; i++) at = _mm512_add_epi8(_mm512_add_epi8(at, at), _mm512_loadu_si512(b->test + tests[i] * BLOCK + r));
+    for (int64_t i = 0; i < d->outs; i++) {
+      const uint8_t *t = bytes + i * d->size;
+      const __m512i t0 = _mm512_loadu_si512(t), t1 = _mm512_loadu_si512(t + 64);
+      __m512i found = d->size <= 64 ? _mm512_permutexvar_epi8(at, t0) : _mm512_permutex2var_epi8(t0, at, t1);
+      if (d->size > 128) found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), found, _mm512_permutex2var_epi8(_mm512_loadu_si512(t + 128), at, _mm512_loadu_si512(t + 192)));
+      _mm512_storeu_si512(b->codes + out[i] * BLOCK + r, found);
     }
   }
 }
+
+AVX512_TARGET static inline __attribute__((always_inline)) void read_direct_avx512(const Categories *k, const Rows *b, int64_t n, int64_t stride) {
+  for (const Direct *d = k->tables, *end = d + k->direct_count; d < end; d++) {
+    if (stride == BLOCK && d->size <= 256) read_small_table(k, b, d, n);
+    else read_table(k, b, d, n, stride);
+  }
+}
+#endif
 
 static inline uint64_t hash_combination(const Categories *k, const Rows *b, int64_t p, int64_t r, int64_t stride) {
   uint64_t hash = 0;
@@ -135,10 +225,10 @@ static inline uint64_t hash_combination(const Categories *k, const Rows *b, int6
   }
 
 /* All planes of rows. */
-#define READ_ROWS(NAME, TARGET, READ_HASHED_ROW, PLANE_BYTE) \
+#define READ_ROWS(NAME, TARGET, READ_HASHED_ROW, PLANE_BYTES_OF, READ_DIRECT) \
   TARGET static inline __attribute__((always_inline)) void NAME(const Categories *k, const Rows *b, int64_t n, int64_t stride) { \
-    READ_NUMBERS(PLANE_BYTE) \
-    read_direct(k, b, n, stride); \
+    READ_NUMBERS(PLANE_BYTES_OF) \
+    READ_DIRECT(k, b, n, stride); \
     for (int64_t r = 0; r < n; r++) { \
       if (k->hashed_count) READ_HASHED_ROW(k, b, k->hashed, k->hashed_count, r, stride); \
       if (b->unlisted[r]) READ_HASHED_ROW(k, b, k->direct, k->direct_count, r, stride); \
@@ -146,11 +236,11 @@ static inline uint64_t hash_combination(const Categories *k, const Rows *b, int6
   }
 
 READ_HASHED(read_hashed, , bytes_of)
-READ_ROWS(read_rows, , read_hashed, plane_byte)
+READ_ROWS(read_rows, , read_hashed, plane_bytes, read_direct)
 #if defined(__x86_64__)
-READ_ROWS(read_rows_avx2, __attribute__((target("avx2"))), read_hashed, plane_byte)
+READ_ROWS(read_rows_avx2, __attribute__((target("avx2"))), read_hashed, plane_bytes_avx2, read_direct)
 READ_HASHED(read_hashed_avx512, AVX512_TARGET, bytes_of_avx512)
-READ_ROWS(read_rows_avx512, AVX512_TARGET, read_hashed_avx512, plane_byte_avx512)
+READ_ROWS(read_rows_avx512, AVX512_TARGET, read_hashed_avx512, plane_bytes_avx512, read_direct_avx512)
 #endif
 
 #define PASSES(d) (uint32_t)((uint8_t)(codes[split[d] >> 16] ^ split[d] >> 8) >= (uint8_t)split[d]) << (d)
@@ -345,7 +435,9 @@ static const char *make_direct(Forest *f, Categories *k) {
     k->tables[k->direct_count++] = d;
     total += d.size * d.outs;
   }
-  MAKE(k->bytes, total);
+  k->reads_hashes = k->hashed_count > 0;
+  for (int64_t t = 0; t < k->tests; t++) k->reads_hashes |= k->test_kind[t] == TEST_EQUAL;
+  MAKE(k->bytes, total + 256); /* 256 are read into registers */
   for (int64_t i = 0; i < k->direct_count; i++) {
     const Direct *d = k->tables + i;
     const Table table = table_of(k, k->direct[i]);
