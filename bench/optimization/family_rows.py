@@ -175,8 +175,10 @@ def _decision(found: Found) -> list[Row]:
     row = ratio(
         alone, "decide_one_row", "one_row", target=found.family.decide_target, against=(SCORED, "score, then decide")
     )
-    differ = int(np.sum(found.timed[DECIDED].answers != found.timed[SCORED].answers))
-    return [replace(row, ok=row.ok and not differ, against=f"{row.against}; {differ} decisions differ")]
+    decided, scored = (found.timed[name].answers for name in (DECIDED, SCORED))
+    both = min(len(decided), len(scored))
+    differ = int(np.sum(decided[:both] != scored[:both]))
+    return [replace(row, ok=row.ok and not differ, against=f"{row.against}; {differ} of {both:,} decisions differ")]
 
 
 def largest_change(theirs: Floats, ours: Floats) -> float:
