@@ -65,9 +65,10 @@ def _train(family: str, directory: Path) -> None:
 
 
 def _model(family: str, classes: int) -> Any:
-    """Return the model of a family: 500 trees, one for each class and round, or 300 large trees."""
+    """Return the model of a family: 500 trees, one for each class and round, or 300 large ones, of 16 classes 100."""
     if family.startswith("forest"):
-        return RandomForestClassifier(TREES, min_samples_leaf=6, random_state=1, n_jobs=2)
+        trees = TREES // 3 if family == "forest_carrier" else TREES
+        return RandomForestClassifier(trees, min_samples_leaf=6, random_state=1, n_jobs=2)
     return lightgbm.LGBMClassifier(
         n_estimators=BOOSTED // classes, num_leaves=63, learning_rate=0.05, random_state=1, n_jobs=2, verbose=-1
     )
