@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from harness import Result, run_parts
-from optimization import amx, avx2, family_rows, never_worse_rows, profile_rows, pruning_rows, search_rows
+from optimization import amx, avx2, family_rows, never_worse_rows, profile_rows, pruning_rows, search_rows, student_rows
 from optimization.families import FAMILIES
 
 PARTS: dict[str, Callable[[], Result]] = {
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "profile": profile_rows.rows,
     "search": search_rows.rows,
     "pruning": pruning_rows.rows,
+    "students": student_rows.rows,
     "never_worse": never_worse_rows.rows,
 }
 

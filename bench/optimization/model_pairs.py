@@ -72,7 +72,7 @@ def pairs(only: str = "") -> Iterator[Pair]:
         mixed = np.random.default_rng(SEED).permutation(len(target))[:MAX_ROWS]
         train, search, check = np.split(mixed, [int(0.4 * len(mixed)), int(0.8 * len(mixed))])
         for family in chosen:
-            rows = _numbers(raw) if isinstance(raw, pd.DataFrame) and family not in READ_TABLES else raw
+            rows = numbers(raw) if isinstance(raw, pd.DataFrame) and family not in READ_TABLES else raw
             model = FAMILIES[family](task).fit(_part(rows, train), target[train])
             yield Pair(
                 name=_name(family, table),
@@ -92,7 +92,7 @@ def _part(rows: Any, chosen: NDArray[np.int64]) -> Any:
     return rows.iloc[chosen].reset_index(drop=True) if isinstance(rows, pd.DataFrame) else rows[chosen]
 
 
-def _numbers(raw: pd.DataFrame) -> Values:
+def numbers(raw: pd.DataFrame) -> Values:
     """Return float64 [n, d] with categories as codes."""
     columns = [
         pd.Series(raw[name]).astype(float)

@@ -161,7 +161,7 @@ def _trained(context: TransformContext, table: Table, leaves: int) -> Variant:
     return Variant(artifact=artifact, engine="lightgbm", signature=Signature(inputs=inputs), task="binary")
 
 
-def _of_flights() -> Table:
+def flights_by_day() -> Table:
     """Return some rows of every day of the flights."""
     parts = [
         (datasets.rows(part), np.load(datasets.rows_directory() / f"{part}-date.npy")) for part in ("train", "test")
@@ -184,4 +184,4 @@ def _bundled(name: str) -> Table:
 
 
 def _table(name: str) -> Table:
-    return _of_flights() if name == "flights" else _bundled(name)
+    return flights_by_day() if name == "flights" else _bundled(name)

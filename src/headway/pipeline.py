@@ -95,7 +95,7 @@ from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.scored_rows import score_rows
 from headway.monitoring.windows import monitoring_windows
 from headway.optimization import search, training
-from headway.optimization.context import TransformContext
+from headway.optimization.context import Refit, TransformContext
 from headway.optimization.importers import models as importing
 from headway.optimization.screening import (
     EVALUATION,
@@ -239,6 +239,7 @@ def optimize(
     *,
     budget: TimeBudget | None = None,
     measure_calls: MeasureCalls | None = None,
+    refit: Refit | None = None,
     callback: Callback = lambda _: None,
 ) -> SearchResult:
     """Search for the fastest variant that the policy allows.
@@ -254,6 +255,8 @@ def optimize(
         Time budget that has begun already; by default one of `[optimize] budget_s` that begins now.
     measure_calls : callable, optional
         Measures the winner against the user's own object, both called as the user calls it, once the winner is known.
+    refit : callable, optional
+        Trains the baseline on some of the rows of `train`, where the project has no training function.
     callback : callable
         Called with a line of text for each step of the search.
 
@@ -277,7 +280,12 @@ def optimize(
     is_private = _asks_for_privacy(project.config)
     budget.reserve(verdict_s + (_PRIVACY_SHARE * budget.budget_s if is_private else 0))
     transform_context = _transform_context(
-        project, baseline, validation, data, without=_features_of(config.without, baseline, where="without")
+        project,
+        baseline,
+        validation,
+        data,
+        without=_features_of(config.without, baseline, where="without"),
+        refit=refit,
     )
     candidates = search.CandidateGenerator(
         baseline.model,
@@ -1452,7 +1460,13 @@ def _features_of(features: Sequence[str], baseline: Baseline, *, where: str) -> 
 
 
 def _transform_context(
-    project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data, *, without: Sequence[str] = ()
+    project: Project,
+    baseline: Baseline,
+    evaluation_set: EvaluationSet,
+    data: Data,
+    *,
+    without: Sequence[str] = (),
+    refit: Refit | None = None,
 ) -> TransformContext:
     """Build the context of transforms: the rows of `validation`, and those of `train` on demand."""
     trains = bool(project.config.model.train) and "train" in data
@@ -1461,7 +1475,7 @@ def _transform_context(
     def retrain(features: tuple[str, ...]) -> Variant:
         return training.train_model(project.config, data["train"], project.blobs, features=features)
 
-    def refit(learned: Ints, answered: Ints) -> Floats:
+    def train_on_some(learned: Ints, answered: Ints) -> Floats:
         names = baseline.model.signature.names
         return training.refit_answers(project.config, data["train"], learned, answered, features=names)
 
@@ -1482,7 +1496,7 @@ def _transform_context(
         columns=baseline.model.signature.names,
         without=tuple(without),
         retrain=(lambda features: retrain(tuple(features))) if trains else None,
-        refit=refit if trains else None,
+        refit=train_on_some if trains else refit,
         ordered=bool(project.config.data.time),
         deferred=tuple(_features_of(project.config.optimize.defer, baseline, where="defer")),
         max_changed=project.config.optimize.max_changed,

@@ -14,6 +14,7 @@ from headway.api.gateway import GatewayClassifier as GatewayClassifier
 from headway.api.in_memory_project import create_project, open_model
 from headway.api.learning_curve import LearningCurveRecorder, start_curve
 from headway.api.model import Model, load_model
+from headway.api.refit import refit_of
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
@@ -38,6 +39,7 @@ def optimize(
     time: Any = None,
     query_id: Any = None,
     sample_weight: Any = None,
+    trained_on: Any = None,
     slices: Sequence[str] = (),
     views: Sequence[FeatureView | str] = (),
     costs: Mapping[str, float] | None = None,
@@ -66,6 +68,7 @@ def optimize(
         ``"models:/name@alias"``, ``"models:/name/3"``, ``"runs:/id/model"``.
     X : array-like of shape (n, d)
         Rows that the model was not trained on: a polars, pandas or Arrow table, a NumPy array or a SciPy sparse matrix.
+        Others may be among them if `trained_on` says which.
     y : array-like of shape (n,)
         Their labels, in the form that the model was trained on; an indicator matrix (n, k) for several labels a row.
     groups : array-like of shape (n,) or str, optional
@@ -77,6 +80,9 @@ def optimize(
         For a ranker: the query of each row. Default: `groups`.
     sample_weight : array-like of shape (n,) or str, optional
         Weight of each row in the metrics.
+    trained_on : array-like of bool, shape (n,), optional
+        True for the rows that the model was trained on. They choose and judge nothing: transforms that train learn from
+        them, such as `distil`, which makes fast students of a slow model.
     slices : sequence of str
         Columns of `X` whose values are evaluated one by one.
     views : sequence of FeatureView or str
@@ -143,6 +149,7 @@ def optimize(
         time=time,
         query_id=query_id,
         sample_weight=sample_weight,
+        trained_on=trained_on,
         slices=slices,
         views=views,
         costs=costs,
@@ -158,6 +165,7 @@ def optimize(
         trust=trust,
     )
     data = memory.halves()
+    refit = None if memory.train is None or memory.native else refit_of(model, X, y, trained_on)
     time_budget = TimeBudget(memory.project.config.optimize.budget_s, began=began)
 
     def result_of(search: SearchResult) -> OptimizationResult:
@@ -173,7 +181,13 @@ def optimize(
     with progress(callback) as report:
         baseline = pipeline.import_model(memory.project, memory.imported, data)
         search = pipeline.optimize(
-            memory.project, baseline, data, budget=time_budget, measure_calls=measure_calls, callback=report
+            memory.project,
+            baseline,
+            data,
+            budget=time_budget,
+            measure_calls=measure_calls,
+            refit=refit,
+            callback=report,
         )
     return result_of(search)
 

@@ -20,6 +20,7 @@ from headway.api.model import Model
 from headway.api.tables import expect_rows_and_labels, expect_width, library_of, to_polars, to_series
 from headway.core import config as settings
 from headway.core import plugins
+from headway.core.arrays import Bools
 from headway.core.contracts import ImportedModel
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
@@ -66,6 +67,8 @@ class InMemoryProject:
         Library of the table that was passed: `pandas` or `polars`.
     temporary : bool
         The folder is deleted with the project.
+    train : Dataset or None
+        The rows that the model was trained on, if they were passed.
     """
 
     project: Project
@@ -74,10 +77,15 @@ class InMemoryProject:
     native: CustomModel | None = None
     library: str = "polars"
     temporary: bool = False
+    train: Dataset | None = None
 
     def halves(self) -> pipeline.Data:
-        """Split the rows in two, by whole groups: one half for the search, one to judge the winner."""
-        return split_by_shares(self.rows, {"validation": HALF, "test": HALF})
+        """Split the rows in two, by whole groups: one half for the search, one to judge the winner.
+
+        The rows that the model was trained on, if known, are `train`.
+        """
+        halves = split_by_shares(self.rows, {"validation": HALF, "test": HALF})
+        return halves if self.train is None else {"train": self.train, **halves}
 
 
 def create_project(
@@ -89,6 +97,7 @@ def create_project(
     time: Any = None,
     query_id: Any = None,
     sample_weight: Any = None,
+    trained_on: Any = None,
     slices: Sequence[str] = (),
     views: Sequence[FeatureView | str] = (),
     costs: Mapping[str, float] | None = None,
@@ -143,6 +152,7 @@ def create_project(
         if answer_limit is not None:
             require_one_answer(data.task)
     roles = parse_roles(data)
+    table, learned = _split_learned(table, trained_on, groups=roles.groups)
     rules, floor = (default_rules(roles, table, judged=HALF), "") if policy is None else _parse_policy(policy)
     require_known_measures((rule.measure for rule in rules), where="policy")
     if policy is None and drops_only:
@@ -174,10 +184,41 @@ def create_project(
         native=native,
         library=library,
         temporary=folder is None,
+        train=None if learned is None else make_dataset(learned, roles, name="train"),
     )
     if folder is None:
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
     return found
+
+
+def learned_rows(trained_on: Any, count: int) -> Bools:
+    """Return which of the rows a model was trained on; raise DataError if it is not a bool for each, or leaves none."""
+    mask = np.asarray(trained_on)
+    if mask.dtype != bool or mask.shape != (count,) or mask.all():
+        raise DataError(
+            f"expected True or False for each of {count:,} rows, met {mask.dtype} of shape {mask.shape}"
+            if mask.dtype != bool or mask.shape != (count,)
+            else "the model was trained on every row of X, so none is left to judge a variant",
+            where="trained_on",
+            hint="pass all rows as X and y, and trained_on = (np.arange(len(y)) < n_train)",
+        )
+    return mask
+
+
+def _split_learned(table: pl.DataFrame, trained_on: Any, *, groups: str) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Return the rows that the model was not trained on, and those it was; raise DataError for a group in both."""
+    if trained_on is None:
+        return table, None
+    mask = pl.Series(learned_rows(trained_on, len(table)))
+    others, learned = table.filter(~mask), table.filter(mask)
+    shared = set(others[groups].unique()) & set(learned[groups].unique()) if groups else set()
+    if shared:
+        raise DataError(
+            f"{len(shared):,} groups have rows that the model was trained on, and others",
+            where="trained_on",
+            hint="rows of one group are dependent: mark all rows of a group, or none",
+        )
+    return others, learned
 
 
 def _expect_share(limit: float) -> float:

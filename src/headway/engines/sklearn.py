@@ -36,7 +36,6 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
-from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -53,11 +52,12 @@ from headway.core.threads import threads_of
 from headway.core.variant import TIE, Field, Signature
 from headway.engines.estimators import multilabel, skops_file, texts, trees
 from headway.engines.estimators.encoders import SentenceEncoder
-from headway.engines.estimators.inner import InnerModel, wrap_inner_models
+from headway.engines.estimators.inner import InnerModel, stays_fitted, wrap_inner_models
 from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, custom_code, root_package, walk_objects
 from headway.engines.estimators.pipelines import fold
 from headway.engines.estimators.pipelines import graph as graphs
 from headway.engines.estimators.pipelines.features import category_values
+from headway.engines.estimators.refit import can_clone, fit_clone
 from headway.engines.estimators.skops_file import ModelColumns
 from headway.engines.estimators.text_columns import TextColumn, read_text_columns, reads_sequence
 from headway.engines.formats.graph import Graph
@@ -214,7 +214,9 @@ class Sklearn:
         Raises NotApplicable if some part of it would stay as it was fitted before, or cannot be fitted on these rows.
         """
         opened = skops_file.read_skops(content)
-        fitted_parts = [path for path, part in walk_objects(opened.model) if _stays_fitted(part)]
+        fitted_parts = [
+            path for path, part in walk_objects(opened.model) if isinstance(part, SentenceEncoder) or stays_fitted(part)
+        ]
         if fitted_parts:
             raise NotApplicable(f"a part of it cannot be fitted again: {fitted_parts[0] or 'the model itself'}")
         target: NDArray[Any] = labels
@@ -235,6 +237,9 @@ class Sklearn:
             raise NotApplicable(f"a {type(opened.model).__name__} cannot be fitted on these rows: {error}") from error
         fitted = skops_file.write_skops(model)
         return fitted if opened.columns is None else skops_file.with_columns(fitted, opened.columns)
+
+    can_clone = staticmethod(can_clone)
+    fit_clone = staticmethod(fit_clone)
 
     def training_leaves(self) -> Ints:
         """Return the number of training rows in each node of the first tree, 0 for inner ones; empty if unknown."""
@@ -512,13 +517,6 @@ def _picks_by_name(model: Any) -> bool:
 
 def _is_text(field: Field) -> bool:
     return field.datatype == "BYTES"
-
-
-def _stays_fitted(part: object) -> bool:
-    """Return whether a part of an estimator keeps what it learned when the estimator is fitted again."""
-    return isinstance(part, InnerModel | SentenceEncoder | FrozenEstimator) or (
-        isinstance(part, BaseEstimator) and isinstance(cv := getattr(part, "cv", None), str) and cv == "prefit"
-    )
 
 
 def _weight_argument(model: Any, weights: Floats | None) -> dict[str, Floats]:

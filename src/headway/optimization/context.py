@@ -18,6 +18,8 @@ from headway.core.selective import SelectiveCertificate
 from headway.core.variant import Artifact, Variant
 from headway.engines.formats.columns import column_indices
 
+Refit = Callable[[Ints, Ints], Floats]
+"""Trains the baseline on some of the training rows, by their indices, and returns its answers (n, k) to others."""
 Certify = Callable[[Floats, Floats, Floats, float, Ints], SelectiveCertificate]
 
 
@@ -48,8 +50,7 @@ class TransformContext:
     retrain
         Trains the baseline on some of its features; None without a training function.
     refit
-        Trains the baseline on some of the training rows, by their indices, and returns its answers to others; None
-        without a training function.
+        Trains the baseline on some of the training rows; None without a training function or an estimator.
     ordered
         Whether the training rows are in the order of time.
     limit_s
@@ -77,7 +78,7 @@ class TransformContext:
     columns: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     retrain: Callable[[Sequence[str]], Variant] | None = None
-    refit: Callable[[Ints, Ints], Floats] | None = None
+    refit: Refit | None = None
     ordered: bool = False
     limit_s: float = math.inf
     deferred: tuple[str, ...] = ()

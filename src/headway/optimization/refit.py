@@ -58,9 +58,15 @@ def refitted_answers(engine: str, content: bytes, data: LabeledData, folds: Ints
         weights = np.empty(0) if data.weights is None else data.weights
         np.savez(folder / "rows.npz", rows=data.rows, labels=data.labels, folds=folds, weights=weights)
         command = [sys.executable, "-m", "headway.optimization.refit", engine, name]
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         try:
             run = subprocess.run(
-                command, env=subprocess_environment(), check=False, capture_output=True, text=True, timeout=limit_s
+                command,
+                env=subprocess_environment() | one_thread,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=limit_s,
             )
         except subprocess.TimeoutExpired as error:
             raise NotApplicable(f"the refits took more than {limit_s:.3g} s") from error

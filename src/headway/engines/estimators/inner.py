@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.frozen import FrozenEstimator
 
 from headway.core import plugins
 from headway.core.arrays import Floats, sparse_to_dense
@@ -108,6 +109,13 @@ class InnerRegressor(RegressorMixin, InnerModel):  # type: ignore[misc]
     def predict(self, rows: Any) -> Floats:
         """Return the prediction of each row, float64 [n]."""
         return self._scores(rows)[:, 0]
+
+
+def stays_fitted(part: object) -> bool:
+    """Return whether a part of an estimator keeps what it learned when the estimator is fitted again."""
+    return isinstance(part, InnerModel | FrozenEstimator) or (
+        isinstance(part, BaseEstimator) and isinstance(cv := getattr(part, "cv", None), str) and cv == "prefit"
+    )
 
 
 def wrap_inner_models(model: object) -> object:

@@ -37,7 +37,7 @@ STAGE = "train"
 COST = {"rows": 2_000, "seconds": 10}
 
 STUDENTS = ((100, 31), (30, 15))
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 """Seconds in which a teacher must answer; it is refitted only within half of them."""
 _TIMED_ROWS, _LEAST_ROWS = 100, 500
 _CALLS = 20
