@@ -189,3 +189,13 @@ def test_a_model_without_texts_or_of_another_engine_does_not_apply(tmp_path):
         plugin(replace(variant, engine="text"), context)
     with pytest.raises(NotApplicable, match="pipelines over texts"):
         plugin(replace(variant, signature=Signature(inputs=SIGNATURE.inputs[:0])), context)
+
+
+@pytest.mark.parametrize("name", ["trees", "onnx"])
+def test_trees_over_texts_are_left_to_this_transform(name: str, tmp_path: Path) -> None:
+    context = TransformContext(blobs=context_in(tmp_path).blobs, sample=text_rows())
+    pipeline = make_pipeline(TfidfVectorizer(), XGBClassifier(n_estimators=2, n_jobs=1)).fit(
+        TEXTS, np.arange(len(TEXTS)) % 2
+    )
+    with pytest.raises(NotApplicable, match="it reads texts"):
+        load_transform(name)(imported_pipeline(pipeline, context), context)

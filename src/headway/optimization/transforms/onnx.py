@@ -34,6 +34,8 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine):
         raise NotApplicable(f"writes trees as ONNX, and engine {variant.engine!r} does not expose trees")
+    if variant.signature.texts:
+        raise NotApplicable("it reads texts, which transform `text` compiles")
     content = context.read(variant)
     forest = engine.forest(content)
     truncated = columns_to_truncate(forest, variant.signature)

@@ -38,6 +38,8 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine):
         raise NotApplicable(f"compiles tree models, and engine {variant.engine!r} does not expose trees")
+    if variant.signature.texts:
+        raise NotApplicable("it reads texts, which transform `text` compiles")
     kernels = load_engine("trees")
     content = context.read(variant)
     form, rows = _with_categories(engine, content, variant, context) or _compile(engine, content, variant, context)
