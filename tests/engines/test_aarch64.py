@@ -1,4 +1,4 @@
-"""The kernels for aarch64 answer what they answer here, to the bit: every recorded call of the tests of kernels."""
+"""The kernels for aarch64 answer what they answer here, to the bit but for the sign of NaN: every recorded call."""
 
 from __future__ import annotations
 
