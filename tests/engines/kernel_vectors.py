@@ -51,7 +51,8 @@ class Recorder:
         if self.decide_rows:
             self.module.decide = self.decide
             self.answer_cells, self.scores = self.module.answer_cells, self.module.scores
-            self.module.scores = lambda *_: NotImplemented  # `answer` is recorded
+            self.decisions = self.module.decisions
+            self.module.scores = self.module.decisions = lambda *_: NotImplemented  # `answer` and `decide` are recorded
             self.module.answer_cells = lambda model, *args: self.answer_cells(
                 model.asked, *args
             )  # only Python has cells
@@ -60,7 +61,7 @@ class Recorder:
         self.module.open, self.module.answer = self.open_model, self.answer_rows
         if self.decide_rows:
             self.module.decide, self.module.answer_cells = self.decide_rows, self.answer_cells
-            self.module.scores = self.scores
+            self.module.scores, self.module.decisions = self.scores, self.decisions
         self.file.close()
 
     def write(self, kind: int, number: int, *parts: bytes) -> None:

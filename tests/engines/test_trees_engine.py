@@ -339,7 +339,7 @@ def test_rows_in_column_major_memory_are_read_correctly():
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
-def test_arrays_of_any_form_have_the_scores_of_plain_ones(count):
+def test_arrays_of_any_form_have_the_scores_and_decisions_of_plain_ones(count):
     forest = made(Shape(), 1)
     engine, rows = Trees(compile_forest(forest), {}), rows_for(forest, 40)[:count].round()
     rows = np.where(np.abs(rows) < 1e6, rows, 0.0)
@@ -354,11 +354,15 @@ def test_arrays_of_any_form_have_the_scores_of_plain_ones(count):
         assert type(scores) is np.ndarray
         assert scores.flags.owndata
         assert np.allclose(scores, expected, rtol=0, atol=1e-12)
+        decided = engine.at_least(form, 0.1)
+        assert decided.dtype == np.int64 and decided.flags.owndata
+        assert decided.tolist() == (scores[:, 0] >= 0.1).tolist()
 
 
-def test_an_array_of_one_dimension_is_refused():
+@pytest.mark.parametrize("call", [Trees.predict, lambda engine, rows: engine.at_least(rows, 0.5)])
+def test_an_array_of_one_dimension_is_refused(call):
     with pytest.raises(EngineError, match=r"\(3,\)"):
-        Trees(compile_forest(made(Shape(width=3), 1)), {}).predict(np.zeros(3))
+        call(Trees(compile_forest(made(Shape(width=3), 1)), {}), np.zeros(3))
 
 
 @functools.cache

@@ -91,9 +91,7 @@ class Trees(KernelEngine):
         """
         if self._outputs > 1:
             raise EngineError(f"the forest has {self._outputs} outputs, a threshold is for one", hint="most_probable")
-        decided = np.empty(len(rows), np.int64)
-        self._run(self.kernels.decide, rows, decided, threshold)
-        return decided
+        return self._decisions(rows, threshold)
 
     def most_probable(self, rows: Floats) -> Ints:
         """Return the class with the highest score of each row, the first of equal ones: ints (n,).
@@ -103,9 +101,17 @@ class Trees(KernelEngine):
         """
         if self._outputs == 1:
             raise EngineError("the forest has one output, which has no classes", hint="at_least")
-        decided = np.empty(len(rows), np.int64)
-        self._run(self.kernels.decide, rows, decided, 0.0)
-        return decided
+        return self._decisions(rows, 0.0)
+
+    def _decisions(self, rows: Floats, threshold: float) -> Ints:
+        """Return the decisions of the kernels; arrays that need no conversion are checked in C, as in `predict`."""
+        decided = self.kernels.decisions(self._model, rows, threshold)
+        if decided is NotImplemented:
+            decided = np.empty(len(rows), np.int64)
+            self._run(self.kernels.decide, rows, decided, threshold)
+        if decided is None:
+            raise EngineError(self.rejection, hint="impute or drop such rows")
+        return cast("Ints", decided)
 
 
 plugin = Trees

@@ -10,6 +10,7 @@
 
 #define NUMPY_ABI 0x02000000u
 #define NUMPY_DOUBLE 12
+#define NUMPY_INT64 (sizeof(long) == 8 ? 7 : 9)
 #define IN_ORDER 0x101          /* flags of an array: C-contiguous, aligned */
 enum { API_VERSION = 0, API_ARRAY_TYPE = 2, API_NEW = 93 };
 
@@ -88,14 +89,15 @@ static inline const double *rows_of(PyObject *object, int64_t width, int64_t *n)
   return a->data;
 }
 
-/* Make a new array float64 [n, outputs]; return NULL with the error set if memory is short. */
-static inline PyObject *new_scores(int64_t n, int64_t outputs, double **at) {
+/* Make a new array float64 [n, outputs], or int64 [n] if there are 0 outputs; return NULL with the error set if memory is short. */
+static inline PyObject *new_answers(int64_t n, int64_t outputs, double **at) {
   const Py_ssize_t shape[2] = {n, outputs};
   if (array_type) {
-    PyObject *made = new_array(array_type, 2, shape, NUMPY_DOUBLE, NULL, NULL, 0, 0, NULL);
+    PyObject *made = new_array(array_type, outputs ? 2 : 1, shape, outputs ? NUMPY_DOUBLE : NUMPY_INT64, NULL, NULL, 0, 0, NULL);
     if (made) *at = ((ArrayLayout *)made)->data;
     return made;
   }
+  /* `rows_of` knows no array then, so only scores of cells are made here */
   PyObject *numpy = PyImport_ImportModule("numpy"), *made = numpy ? PyObject_CallMethod(numpy, "empty", "((nn))", shape[0], shape[1]) : NULL;
   Py_XDECREF(numpy);
   Py_buffer view;

@@ -64,16 +64,17 @@ static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   return opened ? answered(args, &opened->model, width_of(&opened->model), opened->model.forest.outputs, by) : NULL;
 }
 
-/* Write scores to a new array, and keep the GIL if they are few: releasing it takes as long as several of them. */
-static PyObject *scores_of(const Model *m, const double *x, int64_t n) {
+/* Write scores, or decisions if `deciding` is not NULL, to a new array, and keep the GIL if they are few: releasing it takes as
+   long as several of them. */
+static PyObject *answers_of(const Model *m, const Deciding *deciding, const double *x, int64_t n) {
   const int64_t trees = m->has_categories && m->categories.trees ? m->categories.trees : m->forest.trees;
   double *to = NULL;
-  PyObject *made = new_scores(n, m->forest.outputs, &to);
+  PyObject *made = new_answers(n, deciding ? 0 : m->forest.outputs, &to);
   int done = ANSWERED;
-  if (made && n * trees <= FEW) done = answer_rows(m, x, n, to);
+  if (made && n * trees <= FEW) done = deciding ? decide_by(deciding, x, n, to) : answer_rows(m, x, n, to);
   else if (made) {
     Py_BEGIN_ALLOW_THREADS
-    done = answer_rows(m, x, n, to);
+    done = deciding ? decide_by(deciding, x, n, to) : answer_rows(m, x, n, to);
     Py_END_ALLOW_THREADS
   }
   if (done == ANSWERED) return made;
@@ -87,7 +88,19 @@ static PyObject *scores(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
   int64_t rows = 0;
   const double *x = opened ? rows_of(args[1], width_of(&opened->model), &rows) : NULL;
-  return x ? scores_of(&opened->model, x, rows) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
+  return x ? answers_of(&opened->model, NULL, x, rows) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
+}
+
+static PyObject *decisions(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 3) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows and a threshold"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  const double threshold = opened ? PyFloat_AsDouble(args[2]) : 0;
+  if (PyErr_Occurred()) return NULL;
+  const Deciding deciding = {&opened->model, threshold};
+  int64_t rows = 0;
+  const double *x = rows_of(args[1], width_of(&opened->model), &rows);
+  return x ? answers_of(&opened->model, &deciding, x, rows) : Py_NewRef(Py_NotImplemented);
 }
 
 static int sparse_by(const void *model, const Sparse *s, int64_t n, double *out) { return score_sparse(&((const Model *)model)->forest, s, n, out); }
@@ -116,7 +129,7 @@ static PyObject *answer_cells(PyObject *self, PyObject *const *args, Py_ssize_t 
   if (!x) PyErr_NoMemory();
   else {
     PyObject **code = (PyObject **)(x + size - width);
-    if (take_codes(args[2], width, code) && read_cells(&cells, code, width, x)) found = scores_of(&opened->model, x, cells.n);
+    if (take_codes(args[2], width, code) && read_cells(&cells, code, width, x)) found = answers_of(&opened->model, NULL, x, cells.n);
   }
   if (x != here) free(x);
   close_cells(&cells);
@@ -144,6 +157,7 @@ static PyMethodDef METHODS[] = {
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
   {"answer_cells", (PyCFunction)(void (*)(void))answer_cells, METH_FASTCALL, "Return the scores of rows of objects, their strings looked up in a dict per column, or None as `scores`."},
   {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the scores of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
+  {"decisions", (PyCFunction)(void (*)(void))decisions, METH_FASTCALL, "Return the decisions of `decide` for an array of rows float64 [n, width]; return None or NotImplemented as `scores`."},
   {"decide", (PyCFunction)(void (*)(void))decide, METH_FASTCALL, "Write 1 into int64 [n] for each row whose score is at least a threshold, else 0; of several outputs the class of the highest score, whatever the threshold. Return False as `answer`."},
   {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512; on ARM 1 NEON."},
   {NULL, NULL, 0, NULL},
