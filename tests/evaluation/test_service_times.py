@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -151,8 +152,27 @@ def test_refused_requests_are_not_service_times(server, monkeypatch):
 
 
 def test_a_process_that_is_gone_has_no_cpu_time():
-    with pytest.raises(NotApplicable, match="CPU time of a server cannot be read"):
+    with pytest.raises(NotApplicable, match=r"CPU time of process \d+ cannot be read"):
         service_times._cpu_us(2**22 + 1)
+
+
+def test_threads_and_children_that_end_meanwhile_have_no_cpu_time():
+    is_done = threading.Event()
+
+    def start_and_end():
+        while not is_done.is_set():
+            threading.Thread(target=int).start()
+            subprocess.run(["true"], check=True)
+
+    starting = [threading.Thread(target=start_and_end) for _ in range(4)]
+    for thread in starting:
+        thread.start()
+    try:
+        assert all(service_times._cpu_us(os.getpid())[os.getpid()] > 0 for _ in range(300))
+    finally:
+        is_done.set()
+        for thread in starting:
+            thread.join()
 
 
 def test_a_pause_is_longer_than_half_a_millisecond():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, sleep
@@ -254,14 +254,31 @@ class _Statistics(msgspec.Struct):
 
 
 def _cpu_us(process: int) -> dict[int, float]:
-    """Return the CPU time of a process and its descendants, us, by process."""
+    """Return the CPU time of a process and its descendants, us, by process, without threads and children that ended."""
     found, pending = dict[int, float](), [process]
     try:
         while pending:
             pid = pending.pop()
-            tasks = list(Path(f"/proc/{pid}/task").iterdir())
-            found[pid] = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e3
-            pending += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+            threads = [_thread(task) for task in _tasks(pid)]
+            found[pid] = sum(cpu_us for cpu_us, _ in threads)
+            pending += [child for _, children in threads for child in children]
     except (OSError, IndexError, ValueError) as error:
         raise NotApplicable(f"the CPU time of a server cannot be read: {error}", hint="measure on Linux") from error
+    if not found[process]:
+        raise NotApplicable(f"the CPU time of process {process} cannot be read", hint="measure on Linux")
     return found
+
+
+def _tasks(pid: int) -> list[Path]:
+    """Return the folders of the threads of a process, none if it has ended."""
+    with suppress(FileNotFoundError):
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    return []
+
+
+def _thread(task: Path) -> tuple[float, list[int]]:
+    """Return the CPU time of a thread, us, and the processes that it started; nothing if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        cpu_us = int((task / "schedstat").read_text().split()[0]) / 1e3
+        return cpu_us, list(map(int, (task / "children").read_text().split()))
+    return 0.0, []
