@@ -156,7 +156,7 @@ def test_a_process_that_is_gone_has_no_cpu_time():
         service_times._cpu_us(2**22 + 1)
 
 
-def test_threads_and_children_that_end_meanwhile_have_no_cpu_time():
+def test_threads_and_children_that_end_during_a_reading_have_no_cpu_time():
     is_done = threading.Event()
 
     def start_and_end():
