@@ -79,6 +79,13 @@ def test_answers_that_the_graph_itself_rounds_are_compared_in_float64(tmp_path: 
         dense.plugin(model, context)
 
 
+def test_an_answer_that_moves_by_more_than_rounding_is_not_compared_in_float64(monkeypatch):
+    monkeypatch.setattr(dense, "exact_answers", lambda content, rows: np.full((len(rows), 1), 0.7))
+    expected = np.full((3, 1), 0.5)
+    found = expected + np.array([[0.0], [0.9 * dense.MAX_ROUNDING], [1.1 * dense.MAX_ROUNDING]])
+    assert dense._or_exact(b"", found, expected, found).tolist() == [[0.5], [0.7], [0.5]]
+
+
 def test_trees_and_float64_graphs_do_not_apply(tmp_path: Path):
     context = context_in(tmp_path)
     with pytest.raises(NotApplicable, match="'lightgbm'"):

@@ -52,7 +52,7 @@ class TransformContext:
     refit
         Trains the baseline on some of the training rows; None without a training function or an estimator.
     ordered
-        Whether the training rows are in the order of time.
+        Whether rows have a time: folds are then blocks of groups in the order of their values.
     limit_s
         Seconds that are left for a transform.
     deferred

@@ -133,7 +133,7 @@ def _with_start(booster: lightgbm.Booster, start: Floats, *, several: bool) -> b
 
 
 def folds_of(data: LabeledData, *, ordered: bool) -> Ints:
-    """Return the fold of each row, of whole groups: blocks of neighbours if they are in the order of time.
+    """Return the fold of each row, of whole groups: blocks in the order of the codes if `ordered`, else at random.
 
     Raises
     ------
