@@ -83,8 +83,8 @@ FEED = Plan(stages=(RolloutStage(share=0.2),))
 KNOWN_BY = datetime(2013, 10, 1)
 RETRAINED_AT = datetime(2013, 11, 1)
 LEAD = (
-    "A model was trained on January to April of 2013. headway searched for a faster variant, showed on days that the model "
-    "had not seen that it is as accurate, signed it, served it, and sent a month of flights to the server.",
+    "A model was trained on January to April of 2013. headway searched for a faster variant, showed on days that the "
+    "model had not seen that it is as accurate, signed it, served it, and sent a month of flights to the server.",
 )
 
 
