@@ -27,13 +27,13 @@ def bfloat16(order: Order) -> Call:
 
 
 def nncf_int8(order: Order) -> Call:
-    """Int8 by NNCF, calibrated on training rows; made once and kept."""
+    """Int8 by NNCF, calibrated on training rows; made once and kept. The option `precision` is that of the rest."""
     file = order.file("int8.xml")
     if not file.exists():
         nncf = importlib.import_module("nncf")  # it takes seconds, and what was made is kept
         rows = np.load(order.model / "train.npy")[:SAMPLE_ROWS, None].astype(np.float32)
         openvino.save_model(nncf.quantize(_model(order), nncf.Dataset(rows), subset_size=SAMPLE_ROWS), file)
-    return _compiled(openvino.Core().read_model(file), "f32")
+    return _compiled(openvino.Core().read_model(file), order.options.get("precision", "f32"))
 
 
 def _model(order: Order) -> Any:

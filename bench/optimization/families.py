@@ -141,6 +141,7 @@ NETS: dict[str, Any] = {
         "openvino": _nets("of_openvino:float32"),
         "openvino bf16": _nets("of_openvino:bfloat16"),
         "nncf int8": _nets("of_openvino:nncf_int8"),
+        "nncf int8, bf16": _nets("of_openvino:nncf_int8", precision="bf16"),
     },
     "ours": _nets("of_headway:engine"),
     "transforms": (),

@@ -17,10 +17,9 @@ import numpy as np
 
 import headway as hw
 import tiny
-from headway.core.evidence import Measurement
 from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
-from headway.core.verdict import EvaluatedVariant
+from headway.optimization.screening import objective_cost, ordering_measure
 from headway.registry.judge import feasible
 from headway.storage.blobs.files import Files
 from optimization.export import save_artifact
@@ -85,11 +84,10 @@ def of_int8(frontier: SearchResult) -> dict[str, str]:
 
 
 def fastest_batch(frontier: SearchResult) -> Variant:
-    """Return the feasible variant that is fastest in batches; the baseline if there is none."""
+    """Return the feasible variant that is fastest in batches; the baseline if there is none.
+
+    On a busy machine some variants have no wall-clock time: then all are compared by their CPU time.
+    """
     judged = [evaluated for evaluated in frontier.evaluated if feasible(evaluated.verdict)]
-    return max(judged, key=_batch, default=frontier.winner).variant
-
-
-def _batch(judged: EvaluatedVariant) -> float:
-    found: Measurement | None = judged.evidence.find("throughput.batch")
-    return found.value if found else 0.0
+    measure = ordering_measure(judged, "throughput.batch")
+    return min(judged, key=lambda row: objective_cost(row, measure), default=frontier.winner).variant

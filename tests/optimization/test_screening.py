@@ -191,6 +191,17 @@ def test_the_fastest_of_the_first_batch_is_evaluated_before_the_second_batch_is_
     assert screened_out(found[2]) == "too slow to win in a short measurement"
 
 
+def test_the_fastest_in_batches_is_evaluated_before_the_second_fastest_for_one_row():
+    speeds = [(40, 40), (20, 30), (10, 35), (30, 10)]  # of one row, and of a batch
+    rows = [
+        timed(evaluated(index, 0), latency__one_row=row, throughput__batch=batch)
+        for index, (row, batch) in enumerate(speeds)
+    ]
+    screening = Screening(*rows)
+    screening.run(objective="latency.one_row")
+    assert screening.evaluated == [rows[index].variant for index in (0, 2, 3, 1)]
+
+
 def test_a_budget_of_zero_seconds_never_ends():
     assert TimeBudget(0, now=lambda: 1e9).remaining_s == math.inf
 

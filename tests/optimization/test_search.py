@@ -271,6 +271,13 @@ def test_the_fewest_steps_win_among_equally_fast_variants():
     assert "as fast as the winner within the intervals" in search.explain_loss(further, simple, "speed")
 
 
+def test_wide_intervals_do_not_prefer_a_slower_variant_that_changes_answers_for_its_fewer_steps():
+    simple, faster = noisy(1, 30, 20, steps=1), noisy(2, 20, 2, steps=2)
+    rows = [evaluated(0, 60), simple, faster]
+    assert search.rank_by_objective(rows, "speed", feasible) == [faster, simple, rows[0]]
+    assert "times the winner's speed" in search.explain_loss(simple, faster, "speed")
+
+
 RATE = Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
 
 

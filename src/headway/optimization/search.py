@@ -40,6 +40,7 @@ WITHOUT, DEFER = "without", "defer"
 """The transforms that are applied if features are named for them; `without` is then the only one on the baseline."""
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
 """Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
+_NEAR = 1.25  # times the cost of the best variant
 _TRANSFORM_SHARE = 0.5  # share of the time left in which the variants of a batch are made
 # What a plug-in that breaks may raise: it must not end the search.
 _PLUGIN_FAILURES = (
@@ -240,8 +241,9 @@ def rank_by_objective(
     """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
     Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes
-    first, then the one with the fewest steps. Variants that save look-ups, or whose answers say less, come first, and
-    need not beat the baseline: the time of a model does not show what they are for.
+    first, then the one with the fewest steps. One that changes answers must be within a quarter of the best as well: on
+    a busy machine intervals are so wide that they separate nothing. Variants that save look-ups, or whose answers say
+    less, come first, and need not beat the baseline: the time of a model does not show what they are for.
 
     Rules on privacy come before all that, where they were judged: variants that meet them, then those for which they
     are undecided, not measured, and broken. A variant that stands worse than the baseline here is left out, and one
@@ -272,10 +274,17 @@ def rank_by_objective(
         equal = [row for row in remaining if _privacy_rank(row) == best_rank]
         preferred = [row for row in equal if _comes_first(row)] or equal
         best = min(preferred, key=lambda row: objective_cost(row, objective))
-        tied = [row for row in preferred if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
+        tied = [row for row in preferred if _is_tied(row, best, objective)]
         ordered.append(min(tied, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
         remaining.remove(ordered[-1])
     return [*ordered, baseline]
+
+
+def _is_tied(row: EvaluatedVariant, best: EvaluatedVariant, objective: str) -> bool:
+    """Return whether intervals cannot separate a variant from the best, and, if it changes answers, it is near."""
+    cost, lowest = objective_cost(row, objective), objective_cost(best, objective)
+    is_near = cost <= (lowest * _NEAR if lowest > 0 else lowest / _NEAR)
+    return cost_lower_bound(row, objective) <= lowest and (is_near or not answer_changing_steps(row.variant))
 
 
 def _privacy_rank(row: EvaluatedVariant) -> int:
@@ -379,8 +388,7 @@ def _unmet_rules(row: EvaluatedVariant, winner: EvaluatedVariant) -> list[RuleRe
 def _compare_with_winner(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> Outcome:
     near = min(row, winner, key=lambda candidate: objective_cost(candidate, objective))
     far = winner if near is row else row
-    tied = cost_lower_bound(far, objective) <= objective_cost(near, objective)
-    if tied and len(row.variant.steps) > len(winner.variant.steps):
+    if _is_tied(far, near, objective) and len(row.variant.steps) > len(winner.variant.steps):
         return "tied"
     if near is not row:
         return "slower"
