@@ -39,7 +39,7 @@ POLICY = {
 # Networks are timed on one thread, so they are searched for on one. What is large is quantised by NNCF alone: to try
 # the layers one by one takes minutes.
 TRANSFORMS = {
-    **dict.fromkeys(("mlp", "cnn"), ("fold", "dense", "quantise", "openvino", "nncf")),
+    **dict.fromkeys(("mlp", "cnn"), ("fold", "dense", "bfloat16", "quantise", "openvino", "nncf")),
     **dict.fromkeys(("minilm", "ocr"), ("openvino", "nncf")),
 }
 TINY = {"MOST_ROWS": 500, "BUDGET_S": 1}

@@ -24,6 +24,7 @@ from headway.core import plugins
 from headway.core.errors import NotApplicable
 from headway.core.record import read, write
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.engines.dense import Dense
 from headway.evaluation.selective import certify_threshold
 from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.screening import answer_changing_steps
@@ -34,7 +35,13 @@ pytestmark = pytest.mark.slow
 
 # Tested in an environment of its own (tests/engines/test_openvino_engine.py), where these libraries are.
 APART = {"encoder": "tokenizers", "nncf": "nncf", "openvino": "openvino", "static": "tokenizers"}
-TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(APART[name])]
+OF_AMX = ("bfloat16",)  # of a CPU that has it
+TRANSFORMS = [
+    name
+    for name in plugins.names("transform")
+    if (name not in APART or importlib.util.find_spec(APART[name]))
+    and (name not in OF_AMX or "bf16" in Dense.precisions())
+]
 ANY = ("cache", "family", "self_distil", "without")  # these ask nothing of a model
 NETS = {
     "dense": tabular_network,
@@ -108,6 +115,8 @@ def apply(name: str, context: TransformContext) -> tuple[Variant, Sequence[Varia
         model = imported_pipeline("union", context)
     elif name == "half":
         model = _echo(context)
+    elif name == "bfloat16":
+        [model] = load_transform("dense")(imported("onnxruntime", tabular_network(), context), context)
     else:
         model = imported("onnxruntime", NETS[name](), context) if name in NETS else baseline_of(text(trees=20), context)
     return model, load_transform(name)(model, context)

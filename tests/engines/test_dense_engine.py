@@ -11,7 +11,7 @@ from tests.optimization.lowering.random_networks import Picture, Shape, picture_
 from headway.core.errors import EngineError
 from headway.engines import _dense
 from headway.engines.compiled.artifact import LEVELS, OPERATIONS, Program, read_program, write_program
-from headway.engines.dense import Dense
+from headway.engines.dense import PRECISIONS, Dense
 from headway.optimization.lowering.lower import lower_graph
 
 pytestmark = pytest.mark.slow
@@ -21,6 +21,7 @@ SHAPE = Shape(looked=2, numbers=3, layers=(40, 9), between="Elu", outputs=5, nor
 CONTENT = lower_graph(random_network(SHAPE))
 PICTURE = Picture(channels=9, outputs=12, size=(4, 5), pads=(1, 1, 1, 1), after=("Relu", "MaxPool", "AveragePool"))
 IMAGES = lower_graph(picture_network(PICTURE))
+WIDE = lower_graph(random_network(Shape(numbers=40, layers=(70, 33), outputs=3)))
 
 
 def program(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, output_offset: int = 16, **arrays) -> bytes:
@@ -109,7 +110,7 @@ def test_a_step_outside_the_buffer_or_pool_is_refused_with_a_hint(content):
 
 
 @settings(max_examples=400, deadline=None)
-@given(data=st.data(), program=st.sampled_from([CONTENT, IMAGES]))
+@given(data=st.data(), program=st.sampled_from([CONTENT, IMAGES, WIDE]))
 def test_an_altered_program_is_rejected_or_harmless(data, program):
     content = bytearray(program)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -117,15 +118,16 @@ def test_an_altered_program_is_rejected_or_harmless(data, program):
         at = data.draw(st.one_of(ends, st.integers(0, len(content) - 1)))
         content[at] = data.draw(st.integers(0, 255))
     try:
-        engine = Dense(bytes(content), {"level": data.draw(st.sampled_from(HERE))})
+        level, precision = data.draw(st.sampled_from(HERE)), data.draw(st.sampled_from(PRECISIONS))
+        engine = Dense(bytes(content), {"level": level, "precision": precision})
         assert all(
-            len(engine.predict(np.zeros((count, int(read_program(program)[0][0]))))) == count for count in (1, 8)
+            len(engine.predict(np.zeros((count, int(read_program(program)[0][0]))))) == count for count in (1, 8, 17)
         )
     except EngineError:
         pass
 
 
-@pytest.mark.parametrize("settings", [{"level": "avx9"}, {"level": 3}, {"threads": 2}])
+@pytest.mark.parametrize("settings", [{"level": "avx9"}, {"level": 3}, {"threads": 2}, {"precision": "int8"}])
 def test_a_setting_that_it_does_not_have_is_refused(settings):
     with pytest.raises(EngineError):
         Dense(CONTENT, settings)

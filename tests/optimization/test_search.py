@@ -251,7 +251,7 @@ def test_installed_transforms_are_applied_in_the_order_of_their_declared_stages(
         *("cascade", "encoder", "fipe", "pine", "prune", "recalibrate", "text", "trees"),
         *("fold", "onnx", "pipeline"),
         *("dense", "quantise"),
-        *("half", "nncf", "openvino"),
+        *("bfloat16", "half", "nncf", "openvino"),
         *("cache", "defer", "round", "temperature", "threads", "top"),
     ]
 

@@ -109,7 +109,9 @@ def traits_of(variant: Variant) -> dict[str, str]:
             found["nodes"] = f"{float(step.settings['nodes']):.0%}"
         elif step.transform in ("quantise", "nncf"):
             found["bits"] = "8"
-        elif step.transform == "openvino" and step.settings.get("precision") == "bf16":
+        elif step.transform == "bfloat16" or (
+            step.transform == "openvino" and step.settings.get("precision") == "bf16"
+        ):
             found["bits"] = "16"
         elif step.transform in STAGES:
             found["stage"] = str(step)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.deployment.edge.packages import Library, bits, compiled, made_release
 from tests.engines.test_dense_engine import program, step, windowed
 from tests.optimization.lowering.random_networks import Shape, random_network, rows_for
@@ -125,3 +126,12 @@ def test_a_row_that_does_not_fit_on_the_stack_of_a_device_is_refused():
 def test_a_network_with_convolutions_is_refused():
     with pytest.raises(ConfigError, match="has convolutions or pooling"):
         package_files(made_release(windowed(), np.ones((1, 3)), np.ones((1, 3)), engine="dense"))
+
+
+def test_a_network_in_bfloat16_is_refused():
+    given, rows = program(step("add")), np.ones((1, 3))
+    variant = made_release(given, rows, rows, engine="dense").release.variant
+    with pytest.raises(ConfigError, match="in bfloat16"):
+        package_files(
+            made_release(given, rows, rows, engine="dense", variant=replace(variant, settings={"precision": "bf16"}))
+        )

@@ -24,6 +24,7 @@ from tests.optimization.lowering.random_networks import (
 )
 from tests.optimization.networks import image_network, image_rows, tabular_network
 
+from headway.core.arrays import Floats
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _dense
 from headway.engines.compiled.artifact import LEVELS
@@ -103,6 +104,62 @@ def test_tiles_of_any_shape_predict_as_the_library_at_every_level(**sizes):
     assume(min(a + b for a, b in zip(picture.size, picture.pads[2:], strict=True)) > 3)
     content = picture_network(picture)
     assert all(largest_difference(content, rows, level) < 6e-6 for level in HERE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    channels=st.sampled_from([1, 3, 8, 20, 32, 33, 40]),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 24)),
+    outputs=st.sampled_from([7, 8, 17, 64, 80]),
+    kernel=st.one_of(st.just((3, 3)), st.tuples(st.integers(1, 5), st.integers(1, 5))),
+    stride=st.tuples(ones_and_twos, ones_and_twos),
+    dilation=st.tuples(ones_and_twos, ones_and_twos),
+    pads=st.tuples(*[st.integers(0, 3)] * 4),
+    groups=st.sampled_from([1, 1, 1, 2]),
+    sequence=st.booleans(),
+    after=st.lists(st.sampled_from(list(AFTER)), max_size=2).map(tuple),
+    edge=st.one_of(st.none(), st.sampled_from([np.nan, np.inf, -np.inf, 1e35, -1e31, 1e-42])),
+)
+def test_convolutions_in_bfloat16_predict_alike_at_every_level_and_nearly_as_in_float32(seed, edge, **sizes):
+    picture, random = Picture(**sizes), np.random.default_rng(seed)
+    rows = random.normal(size=(19, prod(picture.shape)))  # a full group of 16 rows, and three alone
+    try:
+        content = lower_graph(picture_network(picture, seed))
+    except NotApplicable:
+        return
+    if edge is not None:
+        rows[random.integers(0, 19), random.integers(0, rows.shape[1])] = edge
+    plain = (np.isfinite(rows) & (np.abs(rows) < 1e30)).all(axis=1)
+    expected = Dense(content, {}).predict(rows)
+    scale = np.maximum(1, np.abs(expected[plain]))
+    found = [_as_alone(Dense(content, {"level": level, "precision": "bf16"}), rows) for level in HERE]
+    assert np.all(np.abs(found[0] - expected)[plain] < 0.05 * scale)  # of 336 networks .021 was the most
+    for answers in found[1:]:
+        assert np.array_equal(np.isnan(answers), np.isnan(found[0]))
+        assert np.all(np.abs(answers - found[0])[plain] < 1e-5 * scale)
+
+
+def _as_alone(engine: Dense, rows: Floats) -> Floats:
+    """The answers of a batch, which are those of each row alone to the bit."""
+    together = engine.predict(rows)
+    assert np.array_equal(np.concatenate([engine.predict(row[None]) for row in rows]), together, equal_nan=True)
+    return together
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    layers=st.lists(st.sampled_from([1, 16, 17, 31, 64, 65, 130]), min_size=1, max_size=3).map(tuple),
+    numbers=st.integers(1, 70),
+    outputs=st.integers(1, 20),
+)
+def test_dense_layers_in_bfloat16_predict_alike_at_every_level(**sizes):
+    shape = Shape(**sizes)
+    content, rows = lower_graph(random_network(shape)), rows_for(shape, 19)
+    found = [_as_alone(Dense(content, {"level": level, "precision": "bf16"}), rows) for level in HERE]
+    assert np.abs(found[0] - Dense(content, {}).predict(rows)).max() < 0.05
+    # A sum that ends near the middle of two numbers in bfloat16 may be rounded to either by the next layer.
+    assert all(np.abs(answers - found[0]).max() < 0.01 for answers in found[1:])
 
 
 @pytest.mark.parametrize("after", [("Relu", "MaxPool"), ("MaxPool", "Relu"), ("AveragePool",)])

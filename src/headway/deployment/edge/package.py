@@ -162,6 +162,8 @@ def _model_source(bundle: Bundle) -> ModelCode:
     content, reference = bundle.model, variant.engine
     try:
         if reference == "dense":
+            if variant.settings.get("precision", "f32") != "f32":
+                raise NotApplicable("its products are in bfloat16, which edge packages do not compute")
             code = dense_source(content)
         elif reference == "text":
             code = text_source(content, [at for at, field in enumerate(variant.signature.inputs) if field.is_text])

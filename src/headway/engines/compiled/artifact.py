@@ -57,7 +57,7 @@ def _align(at: int) -> int:
     return -(-at // _ALIGNMENT) * _ALIGNMENT
 
 
-LEVELS = ("portable", "neon") if platform.machine() in {"aarch64", "arm64"} else ("portable", "avx2", "avx512")
+LEVELS = ("portable", "neon") if platform.machine() in {"aarch64", "arm64"} else ("portable", "avx2", "avx512", "amx")
 """Instruction levels of this machine's architecture, from the one that any processor has."""
 
 

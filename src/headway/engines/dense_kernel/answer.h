@@ -4,6 +4,7 @@
 
 #include "../kernel/arrays.h"
 #include "levels.h"
+#include "amx.h"
 
 #define ON_STACK 4096
 #define NEAR 32768                     /* floats in the buffers of a block: 128 KB */
@@ -15,11 +16,14 @@ static int make_ready(Program *t) {
 #if defined(__x86_64__)
   if (t->level == AVX2) { pack = avx2_pack; t->run = avx2_run; }
   if (t->level >= AVX512) { pack = avx512_pack; t->run = avx512_run; }
+#if HAS_AMX
+  if (t->level == AMX && t->bfloat16 && may_use_amx()) { pack = amx_pack; t->run = amx_run; }
+#endif
 #elif defined(__aarch64__)
   if (t->level >= NEON) { pack = neon_pack; t->run = neon_run; }
 #endif
   t->packed = calloc((size_t)t->n_packed + 1, sizeof *t->packed);
-  t->spare = calloc(1, sizeof *t->spare);
+  t->spare = calloc(2, sizeof *t->spare);
   if (!t->spare) return 0;
   Packed *next = t->packed;
   for (int64_t i = 0; next && i < t->n_steps; i++)
@@ -31,7 +35,12 @@ static int best_level(void) {
 #if defined(__x86_64__)
   const int fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-  if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
+  if (fma && wide && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+#if HAS_AMX
+    if (has_amx()) return AMX;
+#endif
+    return AVX512;
+  }
   if (fma) return AVX2;
 #elif defined(__aarch64__)
   return NEON;
@@ -40,15 +49,15 @@ static int best_level(void) {
 }
 
 #define ARRAYS 4
-#define NUMBERS 5
+#define NUMBERS 6
 
 static const int64_t ITEM[ARRAYS] = {8, sizeof(Step), 4, 4};
 
 /* Read a program from its arrays, which the caller keeps; return NULL, or why it is invalid. */
 static const char *take(Program *t, const Array *arrays) {
-  if (arrays[0].bytes != NUMBERS * 8) return "the header must hold five numbers";
+  if (arrays[0].bytes != NUMBERS * 8) return "the header must hold six numbers";
   const int64_t *number = arrays[0].at;
-  t->width = number[0]; t->outputs = number[1]; t->output_offset = number[2]; t->size = number[3]; t->level = number[4];
+  t->width = number[0]; t->outputs = number[1]; t->output_offset = number[2]; t->size = number[3]; t->bfloat16 = number[4]; t->level = number[5];
   if (t->level < PORTABLE || t->level > best_level()) return "this machine does not support the level";
   if (t->width < 1 || t->width > MAX_FLOATS || t->outputs < 1 || t->outputs > MAX_FLOATS) return "invalid width of rows or answers";
   if (t->output_offset < 0 || t->output_offset > MAX_FLOATS) return "the answer is outside the buffer";
@@ -88,13 +97,12 @@ static int one_row(const Program *t, const double *x, double *out) {
 
 /* Run n rows, x [n][width] or those of a sparse matrix -> out [n][outputs]. */
 static int run_rows(const Program *t, const double *x, const Sparse *s, int64_t n, double *out) {
-  int64_t block = NEAR / t->size / TOGETHER * TOGETHER;
-  if (block < TOGETHER) block = TOGETHER;
-  if (block > n) block = n;
+  const int64_t group = t->bfloat16 ? ROWS_TOGETHER : TOGETHER;
+  const int64_t near = NEAR / t->size / group * group, full = near < group ? group : near, block = n < full ? n : full;
   const size_t bytes = (size_t)(block * t->size + t->scratch) * sizeof(float), seen = s ? (size_t)(t->width / 64 + 1) * 8 : 0;
-  /* A single row of a large network reuses one buffer: new memory costs more than the row. */
-  const int is_kept = block == 1 && !s;
-  void *at = is_kept ? __atomic_exchange_n(t->spare, NULL, __ATOMIC_ACQUIRE) : NULL;
+  /* A single row of a large network and a whole block reuse a buffer each: new memory costs more than a row. */
+  float **spare = s || (n > 1 && n < full) ? NULL : t->spare + (n > 1);
+  void *at = spare ? __atomic_exchange_n(spare, NULL, __ATOMIC_ACQUIRE) : NULL;
   if (!at) {
     if (posix_memalign(&at, 64, bytes + 64 + seen)) return NO_MEMORY;
     memset(at, 0, bytes + 64);
@@ -111,7 +119,7 @@ static int run_rows(const Program *t, const double *x, const Sparse *s, int64_t 
     if (done == ANSWERED && !t->run(t, file, here, file + block * t->size)) done = REFUSED;
     for (int64_t r = 0; r < here; r++) write_row(t, file + r * t->size, out + (start + r) * t->outputs);
   }
-  free(is_kept ? __atomic_exchange_n(t->spare, file, __ATOMIC_ACQ_REL) : file);
+  free(spare ? __atomic_exchange_n(spare, file, __ATOMIC_ACQ_REL) : file);
   return done;
 }
 

@@ -6,7 +6,7 @@
 #undef MAX_PIXELS
 #define MAX_PIXELS 8
 
-static void NAME(pack_tiles)(const Window *w, const float *from, float *to) {
+static void NAME(pack_tiles)(const Window *w, const float *from, float *to, int rounds) {
   static const double OF_2[6][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
   static const double OF_4[6][3] = {{1. / 4, 0, 0}, {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6}, {1. / 24, 1. / 12, 1. / 6}, {1. / 24, -1. / 12, 1. / 6}, {0, 0, 1}};
   const int64_t n = w->outputs, k = w->channels, vectors = (n + LANES - 1) / LANES, columns = tile_columns(w) + 2;
@@ -15,7 +15,7 @@ static void NAME(pack_tiles)(const Window *w, const float *from, float *to) {
     for (int64_t c = 0; c < k; c++)
       for (int64_t o = 0; o < n; o++) {
         double sum = 0;
-        for (int64_t tap = 0; tap < 9; tap++) sum += OF_2[position / columns][tap / 3] * across[position % columns][tap % 3] * from[(tap * k + c) * n + o];
+        for (int64_t tap = 0; tap < 9; tap++) sum += OF_2[position / columns][tap / 3] * across[position % columns][tap % 3] * (rounds ? rounded(from[(tap * k + c) * n + o]) : from[(tap * k + c) * n + o]);
         to[((position * vectors + o / LANES) * k + c) * LANES + o % LANES] = (float)sum;
       }
 }
@@ -26,7 +26,7 @@ static int NAME(pack_conv)(const Program *t, const Step *s, Packed *d) {
   const Window *w = window_of(t, s);
   const Extent e = extent(w);
   const int64_t taps = (int64_t)w->kernel_h * w->kernel_w, inputs = w->channels / w->groups, outputs = w->outputs / w->groups, k = taps * inputs;
-  const int each = by_channel(w);
+  const int each = by_channel(w), rounds = is_rounded(t, s);
   const float *from = t->pool + s->b, *bias = t->pool + s->c;
   d->panels = each ? (w->channels + LANES - 1) / LANES : (outputs + LANES - 1) / LANES;
   d->line = (k + 1) * LANES;
@@ -38,9 +38,9 @@ static int NAME(pack_conv)(const Program *t, const Step *s, Packed *d) {
     const int64_t group = each ? 0 : o / outputs, within = each ? o : o % outputs;
     float *to = d->weights + (group * d->panels + within / LANES) * d->line + within % LANES;
     *to = bias[o];
-    for (int64_t i = 0; i < k; i++) to[(i + 1) * LANES] = from[i * w->outputs + o];
+    for (int64_t i = 0; i < k; i++) to[(i + 1) * LANES] = rounds ? rounded(from[i * w->outputs + o]) : from[i * w->outputs + o];
   }
-  if (tiles) NAME(pack_tiles)(w, from, d->tiles = d->weights + size);
+  if (tiles) NAME(pack_tiles)(w, from, d->tiles = d->weights + size, rounds);
   const int64_t windows = w->pooled ? (int64_t)(w->out_h / 2) * (w->out_w / 2) : (int64_t)w->out_h * w->out_w, of = w->pooled ? w->out_w / 2 : w->out_w;
   d->n_pixels = w->pooled ? windows * 4 : windows;
   d->pixels = malloc((size_t)d->n_pixels * sizeof *d->pixels);
@@ -288,9 +288,14 @@ TARGET static void NAME(convolve)(const Program *t, const Step *s, const Packed 
   const Extent e = extent(w);
   const int64_t line = (int64_t)w->width * w->channels, wide = e.width * w->channels, size = e.height * wide;
   const int tiled = d->tiles && NAME(are_small)(x, w->height * line);
-  if (size != w->height * line || by_channel(w)) {
+  const int rounds = is_rounded(t, s);
+  if (size != w->height * line || by_channel(w) || rounds) {
     memset(scratch, 0, (size_t)(size + VECTOR_SIZE) * sizeof(float));
-    for (int64_t y = 0; y < w->height; y++) memcpy(scratch + (w->top + y) * wide + (int64_t)w->left * w->channels, x + y * line, (size_t)line * sizeof(float));
+    for (int64_t y = 0; y < w->height; y++) {
+      float *to = scratch + (w->top + y) * wide + (int64_t)w->left * w->channels;
+      if (rounds) for (int64_t i = 0; i < line; i++) to[i] = rounded(x[y * line + i]);
+      else memcpy(to, x + y * line, (size_t)line * sizeof(float));
+    }
     x = scratch;
   }
   if (tiled) NAME(tiled)(s, w, d, x, out, scratch + padded(size + VECTOR_SIZE));

@@ -1,5 +1,5 @@
-/* The kernels at each level: vectors of 4 floats (portable, NEON), 8 (AVX2 and FMA) or 16 (AVX-512). Few outputs
-   are summed in SPAN lanes, and steps write as many numbers at once; NEON has as many as AVX2, and answers the same to the bit. FUSED is x * y + z, rounded
+/* The kernels at each level: vectors of 4 floats (portable, NEON), 8 (AVX2 and FMA) or 16 (AVX-512). AMX is as AVX-512, with the
+   products in bfloat16 of amx.h. Few outputs are summed in SPAN lanes, and steps write as many numbers at once; NEON has as many as AVX2, and answers the same to the bit. FUSED is x * y + z, rounded
    once where the level has such an instruction. No compiler may fuse others (-ffp-contract=off), so that the answers of a
    level do not depend on the compiler, nor those of `portable` on the processor. */
 #ifndef HEADWAY_LEVELS_H

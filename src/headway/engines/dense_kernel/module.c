@@ -71,7 +71,7 @@ static PyMethodDef METHODS[] = {
   {"open", open_program, METH_O, "Open a program from its arrays; raise ValueError, with the reason, if it is invalid."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the answers of rows float64 [n, width] into float64 [n, outputs]; return False if a row reads outside a table."},
   {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the answers of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
-  {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2 with FMA, 2 AVX-512; on ARM 1 NEON."},
+  {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2 with FMA, 2 AVX-512, 3 AMX; on ARM 1 NEON."},
   {NULL, NULL, 0, NULL},
 };
 

@@ -10,6 +10,7 @@
 
 static int NAME(pack_dense)(const Program *t, const Step *s, Packed *d) {
   const int64_t n = s->n, k = s->k;
+  const int rounds = is_rounded(t, s);
   const float *from = t->pool + s->b, *bias = t->pool + s->c;
   d->dots = n <= SPAN;
   d->panels = (n + PANEL - 1) / PANEL;
@@ -22,7 +23,7 @@ static int NAME(pack_dense)(const Program *t, const Step *s, Packed *d) {
     float *to = d->dots ? w + o * d->line : w + o / PANEL * d->line + o % PANEL;
     if (d->dots) w[n * d->line + o] = bias[o];
     else { *to = bias[o]; to += PANEL; }
-    for (int64_t i = 0; i < k; i++) to[d->dots ? i : i * PANEL] = from[i * n + o];
+    for (int64_t i = 0; i < k; i++) to[d->dots ? i : i * PANEL] = rounds ? rounded(from[i * n + o]) : from[i * n + o];
   }
   return 1;
 }
@@ -138,14 +139,19 @@ TARGET static void NAME(panel_rows)(const float *w, const float *x, int64_t stri
 
 TARGET static void NAME(dense)(const Program *t, const Step *s, const Packed *d, float *file, int64_t rows, float *scratch) {
   const int64_t stride = t->size;
+  const int rounds = is_rounded(t, s); /* row by row, whose inputs are copied */
   int64_t r = 0;
-  if (!d->dots)
+  if (!d->dots && !rounds)
     for (; r + TOGETHER <= rows; r += TOGETHER)
       for (int64_t p = 0; p < d->panels; p++)
         NAME(panel_rows)(d->weights + p * d->line, file + r * stride + s->a, stride, s->k, file + r * stride + s->out + p * PANEL, s->n - p * PANEL);
   for (; r < rows; r++) {
     const float *x = file + r * stride + s->a;
-    float *out = file + r * stride + s->out;
+    float *out = file + r * stride + s->out, *copy = scratch + 2 * ((s->k + BLOCK) / BLOCK * (BLOCK + 1) + (int64_t)VECTOR_SIZE);
+    if (rounds) {
+      for (int64_t i = 0; i < s->k; i++) copy[i] = rounded(x[i]);
+      x = copy;
+    }
     if (d->dots) NAME(dot_row)(d, x, s->k, out, s->n);
     else NAME(dense_row)(d, x, s->k, out, s->n, scratch);
   }

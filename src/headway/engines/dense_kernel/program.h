@@ -9,6 +9,8 @@
 #define VECTOR_SIZE 16                       /* kernels read and write whole vectors, so a span is padded to a multiple of 16 floats */
 #define BLOCK 64                       /* inputs of a dense step that are added to one partial sum */
 #define TILES_TOGETHER 16              /* tiles of outputs of a convolution that share the reads of its weights */
+#define ROWS_TOGETHER 16               /* rows of a batch, or pixels of a row, that AMX multiplies at once */
+#define CHUNK 32                       /* inputs in bfloat16 that it multiplies at once */
 #define MAX_FLOATS (1 << 20)          /* in the buffer of a row */
 #define MAX_USES 8                    /* of the same weights: each use stores a copy in its own layout */
 
@@ -17,7 +19,7 @@ enum {                                 /* operations, in the order of OPERATIONS
   ABS, FLOOR, ROUND, IS_NAN, SQRT, LOG, EXP, SIGMOID, TANH, ERF,
   COPY, TAKE, LOOKUP, SOFTMAX, SUM, DENSE, CONV, POOL, STEPS
 };
-enum { PORTABLE, AVX2, AVX512, NEON = 1 };
+enum { PORTABLE, AVX2, AVX512, AMX, NEON = 1 };
 enum { IN_BUFFER, IN_POOL, SCALAR }; /* where an operand is stored, two bits each of `m`; a scalar is repeated 16 times in the pool */
 
 typedef struct { int32_t op, out, n, a, b, c, m, k; } Step;
@@ -34,23 +36,25 @@ typedef struct { int32_t offset, length, ends; } Run;
 
 /* Weights of a dense step or convolution in the layout of its level. Few outputs: `dots`, one row of inputs each. Many:
    panels, each with the biases of its outputs, then the weights of each input. A convolution has the offsets of its pixels
-   and of its inputs, and `tiles`, weights transformed for tiles of outputs, if it has that form. */
+   and of its inputs, and `tiles`, weights transformed for tiles of outputs, if it has that form. For AMX, `halves` are the
+   weights in bfloat16, and `chunks` the offsets of the inputs that each tile of them multiplies. */
 typedef struct {
-  int64_t dots, panels, line, n_pixels, n_runs;
+  int64_t dots, panels, line, n_pixels, n_runs, n_chunks;
   float *weights, *tiles;
-  int32_t *pixels;
+  uint16_t *halves;
+  int32_t *pixels, *chunks;
   Run *runs;
 } Packed;
 
 typedef struct Program {
-  int64_t width, outputs, output_offset, size, level;
+  int64_t width, outputs, output_offset, size, bfloat16, level; /* bfloat16: weights and inputs of products are rounded to it */
   int64_t n_steps, n_pool, n_indices, n_packed, scratch;
   const Step *steps;
   const float *pool;
   const int32_t *indices;
   Packed *packed;
   int (*run)(const struct Program *, float *, int64_t, float *);
-  float **spare;                       /* a buffer for one row that no call uses now, or NULL */
+  float **spare;                       /* buffers for one row and for a block of rows that no call uses now, or NULL */
 } Program;
 
 static inline int64_t padded(int64_t n) { return (n + VECTOR_SIZE - 1) / VECTOR_SIZE * VECTOR_SIZE; }
@@ -95,6 +99,26 @@ static inline Extent extent(const Window *w) {
   return (Extent){reach(w->top, w->height, w->out_h, w->stride_h, w->kernel_h, w->dilation_h, tile ? 2 : 0), reach(w->left, w->width, w->out_w, w->stride_w, w->kernel_w, w->dilation_w, tile)};
 }
 
+/* Whether the products of a step are in bfloat16; those of few outputs, or of few inputs next to each other, stay in float32. */
+static inline int is_rounded(const Program *t, const Step *s) {
+  if (!t->bfloat16 || s->op != CONV) return t->bfloat16 && s->op == DENSE && s->n > VECTOR_SIZE;
+  const Window *w = window_of(t, s);
+  return w->groups == 1 && w->outputs >= 8 && (w->dilation_w == 1 ? (int64_t)w->kernel_w : 1) * w->channels >= 3;
+}
+
+/* A number rounded to bfloat16, ties to even. */
+static inline float rounded(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t up = (bits & 0x7fffffff) > 0x7f800000 ? 0 : 0x7fff + (bits >> 16 & 1);
+  bits = (bits + up) & 0xffff0000;
+  memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+/* Numbers in bfloat16 from a row to the next: its inputs and a chunk of zeros, an odd number of cache lines. */
+static inline int64_t halves_of(int64_t inputs) { return (((inputs + CHUNK - 1) / CHUNK + 1) | 1) * CHUNK; }
+
 static int is_valid_window(const Program *t, const Step *s) {
   if (s->k < 0 || s->k + (int64_t)WINDOW > t->n_indices) return 0;
   const int32_t *numbers = t->indices + s->k;
@@ -116,14 +140,24 @@ static int is_valid_window(const Program *t, const Step *s) {
 }
 
 /* Floats that a step needs next to the buffer of a row. */
-static int64_t scratch_of(const Program *t, const Step *s) {
-  if (s->op == DENSE) return 2 * ((s->k + BLOCK) / BLOCK * (BLOCK + 1) + (int64_t)VECTOR_SIZE);
+static int64_t float_scratch_of(const Program *t, const Step *s) {
+  if (s->op == DENSE) return 2 * ((s->k + BLOCK) / BLOCK * (BLOCK + 1) + (int64_t)VECTOR_SIZE) + (is_rounded(t, s) ? padded(s->k) : 0);
   if (s->op == SOFTMAX) return padded(s->m);
   if (s->op != CONV) return s->op == POOL ? VECTOR_SIZE : 0;
   const Window *w = window_of(t, s);
   const Extent e = extent(w);
   const int64_t image = padded(e.height * e.width * w->channels + VECTOR_SIZE) + VECTOR_SIZE;
   return image + (tile_columns(w) ? 4 * (tile_columns(w) + 2) * (TILES_TOGETHER * (padded(w->channels) + padded(w->outputs)) + 2 * VECTOR_SIZE) : 0);
+}
+
+/* The same with the rows in bfloat16 and four tiles of sums of AMX. */
+static int64_t scratch_of(const Program *t, const Step *s) {
+  const int64_t found = float_scratch_of(t, s);
+  if (t->level != AMX || !is_rounded(t, s)) return found;
+  const Extent e = s->op == CONV ? extent(window_of(t, s)) : (Extent){1, s->k};
+  const int64_t inputs = e.height * e.width * (s->op == CONV ? window_of(t, s)->channels : 1);
+  const int64_t tiles = ROWS_TOGETHER * halves_of(inputs) / 2 + 4 * ROWS_TOGETHER * VECTOR_SIZE;
+  return found > tiles ? found : tiles;
 }
 
 static int64_t weights_of(const Program *t, const Step *s) {
@@ -171,11 +205,13 @@ static const char *check(Program *t) {
 static void free_program(Program *t) {
   for (int64_t i = 0; t->packed && i < t->n_packed; i++) {
     free(t->packed[i].weights);
+    free(t->packed[i].halves);
     free(t->packed[i].pixels);
+    free(t->packed[i].chunks);
     free(t->packed[i].runs);
   }
   free(t->packed);
-  if (t->spare) free(*t->spare);
+  for (int i = 0; t->spare && i < 2; i++) free(t->spare[i]);
   free(t->spare);
 }
 

@@ -88,13 +88,17 @@ TARGET static int NAME(step)(const Program *t, const Step *s, float *file, float
   ALL(NAME(select)(x != 0, y, NAME(load)(c + (i & c_moves) + lane)))
 }
 
+static int NAME(one_step)(const Program *t, const Step *s, const Packed *d, float *file, int64_t rows, float *scratch) {
+  if (s->op == DENSE) NAME(dense)(t, s, d, file, rows, scratch);
+  else if (s->op == CONV) for (int64_t r = 0; r < rows; r++) NAME(convolve)(t, s, d, file + r * t->size + s->a, file + r * t->size + s->out, scratch);
+  else if (s->op == POOL) for (int64_t r = 0; r < rows; r++) NAME(pool)(t, s, file + r * t->size + s->a, file + r * t->size + s->out);
+  else for (int64_t r = 0; r < rows; r++) if (!NAME(step)(t, s, file + r * t->size, scratch)) return 0;
+  return 1;
+}
+
 static int NAME(run)(const Program *t, float *file, int64_t rows, float *scratch) {
   const Packed *packed = t->packed;
-  for (const Step *s = t->steps, *end = s + t->n_steps; s < end; s++) {
-    if (s->op == DENSE) NAME(dense)(t, s, packed++, file, rows, scratch);
-    else if (s->op == CONV) { for (int64_t r = 0; r < rows; r++) NAME(convolve)(t, s, packed, file + r * t->size + s->a, file + r * t->size + s->out, scratch); packed++; }
-    else if (s->op == POOL) for (int64_t r = 0; r < rows; r++) NAME(pool)(t, s, file + r * t->size + s->a, file + r * t->size + s->out);
-    else for (int64_t r = 0; r < rows; r++) if (!NAME(step)(t, s, file + r * t->size, scratch)) return 0;
-  }
+  for (const Step *s = t->steps, *end = s + t->n_steps; s < end; s++)
+    if (!NAME(one_step)(t, s, s->op == DENSE || s->op == CONV ? packed++ : NULL, file, rows, scratch)) return 0;
   return 1;
 }
