@@ -35,6 +35,7 @@ BUILT = all(
         "headway.engines._trees",
         "headway.engines._dense",
         "headway.engines._text",
+        "headway.features._windows",
         "headway.serving.protocol._numbers",
     )
 )

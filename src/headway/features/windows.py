@@ -7,14 +7,16 @@ Counts and sums add a row where its range begins and subtract it where the range
 integers are added in two halves of 32 bits, floats in parts that are multiples of one power of two, small enough that
 no sum is rounded. Minimum, maximum and last cannot subtract: a range is two overlapping ranges of a power of two, and
 these are handed down to the times level by level.
+The passes over all events are compiled (`windows.c`). Without a compiler numpy takes them, and finds the same bits.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -36,6 +38,34 @@ _SCALE = 2.0**128
 _SMALLEST = -1074
 """All floats are multiples of two to this power."""
 Codes = NDArray[np.uint32]
+
+
+class _Kernel(Protocol):
+    """The functions of `windows.c`."""
+
+    def first(
+        self, shift: Ints, base: Ints, starts: Ints, table: Codes, since: Ints, who: Codes, times: Ints,
+        found: Codes, end: int, first: int, /,
+    ) -> None: ...  # fmt: skip
+    def ranges(
+        self, shift: Ints, base: Ints, starts: Ints, table: Codes, since: Ints, keys: NDArray[Any], event: Ints,
+        created: Ints, begins: Codes, ends: Codes, steps: Ints, codes: Codes, end: int, first: int, first_of_ends: int,
+        smallest: int | None, /,
+    ) -> int: ...  # fmt: skip
+    def counts(self, begins: Codes, ends: Codes, steps: Ints, /) -> None: ...
+    def largest(self, values: Floats, /) -> float: ...
+    def add_floats(
+        self, values: Floats, row: Codes, begins: Codes, ends: Codes, rounders: Floats, steps: Floats, /
+    ) -> tuple[float, float]: ...
+    def add_totals(self, steps: Floats, total: Floats, error: Floats, parts: int, /) -> None: ...
+    def add_integers(
+        self, values: Ints, row: Codes, begins: Codes, ends: Codes, steps: Ints, is_unsigned: bool, /
+    ) -> None: ...
+
+
+kernel: _Kernel | None = None
+with suppress(ImportError):
+    from headway.features import _windows as kernel  # type: ignore[attr-defined, no-redef, unused-ignore]
 _BLOCK = 1 << 15
 _MAX_TABLE = 1 << 22
 _NO_CODE = 2**32 - 1
@@ -107,22 +137,45 @@ def aggregate(
         _expect(table, names)
     requests = at.select(*entities, _microseconds(at, time).alias("__at"))
     codes = requests.drop_nulls().select(entities).unique().with_row_index("__entity")
-    requests = requests.select("__at", _entity_codes(requests.select(entities), codes))
+    at_us, of_requests = requests["__at"], _entity_codes(requests.select(entities), codes)
     columns = sorted({one.column for one in aggregations.values() if one.column})
     _expect(rows, columns)
+    if rows[event_time].null_count():
+        rows = rows.filter(pl.col(event_time).is_not_null())
     event_us = _microseconds(rows, event_time)
     created_us = _microseconds(rows, created_time).fill_null(event_us) if created_time in rows.columns else event_us
     times = (event_us.alias("__event"), created_us.alias("__created"))
-    table = rows.select(*times, *(pl.col(name).alias(f"value {name}") for name in columns)).with_columns(
-        _entity_codes(rows.select(entities), codes)
-    )
-    if table["__entity"].null_count() or table["__event"].null_count():
-        table = table.drop_nulls(["__entity", "__event"])
-    return _aggregate(table, requests, aggregations)
+    table = rows.select(*times, *(pl.col(name).alias(f"value {name}") for name in columns))
+    events = _Events(table=table, entities=_entity_codes(rows.select(entities), codes))
+    return _aggregate(events, pl.DataFrame({"__entity": of_requests.resolved(), "__at": at_us}), aggregations)
 
 
-def _entity_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> pl.Series:
-    """Return the code of the entity of each row, null if it has none; whole numbers that lie close are looked up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EntityCodes:
+    """Codes of the entities of rows, `_NO_CODE` for none: `keys`, or those of a table that begins with a key."""
+
+    keys: NDArray[Any]
+    table: Codes
+    smallest: int | None
+
+    def resolved(self) -> Codes:
+        if self.smallest is None:
+            return self.keys
+        found = np.empty(len(self.keys), dtype=np.uint32)
+        for block in _blocks(len(self.keys)):
+            found[block] = self.block(block)
+        return found
+
+    def block(self, block: slice) -> Codes:
+        if self.smallest is None:
+            return self.keys[block]
+        key = self.keys[block].astype(np.int64)
+        inside = np.clip(key, self.smallest, self.smallest + len(self.table) - 1)
+        return np.where(inside == key, self.table[inside - self.smallest], np.uint32(_NO_CODE))
+
+
+def _entity_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> _EntityCodes:
+    """Return the codes of the entities of rows; whole numbers that lie close are looked up."""
     name, *others = rows.columns
     known = codes[name]
     if not (others or rows[name].null_count() or known.is_empty()) and known.dtype == rows[name].dtype in _WHOLE:
@@ -130,48 +183,62 @@ def _entity_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> pl.Series:
         if largest - smallest < _MAX_TABLE:
             table = np.full(largest - smallest + 1, _NO_CODE, dtype=np.uint32)
             table[_ints(known) - smallest] = codes["__entity"].to_numpy()
-            keys, found = rows[name].to_numpy(), np.empty(len(rows), dtype=np.uint32)
-            for block in _blocks(len(rows)):
-                key = keys[block].astype(np.int64)
-                inside = np.clip(key, smallest, largest)
-                found[block] = np.where(inside == key, table[inside - smallest], _NO_CODE)
-            column = pl.Series("__entity", found)
-            return column.set(column == _NO_CODE, None) if (found == _NO_CODE).any() else column
-    return rows.join(codes, on=rows.columns, how="left", maintain_order="left")["__entity"]
+            return _EntityCodes(keys=rows[name].to_numpy(), table=table, smallest=smallest)
+    found = rows.join(codes, on=rows.columns, how="left", maintain_order="left")["__entity"]
+    return _EntityCodes(keys=found.fill_null(_NO_CODE).to_numpy(), table=np.empty(0, np.uint32), smallest=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Events:
+    """Events: `table` has their times and values, `entities` the codes of their entities."""
+
+    table: pl.DataFrame
+    entities: _EntityCodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """The events that some request sees in a window: each by the requests [begins, ends) of all `requests`."""
+    """The events that some request sees in a window: each by the requests [begins, ends) of all `requests`.
+
+    `row` has their rows in the table, none if these are all rows. Then some ranges may be empty. `counts` is None where
+    the events of each request were not counted.
+    """
 
     requests: int
     table: pl.DataFrame
     row: Codes
     begins: Codes
     ends: Codes
+    counts: Ints | None = None
 
     def of(self, keep: Bools) -> _Seen:
         """Return the events for which `keep` is true."""
         if keep.all():
             return self
-        row, begins, ends = self.row[keep], self.begins[keep], self.ends[keep]
+        row = self.row[keep] if len(self.row) else np.flatnonzero(keep).astype(np.uint32)
+        begins, ends = self.begins[keep], self.ends[keep]
         return _Seen(requests=self.requests, table=self.table, row=row, begins=begins, ends=ends)
 
     def take(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the values of the events, of those of all rows of the table."""
-        return values if len(self.row) == len(values) else values[self.row]
+        return values[self.row] if len(self.row) else values[: len(self.begins)]
+
+    @property
+    def ranges(self) -> tuple[Codes, Codes, Codes]:
+        """The rows of the events, and the requests of each, as the kernel reads them."""
+        return self.row, self.begins, self.ends
 
 
-def _aggregate(table: pl.DataFrame, requests: pl.DataFrame, aggregations: Mapping[str, Aggregation]) -> pl.DataFrame:
+def _aggregate(events: _Events, requests: pl.DataFrame, aggregations: Mapping[str, Aggregation]) -> pl.DataFrame:
     """Aggregate events at requests, both in any order: null at a request without entity or time."""
-    valid = requests.select(pl.all_horizontal(pl.all().is_not_null())).to_series()
+    valid = (requests["__entity"] != _NO_CODE) & requests["__at"].is_not_null()
     known = requests.filter(valid)
     times = _RequestTimes(known)
     position = np.full(len(requests), len(known), dtype=np.int64)
     position[valid.to_numpy()] = times.positions(known)
     found: dict[str, pl.Series] = {}
     for window_s in {one.window_s for one in aggregations.values()}:
-        seen = times.seen(table, window_us=window_s * 1_000_000)
+        seen = times.seen(events, window_us=window_s * 1_000_000)
         for name, one in aggregations.items():
             if one.window_s == window_s:
                 values = _compute(seen, one)
@@ -198,7 +265,9 @@ class _RequestTimes:
         else:
             order = np.lexsort((since_us, who))
             who, self._since_us = who[order], since_us[order]
-        span_bits = np.frexp(np.bincount(who).astype(np.float64))[1].astype(np.int64) + 2
+        of_entity = np.bincount(who)
+        self._starts = np.concatenate([[0], np.cumsum(of_entity)])
+        span_bits = np.frexp(of_entity.astype(np.float64))[1].astype(np.int64) + 2
         self._shift = np.maximum(bits - span_bits, 0)
         spans = (self._end_us >> self._shift) + 1
         self._base = np.cumsum(spans) - spans
@@ -214,29 +283,59 @@ class _RequestTimes:
 
     def positions(self, requests: pl.DataFrame) -> Ints:
         """Return where requests are in the order: of equal ones, the first."""
-        who, at_us, found = (
-            requests["__entity"].to_numpy(),
-            requests["__at"].to_numpy(),
-            np.empty(len(requests), np.int64),
-        )
+        who, at_us = requests["__entity"].to_numpy(), requests["__at"].to_numpy()
+        if kernel:
+            first = np.empty(len(requests), dtype=np.uint32)
+            kernel.first(
+                self._shift, self._base, self._starts, self._table, self._since_us, _aligned(who), _aligned(at_us),
+                first, self._end_us, self._first_us,
+            )  # fmt: skip
+            return first.astype(np.int64)
+        found = np.empty(len(requests), dtype=np.int64)
         for block in _blocks(len(requests)):
             found[block] = self._first_from(who[block].astype(np.int64), at_us[block], self._first_us)
         return found
 
-    def seen(self, table: pl.DataFrame, *, window_us: int) -> _Seen:
+    def seen(self, events: _Events, *, window_us: int) -> _Seen:
         """Return the events that some request sees in a window of this length."""
-        entity, event_us, created_us = (table[name].to_numpy() for name in ("__entity", "__event", "__created"))
-        row, begins, ends = (np.empty(len(table), dtype=np.uint32) for _ in range(3))
+        event_us, created_us = (events.table[name].to_numpy() for name in ("__event", "__created"))
+        if kernel:
+            return self._seen_by_kernel(events, _aligned(event_us), _aligned(created_us), window_us)
+        row, begins, ends = (np.empty(len(event_us), dtype=np.uint32) for _ in range(3))
         size = 0
-        for block in _blocks(len(table)):
-            who = entity[block].astype(np.int64)
-            begin = self._first_from(who, np.maximum(event_us[block], created_us[block]), self._first_us)
-            end = self._first_from(who, event_us[block], self._first_us - window_us)
+        for block in _blocks(len(event_us)):
+            codes = events.entities.block(block)
+            known = np.flatnonzero(codes != _NO_CODE)
+            who, event, created = codes[known].astype(np.int64), event_us[block][known], created_us[block][known]
+            begin = self._first_from(who, np.maximum(event, created), self._first_us)
+            end = self._first_from(who, event, self._first_us - window_us)
             keep = np.flatnonzero(begin < end)
             part = slice(size, size + len(keep))
-            row[part], begins[part], ends[part] = keep + block.start, begin.take(keep), end.take(keep)
+            row[part], begins[part], ends[part] = known[keep] + block.start, begin.take(keep), end.take(keep)
             size = part.stop
-        return _Seen(requests=len(self._since_us), table=table, row=row[:size], begins=begins[:size], ends=ends[:size])
+        all_rows = size == len(row)
+        return _Seen(
+            requests=len(self._since_us), table=events.table, row=row[: 0 if all_rows else size], begins=begins[:size],
+            ends=ends[:size],
+        )  # fmt: skip
+
+    def _seen_by_kernel(self, events: _Events, event_us: Ints, created_us: Ints, window_us: int) -> _Seen:
+        """Return what `seen` returns; if requests see half of the rows or more, all rows."""
+        assert kernel
+        begins, ends = (np.empty(len(event_us), dtype=np.uint32) for _ in range(2))
+        steps, codes = np.zeros(len(self._since_us) + 1, dtype=np.int64), events.entities
+        if codes.smallest is not None and codes.keys.dtype != np.int64:
+            codes = _EntityCodes(keys=codes.resolved(), table=codes.table, smallest=None)
+        size = kernel.ranges(
+            self._shift, self._base, self._starts, self._table, self._since_us, _aligned(codes.keys), event_us,
+            created_us, begins, ends, steps, codes.table, self._end_us, self._first_us, self._first_us - window_us,
+            codes.smallest,
+        )  # fmt: skip
+        counts, none = np.cumsum(steps[:-1]), np.empty(0, dtype=np.uint32)
+        seen = _Seen(
+            requests=len(self._since_us), table=events.table, row=none, begins=begins, ends=ends, counts=counts
+        )
+        return seen if 2 * size >= len(begins) else replace(seen.of(begins < ends), counts=counts)
 
     def _first_from(self, who: Ints, times_us: Ints, first_us: int) -> Codes:
         """Return the first request of each entity that is not before a time, where `first_us` is that of the first."""
@@ -266,9 +365,9 @@ def _compute(seen: _Seen, one: Aggregation) -> pl.Series:
     if not one.column:
         return pl.Series(_counts(seen))
     values = seen.table[f"value {one.column}"]
-    missing = values.is_null() | values.is_nan().fill_null(True) if values.dtype.is_float() else values.is_null()
-    if missing.any():
-        seen = seen.of(~missing.to_numpy()[seen.row])
+    missing = values.is_nan() if values.dtype.is_float() else values.is_null()
+    if values.null_count() or (values.dtype.is_float() and missing.any()):
+        seen = seen.of(~seen.take(missing.fill_null(True).to_numpy()))
     if one.function == "count":
         return pl.Series(_counts(seen))
     if one.function == "distinct":
@@ -284,7 +383,7 @@ def _last(seen: _Seen, values: pl.Series) -> pl.Series:
     """Take the newest value, in the order of event time, created time and row of the caller."""
     empty, times = _counts(seen) == 0, [seen.table["__event"], seen.table["__created"]]
     if all(column.is_sorted() for column in times):
-        return _gather(values, _extreme(seen, seen.row, np.maximum), empty)
+        return _gather(values, _extreme(seen, seen.take(np.arange(len(values))), np.maximum), empty)
     order = _ints(pl.DataFrame(times).select(pl.arg_sort_by("__event", "__created", maintain_order=True)).to_series())
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -311,11 +410,17 @@ def _gather(values: pl.Series, positions: Ints, empty: Bools) -> pl.Series:
 
 
 def _counts(seen: _Seen) -> Ints:
+    if seen.counts is not None:
+        return seen.counts
     return _count(seen.begins, seen.ends, seen.requests)
 
 
 def _count(begins: NDArray[Any], ends: NDArray[Any], requests: int) -> Ints:
     """Count the ranges [begins, ends) that each request is in."""
+    if kernel and begins.dtype == ends.dtype == np.uint32:
+        steps = np.zeros(requests + 1, dtype=np.int64)
+        kernel.counts(begins, ends, steps)
+        return np.cumsum(steps[:-1])
     return np.cumsum(np.bincount(begins, minlength=requests + 1) - np.bincount(ends, minlength=requests + 1))[:-1]
 
 
@@ -339,12 +444,17 @@ def _sum_or_mean(seen: _Seen, column: pl.Series, one: Aggregation) -> pl.Series:
     counts = _counts(seen)
     positions, divisor = np.arange(len(counts)), np.maximum(counts, 1)
     if dtype.is_float() or dtype.is_decimal():
-        floats = _float_sums(seen, seen.take(column.cast(pl.Float64).to_numpy()), int(counts.max(initial=0)))
+        floats = _float_sums(seen, column.cast(pl.Float64).to_numpy(), int(counts.max(initial=0)))
         return _gather(pl.Series(floats if one.function == "sum" else floats / divisor), positions, counts == 0)
     numbers = column.cast(pl.UInt64 if dtype == pl.UInt64 else pl.Int64).fill_null(0).to_numpy()
-    numbers = seen.take(numbers)
-    high = _sums(seen, numbers, lambda part: (part >> 32).astype(np.int64))
-    low = _sums(seen, numbers, lambda part: (part & 0xFFFFFFFF).astype(np.int64))
+    if kernel:
+        steps = np.zeros((seen.requests + 1, 2), dtype=np.int64)
+        kernel.add_integers(_aligned(numbers), *seen.ranges, steps, dtype == pl.UInt64)
+        high, low = np.cumsum(steps[:-1], axis=0).T
+    else:
+        numbers = seen.take(numbers)
+        high = _sums(seen, numbers, lambda part: (part >> 32).astype(np.int64))
+        low = _sums(seen, numbers, lambda part: (part & 0xFFFFFFFF).astype(np.int64))
     high, low = high + (low >> 32), low & 0xFFFFFFFF
     if one.function == "mean":
         return _gather(pl.Series((high * 2.0**32 + low) / divisor), positions, counts == 0)
@@ -355,47 +465,76 @@ def _sum_or_mean(seen: _Seen, column: pl.Series, one: Aggregation) -> pl.Series:
 
 
 def _float_sums(seen: _Seen, values: Floats, max_count: int) -> Floats:
-    """Add floats, rounded once or twice: `max_count` is the largest number of events of a request."""
-    largest = _largest(values)
+    """Add floats of all rows, rounded once or twice: `max_count` is the largest number of events of a request."""
+    largest = kernel.largest(_aligned(values)) if kernel else _largest(values)
     if largest == np.inf:
-        infinite = np.isinf(values)
-        up, down = _counts(seen.of(values == np.inf)), _counts(seen.of(values == -np.inf))
-        finite = _float_sums(seen.of(~infinite), values[~infinite], max_count)
+        up, down = (_counts(seen.of(seen.take(values == infinity))) for infinity in (np.inf, -np.inf))
+        finite = _float_sums(seen, np.where(np.isinf(values), 0.0, values), max_count)
         return np.select([(up > 0) & (down > 0), up > 0, down > 0], [np.nan, np.inf, -np.inf], finite)
     if largest >= 2.0**_EXPONENT:
         huge = np.abs(values) >= 2.0**_EXPONENT
         with np.errstate(over="ignore"):
-            large = _float_sums(seen.of(huge), values[huge] / _SCALE, max_count) * _SCALE
-        return large + _float_sums(seen.of(~huge), values[~huge], max_count)
-    total, error, rest = np.zeros(seen.requests), np.zeros(seen.requests), values.copy()
-    while largest:
-        sums = _sums(seen, rest, _splitter(largest, max_count))
-        together = total + sums
-        of_sums = together - total
-        error += (total - (together - of_sums)) + (sums - of_sums)
-        total, largest = together, _largest(rest)
+            large = _float_sums(seen, np.where(huge, values / _SCALE, 0.0), max_count) * _SCALE
+        return large + _float_sums(seen, np.where(huge, 0.0, values), max_count)
+    total, error = np.zeros(seen.requests), np.zeros(seen.requests)
+    (_add_by_kernel if kernel else _add_by_arrays)(seen, values, largest, max_count, total, error)
     return total + error
 
 
 def _largest(values: Floats) -> float:
-    return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    return max(float(np.fmax.reduce(values, initial=0.0)), -float(np.fmin.reduce(values, initial=0.0)))
 
 
-def _splitter(largest: float, max_count: int) -> Callable[[Floats], Floats]:
-    """Return a function that moves, without error, the first digits of some floats, of which it leaves the rest.
+def _rounder(exponent: int, max_count: int) -> float:
+    """Return a number that, added to floats below 2**exponent and subtracted again, leaves the first digits of them.
 
     As these parts are multiples of one power of two, `max_count` of them can be added and subtracted exactly in any
-    order.
+    order. Zero leaves all digits, where the floats have no more.
     """
-    exponent = int(np.frexp(largest)[1]) + (2 * max_count + 1).bit_length()
-    rounder = 1.5 * 2.0 ** (exponent - 1)
+    exponent += (2 * max_count + 1).bit_length()
+    return 0.0 if exponent - 53 <= _SMALLEST else 1.5 * 2.0 ** (exponent - 1)
 
-    def split(values: Floats) -> Floats:
-        part = values.copy() if exponent - 53 <= _SMALLEST else (values + rounder) - rounder
-        values -= part
-        return part
 
-    return split
+def _exponent_of_rest(largest: float, rounder: float) -> int:
+    """Return the exponent for what a rounder left: mostly the bound that follows from it, as for what comes next."""
+    exponent, bound = int(np.frexp(largest)[1]), int(np.frexp(rounder)[1]) - 53
+    return bound if exponent == bound - 1 else exponent
+
+
+def _add_by_arrays(seen: _Seen, values: Floats, largest: float, max_count: int, total: Floats, error: Floats) -> None:
+    """Add the sums of the first digits of floats, then of the rest of them, until nothing is left."""
+    rest, rounder = seen.take(values).copy(), np.inf
+    while largest:
+        rounder = _rounder(_exponent_of_rest(largest, rounder), max_count)
+
+        def split(values: Floats, rounder: float = rounder) -> Floats:
+            part: Floats = (values + rounder) - rounder
+            values -= part
+            return part
+
+        sums = _sums(seen, rest, split)
+        together = total + sums
+        of_sums = together - total
+        error += (total - (together - of_sums)) + (sums - of_sums)
+        total[:] = together
+        largest = _largest(rest)
+
+
+def _add_by_kernel(seen: _Seen, values: Floats, largest: float, max_count: int, total: Floats, error: Floats) -> None:
+    """Add what `_add_by_arrays` adds: two parts in one pass, if the first leaves a rest of the expected size."""
+    assert kernel
+    values, rounders = _aligned(values), [np.inf]
+    while largest:
+        rounders.append(_rounder(_exponent_of_rest(largest, rounders[-1]), max_count))
+        expected = int(np.frexp(rounders[-1])[1]) - 53
+        both = np.array([*rounders[1:], _rounder(expected, max_count)])
+        steps = np.zeros((seen.requests + 1, 2))
+        largest, rest = kernel.add_floats(values, *seen.ranges, both, steps)
+        are_two = largest > 0 and _exponent_of_rest(largest, rounders[-1]) == expected
+        kernel.add_totals(steps, total, error, 2 if are_two else 1)
+        if are_two:
+            rounders.append(float(both[-1]))
+            largest = rest
 
 
 def _extreme(seen: _Seen, values: NDArray[Any], ufunc: np.ufunc) -> NDArray[Any]:
@@ -434,6 +573,11 @@ def _distinct(seen: _Seen, column: pl.Series) -> Ints:
     latest = np.maximum.accumulate(code * size + ends) - code * size  # so far of the same value
     again = np.append(np.where(code[1:] == code[:-1], begins[1:], size), size)
     return _count(begins, np.maximum(np.minimum(latest, again[: len(latest)]), begins), seen.requests)
+
+
+def _aligned(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as the kernel reads it: of the same array, if its items come one after another."""
+    return np.require(values, requirements=("C", "A"))
 
 
 def _ints(column: pl.Series) -> Ints:
