@@ -55,6 +55,15 @@ def test_a_table_of_an_earlier_version_is_written_replaced_and_erased(store, tmp
     assert store.read([("schedule", ["anna", "eve"])])[0][1].tolist() == [-1, 1]
 
 
+def test_keys_that_json_cannot_carry_are_found_in_their_order(store):
+    keys = ["a", "a\0b", "\0", 'a"\\u0000', "\x1fa", "", "null", "5"]
+    store.write("t", keys, np.arange(8.0)[:, None], np.arange(8))
+    wanted = ["5", "a\0", "a\0b", "a", "\ud800", "a", "\0", "", 'a"\\u0000', "\x1fa", "\ud800\0", "null", "None"]
+    ((values, times),) = store.read([("t", wanted)])
+    assert times.tolist() == [7, -1, 1, 0, -1, 0, 2, 5, 3, 4, -1, 6, -1]
+    np.testing.assert_array_equal(values[:, 0], np.where(times < 0, np.nan, times))
+
+
 def test_a_file_that_is_not_a_table_is_an_error(store, tmp_path):
     (tmp_path / "schedule.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 30)
     for call in (lambda: store.read([("schedule", ["anna"])]), store.tables, lambda: store.progress("schedule")):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 
 from headway.core.arrays import Floats, Ints
@@ -45,6 +46,12 @@ _PUT = (
 )
 
 
+_FIND_ONE = "SELECT at_us, content FROM {} WHERE key = ?"
+_FIND = "SELECT at_us, content FROM json_each(?) AS wanted LEFT JOIN {} AS rows ON rows.key = wanted.value"
+_Row = tuple[int | None, bytes | None]
+_NO_ROW: _Row = (None, None)
+
+
 class SqliteOnlineStore:
     """Tables `<folder>/<name>.sqlite`. Many processes may read while one writes; threads take turns on a table."""
 
@@ -63,8 +70,8 @@ class SqliteOnlineStore:
         self, requests: Sequence[tuple[str, Sequence[str]]], states: Sequence[tuple[str, Sequence[str]]]
     ) -> tuple[list[tuple[Floats, Ints]], list[list[bytes | None]]]:
         """Look up rows and states; see `OnlineStore.read_with_states`."""
-        found = [(keys, self._table(table).rows_of(keys)[1]) for table, keys in states]
-        return self.read(requests), [[rows[key][1] if key in rows else None for key in keys] for keys, rows in found]
+        found = [[content for _, content in self._table(table).rows_of(keys)[1]] for table, keys in states]
+        return self.read(requests), found
 
     def replace_states(
         self,
@@ -83,7 +90,7 @@ class SqliteOnlineStore:
             target = _STAGED if staged else _LIVE
             db.execute(_ROWS.format(target))
             found = _rows_of(db, list(before), target)
-            stored = {key: found[key][1] if key in found else None for key in before}
+            stored = {key: content for key, (_, content) in zip(before, found, strict=True)}
             if stored != before:
                 return stored
             for key, content in after.items():
@@ -165,12 +172,12 @@ class SqliteOnlineStore:
                     return
                 where = "WHERE key > ?" if after else ""
                 query = f"SELECT key, at_us, content FROM {rows} {where} ORDER BY key LIMIT {_SCANNED_ROWS}"
-                found = {key: (at_us, content) for key, at_us, content in db.execute(query, after)}
+                found = db.execute(query, after).fetchall()
                 width = int(db.execute("SELECT width FROM form").fetchone()[0])
             if not found:
                 return
-            keys = list(found)
-            yield keys, *_arrays(keys, found, width)
+            keys = [key for key, _, _ in found]
+            yield keys, *_arrays([row[1:] for row in found], width)
             after = keys[-1:]
 
     def delete(self, table: str, keys: Sequence[str]) -> int:
@@ -250,29 +257,21 @@ class _OnlineTable:
 
     def get(self, keys: Sequence[str]) -> tuple[Floats, Ints]:
         width, found = self.rows_of(keys)
-        return _arrays(keys, found, width)
+        return _arrays(found, width)
 
-    def rows_of(self, keys: Sequence[str]) -> tuple[int, dict[str, tuple[int, bytes]]]:
-        """Return the number of columns, and event time and content of the keys that are there."""
-        distinct = list(dict.fromkeys(keys))
+    def rows_of(self, keys: Sequence[str]) -> tuple[int, list[_Row]]:
+        """Return the number of columns, and event time and content of each key."""
         with self.reading() as db:
             if db is None:
                 raise self._absent()
             try:
-                if len(distinct) > _BATCH_KEYS:
-                    db.execute("BEGIN")  # all parts are of one moment
                 width = int(db.execute("SELECT width FROM form").fetchone()[0])
-                found = _rows_of(db, distinct)
-            except UnicodeEncodeError:
-                found = _rows_of(db, [key for key in distinct if _is_text(key)])
+                found = _rows_of(db, keys)
             except sqlite3.OperationalError as error:
                 if _exists(db, _LIVE):
                     raise
                 self._close()  # the file may be another one by now
                 raise self._absent() from error
-            finally:
-                if self._db is not None and self._db.in_transaction:
-                    self._db.execute("COMMIT")
         return width, found
 
     def close(self) -> None:
@@ -363,12 +362,21 @@ def _expect_width(db: sqlite3.Connection, table: str, width: int) -> None:
         raise DataError(f"the table has {known[0]} columns, got {width}", where=f"online table {table}")
 
 
-def _rows_of(db: sqlite3.Connection, keys: list[str], table: str = _LIVE) -> dict[str, tuple[int, bytes]]:
-    found: dict[str, tuple[int, bytes]] = {}
-    for part in _parts(keys) if keys else ([],):
-        query = f"SELECT key, at_us, content FROM {table} WHERE key IN ({_marks(part)})"
-        found.update((key, (at_us, content)) for key, at_us, content in db.execute(query, part))
-    return found
+def _rows_of(db: sqlite3.Connection, keys: Sequence[str], table: str = _LIVE) -> list[_Row]:
+    """Return event time and content of each key, None and None for one that is not there.
+
+    The keys are one parameter, whatever their number: SQLite takes longer to read and to sort those of
+    `IN (?, ?, ...)` than to search for their rows. The array is the outer loop, so rows come in the order of the keys.
+    """
+    try:
+        text = msgspec.json.encode(keys).decode()
+    except UnicodeEncodeError:
+        text = msgspec.json.encode([key if _is_text(key) else None for key in keys]).decode()
+    rows = db.execute(_FIND.format(table), (text,)).fetchall()
+    if "\\u0000" in text:  # SQLite ends a string of JSON there
+        for index in [index for index, key in enumerate(keys) if "\0" in key and _is_text(key)]:
+            rows[index] = db.execute(_FIND_ONE.format(table), (keys[index],)).fetchone() or _NO_ROW
+    return rows
 
 
 def _parts(values: list[Any]) -> Iterator[list[Any]]:
@@ -384,13 +392,15 @@ def _is_text(key: str) -> bool:
     return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
 
 
-def _arrays(keys: Sequence[str], found: dict[str, tuple[int, bytes]], width: int) -> tuple[Floats, Ints]:
+def _arrays(rows: Sequence[_Row], width: int) -> tuple[Floats, Ints]:
     if width == STATES:
-        return np.empty((len(keys), 0)), np.array([found.get(key, (NEVER_US,))[0] for key in keys], dtype=np.int64)
-    absent = (NEVER_US, np.full(width, np.nan, dtype="<f8").tobytes())
-    rows = [found.get(key, absent) for key in keys]
-    values = np.frombuffer(b"".join([content for _, content in rows]), dtype="<f8").reshape(len(rows), width)
-    return values, np.array([at_us for at_us, _ in rows], dtype=np.int64)
+        return np.empty((len(rows), 0)), np.array([NEVER_US if at is None else at for at, _ in rows], dtype=np.int64)
+    if _NO_ROW in rows:
+        absent = (NEVER_US, np.full(width, np.nan, dtype="<f8").tobytes())
+        rows = [absent if row == _NO_ROW else row for row in rows]
+    times, contents = zip(*rows, strict=True) if rows else ((), ())
+    values = np.frombuffer(b"".join(contents), dtype="<f8").reshape(len(rows), width)
+    return values, np.array(times, dtype=np.int64)
 
 
 plugin = SqliteOnlineStore
