@@ -19,7 +19,7 @@ import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import headway
 from headway.core.errors import PluginError
@@ -110,14 +110,12 @@ def describe(kind: str, name: str) -> str:
     """Return the first docstring line of a plug-in, read without importing it, and if possible without parsing it."""
     path = _path(kind, name)
     found = _DOCSTRING.match(path.read_text(encoding="utf-8"))
-    return found[1] if found else (ast.get_docstring(_parsed(path)) or "").partition("\n")[0]
+    return found[1] if found else _parsed(path).docstring.partition("\n")[0]
 
 
 def manual(kind: str, name: str) -> str:
     """Return the docstring of a plug-in's object up to its parameters, read without importing it."""
-    objects = (node for node in _tree(kind, name).body if getattr(node, "name", "") == "plugin")
-    docstrings = (ast.get_docstring(node) for node in objects if isinstance(node, ast.FunctionDef | ast.ClassDef))
-    return (next(docstrings, None) or "").partition("\nParameters\n")[0].strip()
+    return _parsed(_path(kind, name)).manual.partition("\nParameters\n")[0].strip()
 
 
 def declaration(kind: str, name: str, constant: str, default: Any = None) -> Any:
@@ -125,14 +123,8 @@ def declaration(kind: str, name: str, constant: str, default: Any = None) -> Any
 
     Returns `default` where the module assigns none. Raises PluginError for an unknown plug-in.
     """
-    for node in _tree(kind, name).body:
-        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == constant for target in node.targets):
-            return ast.literal_eval(node.value)
-    return default
-
-
-def _tree(kind: str, name: str) -> ast.Module:
-    return _parsed(_path(kind, name))
+    assigned = _parsed(_path(kind, name)).assigned
+    return ast.literal_eval(assigned[constant]) if constant in assigned else default
 
 
 def _path(kind: str, name: str) -> Path:
@@ -146,9 +138,23 @@ def _path(kind: str, name: str) -> Path:
     return Path(spec.origin)
 
 
+class _Parsed(NamedTuple):
+    """What is read of a module without importing it: docstrings of the module and its plug-in, values it assigns."""
+
+    docstring: str
+    manual: str
+    assigned: dict[str, ast.expr]
+
+
 @functools.lru_cache(maxsize=64)
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _parsed(path: Path) -> _Parsed:
+    """Parse a module; only these parts of the tree stay in memory, which is ten times as large."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    plugins = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == "plugin"]
+    names = ((target, node.value) for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
+    assigned = {target.id: value for target, value in names if isinstance(target, ast.Name)}
+    manual = ast.get_docstring(plugins[0]) if plugins else None
+    return _Parsed(ast.get_docstring(tree) or "", manual or "", assigned)
 
 
 def load_engine(name: str) -> type[Engine]:
