@@ -4,8 +4,12 @@
 bin := .venv/bin
 npm := .venv/npm/node_modules/axe-core/axe.min.js
 covered := core registry serving
-# The tests that cover them; the others run without the coverage tracer, which costs them a third of their time.
-covering := api batch cli contract core monitoring pipeline registry serving storage
+# The tests that cover them: their own, and the flows of those parts of the registry that need a search. All others run
+# without the coverage tracer, which costs them a third of their time. A line that none of these covers fails
+# `make test`: test it in the folder of its package.
+flows := pipeline/test_against_live pipeline/test_data_command pipeline/test_dvc_project pipeline/test_feature_lineage \
+	pipeline/test_forwarding_flow pipeline/test_lineage_sent pipeline/test_views_flow cli/test_features_command
+covering := $(covered:%=tests/%) $(flows:%=tests/%.py)
 # A file stays in one worker: its fixtures are made once. In the order of their names the last files are short ones; by
 # their number of tests, as the default is, the longest flows come last and a worker waits for the other.
 files := --dist loadfile --no-loadscope-reorder
@@ -27,11 +31,11 @@ demo-support: .venv/.installed-demo  ## install, then answer messages: certify, 
 	$(bin)/headway demo --support --folder headway-support
 
 test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 20 minutes)
-	$(bin)/pytest $(tier) $(covering:%=tests/%) $(covered:%=--cov=src/headway/%) --cov-report=
+	$(bin)/pytest $(tier) $(covering) $(covered:%=--cov=src/headway/%) --cov-report=
 	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
 	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
 	else echo 'coverage was not judged: without the kernels some tests did not run'; fi
-	$(bin)/pytest $(tier) tests $(covering:%=--ignore=tests/%)
+	$(bin)/pytest $(tier) tests $(covering:%=--ignore=%)
 
 test-fast: .venv/.installed-dev  ## the files of tests/fast.txt, which find most mistakes for their time (30 seconds on two cores)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services" @tests/fast.txt

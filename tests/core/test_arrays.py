@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import sparse, special
 
-from headway.core.arrays import fit_logistic, logit, sigmoid, softmax
+from headway.core.arrays import fit_logistic, logit, sigmoid, softmax, sparse_to_dense
 
 X = np.array([-800.0, -30.0, -1.0, 0.0, 1.0, 30.0, 800.0])
 
@@ -35,3 +35,11 @@ def test_logistic_regression_finds_the_log_odds_of_a_constant() -> None:
 def test_separable_labels_end_with_finite_coefficients() -> None:
     found = fit_logistic(np.array([[-1.0], [1.0]]), np.array([0.0, 1.0]), start=np.zeros(1))
     assert np.isfinite(found).all() and found[0] > 5
+
+
+def test_cells_that_a_sparse_row_does_not_store_are_absent_and_values_of_one_cell_are_summed() -> None:
+    plain = sparse.csr_matrix(np.array([[0.0, 2.0], [3.0, 0.0]]))
+    assert np.array_equal(sparse_to_dense(plain, np.nan), [[np.nan, 2.0], [3.0, np.nan]], equal_nan=True)
+    twice = sparse.csr_matrix(([1.0, 4.0, 0.0], [1, 1, 0], [0, 2, 3]), shape=(2, 2))
+    assert np.array_equal(sparse_to_dense(twice, -1.0), [[-1.0, 5.0], [0.0, -1.0]])
+    assert twice.nnz == 3

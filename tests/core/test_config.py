@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core import config as configuration
-from headway.core.config import Config, file_and_line, load, resolve, sources
+from headway.core.config import (
+    Config,
+    described,
+    effective,
+    file_and_line,
+    load,
+    masked,
+    parse_age,
+    resolve,
+    sources,
+    variable,
+)
 from headway.core.errors import ConfigError
 from headway.core.renamed import RenamedWarning
 from headway.core.sections import Costs, DataSection
@@ -325,3 +336,30 @@ def test_what_is_shown_of_settings_has_no_password_and_no_path_of_a_webhook():
         {"a": ["redis://:x@b", 1], "rules": ({"url": "https://hooks.example/T0/x"},), "c": {"d": True}}
     )
     assert shown == {"a": ["redis://:***@b", 1], "rules": [{"url": "https://hooks.example/***"}], "c": {"d": True}}
+
+
+def test_the_variable_of_a_setting_sets_it(project: Path) -> None:
+    config, origin = resolve(project, environment={variable("serve.port"): "8123"}, flags={})
+    assert (config.serve.port, origin["serve.port"]) == (8123, "environment")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("soon", "is not a duration"), ("9999999999d", "is too long a duration")]
+)
+def test_an_age_that_is_none_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        parse_age(text)
+
+
+def test_every_setting_is_listed_with_its_source_and_described(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWAY_SERVE_PORT", "8123")
+    settings = effective(project)
+    assert settings["serve.port"] == (8123, "environment")
+    assert settings["project.name"][1] == "default"
+    assert all(described(setting) for setting in settings)
+
+
+def test_passwords_and_the_paths_of_webhooks_are_masked_wherever_they_are() -> None:
+    address, hook = "redis://:secret@cache.example", "https://hooks.example/T0/secret"
+    shown = masked({"urls": [address, {"url": hook}], "port": 1})
+    assert shown == {"urls": ["redis://:***@cache.example", {"url": "https://hooks.example/***"}], "port": 1}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from headway.core.evidence import Evidence, Finding, Machine, Measurement, current_measure, former_measure
+from headway.core.evidence import Evidence, Finding, Machine, Measurement, TimedCall, current_measure, former_measure
 from headway.core.record import read, write
 
 MACHINE = Machine(cpu="none", cores=2, system="Linux", python="3.11")
@@ -63,3 +63,29 @@ def test_other_names_of_measures_stay(name: str) -> None:
 @pytest.mark.parametrize(("where", "column"), [("column wind", "wind"), ("row 7 of column wind", ""), ("", "")])
 def test_the_column_of_a_finding_is_read_from_its_place(where: str, column: str) -> None:
     assert Finding(code="D001", severity="note", message="x", where=where).column == column
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            TimedCall(engine="lightgbm", call="predict_proba", input="dataframe_row", rows=1),
+            "lightgbm, predict_proba of a DataFrame row, threads as the library chooses",
+        ),
+        (
+            TimedCall(engine="trees", call="predict", input="batch", rows=256, threads=1),
+            "trees, predict of 256 rows, threads=1",
+        ),
+    ],
+)
+def test_a_timed_call_is_described_with_its_settings(call: TimedCall, text: str) -> None:
+    assert str(call) == text
+
+
+@pytest.mark.parametrize(
+    ("former", "current"), [("check known_after", "check outcome_columns"), ("column wind", "column wind")]
+)
+def test_a_finding_of_an_earlier_version_names_the_checks_of_today(former: str, current: str) -> None:
+    finding = Finding(code="D001", severity="warn", message="m", where=former)
+    stored = write(replace(EVIDENCE, findings=(finding,))).replace(b'"version":2', b'"version":1')
+    assert read(Evidence, stored).findings[0].where == current

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headway.core.errors import EngineError
-from headway.core.threads import cores, memory_limit, this_machine, threads_of
+from headway.core.threads import cores, memory_limit, this_machine, thread_setting, threads_of
 
 MANY = 16
 
@@ -188,3 +188,8 @@ def test_trimming_returns_the_memory_between_blocks_that_stay():
 
 def test_all_threads_share_one_arena(tmp_path):
     assert printed(ARENAS, str(tmp_path / "heaps")) == 1
+
+
+def test_the_threads_of_a_library_are_those_of_n_jobs_and_all_but_some_count_the_cores(root: Path) -> None:
+    assert [thread_setting(n_jobs) for n_jobs in (1, 3, None, -1, True)] == [1, 3, 0, 0, 0]
+    assert [thread_setting(n_jobs) for n_jobs in (-2, -MANY, -MANY - 5)] == [MANY - 1, 1, 1]

@@ -32,6 +32,11 @@ def test_a_plugin_from_outside_is_listed_among_our_own() -> None:
     assert {"echo", "lightgbm"} <= set(plugins.names("engine"))
 
 
+def test_all_names_are_those_of_each_kind() -> None:
+    assert plugins.all_names() == {kind: plugins.names(kind) for kind in plugins.all_names()}
+    assert "echo" in plugins.all_names()["engine"]
+
+
 def test_a_plugin_from_outside_is_loaded_by_its_name() -> None:
     engine = plugins.load_engine("echo")
     assert engine(b"echo", {}).__class__.__name__ == "Echo"

@@ -53,3 +53,8 @@ def test_speed_is_taken_from_the_search_and_the_rest_from_test() -> None:
     assert [found.measured(name).value for name in ("latency.speedup", "roc_auc")] == [2.0, 0.7]
     assert found.measured("ece") is None
     assert replace(found, evaluated=()).measured("latency.speedup") is None
+
+
+def test_a_longer_budget_is_suggested_where_variants_were_left_out_for_lack_of_time() -> None:
+    assert FRONTIER.improved and FRONTIER.suggested_budget_s == 0
+    assert replace(FRONTIER, budget_s=10.0, n_left_out=1).suggested_budget_s == 30

@@ -94,6 +94,12 @@ def test_rows_that_lack_a_value_are_counted_with_their_groups(absent, groups, ju
     assert has_rule(judged + 0.2) and not has_rule(judged)
 
 
+def test_numbers_that_lack_no_value_have_no_rule_on_missing_values():
+    table = pl.DataFrame({"x": [0.5] * 3000, "y": [0, 1] * 1500})
+    rules = default_rules(parse_roles(DataSection(target="y")), table, judged=1.0)
+    assert "missing.decision_churn" not in {rule.measure for rule in rules}
+
+
 def test_a_policy_without_rules_is_judged_by_the_default_rules_of_the_task():
     assert judge_release(PASSES, PolicySection(), task="binary").answer == "pass"
     broken = replace(PASSES, measurements=(*PASSES.measurements[:4], seen("gain_over_constant", -0.1)))

@@ -21,7 +21,16 @@ from hypothesis import strategies as st
 from headway.core.contracts import Signed
 from headway.core.errors import ConfigError, Refused
 from headway.core.record import canonical
-from headway.registry.sign import Publisher, Trusted, create_publisher, load_publisher, load_trusted, verify
+from headway.registry.sign import (
+    Publisher,
+    Trusted,
+    create_publisher,
+    create_timestamp_key,
+    load_publisher,
+    load_timestamp_key,
+    load_trusted,
+    verify,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +49,14 @@ def test_a_new_key_is_readable_only_by_its_owner_and_opens_again(tmp_path: Path)
     assert file.stat().st_mode & 0o777 == 0o600
     assert load_publisher(file).key == made.key
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_key_of_timestamps_opens_again_and_a_missing_one_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / "timestamps.pem"
+    with pytest.raises(ConfigError, match=r"no timestamp key: No such file(.|\n)*headway fleet publish makes one"):
+        load_timestamp_key(file)
+    made = create_timestamp_key(file)
+    assert load_timestamp_key(file).key == made.key
 
 
 def test_a_key_is_never_replaced(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from headway.core.fleet import DeviceReport, FleetPointer, FleetRelease
 from headway.core.record import canonical, digest_of, write
 from headway.core.sections import ProjectSection
 from headway.registry import device_logs
-from headway.registry.device_logs import load_status, load_statuses
+from headway.registry.device_logs import load_status, load_statuses, segments_of
 from headway.serving.auth.keys import create_key
 from headway.storage import segments, traffic
 from headway.storage.addresses import LateState
@@ -127,6 +127,8 @@ def test_segments_of_one_time_are_stored_each(server: Running, tmp_path: Path) -
         body = content(tmp_path, **{traffic.MERGED: np.full(3, int(name[:20]))} if name.endswith("m") else {})
         assert ship(server, tmp_path, body, f"{name}{segments.SUFFIX}").json == {"stored": 3}
     assert (status(tmp_path).rows, {traffic.MERGED in table for table in rows_of(tmp_path)}) == (12, {False})
+    folder = traffic.devices_folder(tmp_path / "state", "flights")
+    assert [len(segments_of(folder, device)) for device in ("pump-1", "pump-2")] == [4, 0]
 
 
 @pytest.mark.parametrize("key", ["", "ann", "unknown"])

@@ -1,0 +1,56 @@
+"""A release without a passing verdict needs a reason, and is held to the project's contract of today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from tests.monitoring import rollouts
+from tests.registry.releasing import searched
+
+from headway.core.errors import Refused
+from headway.core.search_result import SearchResult
+from headway.core.verdict import Verdict
+from headway.registry.project import Project
+from headway.registry.publish import release_winner
+
+CONTRACT = '[columns.a]\ntype = "number"\nmaximum = 9\n\n[columns.b]\ntype = "number"\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return rollouts.project(tmp_path)
+
+
+def failed(project: Project) -> SearchResult:
+    """Return a search whose winner the judge did not pass."""
+    found = searched(project)
+    verdict = replace(found.winner.verdict, answer="fail")
+    return replace(found, winner=replace(found.winner, verdict=verdict))
+
+
+def test_what_did_not_pass_is_released_only_with_the_reason_of_a_person_who_is_named(project: Project) -> None:
+    search = failed(project)
+    with pytest.raises(Refused, match=r"nothing is released: the verdict on .* is fail"):
+        release_winner(project, search, who="ann")
+    assert project.registry.head("flights@live") is None
+
+    move = release_winner(project, search, who="ann", override="storm days").move
+
+    assert (move.who, move.why) == ("ann", "override: storm days")
+    verdict = project.registry.resolve("flights@live").release.verdict
+    assert (verdict.overridden, verdict.by, verdict.why) == (True, "ann", "storm days")
+    assert project.records(Verdict)[-1] == verdict
+
+
+def test_a_reason_changes_nothing_about_a_verdict_that_passed(project: Project) -> None:
+    release_winner(project, searched(project), who="ann", override="storm days")
+    assert project.registry.resolve("flights@live").release.verdict.by == "judge"
+
+
+def test_a_release_has_the_contract_that_the_project_agreed_on(project: Project) -> None:
+    (Path(project.config.folder) / "contract.toml").write_text(CONTRACT)
+    release_winner(project, searched(project), who="ann")
+    columns = project.registry.resolve("flights@live").release.contract.columns
+    assert [(bounds.name, bounds.highest) for bounds in columns] == [("a", 9.0), ("b", None)]
