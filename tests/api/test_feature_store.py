@@ -267,6 +267,54 @@ def test_wrong_entities_are_errors_that_name_the_row(store, folder, entities, me
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("origins", "flights"),
+    [
+        (["JFK", "XXX", None], [7, 8, None]),
+        (["JFK", "LGA"], [7.0, None]),
+        ([None, None], [7, 7]),
+        (["JFK", "JFK"], [-(2**63), 2**63 - 1]),
+    ],
+)
+def test_rows_of_plain_values_are_looked_up_like_a_table(tmp_path, origins, flights):
+    (tmp_path / "headway.toml").write_text('[project]\nname = "flights"\n')
+    keys = [("JFK", 7), ("LGA", 7), ("JFK", -(2**63)), ("JFK", 2**63 - 1)]
+    pl.DataFrame(
+        {
+            "origin": [origin for origin, _ in keys],
+            "flight": [flight for _, flight in keys],
+            "at": hours(1, 2, 3, 4),
+            "delay": [1.0, None, 3.0, 4.0],
+            "seats": [None, 2, 3, 4],
+            "late": [True, None, False, True],
+            "gate": ["A", None, "C", "A"],
+            "seen": hours(None, 1, 2, 3),
+        }
+    ).write_parquet(tmp_path / "delays.parquet")
+    types = {"seats": "integer", "late": "boolean", "gate": "string", "seen": "datetime"}
+    names = ["delay", *types]
+    view = {"source": "delays.parquet", "event_time": "at", "features": names, "types": types}
+    apply(tmp_path, hw.feature_view("delays", entities=["origin", "flight"], **view))
+    materialized(tmp_path)
+    rows = [{"origin": origin, "flight": flight} for origin, flight in zip(origins, flights, strict=True)]
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    with hw.FeatureStore(tmp_path) as store:
+        plain, of_table = (store.get_online_features([f"delays:{name}" for name in names], of) for of in (rows, table))
+    assert_frame_equal(plain.to_df(True), of_table.to_df(True), check_exact=True)
+    assert plain.to_dict(True) == of_table.to_dict(True) == plain.to_df(True).to_dict(as_series=False)
+    rows[0]["origin"] = "changed later"
+    assert plain.to_dict()["origin"] == origins
+
+
+def test_an_open_store_reads_the_version_that_is_newest_at_each_call(store, folder):
+    materialized(folder)
+    call = ["weather:celsius"], [{"origin": "JFK"}]
+    assert store.get_online_features(*call).to_dict()["celsius"] == [100.0]
+    apply(folder, weather(expressions={"celsius": "temp + 0"}))
+    materialized(folder)
+    assert store.get_online_features(*call).to_dict()["celsius"] == [212.0]
+
+
 def test_the_online_store_is_opened_again_after_a_close(store, folder):
     materialized(folder)
     for _ in range(2):

@@ -16,14 +16,16 @@ from headway.core.contracts import OnlineStore
 from headway.core.errors import ConfigError, DataError
 from headway.core.feature_view import FeatureView
 from headway.features.catalog import resolve_view
-from headway.features.compute import EVENT_TIME
 from headway.features.historical import expect_unique, get_historical_features, with_defaults
-from headway.features.online_lookup import look_features_up
+from headway.features.online_lookup import EntityRows, OnlineColumn, look_features_up
+from headway.features.online_rows import NEVER_US
 from headway.registry.project import open_project
 from headway.storage.addresses import open_online
 
 TIME_COLUMN = "event_timestamp"
 TIMESTAMP_POSTFIX = "__ts"
+_MAX_CALLS = 256
+"""Number of calls with different references of which one store remembers what these name."""
 
 
 class _Reference(NamedTuple):
@@ -33,6 +35,15 @@ class _Reference(NamedTuple):
     view: FeatureView
     feature: str
     column: str
+
+
+class _Call(NamedTuple):
+    """What the references of a call name: views by their prefixes, features, and the views that are read at once."""
+
+    views: dict[str, FeatureView]
+    chosen: list[_Reference]
+    batches: list[dict[str, FeatureView]]
+    entities: tuple[str, ...]
 
 
 class FeatureStore:
@@ -55,6 +66,7 @@ class FeatureStore:
     def __init__(self, repo_path: str | Path = ".") -> None:
         self._project = open_project(Path(repo_path))
         self._online: OnlineStore | None = None
+        self._calls: dict[tuple[object, ...], _Call] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -99,16 +111,16 @@ class FeatureStore:
         DataError
             If an entity or the time is absent, or two columns would have one name.
         """
-        chosen, rows = self._resolved(features, full_feature_names), to_polars(entity_df)
+        call, rows = self._resolved(features, full_feature_names), to_polars(entity_df)
         at, folder = time or _time_column(rows), Path(self._project.config.folder)
         joined = dict[tuple[str, str], pl.Series]()
-        for views in _view_batches(chosen):
+        for views in call.batches:
             table = get_historical_features(rows, list(views.values()), time=at, folder=folder, full_names=True)
             for prefix, view in views.items():
                 found = [table[f"{view.name}__{name}"].alias(name) for name in view.feature_names]
                 joined |= {(prefix, column.name): column for column in with_defaults(view, found)}
-        columns = [joined[one.prefix, one.feature].alias(one.column) for one in chosen]
-        expect_unique(rows, columns)
+        columns = [joined[one.prefix, one.feature].alias(one.column) for one in call.chosen]
+        expect_unique([*rows.columns, *(column.name for column in columns)])
         return RetrievalJob(entity_df if is_pandas_table(entity_df) else rows, columns)
 
     def get_online_features(
@@ -141,31 +153,45 @@ class FeatureStore:
         StoreError
             If a view was not materialized, or the store does not answer.
         """
-        chosen = self._resolved(features, full_feature_names)
-        entities = list(dict.fromkeys(name for one in chosen for name in one.view.entities))
-        rows = _entity_table(entity_rows, entities)
+        call = self._resolved(features, full_feature_names)
+        expect_unique([*call.entities, *(one.column for one in call.chosen)])
+        rows = _entity_rows(entity_rows, call.entities)
         if self._online is None:
             self._online = open_online(self._project.config)
-        found = dict[tuple[str, str], tuple[pl.Series, pl.Series | None]]()
-        for views in _view_batches(chosen):
+        found = dict[tuple[str, str], OnlineColumn]()
+        for views in call.batches:
             looked_up = look_features_up(rows, list(views.values()), self._online)
-            for prefix, view in views.items():
-                seen = None if view.is_on_demand else looked_up[f"{view.name}__{EVENT_TIME}"]
-                found |= {(prefix, name): (looked_up[f"{view.name}__{name}"], seen) for name in view.feature_names}
-        columns = [found[one.prefix, one.feature][0].alias(one.column) for one in chosen]
-        expect_unique(rows.select(entities), columns)
-        times = {one.column: found[one.prefix, one.feature][1] for one in chosen}
-        table = pl.DataFrame([*(rows[name] for name in entities), *columns])
-        return OnlineResponse(table, times, is_pandas=is_pandas_table(entity_rows))
+            found |= {
+                (prefix, name): looked_up[view.name, name]
+                for prefix, view in views.items()
+                for name in view.feature_names
+            }
+        entities = {name: rows.column(name) for name in call.entities}
+        columns = {one.column: found[one.prefix, one.feature] for one in call.chosen}
+        return OnlineResponse(entities, columns, is_pandas=is_pandas_table(entity_rows))
 
-    def _resolved(self, features: Sequence[str], full_names: bool) -> list[_Reference]:
-        """Return what references name; raises ConfigError for one of no view or feature."""
+    def _resolved(self, features: Sequence[str], full_names: bool) -> _Call:
+        """Return what references name; raises ConfigError for one of no view or feature.
+
+        The views are read each time, so that a new version is seen; what follows from them is made once.
+        """
         if isinstance(features, str) or not features:
             what = "features is a list of references" if features else "no feature is named"
             raise ConfigError(what, where=f"features={features!r}", hint='features=["weather:temp"]')
+        key = (full_names, *map(str, features))
+        call = self._calls.get(key)
+        if call is None or any(
+            resolve_view(self._project.state, name) is not view for name, view in call.views.items()
+        ):
+            if len(self._calls) >= _MAX_CALLS:
+                self._calls.clear()
+            call = self._calls[key] = self._new_call([*map(str, features)], full_names)
+        return call
+
+    def _new_call(self, features: Sequence[str], full_names: bool) -> _Call:
         views, chosen = dict[str, FeatureView](), list[_Reference]()
         for reference in features:
-            prefix, separator, feature = str(reference).partition(":")
+            prefix, separator, feature = reference.partition(":")
             if not separator or not feature:
                 hint = "VIEW:FEATURE, such as weather:temp or weather@v2:temp"
                 raise ConfigError(f"{reference!r} is not a reference to a feature", where="features", hint=hint)
@@ -178,7 +204,8 @@ class FeatureStore:
                 hint = f"nearest: {prefix}:{near[0]}" if near else f"it has {', '.join(names)}"
                 raise ConfigError(f"view '{view.reference}' has no feature '{feature}'", where="features", hint=hint)
             chosen.append(_Reference(prefix, view, feature, f"{prefix}__{feature}" if full_names else feature))
-        return chosen
+        entities = tuple(dict.fromkeys(name for one in chosen for name in one.view.entities))
+        return _Call(views, chosen, _view_batches(chosen), entities)
 
 
 class RetrievalJob:
@@ -197,8 +224,10 @@ class RetrievalJob:
 class OnlineResponse:
     """Entities and their features, as `get_online_features` finds them."""
 
-    def __init__(self, table: pl.DataFrame, times: Mapping[str, pl.Series | None], *, is_pandas: bool) -> None:
-        self._table, self._times, self._is_pandas = table, times, is_pandas
+    def __init__(
+        self, entities: Mapping[str, list[Any] | pl.Series], columns: Mapping[str, OnlineColumn], *, is_pandas: bool
+    ) -> None:
+        self._entities, self._columns, self._is_pandas = entities, columns, is_pandas
 
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Return the values of each column.
@@ -208,7 +237,12 @@ class OnlineResponse:
         include_event_timestamps : bool
             Whether to add `FEATURE__ts`, the event time in seconds since 1970; 0 if there is none.
         """
-        return self._complete(include_event_timestamps).to_dict(as_series=False)
+        found = {name: list(values) for name, values in self._entities.items()}
+        for name, column in self._columns.items():
+            found[name] = list(column.values)
+            if include_event_timestamps:
+                found[name + TIMESTAMP_POSTFIX] = _seconds(column)
+        return found
 
     def to_df(self, include_event_timestamps: bool = False) -> Any:
         """Return a table: of pandas if the entities came as one, else of polars.
@@ -218,24 +252,22 @@ class OnlineResponse:
         include_event_timestamps : bool
             Whether to add `FEATURE__ts`; see `to_dict`.
         """
-        table = self._complete(include_event_timestamps)
+        columns = [pl.Series(name, values) for name, values in self._entities.items()]
+        for name, column in self._columns.items():
+            columns.append(column.series().alias(name))
+            if include_event_timestamps:
+                columns.append(pl.Series(name + TIMESTAMP_POSTFIX, _seconds(column), dtype=pl.Int64))
         if not self._is_pandas:
-            return table
+            return pl.DataFrame(columns)
         pandas = importlib.import_module("pandas")
-        return pandas.DataFrame({column.name: to_pandas_column(column) for column in table})
+        return pandas.DataFrame({column.name: to_pandas_column(column) for column in columns})
 
-    def _complete(self, with_times: bool) -> pl.DataFrame:
-        if not with_times:
-            return self._table
-        columns = list[pl.Series]()
-        for column in self._table:
-            columns.append(column)
-            if column.name in self._times:
-                seen = self._times[column.name]
-                none = pl.Series([0], dtype=pl.Int64).new_from_index(0, len(column))
-                seconds = none if seen is None else seen.dt.epoch("s").fill_null(0)
-                columns.append(seconds.alias(column.name + TIMESTAMP_POSTFIX))
-        return pl.DataFrame(columns)
+
+def _seconds(column: OnlineColumn) -> list[int]:
+    """Return event times in seconds since 1970; 0 where there is none."""
+    if column.times_us is None:
+        return [0] * len(column.values)
+    return [0 if time_us == NEVER_US else time_us // 1_000_000 for time_us in column.times_us.tolist()]
 
 
 def _view_batches(chosen: Sequence[_Reference]) -> list[dict[str, FeatureView]]:
@@ -265,17 +297,23 @@ def _time_column(rows: pl.DataFrame) -> str:
     return times[0]
 
 
-def _entity_table(entity_rows: Any, entities: Sequence[str]) -> pl.DataFrame:
-    """Return entity rows as a table; raises DataError for a row without an entity."""
+def _entity_rows(entity_rows: Any, entities: Sequence[str]) -> EntityRows:
+    """Return entity rows; raises DataError for a row without an entity."""
     if not isinstance(entity_rows, Sequence) or isinstance(entity_rows, str):
-        return to_polars(dict(entity_rows) if isinstance(entity_rows, Mapping) else entity_rows)
+        return EntityRows(
+            None, lambda: to_polars(dict(entity_rows) if isinstance(entity_rows, Mapping) else entity_rows)
+        )
     for number, row in enumerate(entity_rows):
-        if not isinstance(row, Mapping):
+        if type(row) is not dict and not isinstance(row, Mapping):
             hint = 'entity_rows=[{"origin": "JFK"}]'
             raise DataError(f"a row is {type(row).__name__}, not a mapping", where=f"entity row {number}", hint=hint)
         if absent := [name for name in entities if name not in row]:
             hint = f"it has {', '.join(map(str, row)) or 'nothing'}; None stands for a missing entity"
             raise DataError(f"no entity '{absent[0]}'", where=f"entity row {number}", hint=hint)
+    return EntityRows(entity_rows, lambda: _table_of(entity_rows))
+
+
+def _table_of(entity_rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     try:
         return pl.DataFrame(list(entity_rows), infer_schema_length=None)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:

@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -109,7 +110,7 @@ def resolve_view(state: State, reference: str) -> FeatureView:
 
 def versions(state: State, name: str) -> list[FeatureViewVersion]:
     """Return all versions of a view, oldest first."""
-    return [read(FeatureViewVersion, content) for content in state.records(_KIND, name=name)]
+    return [_decoded(content) for content in state.records(_KIND, name=name)]
 
 
 def newest_views(state: State) -> list[FeatureView]:
@@ -118,13 +119,14 @@ def newest_views(state: State) -> list[FeatureView]:
     return [found[name] for name in sorted(found)]
 
 
+@lru_cache(maxsize=1_024)
 def _decoded(content: bytes) -> FeatureViewVersion:
     return read(FeatureViewVersion, content)
 
 
 def _newest(state: State, name: str) -> FeatureViewVersion | None:
     content = state.latest(_KIND, name=name)
-    return None if content is None else read(FeatureViewVersion, content)
+    return None if content is None else _decoded(content)
 
 
 def compare_views(before: FeatureView, after: FeatureView) -> list[ViewChange]:

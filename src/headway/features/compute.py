@@ -28,7 +28,7 @@ _MAX_WHOLE = 2**53
 _SECONDS = (-62_135_596_800, 253_402_300_800)
 """Years 1 to 9999, in seconds since 1970."""
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
-_DTYPES: dict[FeatureType, pl.DataType] = {
+POLARS_TYPES: dict[FeatureType, pl.DataType] = {
     "number": pl.Float64(),
     "integer": pl.Int64(),
     "boolean": pl.Boolean(),
@@ -272,7 +272,7 @@ def typed_column(column: pl.Series, dtype: FeatureType, *, zone: str = "UTC", wh
         raise DataError(f"a {dtype} is declared, and the column is {column.dtype}", where=where, hint="correct `dtype`")
     if column.dtype.is_float():
         column = column.fill_nan(None)
-    typed = column.cast(_DTYPES[dtype], strict=False)
+    typed = column.cast(POLARS_TYPES[dtype], strict=False)
     lost = typed.is_null() & column.is_not_null()
     if dtype in ("integer", "boolean") and column.dtype.is_numeric():
         lost |= (typed.cast(column.dtype, strict=False) != column).fill_null(False)

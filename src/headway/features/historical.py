@@ -89,7 +89,7 @@ def get_historical_features(
         found = compute_on_demand(view, rows, inputs)
         inputs += found
         columns += [column.alias(full_name(view, column.name, full_names)) for column in found]
-    expect_unique(rows, columns)
+    expect_unique([*rows.columns, *(column.name for column in columns)])
     return rows.hstack(columns)
 
 
@@ -217,9 +217,10 @@ def full_name(view: FeatureView, name: str, full_names: bool) -> str:
     return f"{view.name}__{name}" if full_names else name
 
 
-def expect_unique(rows: pl.DataFrame, columns: Sequence[pl.Series]) -> None:
+def expect_unique(names: Sequence[str]) -> None:
     """Raise DataError if two columns have one name."""
-    names = [*rows.columns, *(column.name for column in columns)]
+    if len(set(names)) == len(names):
+        return
     if twice := sorted({name for name in names if names.count(name) > 1}):
         what = f"two columns would be named {', '.join(map(repr, twice))}"
         raise DataError(what, where="the features of the views, and the rows", hint="full_names=True, or rename one")

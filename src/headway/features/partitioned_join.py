@@ -132,7 +132,7 @@ def write_historical_features(
                 found = compute_on_demand(view, batch, inputs)
                 inputs += found
                 columns += [column.alias(full_name(view, column.name, full_names)) for column in found]
-            expect_unique(batch, columns)
+            expect_unique([*batch.columns, *(column.name for column in columns)])
             written.append(scratch / f"rows-{start:012}.parquet")
             batch.hstack(columns).write_parquet(written[-1])
         if not written:
