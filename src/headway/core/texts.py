@@ -57,22 +57,22 @@ class TextCodes(dict[object, float]):
         self._former: tuple[dict[object, float], dict[float, str]] = ({}, {})
         self._kept: tuple[dict[object, float], dict[float, str]] = ({}, {})
         # A number of another process is not found here, rather than found as another text.
-        self._next, self._characters = secrets.randbelow(1 << 20) << 32, 0
+        self._next, self._characters = float(1 + secrets.randbelow(1 << 20) << 32), 0
 
     def __missing__(self, value: object) -> float:
+        if isinstance(value, str):
+            if len(value) > self._max_length:
+                raise DataError(
+                    f"a text has {len(value):,} characters, at most {self._max_length:,} are allowed",
+                    hint="shorten it",
+                )
+            with self._lock:
+                return self._add(value)
         if value is None or value != value:
             return float("nan")
-        if not isinstance(value, str):
-            if not self.integers:
-                raise TypeError(value)
-            text = _digits(value)
-            return self[text]
-        if len(value) > self._max_length:
-            raise DataError(
-                f"a text has {len(value):,} characters, at most {self._max_length:,} are allowed", hint="shorten it"
-            )
-        with self._lock:
-            return self._add(value)
+        if not self.integers:
+            raise TypeError(value)
+        return self[_digits(value)]
 
     def keep(self, texts: Iterable[str | None]) -> list[float]:
         """Return the numbers of the texts of a dataset, which are kept until the process ends.
@@ -118,10 +118,10 @@ class TextCodes(dict[object, float]):
             self._former = dict(self), self._texts
             self._texts, self._characters = {}, 0
             self.clear()
-        code = self._former[0].get(text, self._kept[0].get(text))
+        code = self._former[0].get(text) or self._kept[0].get(text)
         if code is None:
-            code = float(self._next)
-            self._next += 1
+            code = self._next
+            self._next += 1.0
         self._texts[code] = text  # before the number can be found
         self[text] = code
         self._characters += len(text)

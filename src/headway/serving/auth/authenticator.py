@@ -27,7 +27,9 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, get_args
+
+import msgspec
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
@@ -42,13 +44,14 @@ if TYPE_CHECKING:
 
 RELOAD_NS = 250_000_000
 _MAX_CACHED = 4096
+_NEVER_S = math.inf
 _TOKEN_COLUMNS = 1024  # of the rate limiter; subjects that share one share a limit
 _SCOPES = frozenset(get_args(Scope))
 _UNKNOWN_KEY = "the API key is unknown or was revoked"
 _log = logging.getLogger(__name__)
 
 
-class RateLimit(NamedTuple):
+class RateLimit(msgspec.Struct, frozen=True, gc=False):
     """Mean interval between requests, and the burst tolerance, in nanoseconds; an interval of 0 means unlimited."""
 
     interval_ns: int = 0
@@ -141,7 +144,7 @@ class NotAuthorized(RequestError):
         self.headers = headers
 
 
-class Caller(NamedTuple):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """A caller: the name of its key ("" for none), its scopes, its column in the rate limiter, and its limit.
 
     `models` are those that it may use, empty for all. `kind` is that of its credentials, which are valid until
@@ -154,7 +157,7 @@ class Caller(NamedTuple):
     limit: RateLimit = UNLIMITED
     models: frozenset[str] = frozenset()
     kind: str = "key"
-    expires_s: float = math.inf
+    expires_s: float = _NEVER_S
     refusal: str = ""
 
     def may_use(self, model: str) -> bool:
@@ -221,14 +224,14 @@ class Authenticator:
         if now_ns > self._reload_ns:
             self._reload(now_ns)
         caller = self._cached.get(authorization) or self._find(authorization)
-        if caller.expires_s < math.inf and caller.expires_s < time.time():
+        if caller.expires_s != _NEVER_S and caller.expires_s < time.time():
             self._cached.pop(authorization, None)
             caller = self._find(authorization)
         if scope not in caller.scopes:
             raise self._not_authorized(caller, scope, has_key=bool(authorization))
         if caller.models:
             if scope in self._anonymous.scopes:
-                caller = caller._replace(models=frozenset())
+                caller = msgspec.structs.replace(caller, models=frozenset())
             else:
                 require_access(caller, model)
         if caller.limit.interval_ns:
@@ -259,7 +262,7 @@ class Authenticator:
         try:
             found = tokens.verify(token)
         except TokenRefused as error:
-            return self._anonymous._replace(refusal=str(error))
+            return msgspec.structs.replace(self._anonymous, refusal=str(error))
         scopes = self._anonymous.scopes.union(found.scopes & _SCOPES)
         column = MAX_KEYS + 1 + zlib.crc32(found.subject.encode()) % _TOKEN_COLUMNS
         limit = self._limit(0.0, 0)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from email.utils import formatdate
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 import msgspec
@@ -121,14 +121,9 @@ class Request(msgspec.Struct, eq=False, gc=False):
             state.errors[status] += 1
         if state.draining and connection.ends_with(self):
             self.keep = False
-        head = state.head(status, kind)
-        self.response = b"%b%d%b%b%b" % (
-            head,
-            len(body),
-            extra,
-            _KEEP if self.keep else _CLOSE,
-            b"" if self.method == b"HEAD" else body,
-        )
+        ending = _KEEP if self.keep else _CLOSE
+        sent = b"" if self.method == b"HEAD" else body
+        self.response = b"".join((state.head(status, kind), b"%d" % len(body), extra, ending, sent))
         connection.flush()
         if self.span is not None:
             self.span.end(status)
@@ -139,7 +134,7 @@ def media_type(headers: Mapping[bytes, bytes]) -> bytes:
     return headers.get(_TYPE, b"").partition(b";")[0].strip().lower()
 
 
-class ParsedHead(NamedTuple):
+class ParsedHead(msgspec.Struct, frozen=True, gc=False):
     """A request head as the parser read it, and the length of the body behind it."""
 
     method: bytes

@@ -20,7 +20,7 @@ from headway.serving.protocol.mlflow import MlflowRequest
 from headway.serving.protocol.open_inference import InferRequest
 
 
-class RouteMatch(NamedTuple):
+class RouteMatch(msgspec.Struct, frozen=True, gc=False):
     """The route of a request target: its endpoint, and the model and version, or the view, that the path names.
 
     `key` is that of a message. `scope` is the scope that an API key needs, empty if none is ever needed.

@@ -414,9 +414,11 @@ static int cast(Text datatype, double *values, Py_ssize_t n) {
   return 0;
 }
 
+static PyObject *grows, *integers; /* names of the attributes below */
+
 /* Whether these are codes of texts, which may get a new one, and whether an integer is the text of its digits. */
-static int is_true(PyObject *codes, const char *name) {
-  PyObject *found = PyObject_GetAttrString(codes, name);
+static int is_true(PyObject *codes, PyObject *name) {
+  PyObject *found = PyObject_GetAttr(codes, name);
   const int is = found ? PyObject_IsTrue(found) : 0;
   if (!found) PyErr_Clear();
   Py_XDECREF(found);
@@ -429,7 +431,7 @@ static int add_code(Text text, PyObject *codes, Values *v) {
   if (!category) return 0;
   PyObject *known = PyDict_GetItemWithError(codes, category);
   Py_XINCREF(known);
-  if (!known && is_true(codes, "grows") && !(known = PyObject_GetItem(codes, category))) PyErr_Clear();
+  if (!known && is_true(codes, grows) && !(known = PyObject_GetItem(codes, category))) PyErr_Clear();
   Py_DECREF(category);
   const int added = known && add(v, PyFloat_AsDouble(known));
   Py_XDECREF(known);
@@ -507,7 +509,7 @@ static int take(Columns *to, Input *in, const char *end) {
   PyObject *codes = PyTuple_Size(to->codes) ? PyTuple_GetItem(to->codes, column) : Py_None;
   if (codes == Py_None) return is_numbers && in->count == to->rows && cast(in->datatype, values, in->count);
   if (in->datatype.size > 3 && (in->datatype.at[0] == 'I' || in->datatype.at[0] == 'U'))
-    return is_true(codes, "integers") && is_numbers && in->count == to->rows &&
+    return is_true(codes, integers) && is_numbers && in->count == to->rows &&
            cast(in->datatype, values, in->count) && code_integers(values, in->count, codes);
   if (!equals(in->datatype, "BYTES") || in->inner) return 0;
   if (in->strings && !add_codes(in->strings, end, codes, &to->v)) return 0;
@@ -692,7 +694,9 @@ static PyMethodDef METHODS[] = {
 static int prepare(PyObject *module) {
   (void)module;
   make_tens();
-  return 0;
+  if (!grows) grows = PyUnicode_InternFromString("grows");
+  if (!integers) integers = PyUnicode_InternFromString("integers");
+  return grows && integers ? 0 : -1;
 }
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, (void *)prepare}, {0, NULL}};

@@ -67,9 +67,11 @@ static int shortest(uint64_t bits, uint64_t *digits) {
   const uint64_t s = middle / 4, tenth = s / 10, half = 4 * s + 2;
   const int tenth_below = low <= 40 * tenth, tenth_above = 40 * tenth + 40 <= high;
   const int below = low <= 4 * s, above = 4 * s + 4 <= high;
-  const int is_shorter = s >= 10 && tenth_below != tenth_above;
-  const int is_up = below != above ? above : middle > half || (middle == half && (s & 1));
-  *digits = is_shorter ? tenth + (uint64_t)tenth_above : s + (uint64_t)is_up;
+  const int is_shorter = (s >= 10) & (tenth_below != tenth_above);
+  const int is_nearer = (middle > half) | ((middle == half) & (int)(s & 1));
+  const int is_up = ((below != above) & above) | ((below == above) & is_nearer);
+  const uint64_t mask = -(uint64_t)is_shorter; /* no branch: the length of the next number cannot be predicted */
+  *digits = ((tenth + (uint64_t)tenth_above) & mask) | ((s + (uint64_t)is_up) & ~mask);
   return k + is_shorter;
 }
 

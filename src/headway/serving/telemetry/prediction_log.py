@@ -41,12 +41,12 @@ _CELL = 8
 _MAX_SOURCES = 64
 _RECORD_BYTES, _FLUSH_BYTES = 1 << 20, 4 << 20
 _TEXT_CELLS = 4  # of a string, about
-_FEW_CELLS = 4096  # copying them costs less than a view of them
+_FEW_CELLS = 1024  # copying them costs less than a view of them
 _RATES = ((0.25, 1.0), (0.5, 1 / 4), (0.75, 1 / 16), (math.inf, 1 / 64))
 """Rate of sampling while the ring is filled by less than a share of its capacity."""
 LOSING, FAILING, DISK_BYTES, SEGMENTS, FREE_BYTES, UNSHIPPED = range(6)
 _STATE_CELLS = 6
-_Record = tuple[bytes, bytes | memoryview, bytes]
+_Record = tuple[bytes | memoryview, ...]
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
@@ -360,27 +360,33 @@ def encode_entry(entry: LogEntry[LoadedModel], source: bytes) -> _Record:
     Each record can thus be read on its own. Numbers are aligned if the length of the source is a multiple of 8.
     """
     names, sizes, inputs, answers = entry.keys, entry.sizes, entry.rows, entry.answers
-    calls, rows, width, outputs = len(names), sum(sizes), _NONE, _NONE
-    read: bytes | memoryview = b""
+    calls, rows = len(names), sum(sizes)
     parts: list[bytes | Ints | array[int]] = [entry.requests, entry.latency_ns]
     if rows != calls:
         parts.append(array("q", sizes))
-    keys = [name.encode("utf-8", "replace") for name in names] if any(names) else []
+    keys = _encoded(names) if any(names) else []
     if keys:
         parts.append(array("q", map(len, keys)))
     values: list[bytes | Ints | array[int]] = [*entry.seen, *keys]
     for column in entry.texts or [[None] * rows for _ in entry.release.features.logged_texts]:
         strings = [None if text is None else text.encode("utf-8", "replace") for text in column]
         values += [array("q", [_NONE if text is None else len(text) for text in strings]), *filter(None, strings)]
-    if inputs is not None:
-        width = inputs.shape[1]
-        read = inputs.tobytes() if inputs.size < _FEW_CELLS else np.ascontiguousarray(inputs).data.cast("B")
-    if answers is not None:
-        outputs = answers.shape[1]
-        values.insert(0, answers.tobytes())
+    matrices = [_bytes_of(matrix) for matrix in (inputs, answers) if matrix is not None]
+    width, outputs = (_NONE if matrix is None else matrix.shape[1] for matrix in (inputs, answers))
     flags = (entry.at_us, entry.role, entry.answered, entry.stage, entry.paired, entry.rate)
     fixed = _FIXED.pack(len(source), calls, rows, width, outputs, len(entry.seen), bool(keys), *flags)
-    return b"".join((fixed, source, *parts)), read, b"".join(values)
+    return b"".join((fixed, source, *parts)), *matrices, b"".join(values)
+
+
+def _encoded(names: Sequence[str]) -> list[bytes]:
+    """Return strings in UTF-8; often they are all the same, as of one caller."""
+    if names.count(names[0]) == len(names):
+        return [names[0].encode("utf-8", "replace")] * len(names)
+    return [name.encode("utf-8", "replace") for name in names]
+
+
+def _bytes_of(matrix: Floats) -> bytes | memoryview:
+    return matrix.tobytes() if matrix.size < _FEW_CELLS else np.ascontiguousarray(matrix).data.cast("B")
 
 
 def source_of(record: bytes | memoryview) -> tuple[bytes, int]:
