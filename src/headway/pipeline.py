@@ -1080,6 +1080,21 @@ def replay_features(
     return found
 
 
+def replay_former(project: Project) -> list[ValueReplay]:
+    """Replay the new requests of releases that served since their last replay and are not live; save the results.
+
+    A release without feature views is left out.
+    """
+    found = list[ValueReplay]()
+    for digest in feature_values.served_since_replay(project):
+        bundle = project.registry.resolve(f"{project.name}@{digest}")
+        if any(not view.is_on_demand for view in bundle.release.views):
+            lag_s = feature_values.allowed_lag_s(project)
+            found.append(feature_values.replay_new(project, bundle, max_lag_s=lag_s))
+            project.save(found[-1])
+    return found
+
+
 def expect_views(bundle: Bundle) -> None:
     """Raise DataError if a release has no feature views."""
     if not bundle.release.views:

@@ -89,13 +89,14 @@ def log(
     numbers: range = range(REQUESTS),
     rows_each: int = 1,
     deferred: int = 0,
+    release: str = "live",
 ) -> None:
     """Log requests of one station after the other, a quarter of an hour apart, with the values of some hours before.
 
     The first `deferred` were not looked up.
     """
     with closing(open_online(project.config)) as store:
-        model = load_model(project.registry.resolve("flights@live"), store)
+        model = load_model(project.registry.resolve(f"flights@{release}"), store)
     known = {(station, at): a for station, at, a in source.iter_rows()}
     flushed = FlushedLog(project.config.state)
     for number in numbers:
@@ -510,6 +511,35 @@ def test_the_task_replays_new_requests_and_measures_cost_and_worth_once_a_week(p
     assert first[1].startswith("replay done: all values of 60 lookups in 60 rows are as they should be; cost and worth")
     assert "all values of 5 lookups in 5 rows" in second[1] and "cost and worth were measured on " in second[1]
     assert len(project.records(FeatureReport)) == 1
+
+
+def test_the_task_replays_a_former_release_once_for_what_it_served(project, source, tmp_path, capsys):
+    (tmp_path / "features.toml").touch()
+    former = live(project)
+    log(project, source, factor=1.8)
+    rollouts.live(project, rollouts.release(views=former.release.views, made_at="2026-03-09"))
+    log(project, source)
+
+    first, second = (run(project, capsys, "--task", "replay", command="run")[1] for _ in range(2))
+
+    assert live(project).digest != former.digest
+    assert first.startswith("replay attention: all values of 60 lookups in 60 rows are as they should be; ")
+    assert f"release {former.digest[:19]}, which is not live: 1 skew; in 60 rows of weather@v1, the values" in first
+    assert second.startswith("replay done: all values of 5 lookups") and former.digest[:19] not in second
+    log(project, source, factor=1.8, release=former.digest)
+    assert former.digest[:19] in run(project, capsys, "--task", "replay", command="run")[1]
+
+
+def test_the_task_replays_a_former_release_if_the_live_one_reads_no_views(project, source, tmp_path, capsys):
+    (tmp_path / "features.toml").touch()
+    former = live(project)
+    log(project, source)
+    rollouts.live(project, rollouts.release())
+
+    code, text = run(project, capsys, "--task", "replay", command="run")
+
+    assert code == 0
+    assert text.startswith("replay done: the live release looks up no feature view; release " + former.digest[:19])
 
 
 @pytest.mark.parametrize(

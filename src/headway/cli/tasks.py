@@ -76,13 +76,16 @@ def _watch(project: Project) -> Result:
 
 def _replay(project: Project) -> Result:
     release, views = live_views(project)
-    if not views:
-        return "done", "the live release looks up no feature view" if release else "no release is live"
-    found = pipeline.replay_features(project, only_new=True)
-    message = f"{describe_value_replay(found)}; {_refresh_report(project, release)}"
-    if found.unknown and found.n_rows:
-        return "failed", message
-    return "done" if found.status == "equal" else "attention", message
+    found = pipeline.replay_former(project)
+    messages = [f"release {one.release[:19]}, which is not live: {describe_value_replay(one)}" for one in found]
+    if views:
+        found.append(pipeline.replay_features(project, only_new=True))
+        messages = [describe_value_replay(found[-1]), *messages, _refresh_report(project, release)]
+    else:
+        messages.insert(0, "the live release looks up no feature view" if release else "no release is live")
+    if any(one.unknown and one.n_rows for one in found):
+        return "failed", "; ".join(messages)
+    return "done" if all(one.status == "equal" for one in found) else "attention", "; ".join(messages)
 
 
 def _refresh_report(project: Project, release: str) -> str:

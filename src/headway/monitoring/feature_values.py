@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +29,13 @@ from headway.features.online_rows import DEFERRED_US, entity_key
 from headway.features.replay import replay_on_demand, replay_view
 from headway.features.rules import inputs_through
 from headway.features.window_state import head_key
-from headway.monitoring.feature_status import continued, last_of_release, replay_findings
+from headway.monitoring.feature_status import RECENT, continued, last_of_release, replay_findings
 from headway.monitoring.prediction_log import read_predictions
 from headway.monitoring.task_runs import interval_of, last_run
 from headway.registry.bundle import Bundle
-from headway.registry.project import Project
+from headway.registry.project import LIVE_POINTER, Project
 from headway.storage.addresses import log_root, open_online, views_without_table
+from headway.storage.traffic import last_request_at
 
 OVERLAP_US = 3_600_000_000
 """Span before the end of the last replay that the next one repeats: log or source may have been late."""
@@ -60,6 +61,24 @@ def replay_new(project: Project, bundle: Bundle, *, max_rows: int = 100_000, max
         since_us = last.since_us if last.unknown else last.until_us - OVERLAP_US
     found = replay_log(project, bundle, since_us=since_us, max_rows=max_rows, max_lag_s=max_lag_s)
     return continued(found, last)
+
+
+def served_since_replay(project: Project) -> list[str]:
+    """Return the digests of releases that are not live, and served since their last replay.
+
+    These are former releases and canaries. One that was never replayed is returned if it served since the last replay
+    of any release, or within a day if there was none.
+    """
+    head, root = project.registry.head(f"{project.name}@{LIVE_POINTER}"), log_root(project.config, project.name)
+    replays = [saved.record for saved in project.recent(ValueReplay, limit=RECENT)]  # newest first
+    begin = datetime.fromisoformat(replays[0].at) if replays else datetime.now(UTC) - timedelta(days=1)
+    live, found = head.release if head else "", list[str]()
+    for digest in dict.fromkeys(update.release for update in project.registry.history(project.name)):
+        served_at = last_request_at(root, project.name, digest) if digest not in ("", live) else None
+        last = next((replay.at for replay in replays if replay.release == digest), "")
+        if served_at and served_at > (datetime.fromisoformat(last) if last else begin):
+            found.append(digest)
+    return found
 
 
 def allowed_lag_s(project: Project) -> float:
@@ -97,6 +116,7 @@ def replay_log(
     ValueReplay
         A view whose source cannot be read is in `unknown`, and counts as not replayed.
     """
+    began = datetime.now(UTC)  # what is logged from now on is for the next replay
     rows, n_left_out = _newest(_logged(project, bundle).filter(pl.col("at_us") >= since_us), max_rows)
     found: list[ViewReplay] = []
     unknown: dict[str, str] = {}
@@ -112,7 +132,7 @@ def replay_log(
     return ValueReplay(
         name=project.name,
         release=bundle.digest,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=began.isoformat(),
         since_us=int(times.min()),  # type: ignore[arg-type]
         until_us=int(times.max()),  # type: ignore[arg-type]
         n_rows=len(rows),
