@@ -1,7 +1,8 @@
 """The part `pruning` of bench/optimize.py: nodes that `fipe` and `pine` leave in small ensembles of public tables.
 
-Every table is halved at random: one half trains a LightGBM model of 50 trees, the other is `validation`. Three tables
-come with scikit-learn, and each of their rows is a group; the flights have days as groups. `pine.broken` repeats `pine`
+Every table is halved at random: one half trains a LightGBM model of 50 trees, the other is `validation`. Five tables
+come with scikit-learn, and each of their rows is a group; the flights have days as groups. Two have three classes, and
+50 trees for each; `pine` is for two classes. `pine.broken` repeats `pine`
 over random days of the flights, and counts the certificates that other days break.
 """
 
@@ -29,12 +30,13 @@ from headway.evaluation.selective import certify_threshold
 from headway.optimization.context import TransformContext
 from headway.optimization.equal_decisions import DecisionSearch
 from headway.optimization.transforms import fipe, pine
-from headway.optimization.transforms._weights import count_nodes
+from headway.optimization.transforms._weights import count_nodes, decide_by
 from optimization import datasets
 
 TREES, LEAVES = 50, (2, 4)
 LIMIT_S = 30.0
 ALPHA = {"breast_cancer": 0.05, "diabetes": 0.05, "digits": 0.05, "flights": 0.1}
+SEVERAL_CLASSES = ("iris", "wine")
 TARGETS = {"fipe": 0.5, "pine": 0.35}
 SPLITS, DAYS, ROWS_A_DAY = 60, 110, 60
 _RANDOM_ROWS = 200_000
@@ -44,7 +46,7 @@ TINY = {"LIMIT_S": 2.0, "SPLITS": 2, "DAYS": 20, "ROWS_A_DAY": 10, "ALPHA": {"di
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of a public table with labels of two classes, and the group of each row."""
+    """Rows of a public table with labels of classes, and the group of each row."""
 
     rows: Floats
     labels: Floats
@@ -55,7 +57,7 @@ def rows() -> tuple[list[Row], list[str]]:
     """Return the rows of all tables, and a sentence for each transform that offered nothing."""
     fipe.LIMIT_S = pine.LIMIT_S = LIMIT_S
     with tempfile.TemporaryDirectory() as folder:
-        pairs = [(name, leaves) for name in ALPHA for leaves in LEAVES]
+        pairs = [(name, leaves) for name in (*ALPHA, *SEVERAL_CLASSES) for leaves in LEAVES]
         found = [row for name, leaves in pairs for row in _of_table(name, leaves, Path(folder))]
         made = [row for row in found if isinstance(row, Row)] + _broken(Path(folder))
     return made, [sentence for sentence in found if isinstance(sentence, str)]
@@ -63,14 +65,14 @@ def rows() -> tuple[list[Row], list[str]]:
 
 def _of_table(name: str, leaves: int, folder: Path) -> Iterator[Row | str]:
     """Yield the rows of a table, whose trees have so many leaves; those of more than two leaves have no target."""
-    table, alpha = _table(name), ALPHA[name]
+    table, alpha = _table(name), ALPHA.get(name, 0.0)
     random = np.random.default_rng(0)
     is_train = random.permutation(table.groups.max() + 1)[table.groups] % 2 == 0
     learned = replace(table, rows=table.rows[is_train], labels=table.labels[is_train])
     context = _context(table, ~is_train, folder, alpha, random)
     model = _trained(context, learned, leaves)
     forest = load_engine("lightgbm").forest(context.read(model))
-    for transform in (fipe, pine):
+    for transform in (fipe,) if name in SEVERAL_CLASSES else (fipe, pine):
         kind = transform.__name__.rpartition(".")[2]
         which = f"{name}.{leaves}_leaves" if leaves > min(LEAVES) else name
         key, began = f"{kind}.nodes_left.{which}", perf_counter()
@@ -100,7 +102,7 @@ def _changed(name: str, forest: object, model: Variant, found: Variant, context:
     """Count the decisions that differ on validation rows and on random cells: none should."""
     random = DecisionSearch(forest, context.threshold).random_rows(_RANDOM_ROWS, np.random.default_rng(1))
     probes = np.concatenate([context.sample, random])
-    before, after = (context.open(variant).predict(probes)[:, 0] >= context.threshold for variant in (model, found))
+    before, after = (decide_by(context.open(variant).predict, context.threshold)(probes) for variant in (model, found))
     count = int((before != after).sum())
     return Row(name=name, measured=count, unit="rows", target="0", ok=not count, against=f"of {len(probes):,} rows")
 
@@ -154,11 +156,14 @@ def _certify(
 
 
 def _trained(context: TransformContext, table: Table, leaves: int) -> Variant:
-    settings = {"objective": "binary", "num_leaves": leaves, "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
+    classes = int(table.labels.max()) + 1
+    kind = {"objective": "binary"} if classes == 2 else {"objective": "multiclass", "num_class": classes}
+    settings = {**kind, "num_leaves": leaves, "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
     booster = lightgbm.train(settings, lightgbm.Dataset(table.rows, table.labels), TREES)
     artifact = context.save(booster.model_to_string().encode(), "lightgbm")
+    task = "binary" if classes == 2 else "multiclass"
     inputs = tuple(Field(name=f"c{index}") for index in range(table.rows.shape[1]))
-    return Variant(artifact=artifact, engine="lightgbm", signature=Signature(inputs=inputs), task="binary")
+    return Variant(artifact=artifact, engine="lightgbm", signature=Signature(inputs=inputs), task=task)
 
 
 def flights_by_day() -> Table:
@@ -179,8 +184,11 @@ def flights_by_day() -> Table:
 
 def _bundled(name: str) -> Table:
     cells, target = getattr(bundled, f"load_{name}")(return_X_y=True)
-    labels = target if name == "breast_cancer" else target >= 5 if name == "digits" else target > np.median(target)
-    return Table(rows=cells.astype(np.float64), labels=labels.astype(np.float64), groups=np.arange(len(cells)))
+    if name == "digits":
+        target = target >= 5
+    elif name == "diabetes":
+        target = target > np.median(target)
+    return Table(rows=cells.astype(np.float64), labels=target.astype(np.float64), groups=np.arange(len(cells)))
 
 
 def _table(name: str) -> Table:

@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 
+import lightgbm
 import numpy as np
 import pytest
 import xgboost
@@ -29,7 +30,7 @@ from headway.optimization.equal_decisions import DecisionSearch
 from headway.optimization.parity import column_edges
 from headway.optimization.screening import proves_decisions
 from headway.optimization.transforms import fipe
-from headway.optimization.transforms._weights import BinaryTrees, count_nodes, decide_by
+from headway.optimization.transforms._weights import DecidingTrees, average_probabilities, count_nodes, decide_by
 
 COMBINATIONS = 60_000
 
@@ -48,7 +49,7 @@ def all_rows(forest):
 
 
 def decisions(forest, rows, threshold=0.5):
-    return answers(forest, rows)[:, 0] >= threshold
+    return decide_by(lambda some: answers(forest, some), threshold)(rows)
 
 
 SHAPES = [
@@ -58,6 +59,16 @@ SHAPES = [
     Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", missing=0.0),
     Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", categories=4),
     Shape(width=2, trees=5, leaves=4, thresholds=4, link="sigmoid", values=3, rows="float32"),
+    *(
+        Shape(width=2, trees=trees, leaves=4, thresholds=4, outputs=outputs, together=together, **kinds)
+        for trees, outputs, together, kinds in (
+            (6, 3, False, {"link": "softmax"}),
+            (6, 3, False, {"link": "softmax", "rows": "float32", "sums": "float32"}),
+            (8, 4, False, {"link": "softmax", "missing": 0.0}),
+            (4, 3, True, {"link": "softmax", "categories": 4}),
+            (5, 3, True, {"link": "identity"}),
+        )
+    ),
 ]
 
 
@@ -83,16 +94,27 @@ def test_a_row_is_found_exactly_if_some_combination_of_values_is_decided_differe
     assert differs(found.rows).all() and (found.is_complete or len(found.rows))
 
 
+def probable(forest):
+    """The forest, whose trees of several outputs add probabilities if nothing comes after their sum."""
+    if len(forest.base) == 1 or forest.link != "identity":
+        return forest
+    shares = [np.exp(tree.leaf) / np.exp(tree.leaf).sum(axis=1, keepdims=True) for tree in forest.trees]
+    trees = tuple(
+        dataclasses.replace(tree, leaf=share / len(shares)) for tree, share in zip(forest.trees, shares, strict=True)
+    )
+    return dataclasses.replace(forest, trees=trees, base=np.zeros(len(forest.base)))
+
+
 def pruned(forest, sample, threshold=0.5):
     decide = decide_by(load_engine("trees")(compile_forest(forest), {}).predict, threshold)
-    model = BinaryTrees(forest=forest, threshold=threshold, decide=decide)
+    model = DecidingTrees(forest=forest, threshold=threshold, decide=decide)
     return fipe.proved_forest(model, DecisionSearch(forest, threshold), sample, until=time.monotonic() + 20)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), shape=st.sampled_from(SHAPES), twice=st.booleans())
 def test_a_pruned_forest_decides_every_combination_of_values_as_before(seed, shape, twice):
-    forest = made(shape, seed)
+    forest = probable(made(shape, seed))
     forest = dataclasses.replace(forest, trees=forest.trees * (2 if twice else 1))
     rows = all_rows(forest)
     if rows is None or not any(len(tree.feature) for tree in forest.trees):
@@ -103,8 +125,10 @@ def test_a_pruned_forest_decides_every_combination_of_values_as_before(seed, sha
         assert "nodes decide" in reason.what or "no weights" in reason.what
         return
     assert count_nodes(found) < count_nodes(forest)
-    engine, before = (load_engine("trees")(compile_forest(one), {}) for one in (found, forest))
-    assert np.array_equal(engine.predict(rows)[:, 0] >= 0.5, before.predict(rows)[:, 0] >= 0.5)
+    after, before = (
+        decide_by(load_engine("trees")(compile_forest(one), {}).predict, 0.5)(rows) for one in (found, forest)
+    )
+    assert np.array_equal(after, before)
 
 
 @pytest.fixture
@@ -125,37 +149,63 @@ def test_stumps_of_a_booster_become_few_and_no_decision_changes(context):
     assert not proves_decisions(found.with_step(Step(transform="threads")))
 
 
-def read_by_library(name, data):
+def read_by_library(name, data, classes):
     """A small ensemble of a library, and the engine that reads it."""
+    labels = data.labels if classes == 2 else np.where(data.rows[:, 1] > 0.5, 2, data.labels)
     if name == "xgboost":
-        model = xgboost.XGBClassifier(n_estimators=30, max_depth=1, max_bin=8, n_jobs=1)
+        model = xgboost.XGBClassifier(n_estimators=60 // classes, max_depth=1, max_bin=8, n_jobs=1)
     else:
-        model = ensemble.HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=2, max_bins=8)
+        model = ensemble.HistGradientBoostingClassifier(max_iter=60 // classes, max_leaf_nodes=2, max_bins=8)
     engine = load_engine("xgboost" if name == "xgboost" else "sklearn")
-    return engine, engine.import_model(model.fit(data.rows[:, :2], data.labels)).content
+    return engine, engine.import_model(model.fit(data.rows[:, :2], labels)).content
 
 
+@pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("name", ["xgboost", "sklearn"])
-def test_libraries_decide_every_combination_of_values_as_their_pruned_trees(name):
+def test_libraries_decide_every_combination_of_values_as_their_pruned_trees(name, classes):
     data = labeled_rows(400, seed=1)
-    engine, content = read_by_library(name, data)
+    engine, content = read_by_library(name, data, classes)
     forest, library = engine.forest(content), engine(content, {})
-    model = BinaryTrees(forest=forest, threshold=0.5, decide=decide_by(library.predict, 0.5))
+    model = DecidingTrees(forest=forest, threshold=0.5, decide=decide_by(library.predict, 0.5))
     found = fipe.proved_forest(model, DecisionSearch(forest, 0.5), data.rows[:, :2], until=time.monotonic() + 20)
     rows = all_rows(forest)
     assert count_nodes(found) < count_nodes(forest) and len(rows) > 100
+    assert len(set(model.decide(rows).tolist())) == classes
     assert not model.differs_from(found)(rows[accepted_rows(forest, rows)]).any()
 
 
-def test_scores_of_a_random_forest_remain_probabilities(context):
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scores_of_a_random_forest_remain_probabilities(context, classes):
     data = labeled_rows(600, seed=1)
-    model = ensemble.RandomForestClassifier(30, max_leaf_nodes=2, random_state=0).fit(data.rows, data.labels)
+    labels = data.labels if classes == 2 else data.labels + (data.rows[:, 0] > 0)
+    model = ensemble.RandomForestClassifier(30, max_leaf_nodes=2, random_state=0).fit(data.rows, labels)
     engine = load_engine("sklearn")
     forest = engine.forest(engine.import_model(model).content)
     found = pruned(forest, data.rows)
-    scores = load_engine("trees")(compile_forest(found), {}).predict(data.rows)[:, 0]
+    scores = load_engine("trees")(compile_forest(found), {}).predict(data.rows)
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert np.array_equal(scores >= 0.5, decisions(forest, data.rows))
+    assert classes == 2 or np.allclose(scores.sum(axis=1), 1)
+    assert np.array_equal(decide_by(lambda _: scores, 0.5)(data.rows), decisions(forest, data.rows))
+
+
+def test_a_booster_of_three_classes_predicts_every_class_as_before(context):
+    data = labeled_rows(600, seed=1)
+    three = dataclasses.replace(data, labels=np.where(data.rows[:, 1] > 0.5, 2, data.labels))
+    settings = {"objective": "multiclass", "num_class": 3, "num_leaves": 2, "verbose": -1, "max_bin": 15}
+    booster = lightgbm.train(settings, lightgbm.Dataset(three.rows, three.labels), 20)
+    model = baseline_of(booster.model_to_string(), context, task="multiclass")
+    [found] = fipe.plugin(model, context)
+    after, before = (context.open(variant).predict(context.sample).argmax(axis=1) for variant in (found, model))
+    assert np.array_equal(after, before) and len(set(before)) == 3
+    assert 0 < found.steps[0].settings["trees"] < 50 and proves_decisions(found)
+
+
+def test_scores_that_average_no_probabilities_and_sums_that_are_not_finite_are_refused(context):
+    forest = made(Shape(width=2, trees=5, leaves=4, outputs=3, together=True), 0)
+    endless = dataclasses.replace(forest, base=np.full(3, np.inf))
+    with pytest.raises(NotApplicable, match="not finite"):
+        DecisionSearch(forest, 0.5).differences(endless, lambda rows: rows[:, 0] > 0, until=time.monotonic() + 9)
+    assert not average_probabilities(forest) and average_probabilities(probable(forest))
 
 
 def test_without_a_proof_in_time_no_variant_is_offered(context, monkeypatch):
@@ -170,12 +220,12 @@ def test_models_without_a_proof_are_refused_by_name(context, tmp_path):
     model = trained_on(context, labeled_rows(600, seed=1), trees=3, leaves=2)
     with pytest.raises(NotApplicable, match="baseline only"):
         fipe.plugin(model.with_step(Step(transform="truncate")), context)
-    with pytest.raises(NotApplicable, match="two classes"):
-        fipe.plugin(baseline_of(text("multiclass", trees=3), of_strings, task="multiclass"), of_strings)
+    with pytest.raises(NotApplicable, match="tree models of classes"):
+        fipe.plugin(baseline_of(text("regression", trees=3), of_strings, task="regression"), of_strings)
     with pytest.raises(NotApplicable, match="leaves; equal decisions are proved up to 600"):
         fipe.plugin(trained_on(context, labeled_rows(4_000, seed=1), trees=40, leaves=31), context)
-    with pytest.raises(NotApplicable, match="2 outputs"):
-        DecisionSearch(made(Shape(outputs=2, link="softmax"), 0), 0.5)
+    with pytest.raises(NotApplicable, match="2 outputs, which no certificate covers"):
+        DecisionSearch(made(Shape(outputs=2, link="sigmoid"), 0), 0.5)
     with pytest.raises(NotApplicable, match="0 rows"):
         fipe.plugin(model, TransformContext(blobs=context.blobs, sample=np.zeros((0, 3))))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -32,7 +33,9 @@ _BOXES = 256  # examined together
 _PARTS = np.array([0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0])
 _EVEN = 3
 _ORDER = (3, 6, 0, 2, 4, 1, 5)  # those that exclude the largest number of boxes come first
+_OF_SOFTMAX = 32  # units of rounding within which probabilities of several classes may be equal
 _Boxes = tuple[Ints, Ints, Bools]
+_Numbers = tuple[Floats, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,29 +47,28 @@ class DecisionDifference:
 
 
 class DecisionSearch:
-    """Search of rows that a forest of one output, and another with the same splits, decide differently.
+    """Search of rows that a forest, and another with the same splits, decide differently.
 
-    Missing values, categories that no tree knows, and infinite values are among the rows, where the library of the
-    forest accepts them.
+    A forest of one output decides by a threshold, one of several by the largest of them. Then, for each two classes, a
+    row is searched for which the first is the largest by the one forest, and the second by the other. Missing values,
+    categories that no tree knows, and infinite values are among the rows, where the library of the forest accepts them.
 
     Parameters
     ----------
     forest : Forest
         The forest.
     threshold : float
-        A score of at least this value is a decision for the positive class.
+        A score of at least this value is a decision for the positive class; of no account for several classes.
     clip : callable
         Return rows (n, d) with each value that the model does not accept replaced by one that it does.
 
     Raises
     ------
     NotApplicable
-        If the forest has several outputs, is too large, or a column is both a number and a category.
+        If the forest is too large, its link is not covered, or a column is both a number and a category.
     """
 
     def __init__(self, forest: Forest, threshold: float, clip: Callable[[Floats], Floats] = np.copy) -> None:
-        if len(forest.base) > 1:
-            raise NotApplicable(f"it has {len(forest.base)} outputs; equal decisions are proved for one")
         leaves = sum(len(tree.leaf) for tree in forest.trees)
         if leaves > MAX_LEAVES:
             raise NotApplicable(f"it has {leaves:,} leaves; equal decisions are proved up to {MAX_LEAVES}")
@@ -81,11 +83,12 @@ class DecisionSearch:
         lengths = np.array([len(found.values) for found in cells], dtype=np.int64)
         self._first = np.cumsum(lengths + 1) - lengths - 1  # the first cell of each column; there is room for an end
         self._end = self._first + lengths
-        slots, size = self.leaves.shape[0], int((lengths + 1).sum())
+        leaf_slots = self.leaves.shape[:2]
+        slots, size = leaf_slots[0], int((lengths + 1).sum())
         if size * slots * len(forest.trees) > MAX_TABLE:
             raise NotApplicable(f"its {slots} leaves a tree by {size:,} cells are too many for a proof")
-        self._exists = np.zeros(self.leaves.shape, dtype=np.bool_)
-        self._reaching = np.zeros((size, *self.leaves.shape), dtype=np.int32)  # cells before each that reach a leaf
+        self._exists = np.zeros(leaf_slots, dtype=np.bool_)
+        self._reaching = np.zeros((size, *leaf_slots), dtype=np.int32)  # cells before each that reach a leaf
         self._fill(cells)
 
     def _fill(self, cells: list[_Cells]) -> None:
@@ -117,7 +120,7 @@ class DecisionSearch:
                 paths[leaf, number] = [before + node for node, _ in path]
             before += len(tree.feature)
         depth = max((len(path) for path in paths.values()), default=0)
-        self._path = np.full((*self.leaves.shape, max(depth, 1)), nodes)  # the last node never changes its side
+        self._path = np.full((*self._exists.shape, max(depth, 1)), nodes)  # the last node never changes its side
         for (leaf, number), nodes_above in paths.items():
             self._path[leaf, number, : len(nodes_above)] = nodes_above
 
@@ -138,13 +141,19 @@ class DecisionSearch:
             the limit for their rounding to be known.
         until : float
             Time of `time.monotonic` at which to end.
+
+        Raises
+        ------
+        NotApplicable
+            If the sums of a forest are not finite.
         """
         slack = 2 * max(rounding_of_sum(forest, self.threshold) for forest in (self.forest, other))
-        own, of_other = float(self.forest.base[0]) - self.limit, float(other.base[0]) - self.limit
-        values = _leaf_values(other)
+        if len(other.base) > 1:  # differences of two sums, and the rounding of the exponential
+            slack = 2 * slack + _OF_SOFTMAX * float(np.finfo(other.sum_dtype).eps)
+        if not np.isfinite(slack):  # it bounds every sum of both forests
+            raise NotApplicable("its sums are not finite, and no bound of them proves anything")
         found: list[Floats] = []
-        for sign in (1.0, -1.0):  # yes by the forest and no by the other, and the other way round
-            sums = _Sums.of(sign * self.leaves, -sign * values, sign * own, -sign * of_other)
+        for sums in self._sums(other):
             for cells in self._suspects(sums, slack, until):
                 if cells is None:
                     return DecisionDifference(rows=_stacked(found, self.forest.width), is_complete=False)
@@ -153,6 +162,22 @@ class DecisionSearch:
                 if sum(map(len, found)) >= _MAX_FOUND:
                     return DecisionDifference(rows=_stacked(found, self.forest.width), is_complete=False)
         return DecisionDifference(rows=_stacked(found, self.forest.width), is_complete=True)
+
+    def _sums(self, other: Forest) -> Iterator[_Sums]:
+        """Yield sums for each two decisions: all of them are positive, or nearly, where the forests decide so."""
+        values = _leaf_values(other)
+        if len(other.base) == 1:
+            own, of_other = float(self.forest.base[0]) - self.limit, float(other.base[0]) - self.limit
+            for sign in (1.0, -1.0):  # yes by the forest and no by the other, and the other way round
+                yield _Sums.of((sign * self.leaves[..., 0], sign * own), (-sign * values[..., 0], -sign * of_other))
+            return
+        own_base, base = self.forest.base, other.base
+        for first, second in permutations(range(len(other.base)), 2):
+            leads = self.leaves[..., first] - self.leaves[..., second]
+            follows = values[..., second] - values[..., first]
+            yield _Sums.of(
+                (leads, float(own_base[first] - own_base[second])), (follows, float(base[second] - base[first]))
+            )
 
     def _suspects(self, sums: _Sums, slack: float, until: float) -> Iterator[Ints | None]:
         """Yield cells (n, columns) in which no bound excludes a difference; None if time ran out."""
@@ -215,11 +240,11 @@ class _Sums:
     start: Floats
 
     @classmethod
-    def of(cls, first: Floats, second: Floats, first_start: float, second_start: float) -> _Sums:
+    def of(cls, first: _Numbers, second: _Numbers) -> _Sums:
         """Weight the numbers of the leaves, and where their sums start."""
         parts = _PARTS[:, None, None]
         return cls(
-            values=parts * first + (1 - parts) * second, start=_PARTS * first_start + (1 - _PARTS) * second_start
+            values=parts * first[0] + (1 - parts) * second[0], start=_PARTS * first[1] + (1 - _PARTS) * second[1]
         )
 
     def bounds(self, reach: Bools, slack: float) -> tuple[Ints, Floats, Floats]:
@@ -276,10 +301,11 @@ def _changes(is_left: Bools) -> Ints:
 
 
 def _leaf_values(forest: Forest) -> Floats:
-    """Return the leaves of each tree, (slots, trees), filled up with 0."""
-    found = np.zeros((max((len(tree.leaf) for tree in forest.trees), default=1), len(forest.trees)))
+    """Return the leaves of each tree, (slots, trees, outputs), filled up with 0."""
+    slots = max((len(tree.leaf) for tree in forest.trees), default=1)
+    found = np.zeros((slots, len(forest.trees), len(forest.base)))
     for number, tree in enumerate(forest.trees):
-        found[: len(tree.leaf), number] = tree.leaf[:, 0]
+        found[: len(tree.leaf), number, list(tree.outputs)] = tree.leaf
     return found
 
 

@@ -1,15 +1,15 @@
-"""Few weights of the trees of a binary model that decide rows as the model does, for transforms `fipe` and `pine`."""
+"""Few weights of the trees of a model that decide rows as the model does, for transforms `fipe` and `pine`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linprog
 
-from headway.core.arrays import Bools, Floats
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
@@ -22,33 +22,35 @@ MAX_SHARE = 0.9
 """Largest share of nodes that is worth a variant."""
 _SAMPLE_ROWS = 5_000
 _FIRST, _MORE = 200, 100  # rows in the linear program at first, and added each time
-_IDLE = 1e-9
+_IDLE, _EVEN = 1e-9, 1e-6
 _FAVOR = 0.01
 
-Decide = Callable[[Floats], Bools]
+Decide = Callable[[Floats], Ints]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BinaryTrees:
-    """A binary model of trees: its forest, and a function that returns which rows (n, d) it decides to be positive."""
+class DecidingTrees:
+    """A model of trees that decides: its forest, and a function that returns its decisions (n,) for rows (n, d)."""
 
     forest: Forest
     threshold: float
     decide: Decide
 
     @classmethod
-    def of(cls, variant: Variant, context: TransformContext) -> BinaryTrees:
-        """Read the baseline; raise NotApplicable if it is another variant, or no tree model of two classes."""
+    def of(cls, variant: Variant, context: TransformContext, *, tasks: Sequence[str] = ("binary",)) -> DecidingTrees:
+        """Read the baseline; raise NotApplicable if it is another variant, or no tree model of these tasks."""
         engine = load_engine(variant.engine)
-        if not isinstance(engine, TreeEngine) or variant.task != "binary":
-            raise NotApplicable("applies to tree models of two classes")
+        if not isinstance(engine, TreeEngine) or variant.task not in tasks:
+            raise NotApplicable(f"applies to tree models of {'two classes' if len(tasks) == 1 else 'classes'}")
         if variant.steps:
             raise NotApplicable("applies to the baseline only")
         load_engine("trees")
         forest = engine.forest(context.read(variant))
-        if len(forest.base) > 1:
-            raise NotApplicable(f"it has {len(forest.base)} outputs, and weights are found for one")
+        if (len(forest.base) > 1) != (variant.task == "multiclass"):
+            raise NotApplicable(f"it has {len(forest.base)} outputs, which is not usual for a {variant.task} model")
         limit_of_sum(forest, context.threshold)
+        if forest.link == "identity" and not average_probabilities(forest):
+            raise NotApplicable("its scores are not averages of probabilities")
         if not any(len(tree.feature) for tree in forest.trees):
             raise NotApplicable("its trees have no splits")
         decide = decide_by(context.open(variant).predict, context.threshold)
@@ -62,18 +64,21 @@ class BinaryTrees:
             raise NotApplicable("it requires rows, and there are 0 rows that the model accepts")
         return found
 
-    def differs_from(self, forest: Forest) -> Decide:
+    def differs_from(self, forest: Forest) -> Callable[[Floats], Bools]:
         """Return a function that returns which rows the model and the kernels of a forest decide differently."""
         other = decide_by(load_engine("trees")(compile_forest(forest), {}).predict, self.threshold)
         return lambda rows: self.decide(rows) != other(rows)
 
 
 class TreeWeights:
-    """Find weights of trees of the least cost with which the sums of known rows remain on their side of the limit.
+    """Find weights of trees of the least cost with which known rows are decided as before.
+
+    Each known row has one condition: its sum is on its side of the limit. With several classes it has one for each of
+    the others: its class is ahead.
 
     Parameters
     ----------
-    model : BinaryTrees
+    model : DecidingTrees
         The model.
     sample : ndarray of shape (n, d)
         Representative rows, to whose scores the scale of the weights is fitted.
@@ -81,23 +86,43 @@ class TreeWeights:
         More rows that are known from the beginning.
     """
 
-    def __init__(self, model: BinaryTrees, sample: Floats, more: Floats) -> None:
+    def __init__(self, model: DecidingTrees, sample: Floats, more: Floats) -> None:
         self._model, self.forest = model, model.forest
         self.nodes = np.array([len(tree.feature) for tree in self.forest.trees], dtype=np.float64)
+        self._classes = len(self.forest.base)
         self._limit = limit_of_sum(model.forest, model.threshold)
         self._spread = np.array([float(np.ptp(tree.leaf)) or 1.0 for tree in self.forest.trees])
-        self._values, self._yes = np.zeros((0, len(self.nodes))), np.zeros(0, dtype=np.bool_)
+        self._values, self._starts = np.zeros((0, len(self.nodes))), np.zeros((0, self._classes))
         self._used = np.zeros(0, dtype=np.int64)
-        self.add(np.concatenate([sample, more]), used=_FIRST)
-        self._sums = self._values[: len(sample)].sum(axis=1) + float(self.forest.base[0]) - self._limit
+        stride = max(self._classes - 1, 1)  # as many conditions as with two classes
+        self.add(np.concatenate([sample, more])[::stride], used=_FIRST)
+        self._sample = tree_values(self.forest, sample[::stride])
+        self._sums = self._sums_of(np.ones(len(self.nodes)), self.forest.base - self._limit)
 
     def add(self, rows: Floats, *, used: int | None = None) -> None:
-        """Add known rows; so many of them, those nearest to the limit, enter the linear program at once."""
-        values = tree_values(self.forest, rows)
-        nearest = np.argsort(np.abs(values.sum(axis=1) + float(self.forest.base[0]) - self._limit), kind="stable")
-        self._used = np.append(self._used, len(self._yes) + nearest[:used])
+        """Add known rows; so many conditions, those nearest to the limit, enter the linear program at once."""
+        values, starts = self._conditions(tree_values(self.forest, rows), self._model.decide(rows))
+        margins = values.sum(axis=1) + starts @ (self.forest.base - self._limit)
+        nearest = np.argsort(np.abs(margins), kind="stable")
+        self._used = np.append(self._used, len(self._values) + nearest[:used])
         self._values = np.concatenate([self._values, values])
-        self._yes = np.append(self._yes, self._model.decide(rows))
+        self._starts = np.concatenate([self._starts, starts])
+
+    def _conditions(self, values: Floats, decided: Ints) -> tuple[Floats, Floats]:
+        """Return what trees (conditions, trees) and starts (conditions, outputs) add to the sum of each condition."""
+        if self._classes == 1:
+            toward = np.where(decided == 1, 1.0, -1.0)
+            return values[..., 0] * toward[:, None], toward[:, None]
+        index, names = np.arange(len(values)), np.eye(self._classes)
+        others = np.arange(self._classes)[None] != decided[:, None]
+        ahead = values[index, :, decided][..., None] - values  # (rows, trees, classes)
+        starts = names[decided][:, None, :] - names[None]
+        return ahead.transpose(0, 2, 1)[others], starts[others]
+
+    def _sums_of(self, weights: Floats, start: Floats) -> Floats:
+        """Return the sums of the sample (n, outputs); of several classes relative to their mean."""
+        sums = np.tensordot(self._sample, weights, axes=(1, 0)) + start
+        return sums - sums.mean(axis=1, keepdims=True) if self._classes > 1 else np.asarray(sums)
 
     def favored(self, weights: Floats) -> Floats:
         """Return costs of trees that favor those with the largest weights, so that fewer remain."""
@@ -114,24 +139,39 @@ class TreeWeights:
         NotApplicable
             If there are none, or none were found until a time of `time.monotonic`.
         """
-        scaled, toward = self._values / self._spread, np.where(self._yes, 1.0, -1.0)
+        conditions = np.column_stack([self._values / self._spread, self._starts])
+        # Averages of probabilities of several classes remain such if nothing is added.
+        bounds = [(0.0, None)] * len(cost) + [(0.0, 0.0) if self._averages else (None, None)] * self._classes
+        costs = np.append(cost / self._spread, np.zeros(self._classes))
         while True:
             used = self._used
-            weights, start = _least_weights(scaled[used], toward[used], cost / self._spread, until)
-            margins = toward * (scaled @ weights + start)
+            found = _least_weights(conditions[used], costs, bounds, until)
+            margins = conditions @ found
             broken = np.setdiff1d(np.flatnonzero(margins < 1 - 1e-6), used, assume_unique=True)
             if not len(broken):
                 break
             self._used = np.append(used, broken[np.argsort(margins[broken], kind="stable")][:_MORE])
+        weights, start = np.maximum(found[: len(cost)], 0.0), found[len(cost) :]
         weights = np.where(weights < _IDLE * weights.max(initial=0.0), 0.0, weights) / self._spread
-        sums = self._values[: len(self._sums)] @ weights + start
-        scale = max(float(sums @ self._sums), 0.0) / max(float(sums @ sums), 1e-300)
-        scale = min(scale or 1.0, self._largest_scale(weights, start))
+        scale = self._scale(weights, start)
         return weights * scale, self._reweighted(weights * scale, start * scale)
+
+    @property
+    def _averages(self) -> bool:
+        return self._classes > 1 and self.forest.link == "identity"
+
+    def _scale(self, weights: Floats, start: Floats) -> float:
+        """Return the scale of the weights at which sums are nearest to those of the model, or add up as they do."""
+        if self._averages:
+            totals = np.array([float(tree.leaf[0].sum()) for tree in self.forest.trees])
+            return float(totals.sum() / max(float(totals @ weights), 1e-300))
+        sums = self._sums_of(weights, start)
+        scale = max(float((sums * self._sums).sum()), 0.0) / max(float((sums * sums).sum()), 1e-300)
+        return min(scale or 1.0, self._largest_scale(weights, float(start[0])))
 
     def _largest_scale(self, weights: Floats, start: float) -> float:
         """Return the largest scale at which scores that are sums, such as of forests, remain probabilities."""
-        if self.forest.link != "identity":
+        if self.forest.link != "identity" or self._classes > 1:
             return float("inf")
         pairs = list(zip(weights, self.forest.trees, strict=True))
         high = start + sum(weight * tree.leaf.max() for weight, tree in pairs)
@@ -140,10 +180,10 @@ class TreeWeights:
         below = -self._limit / low if low < 0 else np.inf
         return float(min(above, below)) * (1 - 1e-9)
 
-    def _reweighted(self, weights: Floats, start: float) -> Forest:
+    def _reweighted(self, weights: Floats, start: Floats) -> Forest:
         """Return the forest with these weights, its leaves in the precision in which they are added."""
         kind = np.dtype(self.forest.sum_dtype)
-        base = np.array([start + self._limit]).astype(kind).astype(np.float64)
+        base = (start + self._limit).astype(kind).astype(np.float64)
         trees = (
             replace(tree, leaf=(tree.leaf * weight).astype(kind).astype(np.float64))
             for tree, weight in zip(self.forest.trees, weights, strict=True)
@@ -151,10 +191,25 @@ class TreeWeights:
         return replace(self.forest, base=base, trees=tuple(trees))
 
 
+def average_probabilities(forest: Forest) -> bool:
+    """Return whether trees of several outputs add shares of probabilities, and nothing else is added."""
+    if len(forest.base) == 1:
+        return True
+    totals = [tree.leaf.sum(axis=1) for tree in forest.trees]
+    return (
+        not forest.base.any()
+        and all(tree.leaf.min() >= 0 for tree in forest.trees)
+        and all(np.ptp(total) <= _EVEN * total.max() for total in totals)
+    )
+
+
 def tree_values(forest: Forest, rows: Floats) -> Floats:
-    """Return what each tree of a forest of one output adds for each row, (n, trees)."""
+    """Return what each tree of a forest adds to each output for each row, (n, trees, outputs)."""
     cells = read_cells(forest, rows)
-    return np.column_stack([tree.leaf[leaves_of(forest, tree, cells), 0] for tree in forest.trees])
+    found = np.zeros((len(rows), len(forest.trees), len(forest.base)))
+    for number, tree in enumerate(forest.trees):
+        found[:, number, list(tree.outputs)] = tree.leaf[leaves_of(forest, tree, cells)]
+    return found
 
 
 def count_nodes(forest: Forest) -> int:
@@ -174,11 +229,13 @@ def few_can_go(share: float) -> NotApplicable:
 
 
 def decide_by(predict: Callable[[Floats], Floats], threshold: float) -> Decide:
-    """Return a function that returns which rows a model decides to be positive."""
+    """Return a function that returns the decisions of a model: 1 from the threshold on, or the first largest class."""
 
-    def decide(rows: Floats) -> Bools:
+    def decide(rows: Floats) -> Ints:
         with np.errstate(over="ignore", invalid="ignore"):  # values at edges may overflow
-            return np.asarray(predict(rows)[:, 0] >= threshold)
+            scores = predict(rows)
+        found = scores[:, 0] >= threshold if scores.shape[1] == 1 else np.argmax(scores, axis=1)
+        return np.asarray(found, dtype=np.int64)
 
     return decide
 
@@ -192,17 +249,18 @@ def reweighted_variant(
     return variant.remade(Step(transform=step, settings=settings), artifact, engine="trees")
 
 
-def _least_weights(values: Floats, toward: Floats, cost: Floats, until: float) -> tuple[Floats, float]:
-    """Return weights >= 0 of the least cost, and a start, with which each sum has its sign and a margin of 1."""
-    columns = np.column_stack([values, np.ones(len(values))])
+def _least_weights(
+    conditions: Floats, cost: Floats, bounds: Sequence[tuple[float | None, float | None]], until: float
+) -> Floats:
+    """Return numbers of the least cost within bounds with which each condition has a margin of 1."""
     found = linprog(
-        np.append(cost, 0.0),
-        A_ub=-toward[:, None] * columns,
-        b_ub=-np.ones(len(values)),
-        bounds=[*((0, None) for _ in cost), (None, None)],
+        cost,
+        A_ub=-conditions,
+        b_ub=-np.ones(len(conditions)),
+        bounds=bounds,
         method="highs",
         options={"time_limit": max(until - time.monotonic(), 0.1)},
     )
     if found.x is None:
         raise NotApplicable(f"no weights of its trees were found that decide alike: {found.message}")
-    return np.maximum(found.x[:-1], 0.0), float(found.x[-1])
+    return np.asarray(found.x)

@@ -21,7 +21,7 @@ from headway.optimization.equal_decisions import DecisionSearch
 from headway.optimization.parity import clip_to_known_ranks, parity_rows
 from headway.optimization.transforms._weights import (
     MAX_SHARE,
-    BinaryTrees,
+    DecidingTrees,
     TreeWeights,
     count_nodes,
     few_can_go,
@@ -46,11 +46,11 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     Raises
     ------
     NotApplicable
-        If it is not a small binary tree model, equal decisions could not be proved in time, or few nodes can go.
+        If it is not a small tree model of classes, equal decisions could not be proved in time, or few nodes can go.
     EngineError
         If the kernels decide a known row differently.
     """
-    model = BinaryTrees.of(variant, context)
+    model = DecidingTrees.of(variant, context, tasks=("binary", "multiclass"))
     search = DecisionSearch(model.forest, model.threshold, lambda rows: clip_to_known_ranks(rows, variant.signature))
     found = proved_forest(model, search, model.accepted(context.sample), until=time.monotonic() + LIMIT_S)
     rows = clip_to_known_ranks(parity_rows(model.forest, context.sample), variant.signature)
@@ -62,12 +62,12 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     return [reweighted_variant(variant, found, context, "fipe")]
 
 
-def proved_forest(model: BinaryTrees, search: DecisionSearch, sample: Floats, *, until: float) -> Forest:
+def proved_forest(model: DecidingTrees, search: DecisionSearch, sample: Floats, *, until: float) -> Forest:
     """Return the forest with the fewest nodes that was proved to decide every row as a model does.
 
     Parameters
     ----------
-    model : BinaryTrees
+    model : DecidingTrees
         The model.
     search : DecisionSearch
         Search over its forest.
@@ -101,7 +101,7 @@ def proved_forest(model: BinaryTrees, search: DecisionSearch, sample: Floats, *,
 
 
 def _proved_once(
-    model: BinaryTrees, search: DecisionSearch, weights: TreeWeights, cost: Floats, best: Forest | None, until: float
+    model: DecidingTrees, search: DecisionSearch, weights: TreeWeights, cost: Floats, best: Forest | None, until: float
 ) -> tuple[Floats, Forest] | None:
     """Return weights of this cost with a proof; None without one in time, or with no fewer nodes than the best."""
     total = float(weights.nodes.sum())

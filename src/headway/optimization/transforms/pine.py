@@ -22,7 +22,7 @@ from headway.engines.formats.trees import Forest
 from headway.optimization.context import TransformContext
 from headway.optimization.transforms._weights import (
     MAX_SHARE,
-    BinaryTrees,
+    DecidingTrees,
     TreeWeights,
     count_nodes,
     few_can_go,
@@ -54,7 +54,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     NotApplicable
         If it is not a binary tree model, nothing is certified, or few nodes can go.
     """
-    model = BinaryTrees.of(variant, context)
+    model = DecidingTrees.of(variant, context)
     if (nodes := count_nodes(model.forest)) > MAX_NODES:
         raise NotApplicable(f"it has {nodes:,} nodes; weights are found for up to {MAX_NODES:,}")
     data = context.validation
@@ -81,7 +81,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     return [reweighted_variant(variant, forest, context, "pine", alpha=context.max_changed, changed_at_most=changed)]
 
 
-def _forests(model: BinaryTrees, sample: Floats, *, until: float) -> Iterator[Forest]:
+def _forests(model: DecidingTrees, sample: Floats, *, until: float) -> Iterator[Forest]:
     """Yield forests that decide the sample, and ever fewer rows that resemble it, as the model does."""
     random = np.random.default_rng(0)
     shape = MIXED_ROWS[0], sample.shape[1]
@@ -114,7 +114,7 @@ def _fewest_nodes(weights: TreeWeights, until: float) -> Forest | None:
 
 
 def _certificate(
-    model: BinaryTrees, forest: Forest, data: LabeledData, context: TransformContext
+    model: DecidingTrees, forest: Forest, data: LabeledData, context: TransformContext
 ) -> SelectiveCertificate:
     """Test on the later groups whether few decisions change."""
     assert context.certify is not None
