@@ -85,7 +85,7 @@ clean:  ## remove everything that make created: the environment, caches, the dem
 	rm -rf .venv site headway-demo headway-support build dist src/*.egg-info .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serving/protocol/*.c)
+.venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/*/*.c src/headway/*/*/*.[ch])
 	@tools/venv $*
 
 $(npm): tools/npm-packages
