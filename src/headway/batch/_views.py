@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,9 @@ class JoinedScan(PolarsScan):
         if self._roles.time:
             rows = rows.with_columns(as_datetimes(rows[self._roles.time]))
         return self._join(rows, self._roles)
+
+    def _frames(self, start: int, rows: int) -> Iterator[pl.DataFrame]:
+        return self._slices(start, rows)
 
     def _collect(self, start: int, rows: int) -> pl.DataFrame:
         return self._with_features(self._joined.slice(start, rows).collect()).select(self._options.names)

@@ -7,16 +7,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nanoarrow
 import numpy as np
 from nanoarrow import TimeUnit, Type
 
-from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
+from headway.core.batch import ArrowColumn, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import Codes
+
+if TYPE_CHECKING:
+    from headway.core.arrays import Floats
 
 MISSING = float("nan")
 UNKNOWN = "a category that the model does not know"
@@ -78,16 +81,27 @@ def refuse_invalid_utf8(name: str, strings: Sequence[str | None], start: int) ->
             yield new_refusal(start + index, name, text, "not UTF-8")
 
 
-def refuse_infinities(chunk: Chunk, names: Sequence[str]) -> Chunk:
-    """Return a chunk whose rows with an infinity are refused, as the server refuses them; `names` are its columns."""
-    infinite = np.isinf(chunk.rows)
+def refuse_infinities(rows: Floats, names: Sequence[str], start: int) -> list[Refusal]:
+    """Replace infinities by NaN, and return a refusal for each, as the server refuses them.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Changed in place.
+    names : sequence of str, of length d
+        Columns of the rows.
+    start : int
+        Number of the first row.
+    """
+    infinite = np.isinf(rows)
     if not infinite.any():
-        return chunk
+        return []
     refusals = [
-        new_refusal(chunk.start + row, names[column], f"{chunk.rows[row, column]:g}", INFINITE)
+        new_refusal(start + row, names[column], f"{rows[row, column]:g}", INFINITE)
         for row, column in np.argwhere(infinite).tolist()
     ]
-    return replace(chunk, rows=np.where(infinite, MISSING, chunk.rows), refusals=[*chunk.refusals, *refusals])
+    rows[infinite] = MISSING
+    return refusals
 
 
 def escape_formulas(text: str) -> str:

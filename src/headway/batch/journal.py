@@ -281,7 +281,10 @@ class Journal:
         return sum(part.refused for part in self.parts)
 
     def add(self, content: bytes, refusals: Sequence[Refusal], *, end: int, position: int) -> None:
-        """Write the next part and its refusals; both are on disk when it returns."""
+        """Write the next part and its refusals; both are on disk when it returns.
+
+        The line in the journal is last. A part that a crash left incomplete is found by its digest.
+        """
         number, reasons = len(self.parts), _csv(refusals)
         part = Part(
             end=end,
@@ -291,9 +294,9 @@ class Journal:
             columns=dict(Counter(refusal.column or "(row)" for refusal in refusals)),
             reasons=digest_of(reasons) if reasons else "",
         )
-        atomic.write(self._part(number), content)
+        _create(self._part(number), content)
         if reasons:
-            atomic.write(self._reasons(number), reasons)
+            _create(self._reasons(number), reasons)
         with (self._folder / _LINES).open("ab") as lines:
             lines.write(_line(part))
             lines.flush()
@@ -478,6 +481,15 @@ def _csv(refusals: Sequence[Refusal]) -> bytes:
     ]
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", "replace")
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Write a file, in place of one that a killed run left; raise StoreError if that fails."""
+    try:
+        path.unlink(missing_ok=True)
+        atomic.create(path, content)
+    except OSError as error:
+        raise StoreError(f"cannot write '{path.name}': {error.strerror}", where=str(path)) from error
 
 
 def _move(file: Path, to: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import nanoarrow
@@ -44,8 +45,28 @@ class PolarsScan:
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
         rows = columns.chunk_rows(len(self._options.signature.inputs), has_texts=bool(self._options.signature.texts))
+        for frame in self._frames(start, rows):
+            yield self._chunk(frame, start)
+            start += len(frame)
+
+    def _frames(self, start: int, rows: int) -> Iterator[pl.DataFrame]:
+        """Yield frames of that many rows from row `start` on, decoded once and while earlier ones are in use.
+
+        What cannot be read so is read again in slices, which find the first row at fault.
+        """
+        try:
+            for frame in _cut(_stream(self._frame.slice(start), rows), rows):
+                yield frame
+                start += len(frame)
+        except _FAILURES:
+            pass
+        if start < self.length:
+            yield from self._slices(start, rows)
+
+    def _slices(self, start: int, rows: int) -> Iterator[pl.DataFrame]:
+        """Yield the frames from row `start` on, some at a time: each slice decodes the pages at its two ends again."""
         for begin in range(start, self.length, _CHUNKS_PER_READ * rows):
-            yield from self._cut(self._read(begin, min(_CHUNKS_PER_READ * rows, self.length - begin)), begin, rows)
+            yield from _cut([self._read(begin, min(_CHUNKS_PER_READ * rows, self.length - begin))], rows)
 
     def read(self, start: int, rows: int) -> Chunk:
         """Read rows from row `start` on as one chunk."""
@@ -78,11 +99,6 @@ class PolarsScan:
                 rows = half
         return start
 
-    def _cut(self, frame: pl.DataFrame, start: int, rows: int) -> Iterator[Chunk]:
-        """Yield the chunks of a frame, which is freed with the last of them."""
-        for index in range(0, len(frame), rows):
-            yield self._chunk(frame.slice(index, rows), start + index)
-
     def _chunk(self, frame: pl.DataFrame, start: int) -> Chunk:
         held = passthrough_columns(frame, self._options, self._where)
         refusals: list[Refusal] = []
@@ -96,6 +112,24 @@ class PolarsScan:
             share=end / self.length,
             refusals=refusals,
         )
+
+
+def _stream(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a frame as polars decodes them; it waits for the reader, so that few are in memory."""
+    if hasattr(frame, "collect_batches"):  # since polars 1.34
+        yield from frame.collect_batches(chunk_size=rows)
+
+
+def _cut(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Yield frames of equal length, the last one of what is left."""
+    held = pl.DataFrame()
+    for frame in frames:
+        held = held.vstack(frame) if len(held) else frame
+        while len(held) >= rows:
+            yield held.head(rows)
+            held = held.slice(rows)
+    if len(held):
+        yield held
 
 
 def _partition_columns(options: ScoringOptions, where: str) -> list[pl.Expr]:
@@ -205,12 +239,14 @@ def _column(series: pl.Series, where: str) -> ArrowColumn:
             where=where,
             hint="keep numbers, strings, dates and times",
         )
-    values = series.to_physical()
-    missing = values.is_null().to_numpy() if values.null_count() else None
-    filled = values.fill_null(False if series.dtype == pl.Boolean else 0).to_numpy()
-    return ArrowColumn(type=_type(series.dtype), values=filled, missing=missing)
+    values, missing = series.to_physical(), None
+    if values.null_count():
+        missing = values.is_null().to_numpy()
+        values = values.fill_null(False if series.dtype == pl.Boolean else 0)
+    return ArrowColumn(type=_type(series.dtype), values=values.to_numpy(), missing=missing)
 
 
+@cache
 def _type(dtype: pl.DataType) -> nanoarrow.Schema:
     return nanoarrow.Schema(nanoarrow.c_array_stream(pl.Series("", [], dtype=dtype)).get_schema())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import nanoarrow
 import numpy as np
@@ -75,34 +75,39 @@ def score_file(
 
 
 class _Run:
-    """One run over the rest of a file: this thread reads, others run the engine, and one writes the parts."""
+    """One run over the rest of a file: this thread reads, others run the engine, encode the parts and write them."""
 
     def __init__(
         self, scorer: Scorer, writer: Format, journal: Journal, options: ScoringOptions, callback: Callback
     ) -> None:
         self._scorer, self._writer, self._journal, self._callback = scorer, writer, journal, callback
-        self._names, self._escapes = options.signature.names, options.spreadsheet_safe
+        self._escapes = options.spreadsheet_safe
         self._began, self._from_row = time.monotonic(), journal.end
 
     def go(self, scan: Scan, threads: int) -> None:
         """Score every row that is in no part yet, with a few chunks in memory at a time."""
-        with _pool(1) as writer_pool, _pool(threads) as engine_pool:
+        with _pool(1) as journal_pool, _pool(1) as encoder_pool, _pool(threads) as engine_pool:
             waiting: deque[tuple[int, Future[None]]] = deque()
-            for read in scan.chunks(self._journal.end, self._journal.position):
-                chunk = columns.refuse_infinities(read, self._names)
-                futures = [engine_pool.submit(self._scorer.scores, rows) for rows in _batches(chunk.rows)]
-                waiting.append((len(chunk.rows), writer_pool.submit(self._write, chunk, futures)))
-                while sum(rows for rows, _ in waiting) - waiting[0][0] >= 2 * threads * BATCH_ROWS:
+            for chunk in scan.chunks(self._journal.end, self._journal.position):
+                futures = [engine_pool.submit(self._scorer.score_batch, *batch) for batch in _batches(chunk)]
+                if futures:
+                    encoded = encoder_pool.submit(self._encode, chunk, futures)
+                    waiting.append((len(chunk.rows), journal_pool.submit(self._add, chunk, encoded)))
+                while waiting and sum(rows for rows, _ in waiting) - waiting[0][0] >= 2 * threads * BATCH_ROWS:
                     waiting.popleft()[1].result()
-            for _, written in waiting:
-                written.result()
+            for _, added in waiting:
+                added.result()
 
-    def _write(self, chunk: Chunk, futures: Sequence[Future[tuple[Floats, RowErrors]]]) -> None:
-        """Write the scores of a chunk as a part, once the engine has returned them."""
-        if not futures:
-            return
-        answered, refusals = _answered(self._scorer, chunk, [item.result() for item in futures], escape=self._escapes)
-        self._journal.add(self._writer.encode(answered), refusals, end=chunk.end, position=chunk.position)
+    def _encode(self, chunk: Chunk, futures: Sequence[Future[BatchScores]]) -> tuple[bytes, list[Refusal]]:
+        """Return the part of a chunk, and its refusals, once the engine has returned its scores."""
+        results = [item.result() for item in futures]
+        answered, refusals = _answered(self._scorer, chunk, results, escape=self._escapes)
+        return self._writer.encode(answered), refusals
+
+    def _add(self, chunk: Chunk, encoded: Future[tuple[bytes, list[Refusal]]]) -> None:
+        """Write the part of a chunk to disk."""
+        content, refusals = encoded.result()
+        self._journal.add(content, refusals, end=chunk.end, position=chunk.position)
         self._report(chunk)
 
     def _report(self, chunk: Chunk) -> None:
@@ -117,12 +122,13 @@ class _Run:
 
 
 def _answered(
-    scorer: Scorer, chunk: Chunk, results: Sequence[tuple[Floats, RowErrors]], *, escape: bool
+    scorer: Scorer, chunk: Chunk, results: Sequence[BatchScores], *, escape: bool
 ) -> tuple[dict[str, ArrowColumn], list[Refusal]]:
     """Return the output columns of a chunk, and its refusals, from the scores of its batches."""
     refusals, answers = list(chunk.refusals), []
+    refusals += [refusal for result in results for refusal in result.infinities]
     refused, start = {refusal.row for refusal in refusals}, chunk.start
-    for scores, faults in results:
+    for _, scores, faults in results:
         new = [new_refusal(start + index, "", "", why) for index, why in faults.items() if start + index not in refused]
         refusals += new
         refused |= {refusal.row for refusal in new}
@@ -133,10 +139,9 @@ def _answered(
     return scorer.answer(chunk, np.concatenate(answers), refused), refusals
 
 
-def score_chunk(scorer: Scorer, read: Chunk, options: ScoringOptions) -> dict[str, ArrowColumn]:
+def score_chunk(scorer: Scorer, chunk: Chunk, options: ScoringOptions) -> dict[str, ArrowColumn]:
     """Return the output columns of a chunk, scored on this thread."""
-    chunk = columns.refuse_infinities(read, options.signature.names)
-    results = [scorer.scores(rows) for rows in _batches(chunk.rows)]
+    results = [scorer.score_batch(*batch) for batch in _batches(chunk)]
     return _answered(scorer, chunk, results, escape=options.spreadsheet_safe)[0]
 
 
@@ -165,8 +170,11 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _batches(rows: Floats) -> Iterator[Floats]:
-    return (rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS))
+def _batches(chunk: Chunk) -> Iterator[tuple[Floats, int]]:
+    """Yield the rows of each batch, and the number of the first."""
+    return (
+        (chunk.rows[start : start + BATCH_ROWS], chunk.start + start) for start in range(0, len(chunk.rows), BATCH_ROWS)
+    )
 
 
 def expect_unchanged(before: Terms, now: Terms) -> None:
@@ -193,6 +201,14 @@ RowErrors = Mapping[int, str]
 """Error of each row without a prediction, by its index among the scored rows."""
 
 
+class BatchScores(NamedTuple):
+    """Result of a batch: a refusal for each infinity, the scores (n, k), and the errors."""
+
+    infinities: list[Refusal]
+    scores: Floats
+    faults: RowErrors
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scorer:
     """Opened release that scores rows; threads may share it. It does not answer the classes in `withdrawn`."""
@@ -215,6 +231,14 @@ class Scorer:
             return None
         classes = release.class_names
         return AnswerDecider(release.answers, classes, threshold=release.threshold, withdrawn=self.withdrawn)
+
+    def score_batch(self, rows: Floats, start: int) -> BatchScores:
+        """Return the result of `scores` for rows (n, d) from row `start` of a file on; an infinity becomes NaN in them.
+
+        The thread that scores looks for infinities, while the rows are in its cache.
+        """
+        infinities = columns.refuse_infinities(rows, self.release.variant.signature.names, start)
+        return BatchScores(infinities, *self.scores(rows))
 
     def scores(self, rows: Floats) -> tuple[Floats, RowErrors]:
         """Return the calibrated scores (n, k) of rows (n, d), and the error of each row without one.

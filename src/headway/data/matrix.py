@@ -91,7 +91,9 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
     names = [name for name in signature.names if name not in strings]
     numbers = table[names].cast(pl.Float64) if names else pl.DataFrame()  # an empty list would select rows
     columns = pl.DataFrame(numbers.to_dict() | strings)[list(signature.names)] if strings else numbers
-    return columns.fill_null(float("nan")).to_numpy(order="c", writable=True)
+    has_nulls = any(column.null_count() for column in columns.get_columns())
+    filled = columns.fill_null(float("nan")) if has_nulls else columns
+    return filled.to_numpy(order="c", writable=True)
 
 
 def training_frame(table: pl.DataFrame, signature: Signature) -> pl.DataFrame:
