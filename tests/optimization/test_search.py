@@ -278,6 +278,26 @@ def test_wide_intervals_do_not_prefer_a_slower_variant_that_changes_answers_for_
     assert "times the winner's speed" in search.explain_loss(simple, faster, "speed")
 
 
+def with_speedup(row: EvaluatedVariant, low: float, high: float) -> EvaluatedVariant:
+    """The variant, with an objective of the latency of one row and a speedup with this interval."""
+    [speed] = row.evidence.measurements
+    speedup = replace(speed, name="latency.speedup", value=(low + high) / 2, low=low, high=high, unit="x")
+    measured = (replace(speed, name="latency.one_row"), speedup)
+    return replace(row, evidence=replace(row.evidence, measurements=measured))
+
+
+def test_a_variant_whose_speedup_may_be_noise_does_not_beat_the_baseline():
+    baseline = with_speedup(evaluated(0, 40), 0.9, 1.1)
+    by_noise, faster = with_speedup(evaluated(1, 20), 0.9, 3), with_speedup(evaluated(2, 30), 1.01, 1.6)
+    ranked = search.rank_by_objective([baseline, by_noise, faster], "latency.one_row", feasible)
+    assert ranked == [faster, baseline]
+    for winner in ranked:
+        reason = search.explain_loss(by_noise, winner, "latency.one_row")
+        assert reason.startswith(
+            "not shown to be faster than the baseline: the interval of its speedup includes 1: 20 us"
+        )
+
+
 RATE = Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
 
 

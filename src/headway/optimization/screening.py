@@ -95,6 +95,18 @@ _CPU_TIME = {
 """What stands in for a wall-clock time where the machine was too busy to measure it, paired CPU time first."""
 
 
+_SPEEDUP = {"latency.one_row": "latency.speedup", "throughput.batch": "throughput.speedup"}
+
+
+def is_shown_faster(row: EvaluatedVariant, measure: str) -> bool | None:
+    """Return whether the interval of the ratio to the baseline is above 1; None where no ratio was measured.
+
+    `measure` is the one by which variants are ordered.
+    """
+    ratio = row.evidence.find(_SPEEDUP.get(measure, measure))
+    return ratio.low > 1 if ratio and ratio.unit == "x" else None
+
+
 def ordering_measure(rows: Iterable[EvaluatedVariant], objective: str) -> str:
     """Return the measure by which variants are ordered: the objective if all have it, else their CPU time."""
     rows = tuple(rows)

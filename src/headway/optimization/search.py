@@ -27,6 +27,7 @@ from headway.optimization.screening import (
     answer_changing_steps,
     comes_first,
     cost_lower_bound,
+    is_shown_faster,
     keeps_answers,
     objective_cost,
     ordering_measure,
@@ -48,9 +49,10 @@ _PLUGIN_FAILURES = (
     *(OSError, RuntimeError, TypeError, ValueError),
 )
 _ANSWER_PHRASES = {"fail": "fails", "undecided": "undecided"}
-Outcome = Literal["tied", "not on test", "slower", "less preferred"]
+Outcome = Literal["tied", "not shown", "not on test", "slower", "less preferred"]
 _COMPARISON_PHRASES: dict[Outcome, str] = {
     "tied": "as fast as the winner within the intervals, and further from the baseline",
+    "not shown": "not shown to be faster than the baseline: the interval of its speedup includes 1",
     "not on test": "better on validation, but not feasible on test",
     "slower": "within the limits, but slower than the winner",
     "less preferred": "faster, but the answers of the winner say less, or it saves look-ups",
@@ -240,6 +242,9 @@ def rank_by_objective(
 ) -> list[EvaluatedVariant]:
     """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
+    A variant beats it if the interval of its speedup is above 1, so that noise makes no winner; without a speedup, if
+    its value is better.
+
     Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes
     first, then the one with the fewest steps. One that changes answers must be within a quarter of the best as well: on
     a busy machine intervals are so wide that they separate nothing. Variants that save look-ups, or whose answers say
@@ -266,7 +271,7 @@ def rank_by_objective(
         for row in others
         if feasible(row.verdict)
         and _privacy_rank(row) <= baseline_rank
-        and (objective_cost(row, objective) < limit or _comes_first(row) or _privacy_rank(row) < baseline_rank)
+        and (_beats(row, objective, limit) or _comes_first(row) or _privacy_rank(row) < baseline_rank)
     ]
     ordered: list[EvaluatedVariant] = []
     while remaining:
@@ -278,6 +283,11 @@ def rank_by_objective(
         ordered.append(min(tied, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
         remaining.remove(ordered[-1])
     return [*ordered, baseline]
+
+
+def _beats(row: EvaluatedVariant, objective: str, limit: float) -> bool:
+    is_shown = is_shown_faster(row, objective)
+    return objective_cost(row, objective) < limit if is_shown is None else is_shown
 
 
 def _is_tied(row: EvaluatedVariant, best: EvaluatedVariant, objective: str) -> bool:
@@ -330,7 +340,7 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
     if own is None or best is None:
         return f"{objective} was not measured, so nothing shows that it is better"
     comparison = _compare_with_winner(row, winner, objective)
-    if comparison == "tied":
+    if comparison in ("tied", "not shown"):
         return f"{_COMPARISON_PHRASES[comparison]}: {_format_measurement(own)} against {_format_measurement(best)}"
     if comparison in ("not on test", "less preferred"):
         return _COMPARISON_PHRASES[comparison]
@@ -392,6 +402,8 @@ def _compare_with_winner(row: EvaluatedVariant, winner: EvaluatedVariant, object
         return "tied"
     if near is not row:
         return "slower"
+    if is_shown_faster(row, objective) is False:
+        return "not shown"
     return "less preferred" if _comes_first(winner) and not _comes_first(row) else "not on test"
 
 
