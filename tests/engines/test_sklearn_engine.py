@@ -351,8 +351,9 @@ def test_an_inner_model_that_reads_categories_is_refused_with_its_path() -> None
 
 def test_rows_that_the_estimator_rejects_are_an_engine_error() -> None:
     engine = Sklearn(Sklearn.import_model(Ridge().fit(np.eye(3), [0, 1, 2])).content, {})
-    with pytest.raises(EngineError, match="Ridge cannot answer these rows: Input X contains NaN"):
-        engine.predict(np.full((2, 3), np.nan))
+    with pytest.raises(EngineError, match="Ridge cannot answer these rows: Input X contains NaN") as refused:
+        engine.predict(np.array([[0, 1, 2], [0, 1, np.nan]]))
+    assert refused.value.where == "the first is in column 2 of 0 to 2" and "SimpleImputer" in refused.value.hint
     with pytest.raises(EngineError, match=r"the model reads \[n, 3\]"):
         engine.predict(np.zeros((2, 4)))
 

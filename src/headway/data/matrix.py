@@ -249,7 +249,10 @@ def _expect_two_classes(values: Floats, name: str) -> None:
     if not set(found.tolist()) <= {0.0, 1.0}:
         raise DataError(f"target '{name}' has values {found[:5].tolist()}, expected 0 and 1", hint="positive = 1")
     if len(found) < 2:
-        raise DataError(f"target '{name}' has one class only: {found.tolist()}", hint="use a longer period")
+        raise DataError(
+            f"target '{name}' has one class only: {found.tolist()}",
+            hint="use rows of both classes: more rows, or a longer period",
+        )
 
 
 N_RANGES = 8

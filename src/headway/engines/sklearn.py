@@ -297,7 +297,7 @@ class Sklearn:
             with self._limited_threads(len(rows)):
                 return function(self._table(rows))
         except _FAILURES as error:
-            raise EngineError(f"{type(self._model).__name__} cannot answer these rows: {error}") from error
+            raise _cannot_answer(self._model, rows, error) from error
 
     def _limited_threads(self, rows: int) -> AbstractContextManager[object]:
         """Limit the OpenMP threads of a call to one if the call is small, else to the setting."""
@@ -306,6 +306,16 @@ class Sklearn:
             return nullcontext()
         limited: AbstractContextManager[object] = self._openmp.limit(limits=threads)
         return limited
+
+
+def _cannot_answer(model: Any, rows: Floats, error: Exception) -> EngineError:
+    """Return the error of a model; if it refuses NaN or infinite values, with the first column that has one."""
+    what = f"{type(model).__name__} cannot answer these rows: {error}"
+    columns = np.flatnonzero(~np.isfinite(rows).all(axis=0))
+    if not len(columns) or not any(word in str(error) for word in ("NaN", "infinity")):
+        return EngineError(what)
+    hint = "leave such rows out, or fit the model in a pipeline that replaces the values (SimpleImputer for NaN)"
+    return EngineError(what, where=f"the first is in column {columns[0]} of 0 to {rows.shape[1] - 1}", hint=hint)
 
 
 def _damaged_model(error: Exception) -> EngineError:
