@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -309,7 +310,10 @@ class Journal:
         joined = self._folder / f"whole{self._out.suffix}"
         try:
             join([self._part(number) for number in numbers], joined)
-            receipt = self._receipt(_digest(joined))
+            with ThreadPoolExecutor(1) as flushing:  # which takes as long as the digest
+                flushed = flushing.submit(_flush, joined)
+                receipt = self._receipt(_digest(joined))
+                flushed.result()
             if self._out.exists() and _digest(self._out) != receipt.digest:
                 raise _created_during_run(self._out)
             if receipt.refused:
@@ -494,10 +498,14 @@ def _create(path: Path, content: bytes) -> None:
 
 def _move(file: Path, to: Path) -> None:
     """Flush a file to disk, and rename it."""
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+    _flush(file)
     file.replace(to)
     atomic.sync(to.parent)
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def _digest(file: Path) -> str:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from headway.core.contracts import Engine
 
 BATCH_ROWS = 8192
+_MAX_PARTS = 4
+"""Encoded parts that wait for the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class Progress:
 
 
 Callback = Callable[[Progress], object]
+_Encoded = tuple[bytes, list[Refusal]]
+"""A part of the output, and its refusals."""
 
 
 def score_file(
@@ -87,35 +91,35 @@ class _Run:
     def go(self, scan: Scan, threads: int) -> None:
         """Score every row that is in no part yet, with a few chunks in memory at a time."""
         with _pool(1) as journal_pool, _pool(1) as encoder_pool, _pool(threads) as engine_pool:
-            waiting: deque[tuple[int, Future[None]]] = deque()
+            waiting, parts = deque[tuple[int, Future[_Encoded]]](), deque[Future[None]]()
             for chunk in scan.chunks(self._journal.end, self._journal.position):
                 futures = [engine_pool.submit(self._scorer.score_batch, *batch) for batch in _batches(chunk)]
                 if futures:
                     encoded = encoder_pool.submit(self._encode, chunk, futures)
-                    waiting.append((len(chunk.rows), journal_pool.submit(self._add, chunk, encoded)))
+                    waiting.append((len(chunk.rows), encoded))
+                    parts.append(journal_pool.submit(self._add, encoded, chunk.end, chunk.position, chunk.share))
                 while waiting and sum(rows for rows, _ in waiting) - waiting[0][0] >= 2 * threads * BATCH_ROWS:
                     waiting.popleft()[1].result()
-            for _, added in waiting:
-                added.result()
+                while len(parts) > _MAX_PARTS:
+                    parts.popleft().result()
+            for part in parts:
+                part.result()
 
-    def _encode(self, chunk: Chunk, futures: Sequence[Future[BatchScores]]) -> tuple[bytes, list[Refusal]]:
+    def _encode(self, chunk: Chunk, futures: Sequence[Future[BatchScores]]) -> _Encoded:
         """Return the part of a chunk, and its refusals, once the engine has returned its scores."""
         results = [item.result() for item in futures]
         answered, refusals = _answered(self._scorer, chunk, results, escape=self._escapes)
         return self._writer.encode(answered), refusals
 
-    def _add(self, chunk: Chunk, encoded: Future[tuple[bytes, list[Refusal]]]) -> None:
-        """Write the part of a chunk to disk."""
+    def _add(self, encoded: Future[_Encoded], end: int, position: int, share: float) -> None:
+        """Write the part of a chunk to disk; its rows are not in memory any more."""
         content, refusals = encoded.result()
-        self._journal.add(content, refusals, end=chunk.end, position=chunk.position)
-        self._report(chunk)
-
-    def _report(self, chunk: Chunk) -> None:
+        self._journal.add(content, refusals, end=end, position=position)
         done = Progress(
             rows=self._journal.end,
             refused=self._journal.refused,
-            share=chunk.share,
-            run_rows=chunk.end - self._from_row,
+            share=share,
+            run_rows=end - self._from_row,
             seconds=time.monotonic() - self._began,
         )
         self._callback(done)
