@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.batch.scoring import answer_plan
 from tests.registry.releases import release
 
+from headway.batch.columns import refuse_infinities
 from headway.batch.scorer import Scorer
 from headway.core.batch import Chunk
 from headway.core.errors import EngineError
@@ -97,6 +98,20 @@ def test_several_labels_of_a_row_are_one_string(rule, expected, refused):
     found = scorer.answer(chunk, scorer.scores(chunk.rows)[0], refused)
     assert found["decision"].values == [None if row in refused else expected for row in range(3)]
     assert found["probability.b"].values.tolist() == [0.3] * 3
+
+
+@pytest.mark.parametrize("others", [1.0, np.nan, -np.inf, 1e308])
+def test_an_infinity_is_refused_whatever_the_other_values_are(others):
+    rows = np.full((4, 3), others)
+    rows[2, 1] = np.inf
+    found = {(refusal.row, refusal.column) for refusal in refuse_infinities(rows, "abc", 10)}
+    assert (12, "b") in found and len(found) == (12 if others == -np.inf else 1)
+    assert not np.isinf(rows).any() and np.isnan(rows[2, 1])
+
+
+def test_large_numbers_whose_sum_is_infinite_are_not_refused():
+    rows = np.full((4, 3), 1e308)
+    assert refuse_infinities(rows, "abc", 0) == [] and (rows == 1e308).all()
 
 
 def test_a_batch_without_a_fault_is_one_call_of_the_engine():
