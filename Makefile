@@ -18,6 +18,7 @@ workers := -n 2 $(files)
 tier := -n 3 $(files) -m "not long and not services"
 # Two workers of two threads each wait for one another on two cores.
 test test-fast test-services test-all: export OMP_NUM_THREADS := 1
+test test-fast test-services test-all: export POLARS_MAX_THREADS := 1
 # Tests start hundreds of processes: none compiles the modules again, as no installed one does.
 test test-fast test-services test-all: export PYTHONDONTWRITEBYTECODE :=
 

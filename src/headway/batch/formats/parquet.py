@@ -11,12 +11,9 @@ import polars as pl
 
 from headway.batch import columns
 from headway.batch.polars_reader import PolarsScan
-from headway.batch.row_groups import join_row_groups
 from headway.core.batch import ArrowColumn, ScoringOptions
 from headway.core.plugins import load_sibling
 from headway.storage import addresses
-
-_MIN_GROUP_ROWS = 1 << 14
 
 
 class Parquet:
@@ -31,7 +28,7 @@ class Parquet:
         return PolarsScan(frame, options, path)
 
     def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
-        """Encode one part as a parquet file of one row group, as it will be in the joined file."""
+        """Encode one part as an uncompressed parquet file; the joined file is compressed."""
         return _encoded(_frame(columns_))
 
     def encode_rows(self, out: Path, start: int, rows: int) -> bytes:
@@ -41,9 +38,7 @@ class Parquet:
     def join(
         self, parts: Sequence[Path], out: Path, empty: Mapping[str, ArrowColumn], about: Mapping[str, str]
     ) -> None:
-        """Write one parquet file from the parts: their row groups as they are, or larger ones if those are small."""
-        if parts and join_row_groups(parts, out, about, min_rows=_MIN_GROUP_ROWS):
-            return
+        """Write one parquet file from the parts, one row group at a time."""
         frame = pl.scan_parquet(list(parts), hive_partitioning=False) if parts else _frame(empty).lazy()
         rows = columns.chunk_rows(1)
         frame.sink_parquet(out, compression="snappy", row_group_size=rows, maintain_order=True, metadata=dict(about))
@@ -51,7 +46,7 @@ class Parquet:
 
 def _encoded(frame: pl.DataFrame) -> bytes:
     content = io.BytesIO()
-    frame.write_parquet(content, compression="snappy")
+    frame.write_parquet(content, compression="uncompressed", statistics=False)
     return content.getvalue()
 
 
