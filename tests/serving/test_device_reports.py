@@ -13,6 +13,7 @@ import nanoarrow
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
+from msgspec.structs import replace
 from nanoarrow.ipc import StreamWriter
 from tests.serving.running import Answer, Running, ask, devices_of, loaded, open_authenticator, serving
 
@@ -254,7 +255,7 @@ def test_what_cannot_be_stored_is_sent_again_later(
 def test_a_token_names_no_device(server: Running, tmp_path: Path) -> None:
     application = server.listener._state.application
     authorize = application._authenticator.authorize
-    application._authenticator.authorize = lambda *arguments: authorize(*arguments)._replace(kind="token of")
+    application._authenticator.authorize = lambda *arguments: replace(authorize(*arguments), kind="token of")
     answer = ship(server, tmp_path, content(tmp_path))
     assert (answer.status, "API key of its name" in answer.json["error"]) == (403, True)
 
