@@ -31,7 +31,7 @@ demo: .venv/.installed-demo  ## install, then run the main job on real flights (
 demo-support: .venv/.installed-demo  ## install, then answer messages: certify, serve, queue, shift, withdrawal, recovery (3 to 6 minutes)
 	$(bin)/headway demo --support --folder headway-support
 
-test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 20 minutes)
+test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 12 minutes)
 	$(bin)/pytest $(tier) $(covering) $(covered:%=--cov=src/headway/%) --cov-report=
 	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
 	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
