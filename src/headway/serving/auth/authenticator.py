@@ -93,10 +93,7 @@ class RateLimiter:
 
         `now_ns` is a time of the monotonic clock, which all workers share.
         """
-        begins = now_ns
-        for full_ns in self._full_ns:
-            if full_ns[column] > begins:
-                begins = full_ns[column]
+        begins: int = max(now_ns, *[full_ns[column] for full_ns in self._full_ns])
         early = begins - now_ns - limit.tolerance_ns
         if early > 0:
             return early

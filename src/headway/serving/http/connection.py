@@ -334,12 +334,8 @@ class Connection(asyncio.Protocol):
                     break
                 start = body + head.length
                 self._since = self.state.now
-                request = Request(self, head.method, head.url, data[body:start], head.json_bytes)
-                self._waiting.append(request)
-                if len(self._waiting) > _PIPELINED:
-                    self._pause()
                 self.headers = head.headers
-                self._pass_on(request)
+                self._dispatch(Request(self, head.method, head.url, data[body:start], head.json_bytes))
                 if start < size:
                     self._check_turn()
             if start == size:
@@ -550,16 +546,12 @@ class Connection(asyncio.Protocol):
         """Pass a request to the application, with its headers for as long as that takes."""
         current, self.headers = self.headers, headers
         try:
-            self._pass_on(request)
-        finally:
-            self.headers = current
-
-    def _pass_on(self, request: Request) -> None:
-        try:
             self.state.application(request)
         except Exception:  # noqa: BLE001 - the worker loop: a defect of the server must not fail other callers
             _log.exception("no answer to %r", request.url)
             request.reply(500, error_body("internal server error; see the log of the server"))
+        finally:
+            self.headers = current
 
     def ends_with(self, request: Request) -> bool:
         """Return True if nothing follows this request on the connection."""
