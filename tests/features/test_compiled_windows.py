@@ -30,9 +30,11 @@ pytestmark = pytest.mark.kernels
 def both_ways(*arguments: Any, **options: Any) -> list[pl.DataFrame]:
     """Aggregate with the compiled passes and with those of numpy."""
     found = list[pl.DataFrame]()
-    for windows.kernel in (COMPILED, None):
-        found.append(aggregate(*arguments, **options))
-    windows.kernel = COMPILED
+    try:
+        for windows.kernel in (COMPILED, None):
+            found.append(aggregate(*arguments, **options))
+    finally:
+        windows.kernel = COMPILED
     return found
 
 

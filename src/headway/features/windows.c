@@ -225,31 +225,44 @@ static PyObject *largest(PyObject *self, PyObject *array) {
   return PyFloat_FromDouble(found[0]);
 }
 
+/* The first four arrays of a sum: values, their rows (none if these are all), and the range of requests of each row. */
+typedef struct { const uint32_t *row, *begins, *ends; int64_t values, rows, n, steps; } Ranges;
+
+static Ranges ranges_of(const Held *held, int64_t steps) {
+  const int64_t n = length(held, 2, 4), rows = length(held, 1, 4), fit = length(held, 3, 4) == n && (!rows || rows == n);
+  return (Ranges){held->views[1].buf, held->views[2].buf, held->views[3].buf, length(held, 0, 8), rows, fit ? n : -1, steps};
+}
+
+/* Return where the value of a range is; -1 if it, or the range, is outside the arrays. */
+static inline int64_t value_of(const Ranges *r, int64_t i) {
+  const int64_t at = r->rows ? r->row[i] : i;
+  return at < r->values && r->begins[i] < r->steps && r->ends[i] < r->steps ? at : -1;
+}
+
 static PyObject *add_floats(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
   (void)self;
   Held held = {0};
-  int fits = 1;
   double rest_of_first = 0, rest_of_second = 0;
   if (n_args != 6) return outside();
   if (!hold(&held, args, "84448W")) return NULL;
-  const int64_t values = length(&held, 0, 8), rows = length(&held, 1, 4), n = length(&held, 2, 4), before = length(&held, 4, 8) - 2, steps = length(&held, 5, 16);
+  const Ranges r = ranges_of(&held, length(&held, 5, 16));
+  const int64_t before = length(&held, 4, 8) - 2;
   const double *value = held.views[0].buf, *rounder = held.views[4].buf;
-  const uint32_t *row = held.views[1].buf, *begins = held.views[2].buf, *ends = held.views[3].buf;
   double *step = held.views[5].buf;
-  if (length(&held, 3, 4) != n || (rows && rows != n) || before < 0) fits = 0;
+  int fits = r.n >= 0 && before >= 0;
   Py_BEGIN_ALLOW_THREADS
   const double first = fits ? rounder[before] : 0, second = fits ? rounder[before + 1] : 0;
-  for (int64_t i = 0; fits && i < n; i++) {
-    const int64_t at = rows ? row[i] : i;
-    if (at >= values || begins[i] >= steps || ends[i] >= steps) { fits = 0; break; }
-    if (begins[i] == ends[i]) continue; /* no request sees it, and it may be NaN */
+  for (int64_t i = 0; fits && i < r.n; i++) {
+    const int64_t at = value_of(&r, i);
+    if (at < 0) { fits = 0; break; }
+    if (r.begins[i] == r.ends[i]) continue; /* no request sees it, and it may be NaN */
     double v = value[at];
     for (int64_t k = 0; k < before; k++) v -= (v + rounder[k]) - rounder[k];
     const double high = (v + first) - first, rest = v - high, low = (rest + second) - second;
     const double size = fabs(rest), left = fabs(rest - low);
     rest_of_first = size > rest_of_first ? size : rest_of_first;
     rest_of_second = left > rest_of_second ? left : rest_of_second;
-    double *begin = step + 2 * (int64_t)begins[i], *end = step + 2 * (int64_t)ends[i];
+    double *begin = step + 2 * (int64_t)r.begins[i], *end = step + 2 * (int64_t)r.ends[i];
     begin[0] += high;
     begin[1] += low;
     end[0] -= high;
@@ -288,22 +301,21 @@ static PyObject *add_totals(PyObject *self, PyObject *const *args, Py_ssize_t n_
 static PyObject *add_integers(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
   (void)self;
   Held held = {0};
-  int fits = 1;
   if (n_args != 6) return outside();
   const int is_unsigned = PyObject_IsTrue(args[5]);
   if (is_unsigned < 0 || !hold(&held, args, "8444W")) return NULL;
-  const int64_t values = length(&held, 0, 8), rows = length(&held, 1, 4), n = length(&held, 2, 4), steps = length(&held, 4, 16), *value = held.views[0].buf;
-  const uint32_t *row = held.views[1].buf, *begins = held.views[2].buf, *ends = held.views[3].buf;
+  const Ranges r = ranges_of(&held, length(&held, 4, 16));
+  const int64_t *value = held.views[0].buf;
   int64_t *step = held.views[4].buf;
-  if (length(&held, 3, 4) != n || (rows && rows != n)) fits = 0;
+  int fits = r.n >= 0;
   Py_BEGIN_ALLOW_THREADS
-  for (int64_t i = 0; fits && i < n; i++) {
-    const int64_t at = rows ? row[i] : i;
-    if (at >= values || begins[i] >= steps || ends[i] >= steps) { fits = 0; break; }
+  for (int64_t i = 0; fits && i < r.n; i++) {
+    const int64_t at = value_of(&r, i);
+    if (at < 0) { fits = 0; break; }
     const int64_t v = value[at], low = v & 0xFFFFFFFF;
     int64_t high = (v - low) / 4294967296; /* exact; a negative number is not shifted */
     if (is_unsigned && high < 0) high += 4294967296;
-    int64_t *begin = step + 2 * (int64_t)begins[i], *end = step + 2 * (int64_t)ends[i];
+    int64_t *begin = step + 2 * (int64_t)r.begins[i], *end = step + 2 * (int64_t)r.ends[i];
     begin[0] += high;
     begin[1] += low;
     end[0] -= high;
