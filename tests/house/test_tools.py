@@ -64,6 +64,8 @@ def test_rows_of_other_parts_stay_if_they_are_of_the_same_machine(benchmarks: Mo
     assert text.index("| other | 0.1235") < text.index("| nothing | 0.1235")
     elsewhere = benchmarks.section(file, {**measured, "machine": {"cores": 8}}, parts=["words"], earlier=earlier)
     assert "other" not in elsewhere
+    whole = benchmarks.section(file, measured, parts=["words"], earlier=benchmarks.section(file, other))
+    assert "`python bench/nothing.py`" in whole
 
 
 @pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("no-such-benchmark", 2)])
