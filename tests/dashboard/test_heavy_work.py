@@ -85,6 +85,22 @@ def test_an_answer_that_takes_long_is_there_for_the_next_who_asks():
     assert cache.soon("key", lambda: 8) == 7
 
 
+def test_the_answer_of_the_version_before_is_there_while_that_of_a_new_version_is_computed():
+    cache, goes_on = AnswerCache(), threading.Event()
+
+    def compute() -> int:
+        goes_on.wait(30)
+        return 2
+
+    assert cache.newest("key", "new", compute, within_s=0.01) is None
+    assert cache.newest("key", "old", lambda: 1, within_s=30) == 1
+    assert cache.newest("key", "new", compute, within_s=0.01) == 1
+    assert cache.newest("other", "new", compute, within_s=0.01) is None
+    goes_on.set()
+    assert cache.newest("key", "new", compute, within_s=30) == 2
+    assert cache.newest("key", "new", lambda: 3, within_s=30) == 2
+
+
 def test_a_forgotten_answer_is_computed_again():
     cache = AnswerCache()
     assert cache.get("key", lambda: 7) == 7

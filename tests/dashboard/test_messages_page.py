@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.dashboard.message_project import DAY_US, START_US, lived_in_shop, log_messages, make_live, share
-from tests.dashboard.people import RunningDashboard, running_dashboard
+from tests.dashboard.people import Person, RunningDashboard, running_dashboard
 from tests.support.shop import mail
 
 from headway.core.action import PersonAction
 from headway.core.selective import CertificateWithdrawal
 from headway.core.support import CustomerMessage
 from headway.storage.messages import add_message, find_message
-from headway.storage.traffic import labels_of
+from headway.storage.traffic import labels_of, log_version
 from headway.support.mail import read_mail
 
 pytestmark = pytest.mark.slow
@@ -40,6 +40,13 @@ def shown_key(answer) -> str:
     return found[1] if found else ""
 
 
+def summarized(person: Person) -> str:
+    """Return the words of the page once the log has been read; the server waits a little for that at each visit."""
+    while "The log is being read." in (words := person.get(PAGE).words):
+        pass
+    return words
+
+
 def test_a_message_is_tried_with_its_confidence_and_who_answers(shop):
     person = shop.visitor("labeller")
     found = person.post(PAGE, text="where is my parcel, it is late, the courier was not at the door")
@@ -58,11 +65,21 @@ def test_an_expired_reply_is_marked(shop):
 
 
 def test_the_page_shows_shares_times_and_hours_with_intervals(shop):
-    found = shop.visitor("labeller").get(PAGE).words
+    found = summarized(shop.visitor("labeller"))
     assert "Share answered by the model 0.750 [0.7" in found
     assert "Waiting for a person 42" in found
     assert "no answer was checked yet" in found
     assert "Replies are drafts." in found
+
+
+def test_the_summary_follows_the_log(shop):
+    person, project = shop.visitor("labeller"), shop.dashboard.project("shop")
+    assert "Messages in the log 120" in summarized(person)
+    unchanged = log_version(project.config.state, "shop")
+    log_messages(project, ["where is my parcel"], answered=[True], audited=[False], start_us=START_US, first=900)
+    assert log_version(project.config.state, "shop") != unchanged
+    while "Messages in the log 121" not in (words := person.get(PAGE).words):
+        assert "Messages in the log 120" in words
 
 
 def test_an_answer_becomes_a_label_and_drafts_the_approved_reply(shop):

@@ -56,6 +56,17 @@ class AnswerCache:
         self._arrived(key)
         return answer
 
+    def newest(
+        self, key: Hashable, version: Hashable, compute: Callable[[], _T], *, within_s: float = SOON_S
+    ) -> _T | None:
+        """Return the answer of a version; if it takes longer, the last one of a version before, or None."""
+        found = self.soon((key, version), compute, within_s=within_s)
+        if found is not None:
+            return found
+        with self._lock:
+            known = [answer for kept, answer in self._found.items() if isinstance(kept, tuple) and kept[0] == key]
+        return cast("_T", known[-1]) if known else None
+
     def forget(self, key: Hashable) -> None:
         """Compute the answer of a key again for the next who asks."""
         with self._lock:

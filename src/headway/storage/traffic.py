@@ -142,6 +142,12 @@ def labels_folder(state: Path, name: str) -> Path:
     return state / "labels" / name
 
 
+def log_version(state: Path, name: str) -> tuple[int, ...]:
+    """Return a value that is another one after each change of the segments of the log or the labels of a name."""
+    folders = [folder for folder in (*log_folders(state, name), labels_folder(state, name)) if folder.is_dir()]
+    return tuple(folder.stat().st_mtime_ns for folder in folders)
+
+
 def all_segments(state: Path) -> Iterator[Path]:
     """Return every segment of log and labels of all names, in the order of their paths; unfinished ones are none."""
     for kind in ("log", "labels"):

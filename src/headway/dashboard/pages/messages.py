@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 from headway.core.config import Config
-from headway.core.support import CustomerMessage
+from headway.core.record import digest_of
+from headway.core.support import CustomerMessage, MessageSummary
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
 from headway.dashboard.pages.labels import LabelQueue, save_one
 from headway.storage.messages import find_message
-from headway.storage.traffic import Label
+from headway.storage.traffic import Label, log_version
 from headway.support.inbox import answer_by_person
 from headway.support.replies import read_replies
 
 TRY, QUEUE = "/models/{model}/messages", "/models/{model}/messages/queue"
 N_WAITING = 200
 MAX_TEXT = 20_000
+SHARED_S = 30.0
+"""Time after which a log that machines share is read again."""
 
 
 def _try(call: Call) -> Reply:
-    summary = call.dashboard.workers.call("messages.summarize_log", call.project.config)
-    return _page(call, summary=summary)
+    return _page(call)
 
 
 def _ask(call: Call) -> Reply:
@@ -29,18 +32,30 @@ def _ask(call: Call) -> Reply:
     tried = call.dashboard.workers.call("messages.try_text", call.project.config, text)
     config = call.project.config
     replies = [reply for reply in read_replies(config.path(config.support.replies)) if reply.intent == tried.answer]
-    summary = call.dashboard.workers.call("messages.summarize_log", config)
-    return _page(call, summary=summary, tried=tried, text=text, replies=replies)
+    return _page(call, tried=tried, text=text, replies=replies)
 
 
 def _page(call: Call, **values: object) -> Reply:
     config = call.project.config
-    shown = {"tried": None, "text": "", "replies": [], "summary": None} | values
-    problem = shown["summary"] if isinstance(shown["summary"], str) else ""
-    return Rendered(
-        template="messages.html",
-        values=shown | {"problem": problem, "support": config.support, "today": datetime.now(UTC).date().isoformat()},
-    )
+    at, found = _summarize(call) or ("", None)
+    problem, summary = (found, None) if isinstance(found, str) else ("", found)
+    log = {"at": at, "problem": problem, "summary": summary}
+    shown: dict[str, object] = {"tried": None, "text": "", "replies": [], "support": config.support, "log": log}
+    return Rendered(template="messages.html", values=shown | {"today": datetime.now(UTC).date().isoformat()} | values)
+
+
+def _summarize(call: Call) -> tuple[str, MessageSummary | str] | None:
+    """Return a summary of the log and its time: the newest, or while that is computed the one before it, if any."""
+    config, name = call.project.config, call.project.name
+    live = call.project.state.last(name, "live")
+    changed = time.time() // SHARED_S if config.store.logs else log_version(config.state, name)
+    version = changed, live and digest_of(live.content), config.support
+
+    def compute() -> tuple[str, MessageSummary | str]:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return at, call.dashboard.workers.call("messages.summarize_log", config)
+
+    return call.dashboard.cache.newest((TRY, name), version, compute)
 
 
 def _queue(call: Call, *, again: bool = False) -> LabelQueue:
