@@ -311,6 +311,8 @@ def test_rows_that_the_library_rejects_are_rejected_with_a_hint(count):
         hostile[-1, column] = value
         with pytest.raises(EngineError, match="rejects infinite values, missing values"):
             engine.predict(hostile)
+        with pytest.raises(EngineError, match="rejects infinite values, missing values"):
+            engine.predict(np.asfortranarray(hostile))
     assert engine.predict(rows).shape == (count, 1)
 
 
@@ -332,10 +334,35 @@ def test_rows_of_another_width_are_refused():
         Trees(compile_forest(made(Shape(), 1)), {}).predict(np.zeros((2, 4)))
 
 
-def test_rows_in_column_major_memory_are_read_correctly():
-    forest = made(Shape(), 1)
-    rows, engine = rows_for(forest, 50), Trees(compile_forest(forest), {})
-    assert np.array_equal(engine.predict(np.asfortranarray(rows)), engine.predict(rows))
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_in_column_major_memory_have_the_scores_of_others_to_the_bit(shape, level):
+    content, rows, _ = compiled(shape)
+    engine, by_column = Trees(content, {"level": level}), np.asfortranarray(rows)
+    for part in (slice(0, 1), slice(0, 13), slice(3, 20), slice(1, 258), slice(None), slice(None, None, 2)):
+        assert np.array_equal(engine.predict(by_column[part]), engine.predict(rows[part]))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    thresholds=st.integers(1, 260),
+    rows=st.sampled_from(["float32", "float64"]),
+    zeros=st.booleans(),
+    missing=st.sampled_from([np.nan, 0.0]),
+    count=st.integers(13, 300),
+    seed=st.integers(0, 1_000),
+)
+def test_values_at_and_next_to_each_threshold_are_read_alike_in_either_order_at_every_level(count, seed, **shape):
+    content = compile_forest(made(Shape(width=2, trees=40, leaves=200, **shape), seed))
+    table, random = read_forest(content)[6], np.random.default_rng(seed)
+    edges = np.concatenate([table, np.nextafter(table, -np.inf), np.nextafter(table, np.inf)])
+    values = np.concatenate([edges, edges.astype(np.float32), [0.0, -0.0, 1e-36, np.inf, -np.inf, np.nan]])
+    cells = random.choice(values, (count, 2))
+    expected = Trees(content, {"level": "portable"}).predict(cells)
+    for level in HERE:
+        engine = Trees(content, {"level": level})
+        assert np.array_equal(engine.predict(cells), expected)
+        assert np.array_equal(engine.predict(np.asfortranarray(cells)), expected)
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
@@ -347,7 +374,17 @@ def test_arrays_of_any_form_have_the_scores_and_decisions_of_plain_ones(count):
     wide = np.full((count, 2 * rows.shape[1]), np.nan)
     wide[:, ::2] = rows
     misaligned = np.frombuffer(b"x" + rows.tobytes(), np.uint8)[1:].view(np.float64).reshape(rows.shape)
-    views = [rows, np.asfortranarray(rows), wide[:, ::2], rows[::-1][::-1], misaligned, rows.astype(">f8")]
+    repeated = np.broadcast_to(rows[:, :1], rows.shape)
+    assert np.array_equal(engine.predict(repeated), engine.predict(repeated.copy()))
+    views = [
+        rows,
+        np.asfortranarray(rows),
+        np.asfortranarray(rows[:, ::-1])[:, ::-1],
+        wide[:, ::2],
+        rows[::-1][::-1],
+        misaligned,
+        rows.astype(">f8"),
+    ]
     others = [rows.astype(np.float32), rows.astype(np.int64), rows.view(np.recarray), pickle.loads(pickle.dumps(rows))]
     for form in [*views, *others]:
         scores = engine.predict(form)

@@ -126,6 +126,7 @@ static const char *make_codes(Forest *f) {
   const int64_t eights = (f->columns + 7) / 8;
   MAKE(f->search, SEARCHED * 8 * eights);
   MAKE(f->run_ends, RUN * 8 * eights);
+  MAKE(f->levels, LEVEL_CELLS * f->columns);
   MAKE(f->row_column, 8 * eights);
   MAKE(f->row_zeros, eights);
   MAKE(f->searched_alone, f->columns + 1);
@@ -138,6 +139,13 @@ static const char *make_codes(Forest *f) {
       f->search[SEARCHED * c + i] = at < f->table_start[c + 1] ? f->table[at] : INFINITY;
     }
     for (int64_t i = 0; i < RUN; i++) f->run_ends[RUN * c + i] = i < RUN - 1 ? f->search[SEARCHED * c + RUN * i + RUN - 1] : INFINITY;
+    if (f->level < AVX512 || f->table_start[c + 1] - f->table_start[c] >= SEARCHED) continue;
+    double *to = f->levels + LEVEL_CELLS * c;
+    for (int level = 0, depth = levels_of(f->table_start[c + 1] - f->table_start[c]); level < depth && level < 7; level++) {
+      const int cells = level < 4 ? 8 : 1 << level;
+      for (int i = 0; i < cells; i++) to[i] = f->search[SEARCHED * c + (2 * (i % (1 << level)) + 1) * (1 << (depth - 1 - level)) - 1];
+      to += cells;
+    }
   }
   return NULL;
 }

@@ -158,7 +158,7 @@ static int decide_early(const Forest *f, const double *x, int64_t n, double thre
   double here[ON_STACK / sizeof(double)];
   const int64_t leaves = f->lanes ? (f->trees + 2 * LANES) / 4 + 1 : f->trees + 1;
   const size_t size = (size_t)f->outputs * sizeof(double) + (size_t)(f->walk_columns + leaves) * sizeof(int32_t);
-  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width)) return REFUSED;
+  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width, 1)) return REFUSED;
   double *sums = size <= sizeof here ? here : malloc(size);
   for (int64_t r = 0; sums && r < n; r++) {
     OpenRow row;

@@ -17,6 +17,7 @@
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
 #define SEARCHED 256             /* thresholds of a column, padded with infinity */
 #define RUN 16                   /* thresholds in two registers */
+#define LEVEL_CELLS (4 * 8 + 16 + 32 + 64) /* of the first seven levels of a search tree, the first four in a register each */
 #define HUGE_PAGE (2u << 20)
 #define PAIRS_OF_A_LINE 4         /* pairs of siblings in a cache line */
 #define NEAR_NODES (1 << 17)      /* of 8 bytes each; so many stay in the caches of a core */
@@ -97,6 +98,7 @@ typedef struct {
   int32_t *plane_start, *plane_order;                     /* [columns + 1] the planes of each column */
   double *search;                                         /* [columns][SEARCHED] tables padded with infinity (AVX2, AVX-512) */
   double *run_ends;                                       /* [columns][RUN] the last threshold of each run of a table */
+  double *levels;                                         /* [columns][LEVEL_CELLS] the same tables as search trees (AVX-512) */
   int32_t *row_column; uint8_t *row_zeros;                /* `column`, and whose zeros are missing, eight by eight */
   int32_t *searched_alone; int32_t n_searched_alone;      /* columns of categories or of more thresholds than SEARCHED */
 
@@ -143,6 +145,13 @@ static inline void ranks_of(const double *table, int32_t n, const double *v, int
   for (int j = 0; j < 8; j++) found[j] = n ? at[j] + (table[at[j]] < v[j]) : 0;
 }
 
+/* The depth of the search tree of a table of so many thresholds. */
+static inline int levels_of(int64_t size) {
+  int depth = 4;
+  while (1 << depth <= size) depth++;
+  return depth;
+}
+
 /* Integers in the order of float32: 0.0 and -0.0 are equal. */
 static inline int32_t in_order(float v) {
   int32_t bits;
@@ -165,29 +174,28 @@ static inline int32_t key_of(const Forest *f, int64_t c, double v) {
   return place < n && table[place] == v ? place : n;
 }
 
-/* Keys of column c in n rows of x. */
-static void keys_of(const Forest *f, int64_t c, const double *x, int64_t n, int32_t *keys) {
+/* Keys of n values of column c, `by` apart. */
+static void keys_of(const Forest *f, int64_t c, const double *x, int64_t by, int64_t n, int32_t *keys) {
   const int kind = f->kind[c];
   const double *table = f->table + f->table_start[c];
   const int32_t size = (int32_t)(f->table_start[c + 1] - f->table_start[c]);
-  x += f->column[c];
   int64_t r = 0;
   for (; !f->ordered && !(kind & COLUMN_CATEGORICAL) && r + 8 <= n; r += 8) {
     double v[8];
-    for (int j = 0; j < 8; j++) v[j] = x[(r + j) * f->width];
+    for (int j = 0; j < 8; j++) v[j] = x[(r + j) * by];
     if (f->rows_float32) for (int j = 0; j < 8; j++) v[j] = (double)(float)v[j];
     ranks_of(table, size, v, keys + r);
     for (int j = 0; j < 8; j++)
       if (v[j] != v[j] || v[j] == f->missing || ((kind & COLUMN_ZERO_IS_MISSING) && fabs(v[j]) <= ZERO)) keys[r + j] = MISSING;
   }
-  for (; r < n; r++) keys[r] = key_of(f, c, x[r * f->width]);
+  for (; r < n; r++) keys[r] = key_of(f, c, x[r * by]);
 }
 
-/* Whether a row has a value that the model's library rejects: infinite, or missing. */
-static inline int is_refused(const Forest *f, const double *x) {
+/* Whether a row, its cells `by` apart, has a value that the model's library rejects: infinite, or missing. */
+static inline int is_refused(const Forest *f, const double *x, int64_t by) {
   int refused = 0;
   for (int64_t c = 0; c < f->columns; c++) {
-    double v = x[f->column[c]];
+    double v = x[f->column[c] * by];
     if (f->rows_float32) v = (double)(float)v;
     refused |= (f->kind[c] & COLUMN_IS_FINITE) && fabs(v) >= f->reach;
     refused |= (f->kind[c] & COLUMN_IS_PRESENT) && (v != v || v == f->missing);

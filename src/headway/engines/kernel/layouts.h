@@ -11,7 +11,8 @@
 #define NUMPY_ABI 0x02000000u
 #define NUMPY_DOUBLE 12
 #define NUMPY_INT64 (sizeof(long) == 8 ? 7 : 9)
-#define IN_ORDER 0x101          /* flags of an array: C-contiguous, aligned */
+#define IN_ORDER 1              /* flags of an array: C-contiguous, */
+#define ALIGNED 0x100           /* and its items at multiples of their size */
 enum { API_VERSION = 0, API_ARRAY_TYPE = 2, API_NEW = 93 };
 
 typedef struct { PyVarObject head; PyObject **items; Py_ssize_t allocated; } ListLayout;
@@ -80,13 +81,17 @@ static inline int64_t read_floats(PyObject *list, PyObject *const *code, int64_t
   return c;
 }
 
-/* The rows of an array float64 [n, width] that needs no copy; NULL for any other object. */
-static inline const double *rows_of(PyObject *object, int64_t width, int64_t *n) {
+/* The rows of an array float64 [n, width] that needs no copy; NULL for any other object. `by` is 0, or, if the array has its
+   cells column by column, how many cells a column is from the next. */
+static inline const double *rows_of(PyObject *object, int64_t width, int64_t *n, int64_t *by) {
   const ArrayLayout *a = (const ArrayLayout *)object;
   if (!array_type || Py_TYPE(object) != array_type || a->ndim != 2 || a->shape[1] != width) return NULL;
-  if ((a->flags & IN_ORDER) != IN_ORDER || a->dtype->number != NUMPY_DOUBLE || (a->dtype->order != '=' && a->dtype->order != '|')) return NULL;
+  if (!(a->flags & ALIGNED) || a->dtype->number != NUMPY_DOUBLE || (a->dtype->order != '=' && a->dtype->order != '|')) return NULL;
   *n = a->shape[0];
-  return a->data;
+  *by = 0;
+  if (a->flags & IN_ORDER) return a->data;
+  *by = a->strides[1] / (int64_t)sizeof(double);
+  return *by > 0 && a->strides[0] == sizeof(double) && a->strides[1] % (int64_t)sizeof(double) == 0 ? a->data : NULL;
 }
 
 /* Make a new array float64 [n, outputs], or int64 [n] if there are 0 outputs; return NULL with the error set if memory is short. */

@@ -8,6 +8,7 @@
 #include "symmetric.h"
 
 #define FOREST_ARRAYS 19
+#define ROWS_OF_CELLS (1 << 15)   /* cells of a block of rows */
 #define ARRAYS (FOREST_ARRAYS + CATEGORY_ARRAYS)
 
 typedef struct { Forest forest; Categories categories; int has_categories; } Model;
@@ -86,6 +87,23 @@ static int answer_by(const Model *m, const Forest *f, const double *x, int64_t n
 
 /* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int answer_rows(const Model *m, const double *x, int64_t n, double *out) { return answer_by(m, &m->forest, x, n, out); }
+
+/* The same of rows that are stored column by column, `by` cells apart: x [width][by]. A form that reads single rows gets them
+   in blocks, which stay in the cache. */
+static int answer_columns(const Model *m, const double *x, int64_t by, int64_t n, double *out) {
+  const int64_t width = width_of(m), most = ROWS_OF_CELLS / width < MANY_FAR_ROWS ? MANY_FAR_ROWS : ROWS_OF_CELLS / width;
+  const int64_t block = n < most ? n : most;
+  if (!m->has_categories && m->forest.interval && n > MANY_ROWS) return score_columns(&m->forest, x, by, n, out);
+  double *rows = malloc((size_t)(block * width + 1) * sizeof *rows);
+  int done = rows ? ANSWERED : NO_MEMORY;
+  for (int64_t start = 0; done == ANSWERED && start < n; start += block) {
+    const int64_t here = n - start < block ? n - start : block;
+    for (int64_t c = 0; c < width; c++) for (int64_t r = 0; r < here; r++) rows[r * width + c] = x[c * by + start + r];
+    done = answer_rows(m, rows, here, out + start * m->forest.outputs);
+  }
+  free(rows);
+  return done;
+}
 
 /* The class with the highest score of each of n rows, by all trees: x [n][width] -> out [n], int64. */
 static int choose_rows(const Model *m, const double *x, int64_t n, double *out) {

@@ -64,17 +64,24 @@ static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   return opened ? answered(args, &opened->model, width_of(&opened->model), opened->model.forest.outputs, by) : NULL;
 }
 
+/* Rows: `x` [n][width], or, unless `by` is 0, column by column [width][by]. */
+typedef struct { const double *x; int64_t n, by; } Asked;
+
+static int score_asked(const Model *m, const Asked *a, double *to) {
+  return a->by ? answer_columns(m, a->x, a->by, a->n, to) : answer_rows(m, a->x, a->n, to);
+}
+
 /* Write scores, or decisions if `deciding` is not NULL, to a new array, and keep the GIL if they are few: releasing it takes as
    long as several of them. */
-static PyObject *answers_of(const Model *m, const Deciding *deciding, const double *x, int64_t n) {
+static PyObject *answers_of(const Model *m, const Deciding *deciding, const Asked *a) {
   const int64_t trees = m->has_categories && m->categories.trees ? m->categories.trees : m->forest.trees;
   double *to = NULL;
-  PyObject *made = new_answers(n, deciding ? 0 : m->forest.outputs, &to);
+  PyObject *made = new_answers(a->n, deciding ? 0 : m->forest.outputs, &to);
   int done = ANSWERED;
-  if (made && n * trees <= FEW) done = deciding ? decide_by(deciding, x, n, to) : answer_rows(m, x, n, to);
+  if (made && a->n * trees <= FEW) done = deciding ? decide_by(deciding, a->x, a->n, to) : score_asked(m, a, to);
   else if (made) {
     Py_BEGIN_ALLOW_THREADS
-    done = deciding ? decide_by(deciding, x, n, to) : answer_rows(m, x, n, to);
+    done = deciding ? decide_by(deciding, a->x, a->n, to) : score_asked(m, a, to);
     Py_END_ALLOW_THREADS
   }
   if (done == ANSWERED) return made;
@@ -86,9 +93,9 @@ static PyObject *scores(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 2) { PyErr_SetString(PyExc_TypeError, "expected a forest and rows"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
-  int64_t rows = 0;
-  const double *x = opened ? rows_of(args[1], width_of(&opened->model), &rows) : NULL;
-  return x ? answers_of(&opened->model, NULL, x, rows) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
+  Asked asked = {0};
+  asked.x = opened ? rows_of(args[1], width_of(&opened->model), &asked.n, &asked.by) : NULL;
+  return asked.x ? answers_of(&opened->model, NULL, &asked) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
 }
 
 static PyObject *decisions(PyObject *self, PyObject *const *args, Py_ssize_t n) {
@@ -98,9 +105,9 @@ static PyObject *decisions(PyObject *self, PyObject *const *args, Py_ssize_t n) 
   const double threshold = opened ? PyFloat_AsDouble(args[2]) : 0;
   if (PyErr_Occurred()) return NULL;
   const Deciding deciding = {&opened->model, threshold};
-  int64_t rows = 0;
-  const double *x = rows_of(args[1], width_of(&opened->model), &rows);
-  return x ? answers_of(&opened->model, &deciding, x, rows) : Py_NewRef(Py_NotImplemented);
+  Asked asked = {0};
+  asked.x = rows_of(args[1], width_of(&opened->model), &asked.n, &asked.by);
+  return asked.x && !asked.by ? answers_of(&opened->model, &deciding, &asked) : Py_NewRef(Py_NotImplemented);
 }
 
 static int sparse_by(const void *model, const Sparse *s, int64_t n, double *out) { return score_sparse(&((const Model *)model)->forest, s, n, out); }
@@ -129,7 +136,7 @@ static PyObject *answer_cells(PyObject *self, PyObject *const *args, Py_ssize_t 
   if (!x) PyErr_NoMemory();
   else {
     PyObject **code = (PyObject **)(x + size - width);
-    if (take_codes(args[2], width, code) && read_cells(&cells, code, width, x)) found = answers_of(&opened->model, NULL, x, cells.n);
+    if (take_codes(args[2], width, code) && read_cells(&cells, code, width, x)) found = answers_of(&opened->model, NULL, &(Asked){.x = x, .n = cells.n});
   }
   if (x != here) free(x);
   close_cells(&cells);
@@ -153,7 +160,7 @@ static PyObject *level(PyObject *self, PyObject *none) {
 
 static PyMethodDef METHODS[] = {
   {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
-  {"scores", (PyCFunction)(void (*)(void))scores, METH_FASTCALL, "Return the scores of an array of rows float64 [n, width], None if the model's library rejects a row, or NotImplemented if the array must be converted."},
+  {"scores", (PyCFunction)(void (*)(void))scores, METH_FASTCALL, "Return the scores of an array of rows float64 [n, width], in either order, None if the model's library rejects a row, or NotImplemented if the array must be converted."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
   {"answer_cells", (PyCFunction)(void (*)(void))answer_cells, METH_FASTCALL, "Return the scores of rows of objects, their strings looked up in a dict per column, or None as `scores`."},
   {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the scores of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},

@@ -143,7 +143,7 @@ static void interval_block(const Forest *f, const uint8_t *P, int64_t n, double 
     }
 }
 
-static int interval_rows(const Forest *f, const double *x, int64_t n, double *out) {
+static int interval_rows(const Forest *f, const double *x, int64_t by_row, int64_t by_column, int64_t n, double *out) {
   uint8_t *P = calloc((size_t)f->n_planes + 1, BLOCK);
   const int woven = f->leaf_planes != NULL;
   void *sums_at = NULL;
@@ -151,7 +151,7 @@ static int interval_rows(const Forest *f, const double *x, int64_t n, double *ou
   double *sums = sums_at;
   for (int64_t start = 0; P && sums && start < n; start += BLOCK) {
     const int64_t here = n - start < BLOCK ? n - start : BLOCK;
-    encode_block(f, x + start * f->width, here, P);
+    encode_block(f, x + start * by_row, by_row, by_column, here, P);
     for (int64_t o = 0; o < f->outputs; o++) for (int64_t r = 0; r < BLOCK; r++) sums[o * BLOCK + r] = f->base[o];
     interval_block(f, P, here, sums);
     for (int64_t r = 0; r < here; r++) for (int64_t o = 0; o < f->outputs; o++) out[(start + r) * f->outputs + o] = sums[o * BLOCK + place_of(woven, r)];
@@ -189,17 +189,29 @@ static int walk_rows(const Forest *f, const double *x, int64_t n, double *out) {
   return keys != NULL;
 }
 
+static inline void link_rows(const Forest *f, int64_t n, double *out) {
+  for (int64_t r = 0; f->link != IDENTITY && r < n; r++) link_row(f, out + r * f->outputs);
+}
+
 /* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int score(const Forest *f, const double *x, int64_t n, double *out) {
   int whole;
-  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width)) return REFUSED;
+  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width, 1)) return REFUSED;
 #if defined(__x86_64__) || defined(__aarch64__)
   if (f->lanes && n <= ROW_BY_ROW) whole = lane_rows(f, x, n, out);
   else
 #endif
-  if (f->interval && (f->lanes || n > ROW_BY_ROW)) whole = interval_rows(f, x, n, out);
+  if (f->interval && (f->lanes || n > ROW_BY_ROW)) whole = interval_rows(f, x, f->width, 1, n, out);
   else whole = walk_rows(f, x, n, out);
-  for (int64_t r = 0; whole && f->link != IDENTITY && r < n; r++) link_row(f, out + r * f->outputs);
+  if (whole) link_rows(f, n, out);
+  return whole;
+}
+
+/* Scores of n rows by the interval form, column by column, `by` cells apart: x [width][by] -> out [n][outputs]. */
+static int score_columns(const Forest *f, const double *x, int64_t by, int64_t n, double *out) {
+  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r, by)) return REFUSED;
+  const int whole = interval_rows(f, x, 1, by, n, out);
+  if (whole) link_rows(f, n, out);
   return whole;
 }
 

@@ -270,7 +270,7 @@ static inline int walk_others(const Forest *f, const double *x, RowRoom room, do
 }
 
 static inline int score_wide(const Forest *f, const double *x, int64_t n, double *out) {
-  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width)) return REFUSED;
+  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width, 1)) return REFUSED;
   RowRoom room = make_room(f);
   int done = room.seen ? ANSWERED : NO_MEMORY;
   for (int64_t r = 0; r < n && done == ANSWERED; r++)

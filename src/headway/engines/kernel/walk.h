@@ -37,7 +37,7 @@ NEAR_WALK(narrow_set, , Narrow, 8, NARROW_SET_STEP, LEADS_TO_ITSELF)
 static void walk_keys(const Forest *f, const double *rows, int64_t n, int32_t *x) {
   int32_t keys[TOGETHER];
   for (int64_t c = 0; c < f->columns; c++) {
-    keys_of(f, c, rows, n, keys);
+    keys_of(f, c, rows + f->column[c], f->width, n, keys);
     for (int side = 0; side < 2; side++) {
       const int32_t place = f->walk_place[2 * c + side];
       for (int64_t r = 0; place >= 0 && r < n; r++) x[r * f->walk_columns + place] = keys[r] == MISSING ? f->walk_missing[place] : keys[r];
