@@ -391,9 +391,32 @@ def test_arrays_of_any_form_have_the_scores_and_decisions_of_plain_ones(count):
         assert type(scores) is np.ndarray
         assert scores.flags.owndata
         assert np.allclose(scores, expected, rtol=0, atol=1e-12)
+        both = engine.class_probabilities(form)
+        if both is not None:
+            assert both.flags.owndata
+            assert both.tolist() == [[1 - score, score] for score in scores[:, 0].tolist()]
         decided = engine.at_least(form, 0.1)
         assert decided.dtype == np.int64 and decided.flags.owndata
         assert decided.tolist() == (scores[:, 0] >= 0.1).tolist()
+
+
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("count", [0, 1, 2, 12, 13, 300])
+def test_probabilities_of_two_classes_are_the_score_and_what_it_leaves_of_one(level, count):
+    content, rows, _ = compiled("float32")
+    engine, rows = Trees(content, {"level": level}), rows[:count]
+    expected = np.column_stack([1 - engine.predict(rows), engine.predict(rows)])
+    assert np.array_equal(engine.class_probabilities(rows), expected)
+
+
+def test_probabilities_are_left_to_predict_for_other_rows_and_forests():
+    engine = Trees(compile_forest(made(Shape(), 1)), {})
+    rows = rows_for(made(Shape(), 1), 3)
+    others = [rows[:, 1:], rows[0], rows[:, ::-1], rows.astype(np.float32), rows.tolist(), None]
+    assert all(engine.class_probabilities(other) is None for other in others)
+    refusing = dataclasses.replace(made(Shape(), 1), finite_columns=(2,))
+    assert Trees(compile_forest(refusing), {}).class_probabilities(np.full((1, rows.shape[1]), np.inf)) is None
+    assert Trees(compile_forest(made(Shape(outputs=3), 1)), {}).class_probabilities(rows) is None
 
 
 @pytest.mark.parametrize("call", [Trees.predict, lambda engine, rows: engine.at_least(rows, 0.5)])

@@ -104,6 +104,8 @@ class Model:
         self._is_unnamed = self._names == tuple(f"x{i}" for i in range(len(self._names)))
         self._refusals = RefusalCheck(variant.signature)
         self._check = None if getattr(engine, "refuses_rows", False) or not self._refusals.is_needed else self._refusals
+        is_plain = variant.task == "binary" and self._is_numeric and not calibrator and not self._check
+        self._class_probabilities = getattr(engine, "class_probabilities", None) if is_plain else None
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
         self.n_features_in_ = len(variant.signature.inputs)
         if variant.task in CLASSIFIERS:
@@ -283,6 +285,10 @@ class Model:
         ndarray of shape (n, n_classes)
             Columns in the order of `classes_`.
         """
+        if self._class_probabilities:
+            found: Floats | None = self._class_probabilities(rows)
+            if found is not None:
+                return found
         if self.variant.task not in CLASSIFIERS:
             raise AttributeError(f"a model of the task {self.variant.task!r} has no predict_proba")
         scores = self.scores(rows)
@@ -362,7 +368,7 @@ class Model:
 
     def _matrix(self, rows: Any) -> Floats:
         """Return rows as float64 [n, d] in C order; a numeric matrix takes a short path."""
-        if hasattr(rows, "tocsr"):
+        if not isinstance(rows, np.ndarray) and hasattr(rows, "tocsr"):
             rows = to_dense(to_csr(rows, self._names, self.n_features_in_), self._absent)
         if self._is_numeric and isinstance(rows, np.ndarray):
             if rows.ndim != 2:
@@ -371,7 +377,8 @@ class Model:
                     where=f"columns: {', '.join(self.feature_names_in_)}",
                     hint="X.reshape(1, -1) for a single row",
                 )
-            expect_width(rows, self._names, self.n_features_in_)
+            if rows.shape[1] != self.n_features_in_:
+                expect_width(rows, self._names, self.n_features_in_)
             return np.ascontiguousarray(rows, dtype=np.float64)
         small = self._small_tables.read(rows) if is_pandas_table(rows) else None
         if small is not None:

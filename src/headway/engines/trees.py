@@ -52,6 +52,14 @@ class Trees(KernelEngine):
             raise EngineError(self.rejection, hint="impute or drop such rows")
         return cast("Floats", scores)
 
+    def class_probabilities(self, rows: object) -> Floats | None:
+        """Compute the probabilities of two classes, (n, 2), of which `predict` returns the second.
+
+        None for rows that are not a float64 array of this width in one piece, for rows that the model rejects, and for
+        forests of several outputs.
+        """
+        return cast("Floats | None", self.kernels.class_probabilities(self._model, rows))
+
     def predict_cells(self, rows: Any, codes: tuple[Mapping[object, float] | None, ...]) -> Floats:
         """Compute the scores of `predict` for rows of Python objects, without an array of numbers in between.
 

@@ -71,15 +71,13 @@ static int score_asked(const Model *m, const Asked *a, double *to) {
   return a->by ? answer_columns(m, a->x, a->by, a->n, to) : answer_rows(m, a->x, a->n, to);
 }
 
-/* Write scores, or decisions if `deciding` is not NULL, to a new array, and keep the GIL if they are few: releasing it takes as
-   long as several of them. */
-static PyObject *answers_of(const Model *m, const Deciding *deciding, const Asked *a) {
+/* Write scores, or decisions if `deciding` is not NULL, to `to` in a new array, and return it, or None. The GIL is kept if they
+   are few: releasing it takes as long as several of them. */
+static PyObject *answers_in(PyObject *made, const Model *m, const Deciding *deciding, const Asked *a, double *to) {
   const int64_t trees = m->has_categories && m->categories.trees ? m->categories.trees : m->forest.trees;
-  double *to = NULL;
-  PyObject *made = new_answers(a->n, deciding ? 0 : m->forest.outputs, &to);
   int done = ANSWERED;
-  if (made && a->n * trees <= FEW) done = deciding ? decide_by(deciding, a->x, a->n, to) : score_asked(m, a, to);
-  else if (made) {
+  if (a->n * trees <= FEW) done = deciding ? decide_by(deciding, a->x, a->n, to) : score_asked(m, a, to);
+  else {
     Py_BEGIN_ALLOW_THREADS
     done = deciding ? decide_by(deciding, a->x, a->n, to) : score_asked(m, a, to);
     Py_END_ALLOW_THREADS
@@ -89,6 +87,12 @@ static PyObject *answers_of(const Model *m, const Deciding *deciding, const Aske
   return done == NO_MEMORY ? PyErr_NoMemory() : Py_NewRef(Py_None);
 }
 
+static PyObject *answers_of(const Model *m, const Deciding *deciding, const Asked *a) {
+  double *to = NULL;
+  PyObject *made = new_answers(a->n, deciding ? 0 : m->forest.outputs, &to);
+  return made ? answers_in(made, m, deciding, a, to) : NULL;
+}
+
 static PyObject *scores(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 2) { PyErr_SetString(PyExc_TypeError, "expected a forest and rows"); return NULL; }
@@ -96,6 +100,31 @@ static PyObject *scores(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   Asked asked = {0};
   asked.x = opened ? rows_of(args[1], width_of(&opened->model), &asked.n, &asked.by) : NULL;
   return asked.x ? answers_of(&opened->model, NULL, &asked) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
+}
+
+/* Spread n scores that follow n free numbers to pairs: one minus a score, and the score. */
+static void pair(double *to, int64_t n) {
+  for (int64_t r = 0; r < n; r++) {
+    const double score = to[n + r];
+    to[2 * r] = 1 - score;
+    to[2 * r + 1] = score;
+  }
+}
+
+static PyObject *class_probabilities(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 2) { PyErr_SetString(PyExc_TypeError, "expected a forest and rows"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  if (!opened) return NULL;
+  const Model *m = &opened->model;
+  Asked asked = {0};
+  asked.x = m->forest.outputs == 1 ? rows_of(args[1], width_of(m), &asked.n, &asked.by) : NULL;
+  double *to = NULL;
+  PyObject *made = asked.x ? new_answers(asked.n, 2, &to) : NULL;
+  if (!made) return asked.x ? NULL : Py_NewRef(Py_None);
+  PyObject *found = answers_in(made, m, NULL, &asked, to + asked.n);
+  if (found == made) pair(to, asked.n);
+  return found;
 }
 
 static PyObject *decisions(PyObject *self, PyObject *const *args, Py_ssize_t n) {
@@ -161,6 +190,7 @@ static PyObject *level(PyObject *self, PyObject *none) {
 static PyMethodDef METHODS[] = {
   {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
   {"scores", (PyCFunction)(void (*)(void))scores, METH_FASTCALL, "Return the scores of an array of rows float64 [n, width], in either order, None if the model's library rejects a row, or NotImplemented if the array must be converted."},
+  {"class_probabilities", (PyCFunction)(void (*)(void))class_probabilities, METH_FASTCALL, "Return one minus the score and the score of each row of an array, float64 [n, 2], or None where `scores` returns no array, and for forests of several outputs."},
   {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
   {"answer_cells", (PyCFunction)(void (*)(void))answer_cells, METH_FASTCALL, "Return the scores of rows of objects, their strings looked up in a dict per column, or None as `scores`."},
   {"answer_sparse", (PyCFunction)(void (*)(void))answer_sparse, METH_FASTCALL, "Write the scores of sparse rows into float64 [n, outputs]; return False as `answer`, or None if a row stores a cell twice."},
