@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -110,6 +111,24 @@ def test_a_writer_that_waited_too_long_is_asked_to_try_again(tmp_path: Path, mon
     assert "try again" in caught.value.hint
     assert state.count_evaluation("f", "sha256:a") == 1
     state.close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "hint"), [("max_page_count = 1", "free space on this disk"), ("query_only = 1", "the right to write")]
+)
+def test_a_full_disk_or_a_missing_right_never_suggests_a_backup(tmp_path: Path, pragma: str, hint: str) -> None:
+    state = Sqlite(tmp_path)
+    state._rows(f"PRAGMA {pragma}")
+    with pytest.raises(StoreError) as caught:
+        state.save("rollout", bytes(100_000), name="f")
+    assert hint in caught.value.hint and "backup" not in caught.value.hint
+    state.close()
+
+
+def test_a_disk_without_room_to_read_is_named_as_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    assert "free space" in sqlite._hint(sqlite3.OperationalError("disk I/O error"), tmp_path / FILE)
 
 
 @pytest.mark.parametrize("value", ["'text'", "1"])

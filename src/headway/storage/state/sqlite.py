@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sqlite3
 import threading
 import weakref
@@ -20,6 +22,8 @@ from headway.storage.state import _leases
 
 FILE = "state.sqlite"
 BUSY_TIMEOUT_S = 10.0
+_LOCKED, _DAMAGED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED), (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NEEDED_BYTES = 64 * 1024  # its index of the write-ahead log takes half of this
 
 
 def m001_moves(db: sqlite3.Connection) -> None:
@@ -246,10 +250,33 @@ class Sqlite:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            hint = "wait for the other process and try again" if "locked" in str(error) else "restore it from a backup"
             raise StoreError(
-                f"the state cannot be read or written: {error}", where=str(self._path), hint=hint
+                f"the state cannot be read or written: {error}", where=str(self._path), hint=_hint(error, self._path)
             ) from error
+
+
+def _hint(error: sqlite3.Error | OSError, path: Path) -> str:
+    """Return what to do about an error; only a damaged file is restored, because a backup lacks the latest records."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _LOCKED:
+        return "wait for the other process and try again"
+    if code in _DAMAGED:
+        return "restore it from a backup"
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC or _is_full(path.parent):
+        return "free space on this disk; saved records are intact"
+    if code == sqlite3.SQLITE_READONLY or not os.access(path.parent, os.W_OK):
+        return (
+            "give this user the right to write in this folder; SQLite needs it to read, too; saved records are intact"
+        )
+    return "check this disk first: a backup lacks the latest records"
+
+
+def _is_full(folder: Path) -> bool:
+    """Return whether a disk lacks the space that SQLite needs even to read."""
+    try:
+        return shutil.disk_usage(folder).free < _NEEDED_BYTES
+    except OSError:
+        return False
 
 
 def _create(path: Path) -> None:
