@@ -51,8 +51,9 @@ class Recorder:
         if self.decide_rows:
             self.module.decide = self.decide
             self.answer_cells, self.scores = self.module.answer_cells, self.module.scores
-            self.decisions = self.module.decisions
+            self.decisions, self.class_probabilities = self.module.decisions, self.module.class_probabilities
             self.module.scores = self.module.decisions = lambda *_: NotImplemented  # `answer` and `decide` are recorded
+            self.module.class_probabilities = lambda model, rows: self.class_probabilities(model.asked, rows)
             self.module.answer_cells = lambda model, *args: self.answer_cells(
                 model.asked, *args
             )  # only Python has cells
@@ -62,6 +63,7 @@ class Recorder:
         if self.decide_rows:
             self.module.decide, self.module.answer_cells = self.decide_rows, self.answer_cells
             self.module.scores, self.module.decisions = self.scores, self.decisions
+            self.module.class_probabilities = self.class_probabilities
         self.file.close()
 
     def write(self, kind: int, number: int, *parts: bytes) -> None:

@@ -29,6 +29,7 @@ class Shape:
     missing: float = float("nan")
     zeros: bool = False
     values: int = 0  # different values of leaves; 0 sets no bound
+    deep: bool = False  # each node hangs from one of the last, so that a tree is a long path
 
 
 def made(shape: Shape, seed: int) -> Forest:
@@ -53,7 +54,7 @@ def made(shape: Shape, seed: int) -> Forest:
 
 def _tree(shape: Shape, number: int, values: Floats, random: np.random.Generator) -> Tree:
     m = int(random.integers(shape.leaves))
-    left, right = _grown(m, random)
+    left, right = _grown(m, random, deep=shape.deep)
     feature = random.integers(shape.width, size=m)
     categorical = (feature % 3 == 0) & (shape.categories > 0)
     threshold = values[feature, random.integers(values.shape[1], size=m)]
@@ -76,7 +77,7 @@ def _tree(shape: Shape, number: int, values: Floats, random: np.random.Generator
     )
 
 
-def _grown(m: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _grown(m: int, random: np.random.Generator, *, deep: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Children of m nodes: each node after the first takes a free branch of an earlier one.
 
     The free branches left are leaves.
@@ -84,7 +85,8 @@ def _grown(m: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDAr
     children = np.full((m, 2), m + 1)
     free = [(0, 0), (0, 1)] if m else []
     for node in range(1, m):
-        parent, branch = free.pop(int(random.integers(len(free))))
+        among = min(len(free), 3) if deep else len(free)
+        parent, branch = free.pop(len(free) - 1 - int(random.integers(among)))
         children[parent, branch] = node
         free += [(node, 0), (node, 1)]
     for leaf, (parent, branch) in enumerate(random.permutation(np.array(free)).tolist() if free else []):

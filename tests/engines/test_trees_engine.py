@@ -31,6 +31,7 @@ SHAPES = {
     "more than 254 thresholds": Shape(width=3, trees=80, leaves=200, thresholds=900),
     "128 leaves": Shape(leaves=128, thresholds=100),
     "256 leaves": Shape(leaves=256, thresholds=100),
+    "long paths": Shape(leaves=256, thresholds=100, deep=True),
     "more than 256 leaves": Shape(leaves=700, thresholds=100),
     "more than 256 leaves, in float32": Shape(leaves=700, thresholds=3000, rows="float32"),
     "more thresholds than the slim form numbers": Shape(width=1, trees=500, leaves=700, thresholds=200_000),
@@ -101,6 +102,28 @@ def test_forests_of_any_shape_are_predicted_exactly_at_every_level(seed, count, 
     content, rows = compile_forest(forest), rows_for(forest, count, seed)
     expected = answers(forest, rows)
     assert all(distance(Trees(content, {"level": level}).predict(rows), expected) < 1e-6 for level in HERE)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 10_000),
+    trees=st.integers(1, 40),
+    leaves=st.sampled_from([2, 9, 10, 17, 64, 129, 256]),
+    width=st.sampled_from([1, 5, 90]),
+    thresholds=st.sampled_from([3, 60, 400]),
+    deep=st.booleans(),
+    outputs=st.integers(1, 3),
+    together=st.booleans(),
+    sums=st.sampled_from(["float32", "float64"]),
+    count=st.sampled_from([1, 13, 64, 65, 128, 129, 193, 256, 300]),
+)
+def test_batches_have_the_scores_of_their_rows_at_every_level_to_the_bit(seed, count, **shape):
+    forest = made(Shape(**shape), seed)
+    content, rows = compile_forest(forest), rows_for(forest, count, seed)
+    engines = [Trees(content, {"level": level}) for level in HERE]
+    alone = np.concatenate([engines[0].predict(row[np.newaxis]) for row in rows])
+    assert all(np.array_equal(engine.predict(rows), alone) for engine in engines)
+    assert distance(alone, answers(forest, rows)) < 1e-6
 
 
 @pytest.mark.parametrize("sums", ["float32", "float64"])

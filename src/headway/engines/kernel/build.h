@@ -3,6 +3,7 @@
 #ifndef HEADWAY_BUILD_H
 #define HEADWAY_BUILD_H
 
+#include "chains.h"
 #include "lay_out.h"
 #include "rest.h"
 #include "widths.h"
@@ -86,20 +87,21 @@ static void order_tree(const Forest *f, int64_t t, int32_t *work, Entry *entries
   qsort(entries, (size_t)m, sizeof *entries, by_rank);
 }
 
-#define FOUR(byte) ((uint32_t)(byte) * 0x01010101u)
-
-static const char *make_intervals(Forest *f, int32_t *work, Entry *entries, int32_t *place, double *values) {
+/* Nodes for batches. `all_planes` receives that of each node, `all_places` the number of each leaf from left to right. */
+static const char *make_intervals(Forest *f, int32_t *work, Entry *entries, int32_t *all_planes, int32_t *all_places, double *values) {
   MAKE(f->intervals, f->nodes);
   MAKE(f->planes, MOST_PLANES);
   for (int64_t t = 0; t < f->trees; t++) {
     const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start, leaves = m + 1;
     const int64_t count = f->output_start[t + 1] - f->output_start[t];
+    int32_t *place = all_places + f->leaf_start[t];
     if (leaves > MOST_LEAVES) return "a tree has more leaves than a byte can number";
     order_tree(f, t, work, entries, place);
     for (int64_t i = 0; i < m; i++) {
       const int64_t n = start + entries[i].node;
       const int32_t plane = plane_of(f, n), l = f->left[n], half = entries[i].leaf + (l < 0 ? 1 : work[l]);
       const int categorical = f->flag[n] & NODE_CATEGORICAL;
+      all_planes[n] = plane;
       if (plane == MOST_PLANES) return "the forest has more planes than a byte can number";
       f->intervals[start + i] = (Interval){categorical ? (uint32_t)f->key[n] : FOUR(f->key[n] - f->planes[plane].first),
         FOUR(entries[i].leaf), FOUR(half), (uint32_t)plane * BLOCK | (categorical ? SET_PLANE : 0)};
@@ -256,16 +258,17 @@ static const char *build(Forest *f) {
   }
   TRY(make_sets(f));
   if (f->interval) {
-    int32_t *work = make(f, 3 * largest + 1, sizeof *work), *place = make(f, largest + 1, sizeof *place);
+    int32_t *work = make(f, 3 * largest + 1, sizeof *work), *plane = make(f, f->nodes + 1, sizeof *plane), *place = make(f, f->leaf_start[f->trees] + 1, sizeof *place);
     Entry *entries = make(f, largest + 1, sizeof *entries);
     double *values = make(f, f->value_start[f->trees], sizeof *values);
-    if (!work || !place || !entries || !values) return "out of memory";
+    if (!work || !plane || !place || !entries || !values) return "out of memory";
     TRY(make_byte_sets(f));
-    TRY(make_intervals(f, work, entries, place, values));
+    TRY(make_intervals(f, work, entries, plane, place, values));
     f->interval_leaf = values;
     TRY(make_codes(f));
     if (f->level >= LANE_LEVEL) TRY(make_lanes(f, work));
     if (f->level >= AVX512) TRY(make_leaf_planes(f));
+    if (f->level >= AVX512 && !f->sets) TRY(make_chains(f, plane, place));
   }
   if (!f->lanes) TRY(make_walks(f, largest));
   return make_rest(f);

@@ -15,6 +15,8 @@
 #define PLANE_THRESHOLDS 254     /* thresholds that a plane of bytes can distinguish */
 #define MOST_PLANES 256
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
+#define CHAIN_TREES 16            /* trees whose chains are evaluated together */
+#define CHAIN_NODES 8             /* of a chain at once */
 #define SEARCHED 256             /* thresholds of a column, padded with infinity */
 #define RUN 16                   /* thresholds in two registers */
 #define LEVEL_CELLS (4 * 8 + 16 + 32 + 64) /* of the first seven levels of a search tree, the first four in a register each */
@@ -91,6 +93,7 @@ typedef struct {
   uint32_t *set_bits; int64_t *set_word;                  /* a bit for each table entry, per set */
 
   Interval *intervals;                                    /* nodes of each tree, parents before children */
+  uint32_t *chains; int32_t *chain_count; uint8_t *chain_first; /* the same nodes by `chains.h`: of each 16 trees, how many of each length, and the leaf at which a tree begins */
   double *interval_leaf;                                  /* as `leaf`, those of each tree from left to right */
   uint8_t *leaf_planes; int64_t *leaf_plane_start;        /* the same values byte by byte: 8 planes a tree and output */
   uint8_t *byte_sets;                                     /* [sets][32] a bit for each code, the missing one too */

@@ -3,6 +3,7 @@
 #define HEADWAY_SCORE_H
 
 #include "arrays.h"
+#include "chains.h"
 #include "codes.h"
 #include "lanes.h"
 #include "sums.h"
@@ -119,7 +120,10 @@ static void lane_row(const Forest *f, const double *x, uint8_t *reached, double 
 }
 #endif
 
-static void interval_block(const Forest *f, const uint8_t *P, int64_t n, double *sums) {
+static void interval_block(const Forest *f, uint8_t *P, int64_t n, double *sums) {
+#if defined(__x86_64__)
+  if (f->chains) { chain_block(f, P, n, sums); return; }
+#endif
   Leaves *wide = portable_wide, *narrow = portable_narrow;
   void (*add)(const Forest *, int64_t, const uint8_t *, int64_t, double *) = add_block;
   int64_t width = 16;
@@ -144,22 +148,21 @@ static void interval_block(const Forest *f, const uint8_t *P, int64_t n, double 
 }
 
 static int interval_rows(const Forest *f, const double *x, int64_t by_row, int64_t by_column, int64_t n, double *out) {
-  uint8_t *P = calloc((size_t)f->n_planes + 1, BLOCK);
   const int woven = f->leaf_planes != NULL;
-  void *sums_at = NULL;
-  if (posix_memalign(&sums_at, 64, (size_t)f->outputs * BLOCK * sizeof(double))) sums_at = NULL;
-  double *sums = sums_at;
-  for (int64_t start = 0; P && sums && start < n; start += BLOCK) {
+  const size_t sum_bytes = (size_t)f->outputs * BLOCK * sizeof(double), plane_bytes = ((f->chains ? 2 : 1) * (size_t)f->n_planes + 1) * BLOCK;
+  void *memory = NULL;
+  if (posix_memalign(&memory, 64, sum_bytes + plane_bytes)) return 0;
+  double *sums = memory;
+  uint8_t *P = memset((uint8_t *)memory + sum_bytes, 0, plane_bytes);
+  for (int64_t start = 0; start < n; start += BLOCK) {
     const int64_t here = n - start < BLOCK ? n - start : BLOCK;
     encode_block(f, x + start * by_row, by_row, by_column, here, P);
     for (int64_t o = 0; o < f->outputs; o++) for (int64_t r = 0; r < BLOCK; r++) sums[o * BLOCK + r] = f->base[o];
     interval_block(f, P, here, sums);
     for (int64_t r = 0; r < here; r++) for (int64_t o = 0; o < f->outputs; o++) out[(start + r) * f->outputs + o] = sums[o * BLOCK + place_of(woven, r)];
   }
-  const int whole = P && sums;
-  free(P);
-  free(sums);
-  return whole;
+  free(memory);
+  return 1;
 }
 
 #if defined(__x86_64__) || defined(__aarch64__)
