@@ -52,7 +52,7 @@ from headway.core.variant import Field, Signature
 fields = tuple(Field(name=f"x{number}") for number in range(int(sys.argv[2])))
 options = ScoringOptions(signature=Signature(inputs=fields), keep=("key",))
 began, cpu = time.perf_counter(), time.process_time()
-rows = sum(len(chunk.rows) for chunk in load_format("parquet").scan(Path(sys.argv[1]), options).chunks(0, 0))
+rows = sum(len(chunk.rows()) for chunk in load_format("parquet").scan(Path(sys.argv[1]), options).chunks(0, 0))
 print(rows / (time.perf_counter() - began), (time.process_time() - cpu) / rows * 1e6)
 """
 TINY = {"ROWS": 20_000, "CSV_ROWS": 2_000, "AT_ONCE": 10_000, "ALONE_ROWS": 10_000, "RUNS": 1}

@@ -53,11 +53,12 @@ def publish(
     shift: float = 0.0,
     **fields: Any,
 ) -> str:
-    """Publish a release, make it live, and return its digest; content other than the echo is ONNX."""
-    engine = "echo" if content == b"echo" else "onnxruntime"
-    artifact = Artifact(
-        format="echo" if engine == "echo" else "onnx", digest=digest_of(content), size_bytes=len(content)
-    )
+    """Publish a release, make it live, and return its digest; content is the echo, a compiled forest, or ONNX."""
+    is_forest = content.startswith(b"headway forest")
+    engine, format = ("trees", "forest") if is_forest else ("onnxruntime", "onnx")
+    if content == b"echo":
+        engine = format = "echo"
+    artifact = Artifact(format=format, digest=digest_of(content), size_bytes=len(content))
     variant = Variant(artifact=artifact, engine=engine, signature=signature, task=task)
     width = len(signature.inputs)
     rows = np.arange(2.0 * width).reshape(2, width)

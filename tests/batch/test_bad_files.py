@@ -173,7 +173,7 @@ def test_a_file_with_any_byte_changed_is_read_or_named_in_an_error(suffix: str, 
         source.write_bytes(changed[: random.integers(1, len(changed))] if number % 5 == 0 else changed)
         try:
             for chunk in reader.scan(source, options).chunks(0, 0):
-                assert len(chunk.rows) <= len(table)
+                assert len(chunk.rows()) <= len(table)
         except DataError as error:
             assert source.name in error.where
             wrong += 1

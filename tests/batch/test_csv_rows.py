@@ -55,7 +55,7 @@ def read(content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch, reader: 
 
 def seen(chunk: Chunk) -> tuple[list[list[float | None]], list[str | None], set[tuple[int, str]]]:
     """What a chunk says: rows with None for missing, keys, and which cells are refused."""
-    rows = [[None if np.isnan(value) else value for value in row] for row in chunk.rows.tolist()]
+    rows = [[None if np.isnan(value) else value for value in row] for row in chunk.rows().tolist()]
     return rows, list(chunk.passthrough["key"].values), {(refusal.row, refusal.column) for refusal in chunk.refusals}
 
 
@@ -124,10 +124,10 @@ def test_a_chunk_ends_at_a_row_boundary_and_reading_continues_there(reader, tmp_
     file.write_bytes(written([(f"k{row}" if row % 3 else f"k\n{row}", str(row), "AA") for row in range(50)]))
     chunks = list(CsvScan(file, WANTED).chunks(0, 0))
     assert len(chunks) > 5 and [piece.start for piece in chunks[1:]] == [piece.end for piece in chunks[:-1]]
-    assert np.concatenate([piece.rows for piece in chunks])[:, 0].tolist() == list(range(50))
+    assert np.concatenate([piece.rows() for piece in chunks])[:, 0].tolist() == list(range(50))
     for chunk in chunks:
         later = list(CsvScan(file, WANTED).chunks(chunk.end, chunk.position))
-        assert [row for piece in later for row in piece.rows[:, 0].tolist()] == list(range(chunk.end, 50))
+        assert [row for piece in later for row in piece.rows()[:, 0].tolist()] == list(range(chunk.end, 50))
 
 
 def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):

@@ -22,10 +22,13 @@ from tests.batch.scoring import (
     write_table,
 )
 from tests.engines.graphs import DOUBLE, softmax
+from tests.engines.made_forests import Shape, made
 
 from headway.core.errors import ConfigError, DataError, HeadwayError, Refused, StoreError
 from headway.core.feature_view import FeatureView
 from headway.core.variant import Field, Signature
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.trees import Trees
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +96,24 @@ def test_a_regression_is_answered_by_its_prediction(tmp_path):
     settings = scoring_project(tmp_path, task="regression")
     score_file(settings, write_table(number_table(10), tmp_path / "rows.parquet"), tmp_path / "scores.parquet")
     assert read_table(tmp_path / "scores.parquet").columns == ["row", "prediction"]
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
+def test_a_forest_scores_columns_as_it_scores_rows_and_infinities_are_refused(suffix, tmp_path):
+    content = compile_forest(made(Shape(width=3, trees=30), seed=1))
+    settings = scoring_project(tmp_path, content=content, task="regression")
+    cells = np.random.default_rng(2).normal(size=(20_000, 3))
+    cells[::7, 1] = np.nan
+    table = pl.DataFrame(cells, schema=list("abc")).fill_nan(None).with_columns(c=pl.col("c").cast(pl.Float32))
+    rows = table.with_columns(pl.all().cast(pl.Float64)).fill_null(np.nan).to_numpy()
+    infinite = [] if suffix == ".csv" else [3, 9_000, 19_999]
+    table = table.with_columns(a=pl.when(pl.int_range(pl.len()).is_in(infinite)).then(-np.inf).otherwise("a"))
+    score_file(settings, write_table(table, tmp_path / f"rows{suffix}"), tmp_path / "scores.parquet", "a")
+    found = read_table(tmp_path / "scores.parquet")
+    expected = Trees(content, {}).predict(np.ascontiguousarray(rows))[:, 0]
+    assert found["prediction"].is_null().arg_true().to_list() == infinite
+    assert np.array_equal(np.delete(found["prediction"].to_numpy(), infinite), np.delete(expected, infinite))
+    assert [(row, name) for row, name, *_ in refused_rows(tmp_path / "scores.parquet")] == [(n, "a") for n in infinite]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

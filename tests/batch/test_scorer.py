@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from headway_echo import Echo
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from msgspec.structs import replace
 from tests.batch.scoring import answer_plan
 from tests.registry.releases import release
@@ -14,6 +17,8 @@ from headway.batch.scorer import Scorer
 from headway.core.batch import Chunk
 from headway.core.errors import EngineError
 from headway.core.variant import Field, Signature
+
+VALUES = [0.5, 1.0, -1.0, 1e160, np.inf, -np.inf, np.nan]
 
 
 class Choosy(Echo):
@@ -74,8 +79,8 @@ def test_the_class_of_several_is_that_of_the_library(rule, expected, refused):
         release().variant, task="multiclass", signature=Signature(inputs=(Field(name="x"),), classes=("a", "b", "c"))
     )
     scorer = Scorer(release=replace(release(), variant=variant, threshold_rule=rule), engine=Voter(b"echo", {}))
-    chunk = Chunk(start=0, rows=np.ones((3, 1)), passthrough={}, position=3, share=1.0)
-    scores, _ = scorer.scores(chunk.rows)
+    chunk = Chunk(start=0, end=3, columns=[np.ones(3)], passthrough={}, position=3, share=1.0)
+    scores, _ = scorer.scores(chunk.rows())
     decided = scorer.answer(chunk, scores, refused)["decision"]
     assert decided.values == [None if row in refused else expected for row in range(3)]
 
@@ -94,23 +99,57 @@ def test_several_labels_of_a_row_are_one_string(rule, expected, refused):
         release().variant, task="multilabel", signature=Signature(inputs=(Field(name="x"),), classes=("a", "b", "c"))
     )
     scorer = Scorer(release=replace(release(), variant=variant, threshold_rule=rule), engine=Tagger(b"echo", {}))
-    chunk = Chunk(start=0, rows=np.ones((3, 1)), passthrough={}, position=3, share=1.0)
-    found = scorer.answer(chunk, scorer.scores(chunk.rows)[0], refused)
+    chunk = Chunk(start=0, end=3, columns=[np.ones(3)], passthrough={}, position=3, share=1.0)
+    found = scorer.answer(chunk, scorer.scores(chunk.rows())[0], refused)
     assert found["decision"].values == [None if row in refused else expected for row in range(3)]
     assert found["probability.b"].values.tolist() == [0.3] * 3
 
 
+class Column(Choosy):
+    """The same engine, which reads rows in Fortran order."""
+
+    reads_columns = True
+    read_columns = False
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """The mean of each row."""
+        self.read_columns |= rows.flags.f_contiguous and not rows.flags.c_contiguous
+        return super().predict(rows)
+
+
+@given(
+    st.integers(2, 40).flatmap(lambda n: arrays(np.float64, (3, n), elements=st.sampled_from(VALUES))),
+    st.integers(0, 39),
+    st.booleans(),
+)
+def test_an_engine_of_columns_gives_the_scores_refusals_and_errors_of_one_of_rows(cells, start, refuses):
+    made, first = release(), start % cells.shape[1]
+    fields = tuple(Field(name=name, refuses=("missing",) if refuses else ()) for name in "abc")
+    made = replace(made, variant=replace(made.variant, signature=Signature(inputs=fields)))
+    chunk = Chunk(start=7, end=7 + cells.shape[1], columns=list(cells), passthrough={}, position=0, share=1.0)
+    found = []
+    for engine in (Choosy(b"echo", {}), by_column := Column(b"echo", {})):
+        infinities, scores, faults = Scorer(release=made, engine=engine).score_batch(chunk, 7 + first, chunk.end)
+        found.append((infinities, scores.tobytes(), dict(faults)))
+    assert found[0] == found[1] and (by_column.read_columns or refuses or chunk.end - 7 - first == 1)
+    expected = {(7 + row, "abc"[column]) for column, row in np.argwhere(np.isinf(cells)).tolist() if row >= first}
+    assert {(refusal.row, refusal.column) for refusal in found[0][0]} == expected
+    assert np.array_equal(chunk.rows(order="F"), cells.T, equal_nan=True) and chunk.rows().flags.c_contiguous
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("others", [1.0, np.nan, -np.inf, 1e308])
-def test_an_infinity_is_refused_whatever_the_other_values_are(others):
-    rows = np.full((4, 3), others)
+def test_an_infinity_is_refused_whatever_the_other_values_are(others, order):
+    rows = np.full((4, 3), others, order=order)
     rows[2, 1] = np.inf
     found = {(refusal.row, refusal.column) for refusal in refuse_infinities(rows, "abc", 10)}
     assert (12, "b") in found and len(found) == (12 if others == -np.inf else 1)
     assert not np.isinf(rows).any() and np.isnan(rows[2, 1])
 
 
-def test_large_numbers_whose_sum_is_infinite_are_not_refused():
-    rows = np.full((4, 3), 1e308)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_numbers_whose_sum_is_infinite_are_not_refused(order):
+    rows = np.full((4, 3), 1e308, order=order)
     assert refuse_infinities(rows, "abc", 0) == [] and (rows == 1e308).all()
 
 
@@ -124,8 +163,8 @@ def test_a_batch_without_a_fault_is_one_call_of_the_engine():
 def test_a_release_with_an_answer_plan_names_who_answers_each_row(refused):
     plan = replace(answer_plan(), thresholds={"0": 0.9, "1": 0.8})
     scorer = Scorer(release=replace(release(), answers=plan, threshold=0.5), engine=Choosy(b"echo", {}))
-    chunk = Chunk(start=0, rows=np.array([[0.6] * 3, [0.9] * 3, [0.0] * 3]), passthrough={}, position=3, share=1.0)
-    found = scorer.answer(chunk, scorer.scores(chunk.rows)[0], refused)
+    chunk = Chunk(start=0, end=3, columns=[np.array([0.6, 0.9, 0.0])] * 3, passthrough={}, position=3, share=1.0)
+    found = scorer.answer(chunk, scorer.scores(chunk.rows())[0], refused)
     hidden = bool(refused)
     assert found["answer"].values == [None if hidden else "", "1", "0"]
     assert found["answered_by"].values == [None if hidden else "people", "model", "model"]

@@ -49,7 +49,7 @@ def test_parts_are_joined_in_their_order(name, sizes, tmp_path):
     file = joined(name, tmp_path, [table(*item) for item in zip(starts, sizes, strict=True)])
     chunks = list(plugins.load_format(name).scan(file, WANTED).chunks(0, 0))
     numbers = np.arange(sum(sizes))
-    rows = np.concatenate([np.empty((0, 2)), *(part.rows for part in chunks)])
+    rows = np.concatenate([np.empty((0, 2)), *(part.rows() for part in chunks)])
     assert np.array_equal(rows[:, 0], numbers / 3)
     assert np.array_equal(rows[:, 1], np.where(numbers % 5 == 0, np.nan, numbers), equal_nan=True)
     for name in WANTED.keep:
@@ -64,7 +64,7 @@ def test_reading_goes_on_where_a_chunk_ended(name, tmp_path):
     assert len(chunks) > 1 and chunks[-1].share == pytest.approx(1, abs=1e-3)
     later = list(scan.chunks(chunks[0].end, chunks[0].position))
     assert [item.start for item in later] == [item.start for item in chunks[1:]]
-    assert all(np.array_equal(a.rows, b.rows, equal_nan=True) for a, b in zip(later, chunks[1:], strict=True))
+    assert all(np.array_equal(a.rows(), b.rows(), equal_nan=True) for a, b in zip(later, chunks[1:], strict=True))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -5,12 +5,15 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.data.tables import small, with_column
 
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 from headway.data.matrix import (
     dataset_signature,
+    encode_columns,
     group_codes,
     matrix,
     month_column,
@@ -58,6 +61,29 @@ def test_a_model_of_strings_alone_leaves_the_other_columns_out():
     rows = matrix(table, Signature(inputs=(Field(name="size", datatype="BYTES", categories=("L", "S")),)))
 
     assert rows.tolist() == [[1.0], [0.0]]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.integers(-9, 9),
+            st.none() | st.booleans(),
+            st.none() | st.floats(width=32),
+            st.none() | st.sampled_from(["AA", "UA", "XX"]),
+        ),
+        max_size=30,
+    ),
+    st.integers(0, 30),
+)
+def test_encoded_columns_are_those_of_the_matrix(cells, cut):
+    schema = {"count": pl.Int16, "flag": pl.Boolean, "size": pl.Float32, "carrier": pl.String}
+    table = pl.DataFrame(cells, schema=schema, orient="row")
+    table = table.head(cut).vstack(table.slice(cut))
+    carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))
+    signature = Signature(inputs=(Field(name="size"), carrier, Field(name="flag"), Field(name="count")))
+    columns = encode_columns(table, signature)
+    assert all(column.dtype == np.float64 and column.flags.c_contiguous for column in columns)
+    assert np.array_equal(np.array(columns).T, matrix(table, signature), equal_nan=True)
 
 
 def test_one_column_of_numbers_is_copied():

@@ -64,6 +64,7 @@ def test_of_many_columns_a_sample_is_asked():
         (np.nan, "column 'c' is missing"),
         (-np.inf, "column 'c' is -inf, which is infinite"),
         (1e39, "column 'c' is 1e\\+39, which is beyond float32"),
+        (1e200, "column 'c' is 1e\\+200, which is beyond float32"),
     ],
 )
 def test_a_refused_row_is_an_error_of_values_that_names_row_column_and_value(value, message):

@@ -16,7 +16,7 @@ from headway.batch.columns import UNKNOWN, check_columns, new_refusal, parse_num
 from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.data.matrix import matrix
+from headway.data.matrix import encode_columns
 from headway.serving.protocol.tensors import BYTES
 
 _STRING_TYPES = (pl.String, pl.Categorical, pl.Enum)
@@ -106,7 +106,8 @@ class PolarsScan:
         end = start + len(frame)
         return Chunk(
             start=start,
-            rows=matrix(frame, self._options.signature, keep_texts=False),
+            end=end,
+            columns=encode_columns(frame, self._options.signature),
             passthrough=held,
             position=end,
             share=end / self.length,
@@ -181,7 +182,8 @@ def _chunk_of_strings(frame: pl.DataFrame, options: ScoringOptions, start: int) 
     frame = null_unknown_categories(frame.with_columns(numbers), options, start, refusals)
     return Chunk(
         start=start,
-        rows=matrix(frame, options.signature, keep_texts=False),
+        end=start + len(frame),
+        columns=encode_columns(frame, options.signature),
         passthrough=held,
         position=0,
         share=0.0,

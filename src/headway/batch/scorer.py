@@ -93,10 +93,10 @@ class _Run:
         with _pool(1) as journal_pool, _pool(1) as encoder_pool, _pool(threads) as engine_pool:
             waiting, parts = deque[tuple[int, Future[_Encoded]]](), deque[Future[None]]()
             for chunk in scan.chunks(self._journal.end, self._journal.position):
-                futures = [engine_pool.submit(self._scorer.score_batch, *batch) for batch in _batches(chunk)]
+                futures = [engine_pool.submit(self._scorer.score_batch, chunk, *batch) for batch in _batches(chunk)]
                 if futures:
                     encoded = encoder_pool.submit(self._encode, chunk, futures)
-                    waiting.append((len(chunk.rows), encoded))
+                    waiting.append((chunk.end - chunk.start, encoded))
                     parts.append(journal_pool.submit(self._add, encoded, chunk.end, chunk.position, chunk.share))
                 while waiting and sum(rows for rows, _ in waiting) - waiting[0][0] >= 2 * threads * BATCH_ROWS:
                     waiting.popleft()[1].result()
@@ -145,7 +145,7 @@ def _answered(
 
 def score_chunk(scorer: Scorer, chunk: Chunk, options: ScoringOptions) -> dict[str, ArrowColumn]:
     """Return the output columns of a chunk, scored on this thread."""
-    results = [scorer.score_batch(*batch) for batch in _batches(chunk)]
+    results = [scorer.score_batch(chunk, *batch) for batch in _batches(chunk)]
     return _answered(scorer, chunk, results, escape=options.spreadsheet_safe)[0]
 
 
@@ -174,11 +174,9 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _batches(chunk: Chunk) -> Iterator[tuple[Floats, int]]:
-    """Yield the rows of each batch, and the number of the first."""
-    return (
-        (chunk.rows[start : start + BATCH_ROWS], chunk.start + start) for start in range(0, len(chunk.rows), BATCH_ROWS)
-    )
+def _batches(chunk: Chunk) -> Iterator[tuple[int, int]]:
+    """Yield the first row, and the row after the last, of each batch."""
+    return ((start, min(start + BATCH_ROWS, chunk.end)) for start in range(chunk.start, chunk.end, BATCH_ROWS))
 
 
 def expect_unchanged(before: Terms, now: Terms) -> None:
@@ -236,11 +234,12 @@ class Scorer:
         classes = release.class_names
         return AnswerDecider(release.answers, classes, threshold=release.threshold, withdrawn=self.withdrawn)
 
-    def score_batch(self, rows: Floats, start: int) -> BatchScores:
-        """Return the result of `scores` for rows (n, d) from row `start` of a file on; an infinity becomes NaN in them.
+    def score_batch(self, chunk: Chunk, start: int, end: int) -> BatchScores:
+        """Return the result of `scores` for the rows [start, end) of a file; an infinity is NaN to the engine.
 
-        The thread that scores looks for infinities, while the rows are in its cache.
+        The thread that scores copies them, in the order that its engine reads, and looks for infinities in its cache.
         """
+        rows = chunk.rows(start, end, order="F" if getattr(self.engine, "reads_columns", False) else "C")
         infinities = columns.refuse_infinities(rows, self.release.variant.signature.names, start)
         return BatchScores(infinities, *self.scores(rows))
 
@@ -284,13 +283,13 @@ class Scorer:
             missing = np.zeros(len(scores), dtype=np.bool_)
             missing[[row - chunk.start for row in refused]] = True
         numbers = ArrowColumn(type=nanoarrow.int64(), values=np.arange(chunk.start, chunk.end, dtype=np.int64))
-        decided = self._decided(chunk.rows, missing)
+        decided = self._decided(chunk, missing)
         found = _answers(self.release, scores, decided, missing)
         if self._decide is not None:
             found |= _selective(self.release, self._decide(scores), missing)
         return {ROW: numbers, **chunk.passthrough, **found}
 
-    def _decided(self, rows: Floats, missing: Bools | None) -> Ints | None:
+    def _decided(self, chunk: Chunk, missing: Bools | None) -> Ints | None:
         """Return the classes that the library of a multiclass model predicts, int64 (n,); None if the scores decide.
 
         Of several labels a row it is the indicator matrix (n, k).
@@ -300,6 +299,7 @@ class Scorer:
         several = release.variant.task in ("multiclass", MULTILABEL)
         if not several or not follows or not isinstance(self.engine, Decider):
             return None
+        rows = chunk.rows()
         if missing is None:
             return self.engine.decide(rows)
         some = self.engine.decide(rows[~missing])
@@ -313,7 +313,8 @@ class Scorer:
         """Return the output columns without rows; raise DataError if a copied column has the name of one."""
         width = len(self.release.variant.signature.inputs)
         scores, _ = self._predict(np.empty((0, width)))
-        none = Chunk(start=0, rows=np.empty((0, width)), passthrough={}, position=0, share=0.0)
+        columns_ = [np.empty(0)] * width
+        none = Chunk(start=0, end=0, columns=columns_, passthrough={}, position=0, share=0.0)
         own = self.answer(none, scores, set())
         for name in copied:
             if name in own:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote
+
+import numpy as np
 
 from headway.core.variant import Signature
 
@@ -45,23 +47,27 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
-    """Consecutive rows of a file from row `start` on, as a model reads them: float64 of shape (n, d) in C order.
+    """Consecutive rows [start, end) of a file, as a model reads them: a float64 array of shape (n,) per column.
 
     A row in `refusals` holds NaN where it could not be read. `passthrough` are the columns that are copied unchanged.
     The next chunk begins at `position`, in the format's own count; `share` in [0, 1] of the file has been read by then.
     """
 
     start: int
-    rows: Floats
+    end: int
+    columns: Sequence[Floats]
     passthrough: Mapping[str, ArrowColumn]
     position: int
     share: float
     refusals: Sequence[Refusal] = ()
 
-    @property
-    def end(self) -> int:
-        """Index of the row after the last one."""
-        return self.start + len(self.rows)
+    def rows(self, start: int | None = None, end: int | None = None, *, order: Literal["C", "F"] = "C") -> Floats:
+        """Copy the rows [start, end) of the file, by default all of the chunk, to an array (n, d) in a memory order."""
+        first, last = (self.start if start is None else start), (self.end if end is None else end)
+        rows = np.empty((last - first, len(self.columns)), order=order)
+        for index, column in enumerate(self.columns):
+            rows[:, index] = column[first - self.start : last - self.start]
+        return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,8 +138,9 @@ class Engine(Protocol):
     each row whose score is at least the threshold, else 0, faster than by its score; `most_probable(rows)` returns the
     class of the highest score of each row, the first of equal ones, likewise; `predict_sparse(rows, absent)`
     answers a SciPy matrix in CSR form, whose cells that are not stored are `absent`, without making it dense; a
-    `Decider` decides as its library does. `native`, if it is there, is the library's own object: a file's baseline is
-    timed as a user of the library would call it.
+    `Decider` decides as its library does; if `reads_columns` is true, rows in Fortran order are read without a copy.
+    `native`, if it is there, is the library's own object: a file's baseline is timed as a user of the library would
+    call it.
     """
 
     formats: ClassVar[tuple[str, ...]]

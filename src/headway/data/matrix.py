@@ -75,6 +75,21 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
     DataError
         If a column is missing or has another type, or an unseen string must be refused.
     """
+    if not signature.inputs:
+        return np.empty((len(table), 0))
+    return _numbers(table, signature, keep_texts=keep_texts).to_numpy(order="c", writable=True)
+
+
+def encode_columns(table: pl.DataFrame, signature: Signature) -> list[Floats]:
+    """Encode a table as `matrix` does without `keep_texts`: a float64 array of shape (n,) per column.
+
+    An array may share its memory with the table, and is then read-only.
+    """
+    return [column.to_numpy() for column in _numbers(table, signature, keep_texts=False).get_columns()]
+
+
+def _numbers(table: pl.DataFrame, signature: Signature, *, keep_texts: bool) -> pl.DataFrame:
+    """Return the columns of a signature as float64 without nulls."""
     known = set(table.columns)
     missing = [name for name in signature.names if name not in known]
     if missing:
@@ -86,14 +101,11 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
         for field in signature.inputs
         if field.datatype == "BYTES"
     }
-    if not signature.inputs:
-        return np.empty((len(table), 0))
     names = [name for name in signature.names if name not in strings]
     numbers = table[names].cast(pl.Float64) if names else pl.DataFrame()  # an empty list would select rows
     columns = pl.DataFrame(numbers.to_dict() | strings)[list(signature.names)] if strings else numbers
     has_nulls = any(column.null_count() for column in columns.get_columns())
-    filled = columns.fill_null(float("nan")) if has_nulls else columns
-    return filled.to_numpy(order="c", writable=True)
+    return columns.fill_null(float("nan")) if has_nulls else columns
 
 
 def training_frame(table: pl.DataFrame, signature: Signature) -> pl.DataFrame:

@@ -137,8 +137,9 @@ class RefusalCheck:
 
 def _are_safe(rows: Floats) -> bool:
     """Return whether all values are finite and within float32; a large one may be safe and is looked at again."""
-    values = rows.ravel()
-    return bool(values.dot(values) < _SAFE_SUM)
+    values = rows.ravel(order="K")
+    with np.errstate(over="ignore"):
+        return bool(values.dot(values) < _SAFE_SUM)
 
 
 def _holds(kind: Refusal, values: Floats) -> Bools:

@@ -27,6 +27,7 @@ class Trees(KernelEngine):
     name = "trees"
     kernels = load_kernels("trees")
     artifact = "compiled forest"
+    reads_columns = True
     rejection = (
         "the model rejects infinite values, missing values in columns that had none when it was fitted, and numbers "
         "that are not categories in categorical columns"

@@ -91,18 +91,20 @@ class ArrowScan:
                 hint="write it again",
             )
         refusals: list[Refusal] = []
-        rows = np.empty((len(batch), len(self._ranks)))
-        for index, (field, ranks) in enumerate(self._ranks):
+        numbers = []
+        for field, ranks in self._ranks:
             if ranks is None:
-                rows[:, index] = _floats(_column(arrays[field.name], start, refusals))
+                numbers.append(_floats(_column(arrays[field.name], start, refusals)))
             else:
                 words = self._options.missing
                 strings = _strings(arrays[field.name], start, refusals)
                 strings = [None if text in words else text for text in strings]
-                rows[:, index] = rank_categories(field, ranks, strings, start, refusals)
+                numbers.append(np.array(rank_categories(field, ranks, strings, start, refusals), dtype=np.float64))
         held = {name: _column(arrays[name], start, refusals) for name in self._options.keep}
         end = start + len(batch)
-        return Chunk(start=start, rows=rows, passthrough=held, position=end, share=share, refusals=refusals)
+        return Chunk(
+            start=start, end=end, columns=numbers, passthrough=held, position=end, share=share, refusals=refusals
+        )
 
 
 class Arrow:
@@ -159,10 +161,13 @@ def _first(pieces: Sequence[Chunk], start: int, max_rows: int) -> tuple[Chunk, l
         )
         for name in pieces[0].passthrough
     }
-    rows = [piece.rows[part] for piece, part in zip(pieces, cuts, strict=True)]
+    columns_ = zip(*(piece.columns for piece in pieces), strict=True)
     chunk = Chunk(
         start=start,
-        rows=rows[0] if len(rows) == 1 else np.concatenate(rows),
+        end=end,
+        columns=[
+            np.concatenate([piece[part] for piece, part in zip(column, cuts, strict=True)]) for column in columns_
+        ],
         passthrough=copied,
         position=end,
         share=pieces[-1].share,

@@ -73,20 +73,26 @@ class CsvScan:
         if lines.invalid:
             for name in self._options.names:
                 refusals += columns.refuse_invalid_utf8(name, cells.get(name, ()), start)
-        rows = np.empty((len(records), len(self._ranks)))
-        for index, (field, ranks) in enumerate(self._ranks):
+        numbers = []
+        for field, ranks in self._ranks:
             strings: Sequence[str] = cells.get(field.name, ())
             if self._options.missing:
                 strings = ["" if text in self._options.missing else text for text in strings]
             if ranks is None:
-                rows[:, index] = _numbers(field, strings, start, refusals, plain=not lines.underscored)
+                numbers.append(_numbers(field, strings, start, refusals, plain=not lines.underscored))
             else:
-                rows[:, index] = rank_categories(field, ranks, [text or None for text in strings], start, refusals)
+                numbers.append(rank_categories(field, ranks, [text or None for text in strings], start, refusals))
         held = {
             name: columns.string_column([text or None for text in cells.get(name, ())]) for name in self._options.keep
         }
         return Chunk(
-            start=start, rows=rows, passthrough=held, position=position + lines.size, share=0.0, refusals=refusals
+            start=start,
+            end=start + len(records),
+            columns=[np.array(column, dtype=np.float64) for column in numbers],
+            passthrough=held,
+            position=position + lines.size,
+            share=0.0,
+            refusals=refusals,
         )
 
     def _records(self, lines: _Lines, row: int, refusals: list[Refusal]) -> Iterator[list[str]]:
