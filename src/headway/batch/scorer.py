@@ -18,7 +18,7 @@ from headway.batch import columns, journal
 from headway.batch.columns import new_refusal
 from headway.batch.journal import Journal, OutputFiles, Receipt, Terms
 from headway.core.answering import AnswerDecider, Answers
-from headway.core.batch import ArrowColumn, Chunk, Format, Refusal, Scan, ScoringOptions
+from headway.core.batch import ROW, ArrowColumn, Chunk, Format, Refusal, Scan, ScoringOptions
 from headway.core.contracts import Decider
 from headway.core.errors import DataError, EngineError
 from headway.core.label_sets import decide_labels, name_labels
@@ -196,7 +196,6 @@ def _output_metadata(release: Release, digest: str) -> dict[str, str]:
     }
 
 
-ROW = "row"
 _DECISION, _PREDICTION = "decision", "prediction"
 
 RowErrors = Mapping[int, str]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from headway.core.arrays import Bools, Floats
 
 
+ROW = "row"
+"""Column of an output with the number of each row of the file, from 0."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArrowColumn:
     """Values of one column of n rows; `type` is their Arrow type, as nanoarrow has it.
@@ -140,7 +144,10 @@ class Format(Protocol):
         ...
 
     def encode(self, columns: Mapping[str, ArrowColumn]) -> bytes:
-        """Encode one part of the output; equal columns give equal bytes. Raises DataError for a type it cannot hold."""
+        """Encode one part of the output; equal columns give equal bytes. Raises DataError for a type it cannot hold.
+
+        The column ROW, if there is one, counts from 0 over all parts.
+        """
         ...
 
     def join(

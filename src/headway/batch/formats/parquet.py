@@ -8,10 +8,11 @@ from pathlib import Path
 
 import nanoarrow
 import polars as pl
+from polars import selectors as cs
 
 from headway.batch import columns
 from headway.batch.polars_reader import PolarsScan
-from headway.core.batch import ArrowColumn, ScoringOptions
+from headway.core.batch import ROW, ArrowColumn, ScoringOptions
 from headway.core.plugins import load_sibling
 from headway.storage import addresses
 
@@ -28,19 +29,25 @@ class Parquet:
         return PolarsScan(frame, options, path)
 
     def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
-        """Encode one part as an uncompressed parquet file; the joined file is compressed."""
-        return _encoded(_frame(columns_))
+        """Encode one part as an uncompressed Arrow file without the numbers of its rows, which the join adds."""
+        content = io.BytesIO()
+        _frame(columns_).drop(ROW, strict=False).write_ipc(content, compression="uncompressed")
+        return content.getvalue()
 
-    def encode_rows(self, out: Path, start: int, rows: int) -> bytes:
-        """Encode rows of a written file, as `encode` does: equal bytes mean that they are equal to the bit."""
-        return _encoded(pl.scan_parquet(out, glob=False, hive_partitioning=False).slice(start, rows).collect())
+    def holds(self, out: Path, start: int, columns_: Mapping[str, ArrowColumn]) -> bool:
+        """Return whether a written file has these columns, to the bit, from row `start` on."""
+        expected = _frame(columns_)
+        written = pl.scan_parquet(out, glob=False, hive_partitioning=False).slice(start, len(expected)).collect()
+        return _encoded(written) == _encoded(expected)
 
     def join(
         self, parts: Sequence[Path], out: Path, empty: Mapping[str, ArrowColumn], about: Mapping[str, str]
     ) -> None:
         """Write one parquet file from the parts, one row group at a time."""
-        frame = pl.scan_parquet(list(parts), hive_partitioning=False) if parts else _frame(empty).lazy()
-        rows = columns.chunk_rows(1)
+        frame, rows = _frame(empty).lazy(), columns.chunk_rows(1)
+        if parts:
+            frame = pl.scan_ipc(list(parts), glob=False, row_index_name=ROW if ROW in empty else None)
+            frame = frame.with_columns(cs.by_name(ROW, require_all=False).cast(pl.Int64))
         frame.sink_parquet(out, compression="snappy", row_group_size=rows, maintain_order=True, metadata=dict(about))
 
 
