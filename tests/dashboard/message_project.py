@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from tests.api.test_text_models import messages
+from tests.dashboard.people import Person
 from tests.support.shop import REPLIES
 
 import headway
@@ -120,3 +121,10 @@ def lived_in_shop(folder: Path) -> Project:
     texts = [f"where is my parcel {number} it should have arrived" for number in range(N_MESSAGES)]
     log_messages(project, texts, answered=answered, audited=audited)
     return project
+
+
+def summarized(person: Person) -> str:
+    """Return the words of the page once the log has been read; the server waits a little for that at each visit."""
+    while "The log is being read." in (words := person.get("/models/shop/messages").words):
+        pass
+    return words

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 from tests.browser import open_browser
-from tests.dashboard.message_project import lived_in_shop
+from tests.dashboard.message_project import lived_in_shop, summarized
 from tests.dashboard.people import RunningDashboard, running_dashboard
 from tests.dashboard.test_labels_browser import sign_in
 from tests.dashboard.visits import Opened
@@ -29,6 +29,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashboard]
     folder = tmp_path_factory.mktemp("shop")
     lived_in_shop(folder).state.close()
     with running_dashboard(folder) as running:
+        summarized(running.visitor("labeller"))
         yield running
 
 
@@ -52,6 +53,31 @@ def test_a_message_is_tried_and_one_that_waits_is_answered(browser, shop, script
     assert page.locator("input[name=key]").get_attribute("value") != shown
     page.get_by_role("button", name="Look again").click()
     page.get_by_role("heading", name="Message ").wait_for()
+    page.context.close()
+
+
+def test_a_page_that_waits_holds_no_one_who_leaves_it_or_writes(browser, shop):
+    page, loads = sign_in(browser, shop, scripts=True), []
+    waits = '<script src="/static/waiting.js" defer></script><p data-waiting>wait</p><textarea></textarea>'
+
+    def wait(route: Route) -> None:
+        loads.append(route)
+        route.fulfill(content_type="text/html", body=waits)
+
+    page.route(f"**{PAGE}", wait)
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)
+    page.goto(PAGE)
+    with page.expect_navigation():
+        page.clock.fast_forward(3000)
+    page.locator("textarea").fill("where is")
+    page.clock.fast_forward(9000)
+    page.locator("textarea").fill("")
+    page.locator("textarea").blur()
+    page.evaluate("dispatchEvent(new Event('beforeunload'))")  # as when a link is followed
+    page.clock.fast_forward(9000)
+    page.locator("textarea").fill("still here")
+    assert len(loads) == 2
     page.context.close()
 
 

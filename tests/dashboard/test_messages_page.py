@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.dashboard.message_project import DAY_US, START_US, lived_in_shop, log_messages, make_live, share
-from tests.dashboard.people import Person, RunningDashboard, running_dashboard
+from tests.dashboard.message_project import DAY_US, START_US, lived_in_shop, log_messages, make_live, share, summarized
+from tests.dashboard.people import RunningDashboard, running_dashboard
 from tests.support.shop import mail
 
 from headway.core.action import PersonAction
@@ -38,13 +38,6 @@ def shop(tmp_path: Path) -> Iterator[RunningDashboard]:
 def shown_key(answer) -> str:
     found = re.search(r'name="key" value="([^"]*)"', answer.text)
     return found[1] if found else ""
-
-
-def summarized(person: Person) -> str:
-    """Return the words of the page once the log has been read; the server waits a little for that at each visit."""
-    while "The log is being read." in (words := person.get(PAGE).words):
-        pass
-    return words
 
 
 def test_a_message_is_tried_with_its_confidence_and_who_answers(shop):

@@ -82,7 +82,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningD
 def drawn(served: RunningDashboard, path: str = "/models/flights") -> Answer:
     """Load a page until its heavy work is done."""
     deadline = time.monotonic() + 120
-    while "data-pending" in (page := served.visitor("viewer").get(path)).text:
+    while "data-waiting" in (page := served.visitor("viewer").get(path)).text:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     return page
@@ -128,7 +128,7 @@ def test_events_are_filtered_and_the_releases_are_listed_with_who_and_why(histor
 def test_while_the_chart_is_drawn_the_page_says_so(history):
     page = history[0].visitor("viewer").get("/models/flights?periods=60")
     assert page.status == 200
-    assert "data-pending" in page.text
+    assert "data-waiting" in page.text
     assert "Load the page again" in page.words
     assert "What changed between two releases" in page.words
 

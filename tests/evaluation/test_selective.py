@@ -10,7 +10,7 @@ from numpy.random import Generator, default_rng
 
 from headway.core.arrays import Floats, Ints
 from headway.core.errors import DataError
-from headway.evaluation.selective import certify_threshold
+from headway.evaluation.selective import certify_threshold, measure_risk
 
 pytestmark = pytest.mark.slow
 LIMIT = 0.1
@@ -151,3 +151,10 @@ def test_arguments_without_a_certificate_are_refused(changes: dict[str, object],
 
     with pytest.raises(DataError, match=message):
         certify_threshold(**(valid | changes))  # type: ignore[arg-type]
+
+
+def test_the_coverage_of_one_group_has_no_interval() -> None:
+    answered = np.arange(100) < 36
+    coverage, _ = measure_risk(answered, np.zeros(100), groups=np.zeros(100, dtype=np.int64))
+    assert coverage.value == 0.36
+    assert (coverage.low, coverage.high, coverage.n_groups) == (0.0, 1.0, 1)

@@ -18,7 +18,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.selective import SelectiveCertificate
-from headway.evaluation.statistics.intervals import Sample, exact_measurement, jackknife_interval
+from headway.evaluation.statistics.intervals import Sample, jackknife_interval
 from headway.evaluation.statistics.percentiles import binomial_cdf
 from headway.evaluation.statistics.sequential import BETS, bet_returns, log_wealth
 
@@ -306,7 +306,16 @@ def _coverage(answered: Bools, index: Ints) -> Measurement:
     rows, of_group = np.bincount(index), np.bincount(index, weights=answered.astype(np.float64))
     value, sample = float(answered.mean()), Sample(n_rows=len(answered), n_groups=len(rows), bounds=(0.0, 1.0))
     if len(rows) == 1:
-        return exact_measurement("selective.coverage", value, n_rows=len(answered), method="share of one group")
+        return Measurement(
+            name="selective.coverage",
+            value=value,
+            low=0.0,
+            high=1.0,
+            method="share of one group",
+            n_rows=len(answered),
+            n_groups=1,
+            bounds=sample.bounds,
+        )
     without_each = (of_group.sum() - of_group) / (rows.sum() - rows)
     return jackknife_interval("selective.coverage", value, without_each, sample)
 

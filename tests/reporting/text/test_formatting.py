@@ -47,6 +47,8 @@ def test_the_examples_in_docstrings_hold(module: object) -> None:
         (estimate("latency.one_row", 7098, 3086, unit="us"), "7,100 us [4,000, 10,200]"),
         (estimate("latency.speedup", 0.9985, 0.0033, unit="x"), "x 0.999 [0.995, 1.002]"),
         (estimate("request.p50", 0.32947, 0.0002, unit="ms"), "0.329 ms [0.329, 0.330]"),
+        (estimate("answer.first_s", 8.84e-5, 2.1e-6, unit="s"), "88.4 us [86.3, 90.5]"),
+        (estimate("answer.first_s", 0.28, 0.016, unit="s"), "0.280 s [0.264, 0.296]"),
         (whole_range("roc_auc", 0.71, 0.0, 1.0), "0.710 (no interval)"),
         (whole_range("brier.drop", 0.01, -1.0, 1.0), "0.0100 (no interval)"),
         (whole_range("latency.one_row", 30.0, 0.0, math.inf), "30.0 (no interval)"),

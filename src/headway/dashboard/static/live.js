@@ -14,4 +14,3 @@ if (parts.size && window.EventSource) {
   });
   events.addEventListener("end", () => events.close());
 }
-if (document.querySelector("[data-pending]")) setTimeout(() => location.reload(), 2000);

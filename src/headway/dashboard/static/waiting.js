@@ -1,2 +1,7 @@
-// Loads a page again that waits for an answer. Without this script its link does the same.
-if (document.querySelector("[data-waiting]")) setTimeout(() => location.reload(), 3000);
+// Loads a page again that waits for an answer, unless a person leaves it or writes in it. Without it its link does the same.
+"use strict";
+const isWritten = () => [...document.querySelectorAll("textarea")].some((one) => one.value || one === document.activeElement);
+if (document.querySelector("[data-waiting]")) {
+  const timer = setInterval(() => isWritten() || location.reload(), 2000);
+  addEventListener("beforeunload", () => clearInterval(timer));
+}

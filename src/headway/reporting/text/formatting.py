@@ -208,9 +208,11 @@ def _width(measurement: Measurement) -> float:
 
 
 def _scale(measurement: Measurement) -> tuple[float, str]:
-    """Return the factor and the unit prefix that compensates for it."""
+    """Return the factor and the prefix of the unit that compensates for it."""
     if _is_share(measurement.name):
         return 100.0, ""
+    if measurement.unit == "s" and 0 < measurement.value < 1e-3:
+        return 1e6, "u"
     if measurement.unit != "rows/s" or not math.isfinite(measurement.value):
         return 1.0, ""
     if abs(measurement.value) >= 1e6:
