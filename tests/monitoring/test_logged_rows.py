@@ -7,6 +7,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tests.monitoring import rollouts
 from tests.monitoring.test_windows import dataset, deployed
 from tests.serving.flushed_log import FlushedLog, log_writer
@@ -61,11 +62,14 @@ def log(project, *calls: tuple[str, int, float | None], at_us: int = NOON_US, ra
     flushed.close()
 
 
-def read(project):
-    release = project.registry.resolve("flights@live")
-    return logged_rows(
-        project.config.state, dataclasses.replace(deployed(), release=release.release, digest=release.digest)
-    )
+def read(project, task="binary"):
+    return logged_rows(project.config.state, live(project, task))
+
+
+def live(project, task="binary"):
+    bundle = project.registry.resolve("flights@live")
+    variant = replace(bundle.release.variant, task=task)
+    return dataclasses.replace(deployed(), release=replace(bundle.release, variant=variant), digest=bundle.digest)
 
 
 def test_only_answers_to_callers_are_read_with_their_labels(project):
@@ -129,8 +133,7 @@ HOUR_US = 3_600_000_000
 
 
 def hours_of(project, until: datetime, table=None):
-    release = project.registry.resolve("flights@live")
-    config = dataclasses.replace(deployed(), release=release.release, digest=release.digest)
+    config = live(project)
     context = MonitoringContext(deployed=config, config=project.config, budget=Budget([]), source="log")
     windows = monitoring_windows(config, table, project.config, now=until, every="1h", source="log")
     return [monitor_window(context, window).report for window in windows]
@@ -162,6 +165,18 @@ def test_a_log_is_watched_without_the_rows_that_the_release_was_judged_on(projec
     assert (first.n_rows, first.status, first.row_checks) == (30, "unknown", ())
     assert any("judged on are not in the project's table" in finding.message for finding in first.unknown)
     assert silent.row_checks[0].code == "O011"
+
+
+def test_a_label_that_the_task_cannot_have_is_left_out_and_reported(project):
+    log(project, ("a", 1, 0.5), ("b", 1, 0.6), ("c", 1, 0.7), ("d", 1, 0.8))
+    labels = [Label("a", 1.0), Label("b", 7.0), Label("c", 0.3), Label("d", float("nan"))]
+    traffic.save_labels(project.config.state, "flights", labels, who="ann")
+    labeled = read(project).labels
+    assert labeled[0] == 1 and np.isnan(labeled[1:]).all()
+    assert np.isfinite(read(project, "regression").labels[:3]).all(), "a regression has such labels"
+    report = hours_of(project, datetime(2020, 2, 1, 13), dataset())[-1]
+    (finding,) = [found for found in report.unknown if found.code == "O013"]
+    assert finding.message == "3 labels are left out: binary rows cannot have them" and "0 or 1" in finding.hint
 
 
 def lose(project, since_us: int, until_us: int, rows: int) -> None:

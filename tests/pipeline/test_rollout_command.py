@@ -179,6 +179,7 @@ def test_labels_of_a_csv_and_of_a_parquet_file_are_saved(run, project, tmp_path)
         ("key,late\na,1\n", "labels cannot be read"),
         ("key,label\na,yes\n", "labels cannot be read"),
         ("key,label\na,\n", "missing"),
+        ("key,label\na,NaN\n", "missing"),
     ],
 )
 def test_a_file_without_valid_labels_is_an_error(run, project, tmp_path, text, message):

@@ -11,19 +11,22 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from running import Answer, Peer, Running, ask, collector, loaded, request, serving
+from msgspec.structs import replace
+from running import Answer, Peer, Running, ask, bundle, collector, release, request, serving
 from tests.serving.plain_client import post
 
 from headway.serving.http import labels as endpoint
+from headway.serving.loading import load_model
 from headway.storage import segments, traffic
 
 PATH = "/v2/models/flights/labels"
 
 
 @contextmanager
-def labeling(folder: Path, *, queue_bytes: int = 1 << 20) -> Iterator[Running]:
+def labeling(folder: Path, *, queue_bytes: int = 1 << 20, task: str = "binary") -> Iterator[Running]:
     """Start a server that accepts labels."""
-    with serving(loaded()) as server:
+    record = release()
+    with serving(load_model(bundle(replace(record, variant=replace(record.variant, task=task))))) as server:
         soon, overload = server.loop.call_soon_threadsafe, server.listener.overload
         with closing(collector(folder, soon, queue_bytes=queue_bytes, overload=overload)) as labels:
             server.listener._state.application._labels = labels
@@ -58,10 +61,10 @@ def stored_labels(folder: Path) -> pl.DataFrame:
 
 def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
     with labeling(tmp_path) as server:
-        answer = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}, {"key": "é", "label": 0.5}]})
+        answer = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}, {"key": "é", "label": 0}]})
         assert (answer.status, answer.json) == (200, {"kept": 2})
         table = stored_labels(tmp_path)
-    assert table.select("key", "label", "who").rows() == [("a", 1.0, "endpoint"), ("é", 0.5, "endpoint")]
+    assert table.select("key", "label", "who").rows() == [("a", 1.0, "endpoint"), ("é", 0.0, "endpoint")]
 
 
 @pytest.mark.slow
@@ -70,6 +73,8 @@ def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
     [
         ({"labels": [{"key": "a"}]}, "missing required field `label`"),
         ({"labels": [{"key": "a", "label": "yes"}]}, "Expected `float`"),
+        ({"labels": [{"key": "a", "label": "yes"}]}, "a label is 0 or 1"),
+        ({"labels": [{"key": "a", "label": 1}, {"key": "b", "label": 7}]}, "label 1 is 7, expected 0 or 1"),
         ({"labels": [{"key": "", "label": 1}]}, "a label has no key"),
         (
             {"labels": [{"key": "a", "label": 1}, {"key": "é" * 129, "label": 1}]},
@@ -120,7 +125,7 @@ def test_a_defect_is_500_without_details(tmp_path, monkeypatch):
 
 def test_labels_of_many_requests_are_written_together_and_each_is_acknowledged_with_its_number(tmp_path, monkeypatch):
     disk = Disk(monkeypatch)
-    with labeling(tmp_path) as server, ExitStack() as stack:
+    with labeling(tmp_path, task="regression") as server, ExitStack() as stack:
         peers = [stack.enter_context(Peer(server)) for _ in range(20)]
         peers[0].send_bytes(label("k0"))
         assert disk.begun.wait(10)

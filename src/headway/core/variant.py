@@ -5,6 +5,7 @@ Fields with their default value are not written, so a digest stays the same when
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ Refusal = Literal["missing", "infinite", "beyond float32"]
 """A kind of value that a library refuses to predict for."""
 ThresholdRule = Literal["costs", "library"]
 """What a decision threshold was taken from: costs, or the `predict` of the model's library."""
+_MAX_NAMED = 5  # classes in a message
 TIE = 2.0**-40
 """Largest distance from one half that rounding gives to a tie of two classes, if leaves are added in another order."""
 LIBRARY_THRESHOLD = 0.5 + TIE
@@ -116,6 +118,22 @@ class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
         shown = {self.engine, self.artifact.format, *self.settings}
         steps = [str(step) for step in self.steps if step.transform not in shown]
         return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (baseline)")
+
+    def can_have_label(self, label: float) -> bool:
+        """Return whether a row can have a label: 0 or 1, the number of a class, else any finite number."""
+        if self.task not in DECIDES:
+            return math.isfinite(label)
+        n_classes = 2 if self.task == "binary" else len(self.signature.classes) or math.inf
+        return 0 <= label < n_classes and label == label // 1
+
+    def label_values(self) -> str:
+        """Return in words which labels a row can have, with the names of few classes."""
+        classes = self.signature.classes
+        if self.task not in DECIDES:
+            return "a finite number"
+        if 0 < len(classes) <= _MAX_NAMED:
+            return " or ".join(f"{number} ({name})" for number, name in enumerate(classes))
+        return "0 or 1" if self.task == "binary" else "the number of its class, from 0 on"
 
     def remade(self, step: Step, artifact: Artifact, *, engine: str) -> Variant:
         """Return the variant after one more step, with other bytes that this engine opens with its default settings.

@@ -14,6 +14,7 @@ from headway.core.rollout import Rollout
 from headway.core.variant import LIBRARY_THRESHOLD, MULTILABEL
 from headway.evaluation.statistics.sequential import Keys
 from headway.monitoring.prediction_log import LabelReader, StageRequests
+from headway.monitoring.scored_rows import possible_labels
 from headway.registry.key_assignment import assign_hashes, key_hashes
 from headway.registry.rollout import DECISION, Traffic
 from headway.storage.addresses import log_root
@@ -80,6 +81,7 @@ class PairedTraffic:
     def _newly_labeled(self) -> pl.DataFrame:
         """Return waiting predictions whose label is known now, each once."""
         new = self._labels.read().select("key", "label")
+        new = new.filter(pl.Series(possible_labels(new["label"].to_numpy(), self._releases[1].variant)))
         self._known = pl.concat([self._known, new]).unique("key", keep="last", maintain_order=True)
         found = self._waiting.join(self._known, on="key", maintain_order="left")
         self._waiting = self._waiting.join(self._known, on="key", how="anti", maintain_order="left")

@@ -4,6 +4,7 @@ O002: A part of a monitoring report could not judge this period, and why.
 O003: Labels of the period do not show the quality of the release, and why.
 O004: The quality cannot be estimated without labels, and why.
 O012: The prediction log lost rows in a span of the period, which is not judged.
+O013: Labels of the log are no value that the task has, and are left out.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from headway.core.monitoring import (
     Ticket,
 )
 from headway.core.record import digest_of, write
+from headway.core.variant import Variant
 from headway.data.context import Windows
 from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.measure import measure
@@ -58,11 +60,16 @@ from headway.monitoring.input_drift import judge_inputs, overall_p
 from headway.monitoring.input_rules import IN_A_ROW, check_rows, check_volume
 from headway.monitoring.performance_estimation import estimate_performance, require_known_inputs
 from headway.monitoring.prediction_log import LostSpan
-from headway.monitoring.scored_rows import ScoredRows, count_without_key, release_comparison
+from headway.monitoring.scored_rows import (
+    ScoredRows,
+    count_impossible_labels,
+    count_without_key,
+    release_comparison,
+)
 from headway.monitoring.text_drift import with_text_features
 from headway.monitoring.windows import MonitoringWindow, end_time
 
-PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST = "O002", "O004", "O012"
+PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST, LABELS_LEFT_OUT = "O002", "O004", "O012", "O013"
 METRICS = ("quality", "calibration")
 MACRO_F1 = "macro_f1"
 MEASURES = {
@@ -126,6 +133,8 @@ def _measure_window(
     """Measure every part of a report; drift is taken from an earlier report of the same period."""
     deployed, rows = context.deployed, window.current
     parts.unknown += map(_lost_finding, window.lost)
+    if context.source == "log" and (count := count_impossible_labels(rows, deployed.release.variant)):
+        parts.unknown.append(_labels_finding(count, deployed.release.variant))
     inputs = earlier.reply("drift") if earlier else None
     drift = earlier.drift if earlier and inputs else parts.measure("drift", lambda: _drift(context, window))
     if drift and not inputs:
@@ -278,6 +287,17 @@ def _lost_finding(span: LostSpan) -> Finding:
         where="log",
         measured=float(span.rows),
         hint="headway_log_lost_rows_total of the server's metrics; check its disk",
+    )
+
+
+def _labels_finding(count: int, variant: Variant) -> Finding:
+    return Finding(
+        code=LABELS_LEFT_OUT,
+        severity="undecided",
+        message=f"{count:,} labels are left out: {variant.task} rows cannot have them",
+        where="labels of the log",
+        measured=float(count),
+        hint=f"headway labels add, with {variant.label_values()} for each of these keys; their last label counts",
     )
 
 

@@ -300,6 +300,8 @@ def read_label_file(file: Path, section: DataSection) -> list[Label]:
         labels_table = table.select(pl.col("key").cast(pl.String), "label")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"labels cannot be read: {error}", where=str(file), hint=_HINT) from error
+    if labels_table["label"].dtype.is_float():
+        labels_table = labels_table.with_columns(pl.col("label").fill_nan(None))
     empty = labels_table.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
     if len(empty):
         raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", hint=_HINT)

@@ -19,7 +19,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.label_sets import decide_labels
 from headway.core.sections import Costs
 from headway.core.texts import text_codes
-from headway.core.variant import DECIDES, MULTILABEL, Field
+from headway.core.variant import DECIDES, MULTILABEL, Field, Variant
 from headway.data import matrix
 from headway.data.context import Window
 from headway.data.texts import text_columns, word_counts
@@ -302,8 +302,8 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     """Return what callers got from the release, in order of time (UTC), from the prediction log; a day is a group.
 
     Shadow answers and failed requests are left out, and so is the time in which the log lost rows. Rows of a log that
-    samples are weighted by their rate. A row without a label, or without a key, has none. Raises DataError if the log
-    has no answer of the release.
+    samples are weighted by their rate. A row without a key, or with a label that its task cannot have, has no label.
+    Raises DataError if the log has no answer of the release.
     """
     name = deployed.release.name
     rows = read_predictions(state, name, [deployed.digest])
@@ -320,7 +320,8 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     labels = LabelReader(state, name).read().select(KEY, "label", pl.col("at_us").alias(_LABELED_AT))
     labeled = rows.join(labels, on=KEY, how="left", maintain_order="left")
     times = labeled["at_us"].to_numpy().astype("datetime64[us]")
-    signature = deployed.release.variant.signature
+    variant = deployed.release.variant
+    signature, given = variant.signature, labeled["label"].fill_null(float("nan")).to_numpy()
     inputs = [f"in.{field}" for field in signature.names]
     values = labeled.select(inputs).cast(pl.Float64).to_numpy(writable=True)
     for column in text_columns(signature):
@@ -335,14 +336,14 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
         rows=values,
         texts=text_columns(signature),
         scores=labeled["out.0"].to_numpy(),
-        labels=labeled["label"].fill_null(float("nan")).to_numpy(),
+        labels=np.where(possible_labels(given, variant), given, np.nan),
         labeled_at=labeled[_LABELED_AT].cast(pl.Datetime("us")).to_numpy(),
         groups=day_numbers(times),
         run=WEEK,
         weights=None if rows[RATE].min() == 1 else (1 / labeled[RATE]).to_numpy(),
         answers=answers,
         confidence=confidence,
-        probabilities=outputs if deployed.release.variant.task == "multiclass" else None,
+        probabilities=outputs if variant.task == "multiclass" else None,
     )
 
 
@@ -371,6 +372,17 @@ def request_column(field: Field) -> pl.Expr:
     ranks = column.fill_nan(None).cast(pl.Int64)
     texts = dict(enumerate(field.categories))
     return ranks.replace_strict(texts, default=None, return_dtype=pl.String).alias(field.name)
+
+
+def count_impossible_labels(rows: ScoredRows, variant: Variant) -> int:
+    """Count the logged rows with a label that their task cannot have."""
+    return int((~possible_labels(rows.table["label"].drop_nulls().to_numpy(), variant)).sum())
+
+
+def possible_labels(labels: Floats, variant: Variant) -> Bools:
+    """Return which labels, float64 [n], rows of the variant's task can have."""
+    values, index = np.unique(labels, return_inverse=True)
+    return np.array([variant.can_have_label(value) for value in values.tolist()], dtype=np.bool_)[index]
 
 
 def count_without_key(rows: ScoredRows) -> int:

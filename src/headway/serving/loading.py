@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headway.core.record import Scalar
 from headway.core.release import version_of
-from headway.core.variant import DECIDES, MULTILABEL
+from headway.core.variant import DECIDES, MULTILABEL, Variant
 from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release, self_test_rows
@@ -63,7 +63,7 @@ class LoadedModel:
     some up; `refusals` checks them for values that the model's library refuses, and `validator` against the contract,
     if there is one. `classes` name the columns of an answer of several classes or labels. `calibrate` maps engine
     outputs to the outputs that callers receive. `selective` decides which rows a release with an answer plan answers.
-    `answers` are the names of the classes of any classifier that gives one to a row.
+    `answers` are the names of the classes of any classifier that gives one to a row, and `variant` knows its labels.
     """
 
     name: str
@@ -83,6 +83,7 @@ class LoadedModel:
     latency: LatencyEstimator
     selective: SelectiveModel | None = None
     answers: tuple[str, ...] = ()
+    variant: Variant | None = None
 
 
 def load_model(
@@ -158,6 +159,7 @@ def load_model(
         latency=LatencyEstimator.of(engine, self_test_rows(release.self_test, variant.signature)),
         selective=selective,
         answers=release.class_names if variant.task in DECIDES else (),
+        variant=variant,
     )
 
 

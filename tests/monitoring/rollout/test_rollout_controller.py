@@ -326,6 +326,14 @@ def test_a_follower_sees_the_steps_of_another_process_and_stops_at_the_end(serve
         step.step()
 
 
+def test_a_label_that_no_row_can_have_is_no_loss_of_a_canary(served):
+    served.start(Plan(stages=(RolloutStage(share=0.0), RolloutStage(share=0.5))))
+    keys = served.serve(20, live=0.95, release=0.55)
+    save_labels(served.state, "flights", [Label(key, 7.0) for key in keys], who="ann")
+    rollout = RolloutController(served.project, control.latest_rollout(served.project))
+    assert not [measurement for measurement in rollout.evidence().measurements if measurement.name == "brier.drop"]
+
+
 def test_the_log_has_the_rows_of_each_release_and_the_later_label_of_a_key_wins(served):
     served.start()
     keys = served.serve(3)

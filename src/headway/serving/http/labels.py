@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from headway.core.errors import DataError, HeadwayError
+from headway.core.variant import Variant
 from headway.serving.http.connection import Request
 from headway.serving.http.request_queue import Reply, RequestQueue
 from headway.serving.protocol.errors import encode, error_body
@@ -54,21 +55,21 @@ class LabelCollector:
             pause_s=_PAUSE_S,
         )
 
-    def store(self, request: Request, name: str) -> None:
+    def store(self, request: Request, name: str, variant: Variant | None) -> None:
         """Queue the labels of a request for a model; it is answered with their number once they are on disk."""
-        self._queue.add(request, name)
+        self._queue.add(request, (name, variant))
 
     def close(self) -> None:
         """Store the accepted labels, and end the thread."""
         self._queue.close()
 
-    def _write(self, batch: Sequence[tuple[Request, str]]) -> list[Reply]:
+    def _write(self, batch: Sequence[tuple[Request, tuple[str, Variant | None]]]) -> list[Reply]:
         """Write the labels of some requests, in one segment for each model."""
         replies: list[Reply] = []
         by_name: dict[str, list[tuple[Request, list[traffic.Label]]]] = {}
-        for request, name in batch:
+        for request, (name, variant) in batch:
             try:
-                labels = _labels(request.body, self._limits)
+                labels = _labels(request.body, self._limits, variant)
             except DataError as error:
                 replies.append(Reply(request, 400, error_body(error)))
             else:
@@ -95,12 +96,16 @@ class LabelCollector:
 _NOT_STORED = error_body("the labels were not stored; see the log of the server")
 
 
-def _labels(body: bytes | bytearray, limits: RequestLimits) -> list[traffic.Label]:
-    """Return the labels of a request; raises DataError if they cannot be stored."""
+def _labels(body: bytes | bytearray, limits: RequestLimits, variant: Variant | None) -> list[traffic.Label]:
+    """Return the labels of a request; raises DataError if they cannot be stored, or no row of the task has them."""
+    expected = f"a label is {variant.label_values()}; " if variant else ""
     try:
         labels = list(_read_labels_request(body).labels)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"the body holds no labels: {error}", hint=_HINT) from error
+        raise DataError(f"the body holds no labels: {error}", hint=f"{expected}{_HINT}") from error
+    for number, label in enumerate(labels):
+        if variant and not variant.can_have_label(label.label):
+            raise DataError(f"label {number} is {label.label:g}, expected {variant.label_values()}")
     traffic.check_labels(labels)
     for number, label in enumerate(labels):
         limits.require_name(f"the key of label {number}", label.key)

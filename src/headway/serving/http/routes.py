@@ -349,8 +349,8 @@ class Routes:
     def _label(self, request: Request, match: RouteMatch) -> None:
         if not request.is_json:
             request.reply(415, error_body("labels are JSON; send 'Content-Type: application/json'"))
-        elif self._find(request, match) is not None:
-            self._labels.store(request, match.name)
+        elif (model := self._find(request, match)) is not None:
+            self._labels.store(request, match.name, model.variant)
 
     def _push(self, request: Request, match: RouteMatch) -> None:
         is_lines = media_type(request.connection.headers) in LINES
