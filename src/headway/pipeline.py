@@ -61,6 +61,7 @@ from headway.evaluation.comparison import (
     library_decisions,
     open_variant,
     record_self_test,
+    require_probabilities_of,
 )
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.explore import MAX_ROWS, tables_file
@@ -270,6 +271,7 @@ def optimize(
     budget = budget or TimeBudget(config.budget_s)
     _wait_quiet(project, budget, callback)
     validation = _evaluation_set(project, baseline, data["validation"], timing_s=budget.timing_s)
+    require_probabilities_of(baseline, validation.reference_scores)
     test = _test_set(project, baseline, data, validation=lambda: validation, reference=validation.reference)
     metrics = _metrics(project)
     if validation.timed and len(validation.rows):

@@ -11,6 +11,8 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+from onnx import helper
+from tests.engines.graphs import FLOAT, graph
 
 import headway as hw
 from headway.core.errors import DataError, EngineError, Refused
@@ -224,3 +226,13 @@ def test_custom_python_around_a_model_is_named_and_kept(model):
     assert np.allclose(best.predict_proba(rows), model_in_celsius.predict_proba(rows), rtol=0, atol=1e-12)
     with pytest.raises(Refused, match="custom Python code"):
         best.release()
+
+
+def test_a_classifier_that_answers_logits_is_refused_before_the_search(tmp_path):
+    weights = {"w": np.array([[2.0], [-1.0]], dtype=np.float32)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    (tmp_path / "logits.onnx").write_bytes(graph(nodes, [("x", FLOAT, [None, 2])], [("y", FLOAT, [None, 1])], weights))
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    with pytest.raises(DataError, match=r"the model answers from -\S+ to \S+, which are no probabilities") as caught:
+        hw.optimize(tmp_path / "logits.onnx", rows, (rows[:, 0] > 0).astype(int))
+    assert "torch.nn.Sigmoid()" in caught.value.hint

@@ -16,7 +16,7 @@ import numpy as np
 from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Blobs, Decider, Engine, SliceColumn
 from headway.core.dataset import Dataset
-from headway.core.errors import NotApplicable
+from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Measurement, TimedCall
 from headway.core.plugins import load_engine, open_baseline
 from headway.core.record import Settings
@@ -25,7 +25,7 @@ from headway.core.search_result import Baseline
 from headway.core.sections import CostSection
 from headway.core.texts import text_codes
 from headway.core.threads import cores
-from headway.core.variant import Field, Variant
+from headway.core.variant import DECIDES, Field, Variant
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
@@ -35,6 +35,7 @@ from headway.evaluation.benchmark import TimedBaseline, TimedEngine, fastest_eng
 from headway.evaluation.context import AuditContext, Comparison, EvaluatedRows, FloorRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
+from headway.evaluation.quality.multiclass import PROBABILITY_ROUNDING
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
 from headway.optimization.screening import decision_changing_steps, proves_decisions
 
@@ -111,6 +112,22 @@ def build_evaluation_set(
         open_s=opened - began,
         answer_s=answered - opened,
     )
+
+
+def require_probabilities_of(baseline: Baseline, scores: Floats) -> None:
+    """Raise DataError if a classifier answers (n, k) something else than probabilities, such as logits."""
+    finite = scores[np.isfinite(scores)]
+    if baseline.model.task not in DECIDES or not finite.size:
+        return
+    low, high = float(finite.min()), float(finite.max())
+    if low < -PROBABILITY_ROUNDING or high > 1 + PROBABILITY_ROUNDING:
+        end = "Sigmoid()" if baseline.model.task == "binary" else "Softmax(1)"
+        raise DataError(
+            f"the model answers from {low:.3g} to {high:.3g}, which are no probabilities",
+            where=f"task '{baseline.model.task}', {len(scores):,} rows",
+            hint=f"end the model in one: torch.nn.Sequential(model, torch.nn.{end}); or name its task, such as "
+            "task='regression'",
+        )
 
 
 def fastest_baseline(
