@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from packaging.requirements import Requirement
 from tests.serving.running import project as released
 from tests.serving.running import release
 
@@ -199,6 +200,12 @@ def test_a_state_that_cannot_be_written_or_read_is_broken(tmp_path):
 def test_settings_that_are_wrong_are_broken(tmp_path):
     [found] = doctor.diagnose_project(project(tmp_path, "[serve]\nprot = 1"))
     assert (found.health, found.message.startswith("unknown setting 'serve.prot'")) == ("broken", True)
+
+
+def test_an_extra_that_is_made_of_extras_needs_their_packages():
+    of = {"huggingface": "tokenizers", "sklearn": "skops", "both": "headway[huggingface,sklearn]"}
+    required = [Requirement(f'{package}; extra == "{extra}"') for extra, package in of.items()]
+    assert doctor._packages_of("both", required) == ["tokenizers", "skops"]
 
 
 @pytest.mark.slow

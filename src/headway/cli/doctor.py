@@ -66,15 +66,17 @@ def _extras() -> list[Diagnosis]:
 
 
 def _packages_of(extra: str, required: Sequence[Requirement]) -> list[str]:
-    """Return the packages that only this extra brings on this system."""
-    own = (
+    """Return the packages that only this extra brings on this system, with those of the extras that it is made of."""
+    own = [
         requirement
         for requirement in required
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}) and requirement.name != "headway"
-    )
-    return [
-        requirement.name for requirement in own if requirement.marker and requirement.marker.evaluate({"extra": extra})
+        if requirement.marker
+        and not requirement.marker.evaluate({"extra": ""})
+        and requirement.marker.evaluate({"extra": extra})
     ]
+    parts = [part for requirement in own if requirement.name == "headway" for part in sorted(requirement.extras)]
+    names = [requirement.name for requirement in own if requirement.name != "headway"]
+    return list(dict.fromkeys([*names, *(name for part in parts for name in _packages_of(part, required))]))
 
 
 def _extra(extra: str, names: Sequence[str]) -> Diagnosis:
