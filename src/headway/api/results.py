@@ -273,7 +273,9 @@ class OptimizationResult(Result, Model):
             machine=this_machine(),
         )
 
-    def release(self, *, who: str = "", why: str = "", folder: str | Path | None = None) -> ReleaseResult:
+    def release(
+        self, *, who: str = "", why: str = "", override: str = "", folder: str | Path | None = None
+    ) -> ReleaseResult:
         """Sign the winner as a release and point `live` of its name at it, in the store of a folder.
 
         A folder without a headway.toml gets one, so that `headway serve --project FOLDER` finds the release.
@@ -284,6 +286,8 @@ class OptimizationResult(Result, Model):
             Who releases it; default: the name of the user.
         why : str
             Reason, for the history.
+        override : str
+            Reason of a person who releases a winner whose verdict is not pass; the history shows it.
         folder : str or Path, optional
             Project that gets the release; default: the `folder` of `headway.optimize`.
 
@@ -295,8 +299,8 @@ class OptimizationResult(Result, Model):
         Raises
         ------
         Refused
-            If the verdict is not pass, the user's own Python stands around the model, or the only folder is the
-            temporary one of the search.
+            If the verdict is not pass and not overridden, the user's own Python stands around the model, or the only
+            folder is the temporary one of the search.
         """
         if self._parts:
             raise custom_code_refused(self._parts)
@@ -307,7 +311,8 @@ class OptimizationResult(Result, Model):
                 hint='best.release(folder="my-project"), or headway.optimize(..., folder="my-project")',
             )
         target = self.folder if folder is None else Path(folder).expanduser().absolute()
-        update = pipeline.release(self._project_in(target), self.search, who=who or getuser(), why=why).move
+        project = self._project_in(target)
+        update = pipeline.release(project, self.search, who=who or getuser(), why=why, override=override).move
         if not (target / settings.FILE).exists():
             write_atomically(PROJECT_FILE.format(name=json.dumps(self.search.name)), target / settings.FILE)
         return ReleaseResult(**asdict(update), folder=str(target))

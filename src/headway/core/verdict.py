@@ -18,6 +18,8 @@ RELATIVE = (
 """Measures of how far answers moved from another model's, `QUANTILES` of them those of the change over rows."""
 SLICES = "worst_slice."
 """Prefix of the rules on every slice of a measure."""
+OVERRIDE = 'headway release --override "WHY", in Python best.release(override="WHY")'
+"""How a person releases what did not pass."""
 LIVE = "live."
 """Prefix of the measures that compare with the release that is live."""
 PRIVACY = ("privacy.", "extraction.")

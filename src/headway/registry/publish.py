@@ -9,7 +9,7 @@ from headway.core.feature_view import FeatureView
 from headway.core.record import Record
 from headway.core.release import Contract, PointerUpdate, Release
 from headway.core.search_result import SearchResult
-from headway.core.verdict import EvaluatedVariant, Verdict
+from headway.core.verdict import OVERRIDE, EvaluatedVariant, Verdict
 from headway.data.contract.discovery import agreed_contract, columns_read
 from headway.data.contract.table_contract import load_project_contract
 from headway.features.rules import views_read
@@ -77,8 +77,8 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
             where="; ".join(
                 rule_result.message for rule_result in verdict.rule_results if rule_result.answer != "pass"
             ),
-            hint="headway optimize on more data, or with another policy under [[policy.release]]; to release "
-            'it nevertheless: headway release --override "WHY"',
+            hint="headway optimize on more data, or with another policy under [[policy.release]] (in Python policy=); "
+            f"to release it nevertheless: {OVERRIDE}",
         )
 
 
@@ -89,7 +89,7 @@ def _expect_compared_with_live(project: Project, winner: EvaluatedVariant) -> No
         raise Refused(
             f"nothing is released: {winner.variant.name} was not compared with the live release",
             where=problem,
-            hint='headway evaluate, which compares them; to release it nevertheless: headway release --override "WHY"',
+            hint=f"headway evaluate, which compares them; to release it nevertheless: {OVERRIDE}",
         )
 
 

@@ -15,6 +15,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import Refused, StoreError
 from headway.core.evidence import Finding
 from headway.core.provenance import JUDGED, Difference, Provenance
+from headway.core.verdict import OVERRIDE
 from headway.data.provenance import fingerprint
 from headway.data.provenance.versions import DataVersion, compare_versions, make_version
 from headway.registry.project import Project
@@ -94,7 +95,7 @@ def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Map
                 f"nothing is released: {found.message}",
                 where=found.where,
                 hint=f"headway optimize, to judge on what the rows are now; what changed: {found.hint}; to release "
-                'it nevertheless: headway release --override "WHY"',
+                f"it nevertheless: {OVERRIDE}",
             )
 
 
