@@ -233,6 +233,6 @@ def test_a_classifier_that_answers_logits_is_refused_before_the_search(tmp_path)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     (tmp_path / "logits.onnx").write_bytes(graph(nodes, [("x", FLOAT, [None, 2])], [("y", FLOAT, [None, 1])], weights))
     rows = np.random.default_rng(0).normal(size=(200, 2))
-    with pytest.raises(DataError, match=r"the model answers from -\S+ to \S+, which are no probabilities") as caught:
+    with pytest.raises(DataError, match=r"the model answers from -\S+ to \S+, which is outside") as caught:
         hw.optimize(tmp_path / "logits.onnx", rows, (rows[:, 0] > 0).astype(int))
     assert "torch.nn.Sigmoid()" in caught.value.hint

@@ -300,9 +300,9 @@ def test_a_result_of_a_folder_is_released_and_served_as_the_release_says(model, 
 
 def test_a_person_releases_what_did_not_pass_in_python_too(refused, home):
     with pytest.raises(Refused, match=r'best\.release\(override="WHY"\)'):
-        refused.release(folder=home / "kept")
-    refused.release(folder=home / "kept", who="ann", override="a model of last year")
-    record = open_project(home / "kept").registry.resolve("model@live").release
+        refused.release(folder=home / "project")
+    refused.release(folder=home / "project", who="ann", override="a model of last year")
+    record = open_project(home / "project").registry.resolve("model@live").release
     assert (record.verdict.by, record.verdict.why) == ("ann", "a model of last year")
 
 

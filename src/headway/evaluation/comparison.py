@@ -115,7 +115,7 @@ def build_evaluation_set(
 
 
 def require_probabilities_of(baseline: Baseline, scores: Floats) -> None:
-    """Raise DataError if a classifier answers (n, k) something else than probabilities, such as logits."""
+    """Raise DataError if a classifier's answers, (n, k), are outside of [0, 1], such as logits."""
     finite = scores[np.isfinite(scores)]
     if baseline.model.task not in DECIDES or not finite.size:
         return
@@ -123,7 +123,7 @@ def require_probabilities_of(baseline: Baseline, scores: Floats) -> None:
     if low < -PROBABILITY_ROUNDING or high > 1 + PROBABILITY_ROUNDING:
         end = "Sigmoid()" if baseline.model.task == "binary" else "Softmax(1)"
         raise DataError(
-            f"the model answers from {low:.3g} to {high:.3g}, which are no probabilities",
+            f"the model answers from {low:.3g} to {high:.3g}, which is outside of [0, 1]",
             where=f"task '{baseline.model.task}', {len(scores):,} rows",
             hint=f"end the model in one: torch.nn.Sequential(model, torch.nn.{end}); or name its task, such as "
             "task='regression'",

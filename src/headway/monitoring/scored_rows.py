@@ -321,7 +321,7 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     labeled = rows.join(labels, on=KEY, how="left", maintain_order="left")
     times = labeled["at_us"].to_numpy().astype("datetime64[us]")
     variant = deployed.release.variant
-    signature, given = variant.signature, labeled["label"].fill_null(float("nan")).to_numpy()
+    signature, stored = variant.signature, labeled["label"].fill_null(float("nan")).to_numpy()
     inputs = [f"in.{field}" for field in signature.names]
     values = labeled.select(inputs).cast(pl.Float64).to_numpy(writable=True)
     for column in text_columns(signature):
@@ -336,7 +336,7 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
         rows=values,
         texts=text_columns(signature),
         scores=labeled["out.0"].to_numpy(),
-        labels=np.where(possible_labels(given, variant), given, np.nan),
+        labels=np.where(possible_labels(stored, variant), stored, np.nan),
         labeled_at=labeled[_LABELED_AT].cast(pl.Datetime("us")).to_numpy(),
         groups=day_numbers(times),
         run=WEEK,

@@ -326,7 +326,7 @@ def test_a_follower_sees_the_steps_of_another_process_and_stops_at_the_end(serve
         step.step()
 
 
-def test_a_label_that_no_row_can_have_is_no_loss_of_a_canary(served):
+def test_a_label_that_no_row_can_have_is_left_out_of_the_loss_of_a_canary(served):
     served.start(Plan(stages=(RolloutStage(share=0.0), RolloutStage(share=0.5))))
     keys = served.serve(20, live=0.95, release=0.55)
     save_labels(served.state, "flights", [Label(key, 7.0) for key in keys], who="ann")
