@@ -177,12 +177,14 @@ def _files() -> Iterator[tuple[str, ast.Module]]:
 
 def _explained() -> dict[str, tuple[str, str]]:
     """Return the text and the file of each code, from docstring lines `CODE: text`."""
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for path, tree in _files():
         documented = (node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef))
-        for line in "\n".join(ast.get_docstring(node) or "" for node in documented).split("\n"):
-            if CODE.fullmatch(line[:4]) and line[4:6] == ": ":
-                found[line[:4]] = (line[6:], f"`{path}`")
+        lines = "\n".join(ast.get_docstring(node) or "" for node in documented).split("\n")
+        for line in (line for line in lines if CODE.fullmatch(line[:4]) and line[4:6] == ": "):
+            if line[:4] in found:
+                raise SystemExit(f"{path}: {line[:4]} is a code of {found[line[:4]][1]} already; take a new one")
+            found[line[:4]] = (line[6:], f"`{path}`")
     return found
 
 

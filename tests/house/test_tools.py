@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -124,3 +125,12 @@ def test_make_alone_lists_every_target_with_a_line() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert re.findall(r"^  make ([a-z-]+) +\S", listed, re.MULTILINE) == (phony[1].split() if phony else None)
+
+
+def test_two_findings_have_no_code_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    reference = importlib.import_module("reference")
+    trees = [(name, ast.parse('"""Watch.\n\nO001: Nothing was watched.\n"""')) for name in ("a.py", "b.py")]
+    monkeypatch.setattr(reference, "_files", lambda: trees)
+    with pytest.raises(SystemExit, match=r"b\.py: O001 is a code of `a\.py` already"):
+        reference.findings()

@@ -175,7 +175,7 @@ def test_a_label_that_the_task_cannot_have_is_left_out_and_reported(project):
     assert labeled[0] == 1 and np.isnan(labeled[1:]).all()
     assert np.isfinite(read(project, "regression").labels[:3]).all(), "a regression has such labels"
     report = hours_of(project, datetime(2020, 2, 1, 13), dataset())[-1]
-    (finding,) = [found for found in report.unknown if found.code == "O013"]
+    (finding,) = [found for found in report.unknown if found.code == "O015"]
     assert finding.message == "3 labels are left out: binary rows cannot have them" and "0 or 1" in finding.hint
 
 

@@ -4,7 +4,7 @@ O002: A part of a monitoring report could not judge this period, and why.
 O003: Labels of the period do not show the quality of the release, and why.
 O004: The quality cannot be estimated without labels, and why.
 O012: The prediction log lost rows in a span of the period, which is not judged.
-O013: Labels of the log are no value that the task has, and are left out.
+O015: Labels of the log are no value that the task has, and are left out.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ from headway.monitoring.scored_rows import (
 from headway.monitoring.text_drift import with_text_features
 from headway.monitoring.windows import MonitoringWindow, end_time
 
-PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST, LABELS_LEFT_OUT = "O002", "O004", "O012", "O013"
+PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST, LABELS_LEFT_OUT = "O002", "O004", "O012", "O015"
 METRICS = ("quality", "calibration")
 MACRO_F1 = "macro_f1"
 MEASURES = {
