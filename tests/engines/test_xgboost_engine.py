@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import xgboost
 from tests.engines.boosters import table
 from tests.engines.xgboosters import OBJECTIVES, booster, data, ubj
 
 from headway.core.contracts import ModelFile
+from headway.core.dataset import Roles
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
+from headway.data.open import make_dataset
 from headway.engines.formats import ubjson
+from headway.engines.formats.xgboost import read_xgboost
 from headway.engines.xgboost import Xgboost
+from headway.optimization.importers.models import infer_signature
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +170,22 @@ def test_a_categorical_column_that_the_model_does_not_name_is_refused() -> None:
         with pytest.raises(EngineError, match=f"column '{texts[0]}' is categorical") as refusal:
             Xgboost.bind(content, signature(*texts))
         assert refusal.value.hint and texts[0] in refusal.value.where
+
+
+def test_a_column_whose_category_names_xgboost_cut_is_refused_by_its_name() -> None:
+    frame = pd.DataFrame({"city": ["Paris", "Oslo"] * 50, "plan": ["a", "b", "c", "a"] * 25}).astype("category")
+    model = xgboost.XGBClassifier(enable_categorical=True, n_estimators=2).fit(frame, np.arange(100) % 2)
+    whole = read_xgboost(Xgboost.import_model(model).content)
+    cut = ModelFile(content=replace(whole, categories={1: whole.categories[1]}).content(), suffix=".ubj")
+    imported = Xgboost.import_model(cut)
+    assert imported.categories == ((), ("a", "b", "c"))
+    rows = make_dataset(pl.DataFrame({**frame.astype(str), "y": np.arange(100) % 2}), Roles(target="y"), name="rows")
+    with pytest.raises(EngineError, match="column 'city' is categorical") as caught:
+        Xgboost.bind(imported.content, infer_signature(imported, rows))
+    assert "only if all are ASCII" in caught.value.hint
+    coded = rows.table.with_columns(city=pl.Series(frame["city"].cat.codes.to_numpy()))
+    found = infer_signature(imported, make_dataset(coded, Roles(target="y"), name="rows"))
+    assert [field.categories for field in found.inputs] == [(), ("a", "b", "c")]
 
 
 @pytest.mark.parametrize("threads", [{}, {"threads": 1}, {"threads": 2}])

@@ -70,7 +70,8 @@ class Xgboost:
 
         XGBoost stores category names since 3.1, if it was trained on a dataframe.
         """
-        known = read_xgboost(content).categories
+        model = read_xgboost(content)
+        known, version = model.categories, ".".join(map(str, model.version))
         categorical = [field.name for index, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
         named = {signature.inputs[index].name for index in known if index < len(signature.inputs)}
         unnamed = [name for name in categorical if name not in named]
@@ -80,8 +81,8 @@ class Xgboost:
                 "there",
                 where=f"categorical columns: {', '.join(categorical)}; named by the model: "
                 f"{', '.join(sorted(named)) or 'none'}",
-                hint="retrain it with XGBoost 3.1 or later on a dataframe with this column as a category, or encode "
-                "the column as the numbers that it was trained on",
+                hint=f"XGBoost {version} saved it; 3.1 and later store the names of a frame's categories, before 3.4 "
+                "only if all are ASCII: retrain it on such a frame, or encode the column as it was in training",
             )
         return content, signature
 
@@ -162,9 +163,15 @@ def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> Impor
         names=model.names if list(model.names) != counted else (),
         task=OBJECTIVES[model.objective].task,
         classes=classes,
-        categories=tuple(names for _, names in sorted(model.categories.items())),
+        categories=_category_lists(model),
         absent=math.nan,
     )
+
+
+def _category_lists(model: XgboostModel) -> tuple[tuple[str, ...], ...]:
+    """Return the category names of each categorical column, in order: none where XGBoost cut them."""
+    categorical = {number for number, kind in enumerate(model.types) if kind == "c"} | {*model.categories}
+    return tuple(model.categories.get(number, ()) for number in sorted(categorical)) if model.categories else ()
 
 
 def _load_booster(model: XgboostModel, threads: int) -> xgboost.Booster:

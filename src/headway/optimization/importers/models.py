@@ -515,13 +515,16 @@ def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...
     if not categories:
         return tuple(fields)
     if len(indices) != len(categories):
+        categories = tuple(filter(None, categories))  # columns without names may be in the table as numbers
+    if len(indices) != len(categories):
         raise DataError(
             f"the model reads {len(categories)} categorical columns, and the table has {len(indices)}",
             where=f"categorical columns: {', '.join(fields[index].name for index in indices) or 'none'}",
             hint="pass its categorical columns as strings",
         )
     for index, values in zip(indices, categories, strict=True):
-        fields[index] = Field(name=fields[index].name, datatype="BYTES", categories=values)
+        if values:
+            fields[index] = Field(name=fields[index].name, datatype="BYTES", categories=values)
     return tuple(fields)
 
 
