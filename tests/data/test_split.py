@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import polars as pl
 import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import SplitSection
-from headway.data.split import labeled_rows, split_dataset
+from headway.data.split import labeled_rows, split_by_shares, split_dataset
 
 JANUARY = ("2013-01-01", "2013-01-11")
 LATER = ("2013-01-11", "2013-02-01")
@@ -44,6 +45,16 @@ def test_a_period_that_ends_before_it_starts_is_refused():
 def test_a_period_without_rows_is_refused():
     with pytest.raises(DataError, match="period 'test' has no rows"):
         split_dataset(small(), SplitSection(test=("2015-01-01", "2015-02-01")))
+
+
+@pytest.mark.parametrize("text", ["9/1/2025", "x", "Jan 2025"])
+def test_strings_that_are_not_in_order_of_time_are_refused(text):
+    rows = small()
+    dates = with_column(rows, at=rows.table["at"].cast(pl.String))
+    assert split_by_shares(dates, {"validation": 0.5, "test": 0.5}).keys() == {"validation", "test"}
+    texts = with_column(rows, at=[text] * len(rows.table))
+    with pytest.raises(DataError, match=f"holds the string '{text}'"):
+        split_by_shares(texts, {"validation": 0.5, "test": 0.5})
 
 
 def test_a_time_column_without_times_is_refused():

@@ -84,10 +84,24 @@ def _keys(dataset: Dataset) -> pl.DataFrame:
     time, groups = dataset.roles.time, dataset.roles.groups
     key = dataset.table[groups].rank("dense") if groups else pl.Series(range(len(dataset.table)))
     if time:
+        _expect_ordered(dataset.table[time])
         return pl.DataFrame({"key": key, "order": dataset.table[time]})
     numbers = key.to_numpy()
     permutation = np.random.default_rng(0).permutation(int(numbers.max()) + 1)
     return pl.DataFrame({"key": key, "order": permutation[numbers]})
+
+
+def _expect_ordered(times: pl.Series) -> None:
+    """Raise DataError for strings whose order is not that of time, such as 9/1/2025 and 10/1/2025."""
+    if times.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return
+    texts = times.cast(pl.String).drop_nulls()
+    others = texts.filter(~texts.str.contains(r"^\d{4}-\d\d(-\d\d|$)"))
+    if len(others):
+        raise DataError(
+            f"time column '{times.name}' holds the string {others[0]!r}, and strings are not in order of time",
+            hint="convert it, as by pandas.to_datetime, or write 2025-01-31",
+        )
 
 
 def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> Dataset:
