@@ -192,6 +192,13 @@ def test_privacy_of_the_variants_is_shown_once_for_those_that_answer_alike() -> 
     )
 
 
+def test_the_brief_table_of_a_regression_shows_its_error_and_no_measure_of_classes() -> None:
+    of_numbers = replace(STORY.winner.evidence, measurements=(estimate("rmse", 10.0, 1.0),))
+    row = replace(STORY.winner, evidence=of_numbers)
+    shown = tables.tabulate_variants_briefly([row], row)
+    assert [column.title for column in shown.columns] == ["#", "Variant", "Verdict", "One row", "Batch", "RMSE"]
+
+
 def test_a_winner_whose_privacy_is_not_measured_yet_is_to_be_evaluated() -> None:
     unmeasured = RuleResult(rule=RATE, answer="undecided", message="it was not measured")
     verdict = replace(STORY.winner.verdict, answer="undecided", rule_results=(unmeasured,))

@@ -346,8 +346,11 @@ def tabulate_gain(baseline: EvaluatedVariant, winner: EvaluatedVariant | None, j
 
 
 def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
-    """Tabulate the variants, one line each: name, verdict, and the deciding figures."""
-    shown = _BRIEF | {name: title for name, title in _PRIVACY.items() if any(_measured(row, name) for row in judged)}
+    """Tabulate the variants, one line each: name, verdict, speed, and the deciding figures of their task."""
+    speed = ("latency.one_row", "throughput.batch")
+    shown = {
+        name: title for name, title in _BRIEF.items() if name in speed or any(_measured(row, name) for row in judged)
+    }
     rows = (
         (
             text_cell(str(number)),
@@ -631,10 +634,10 @@ CPU time is compared there only: that of a baseline whose threads wait for busy 
 _BRIEF = {
     "latency.one_row": "One row",
     "throughput.batch": "Batch",
-    "roc_auc": "AUC",
-    "ece": "ECE",
+    **{name: words.measure_symbol(name) for name in ("roc_auc", "ece", "accuracy", "rmse", "ndcg10")},
     "decision_churn": "Decisions changed",
     "max_change": "Largest change",
+    **_PRIVACY,
 }
 
 
