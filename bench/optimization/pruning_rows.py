@@ -152,7 +152,8 @@ def _context(
 def _certify(
     confidence: Floats, errors: Floats, thresholds: Floats, limit: float, groups: Ints
 ) -> SelectiveCertificate:
-    return certify_threshold(confidence, errors, thresholds=thresholds, limit=limit, groups=groups)
+    grouped = groups if len(np.unique(groups)) < len(groups) else None  # as the pipeline does
+    return certify_threshold(confidence, errors, thresholds=thresholds, limit=limit, groups=grouped)
 
 
 def _trained(context: TransformContext, table: Table, leaves: int) -> Variant:

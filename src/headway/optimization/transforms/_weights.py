@@ -1,4 +1,4 @@
-"""Few weights of the trees of a model that decide rows as the model does, for transforms `fipe` and `pine`."""
+"""Read a model of trees that decides, and find few weights of its trees, for transforms `fipe` and `pine`."""
 
 from __future__ import annotations
 
@@ -64,9 +64,13 @@ class DecidingTrees:
             raise NotApplicable("it requires rows, and there are 0 rows that the model accepts")
         return found
 
+    def decided_by(self, forest: Forest) -> Decide:
+        """Return a function that returns the decisions of the kernels of a forest."""
+        return decide_by(load_engine("trees")(compile_forest(forest), {}).predict, self.threshold)
+
     def differs_from(self, forest: Forest) -> Callable[[Floats], Bools]:
         """Return a function that returns which rows the model and the kernels of a forest decide differently."""
-        other = decide_by(load_engine("trees")(compile_forest(forest), {}).predict, self.threshold)
+        other = self.decided_by(forest)
         return lambda rows: self.decide(rows) != other(rows)
 
 
@@ -167,18 +171,13 @@ class TreeWeights:
             return float(totals.sum() / max(float(totals @ weights), 1e-300))
         sums = self._sums_of(weights, start)
         scale = max(float((sums * self._sums).sum()), 0.0) / max(float((sums * sums).sum()), 1e-300)
-        return min(scale or 1.0, self._largest_scale(weights, float(start[0])))
-
-    def _largest_scale(self, weights: Floats, start: float) -> float:
-        """Return the largest scale at which scores that are sums, such as of forests, remain probabilities."""
         if self.forest.link != "identity" or self._classes > 1:
-            return float("inf")
+            return scale or 1.0
         pairs = list(zip(weights, self.forest.trees, strict=True))
-        high = start + sum(weight * tree.leaf.max() for weight, tree in pairs)
-        low = start + sum(weight * tree.leaf.min() for weight, tree in pairs)
-        above = (1 - self._limit) / high if high > 0 else np.inf
-        below = -self._limit / low if low < 0 else np.inf
-        return float(min(above, below)) * (1 - 1e-9)
+        low, high = (
+            float(start[0]) + sum(weight * end(tree.leaf) for weight, tree in pairs) for end in (np.min, np.max)
+        )
+        return min(scale or 1.0, largest_scale(self._limit, low, high))
 
     def _reweighted(self, weights: Floats, start: Floats) -> Forest:
         """Return the forest with these weights, its leaves in the precision in which they are added."""
@@ -189,6 +188,13 @@ class TreeWeights:
             for tree, weight in zip(self.forest.trees, weights, strict=True)
         )
         return replace(self.forest, base=base, trees=tuple(trees))
+
+
+def largest_scale(limit: float, low: float, high: float) -> float:
+    """Return the largest scale of sums, from low to high above the limit, with which they remain probabilities."""
+    above = (1 - limit) / high if high > 0 else np.inf
+    below = -limit / low if low < 0 else np.inf
+    return float(min(above, below)) * (1 - 1e-9)
 
 
 def average_probabilities(forest: Forest) -> bool:
