@@ -105,7 +105,7 @@ def reader(source: Path) -> Rate:
     """Read the rows as a model reads them: the better of one thread that decodes and all."""
     rates = []
     for threads in (1, THREADS):
-        environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
+        environment = {**_environment(), "POLARS_MAX_THREADS": str(threads)}
         command = [sys.executable, "-c", READER, str(source), str(FEATURES)]
         run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         per_s, cpu_us = map(float, run.stdout.split())
@@ -154,13 +154,19 @@ def scored(folder: Path, source: Path, rows: int, *, name: str = "bench") -> Rat
     out = folder / f"scores{source.suffix}"
     command = ["predict", f"{name}@live", str(source), str(out), "--project", str(folder), "--keep", "key"]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    run = subprocess.run([sys.executable, "-c", SCRIPT, *command], check=True, capture_output=True, text=True)
+    script = [sys.executable, "-c", SCRIPT, *command]
+    run = subprocess.run(script, check=True, capture_output=True, text=True, env=_environment())
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     memory_mb = int(run.stdout.rpartition("peak ")[2]) / 1024
     for file in folder.glob("scores*"):
         file.unlink()
     return Rate(per_s=rows / seconds, cpu_us=cpu_s / rows * 1e6, memory_mb=memory_mb)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment in which Python saves compiled modules: an installed package has them, a checkout not."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @cache

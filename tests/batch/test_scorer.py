@@ -137,6 +137,16 @@ def test_an_engine_of_columns_gives_the_scores_refusals_and_errors_of_one_of_row
     assert np.array_equal(chunk.rows(order="F"), cells.T, equal_nan=True) and chunk.rows().flags.c_contiguous
 
 
+def test_rows_of_a_chunk_are_copied_whole_or_in_part_in_either_order():
+    cells = np.arange(30_000.0).reshape(3, 10_000)
+    chunk = Chunk(start=50, end=10_050, columns=list(cells), passthrough={}, position=0, share=1.0)
+    for start, stop in ((50, 10_050), (51, 4_200), (4_000, 9_000), (77, 77)):
+        for order in ("C", "F"):
+            rows = chunk.rows(start, stop, order=order)
+            assert np.array_equal(rows, cells[:, start - 50 : stop - 50].T) and rows.flags[f"{order}_CONTIGUOUS"]
+    assert np.array_equal(chunk.rows(), cells.T)
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("others", [1.0, np.nan, -np.inf, 1e308])
 def test_an_infinity_is_refused_whatever_the_other_values_are(others, order):

@@ -14,7 +14,7 @@ from headway.batch.scorer import Callback, Scorer, score_file
 from headway.core.batch import Format, ScoringOptions
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.plugins import load_engine, load_format, load_sibling, names
+from headway.core.plugins import load_engine, load_format, load_sibling, names, own
 from headway.core.release import Release
 from headway.core.threads import cores
 from headway.registry.bundle import Bundle, open_release
@@ -162,7 +162,7 @@ def _format(path: Path, others: Mapping[str, str]) -> Format:
     """Return the format of a file by its suffix."""
     suffix = path.suffix.lower().removeprefix(".")
     name = others.get(suffix, suffix)
-    if name not in names("format"):
+    if name not in own("format") and name not in names("format"):  # other packages are searched for others alone
         known = ", ".join(f".{key}" for key in names("format"))
         raise ConfigError(f"'{path.name}' has an unknown format", where=f"known: {known}", hint="rename it")
     return load_format(name)

@@ -49,6 +49,10 @@ class Refusal:
     reason: str
 
 
+_ROWS_AT_ONCE = 4096
+"""Rows that stay in the cache while their columns are copied, each to its cells in them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
     """Consecutive rows [start, end) of a file, as a model reads them: a float64 array of shape (n,) per column.
@@ -65,12 +69,15 @@ class Chunk:
     share: float
     refusals: Sequence[Refusal] = ()
 
-    def rows(self, start: int | None = None, end: int | None = None, *, order: Literal["C", "F"] = "C") -> Floats:
-        """Copy the rows [start, end) of the file, by default all of the chunk, to an array (n, d) in a memory order."""
-        first, last = (self.start if start is None else start), (self.end if end is None else end)
+    def rows(self, start: int | None = None, stop: int | None = None, *, order: Literal["C", "F"] = "C") -> Floats:
+        """Copy rows [start, stop) of the file, by default all of the chunk, to an array (n, d) in a memory order."""
+        first, last = (self.start if start is None else start), (self.end if stop is None else stop)
         rows = np.empty((last - first, len(self.columns)), order=order)
-        for index, column in enumerate(self.columns):
-            rows[:, index] = column[first - self.start : last - self.start]
+        at_once = _ROWS_AT_ONCE if order == "C" else max(len(rows), 1)
+        for begin in range(first, last, at_once):
+            end = min(begin + at_once, last)
+            for index, column in enumerate(self.columns):
+                rows[begin - first : end - first, index] = column[begin - self.start : end - self.start]
         return rows
 
 
