@@ -99,6 +99,15 @@ def test_a_column_that_is_absent_is_named():
         matrix(small().table.drop("carrier"), dataset_signature(small()))
 
 
+@pytest.mark.parametrize(
+    ("values", "message"), [(["1", "x"], "column 'a' holds 'x', expected a number"), ([[1], [2]], r"a \(List")]
+)
+def test_a_column_with_other_values_than_numbers_is_named(values, message):
+    signature = Signature(inputs=(Field(name="a"), Field(name="b")))
+    with pytest.raises(DataError, match=message):
+        matrix(pl.DataFrame({"a": values, "b": [1.0, 2.0]}), signature)
+
+
 def test_a_column_that_is_neither_number_nor_string_is_named():
     with pytest.raises(DataError, match="'when' is Date: neither number nor text"):
         dataset_signature(with_column(small(), when=small().table["day"]))

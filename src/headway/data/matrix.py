@@ -102,10 +102,23 @@ def _numbers(table: pl.DataFrame, signature: Signature, *, keep_texts: bool) -> 
         if field.datatype == "BYTES"
     }
     names = [name for name in signature.names if name not in strings]
-    numbers = table[names].cast(pl.Float64) if names else pl.DataFrame()  # an empty list would select rows
+    numbers = _as_numbers(table[names]) if names else pl.DataFrame()  # an empty list would select rows
     columns = pl.DataFrame(numbers.to_dict() | strings)[list(signature.names)] if strings else numbers
     has_nulls = any(column.null_count() for column in columns.get_columns())
     return columns.fill_null(float("nan")) if has_nulls else columns
+
+
+def _as_numbers(table: pl.DataFrame) -> pl.DataFrame:
+    """Return columns as float64; raises DataError that names a column with another value."""
+    try:
+        return table.cast(pl.Float64)
+    except pl.exceptions.PolarsError as error:
+        for column in table.select(pl.col(pl.String)).get_columns():
+            other = column.filter(column.is_not_null() & column.cast(pl.Float64, strict=False).is_null())
+            if len(other):
+                raise DataError(f"column '{column.name}' holds {other[0]!r}, expected a number") from error
+        names = ", ".join(f"{name} ({dtype})" for name, dtype in table.schema.items() if not dtype.is_numeric())
+        raise DataError("a column holds no numbers", where=names) from error
 
 
 def training_frame(table: pl.DataFrame, signature: Signature) -> pl.DataFrame:
