@@ -83,6 +83,7 @@ def test_a_live_release_that_was_never_watched_cannot_be_judged(project):
     rollouts.live(project, rollouts.release())
     state = model_state(project, now=NOW)
     assert (state.state, codes(state)) == ("cannot be judged", ["never watched"])
+    assert state.command == "headway watch --source log", "this project has no table"
 
 
 def test_a_period_that_was_judged_in_time_without_findings_is_healthy(project):

@@ -205,11 +205,12 @@ def _state(
     values = last_of_release(project, ValueReplay, live.release) if live and views else None
     audit = last_of_release(project, CertificateAudit, live.release) if live else None
     threats = project.latest(ThreatAssessment)
+    watch = f"headway watch{'' if project.config.data.source else ' --source log'}"  # made in Python, it has no table
     found = sorted(
         [
             *_live_conditions(project, live),
             *_server_conditions(project, live, servers, declared=declared),
-            *(_report_conditions(report, live, at) if report or (live and live.release) else ()),
+            *(_report_conditions(report, live, at, watch=watch) if report or (live and live.release) else ()),
             *([_open_ticket(ticket, at)] if ticket else []),
             *(_rollout_conditions(rollout, now) if rollout else ()),
             *_data_conditions(data),
@@ -316,7 +317,7 @@ def _watched(report: MonitoringReport, digest: str, at: datetime) -> Watched:
 
 
 def _report_conditions(
-    report: MonitoringReport | None, live: PointerUpdate | None, at: datetime
+    report: MonitoringReport | None, live: PointerUpdate | None, at: datetime, *, watch: str
 ) -> Iterator[Condition]:
     if report is None:
         since = f"it is live since {live.at[:10]}, and " if live else ""
@@ -326,7 +327,7 @@ def _report_conditions(
             subject="quality",
             message=sentence(f"{since}no period of it was judged yet"),
             next_step="Wait for the end of the first period, and watch it by a schedule.",
-            command="headway watch",
+            command=watch,
         )
         return
     length, age = _time(report.until) - _time(report.since), at - _time(report.until)
@@ -337,12 +338,12 @@ def _report_conditions(
             subject="quality",
             message=f"It was last watched up to {report.until[:10]}, which is {describe_age(age)} ago.",
             next_step="Watch it now, and by a schedule from then on.",
-            command="headway watch",
+            command=watch,
         )
-    yield from _status_conditions(report)
+    yield from _status_conditions(report, watch)
 
 
-def _status_conditions(report: MonitoringReport) -> Iterator[Condition]:
+def _status_conditions(report: MonitoringReport, watch: str) -> Iterator[Condition]:
     detail = sentence(report.message)
     if report.status == "degraded":
         yield Condition(
@@ -361,7 +362,7 @@ def _status_conditions(report: MonitoringReport) -> Iterator[Condition]:
             subject="quality",
             message=f"{report.period} could not be judged.",
             next_step="Read why, and wait for more labels or judge a longer period.",
-            command="headway watch --every 1q",
+            command=f"{watch} --every 1q",
             detail=detail,
         )
     elif report.status == "drifted" and (not report.reply("degradation") or _broken_inputs(report)):
@@ -373,7 +374,7 @@ def _status_conditions(report: MonitoringReport) -> Iterator[Condition]:
             subject="quality",
             message=f"In {report.period} {broken if _broken_inputs(report) else untested}.",
             next_step="Look at the inputs that moved, and at what fills them.",
-            command="headway watch",
+            command=watch,
             detail=detail,
         )
 
