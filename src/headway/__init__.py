@@ -29,7 +29,14 @@ def __getattr__(name: str) -> object:
     """Import a function when it is first used, so that `import headway` alone loads no library."""
     if name not in __all__:
         raise AttributeError(f"module 'headway' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module("headway.api.calls"), name)
+    try:
+        return getattr(importlib.import_module("headway.api.calls"), name)
+    except ModuleNotFoundError as error:
+        library = (error.name or "headway").partition(".")[0]
+        if library == "headway":
+            raise
+        install = importlib.import_module("headway.core.plugins").install(library)
+        raise ModuleNotFoundError(f"headway.{name} needs {library!r}\n  try: {install}", name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -236,3 +236,9 @@ def test_a_classifier_that_answers_logits_is_refused_before_the_search(tmp_path)
     with pytest.raises(DataError, match=r"the model answers from -\S+ to \S+, which is outside") as caught:
         hw.optimize(tmp_path / "logits.onnx", rows, (rows[:, 0] > 0).astype(int))
     assert "torch.nn.Sigmoid()" in caught.value.hint
+
+
+def test_a_function_without_its_library_names_the_extra_to_install():
+    code = "import sys; sys.modules['polars'] = None; import headway; headway.optimize"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stderr.endswith("headway.optimize needs 'polars'\n  try: pip install 'headway[lab]'\n")
