@@ -152,8 +152,7 @@ def _context(
 def _certify(
     confidence: Floats, errors: Floats, thresholds: Floats, limit: float, groups: Ints
 ) -> SelectiveCertificate:
-    grouped = groups if len(np.unique(groups)) < len(groups) else None  # as the pipeline does
-    return certify_threshold(confidence, errors, thresholds=thresholds, limit=limit, groups=grouped)
+    return certify_threshold(confidence, errors, thresholds=thresholds, limit=limit, groups=groups)
 
 
 def _trained(context: TransformContext, table: Table, leaves: int) -> Variant:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 from msgspec.structs import replace as replaced
 
@@ -1499,8 +1498,7 @@ def _transform_context(
     def certify(
         confidence: Floats, errors: Floats, thresholds: Floats, limit: float, groups: Ints
     ) -> SelectiveCertificate:
-        grouped = groups if len(np.unique(groups)) < len(groups) else None
-        return certify_threshold(confidence, errors, thresholds=thresholds.tolist(), limit=limit, groups=grouped)
+        return certify_threshold(confidence, errors, thresholds=thresholds.tolist(), limit=limit, groups=groups)
 
     return TransformContext(
         blobs=project.blobs,

@@ -126,6 +126,28 @@ def test_losses_between_0_and_1_are_certified_by_rows() -> None:
     assert 0.05 < found.risk.high < 0.1
 
 
+@pytest.mark.parametrize(("wrong", "at_most"), [(0, 299), (1, 628), (2, 2_000)])
+def test_as_many_rows_as_are_needed_certify_the_limit_and_are_few(wrong: int, at_most: int) -> None:
+    errors = np.repeat([1.0, 0.0], [wrong, 449 - wrong]) if wrong else np.zeros(100)
+    found = certify_threshold(np.ones(len(errors)), errors, thresholds=[1.0], limit=0.01)
+    assert not found.is_certified and found.groups_needed is not None and found.groups_needed <= at_most
+    more = np.zeros(found.groups_needed)
+    more[: int(np.ceil(wrong / 449 * found.groups_needed))] = 1
+    assert certify_threshold(np.ones(len(more)), more, thresholds=[1.0], limit=0.01).is_certified
+
+
+def test_groups_of_one_row_are_tested_as_rows() -> None:
+    confidence, errors = np.ones(142), np.repeat([1.0, 0.0], [2, 140])
+
+    by_group, by_row, twice = (
+        certify_threshold(confidence, errors, thresholds=[1.0], limit=0.05, groups=groups)
+        for groups in (np.arange(142)[::-1], None, np.arange(142) // 2)
+    )
+
+    assert by_group == by_row and by_group.is_certified
+    assert not twice.is_certified
+
+
 def test_more_errors_than_the_limit_need_no_more_groups() -> None:
     found = certify_threshold(np.ones(100), np.ones(100), thresholds=[1.0], limit=0.5, groups=np.arange(100))
 

@@ -23,6 +23,7 @@ from headway.evaluation.statistics.percentiles import binomial_cdf
 from headway.evaluation.statistics.sequential import BETS, bet_returns, log_wealth
 
 _STEPS = 50
+_MAX_NEEDED = 2**21  # answers
 _BY_ROW, _BY_GROUP = "exact binomial test, fixed sequence", "betting test of whole groups, fixed sequence"
 
 
@@ -64,15 +65,15 @@ def certify_threshold(
 
     Notes
     -----
-    Without groups and with losses of 0 and 1, the number of errors among the answered rows is binomial. Otherwise whole
-    groups are drawn: with D errors and A answered rows of at most M in a group, D - limit A has a mean above 0 if the
-    limit is broken. Bets against it make money with probability at most 1 - level (Waudby-Smith and Ramdas 2024). No
-    exact test of groups can certify a limit with fewer than log(1 / (1 - level)) / limit of them.
+    With losses of 0 and 1, and no group of several rows, the number of errors among the answered rows is binomial.
+    Otherwise whole groups are drawn: with D errors and A answered rows of at most M in a group, D - limit A has a mean
+    above 0 if the limit is broken. Bets against it make money with probability at most 1 - level (Waudby-Smith and
+    Ramdas 2024). No exact test of groups can certify a limit with fewer than log(1 / (1 - level)) / limit of them.
     """
     _expect_valid(confidence, errors, groups, thresholds, limit, level)
     alpha = 1 - level
-    is_binomial = groups is None and bool(np.isin(errors, (0.0, 1.0)).all())
     index = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    is_binomial = _is_binomial(errors, index)
     certified, needed = math.inf, None
     for threshold in sorted(set(map(float, thresholds)), reverse=True):
         tested = RiskTest.of(confidence >= threshold, errors, index, is_binomial=is_binomial)
@@ -108,8 +109,8 @@ def measure_risk(
 
 def risk_test(answered: Bools, errors: Floats, *, groups: Ints | None = None) -> RiskTest:
     """Return the test of the share of errors among answered rows; parameters as in `measure_risk`."""
-    is_binomial = groups is None and bool(np.isin(errors, (0.0, 1.0)).all())
     index = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    is_binomial = _is_binomial(errors, index)
     return RiskTest.of(answered, errors, index, is_binomial=is_binomial)
 
 
@@ -181,6 +182,19 @@ def _steps_needed(growth: Floats, alpha: float) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if float(log_wealth(growth * middle)) >= -math.log(alpha) else (middle, high)
     return high
+
+
+def _answers_needed(risk: float, limit: float, alpha: float) -> int | None:
+    """Return about how many answers with this share of errors show by the binomial test that it is below the limit."""
+    if risk >= limit:
+        return None
+    low, high = 0, 1
+    while (is_short := binomial_cdf(high, limit)[math.ceil(risk * high)] > alpha) and high < _MAX_NEEDED:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if binomial_cdf(middle, limit)[math.ceil(risk * middle)] <= alpha else (middle, high)
+    return None if is_short else high
 
 
 def _last_rejected(log_wealth_at: Callable[[float], float], end: float, value: float, threshold: float) -> float:
@@ -272,6 +286,10 @@ class RiskTest:
         """Return how many groups, or rows, would reject if they were like these; None if none would."""
         if not self.answered.any():
             return None
+        if self.is_binomial:
+            share = len(self.answered) / float(self.answered.sum())
+            answered = _answers_needed(float(self.errors.sum() / self.answered.sum()), limit, alpha)
+            return None if answered is None else math.ceil(answered * share)
         return _steps_needed(self._logs(limit) / len(self.answered), alpha)
 
     def risk(self, alpha: float) -> Measurement:
@@ -299,6 +317,11 @@ class RiskTest:
         logs: Floats = np.log(bet_returns(gains, 1 - limit)).sum(axis=0)
         assert logs.shape == BETS.shape
         return logs
+
+
+def _is_binomial(errors: Floats, index: Ints) -> bool:
+    """Return whether losses are 0 or 1, and each row is a group of its own."""
+    return bool(np.isin(errors, (0.0, 1.0)).all()) and len(np.unique(index)) == len(index)
 
 
 def _coverage(answered: Bools, index: Ints) -> Measurement:

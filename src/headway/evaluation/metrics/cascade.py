@@ -22,6 +22,5 @@ def plugin(subject: Comparison) -> list[Measurement]:
         return []
     answered = ~model.undecided(subject.rows)
     differs = is_changed(subject.scores, model.full.predict(subject.rows), subject.threshold).astype(np.float64)
-    groups = subject.groups if len(np.unique(subject.groups)) < len(subject.groups) else None
-    coverage, risk = measure_risk(answered, differs, groups=groups)
+    coverage, risk = measure_risk(answered, differs, groups=subject.groups)
     return [replace(coverage, name="cascade.coverage"), replace(risk, name="cascade.risk")]
