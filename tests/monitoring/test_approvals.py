@@ -21,6 +21,7 @@ from headway.evaluation.statistics.intervals import exact_measurement
 from headway.monitoring import rollout as control
 from headway.monitoring.approvals import load_decisions, pending_releases, pending_stage, save_decision, void_reason
 from headway.monitoring.completion import complete_approvals, follow_approvals
+from headway.registry.model_registry import UpdateReason
 from headway.registry.searches import save_search
 from headway.registry.sign import create_operator, create_publisher, init_operator_keys, load_operator
 
@@ -121,6 +122,20 @@ def test_the_winner_of_a_search_is_released_with_an_override_in_the_history(proj
     )
     release = project.registry.resolve("flights@live").release
     assert release.verdict.by == "ada" and release.variant == search.winner.variant
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["search", "retraining"])
+def test_what_was_live_does_not_wait_again(project, live, step):
+    search = searched(project)
+    made = rollouts.release(content=b"echo2", made_at="5")
+    if step == "retraining":
+        project.save(replace(outcome(project), key="second", search_result=replace(search, at="20")))
+    digest = project.registry.publish(made, {"model.echo": b"echo2"})
+    assert step in {one.step for one in pending_releases(project)}
+    project.registry.point("flights@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
+    project.registry.roll_back("flights@live", to=live, who="bob", why="no", key="operator")
+    assert step not in {one.step for one in pending_releases(project)}
 
 
 @pytest.mark.slow

@@ -128,8 +128,8 @@ def _search(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
     search = read_search(project, digest)
     winner, at = search.winner, search.at
     current = find_live(project, winner.variant.digest)
-    if live is not None and live.release and current is None:
-        return  # it is this model that is live
+    if live is not None and live.release and (current is None or _was_live(project, winner.variant, since=at)):
+        return  # it is this model that is live, or it was live and another followed
     verdict = _judged(project, winner.variant, winner.evidence, winner.verdict)
     timed = search.row(winner.variant.digest)
     yield _pending(
@@ -146,7 +146,7 @@ def _search(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
 
 
 def _retraining(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
-    """Yield the last retraining, if it was judged against live and no rollout of it has run."""
+    """Yield the last retraining, if it was judged against live, was never live and no rollout of it has run."""
     saved = next(iter(project.recent(Retraining, limit=1)), None)
     rollout = latest_rollout(project)
     if saved is None or live is None or saved.record.live != live.release:
@@ -154,6 +154,8 @@ def _retraining(project: Project, live: PointerUpdate | None) -> Iterator[Pendin
     if rollout and saved.record.release and rollout.release == saved.record.release:
         return
     search = saved.record.search_result
+    if _was_live(project, search.winner.variant, since=search.at):
+        return
     yield _pending(
         project,
         "retraining",
@@ -193,6 +195,13 @@ def _published(project: Project, live: PointerUpdate | None) -> Iterator[Pending
         timed=release.evidence[0] if release.evidence else None,
         note=f"Its rollout ended {rollout.status}: {rollout.why}." if rollout and rollout.release == digest else "",
     )
+
+
+def _was_live(project: Project, variant: Variant, *, since: str) -> bool:
+    """Return whether a release of a variant became live at a time or later, ISO 8601."""
+    recent = project.registry.recent(project.name, LIVE_POINTER, limit=_RECENT)
+    releases = {entry.move.release for entry in recent if entry.move.release and entry.move.at >= since}
+    return any(open_published(project, digest).variant.digest == variant.digest for digest in releases)
 
 
 def open_published(project: Project, digest: str) -> Release:
