@@ -47,6 +47,18 @@ def test_a_period_without_rows_is_refused():
         split_dataset(small(), SplitSection(test=("2015-01-01", "2015-02-01")))
 
 
+@pytest.mark.parametrize("text", ["2025-01-31", "2025/01/31", "20250131", "2025-W05", "2025Q1"])
+def test_strings_that_begin_with_the_year_are_in_order_of_time(text):
+    rows = with_column(small(), at=[text] * len(small().table))
+    assert split_by_shares(rows, {"validation": 0.5, "test": 0.5}).keys() == {"validation", "test"}
+
+
+def test_strings_with_days_of_one_and_two_digits_are_refused():
+    days = ["2025-10-1", *["2025-9-1"] * (len(small().table) - 1)]
+    with pytest.raises(DataError, match="holds the string '2025-10-1'"):
+        split_by_shares(with_column(small(), at=days), {"validation": 0.5, "test": 0.5})
+
+
 @pytest.mark.parametrize("text", ["9/1/2025", "x", "Jan 2025"])
 def test_strings_that_are_not_in_order_of_time_are_refused(text):
     rows = small()

@@ -16,6 +16,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.sections import SplitSection
 from headway.data.matrix import month_column
 
+_DATE_LENGTH = len("2025-01-31")
 PERIODS_BY_SHARE = ("train", "validation", "test")
 
 
@@ -92,11 +93,15 @@ def _keys(dataset: Dataset) -> pl.DataFrame:
 
 
 def _expect_ordered(times: pl.Series) -> None:
-    """Raise DataError for strings whose order is not that of time, such as 9/1/2025 and 10/1/2025."""
+    """Raise DataError for strings whose order may not be that of time, such as 9/1/2025 and 10/1/2025.
+
+    Strings that begin with the year, and have their digits in the same places, are in order.
+    """
     if times.dtype not in (pl.String, pl.Categorical, pl.Enum):
         return
     texts = times.cast(pl.String).drop_nulls()
-    others = texts.filter(~texts.str.contains(r"^\d{4}-\d\d(-\d\d|$)"))
+    shapes = texts.str.slice(0, _DATE_LENGTH).str.replace_all(r"\d", "0")
+    others = texts.filter(~texts.str.contains(r"^\d{4}") | (shapes != shapes.mode().sort().first()))
     if len(others):
         raise DataError(
             f"time column '{times.name}' holds the string {others[0]!r}, and strings are not in order of time",
