@@ -79,7 +79,7 @@ def test_the_class_of_several_is_that_of_the_library(rule, expected, refused):
         release().variant, task="multiclass", signature=Signature(inputs=(Field(name="x"),), classes=("a", "b", "c"))
     )
     scorer = Scorer(release=replace(release(), variant=variant, threshold_rule=rule), engine=Voter(b"echo", {}))
-    chunk = Chunk(start=0, end=3, columns=[np.ones(3)], passthrough={}, position=3, share=1.0)
+    chunk = Chunk(start=0, end=3, columns=[[np.ones(3)]], passthrough={}, position=3, share=1.0)
     scores, _ = scorer.scores(chunk.rows())
     decided = scorer.answer(chunk, scores, refused)["decision"]
     assert decided.values == [None if row in refused else expected for row in range(3)]
@@ -99,7 +99,7 @@ def test_several_labels_of_a_row_are_one_string(rule, expected, refused):
         release().variant, task="multilabel", signature=Signature(inputs=(Field(name="x"),), classes=("a", "b", "c"))
     )
     scorer = Scorer(release=replace(release(), variant=variant, threshold_rule=rule), engine=Tagger(b"echo", {}))
-    chunk = Chunk(start=0, end=3, columns=[np.ones(3)], passthrough={}, position=3, share=1.0)
+    chunk = Chunk(start=0, end=3, columns=[[np.ones(3)]], passthrough={}, position=3, share=1.0)
     found = scorer.answer(chunk, scorer.scores(chunk.rows())[0], refused)
     assert found["decision"].values == [None if row in refused else expected for row in range(3)]
     assert found["probability.b"].values.tolist() == [0.3] * 3
@@ -126,7 +126,8 @@ def test_an_engine_of_columns_gives_the_scores_refusals_and_errors_of_one_of_row
     made, first = release(), start % cells.shape[1]
     fields = tuple(Field(name=name, refuses=("missing",) if refuses else ()) for name in "abc")
     made = replace(made, variant=replace(made.variant, signature=Signature(inputs=fields)))
-    chunk = Chunk(start=7, end=7 + cells.shape[1], columns=list(cells), passthrough={}, position=0, share=1.0)
+    columns = [np.split(column, sorted({1, start, index})) for index, column in enumerate(cells)]
+    chunk = Chunk(start=7, end=7 + cells.shape[1], columns=columns, passthrough={}, position=0, share=1.0)
     found = []
     for engine in (Choosy(b"echo", {}), by_column := Column(b"echo", {})):
         infinities, scores, faults = Scorer(release=made, engine=engine).score_batch(chunk, 7 + first, chunk.end)
@@ -139,7 +140,8 @@ def test_an_engine_of_columns_gives_the_scores_refusals_and_errors_of_one_of_row
 
 def test_rows_of_a_chunk_are_copied_whole_or_in_part_in_either_order():
     cells = np.arange(30_000.0).reshape(3, 10_000)
-    chunk = Chunk(start=50, end=10_050, columns=list(cells), passthrough={}, position=0, share=1.0)
+    columns = [np.split(column, cut) for column, cut in zip(cells, ([], [4_090], [1, 1, 5_000]), strict=True)]
+    chunk = Chunk(start=50, end=10_050, columns=columns, passthrough={}, position=0, share=1.0)
     for start, stop in ((50, 10_050), (51, 4_200), (4_000, 9_000), (77, 77)):
         for order in ("C", "F"):
             rows = chunk.rows(start, stop, order=order)
@@ -173,7 +175,7 @@ def test_a_batch_without_a_fault_is_one_call_of_the_engine():
 def test_a_release_with_an_answer_plan_names_who_answers_each_row(refused):
     plan = replace(answer_plan(), thresholds={"0": 0.9, "1": 0.8})
     scorer = Scorer(release=replace(release(), answers=plan, threshold=0.5), engine=Choosy(b"echo", {}))
-    chunk = Chunk(start=0, end=3, columns=[np.array([0.6, 0.9, 0.0])] * 3, passthrough={}, position=3, share=1.0)
+    chunk = Chunk(start=0, end=3, columns=[[np.array([0.6, 0.9, 0.0])]] * 3, passthrough={}, position=3, share=1.0)
     found = scorer.answer(chunk, scorer.scores(chunk.rows())[0], refused)
     hidden = bool(refused)
     assert found["answer"].values == [None if hidden else "", "1", "0"]

@@ -82,8 +82,9 @@ def test_encoded_columns_are_those_of_the_matrix(cells, cut):
     carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))
     signature = Signature(inputs=(Field(name="size"), carrier, Field(name="flag"), Field(name="count")))
     columns = encode_columns(table, signature)
-    assert all(column.dtype == np.float64 and column.flags.c_contiguous for column in columns)
-    assert np.array_equal(np.array(columns).T, matrix(table, signature), equal_nan=True)
+    assert all(array.dtype == np.float64 and array.flags.c_contiguous for column in columns for array in column)
+    whole = np.array([np.concatenate([np.empty(0), *column]) for column in columns]).T
+    assert np.array_equal(whole, matrix(table, signature), equal_nan=True)
 
 
 def test_one_column_of_numbers_is_copied():

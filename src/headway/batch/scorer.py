@@ -312,8 +312,7 @@ class Scorer:
         """Return the output columns without rows; raise DataError if a copied column has the name of one."""
         width = len(self.release.variant.signature.inputs)
         scores, _ = self._predict(np.empty((0, width)))
-        columns_ = [np.empty(0)] * width
-        none = Chunk(start=0, end=0, columns=columns_, passthrough={}, position=0, share=0.0)
+        none = Chunk(start=0, end=0, columns=[[]] * width, passthrough={}, position=0, share=0.0)
         own = self.answer(none, scores, set())
         for name in copied:
             if name in own:

@@ -55,7 +55,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
-    """Consecutive rows [start, end) of a file, as a model reads them: a float64 array of shape (n,) per column.
+    """Consecutive rows [start, end) of a file, as a model reads them: float64 arrays per column, one after the other.
 
     A row in `refusals` holds NaN where it could not be read. `passthrough` are the columns that are copied unchanged.
     The next chunk begins at `position`, in the format's own count; `share` in [0, 1] of the file has been read by then.
@@ -63,7 +63,7 @@ class Chunk:
 
     start: int
     end: int
-    columns: Sequence[Floats]
+    columns: Sequence[Sequence[Floats]]
     passthrough: Mapping[str, ArrowColumn]
     position: int
     share: float
@@ -74,11 +74,20 @@ class Chunk:
         first, last = (self.start if start is None else start), (self.end if stop is None else stop)
         rows = np.empty((last - first, len(self.columns)), order=order)
         at_once = _ROWS_AT_ONCE if order == "C" else max(len(rows), 1)
-        for begin in range(first, last, at_once):
-            end = min(begin + at_once, last)
-            for index, column in enumerate(self.columns):
-                rows[begin - first : end - first, index] = column[begin - self.start : end - self.start]
+        for begin in range(0, len(rows), at_once):
+            for index, arrays in enumerate(self.columns):
+                _fill(rows[begin : begin + at_once, index], arrays, first + begin - self.start)
         return rows
+
+
+def _fill(out: Floats, arrays: Sequence[Floats], start: int) -> None:
+    """Fill an array from those that follow one another, from index `start` of them on."""
+    row = -start
+    for array in arrays:
+        low, high = max(row, 0), min(row + len(array), len(out))
+        if low < high:
+            out[low:high] = array[low - row : high - row]
+        row += len(array)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,12 +80,13 @@ def matrix(table: pl.DataFrame, signature: Signature, *, keep_texts: bool = True
     return _numbers(table, signature, keep_texts=keep_texts).to_numpy(order="c", writable=True)
 
 
-def encode_columns(table: pl.DataFrame, signature: Signature) -> list[Floats]:
-    """Encode a table as `matrix` does without `keep_texts`: a float64 array of shape (n,) per column.
+def encode_columns(table: pl.DataFrame, signature: Signature) -> list[list[Floats]]:
+    """Encode a table as `matrix` does without `keep_texts`: float64 arrays per column, one after the other.
 
     An array may share its memory with the table, and is then read-only.
     """
-    return [column.to_numpy() for column in _numbers(table, signature, keep_texts=False).get_columns()]
+    numbers = _numbers(table, signature, keep_texts=False).get_columns()
+    return [[chunk.to_numpy() for chunk in column.get_chunks()] for column in numbers]
 
 
 def _numbers(table: pl.DataFrame, signature: Signature, *, keep_texts: bool) -> pl.DataFrame:

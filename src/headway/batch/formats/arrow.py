@@ -103,7 +103,13 @@ class ArrowScan:
         held = {name: _column(arrays[name], start, refusals) for name in self._options.keep}
         end = start + len(batch)
         return Chunk(
-            start=start, end=end, columns=numbers, passthrough=held, position=end, share=share, refusals=refusals
+            start=start,
+            end=end,
+            columns=[[column] for column in numbers],
+            passthrough=held,
+            position=end,
+            share=share,
+            refusals=refusals,
         )
 
 
@@ -161,12 +167,12 @@ def _first(pieces: Sequence[Chunk], start: int, max_rows: int) -> tuple[Chunk, l
         )
         for name in pieces[0].passthrough
     }
-    columns_ = zip(*(piece.columns for piece in pieces), strict=True)
     chunk = Chunk(
         start=start,
         end=end,
         columns=[
-            np.concatenate([piece[part] for piece, part in zip(column, cuts, strict=True)]) for column in columns_
+            [arrays[0][part] for arrays, part in zip(column, cuts, strict=True)]
+            for column in zip(*(piece.columns for piece in pieces), strict=True)
         ],
         passthrough=copied,
         position=end,

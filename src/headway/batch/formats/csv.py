@@ -88,7 +88,7 @@ class CsvScan:
         return Chunk(
             start=start,
             end=start + len(records),
-            columns=[np.array(column, dtype=np.float64) for column in numbers],
+            columns=[[np.array(column, dtype=np.float64)] for column in numbers],
             passthrough=held,
             position=position + lines.size,
             share=0.0,
