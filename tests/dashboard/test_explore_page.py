@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +17,8 @@ from tests.pipeline import explored
 from tests.pipeline.projects import table
 
 from bench import dashboard_explore
+from headway.dashboard.workers import WorkerProcess
+from headway.evaluation.explore import tables_file
 from headway.registry.searches import search_digest
 
 pytestmark = pytest.mark.slow
@@ -28,6 +33,29 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashboar
     with running_dashboard(folder) as running:
         ready(running.visitor("viewer"), EXPLORE)
         yield running
+
+
+@contextmanager
+def occupied(process: WorkerProcess, fifo: Path) -> Iterator[None]:
+    """Let a process wait until the end of the block."""
+    os.mkfifo(fifo)
+    with ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(process.run, Path.read_text, fifo)
+        yield
+        assert not waits.done()
+        fifo.write_text("go on")
+        waits.result()
+    fifo.unlink()
+
+
+def test_work_of_minutes_and_that_of_other_pages_do_not_wait_for_each_other(served: RunningDashboard, tmp_path) -> None:
+    person, dashboard = served.visitor("viewer"), served.dashboard
+    with occupied(dashboard.long_work, tmp_path / "fifo"):
+        assert person.get("/models/small/data").status == 200
+    project = dashboard.project("small")
+    tables_file(project.config.state, search_digest(project)).unlink()
+    with occupied(dashboard.workers, tmp_path / "fifo"):
+        ready(person, EXPLORE)
 
 
 def test_a_project_without_a_search_says_what_to_do(empty_project: Path) -> None:

@@ -120,7 +120,7 @@ def test_two_variants_are_compared_and_only_operators_see_rows(served: RunningDa
 def test_a_histogram_that_a_busy_machine_did_not_give_is_measured_again(
     served: RunningDashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, made = served.dashboard.workers.call, list[str]()
+    real, made = served.dashboard.long_work.call, list[str]()
     picture = Picture(title="Calls", alt="Times of calls", reading=(), wide="<svg></svg>", narrow="<svg></svg>")
 
     def call(name: str, *arguments: object, **keywords: object) -> object:
@@ -131,7 +131,7 @@ def test_a_histogram_that_a_busy_machine_did_not_give_is_measured_again(
             found, times=None if is_busy else picture, busy="the machine is busy" if is_busy else ""
         )
 
-    monkeypatch.setattr(served.dashboard.workers, "call", call)
+    monkeypatch.setattr(served.dashboard.long_work, "call", call)
     second, first = two(served)
     assert "No histogram of call times: the machine is busy." in compared(served, "viewer", first, second).words
     assert "No histogram" not in compared(served, "viewer", first, second).words

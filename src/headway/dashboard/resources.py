@@ -22,13 +22,17 @@ class NotFound(HeadwayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dashboard:
-    """What every page reads: the projects by name, who may sign in, and the process for heavy work."""
+    """What every page reads: the projects by name, who may sign in, and the processes for heavy work.
+
+    Work of some minutes has a process of its own, `long_work`, so that it holds up no other page.
+    """
 
     projects: Mapping[str, Project]
     config: Config
     sessions: Sessions
     sign_in: SignIn
     workers: WorkerProcess
+    long_work: WorkerProcess
     cache: AnswerCache
     live: LiveView
     erased: dict[str, str] = field(default_factory=dict)
@@ -49,9 +53,10 @@ class Dashboard:
         return found
 
     def close(self) -> None:
-        """Close the stores and end the process for heavy work."""
+        """Close the stores and end the processes for heavy work."""
         self.sign_in.close()
         self.workers.close()
+        self.long_work.close()
         self.live.close()
         for project in self.projects.values():
             project.state.close()
@@ -67,6 +72,7 @@ def open_dashboard(configs: Sequence[Config]) -> Dashboard:
         sessions=Sessions(idle_s=config.ui.idle_minutes * 60, at_most_s=config.ui.session_hours * 3600),
         sign_in=SignIn(config, models=frozenset(projects), state=projects[config.project.name].state),
         workers=WorkerProcess(),
+        long_work=WorkerProcess(),
         cache=AnswerCache(),
         live=LiveView(projects),
     )

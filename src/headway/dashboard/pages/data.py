@@ -60,7 +60,7 @@ def _checks(call: Call) -> Reply:
 
 
 def _check_now(call: Call) -> Reply:
-    done = call.dashboard.workers.call("data.check_now", call.project.config, call.session.user)
+    done = call.dashboard.long_work.call("data.check_now", call.project.config, call.session.user)
     return Redirect(path=link(CHECKS, model=call.project.name), message=f"Checked: {done}.")
 
 

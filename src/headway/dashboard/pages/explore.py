@@ -177,7 +177,7 @@ def _tables(call: Call, digest: str) -> ExploreTables | None:
 
     def opened() -> ExploreTables:
         if not path.exists():
-            call.dashboard.workers.call("explore.make", config, digest)
+            call.dashboard.long_work.call("explore.make", config, digest)
         return ExploreTables(path)
 
     made_ns = path.stat().st_mtime_ns if path.exists() else 0  # a damaged file is deleted, and made again

@@ -221,7 +221,7 @@ def _reviewed(project: Project) -> set[str]:
 
 
 def _find_suspects(call: Call) -> Reply:
-    call.dashboard.workers.call("suspects.find_suspects", call.project.config)
+    call.dashboard.long_work.call("suspects.find_suspects", call.project.config)
     return Redirect(path=link(SUSPECTS, model=call.project.name), message="The labels were examined again.")
 
 

@@ -122,7 +122,7 @@ def _comparison(call: Call, digest: str, first: str, second: str, period: str) -
     key = ("compare", call.project.name, digest, first, second, period, with_rows)
 
     def compare() -> ComparisonShown:
-        run = call.dashboard.workers.call
+        run = call.dashboard.long_work.call
         found: ComparisonShown = run("searches.compare", config, digest, first, second, period, with_rows=with_rows)
         return found
 
