@@ -199,6 +199,15 @@ def test_the_brief_table_of_a_regression_shows_its_error_and_no_measure_of_class
     assert [column.title for column in shown.columns] == ["#", "Variant", "Verdict", "One row", "Batch", "RMSE"]
 
 
+def test_the_brief_table_of_two_classes_shows_their_ranking_and_no_accuracy() -> None:
+    measured = (estimate("roc_auc", 0.7, 0.1), estimate("accuracy", 0.9, 0.1))
+    row = replace(STORY.winner, evidence=replace(STORY.winner.evidence, measurements=measured))
+    both = [column.title for column in tables.tabulate_variants_briefly([row], row).columns]
+    assert "AUC" in both and "Accuracy" not in both
+    row = replace(row, evidence=replace(row.evidence, measurements=measured[1:]))
+    assert "Accuracy" in [column.title for column in tables.tabulate_variants_briefly([row], row).columns]
+
+
 def test_a_winner_whose_privacy_is_not_measured_yet_is_to_be_evaluated() -> None:
     unmeasured = RuleResult(rule=RATE, answer="undecided", message="it was not measured")
     verdict = replace(STORY.winner.verdict, answer="undecided", rule_results=(unmeasured,))

@@ -351,6 +351,8 @@ def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: Evalua
     shown = {
         name: title for name, title in _BRIEF.items() if name in speed or any(_measured(row, name) for row in judged)
     }
+    if "roc_auc" in shown:
+        shown.pop("accuracy", None)  # a line holds no more
     rows = (
         (
             text_cell(str(number)),
@@ -634,7 +636,8 @@ CPU time is compared there only: that of a baseline whose threads wait for busy 
 _BRIEF = {
     "latency.one_row": "One row",
     "throughput.batch": "Batch",
-    **{name: words.measure_symbol(name) for name in ("roc_auc", "ece", "accuracy", "rmse", "ndcg10")},
+    **{name: words.measure_symbol(name) for name in ("roc_auc", "ece", "rmse", "ndcg10")},
+    "accuracy": "Accuracy",
     "decision_churn": "Decisions changed",
     "max_change": "Largest change",
     **_PRIVACY,
