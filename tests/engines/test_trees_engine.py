@@ -31,6 +31,9 @@ SHAPES = {
     "more than 254 thresholds": Shape(width=3, trees=80, leaves=200, thresholds=900),
     "128 leaves": Shape(leaves=128, thresholds=100),
     "256 leaves": Shape(leaves=256, thresholds=100),
+    "many nodes of few tests": Shape(trees=41, leaves=64, thresholds=12),
+    "many nodes of few tests, in float32": Shape(trees=41, leaves=128, thresholds=12, rows="float32", sums="float32"),
+    "small trees of few tests": Shape(trees=90, leaves=32, width=2, thresholds=9, outputs=3),
     "long paths": Shape(leaves=256, thresholds=100, deep=True),
     "more than 256 leaves": Shape(leaves=700, thresholds=100),
     "more than 256 leaves, in float32": Shape(leaves=700, thresholds=3000, rows="float32"),
@@ -112,6 +115,7 @@ def test_forests_of_any_shape_are_predicted_exactly_at_every_level(seed, count, 
     width=st.sampled_from([1, 5, 90]),
     thresholds=st.sampled_from([3, 60, 400]),
     deep=st.booleans(),
+    categories=st.sampled_from([0, 0, 7, 254]),
     outputs=st.integers(1, 3),
     together=st.booleans(),
     sums=st.sampled_from(["float32", "float64"]),
@@ -137,13 +141,17 @@ def test_levels_give_the_same_numbers_to_the_bit_where_the_library_adds_in_order
 
 @pytest.mark.parametrize("level", HERE)
 @pytest.mark.parametrize(
-    "shape", ["one row fits into a register", "categories", "float32", "256 leaves", "classes in turn"]
+    "shape",
+    [
+        *("one row fits into a register", "categories", "float32", "256 leaves", "classes in turn"),
+        *("many nodes of few tests", "many nodes of few tests, in float32", "long paths"),
+    ],
 )
 def test_a_row_alone_has_the_scores_that_it_has_in_a_batch_to_the_bit(shape, level):
     content, rows, _ = compiled(shape)
     engine = Trees(content, {"level": level})
-    alone = np.concatenate([engine.predict(row[np.newaxis]) for row in rows[:100]])
-    assert np.array_equal(alone, engine.predict(rows[:100]))
+    alone = np.concatenate([engine.predict(row[np.newaxis]) for row in rows[:200]])
+    assert all(np.array_equal(alone[:count], engine.predict(rows[:count])) for count in (60, 100, 200))
 
 
 def test_a_row_at_the_edges_of_a_column_with_every_number_of_thresholds_is_read_as_in_a_batch():

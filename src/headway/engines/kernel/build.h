@@ -152,21 +152,64 @@ static const char *make_codes(Forest *f) {
   return NULL;
 }
 
+/* Distinct tests, and the nodes of each BIT_TREES trees in turn, parents before children (`bits.h`). */
+static const char *make_bits(Forest *f) {
+  if (f->nodes > UINT32_MAX / SET_BYTES) return NULL;
+  BitNode *to = make(f, f->nodes, sizeof *to);
+  int32_t *number = calloc((size_t)(f->n_planes + 1) * BLOCK, sizeof *number); /* of the test of a plane and threshold, from 1 on */
+  f->bit_nodes = to;
+  f->test = make(f, f->nodes, sizeof *f->test);
+  for (int64_t t = 0; to && number && f->test && t < f->trees; t += BIT_TREES) {
+    int32_t ends[BIT_TREES][BIT_LEAVES]; /* of the subtree that begins with a leaf */
+    int64_t left = 1;
+    for (int64_t j = 0; j < BIT_TREES && t + j < f->trees; j++) ends[j][0] = (int32_t)(f->tree_start[t + j + 1] - f->tree_start[t + j] + 1);
+    for (int64_t i = 0; left; i++) {
+      left = 0;
+      for (int64_t j = 0; j < BIT_TREES && t + j < f->trees; j++) {
+        if (f->tree_start[t + j] + i >= f->tree_start[t + j + 1]) continue;
+        const Interval *n = f->intervals + f->tree_start[t + j] + i;
+        const uint8_t l = (uint8_t)n->l4, r = (uint8_t)n->r4;
+        int32_t *found = number + n->plane + (uint8_t)n->k4;
+        if (!*found) { f->test[f->tests++] = (Test){n->k4, n->plane}; *found = (int32_t)f->tests; }
+        *to++ = (BitNode){(uint32_t)(*found - 1) * SET_BYTES, (uint16_t)((j * BIT_LEAVES + l) * SET_BYTES),
+                          (uint16_t)((j * BIT_LEAVES + r) * SET_BYTES), (uint16_t)((j * BIT_LEAVES + ends[j][l]) * SET_BYTES)};
+        ends[j][r] = ends[j][l];
+        ends[j][l] = r;
+        left = 1;
+      }
+    }
+  }
+  free(number);
+  if (!to || !number || !f->test) return "out of memory";
+  if (2 * f->tests > f->nodes) f->bit_nodes = NULL; /* evaluating tests takes longer than they save */
+  return NULL;
+}
+
+/* Whether all numbers are float32, so that adding them as such has the sum that rounding one of float64 has. */
+static int are_float32(const double *numbers, int64_t n) {
+  for (int64_t i = 0; i < n; i++) if (numbers[i] == numbers[i] && (double)(float)numbers[i] != numbers[i]) return 0;
+  return 1;
+}
+
 /* Leaf values of a tree and output by byte: the first byte of every leaf, then the second, ... (`add_planes`). */
 static const char *make_leaf_planes(Forest *f) {
   int64_t total = 0;
+  f->adds_float32 = f->sums_float32 && f->chains && are_float32(f->base, f->outputs) && are_float32(f->interval_leaf, f->value_start[f->trees]);
+  const int64_t bytes = f->adds_float32 ? 4 : 8;
   MAKE(f->leaf_plane_start, f->trees + 1);
   for (int64_t t = 0; t < f->trees; t++) {
     f->leaf_plane_start[t] = total;
-    total += 8 * plane_width(f, t) * (f->output_start[t + 1] - f->output_start[t]);
+    total += bytes * plane_width(f, t) * (f->output_start[t + 1] - f->output_start[t]);
   }
   MAKE(f->leaf_planes, total);
   for (int64_t t = 0; t < f->trees; t++) {
     const int64_t count = f->output_start[t + 1] - f->output_start[t], width = plane_width(f, t);
     for (int64_t i = 0; i < f->value_start[t + 1] - f->value_start[t]; i++) {
-      uint8_t bytes[8], *to = f->leaf_planes + f->leaf_plane_start[t] + i % count * 8 * width + i / count;
-      memcpy(bytes, f->interval_leaf + f->value_start[t] + i, 8);
-      for (int b = 0; b < 8; b++) to[b * width] = bytes[b];
+      uint8_t byte[8], *to = f->leaf_planes + f->leaf_plane_start[t] + i % count * bytes * width + i / count;
+      const double value = f->interval_leaf[f->value_start[t] + i];
+      const float single = (float)value;
+      memcpy(byte, bytes == 4 ? (const void *)&single : &value, (size_t)bytes);
+      for (int64_t b = 0; b < bytes; b++) to[b * width] = byte[b];
     }
   }
   return NULL;
@@ -267,8 +310,11 @@ static const char *build(Forest *f) {
     f->interval_leaf = values;
     TRY(make_codes(f));
     if (f->level >= LANE_LEVEL) TRY(make_lanes(f, work));
+    if (f->level >= AVX512 && !f->sets && f->nodes >= CHAINED_NODES * f->trees) {
+      TRY(make_chains(f, plane, place));
+      if (f->nodes >= BIT_NODES * f->trees) TRY(make_bits(f));
+    }
     if (f->level >= AVX512) TRY(make_leaf_planes(f));
-    if (f->level >= AVX512 && !f->sets) TRY(make_chains(f, plane, place));
   }
   if (!f->lanes) TRY(make_walks(f, largest));
   return make_rest(f);

@@ -132,18 +132,19 @@ WALK_CHAINS(2)
 WALK_CHAINS(3)
 WALK_CHAINS(4)
 
-/* Sums of at most BLOCK rows; P [2 planes][BLOCK] has room for the complements of the planes, and is aligned. */
+/* Sums of at most BLOCK rows, float32 if the forest adds those; P [2 planes][BLOCK] has room for the complements of the planes, and is aligned. */
 AVX512_TARGET static void chain_block(const Forest *f, uint8_t *P, int64_t n, double *sums) {
   static const uint32_t *(*const by_vectors[])(const int32_t *, const uint32_t *, const uint8_t *, uint8_t *) = {walk_chains_1, walk_chains_2, walk_chains_3, walk_chains_4};
   uint8_t reached[CHAIN_TREES * BLOCK] __attribute__((aligned(64)));
   const uint32_t *at = f->chains;
-  for (int64_t i = 0; i < f->n_planes * BLOCK; i += 64)
-    _mm512_store_si512(P + f->n_planes * BLOCK + i, _mm512_xor_si512(_mm512_load_si512(P + i), _mm512_set1_epi8(-1)));
+  for (int64_t p = 0; p < f->n_planes; p++)
+    for (uint8_t *x = P + p * BLOCK, *last = x + n; x < last; x += 64)
+      _mm512_store_si512(x + f->n_planes * BLOCK, _mm512_xor_si512(_mm512_load_si512(x), _mm512_set1_epi8(-1)));
   for (int64_t t = 0; t < f->trees; t += CHAIN_TREES) {
     const int64_t end = t + CHAIN_TREES < f->trees ? t + CHAIN_TREES : f->trees;
     for (int64_t i = t; i < end; i++) memset(reached + (i - t) * BLOCK, f->chain_first[i], BLOCK);
     at = by_vectors[(n - 1) / 64](f->chain_count + t / CHAIN_TREES * CHAIN_NODES, at, P, reached);
-    for (int64_t i = t; i < end; i++) add_planes(f, i, reached + (i - t) * BLOCK, n, sums);
+    for (int64_t i = t; i < end; i++) add_tree_planes(f, i, reached + (i - t) * BLOCK, n, sums);
   }
 }
 

@@ -17,6 +17,12 @@
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
 #define CHAIN_TREES 16            /* trees whose chains are evaluated together */
 #define CHAIN_NODES 8             /* of a chain at once */
+#define CHAINED_NODES 8           /* of a tree on the average, from which on chains are faster */
+#define BIT_ROWS 128              /* more rows are evaluated as bits if */
+#define BIT_NODES 20              /* trees have as many nodes on the average */
+#define SET_BYTES (BLOCK / 8)     /* of a set of the rows of a block, a bit for each */
+#define BIT_TREES 4               /* trees that are evaluated together by such sets */
+#define BIT_LEAVES (MOST_LEAVES + 1)
 #define SEARCHED 256             /* thresholds of a column, padded with infinity */
 #define RUN 16                   /* thresholds in two registers */
 #define LEVEL_CELLS (4 * 8 + 16 + 32 + 64) /* of the first seven levels of a search tree, the first four in a register each */
@@ -40,6 +46,11 @@ enum { IDENTITY, SIGMOID, SOFTMAX, EXP, SOFTPLUS, SIGNED_SQUARE, POSITIVE, ISOLA
 /* Interval form of a node: the code in `plane` is compared with k, or looked up in set k; [l, r) are the leaves of its
    left subtree. Each byte is stored four times, so that one load fills a register with it. */
 typedef struct { uint32_t k4, l4, r4, plane; } Interval;
+
+/* The same node for sets of rows: where the set of those that go right is, and the sets of the rows with its first leaf, the
+   first of its right subtree, and the first after both, or a later one. */
+typedef struct { uint32_t right; uint16_t first, half, end; } BitNode;
+typedef struct { uint32_t k4, plane; } Test;
 
 /* Walking form of a node or leaf: `left` counts from the root of the tree, its sibling follows. A leaf reads the last
    column, leads to itself, and its key is its index among the leaves; the key of a node that tests a set is the set. In
@@ -94,8 +105,10 @@ typedef struct {
 
   Interval *intervals;                                    /* nodes of each tree, parents before children */
   uint32_t *chains; int32_t *chain_count; uint8_t *chain_first; /* the same nodes by `chains.h`: of each 16 trees, how many of each length, and the leaf at which a tree begins */
+  Test *test; int64_t tests; BitNode *bit_nodes;          /* and by `bits.h`, NULL if chains are always faster */
   double *interval_leaf;                                  /* as `leaf`, those of each tree from left to right */
-  uint8_t *leaf_planes; int64_t *leaf_plane_start;        /* the same values byte by byte: 8 planes a tree and output */
+  uint8_t *leaf_planes; int64_t *leaf_plane_start;        /* the same values byte by byte: 8 planes a tree and output, */
+  int adds_float32;                                       /* or 4 if batches are added as float32 */
   uint8_t *byte_sets;                                     /* [sets][32] a bit for each code, the missing one too */
   Plane *planes; int32_t n_planes;
   int32_t *plane_start, *plane_order;                     /* [columns + 1] the planes of each column */

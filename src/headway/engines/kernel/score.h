@@ -3,6 +3,7 @@
 #define HEADWAY_SCORE_H
 
 #include "arrays.h"
+#include "bits.h"
 #include "chains.h"
 #include "codes.h"
 #include "lanes.h"
@@ -122,6 +123,7 @@ static void lane_row(const Forest *f, const double *x, uint8_t *reached, double 
 
 static void interval_block(const Forest *f, uint8_t *P, int64_t n, double *sums) {
 #if defined(__x86_64__)
+  if (f->bit_nodes && n > BIT_ROWS) { bit_block(f, P, P + f->n_planes * BLOCK, n, sums); return; }
   if (f->chains) { chain_block(f, P, n, sums); return; }
 #endif
   Leaves *wide = portable_wide, *narrow = portable_narrow;
@@ -148,18 +150,26 @@ static void interval_block(const Forest *f, uint8_t *P, int64_t n, double *sums)
 }
 
 static int interval_rows(const Forest *f, const double *x, int64_t by_row, int64_t by_column, int64_t n, double *out) {
-  const int woven = f->leaf_planes != NULL;
+  const int order = f->adds_float32 ? WOVEN_FLOAT32 : f->leaf_planes ? WOVEN_FLOAT64 : IN_PLACE;
   const size_t sum_bytes = (size_t)f->outputs * BLOCK * sizeof(double), plane_bytes = ((f->chains ? 2 : 1) * (size_t)f->n_planes + 1) * BLOCK;
   void *memory = NULL;
-  if (posix_memalign(&memory, 64, sum_bytes + plane_bytes)) return 0;
+  if (posix_memalign(&memory, 64, sum_bytes + plane_bytes + (size_t)f->tests * SET_BYTES)) return 0;
   double *sums = memory;
-  uint8_t *P = memset((uint8_t *)memory + sum_bytes, 0, plane_bytes);
+  float *sums32 = memory;
+  uint8_t *P = memset((uint8_t *)memory + sum_bytes, 0, (size_t)f->n_planes * BLOCK);
   for (int64_t start = 0; start < n; start += BLOCK) {
     const int64_t here = n - start < BLOCK ? n - start : BLOCK;
     encode_block(f, x + start * by_row, by_row, by_column, here, P);
-    for (int64_t o = 0; o < f->outputs; o++) for (int64_t r = 0; r < BLOCK; r++) sums[o * BLOCK + r] = f->base[o];
+    for (int64_t i = 0; i < f->outputs * BLOCK; i++) {
+      if (f->adds_float32) sums32[i] = (float)f->base[i / BLOCK];
+      else sums[i] = f->base[i / BLOCK];
+    }
     interval_block(f, P, here, sums);
-    for (int64_t r = 0; r < here; r++) for (int64_t o = 0; o < f->outputs; o++) out[(start + r) * f->outputs + o] = sums[o * BLOCK + place_of(woven, r)];
+    for (int64_t r = 0; r < here; r++)
+      for (int64_t o = 0; o < f->outputs; o++) {
+        const int64_t place = o * BLOCK + place_of(order, r);
+        out[(start + r) * f->outputs + o] = f->adds_float32 ? (double)sums32[place] : sums[place];
+      }
   }
   free(memory);
   return 1;

@@ -371,7 +371,7 @@ AVX512_TARGET static void symmetric_block_avx512(const Categories *k, const Rows
       else add_256_leaves(planes, reached, n, 0, sums);
     }
   }
-  for (int64_t r = 0; r < n; r++) for (int64_t o = 0; o < outputs; o++) out[r * outputs + o] = b->sums[o * BLOCK + place_of(1, r)] + k->bias[o];
+  for (int64_t r = 0; r < n; r++) for (int64_t o = 0; o < outputs; o++) out[r * outputs + o] = b->sums[o * BLOCK + place_of(WOVEN_FLOAT64, r)] + k->bias[o];
 }
 #endif
 
