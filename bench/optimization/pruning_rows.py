@@ -26,11 +26,12 @@ from headway.core.plugins import load_blobs, load_engine
 from headway.core.selective import SelectiveCertificate
 from headway.core.variant import Field, Signature, Variant
 from headway.engines.compiled.forest import read_forest
+from headway.engines.formats.trees import Forest, limit_of_sum
 from headway.evaluation.selective import certify_threshold
 from headway.optimization.context import TransformContext
 from headway.optimization.equal_decisions import DecisionSearch
 from headway.optimization.transforms import fipe, pine
-from headway.optimization.transforms._weights import count_nodes, decide_by
+from headway.optimization.transforms._weights import count_nodes, decide_by, tree_values
 from optimization import datasets
 
 TREES, LEAVES = 50, (2, 4)
@@ -40,6 +41,7 @@ SEVERAL_CLASSES = ("iris", "wine")
 TARGETS = {"fipe": 0.5, "pine": 0.35}
 SPLITS, DAYS, ROWS_A_DAY = 60, 110, 60
 _RANDOM_ROWS = 200_000
+_MIXED_ROWS, _NEAREST_ROWS = 20_000, 4_000
 _NODES = 7  # of the arrays of a compiled forest: where the nodes of each tree begin, and the end
 TINY = {"LIMIT_S": 2.0, "SPLITS": 2, "DAYS": 20, "ROWS_A_DAY": 10, "ALPHA": {"digits": 0.05, "flights": 0.3}}
 
@@ -75,6 +77,8 @@ def _of_table(name: str, leaves: int, folder: Path) -> Iterator[Row | str]:
     for transform in (fipe,) if name in SEVERAL_CLASSES else (fipe, pine):
         kind = transform.__name__.rpartition(".")[2]
         which = f"{name}.{leaves}_leaves" if leaves > min(LEAVES) else name
+        if kind == "fipe" and len(forest.base) == 1:
+            yield _needed(f"fipe.nodes_needed.{which}", forest, model, context)
         key, began = f"{kind}.nodes_left.{which}", perf_counter()
         try:
             [found] = transform.plugin(model, context)
@@ -98,7 +102,33 @@ def _of_table(name: str, leaves: int, folder: Path) -> Iterator[Row | str]:
             )
 
 
-def _changed(name: str, forest: object, model: Variant, found: Variant, context: TransformContext) -> Row:
+def _needed(name: str, forest: Forest, model: Variant, context: TransformContext) -> Row:
+    """Count thresholds between whose two sides some row changes its decision: every equal ensemble has a node for each.
+
+    The rows are random ones and mixtures with those of `validation`, those nearest to the limit.
+    """
+    search, random = DecisionSearch(forest, context.threshold), np.random.default_rng(2)
+    drawn = search.random_rows(_MIXED_ROWS, random)
+    known = context.sample[random.integers(len(context.sample), size=len(drawn))]
+    rows = np.concatenate([drawn, np.where(random.random(drawn.shape) < 0.5, known, drawn)])
+    margins = tree_values(forest, rows).sum(axis=(1, 2)) + forest.base[0] - limit_of_sum(forest, context.threshold)
+    rows = rows[np.argsort(np.abs(margins))[:_NEAREST_ROWS]]
+    decide = decide_by(context.open(model).predict, context.threshold)
+    splits = {
+        (int(column), float(at))
+        for tree in forest.trees
+        for column, at in zip(tree.feature, tree.threshold, strict=True)
+    }
+    needed = 0
+    for column, threshold in splits:
+        below, above = rows.copy(), rows.copy()
+        below[:, column], above[:, column] = threshold, np.nextafter(threshold, np.inf)
+        needed += bool((decide(below) != decide(above)).any())
+    how = f"{needed} of {len(splits)} different splits change a decision at their threshold"
+    return shown(name, needed / count_nodes(forest), "", f"{how}, so every ensemble of equal decisions has each")
+
+
+def _changed(name: str, forest: Forest, model: Variant, found: Variant, context: TransformContext) -> Row:
     """Count the decisions that differ on validation rows and on random cells: none should."""
     random = DecisionSearch(forest, context.threshold).random_rows(_RANDOM_ROWS, np.random.default_rng(1))
     probes = np.concatenate([context.sample, random])

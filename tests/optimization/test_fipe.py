@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn import ensemble
 from tests.engines.boosters import text
 from tests.engines.forest_walk import answers
-from tests.engines.made_forests import Shape, made
+from tests.engines.made_forests import Shape, made, rows_for
 from tests.optimization.contexts import baseline_of, context_in
 from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
@@ -30,7 +30,13 @@ from headway.optimization.equal_decisions import DecisionSearch
 from headway.optimization.parity import column_edges
 from headway.optimization.screening import proves_decisions
 from headway.optimization.transforms import fipe
-from headway.optimization.transforms._weights import DecidingTrees, average_probabilities, count_nodes, decide_by
+from headway.optimization.transforms._weights import (
+    DecidingTrees,
+    average_probabilities,
+    count_nodes,
+    decide_by,
+    packed,
+)
 
 COMBINATIONS = 60_000
 
@@ -73,9 +79,10 @@ SHAPES = [
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), shape=st.sampled_from(SHAPES), changed=st.floats(0.0, 0.6))
-def test_a_row_is_found_exactly_if_some_combination_of_values_is_decided_differently(seed, shape, changed):
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from(SHAPES), changed=st.floats(0.0, 0.6), twice=st.booleans())
+def test_a_row_is_found_exactly_if_some_combination_of_values_is_decided_differently(seed, shape, changed, twice):
     forest = made(shape, seed)
+    forest = dataclasses.replace(forest, trees=forest.trees * (2 if twice else 1))
     rows = all_rows(forest)
     if rows is None:
         return
@@ -129,6 +136,32 @@ def test_a_pruned_forest_decides_every_combination_of_values_as_before(seed, sha
         decide_by(load_engine("trees")(compile_forest(one), {}).predict, 0.5)(rows) for one in (found, forest)
     )
     assert np.array_equal(after, before)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from(SHAPES))
+def test_trees_with_the_same_splits_become_one_that_adds_what_they_did(seed, shape):
+    forest = made(shape, seed)
+    random = np.random.default_rng(seed)
+    copies = [
+        dataclasses.replace(tree, leaf=random.normal(size=(len(tree.leaf), 1)), outputs=(output,))
+        for tree in forest.trees
+        for output in random.integers(len(forest.base), size=3).tolist()
+    ]
+    idle = [dataclasses.replace(tree, leaf=np.zeros_like(tree.leaf)) for tree in made(shape, seed + 1).trees]
+    order = random.permutation(len(copies))
+    many = dataclasses.replace(forest, trees=(*idle, *(copies[index] for index in order)))
+    found, rows = packed(many), rows_for(forest, 200, seed)
+    assert len(found.trees) == len({str(tree) for tree in (dataclasses.replace(c, leaf=0, outputs=()) for c in copies)})
+    of_packed, of_many = (load_engine("trees")(compile_forest(one), {}).predict(rows) for one in (found, many))
+    assert np.allclose(of_packed, of_many, atol=1e-5)
+
+
+def test_an_ensemble_of_many_equal_splits_is_proved_whatever_its_size(context):
+    data = labeled_rows(600, seed=1)
+    coarse = dataclasses.replace(data, rows=np.sign(data.rows))
+    [found] = fipe.plugin(trained_on(context, coarse, trees=400, leaves=2), context)
+    assert 0 < found.steps[0].settings["trees"] <= 3
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.engines.formats.trees import (
     Forest,
+    Tree,
+    distinct_trees,
     goes_left,
     leaf_paths,
     limit_of_sum,
@@ -31,7 +33,6 @@ _MAX_FOUND = 40  # rows of a search: each costs the caller a constraint
 _BOXES = 256  # examined together
 # Both forests are compared by sums of these two parts; where one is 0 or 1 the sum is of one forest alone.
 _PARTS = np.array([0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0])
-_EVEN = 3
 _ORDER = (3, 6, 0, 2, 4, 1, 5)  # those that exclude the largest number of boxes come first
 _OF_SOFTMAX = 32  # units of rounding within which probabilities of several classes may be equal
 _Boxes = tuple[Ints, Ints, Bools]
@@ -69,14 +70,15 @@ class DecisionSearch:
     """
 
     def __init__(self, forest: Forest, threshold: float, clip: Callable[[Floats], Floats] = np.copy) -> None:
-        leaves = sum(len(tree.leaf) for tree in forest.trees)
-        if leaves > MAX_LEAVES:
-            raise NotApplicable(f"it has {leaves:,} leaves; equal decisions are proved up to {MAX_LEAVES}")
         self.forest, self.threshold = forest, threshold
         self.limit = limit_of_sum(forest, threshold)
-        self.leaves = _leaf_values(forest)
+        self._trees, self._tree_of = distinct_trees(forest)
+        if (leaves := sum(len(tree.leaf) for tree in self._trees)) > MAX_LEAVES:
+            raise NotApplicable(f"it has {leaves:,} different leaves; equal decisions are proved up to {MAX_LEAVES}")
+        self.leaves = self._leaf_values(forest)
         cells = [
-            _cells(forest, column, clip) for column in sorted({int(at) for tree in forest.trees for at in tree.feature})
+            _cells(forest, self._trees, column, clip)
+            for column in sorted({int(at) for tree in self._trees for at in tree.feature})
         ]
         self._columns = [found.column for found in cells]
         self._values = [found.values for found in cells]
@@ -85,7 +87,7 @@ class DecisionSearch:
         self._end = self._first + lengths
         leaf_slots = self.leaves.shape[:2]
         slots, size = leaf_slots[0], int((lengths + 1).sum())
-        if size * slots * len(forest.trees) > MAX_TABLE:
+        if size * slots * len(self._trees) > MAX_TABLE:
             raise NotApplicable(f"its {slots} leaves a tree by {size:,} cells are too many for a proof")
         self._exists = np.zeros(leaf_slots, dtype=np.bool_)
         self._reaching = np.zeros((size, *leaf_slots), dtype=np.int32)  # cells before each that reach a leaf
@@ -93,13 +95,13 @@ class DecisionSearch:
 
     def _fill(self, cells: list[_Cells]) -> None:
         """Fill the tables of leaves and nodes: paths, and where the side of a node changes next."""
-        nodes = sum(len(tree.feature) for tree in self.forest.trees)
+        nodes = sum(len(tree.feature) for tree in self._trees)
         size = len(self._reaching)
         self._next_change = np.zeros((nodes + 1, size), dtype=np.int64)
         self._column_of = np.zeros(nodes + 1, dtype=np.int64)
         paths: dict[tuple[int, int], list[int]] = {}
         before = 0
-        for number, tree in enumerate(self.forest.trees):
+        for number, tree in enumerate(self._trees):
             node_turns: list[Bools] = []
             for node, column in enumerate(tree.feature.tolist()):
                 at = self._columns.index(column)
@@ -123,6 +125,14 @@ class DecisionSearch:
         self._path = np.full((*self._exists.shape, max(depth, 1)), nodes)  # the last node never changes its side
         for (leaf, number), nodes_above in paths.items():
             self._path[leaf, number, : len(nodes_above)] = nodes_above
+
+    def _leaf_values(self, forest: Forest) -> Floats:
+        """Return the leaves of each kind of tree, (slots, trees, outputs), or 0; trees of a kind are added."""
+        slots = max((len(tree.leaf) for tree in self._trees), default=1)
+        found = np.zeros((slots, len(self._trees), len(forest.base)))
+        for number, tree in zip(self._tree_of, forest.trees, strict=True):
+            found[: len(tree.leaf), number, list(tree.outputs)] += tree.leaf
+        return found
 
     def random_rows(self, count: int, random: np.random.Generator) -> Floats:
         """Return rows (count, d) of random cells."""
@@ -165,7 +175,7 @@ class DecisionSearch:
 
     def _sums(self, other: Forest) -> Iterator[_Sums]:
         """Yield sums for each two decisions: all of them are positive, or nearly, where the forests decide so."""
-        values = _leaf_values(other)
+        values = self._leaf_values(other)
         if len(other.base) == 1:
             own, of_other = float(self.forest.base[0]) - self.limit, float(other.base[0]) - self.limit
             for sign in (1.0, -1.0):  # yes by the forest and no by the other, and the other way round
@@ -187,20 +197,21 @@ class DecisionSearch:
                 yield None
                 return
             low, high, reach = waiting.pop()
-            remaining, bound, highest = sums.bounds(reach, slack)
+            remaining, bound = sums.bounds(reach, slack)
             low, high, reach = low[remaining], high[remaining], reach[remaining]
             is_cell = (reach.sum(axis=1) == 1).all(axis=1)
             if is_cell.any():
                 yield low[is_cell]
             if not is_cell.all():
                 boxes = low[~is_cell], high[~is_cell], reach[~is_cell]
-                waiting += self._halves(boxes, bound[~is_cell], highest[~is_cell], sums)
+                waiting += self._halves(boxes, bound[~is_cell], sums)
 
-    def _halves(self, boxes: _Boxes, bound: Floats, highest: Floats, sums: _Sums) -> list[_Boxes]:
+    def _halves(self, boxes: _Boxes, bound: Floats, sums: _Sums) -> list[_Boxes]:
         """Cut boxes in two where the tree with the most different leaves turns to its best one; the best come last."""
         low, high, reach = boxes
-        values = sums.values[_EVEN]
-        spread = highest - np.where(reach, values, np.inf).min(axis=1)
+        # Where both decide alike a mixture of them hardly differs, so each counts by itself.
+        spread = sum((_range(reach, sums.values[part]) for part in (0, -1)), np.zeros(1))
+        values = sums.values[-1]
         tree = np.where(reach.sum(axis=1) > 1, spread, -1.0).argmax(axis=1)
         index = np.arange(len(low))
         best = np.where(reach[index, :, tree], values[:, tree].T, -np.inf).argmax(axis=1)
@@ -247,18 +258,15 @@ class _Sums:
             values=parts * first[0] + (1 - parts) * second[0], start=_PARTS * first[1] + (1 - _PARTS) * second[1]
         )
 
-    def bounds(self, reach: Bools, slack: float) -> tuple[Ints, Floats, Floats]:
-        """Return the boxes that no bound excludes, their lowest bound, and the largest leaves of their trees."""
-        remaining = np.arange(len(reach))
-        highest = np.where(reach, self.values[_EVEN], -np.inf).max(axis=1)
-        bound = highest.sum(axis=1) + self.start[_EVEN]
+    def bounds(self, reach: Bools, slack: float) -> tuple[Ints, Floats]:
+        """Return the boxes that no bound excludes, and their lowest bound."""
+        remaining, bound = np.arange(len(reach)), np.full(len(reach), np.inf)
         for part in _ORDER:
-            if part != _EVEN:
-                largest = np.where(reach[remaining], self.values[part], -np.inf).max(axis=1)
-                bound = np.minimum(bound, largest.sum(axis=1) + self.start[part])
+            largest = np.where(reach[remaining], self.values[part], -np.inf).max(axis=1)
+            bound = np.minimum(bound, largest.sum(axis=1) + self.start[part])
             holds = bound >= -slack
-            remaining, bound, highest = remaining[holds], bound[holds], highest[holds]
-        return remaining, bound, highest
+            remaining, bound = remaining[holds], bound[holds]
+        return remaining, bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -270,9 +278,9 @@ class _Cells:
     is_left: dict[tuple[int, int], Bools]
 
 
-def _cells(forest: Forest, column: int, clip: Callable[[Floats], Floats]) -> _Cells:
-    at = {number: np.flatnonzero(tree.feature == column) for number, tree in enumerate(forest.trees)}
-    if len({bool(is_set) for number, nodes in at.items() for is_set in forest.trees[number].categorical[nodes]}) > 1:
+def _cells(forest: Forest, trees: list[Tree], column: int, clip: Callable[[Floats], Floats]) -> _Cells:
+    at = {number: np.flatnonzero(tree.feature == column) for number, tree in enumerate(trees)}
+    if len({bool(is_set) for number, nodes in at.items() for is_set in trees[number].categorical[nodes]}) > 1:
         raise NotApplicable(f"column {column} is read as a number and as a category")
     edges = np.unique(column_edges(forest, column, np.random.default_rng(0)))
     if len(edges) >= MAX_EDGES:
@@ -284,7 +292,7 @@ def _cells(forest: Forest, column: int, clip: Callable[[Floats], Floats]) -> _Ce
     order = np.argsort(read, kind="stable")
     edges, read = edges[order], read[order]
     is_left = {
-        (number, int(node)): goes_left(forest, forest.trees[number], np.full(len(read), node), read)
+        (number, int(node)): goes_left(forest, trees[number], np.full(len(read), node), read)
         for number, nodes in at.items()
         for node in nodes
     }
@@ -300,13 +308,10 @@ def _changes(is_left: Bools) -> Ints:
     return found
 
 
-def _leaf_values(forest: Forest) -> Floats:
-    """Return the leaves of each tree, (slots, trees, outputs), filled up with 0."""
-    slots = max((len(tree.leaf) for tree in forest.trees), default=1)
-    found = np.zeros((slots, len(forest.trees), len(forest.base)))
-    for number, tree in enumerate(forest.trees):
-        found[: len(tree.leaf), number, list(tree.outputs)] = tree.leaf
-    return found
+def _range(reach: Bools, values: Floats) -> Floats:
+    """Return the range of the reachable leaves of each tree in boxes, (boxes, trees)."""
+    lowest = np.where(reach, values, np.inf).min(axis=1)
+    return np.asarray(np.where(reach, values, -np.inf).max(axis=1) - lowest)
 
 
 def _stacked(rows: list[Floats], width: int) -> Floats:

@@ -156,6 +156,19 @@ def leaves_of(forest: Forest, tree: Tree, cells: Floats) -> Ints:
     return ~node
 
 
+def distinct_trees(forest: Forest) -> tuple[list[Tree], list[int]]:
+    """Return a tree of each kind with the same splits, and the number of the kind of each tree."""
+    kinds: dict[tuple[bytes, ...], int] = {}
+    trees, numbers = list[Tree](), list[int]()
+    for tree in forest.trees:
+        arrays = tree.feature, tree.threshold, tree.categorical, tree.missing_left, tree.left, tree.right, *tree.sets
+        number = kinds.setdefault(tuple(np.asarray(array, np.float64).tobytes() for array in arrays), len(trees))
+        if number == len(trees):
+            trees.append(tree)
+        numbers.append(number)
+    return trees, numbers
+
+
 def leaf_paths(tree: Tree) -> Iterator[tuple[int, list[tuple[int, bool]]]]:
     """Yield each leaf of a tree with the nodes above it, and whether it is to their left."""
     waiting: list[tuple[int, list[tuple[int, bool]]]] = [(0 if len(tree.feature) else ~0, [])]

@@ -15,7 +15,15 @@ from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
-from headway.engines.formats.trees import Forest, TreeEngine, accepted_rows, leaves_of, limit_of_sum, read_cells
+from headway.engines.formats.trees import (
+    Forest,
+    TreeEngine,
+    accepted_rows,
+    distinct_trees,
+    leaves_of,
+    limit_of_sum,
+    read_cells,
+)
 from headway.optimization.context import TransformContext
 
 MAX_SHARE = 0.9
@@ -93,7 +101,7 @@ class TreeWeights:
     def __init__(self, model: DecidingTrees, sample: Floats, more: Floats) -> None:
         self._model, self.forest = model, model.forest
         self.nodes = np.array([len(tree.feature) for tree in self.forest.trees], dtype=np.float64)
-        self._classes = len(self.forest.base)
+        self._classes, self._kinds = len(self.forest.base), np.array(distinct_trees(self.forest)[1])
         self._limit = limit_of_sum(model.forest, model.threshold)
         self._spread = np.array([float(np.ptp(tree.leaf)) or 1.0 for tree in self.forest.trees])
         self._values, self._starts = np.zeros((0, len(self.nodes))), np.zeros((0, self._classes))
@@ -129,8 +137,10 @@ class TreeWeights:
         return sums - sums.mean(axis=1, keepdims=True) if self._classes > 1 else np.asarray(sums)
 
     def favored(self, weights: Floats) -> Floats:
-        """Return costs of trees that favor those with the largest weights, so that fewer remain."""
-        size = weights * self._spread
+        """Return costs of trees that favor the splits of those with the largest weights, so that fewer remain."""
+        size = np.zeros(len(weights))
+        np.maximum.at(size, self._kinds, weights * self._spread)
+        size = size[self._kinds]
         return np.asarray(self.nodes / (size / size.max() + _FAVOR))
 
     def fit(self, cost: Floats, until: float) -> tuple[Floats, Forest]:
@@ -223,10 +233,24 @@ def count_nodes(forest: Forest) -> int:
     return sum(len(tree.feature) for tree in forest.trees)
 
 
-def without_idle_trees(forest: Forest) -> Forest:
-    """Return a forest without the trees whose leaves are all 0; one remains."""
-    trees = tuple(tree for tree in forest.trees if tree.leaf.any())
-    return replace(forest, trees=trees or forest.trees[:1])
+def packed(forest: Forest) -> Forest:
+    """Return a forest without the trees whose leaves are all 0, but one, and with one tree for all of the same splits.
+
+    That tree adds to the outputs of all of them, and its leaves are in the precision in which they are added.
+    """
+    some = replace(forest, trees=tuple(tree for tree in forest.trees if tree.leaf.any()) or forest.trees[:1])
+    first, numbers = distinct_trees(some)
+    leaves = [np.zeros((len(tree.leaf), len(forest.base))) for tree in first]
+    outputs: list[set[int]] = [set() for _ in first]
+    for number, tree in zip(numbers, some.trees, strict=True):
+        leaves[number][:, list(tree.outputs)] += tree.leaf
+        outputs[number].update(tree.outputs)
+    kind = np.dtype(forest.sum_dtype)
+    trees = (
+        replace(tree, outputs=tuple(sorted(adds)), leaf=leaf[:, sorted(adds)].astype(kind).astype(np.float64))
+        for tree, adds, leaf in zip(first, outputs, leaves, strict=True)
+    )
+    return replace(forest, trees=tuple(trees))
 
 
 def few_can_go(share: float) -> NotApplicable:

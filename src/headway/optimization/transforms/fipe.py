@@ -25,8 +25,8 @@ from headway.optimization.transforms._weights import (
     TreeWeights,
     count_nodes,
     few_can_go,
+    packed,
     reweighted_variant,
-    without_idle_trees,
 )
 
 STAGE = "restructure"
@@ -88,10 +88,15 @@ def proved_forest(model: DecidingTrees, search: DecisionSearch, sample: Floats, 
     best: Forest | None = None
     cost = weights.nodes
     for _ in range(_ROUNDS):
-        found = _proved_once(model, search, weights, cost, best, until)
+        try:
+            found = _proved_once(model, search, weights, cost, best, until)
+        except NotApplicable:  # such as an end of the time within the linear program
+            if best is None:
+                raise
+            break
         if found is None:
             break
-        best = without_idle_trees(found[1])
+        best = found[1]
         if not found[0].any():
             break
         cost = weights.favored(found[0])
@@ -104,16 +109,16 @@ def _proved_once(
     model: DecidingTrees, search: DecisionSearch, weights: TreeWeights, cost: Floats, best: Forest | None, until: float
 ) -> tuple[Floats, Forest] | None:
     """Return weights of this cost with a proof; None without one in time, or with no fewer nodes than the best."""
-    total = float(weights.nodes.sum())
+    total = count_nodes(model.forest)
     while time.monotonic() < until:
         found, forest = weights.fit(cost, until)
-        remaining = float(weights.nodes[found > 0].sum())
-        if best is not None and remaining >= count_nodes(best):
+        smaller = packed(forest)
+        if best is not None and count_nodes(smaller) >= count_nodes(best):
             return None
-        if remaining > MAX_SHARE * total:
-            raise few_can_go(remaining / total)
-        result = search.differences(forest, model.differs_from(without_idle_trees(forest)), until=until)
+        if (share := count_nodes(smaller) / total) > MAX_SHARE:
+            raise few_can_go(share)
+        result = search.differences(forest, model.differs_from(smaller), until=until)
         if not len(result.rows):
-            return (found, forest) if result.is_complete else None
+            return (found, smaller) if result.is_complete else None
         weights.add(result.rows)
     return None
