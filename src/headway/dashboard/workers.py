@@ -64,7 +64,7 @@ class AnswerCache:
         if found is not None:
             return found
         with self._lock:
-            known = [answer for kept, answer in self._found.items() if isinstance(kept, tuple) and kept[0] == key]
+            known = [answer for full, answer in self._found.items() if isinstance(full, tuple) and full[0] == key]
         return cast("_T", known[-1]) if known else None
 
     def forget(self, key: Hashable) -> None:
