@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import catboost
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 
 from headway.api.in_memory_project import create_project
 from headway.api.model import Model
@@ -73,3 +75,25 @@ def test_a_missing_category_is_the_string_that_users_of_the_library_write(pair):
 def test_lists_without_rows_of_the_model_are_rejected(pair, rows):
     with pytest.raises(DataError):
         pair[1].predict_proba(rows)
+
+
+@pytest.mark.parametrize("library", [lightgbm.LGBMClassifier, xgboost.XGBClassifier])
+def test_categories_that_are_numbers_are_answered_as_the_library_does(library, tmp_path):
+    random = np.random.default_rng(0)
+    store = pd.Categorical(
+        np.where(random.random(400) < 0.1, np.nan, random.integers(10, 15, 400)), categories=range(10, 15)
+    )
+    rows = table(400)[["port", "gap"]].astype({"port": "category"}).assign(store=store)
+    labels = ((rows["gap"] > 0) ^ (store == 12)).astype(int)
+    options = {"verbose": -1} if library is lightgbm.LGBMClassifier else {"enable_categorical": True}
+    rows["port"] = rows["port"].cat.rename_categories({"bé": "be"})  # XGBoost cuts other names
+    model = library(n_estimators=9, n_jobs=1, **options).fit(rows, labels)
+    project = create_project(model, rows, labels, folder=tmp_path)
+    baseline = import_baseline(project.imported, project.rows, project.project.blobs)
+    assert baseline.signature.inputs[2].categories == ("10", "11", "12", "13", "14")
+    content = project.project.blobs.get(baseline.artifact.digest)
+    opened = Model(baseline, load_engine(baseline.engine)(content, baseline.settings), content=content)
+    wanted = model.predict_proba(rows)
+    assert np.allclose(opened.predict_proba(rows), wanted, atol=1e-7)
+    for row in range(30):
+        assert np.allclose(opened.predict_proba(rows.iloc[[row]]), wanted[[row]], atol=1e-7)

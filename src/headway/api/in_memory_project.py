@@ -17,7 +17,14 @@ from msgspec.structs import replace
 
 from headway import pipeline
 from headway.api.model import Model
-from headway.api.tables import expect_rows_and_labels, expect_width, library_of, to_polars, to_series
+from headway.api.tables import (
+    expect_rows_and_labels,
+    expect_width,
+    library_of,
+    to_polars,
+    to_series,
+    with_named_categories,
+)
 from headway.core import config as settings
 from headway.core import plugins
 from headway.core.arrays import Bools
@@ -131,6 +138,7 @@ def create_project(
     imported = open_model(model, trust=trust)
     expect_width(rows, imported.names, imported.width)
     table = to_polars(rows, imported.names, absent=imported.absent)
+    table = with_named_categories(table, rows, len(imported.categories))
     if MULTILABEL in (task, imported.task):
         imported, target = encode_several_labels(labels, imported)
     else:

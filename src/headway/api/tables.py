@@ -16,6 +16,7 @@ from headway.core.categories import unseen_code
 from headway.core.errors import DataError
 from headway.core.texts import text_codes
 from headway.core.variant import Field, Signature
+from headway.data.matrix import STRING_DTYPES
 
 MAX_DENSE_BYTES = 4 << 30
 MAX_ROWS = 64
@@ -49,6 +50,19 @@ def to_polars(rows: Any, names: Sequence[str] = (), *, absent: float = 0.0) -> p
     if hasattr(rows, "__arrow_c_stream__") or isinstance(rows, dict):
         return pl.DataFrame(rows)
     return _of_matrix(rows, names)
+
+
+def with_named_categories(table: pl.DataFrame, rows: Any, n_categorical: int) -> pl.DataFrame:
+    """Return the table of pandas rows with categories that are numbers as strings, if a model names its categories.
+
+    `n_categorical` is the number of columns whose categories the model names.
+    """
+    is_string = [dtype in STRING_DTYPES for dtype in table.dtypes]
+    if not _is_pandas(rows) or sum(is_string) >= n_categorical:
+        return table
+    categorical = {str(name) for name in rows.columns if hasattr(rows[name].dtype, "categories")}
+    numbers = [name for name in table.columns if name in categorical and table.schema[name].is_numeric()]
+    return table.with_columns(pl.col(numbers).cast(pl.String))
 
 
 def _are_texts(rows: Any) -> bool:
