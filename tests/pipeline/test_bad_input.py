@@ -207,6 +207,14 @@ def test_a_target_of_two_strings_passes_once_its_positive_class_is_declared(run_
     assert run_command("check")[0] == cli.PASS
 
 
+def test_a_terminal_gets_no_control_character_of_a_file(run_command, tmp_path):
+    (tmp_path / "rows.csv").write_text("a\x1b[2J,b\n1,2\n")
+    (tmp_path / "model.txt").write_text("tree\n")
+    files = str(tmp_path / "model.txt"), "--data", str(tmp_path / "rows.csv")
+    code, shown = run_command("optimize", *files, "--target", "y")
+    assert code == cli.USAGE and "\x1b" not in shown and "a\\x1b[2J" in shown
+
+
 def test_a_broken_csv_file_is_reported_with_the_line(run_command, tmp_path):
     write_project(tmp_path, edits=(("table.parquet", "table.csv"),))
     (tmp_path / "table.csv").write_text("at,late\n2013-01-01,1\n2013-01-02,0,7\n")

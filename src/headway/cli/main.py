@@ -89,7 +89,7 @@ def report_error(error: Exception | KeyboardInterrupt, arguments: Sequence[str])
     """Print the error that ended a command on stderr, and return the exit code."""
     console = _console()
     if isinstance(error, HeadwayError):
-        console.print(str(error), style="red" if isinstance(error, Refused) else "", markup=False)
+        console.print(_printable(str(error)), style="red" if isinstance(error, Refused) else "", markup=False)
         return FAIL if isinstance(error, Refused) else USAGE
     if isinstance(error, KeyboardInterrupt):
         again = shlex.join(["headway", *arguments])
@@ -119,6 +119,11 @@ def _with_current_names(arguments: list[str], console: Console) -> list[str]:
     for old, new in pairs:
         console.print(f"warning: {old!r} is now {new!r}; the old spelling ends with the next version", markup=False)
     return current
+
+
+def _printable(text: str) -> str:
+    """Return a text with control characters escaped: a file of others may hold them, and a terminal would obey them."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
 
 
 def _unexpected(error: Exception) -> str:
