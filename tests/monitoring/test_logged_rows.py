@@ -14,8 +14,10 @@ from tests.serving.flushed_log import FlushedLog, log_writer
 
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
+from headway.core.sections import DataSection
 from headway.monitoring.budget import Budget
 from headway.monitoring.monitor import MonitoringContext, monitor_window
+from headway.monitoring.prediction_log import read_label_file
 from headway.monitoring.scored_rows import count_without_key, logged_requests, logged_rows
 from headway.monitoring.windows import monitoring_windows
 from headway.serving.loading import load_model
@@ -177,6 +179,14 @@ def test_a_label_that_the_task_cannot_have_is_left_out_and_reported(project):
     report = hours_of(project, datetime(2020, 2, 1, 13), dataset())[-1]
     (finding,) = [found for found in report.unknown if found.code == "O015"]
     assert finding.message == "3 labels are left out: binary rows cannot have them" and "0 or 1" in finding.hint
+
+
+def test_a_file_with_another_label_than_a_binary_target_has_is_refused(tmp_path):
+    (tmp_path / "labels.csv").write_text("key,label\na,1\nb,7\n")
+    with pytest.raises(DataError, match="the label 7 is none of a binary target, 0 or 1"):
+        read_label_file(tmp_path / "labels.csv", DataSection(target="late"))
+    numbers = DataSection(target="delay", task="regression")
+    assert read_label_file(tmp_path / "labels.csv", numbers) == [Label("a", 1.0), Label("b", 7.0)]
 
 
 def lose(project, since_us: int, until_us: int, rows: int) -> None:

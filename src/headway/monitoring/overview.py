@@ -205,7 +205,7 @@ def _state(
     values = last_of_release(project, ValueReplay, live.release) if live and views else None
     audit = last_of_release(project, CertificateAudit, live.release) if live else None
     threats = project.latest(ThreatAssessment)
-    watch = f"headway watch{'' if project.config.data.source else ' --source log'}"  # made in Python, it has no table
+    watch = f"headway watch{'' if project.config.data.source and project.config.data.time else ' --source log'}"
     found = sorted(
         [
             *_live_conditions(project, live),

@@ -283,7 +283,8 @@ _HINT = "a csv or parquet file with columns key and label, such as: key,label"
 def read_label_file(file: Path, section: DataSection) -> list[Label]:
     """Read the labels of a csv or parquet file, written in the form of the target that `[data]` declares.
 
-    Raises DataError if the file cannot be read, lacks a column, or a label is missing or not a number.
+    Raises DataError if the file cannot be read, lacks a column, or a label is missing, not a number, or, for a
+    binary target, not 0 or 1.
     """
     if section.task == MULTILABEL:
         raise DataError(
@@ -311,4 +312,7 @@ def read_label_file(file: Path, section: DataSection) -> list[Label]:
         raise DataError(
             f"labels cannot be read: {error.what}", where=f"{file}; {error.where}", hint=error.hint
         ) from error
+    wrong = labels_table.filter(~labels.is_in([0.0, 1.0]))["label"]
+    if section.target and section.task == "binary" and len(wrong):
+        raise DataError(f"the label {wrong[0]} is none of a binary target, 0 or 1", where=str(file), hint=_HINT)
     return [Label(key, label) for key, label in zip(labels_table["key"], labels, strict=True)]
