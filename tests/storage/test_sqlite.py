@@ -97,8 +97,9 @@ def test_a_file_that_is_not_a_database_is_refused_by_name(tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StoreError, match="the state cannot be read or written"):
+    with pytest.raises(StoreError, match="the state cannot be read or written") as caught:
         Sqlite(tmp_path / "file")
+    assert caught.value.hint == "name a folder"
 
 
 def test_a_writer_that_waited_too_long_is_asked_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

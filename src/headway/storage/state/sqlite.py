@@ -260,6 +260,8 @@ def _hint(error: sqlite3.Error | OSError, path: Path) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _LOCKED:
         return "wait for the other process and try again"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "name a folder"
     if code in _DAMAGED:
         return "restore it from a backup"
     if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC or _is_full(path.parent):
