@@ -101,7 +101,12 @@ def test_a_column_that_is_absent_is_named():
 
 
 @pytest.mark.parametrize(
-    ("values", "message"), [(["1", "x"], "column 'a' holds 'x', expected a number"), ([[1], [2]], r"a \(List")]
+    ("values", "message"),
+    [
+        (["1", "x"], "column 'a' holds 'x', expected a number"),
+        ([[1], [2]], r"a \(List"),
+        ([datetime(2025, 1, 1), None], "column 'a' is Datetime"),
+    ],
 )
 def test_a_column_with_other_values_than_numbers_is_named(values, message):
     signature = Signature(inputs=(Field(name="a"), Field(name="b")))
