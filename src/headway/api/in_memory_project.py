@@ -160,9 +160,12 @@ def create_project(
         if answer_limit is not None:
             require_one_answer(data.task)
     roles = parse_roles(data)
+    for column in slices:
+        _named_column(table, column, "slices")
     table, learned = _split_learned(table, trained_on, groups=roles.groups)
     rules, floor = (default_rules(roles, table, judged=HALF), "") if policy is None else _parse_policy(policy)
     require_known_measures((rule.measure for rule in rules), where="policy")
+    require_known_measures([] if objective is None else [objective], where="objective")
     if policy is None and drops_only:
         rules = tuple(rule for rule in rules if rule.measure.endswith(".drop"))
     directory = (

@@ -137,7 +137,9 @@ def plugin(
 
 
 def _check_policy(config: Config) -> None:
-    """Raise ConfigError, with its line, for a rule on an unknown measure: the search would end without a verdict."""
+    """Raise ConfigError, with its line, for an unknown measure: the search would end without a verdict or a winner."""
+    objective = file_and_line(config.path(FILE), "optimize.objective")
+    require_known_measures([config.optimize.objective], where=objective)
     for name, rules in (("release", config.policy.release), ("retrain", config.policy.retrain)):
         for index, rule in enumerate(rules):
             where = file_and_line(config.path(FILE), f"policy.{name}[{index}].measure")
