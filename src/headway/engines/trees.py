@@ -6,7 +6,7 @@ Settings: `level` ("avx512", "avx2", on ARM "neon", or "portable"; by default th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,7 +37,9 @@ class Trees(KernelEngine):
         has_categories = is_category_forest(content)
         (numbers, *arrays), more = read_category_forest(content) if has_categories else (read_forest(content), [])
         super().__init__(numbers, [*arrays, *more], settings, outputs=len(arrays[1]))
-        self._has_categories, self._scores = has_categories, self.kernels.scores
+        self._has_categories = has_categories
+        self._scores, self._decided = self.kernels.scores, self.kernels.decisions
+        self._probabilities = self.kernels.class_probabilities
         if more:
             self._width = int(more[0][0])
 
@@ -46,12 +48,12 @@ class Trees(KernelEngine):
 
         Arrays that need no conversion are checked in C: for one row that takes less time than in Python.
         """
-        scores = self._scores(self._model, rows)
+        scores: Floats | None = self._scores(self._model, rows)
         if scores is NotImplemented:
             return super().predict(rows)
         if scores is None:
             raise EngineError(self.rejection, hint="impute or drop such rows")
-        return cast("Floats", scores)
+        return scores
 
     def class_probabilities(self, rows: object) -> Floats | None:
         """Compute the probabilities of two classes, (n, 2), of which `predict` returns the second.
@@ -59,7 +61,8 @@ class Trees(KernelEngine):
         None for rows that are not a float64 array of this width in one piece, for rows that the model rejects, and for
         forests of several outputs.
         """
-        return cast("Floats | None", self.kernels.class_probabilities(self._model, rows))
+        found: Floats | None = self._probabilities(self._model, rows)
+        return found
 
     def predict_cells(self, rows: Any, codes: tuple[Mapping[object, float] | None, ...]) -> Floats:
         """Compute the scores of `predict` for rows of Python objects, without an array of numbers in between.
@@ -78,10 +81,10 @@ class Trees(KernelEngine):
         TypeError, KeyError, ValueError
             For a cell that is neither a number nor a known string, and for rows of another width.
         """
-        scores = self.kernels.answer_cells(self._model, rows, codes)
+        scores: Floats | None = self.kernels.answer_cells(self._model, rows, codes)
         if scores is None:
             raise EngineError(self.rejection, hint="impute or drop such rows")
-        return cast("Floats", scores)
+        return scores
 
     def predict_sparse(self, rows: Any, absent: float) -> Floats:
         """Compute the scores of `predict` for a SciPy matrix (n, d) in CSR form; see `KernelEngine.predict_sparse`.
@@ -100,7 +103,10 @@ class Trees(KernelEngine):
         """
         if self._outputs > 1:
             raise EngineError(f"the forest has {self._outputs} outputs, a threshold is for one", hint="most_probable")
-        return self._decisions(rows, threshold)
+        decided: Ints | None = self._decided(self._model, rows, threshold)
+        if decided is None or decided is NotImplemented:
+            return self._decide_others(rows, threshold, decided)
+        return decided
 
     def most_probable(self, rows: Floats) -> Ints:
         """Return the class with the highest score of each row, the first of equal ones: ints (n,).
@@ -110,17 +116,18 @@ class Trees(KernelEngine):
         """
         if self._outputs == 1:
             raise EngineError("the forest has one output, which has no classes", hint="at_least")
-        return self._decisions(rows, 0.0)
+        decided: Ints | None = self._decided(self._model, rows, 0.0)
+        if decided is None or decided is NotImplemented:
+            return self._decide_others(rows, 0.0, decided)
+        return decided
 
-    def _decisions(self, rows: Floats, threshold: float) -> Ints:
-        """Return the decisions of the kernels; arrays that need no conversion are checked in C, as in `predict`."""
-        decided = self.kernels.decisions(self._model, rows, threshold)
-        if decided is NotImplemented:
-            decided = np.empty(len(rows), np.int64)
-            self._run(self.kernels.decide, rows, decided, threshold)
+    def _decide_others(self, rows: Floats, threshold: float, decided: Ints | None) -> Ints:
+        """Decide rows for which C returned NotImplemented, as they must be converted, or None, as it rejects them."""
         if decided is None:
             raise EngineError(self.rejection, hint="impute or drop such rows")
-        return cast("Ints", decided)
+        found = np.empty(len(rows), np.int64)
+        self._run(self.kernels.decide, rows, found, threshold)
+        return found
 
 
 plugin = Trees
