@@ -228,6 +228,18 @@ def tree_values(forest: Forest, rows: Floats) -> Floats:
     return found
 
 
+def margins(model: DecidingTrees, rows: Floats) -> Floats:
+    """Return how far the sum of each row is from the limit, or the largest of several sums from the next."""
+    found = np.zeros(len(rows))
+    for first in range(0, len(rows), _SAMPLE_ROWS):
+        sums = tree_values(model.forest, rows[first : first + _SAMPLE_ROWS]).sum(axis=1) + model.forest.base
+        if sums.shape[1] == 1:
+            sums = np.column_stack([sums, np.full(len(sums), limit_of_sum(model.forest, model.threshold))])
+        largest = np.partition(sums, -2, axis=1)
+        found[first : first + _SAMPLE_ROWS] = largest[:, -1] - largest[:, -2]
+    return found
+
+
 def count_nodes(forest: Forest) -> int:
     """Count the split nodes of a forest."""
     return sum(len(tree.feature) for tree in forest.trees)

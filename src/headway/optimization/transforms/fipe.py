@@ -25,6 +25,7 @@ from headway.optimization.transforms._weights import (
     TreeWeights,
     count_nodes,
     few_can_go,
+    margins,
     packed,
     reweighted_variant,
 )
@@ -36,7 +37,7 @@ COST = {"rows": 30_000, "opens": 2, "seconds": 5}
 
 LIMIT_S = 5.0
 """Seconds in which the proof must end."""
-_RANDOM_ROWS = 5_000
+_DRAWN_ROWS, _RANDOM_ROWS, _NEAREST_ROWS = 20_000, 1_500, 3_000  # of each kind that are known from the beginning
 _ROUNDS = 4  # of weights that favor the trees with the largest weights before
 
 
@@ -82,9 +83,11 @@ def proved_forest(model: DecidingTrees, search: DecisionSearch, sample: Floats, 
         If none was proved in time, or few nodes can go.
     """
     random = np.random.default_rng(0)
-    drawn = search.random_rows(_RANDOM_ROWS, random)
-    mixed = np.where(random.random(drawn.shape) < 0.8, sample[random.integers(len(sample), size=len(drawn))], drawn)
-    weights = TreeWeights(model, sample, np.concatenate([drawn, mixed]))
+    drawn = search.random_rows(_DRAWN_ROWS, random)
+    known = sample[random.integers(len(sample), size=len(drawn))]
+    kinds = [np.where(random.random(drawn.shape) < share, known, drawn) for share in (0.0, 0.4, 0.8)]
+    nearest = [rows[np.argsort(margins(model, rows), kind="stable")[:_NEAREST_ROWS]] for rows in kinds]
+    weights = TreeWeights(model, sample, np.concatenate([*(rows[:_RANDOM_ROWS] for rows in kinds), *nearest]))
     best: Forest | None = None
     cost = weights.nodes
     for _ in range(_ROUNDS):
