@@ -119,7 +119,7 @@ def test_forests_of_any_shape_are_predicted_exactly_at_every_level(seed, count, 
     outputs=st.integers(1, 3),
     together=st.booleans(),
     sums=st.sampled_from(["float32", "float64"]),
-    count=st.sampled_from([1, 13, 64, 65, 128, 129, 193, 256, 300]),
+    count=st.sampled_from([1, 3, 13, 27, 28, 64, 65, 128, 129, 193, 256, 300]),
 )
 def test_batches_have_the_scores_of_their_rows_at_every_level_to_the_bit(seed, count, **shape):
     forest = made(Shape(**shape), seed)

@@ -248,6 +248,8 @@ static const char *make_lanes(Forest *f, int32_t *work) {
     f->lane_start[g + 1] = f->lane_start[g] + LANE_BYTES * most;
   }
   f->steps = f->lane_start[f->groups] / LANE_BYTES;
+  f->alone = f->level < AVX512 || !f->steps ? ROW_BY_ROW : 4 * f->nodes / (9 * f->steps);
+  f->alone = f->alone < 2 ? 2 : f->alone;
 #if defined(__x86_64__)
   if (f->level < AVX512 && !avx2_lanes_pay(f, work)) return NULL;
 #endif

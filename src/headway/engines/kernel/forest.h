@@ -38,6 +38,7 @@ enum { TRUNCATED, FLOORED, EXACT };         /* how a number becomes a category *
 enum { NODE_CATEGORICAL = 1, NODE_MISSING_LEFT = 2 };
 enum { PORTABLE = 0, AVX2 = 1, AVX512 = 2, NEON = 1 };
 
+#define ROW_BY_ROW 12             /* up to so many rows, one by one is faster than a block; with AVX-512 it depends on how many of the lanes have a node */
 #define LANE_LEVEL 1              /* from this level on, 64 trees may be walked together for one row */
 #define MOST_AVX2_PLANES 64       /* with AVX2 if the forest has no more planes and no sets, and */
 #define WALK_OF_LANES 3           /* a step of theirs, which takes as long as so many of a walk, stands for more */
@@ -119,6 +120,7 @@ typedef struct {
   int32_t *searched_alone; int32_t n_searched_alone;      /* columns of categories or of more thresholds than SEARCHED */
 
   uint8_t *lanes; int64_t *lane_start; int64_t groups;    /* steps of 3 x 64 bytes: plane, k, l of 64 trees, by r */
+  int64_t alone;                                          /* up to so many rows, lanes are faster than a block */
   uint64_t **lane_masks; int32_t *mask_column; int32_t n_masks; int64_t steps; /* [code][step]: lanes that go right */
 
   Narrow *narrow; Wide *wide;

@@ -10,7 +10,6 @@
 #include "sums.h"
 #include "walk.h"
 
-#define ROW_BY_ROW 12            /* up to so many rows, one by one is faster than a block */
 #define MANY_ROWS 16             /* from so many rows on, walks of one tree are interleaved instead of those of one row; */
 #define MANY_FAR_ROWS 64         /* the same for trees that do not fit in the near caches */
 #define ON_STACK 4096
@@ -211,7 +210,7 @@ static int score(const Forest *f, const double *x, int64_t n, double *out) {
   int whole;
   for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width, 1)) return REFUSED;
 #if defined(__x86_64__) || defined(__aarch64__)
-  if (f->lanes && n <= ROW_BY_ROW) whole = lane_rows(f, x, n, out);
+  if (f->lanes && n <= f->alone) whole = lane_rows(f, x, n, out);
   else
 #endif
   if (f->interval && (f->lanes || n > ROW_BY_ROW)) whole = interval_rows(f, x, f->width, 1, n, out);
