@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nanoarrow.ipc import InputStream
 
-from headway.core.errors import DataError
+from headway.core.errors import DataError, StoreError
 from headway.storage import segments, traffic
 from headway.storage.traffic import Label, labels_of, save_label, save_labels
 
@@ -138,3 +138,12 @@ def test_the_oldest_segments_of_the_log_go_if_it_is_too_large(tmp_path):
     assert [path.name for path in segments.segments(folder)] == names[1:]
     assert traffic.delete_beyond(tmp_path, 0) == 2
     assert len(list(segments.segments(traffic.labels_folder(tmp_path, "flights")))) == 1
+
+
+def test_a_lock_that_cannot_be_written_is_an_error_of_the_store(tmp_path):
+    (tmp_path / traffic.LOCK).mkdir()
+    (tmp_path / traffic.LABELS_LOCK).mkdir()
+    with pytest.raises(StoreError, match=r"cannot write 'segments\.lock'"), traffic.rewriting(tmp_path, wait=False):
+        pass
+    with pytest.raises(StoreError, match=r"cannot write 'labels\.lock'"):
+        save_label(tmp_path, "flights", Label("a", 1.0), who="ann")

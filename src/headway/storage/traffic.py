@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
@@ -190,14 +190,24 @@ def delete_beyond(state: Path, max_bytes: int) -> int:
 
 @contextmanager
 def rewriting(state: Path, *, wait: bool) -> Iterator[bool]:
-    """Lock the segments for a process that rewrites them; yields False if another has the lock and `wait` is false."""
-    with (state / LOCK).open("ab") as file:
+    """Lock the segments for a process that rewrites them; yields False if another has the lock and `wait` is false.
+
+    Raises StoreError if the lock cannot be written.
+    """
+    with _open_lock(state / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
         else:
             yield True
+
+
+def _open_lock(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise StoreError(f"cannot write {path.name!r}: {error.strerror}", where=str(path)) from error
 
 
 def quarantine_files(state: Path) -> Iterator[Path]:
@@ -241,7 +251,7 @@ def save_label(
         another person. None if the label was saved.
     """
     atomic.make_folder(state)
-    with (state / LABELS_LOCK).open("ab") as file:
+    with _open_lock(state / LABELS_LOCK) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         found = labels_of(root or state, name, label.key)
         if root not in (None, state):

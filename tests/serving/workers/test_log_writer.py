@@ -537,6 +537,13 @@ def test_small_segments_are_merged_and_each_reader_gets_each_row_once(tmp_path):
     assert early.read() == all_of_it.read() == []
 
 
+def test_segments_that_cannot_be_merged_are_logged_without_a_traceback(tmp_path, caplog):
+    log = Logging(tmp_path)
+    (tmp_path / traffic.LOCK).mkdir()
+    log.log_writer.keep(time.time_ns())
+    assert "cannot write 'segments.lock'" in caplog.text and "Traceback" not in caplog.text
+
+
 def test_a_merge_that_was_interrupted_is_completed_and_readers_see_no_row_twice(tmp_path, monkeypatch):
     log = Logging(tmp_path)
     folder = traffic.log_folder(tmp_path, "flights", LOADED.digest)

@@ -141,6 +141,8 @@ class LogWriter:
             sizes = [path.stat().st_size for path in traffic.all_segments(state)]
             self._own[SEGMENTS], self._own[DISK_BYTES] = len(sizes), sum(sizes)
             self._own[FREE_BYTES] = shutil.disk_usage(state).free
+        except StoreError as error:
+            _log.error("the segments of the prediction log could not be merged, and are tried again: %s", error)
         except Exception:  # noqa: BLE001 - the writer must go on; it is kept again in a minute
             _log.exception("the segments of the prediction log could not be kept")
 
