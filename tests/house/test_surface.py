@@ -118,6 +118,10 @@ def test_every_plugin_kind_has_its_contract_test() -> None:
     )
 
 
+def test_no_option_of_a_list_has_a_form_that_empties_it() -> None:
+    assert "--empty-" not in page("commands")
+
+
 def test_every_command_is_documented() -> None:
     fail_with(
         name for name in plugins.names("command") if f"\n## headway {command_name(name)}\n" not in page("commands")

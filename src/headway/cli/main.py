@@ -51,6 +51,7 @@ def app(called: Collection[str] = ()) -> App:
         help=HELP,
         version=headway.__version__,
         help_format="plaintext",  # the Markdown renderer costs 90 ms
+        default_parameter=Parameter(negative_iterable=()),  # no --empty-scope next to --scope
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
