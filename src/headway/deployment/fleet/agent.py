@@ -89,7 +89,7 @@ def _bound_log(config: Config) -> None:
     """Delete the oldest part of the prediction log above `[fleet] log_mb`: a device may be offline for months."""
     try:
         count = traffic.delete_beyond(config.state, config.fleet.log_mb << 20)
-    except OSError as error:
+    except (HeadwayError, OSError) as error:
         _log.error("the prediction log could not be bounded: %s", error)
     else:
         if count:
