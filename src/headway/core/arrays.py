@@ -1,9 +1,10 @@
-"""Types of the arrays and bytes that modules exchange; sigmoid, softmax and logistic regression with only numpy."""
+"""Types of the arrays and bytes that modules exchange; copies, sigmoid, softmax and logistic regression by numpy."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from mmap import mmap
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,30 @@ def summed_duplicates(rows: Any) -> Any:
     found = rows.copy()
     found.sum_duplicates()
     return found
+
+
+_ROWS_AT_ONCE = 4096
+"""Rows that stay in the cache while their columns are copied, each to its cells in them."""
+
+
+def copy_rows(columns: Sequence[Sequence[Floats]], start: int, stop: int, *, order: Literal["C", "F"]) -> Floats:
+    """Copy rows [start, stop) of columns, each of arrays that follow one another, to an array (n, d) in an order."""
+    rows = np.empty((stop - start, len(columns)), order=order)
+    at_once = _ROWS_AT_ONCE if order == "C" else max(len(rows), 1)
+    for begin in range(0, len(rows), at_once):
+        for index, arrays in enumerate(columns):
+            _fill(rows[begin : begin + at_once, index], arrays, start + begin)
+    return rows
+
+
+def _fill(out: Floats, arrays: Sequence[Floats], start: int) -> None:
+    """Fill an array from those that follow one another, from index `start` of them on."""
+    row = -start
+    for array in arrays:
+        low, high = max(row, 0), min(row + len(array), len(out))
+        if low < high:
+            out[low:high] = array[low - row : high - row]
+        row += len(array)
 
 
 def sigmoid(x: Floats, *, limit: float = 700.0) -> Floats:

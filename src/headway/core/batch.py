@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote
 
-import numpy as np
-
+from headway.core.arrays import copy_rows
 from headway.core.variant import Signature
 
 if TYPE_CHECKING:
@@ -49,10 +48,6 @@ class Refusal:
     reason: str
 
 
-_ROWS_AT_ONCE = 4096
-"""Rows that stay in the cache while their columns are copied, each to its cells in them."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
     """Consecutive rows [start, end) of a file, as a model reads them: float64 arrays per column, one after the other.
@@ -72,22 +67,7 @@ class Chunk:
     def rows(self, start: int | None = None, stop: int | None = None, *, order: Literal["C", "F"] = "C") -> Floats:
         """Copy rows [start, stop) of the file, by default all of the chunk, to an array (n, d) in a memory order."""
         first, last = (self.start if start is None else start), (self.end if stop is None else stop)
-        rows = np.empty((last - first, len(self.columns)), order=order)
-        at_once = _ROWS_AT_ONCE if order == "C" else max(len(rows), 1)
-        for begin in range(0, len(rows), at_once):
-            for index, arrays in enumerate(self.columns):
-                _fill(rows[begin : begin + at_once, index], arrays, first + begin - self.start)
-        return rows
-
-
-def _fill(out: Floats, arrays: Sequence[Floats], start: int) -> None:
-    """Fill an array from those that follow one another, from index `start` of them on."""
-    row = -start
-    for array in arrays:
-        low, high = max(row, 0), min(row + len(array), len(out))
-        if low < high:
-            out[low:high] = array[low - row : high - row]
-        row += len(array)
+        return copy_rows(self.columns, first - self.start, last - self.start, order=order)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
