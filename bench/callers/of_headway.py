@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,9 +73,9 @@ def decided(order: Order) -> Call:
     """Ask the engine for the decision alone."""
     variant, opened = _opened(order)
     engine: Any = opened
-    return Call(
-        engine.most_probable if variant.task == "multiclass" else partial(engine.at_least, threshold=LIBRARY_THRESHOLD)
-    )
+    if variant.task == "multiclass":
+        return Call(engine.most_probable)
+    return Call(lambda rows: engine.at_least(rows, LIBRARY_THRESHOLD))
 
 
 def text_kernel(order: Order) -> Call:
