@@ -76,28 +76,36 @@ def measure(file: Path, *words: str) -> dict[str, Any]:
 def section(file: Path, measured: dict[str, Any], *, parts: Sequence[str] = (), earlier: str = "") -> str:
     """Format one benchmark: a heading, what it measures, a table, the machine, and where it fell short.
 
-    `earlier` is the section of other parts: its rows stay if they are of the same machine.
+    `earlier` is the section of other parts: rows of its first table stay if they are of the same machine, and so does
+    what is written around that table.
     """
     title = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
     machine, fell_short = f"Machine: {_machine(measured['machine'])}.", measured["fell_short"]
     short = [", ".join(map(str, fell_short)) if isinstance(fell_short, list) else str(fell_short)]
-    rows = [_row(row) for row in measured["rows"]]
-    if earlier and machine in earlier:
+    rows, about, rest = [_row(row) for row in measured["rows"]], "", ""
+    found = _EARLIER.search(earlier)
+    if found and found["machine"] == machine:
         again = {COLUMNS[0], *(row["name"] for row in measured["rows"])}
-        kept = [line for line in earlier.splitlines() if line.startswith("| ")]
-        rows = [line for line in kept if line.split(" | ")[0].removeprefix("| ") not in again] + rows
-        command = re.search(rf"`python bench/{file.name}(.*)`", earlier)
-        first_parts = command[1].split() if command else []
+        before = [line for line in found["table"].splitlines() if line.startswith("| ")]
+        rows = [line for line in before if line.split(" | ")[0].removeprefix("| ") not in again] + rows
+        first_parts = found["parts"].split()
         parts = list(dict.fromkeys([*first_parts, *parts])) if first_parts else []  # none: all were measured before
-        before = re.findall(r"^Fell short: (.*)\.$", earlier, re.MULTILINE)
         measured_again = "|".join(map(re.escape, again))
-        short += [
-            re.sub(rf"(?<![\w.])(?:{measured_again}) is [^,]+(?:, )?", "", line).removesuffix(", ") for line in before
-        ]
+        short.append(re.sub(rf"(?<![\w.])(?:{measured_again}) is [^,]+(?:, )?", "", found["short"] or ""))
+        about, rest = found["about"], found["rest"]
     lines = [f"## {file.stem}", "", f"{title} `python {' '.join([f'bench/{file.name}', *parts])}`", ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows, "", machine]
-    lines += [f"Fell short: {', '.join(filter(None, short))}."] if any(short) else []
-    return "\n".join([*lines, ""])
+    lines += [*about.splitlines(), f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows, "", machine]
+    lines += (
+        [f"Fell short: {', '.join(filter(None, (one.removesuffix(', ') for one in short)))}."] if any(short) else []
+    )
+    return "\n".join([*lines, *rest.rstrip("\n").splitlines(), ""])
+
+
+_EARLIER = re.compile(
+    r"`python bench/\w+\.py(?P<parts>[^`]*)`\n\n(?P<about>.*?)(?P<table>\| name \|.*?)\n\n"
+    r"(?P<machine>Machine: [^\n]*)\n(?:Fell short: (?P<short>[^\n]*)\.\n)?(?P<rest>.*)",
+    re.DOTALL,
+)
 
 
 def _row(row: dict[str, Any]) -> str:

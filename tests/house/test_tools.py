@@ -69,6 +69,18 @@ def test_rows_of_other_parts_stay_if_they_are_of_the_same_machine(benchmarks: Mo
     assert "`python bench/nothing.py`" in whole
 
 
+def test_what_is_written_around_a_table_and_rows_of_another_machine_stay(
+    benchmarks: ModuleType, tmp_path: Path
+) -> None:
+    file = tmp_path / "nothing.py"
+    file.write_text(BENCHMARK, encoding="utf-8")
+    measured = benchmarks.measure(file)
+    before = benchmarks.section(file, measured)
+    others = "Earlier:\n\n| name | measured |\n|---|---|\n| old | 1 |\n\nMachine: cores 8.\n"
+    earlier = before.replace("| name |", "It was quiet.\n\n| name |", 1) + f"\n{others}"
+    assert benchmarks.section(file, measured, earlier=earlier) == earlier
+
+
 @pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("no-such-benchmark", 2)])
 def test_help_and_unknown_names_do_not_write_the_page(benchmarks: ModuleType, argument: str, code: int) -> None:
     before = benchmarks.PAGE.read_bytes()
