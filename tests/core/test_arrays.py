@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from scipy import sparse, special
 
-from headway.core.arrays import fit_logistic, logit, sigmoid, softmax, sparse_to_dense
+from headway.core.arrays import copy_rows, fit_logistic, logit, sigmoid, softmax, sparse_to_dense
 
 X = np.array([-800.0, -30.0, -1.0, 0.0, 1.0, 30.0, 800.0])
 
@@ -43,3 +45,13 @@ def test_cells_that_a_sparse_row_does_not_store_are_absent_and_values_of_one_cel
     twice = sparse.csr_matrix(([1.0, 4.0, 0.0], [1, 1, 0], [0, 2, 3]), shape=(2, 2))
     assert np.array_equal(sparse_to_dense(twice, -1.0), [[-1.0, 5.0], [0.0, -1.0]])
     assert twice.nnz == 3
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_are_copied_from_the_pieces_of_columns(order: Literal["C", "F"]) -> None:
+    values = np.arange(20.0).reshape(10, 2)
+    pieces = [[values[:3, 0], values[3:4, 0], values[4:, 0]], [values[:, 1]]]
+    for start, stop in ((0, 10), (3, 4), (5, 9), (4, 4)):
+        rows = copy_rows(pieces, start, stop, order=order)
+        assert np.array_equal(rows, values[start:stop])
+        assert rows.flags[f"{order}_CONTIGUOUS"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 
@@ -57,3 +59,22 @@ def test_a_form_in_the_same_engine_keeps_the_threads_and_one_in_another_does_not
     cut = own.remade(CUT, own.artifact, engine="native")
     assert cut.settings == {"threads": 1} and cut.name == "native · truncate(trees=200) · threads=1"
     assert own.remade(CUT, own.artifact, engine="trees").settings == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "can", "cannot", "words"),
+    [
+        ("binary", (), (0.0, 1.0), (2.0, 0.5, math.nan), "0 or 1"),
+        ("binary", ("no", "yes"), (0.0, 1.0), (-1.0, math.inf), "0 (no) or 1 (yes)"),
+        ("multiclass", ("a", "b", "c"), (0.0, 2.0), (3.0, 1.5), "0 (a) or 1 (b) or 2 (c)"),
+        ("multiclass", tuple("abcdef"), (5.0,), (6.0,), "the number of its class, from 0 on"),
+        ("multiclass", (), (0.0, 900.0), (-1.0,), "the number of its class, from 0 on"),
+        ("regression", (), (-3.5, 7.0), (math.inf, math.nan), "a finite number"),
+    ],
+)
+def test_a_row_has_only_the_labels_of_its_task(task, classes, can, cannot, words) -> None:
+    artifact = Artifact(format="onnx", digest="sha256:0", size_bytes=1)
+    variant = Variant(artifact=artifact, engine="x", signature=Signature(inputs=(), classes=classes), task=task)
+    assert all(map(variant.can_have_label, can))
+    assert not any(map(variant.can_have_label, cannot))
+    assert variant.label_values() == words
