@@ -112,6 +112,14 @@ def test_a_released_result_is_loaded_by_name_and_predicts_the_same(best):
     assert np.array_equal(live.predict_proba(NEW.rows), best.predict_proba(NEW.rows))
 
 
+@pytest.mark.parametrize("count", [1, 300])
+def test_times_in_a_column_of_numbers_are_refused(best, count):
+    name = next(name for name in NEW.rows if name != "carrier")
+    wrong = NEW.rows.head(count).assign(**{name: pd.date_range("2025-01-01", periods=count)})
+    with pytest.raises(DataError, match=f"column '{name}' is Datetime.*, expected a number"):
+        best.predict_proba(wrong)
+
+
 def test_a_booster_is_called_as_its_library_does(model):
     numbers = NEW.rows.assign(carrier=NEW.rows["carrier"].cat.codes).to_numpy(dtype=np.float64)
     booster = lightgbm.train(

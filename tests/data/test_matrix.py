@@ -105,7 +105,6 @@ def test_a_column_that_is_absent_is_named():
     [
         (["1", "x"], "column 'a' holds 'x', expected a number"),
         ([[1], [2]], r"a \(List"),
-        ([datetime(2025, 1, 1), None], "column 'a' is Datetime"),
     ],
 )
 def test_a_column_with_other_values_than_numbers_is_named(values, message):

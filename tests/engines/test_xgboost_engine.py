@@ -179,7 +179,11 @@ def test_a_column_whose_category_names_xgboost_cut_is_refused_by_its_name() -> N
     cut = ModelFile(content=replace(whole, categories={1: whole.categories[1]}).content(), suffix=".ubj")
     imported = Xgboost.import_model(cut)
     assert imported.categories == ((), ("a", "b", "c"))
-    rows = make_dataset(pl.DataFrame({**frame.astype(str), "y": np.arange(100) % 2}), Roles(target="y"), name="rows")
+    rows = make_dataset(
+        pl.DataFrame({name: frame[name].tolist() for name in frame} | {"y": np.arange(100) % 2}),
+        Roles(target="y"),
+        name="rows",
+    )
     with pytest.raises(EngineError, match="column 'city' is categorical") as caught:
         Xgboost.bind(imported.content, infer_signature(imported, rows))
     assert "only if all are ASCII" in caught.value.hint

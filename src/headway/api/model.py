@@ -387,6 +387,9 @@ class Model:
         table = to_polars(rows, names, absent=self._absent)
         if self._is_unnamed and table.width == len(names) and not set(names) & set(table.columns):
             table = table.rename(dict(zip(table.columns, names, strict=True)))
+        for name in names:  # the times of a feature view are numbers, those of a caller's table a mistake
+            if name in table.columns and table.schema[name].is_temporal():
+                raise DataError(f"column '{name}' is {table.schema[name]}, expected a number")
         return matrix(table, self.variant.signature, keep_texts=False)
 
 

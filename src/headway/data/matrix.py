@@ -111,9 +111,6 @@ def _numbers(table: pl.DataFrame, signature: Signature, *, keep_texts: bool) -> 
 
 def _as_numbers(table: pl.DataFrame) -> pl.DataFrame:
     """Return columns as float64; raises DataError that names a column with another value."""
-    for name, dtype in table.schema.items():
-        if dtype.is_temporal():
-            raise DataError(f"column '{name}' is {dtype}, expected a number")
     try:
         return table.cast(pl.Float64)
     except pl.exceptions.PolarsError as error:
