@@ -178,12 +178,13 @@ def test_a_label_that_the_task_cannot_have_is_left_out_and_reported(project):
     assert np.isfinite(read(project, "regression").labels[:3]).all(), "a regression has such labels"
     report = hours_of(project, datetime(2020, 2, 1, 13), dataset())[-1]
     (finding,) = [found for found in report.unknown if found.code == "O015"]
-    assert finding.message == "3 labels are left out: binary rows cannot have them" and "0 or 1" in finding.hint
+    assert finding.message == "3 labels are left out: no row of the task 'binary' can have them"
+    assert "0 or 1" in finding.hint
 
 
 def test_a_file_with_another_label_than_a_binary_target_has_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("key,label\na,1\nb,7\n")
-    with pytest.raises(DataError, match="the label 7 is none of a binary target, 0 or 1"):
+    with pytest.raises(DataError, match="the label is 7, expected 0 or 1 of a binary target"):
         read_label_file(tmp_path / "labels.csv", DataSection(target="late"))
     numbers = DataSection(target="delay", task="regression")
     assert read_label_file(tmp_path / "labels.csv", numbers) == [Label("a", 1.0), Label("b", 7.0)]

@@ -35,7 +35,7 @@ from headway.optimization.transforms._weights import (
     average_probabilities,
     count_nodes,
     decide_by,
-    packed,
+    merged,
 )
 
 COMBINATIONS = 60_000
@@ -151,7 +151,7 @@ def test_trees_with_the_same_splits_become_one_that_adds_what_they_did(seed, sha
     idle = [dataclasses.replace(tree, leaf=np.zeros_like(tree.leaf)) for tree in made(shape, seed + 1).trees]
     order = random.permutation(len(copies))
     many = dataclasses.replace(forest, trees=(*idle, *(copies[index] for index in order)))
-    found, rows = packed(many), rows_for(forest, 200, seed)
+    found, rows = merged(many), rows_for(forest, 200, seed)
     assert len(found.trees) == len({str(tree) for tree in (dataclasses.replace(c, leaf=0, outputs=()) for c in copies)})
     of_packed, of_many = (load_engine("trees")(compile_forest(one), {}).predict(rows) for one in (found, many))
     assert np.allclose(of_packed, of_many, atol=1e-5)

@@ -16,10 +16,9 @@ from headway.batch.columns import UNKNOWN, check_columns, new_refusal, parse_num
 from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.data.matrix import encode_columns
+from headway.data.matrix import STRING_DTYPES, encode_columns
 from headway.serving.protocol.tensors import BYTES
 
-_STRING_TYPES = (pl.String, pl.Categorical, pl.Enum)
 _CHUNKS_PER_READ = 8  # decoded together, because a slice decodes the pages at its two ends again
 _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _TIME_TYPES = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
@@ -228,7 +227,7 @@ def passthrough_columns(frame: pl.DataFrame, options: ScoringOptions, where: str
 
 
 def _column(series: pl.Series, where: str) -> ArrowColumn:
-    if series.dtype in _STRING_TYPES:
+    if series.dtype in STRING_DTYPES:
         return columns.string_column(series.cast(pl.String).to_list())
     if not (
         series.dtype in _TIME_TYPES
@@ -259,7 +258,7 @@ def _in(strings: pl.Series, words: Sequence[str]) -> pl.Series:
 
 def _expect_type(field: Field, dtype: pl.DataType, where: str) -> None:
     is_number = dtype.is_numeric() or dtype == pl.Boolean
-    is_text = dtype in _STRING_TYPES
+    is_text = dtype in STRING_DTYPES
     if dtype != pl.Null and not (is_number if field.datatype != BYTES else is_text):
         expected = "numbers" if field.datatype != BYTES else "strings"
         raise DataError(

@@ -59,7 +59,7 @@ class AnswerCache:
     def newest(
         self, key: Hashable, version: Hashable, compute: Callable[[], _T], *, within_s: float = SOON_S
     ) -> _T | None:
-        """Return the answer of a version; if it takes longer, the last one of a version before, or None."""
+        """Return the answer of a version; if it takes longer, the last answer of an earlier version, or None."""
         found = self.soon((key, version), compute, within_s=within_s)
         if found is not None:
             return found

@@ -14,7 +14,7 @@ from headway.core.arrays import Bools, Ints
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import SplitSection
-from headway.data.matrix import month_column
+from headway.data.matrix import STRING_DTYPES, month_column
 
 _DATE_LENGTH = len("2025-01-31")
 PERIODS_BY_SHARE = ("train", "validation", "test")
@@ -97,7 +97,7 @@ def _expect_ordered(times: pl.Series) -> None:
 
     Strings that begin with the year, and have their digits in the same places, are in order.
     """
-    if times.dtype not in (pl.String, pl.Categorical, pl.Enum):
+    if times.dtype not in STRING_DTYPES:
         return
     texts = times.cast(pl.String).drop_nulls()
     shapes = texts.str.slice(0, _DATE_LENGTH).str.replace_all(r"\d", "0")

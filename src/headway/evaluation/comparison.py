@@ -125,8 +125,8 @@ def require_probabilities_of(baseline: Baseline, scores: Floats) -> None:
         raise DataError(
             f"the model answers from {low:.3g} to {high:.3g}, which is outside of [0, 1]",
             where=f"task '{baseline.model.task}', {len(scores):,} rows",
-            hint=f"end the model in one: torch.nn.Sequential(model, torch.nn.{end}); or name its task, such as "
-            "task='regression'",
+            hint=f"append what makes probabilities, as torch.nn.Sequential(model, torch.nn.{end}); or name its task, "
+            "such as task='regression'",
         )
 
 

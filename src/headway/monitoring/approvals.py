@@ -95,9 +95,10 @@ def pending_releases(project: Project) -> list[Pending]:
     Raises Refused if the live pointer does not verify.
     """
     live = project.registry.head(f"{project.name}@{LIVE_POINTER}")
-    found = [*_retraining(project, live), *_published(project, live)]
+    updates = [entry.move for entry in project.registry.recent(project.name, LIVE_POINTER, limit=_RECENT)]
+    found = [*_retraining(project, live, updates), *_published(project, live, updates)]
     variants = {(one.verdict.subject, one.made_at) for one in found}
-    found += [one for one in _search(project, live) if (one.verdict.subject, one.made_at) not in variants]
+    found += [one for one in _search(project, live, updates) if (one.verdict.subject, one.made_at) not in variants]
     return sorted(found, key=lambda one: one.made_at, reverse=True)
 
 
@@ -121,14 +122,14 @@ def pending_stage(rollout: Rollout, check: RolloutCheck) -> Pending:
     )
 
 
-def _search(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
+def _search(project: Project, live: PointerUpdate | None, updates: Sequence[PointerUpdate]) -> Iterator[Pending]:
     if not project.count(SearchResult):
         return
     digest = search_digest(project)
     search = read_search(project, digest)
     winner, at = search.winner, search.at
     current = find_live(project, winner.variant.digest)
-    if live is not None and live.release and (current is None or _was_live(project, winner.variant, since=at)):
+    if live is not None and live.release and (current is None or _was_live(project, winner.variant, updates, since=at)):
         return  # it is this model that is live, or it was live and another followed
     verdict = _judged(project, winner.variant, winner.evidence, winner.verdict)
     timed = search.row(winner.variant.digest)
@@ -145,7 +146,7 @@ def _search(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
     )
 
 
-def _retraining(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
+def _retraining(project: Project, live: PointerUpdate | None, updates: Sequence[PointerUpdate]) -> Iterator[Pending]:
     """Yield the last retraining, if it was judged against live, was never live and no rollout of it has run."""
     saved = next(iter(project.recent(Retraining, limit=1)), None)
     rollout = latest_rollout(project)
@@ -154,7 +155,7 @@ def _retraining(project: Project, live: PointerUpdate | None) -> Iterator[Pendin
     if rollout and saved.record.release and rollout.release == saved.record.release:
         return
     search = saved.record.search_result
-    if _was_live(project, search.winner.variant, since=search.at):
+    if _was_live(project, search.winner.variant, updates, since=search.at):
         return
     yield _pending(
         project,
@@ -168,15 +169,14 @@ def _retraining(project: Project, live: PointerUpdate | None) -> Iterator[Pendin
     )
 
 
-def _published(project: Project, live: PointerUpdate | None) -> Iterator[Pending]:
+def _published(project: Project, live: PointerUpdate | None, updates: Sequence[PointerUpdate]) -> Iterator[Pending]:
     """Yield the release that was published last, if it was never live and no rollout of it is running."""
     folders = list((project.registry.folder / project.name).glob("[0-9a-f]*"))
     if not folders:
         return
     digest = f"sha256:{max(folders, key=lambda folder: folder.stat().st_mtime_ns).name}"
     rollout = latest_rollout(project)
-    recent = project.registry.recent(project.name, LIVE_POINTER, limit=_RECENT)
-    if digest in {entry.move.release for entry in recent}:
+    if digest in {update.release for update in updates}:
         return
     if rollout and rollout.status == "running" and rollout.release == digest:
         return
@@ -197,10 +197,9 @@ def _published(project: Project, live: PointerUpdate | None) -> Iterator[Pending
     )
 
 
-def _was_live(project: Project, variant: Variant, *, since: str) -> bool:
-    """Return whether a release of a variant became live at a time or later, ISO 8601."""
-    recent = project.registry.recent(project.name, LIVE_POINTER, limit=_RECENT)
-    releases = {entry.move.release for entry in recent if entry.move.release and entry.move.at >= since}
+def _was_live(project: Project, variant: Variant, updates: Sequence[PointerUpdate], *, since: str) -> bool:
+    """Return whether an update at a time (ISO 8601) or later made a release of this variant live."""
+    releases = {update.release for update in updates if update.release and update.at >= since}
     return any(open_published(project, digest).variant.digest == variant.digest for digest in releases)
 
 

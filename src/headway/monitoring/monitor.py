@@ -4,7 +4,7 @@ O002: A part of a monitoring report could not judge this period, and why.
 O003: Labels of the period do not show the quality of the release, and why.
 O004: The quality cannot be estimated without labels, and why.
 O012: The prediction log lost rows in a span of the period, which is not judged.
-O015: Labels of the log are no value that the task has, and are left out.
+O015: Labels of the log are left out: no row of the task can have them.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ def _labels_finding(count: int, variant: Variant) -> Finding:
     return Finding(
         code=LABELS_LEFT_OUT,
         severity="undecided",
-        message=f"{count:,} labels are left out: {variant.task} rows cannot have them",
+        message=f"{count:,} labels are left out: no row of the task {variant.task!r} can have them",
         where="labels of the log",
         measured=float(count),
         hint=f"headway labels add, with {variant.label_values()} for each of these keys; their last label counts",

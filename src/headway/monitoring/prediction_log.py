@@ -314,5 +314,5 @@ def read_label_file(file: Path, section: DataSection) -> list[Label]:
         ) from error
     wrong = labels_table.filter(~labels.is_in([0.0, 1.0]))["label"]
     if section.target and section.task == "binary" and len(wrong):
-        raise DataError(f"the label {wrong[0]} is none of a binary target, 0 or 1", where=str(file), hint=_HINT)
+        raise DataError(f"the label is {wrong[0]}, expected 0 or 1 of a binary target", where=str(file), hint=_HINT)
     return [Label(key, label) for key, label in zip(labels_table["key"], labels, strict=True)]

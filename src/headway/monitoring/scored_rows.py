@@ -170,7 +170,7 @@ def score_rows(
     table = dataset.table.filter(time >= since).sort(time, maintain_order=True)
     rows = matrix.matrix(table, deployed.release.variant.signature)
     target = table[dataset.roles.target]
-    labels = target.rank("dense") if target.dtype in (pl.String, pl.Categorical, pl.Enum) else target
+    labels = target.rank("dense") if target.dtype in matrix.STRING_DTYPES else target
     days = bool(dataset.roles.groups) and table.schema[dataset.roles.groups] == pl.Date
     times: NDArray[np.datetime64] = table.select(time).to_series().to_numpy()
     labeled_at: NDArray[np.datetime64] = np.asarray(times + np.timedelta64(delay), dtype=times.dtype)
@@ -381,6 +381,8 @@ def count_impossible_labels(rows: ScoredRows, variant: Variant) -> int:
 
 def possible_labels(labels: Floats, variant: Variant) -> Bools:
     """Return which labels, float64 [n], rows of the variant's task can have."""
+    if variant.task not in DECIDES:
+        return np.isfinite(labels)
     values, index = np.unique(labels, return_inverse=True)
     return np.array([variant.can_have_label(value) for value in values.tolist()], dtype=np.bool_)[index]
 

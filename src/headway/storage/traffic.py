@@ -143,7 +143,7 @@ def labels_folder(state: Path, name: str) -> Path:
 
 
 def log_version(state: Path, name: str) -> tuple[int, ...]:
-    """Return a value that is another one after each change of the segments of the log or the labels of a name."""
+    """Return a value that changes whenever segments of the log or the labels of a name do."""
     folders = [folder for folder in (*log_folders(state, name), labels_folder(state, name)) if folder.is_dir()]
     return tuple(folder.stat().st_mtime_ns for folder in folders)
 

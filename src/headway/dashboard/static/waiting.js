@@ -1,4 +1,4 @@
-// Loads a page again that waits for an answer, unless a person leaves it or writes in it. Without it its link does the same.
+// Reloads a page that waits for an answer, unless a person writes in it or leaves it. Without scripts its link does the same.
 "use strict";
 const isWritten = () => [...document.querySelectorAll("textarea")].some((one) => one.value || one === document.activeElement);
 if (document.querySelector("[data-waiting]")) {

@@ -157,7 +157,7 @@ def leaves_of(forest: Forest, tree: Tree, cells: Floats) -> Ints:
 
 
 def distinct_trees(forest: Forest) -> tuple[list[Tree], list[int]]:
-    """Return a tree of each kind with the same splits, and the number of the kind of each tree."""
+    """Return one tree for all with the same splits, and for each tree of the forest the index of that one."""
     kinds: dict[tuple[bytes, ...], int] = {}
     trees, numbers = list[Tree](), list[int]()
     for tree in forest.trees:

@@ -65,21 +65,21 @@ static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
 }
 
 /* Rows: `x` [n][width], or, unless `by` is 0, column by column [width][by]. */
-typedef struct { const double *x; int64_t n, by; } Asked;
+typedef struct { const double *x; int64_t n, by; } InputRows;
 
-static int score_asked(const Model *m, const Asked *a, double *to) {
+static int score_input(const Model *m, const InputRows *a, double *to) {
   return a->by ? answer_columns(m, a->x, a->by, a->n, to) : answer_rows(m, a->x, a->n, to);
 }
 
 /* Write scores, or decisions if `deciding` is not NULL, to `to` in a new array, and return it, or None. The GIL is kept if they
    are few: releasing it takes as long as several of them. */
-static PyObject *answers_in(PyObject *made, const Model *m, const Deciding *deciding, const Asked *a, double *to) {
+static PyObject *answers_in(PyObject *made, const Model *m, const Deciding *deciding, const InputRows *a, double *to) {
   const int64_t trees = m->has_categories && m->categories.trees ? m->categories.trees : m->forest.trees;
   int done = ANSWERED;
-  if (a->n * trees <= FEW) done = deciding ? decide_by(deciding, a->x, a->n, to) : score_asked(m, a, to);
+  if (a->n * trees <= FEW) done = deciding ? decide_by(deciding, a->x, a->n, to) : score_input(m, a, to);
   else {
     Py_BEGIN_ALLOW_THREADS
-    done = deciding ? decide_by(deciding, a->x, a->n, to) : score_asked(m, a, to);
+    done = deciding ? decide_by(deciding, a->x, a->n, to) : score_input(m, a, to);
     Py_END_ALLOW_THREADS
   }
   if (done == ANSWERED) return made;
@@ -87,7 +87,7 @@ static PyObject *answers_in(PyObject *made, const Model *m, const Deciding *deci
   return done == NO_MEMORY ? PyErr_NoMemory() : Py_NewRef(Py_None);
 }
 
-static PyObject *answers_of(const Model *m, const Deciding *deciding, const Asked *a) {
+static PyObject *answers_of(const Model *m, const Deciding *deciding, const InputRows *a) {
   double *to = NULL;
   PyObject *made = new_answers(a->n, deciding ? 0 : m->forest.outputs, &to);
   return made ? answers_in(made, m, deciding, a, to) : NULL;
@@ -97,9 +97,9 @@ static PyObject *scores(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 2) { PyErr_SetString(PyExc_TypeError, "expected a forest and rows"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
-  Asked asked = {0};
-  asked.x = opened ? rows_of(args[1], width_of(&opened->model), &asked.n, &asked.by) : NULL;
-  return asked.x ? answers_of(&opened->model, NULL, &asked) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
+  InputRows input = {0};
+  input.x = opened ? rows_of(args[1], width_of(&opened->model), &input.n, &input.by) : NULL;
+  return input.x ? answers_of(&opened->model, NULL, &input) : opened ? Py_NewRef(Py_NotImplemented) : NULL;
 }
 
 /* Spread n scores that follow n free numbers to pairs: one minus a score, and the score. */
@@ -117,13 +117,13 @@ static PyObject *class_probabilities(PyObject *self, PyObject *const *args, Py_s
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
   if (!opened) return NULL;
   const Model *m = &opened->model;
-  Asked asked = {0};
-  asked.x = m->forest.outputs == 1 ? rows_of(args[1], width_of(m), &asked.n, &asked.by) : NULL;
+  InputRows input = {0};
+  input.x = m->forest.outputs == 1 ? rows_of(args[1], width_of(m), &input.n, &input.by) : NULL;
   double *to = NULL;
-  PyObject *made = asked.x ? new_answers(asked.n, 2, &to) : NULL;
-  if (!made) return asked.x ? NULL : Py_NewRef(Py_None);
-  PyObject *found = answers_in(made, m, NULL, &asked, to + asked.n);
-  if (found == made) pair(to, asked.n);
+  PyObject *made = input.x ? new_answers(input.n, 2, &to) : NULL;
+  if (!made) return input.x ? NULL : Py_NewRef(Py_None);
+  PyObject *found = answers_in(made, m, NULL, &input, to + input.n);
+  if (found == made) pair(to, input.n);
   return found;
 }
 
@@ -134,9 +134,9 @@ static PyObject *decisions(PyObject *self, PyObject *const *args, Py_ssize_t n) 
   const double threshold = opened ? PyFloat_AsDouble(args[2]) : 0;
   if (PyErr_Occurred()) return NULL;
   const Deciding deciding = {&opened->model, threshold};
-  Asked asked = {0};
-  asked.x = rows_of(args[1], width_of(&opened->model), &asked.n, &asked.by);
-  return asked.x && !asked.by ? answers_of(&opened->model, &deciding, &asked) : Py_NewRef(Py_NotImplemented);
+  InputRows input = {0};
+  input.x = rows_of(args[1], width_of(&opened->model), &input.n, &input.by);
+  return input.x && !input.by ? answers_of(&opened->model, &deciding, &input) : Py_NewRef(Py_NotImplemented);
 }
 
 static int sparse_by(const void *model, const Sparse *s, int64_t n, double *out) { return score_sparse(&((const Model *)model)->forest, s, n, out); }
@@ -165,7 +165,7 @@ static PyObject *answer_cells(PyObject *self, PyObject *const *args, Py_ssize_t 
   if (!x) PyErr_NoMemory();
   else {
     PyObject **code = (PyObject **)(x + size - width);
-    if (take_codes(args[2], width, code) && read_cells(&cells, code, width, x)) found = answers_of(&opened->model, NULL, &(Asked){.x = x, .n = cells.n});
+    if (take_codes(args[2], width, code) && read_cells(&cells, code, width, x)) found = answers_of(&opened->model, NULL, &(InputRows){.x = x, .n = cells.n});
   }
   if (x != here) free(x);
   close_cells(&cells);

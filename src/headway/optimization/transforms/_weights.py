@@ -245,7 +245,7 @@ def count_nodes(forest: Forest) -> int:
     return sum(len(tree.feature) for tree in forest.trees)
 
 
-def packed(forest: Forest) -> Forest:
+def merged(forest: Forest) -> Forest:
     """Return a forest without the trees whose leaves are all 0, but one, and with one tree for all of the same splits.
 
     That tree adds to the outputs of all of them, and its leaves are in the precision in which they are added.

@@ -26,7 +26,7 @@ from headway.optimization.transforms._weights import (
     count_nodes,
     few_can_go,
     margins,
-    packed,
+    merged,
     reweighted_variant,
 )
 
@@ -115,7 +115,7 @@ def _proved_once(
     total = count_nodes(model.forest)
     while time.monotonic() < until:
         found, forest = weights.fit(cost, until)
-        smaller = packed(forest)
+        smaller = merged(forest)
         if best is not None and count_nodes(smaller) >= count_nodes(best):
             return None
         if (share := count_nodes(smaller) / total) > MAX_SHARE:
