@@ -1,4 +1,4 @@
-"""Every metric against scikit-learn, with weights, ties and missing classes; and with each group left out."""
+"""Every metric against scikit-learn: weights, ties, zeros and ones, constants, missing classes, groups left out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,23 @@ LESS = {"brier", "log_loss", "false_positive_rate"}
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def drawn(seed: int, *, ties: bool, width: int = 1):
-    """Return scores of two models, with or without ties, and weights; groups of three rows."""
+KINDS = st.sampled_from(["distinct", "tied", "zeros and ones", "constant"])
+
+
+def probabilities(rng, kind: str, width: int):
+    """Return probabilities of `width` classes for each row; their sums are 1."""
+    found = rng.dirichlet(np.ones(width), ROWS)
+    if kind == "tied":
+        found = rng.permuted(np.tile([0.4, 0.4, 0.2, 0, 0] if width == 5 else [0.2, 0.8], (ROWS, 1)), axis=1)
+    if kind == "zeros and ones":
+        found = np.eye(width)[rng.integers(0, width, ROWS)]
+    return np.tile(found[0], (ROWS, 1)) if kind == "constant" else found
+
+
+def drawn(seed: int, *, kind: str, width: int = 1):
+    """Return scores of two models of a kind, and weights; groups of three rows."""
     rng = np.random.default_rng(seed)
-    scores, reference = (rng.dirichlet(np.ones(max(width, 2)), ROWS)[:, :width] for _ in range(2))
-    if ties and width == 1:
-        scores, reference = 0.1 + np.round(scores * 4) / 5, 0.1 + np.round(reference * 4) / 5
+    scores, reference = (probabilities(rng, kind, max(width, 2))[:, :width] for _ in range(2))
     return rng, scores, reference, rng.uniform(0.2, 5, ROWS)
 
 
@@ -36,8 +47,8 @@ def measured(probe, subject):
     return {measurement.name: measurement for measurement in found}
 
 
-def of_two(seed: int, *, ties: bool, share: float):
-    rng, scores, reference, weights = drawn(seed, ties=ties)
+def of_two(seed: int, *, kind: str, share: float):
+    rng, scores, reference, weights = drawn(seed, kind=kind)
     labels = (rng.random(ROWS) < share).astype(float)
     labels[:2] = 0, 1
     groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)
@@ -61,9 +72,9 @@ def known(subject, scores):
     }
 
 
-@given(seed=SEEDS, ties=st.booleans(), share=st.sampled_from([0.05, 0.5, 0.95]))
-def test_binary_measures_equal_scikit_learn(seed, ties, share):
-    subject = of_two(seed, ties=ties, share=share)
+@given(seed=SEEDS, kind=KINDS, share=st.sampled_from([0.05, 0.5, 0.95]))
+def test_binary_measures_equal_scikit_learn(seed, kind, share):
+    subject = of_two(seed, kind=kind, share=share)
     found = measured(quality, subject) | measured(decisions, subject)
     own, before = known(subject, subject.scores[:, 0]), known(subject, subject.reference_scores[:, 0])
     expected = own | {f"{name}.drop": (before[name] - own[name]) * (-1 if name in LESS else 1) for name in own}
@@ -87,22 +98,20 @@ def without_each(subject, metric):
 
 
 def test_the_interval_of_average_precision_is_that_of_leaving_groups_out():
-    subject = of_two(5, ties=False, share=0.3)
+    subject = of_two(5, kind="distinct", share=0.3)
     without = without_each(subject, lambda y, s, w: metrics.average_precision_score(y, s[:, 0], sample_weight=w))
     assert measured(quality, subject)["average_precision"].se == pytest.approx(float(jackknife_error(without)))
 
 
 def test_the_interval_of_f1_is_that_of_leaving_groups_out():
-    subject = of_two(6, ties=True, share=0.4)
+    subject = of_two(6, kind="tied", share=0.4)
     without = without_each(subject, lambda y, s, w: metrics.f1_score(y, s[:, 0] >= THRESHOLD, sample_weight=w))
     assert measured(decisions, subject)["f1"].se == pytest.approx(float(jackknife_error(without)))
 
 
-def of_several(seed: int, *, ties: bool, there: int):
+def of_several(seed: int, *, kind: str, there: int):
     """Return five classes, of which `there` occur among the labels."""
-    rng, scores, reference, weights = drawn(seed, ties=False, width=5)
-    if ties:
-        scores = np.round(scores * 3) / 3
+    rng, scores, reference, weights = drawn(seed, kind=kind, width=5)
     labels = rng.integers(0, there, ROWS).astype(float)
     groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)
     subject = subject_from(labels, scores[:, 0], reference[:, 0], groups, task="multiclass")
@@ -115,13 +124,15 @@ def known_of_several(labels, scores, weights):
     return {
         "accuracy": metrics.accuracy_score(labels, named, **options),
         "macro_f1": metrics.f1_score(labels, named, average="macro", zero_division=0, **options),
+        "log_loss": metrics.log_loss(labels, scores, labels=classes, **options),
+        "brier": metrics.brier_score_loss(labels, scores, labels=classes, scale_by_half=False, **options),
         "top3_accuracy": metrics.top_k_accuracy_score(labels, scores, k=3, labels=classes, **options),
     }
 
 
-@given(seed=SEEDS, ties=st.booleans(), there=st.integers(1, 5))
-def test_multiclass_measures_equal_scikit_learn(seed, ties, there):
-    subject = of_several(seed, ties=ties, there=there)
+@given(seed=SEEDS, kind=KINDS, there=st.integers(1, 5))
+def test_multiclass_measures_equal_scikit_learn(seed, kind, there):
+    subject = of_several(seed, kind=kind, there=there)
     found = measured(quality, subject)
     own, before = (
         known_of_several(subject.labels, scores, subject.weights)
@@ -129,11 +140,12 @@ def test_multiclass_measures_equal_scikit_learn(seed, ties, there):
     )
     for name, value in own.items():
         assert found[name].value == pytest.approx(value, abs=1e-9)
-        assert found[f"{name}.drop"].value == pytest.approx(before[name] - value, abs=1e-9)
+        sign = -1 if name in LESS else 1
+        assert found[f"{name}.drop"].value == pytest.approx(sign * (before[name] - value), abs=1e-9)
 
 
 def test_the_interval_of_macro_f1_is_that_of_leaving_groups_out():
-    subject = of_several(7, ties=False, there=4)
+    subject = of_several(7, kind="distinct", there=4)
     without = without_each(subject, lambda y, s, w: known_of_several(y, s, w)["macro_f1"])
     assert measured(quality, subject)["macro_f1"].se == pytest.approx(float(jackknife_error(without)))
 
@@ -142,15 +154,15 @@ def test_a_rare_class_that_is_never_named_costs_macro_f1_and_hardly_any_accuracy
     labels = np.where(np.arange(ROWS) < 3, 2.0, np.arange(ROWS) % 2)
     scores = np.zeros((ROWS, 4))
     scores[np.arange(ROWS), np.arange(ROWS) % 2] = 1.0
-    subject = replace(of_several(0, ties=False, there=3), labels=labels, scores=scores, weights=None)
+    subject = replace(of_several(0, kind="distinct", there=3), labels=labels, scores=scores, weights=None)
     found = measured(quality, subject)
     assert found["accuracy"].value == pytest.approx(57 / 60)
     assert found["macro_f1"].value == pytest.approx((2 * 28 / 58 + 2 * 29 / 59.0 + 0) / 3, abs=0.02)
 
 
-@given(seed=SEEDS, ties=st.booleans())
-def test_regression_measures_equal_scikit_learn(seed, ties):
-    rng, scores, _, weights = drawn(seed, ties=ties)
+@given(seed=SEEDS, kind=KINDS)
+def test_regression_measures_equal_scikit_learn(seed, kind):
+    rng, scores, _, weights = drawn(seed, kind=kind)
     truth = rng.normal(size=ROWS)
     groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)
     subject = replace(subject_from(truth, scores[:, 0], scores[:, 0], groups, task="regression"), weights=weights)

@@ -28,8 +28,8 @@ from headway.evaluation.statistics.tables import (
     weighted,
 )
 
-MIN_PROBABILITY = 1e-15
-"""The least probability whose logarithm is taken."""
+MIN_PROBABILITY = float(np.finfo(np.float64).eps)
+"""The least probability whose logarithm is taken: scikit-learn clips float64 probabilities here."""
 MAX_LOG_LOSS = -math.log(MIN_PROBABILITY)
 """The log loss of that."""
 
