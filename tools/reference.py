@@ -105,6 +105,16 @@ def findings() -> str:
     return _page("Findings", parts)
 
 
+def python_names() -> str:
+    """Return the directives for the public names, each under the module that defines it."""
+    named = {name: getattr(headway, name) for name in headway.__all__ if not name.startswith("_")}
+    ordered = sorted(named, key=lambda name: (isinstance(named[name], type), name))
+    parts = ["`import headway as hw`. A call imports the libraries it needs when it is first used."]
+    for name in ordered:
+        parts += ["", f"::: {named[name].__module__.removeprefix('headway.')}.{name}"]
+    return _page("Python API", parts)
+
+
 def _page(title: str, parts: list[str]) -> str:
     return "\n".join(
         [f"# {title}", "", "<!-- Written by `make docs` from the code: change it there. -->", "", *parts, ""]
@@ -198,7 +208,7 @@ def _used() -> dict[str, str]:
     }
 
 
-PAGES = {"settings": settings, "plugins": plug_ins, "commands": commands, "findings": findings}
+PAGES = {"settings": settings, "plugins": plug_ins, "commands": commands, "findings": findings, "python": python_names}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
