@@ -216,16 +216,10 @@ FAMILIES: dict[str, Callable[[str], Any]] = {
         lambda: RandomForestClassifier(60, min_samples_leaf=3, class_weight="balanced", random_state=SEED)
     ),
     "balanced logistic": _made(lambda: _of_columns(LogisticRegression(max_iter=300, class_weight="balanced"))),
-    "lightgbm quantile": _made(
-        lambda: LGBMRegressor(objective="quantile", alpha=0.9, n_estimators=60, random_state=SEED, verbose=-1)
-    ),
     "lightgbm poisson": _made(
         lambda: LGBMRegressor(objective="poisson", n_estimators=60, random_state=SEED, verbose=-1)
     ),
     "xgboost poisson": _made(lambda: XGBRegressor(objective="count:poisson", n_estimators=60, random_state=SEED)),
-    "histgb quantile": _made(
-        lambda: HistGradientBoostingRegressor(loss="quantile", quantile=0.9, max_iter=60, random_state=SEED)
-    ),
     "histgb poisson": _made(lambda: HistGradientBoostingRegressor(loss="poisson", max_iter=60, random_state=SEED)),
     "linear poisson": _made(lambda: _of_columns(PoissonRegressor(max_iter=300))),
     "logistic": _made(lambda: LogisticRegression(max_iter=300)),
@@ -250,10 +244,7 @@ FAMILIES: dict[str, Callable[[str], Any]] = {
 READ_TABLES = ("pipeline", "catboost", "mlp", "balanced logistic", "linear poisson")
 """Families that read a table with its strings; the others get numbers."""
 SIX = ("lightgbm", "xgboost", "histgb", "forest", "tree", "pipeline")
-OBJECTIVES = (
-    *("lightgbm quantile", "lightgbm poisson", "xgboost poisson", "histgb quantile", "histgb poisson"),
-    "linear poisson",
-)
+OBJECTIVES = ("lightgbm poisson", "xgboost poisson", "histgb poisson", "linear poisson")
 WORDS = (
     *("tf-idf and logistic", "characters and logistic", "hashing and linear", "tf-idf and linear svm"),
     *("counts and naive Bayes", "tf-idf and lightgbm", "tf-idf and forest"),

@@ -76,7 +76,7 @@ TABLE: Port = ("y", DOUBLE, [None, 3])
     ("content", "message"),
     [
         (total(shape=(None, None)), "a table of numbers"),
-        (total(shape=(None, 3, 1)), "a table of numbers"),
+        (total(shape=(None, 3, 1)), r"reads tensors \(images, sound, sequences\), which headway does not read yet"),
         (graph(identity("y"), [("x", BOOL, [None, 3])], [("y", BOOL, [None, 3])]), "a table of numbers"),
         (graph(identity("y"), [("x", STRING, [None, 1])], [("y", STRING, [None, 1])]), r"reads strings \(x\)"),
         (graph(identity("y"), [("x", DOUBLE, [None, 3]), ("z", DOUBLE, [4, 3])], [TABLE]), "a table of numbers"),

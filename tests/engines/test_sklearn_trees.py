@@ -98,7 +98,7 @@ def test_an_isolation_forest_predicts_its_score_samples(parameters: Parameters) 
     with np.errstate(over="ignore"):
         expected = model.score_samples(rows)[:, None]
         assert np.array_equal(Sklearn(adopted.content, {}).predict(rows), expected)
-    assert adopted.task == "regression"
+    assert adopted.task == "anomaly"
     np.testing.assert_allclose(answers(Sklearn.forest(adopted.content), rows), expected, rtol=1e-14)
 
 

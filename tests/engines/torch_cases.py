@@ -87,6 +87,14 @@ def test_a_module_without_a_declared_input_is_refused_with_a_hint():
     assert refusal.value.hint.startswith("model.example_input_array = torch.zeros(1, d)")
 
 
+def test_a_network_over_images_is_refused_by_what_it_reads():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten())
+    net.example_input_array = torch.zeros(1, 3, 16, 16)
+    with pytest.raises(EngineError, match="reads tensors") as refusal:
+        Torch.import_model(net)
+    assert refusal.value.where == "its inputs: (1, 3, 16, 16)" and "FloatTensorType" not in refusal.value.hint
+
+
 def test_a_module_with_data_dependent_control_flow_is_refused():
     class Asks(Net):
         def forward(self, rows: torch.Tensor) -> torch.Tensor:

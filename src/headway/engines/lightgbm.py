@@ -28,6 +28,7 @@ _TASKS = {
     "multiclassova": "multiclass",
     "lambdarank": "ranking",
     "rank_xendcg": "ranking",
+    "quantile": "quantile",
     "": "",
 }
 

@@ -10,7 +10,7 @@ A row holds numbers, categories as ranks, and the numbers of texts. A pipeline t
 the list of texts, one a row. A pipeline that selects columns by name receives a pandas dataframe with
 the categories themselves, any other a float64 array. A classifier without predict_proba answers the sigmoid or softmax
 of its decision_function: decisions are the same, but the scores are not calibrated probabilities. An IsolationForest
-answers its score_samples (lower is more anomalous), and is evaluated as a regressor.
+answers its score_samples (lower is more anomalous).
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ import pandas as pd
 import sklearn
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
-from sklearn.compose import ColumnTransformer
+from sklearn.base import BaseEstimator, OutlierMixin, clone, is_classifier, is_regressor
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+from sklearn.linear_model import QuantileRegressor
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -43,6 +44,7 @@ from sklearn.svm import SVC, NuSVC
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
+from headway.core import plugins
 from headway.core.arrays import Floats, Ints, sigmoid, softmax
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
@@ -381,9 +383,31 @@ def _describe_model(model: Any, content: bytes) -> ImportedModel:
     _, outputs = _score_function(model)
     several = multilabel.label_names(model)
     classes = several or (tuple(str(name) for name in model.classes_) if is_classifier(model) else ())
-    task = "regression" if not classes else "multilabel" if several else "binary" if outputs == 1 else "multiclass"
+    task = (
+        _number_task(model) if not classes else "multilabel" if several else "binary" if outputs == 1 else "multiclass"
+    )
     names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
     return ImportedModel(content=content, width=_width(model), names=names, task=task, classes=classes)
+
+
+_OWN_TASKS = ("quantile", "survival")
+
+
+def _number_task(model: Any) -> str:
+    """Return the task of a model that answers a number: that of its last step, which may be of another library."""
+    if isinstance(model, Pipeline):
+        return _number_task(model[-1])
+    if isinstance(model, BaseSearchCV):
+        return _number_task(model.best_estimator_)
+    if isinstance(model, TransformedTargetRegressor):
+        return _number_task(model.regressor_)
+    if isinstance(model, OutlierMixin):
+        return "anomaly"
+    if root_package(model) in EXTERNAL_LIBRARIES:
+        own = plugins.load_engine(root_package(model)).import_model(model).task
+        return own if own in _OWN_TASKS else "regression"
+    is_quantile = isinstance(model, QuantileRegressor) or getattr(model, "loss", None) == "quantile"
+    return "quantile" if is_quantile else "regression"
 
 
 def _require_texts(model: Any) -> None:

@@ -12,6 +12,7 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.engines.formats.onnx_ports import TENSORS, TENSORS_HINT
 
 TOLERANCE = 1e-5
 _ROWS = 256
@@ -77,6 +79,8 @@ class Torch:
 def _export_module(module: torch.nn.Module) -> torch.export.ExportedProgram:
     """Export a copy of the module in evaluation mode, for any number of rows."""
     example = getattr(module, "example_input_array", None)
+    if isinstance(example, torch.Tensor) and example.dim() > 2:
+        raise _reads_tensors(type(module).__name__, [tuple(example.shape)])
     if not isinstance(example, torch.Tensor) or example.dim() != 2 or not example.is_floating_point():
         raise EngineError(
             f"a {type(module).__name__} does not declare its input: example_input_array is not a float table [n, d]",
@@ -94,11 +98,21 @@ def _export_module(module: torch.nn.Module) -> torch.export.ExportedProgram:
         ) from error
 
 
+def _reads_tensors(model: str, shapes: Sequence[tuple[object, ...]]) -> EngineError:
+    return EngineError(
+        f"the {model} reads {TENSORS}",
+        where=f"its inputs: {', '.join(str(shape) for shape in shapes)}",
+        hint=TENSORS_HINT,
+    )
+
+
 def _check_inputs(program: torch.export.ExportedProgram) -> None:
     """Raise EngineError unless the program reads one table with a dynamic number of rows."""
     names = program.graph_signature.user_inputs
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     shapes = [tuple(getattr(value, "shape", ())) for value in inputs]
+    if any(len(shape) > 2 for shape in shapes):
+        raise _reads_tensors("exported program", shapes)
     if len(shapes) != 1 or len(shapes[0]) != 2 or isinstance(shapes[0][0], int):
         raise EngineError(
             "the exported program does not read one table [any, d]",

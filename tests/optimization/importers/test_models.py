@@ -20,7 +20,12 @@ import polars as pl
 import pytest
 import sklearn
 import xgboost
-from sklearn.linear_model import LogisticRegression
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, IsolationForest
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tests.engines.boosters import booster, table, targets
 from tests.engines.graphs import DOUBLE, graph
 
@@ -228,6 +233,38 @@ def test_an_object_that_is_not_a_model_is_refused_with_the_engines(tmp_path: Pat
 def test_the_engine_of_the_models_library_is_tried_first() -> None:
     imported = import_fitted_model(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
     assert imported.engine == "lightgbm" and import_fitted_model(model()).engine == "sklearn"
+
+
+NUMBERS = ROWS[:, 0] + 1.0
+UNJUDGED = {
+    "lightgbm": (lightgbm.LGBMRegressor(objective="quantile", n_estimators=2, verbose=-1), "a quantile"),
+    "xgboost": (xgboost.XGBRegressor(objective="reg:quantileerror", quantile_alpha=0.9, n_estimators=2), "a quantile"),
+    "catboost": (
+        catboost.CatBoostRegressor(loss_function="Quantile", iterations=2, verbose=0, allow_writing_files=False),
+        "a quantile",
+    ),
+    "linear": (QuantileRegressor(quantile=0.9), "a quantile"),
+    "gradient boosting": (GradientBoostingRegressor(loss="quantile", n_estimators=2), "a quantile"),
+    "histogram": (HistGradientBoostingRegressor(loss="quantile", quantile=0.9, max_iter=2), "a quantile"),
+    "last step": (make_pipeline(StandardScaler(), QuantileRegressor()), "a quantile"),
+    "booster as last step": (
+        make_pipeline(StandardScaler(), lightgbm.LGBMRegressor(objective="quantile", n_estimators=2, verbose=-1)),
+        "a quantile",
+    ),
+    "transformed target": (TransformedTargetRegressor(QuantileRegressor()), "a quantile"),
+    "search": (GridSearchCV(QuantileRegressor(), {"quantile": [0.9]}, cv=2), "a quantile"),
+    "hazards": (xgboost.XGBRegressor(objective="survival:cox", n_estimators=2), "a hazard"),
+    "anomalies": (IsolationForest(n_estimators=2), "an anomaly score"),
+}
+
+
+@pytest.mark.parametrize("name", UNJUDGED)
+def test_a_model_that_no_measure_judges_is_refused_by_what_it_predicts(name: str) -> None:
+    fitted, predicted = UNJUDGED[name]
+    fitted.fit(ROWS, NUMBERS - NUMBERS.min() + 1)
+    with pytest.raises(EngineError, match="no measure of that yet") as refusal:
+        import_fitted_model(fitted)
+    assert predicted in refusal.value.what and refusal.value.hint
 
 
 THREADS = {

@@ -245,7 +245,13 @@ RANKING_LOSSES = (
     *("YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "LambdaMart", "StochasticRank"),
     *("QueryRMSE", "QuerySoftMax", "QueryCrossEntropy"),
 )
-LOSS_TASKS = {"binary": BINARY_LOSSES, "multiclass": tuple(MULTICLASS_LOSSES), "ranking": RANKING_LOSSES}
+LOSS_TASKS = {
+    "binary": BINARY_LOSSES,
+    "multiclass": tuple(MULTICLASS_LOSSES),
+    "ranking": RANKING_LOSSES,
+    "quantile": ("Quantile", "LogLinQuantile", "Expectile"),
+    "survival": ("Cox", "SurvivalAft"),
+}
 EXPONENT_LOSSES = ("Poisson", "Tweedie")
 
 

@@ -30,7 +30,9 @@ _MAX_INTEGER = {"tensor(int64)": 2.0**53, "tensor(int32)": 2.0**31 - 1}
 _FLOATS = ("tensor(float)", "tensor(double)")
 _DICTIONARIES = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
 _PROBES, _ROUNDING = 16, 0.02
-CONVERT_HINT = "initial_types=[('rows', FloatTensorType([None, d]))]"
+CONVERT_HINT = "export it with one input [any, d]; in skl2onnx: initial_types=[('rows', FloatTensorType([None, d]))]"
+TENSORS = "tensors (images, sound, sequences), which headway does not read yet: it reads tables and texts"
+TENSORS_HINT = "call the model itself, or pass the part of it that reads rows of numbers [any, d]"
 
 
 class Port(Protocol):
@@ -160,6 +162,8 @@ def _width(port: Port) -> int:
 
 
 def _not_a_table(inputs: Sequence[Port]) -> EngineError:
+    if any(len(port.shape) > 2 for port in inputs):
+        return EngineError(f"the graph reads {TENSORS}", where=_describe_ports("inputs", inputs), hint=TENSORS_HINT)
     return EngineError(
         "the graph does not read a table of numbers: [any, d], or an input [any, 1] for each column",
         where=_describe_ports("inputs", inputs),

@@ -39,7 +39,7 @@ class Objective(NamedTuple):
 
 
 _REGRESSION, _COUNT = Objective("regression"), Objective("regression", "exp", "log")
-_RANKING = Objective("ranking")
+_RANKING, _SURVIVAL = Objective("ranking"), Objective("survival", "exp", "log")
 OBJECTIVES = {
     "binary:hinge": Objective("binary", "positive"),
     "binary:logistic": Objective("binary", "sigmoid", "logit"),
@@ -50,16 +50,16 @@ OBJECTIVES = {
     "rank:ndcg": _RANKING,
     "rank:pairwise": _RANKING,
     "reg:absoluteerror": _REGRESSION,
-    "reg:expectileerror": _REGRESSION,
+    "reg:expectileerror": Objective("quantile"),
     "reg:gamma": _COUNT,
     "reg:logistic": Objective("regression", "sigmoid", "logit"),
     "reg:pseudohubererror": _REGRESSION,
-    "reg:quantileerror": _REGRESSION,
+    "reg:quantileerror": Objective("quantile"),
     "reg:squarederror": _REGRESSION,
     "reg:squaredlogerror": _REGRESSION,
     "reg:tweedie": _COUNT,
-    "survival:aft": _COUNT,
-    "survival:cox": _COUNT,
+    "survival:aft": _SURVIVAL,
+    "survival:cox": _SURVIVAL,
 }
 
 

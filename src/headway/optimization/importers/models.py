@@ -401,7 +401,7 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
     Raises
     ------
     EngineError
-        If no engine can import it; the error lists them.
+        If no engine can import it; the error lists them. Also if no measure judges what it predicts.
     """
     if isinstance(model, ImportedModel):
         return model
@@ -414,6 +414,7 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
             if program is not None and (file := program(model)) is not None:
                 _try_import(name, file, limits or ImportLimits())
             imported = engine.import_model(model)
+            _refuse_unjudged(imported.task, model)
             findings = (*imported.findings, *_declared_privacy(model))
             return _with_declared(replace(imported, engine=imported.engine or name, findings=findings), model)
         except (NotApplicable, PluginError) as reason:
@@ -424,6 +425,34 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
         where="; ".join(refusals),
         hint=" or ".join([*hints, conversion_hint(model)]),
     )
+
+
+_UNJUDGED_TASKS = {
+    "anomaly": (
+        "an anomaly score",
+        "fit a classifier on rows whose anomalies are labelled, and pass that; until then call the model itself",
+    ),
+    "quantile": (
+        "a quantile or an expectile",
+        "a median is judged by its absolute error: fit it with that loss (regression_l1, absolute_error or MAE)",
+    ),
+    "survival": (
+        "a survival time or a hazard",
+        "fit a regression, or a classifier of 'event before a date', and pass that",
+    ),
+}
+"""What models of these tasks predict, and what to do: measures of a mean would say something wrong of them."""
+
+
+def _refuse_unjudged(task: str, model: object) -> None:
+    """Raise EngineError for a model that no measure judges."""
+    if task in _UNJUDGED_TASKS:
+        predicted, hint = _UNJUDGED_TASKS[task]
+        raise EngineError(
+            f"the model predicts {predicted}, and headway has no measure of that yet",
+            where=_describe_model(model),
+            hint=hint,
+        )
 
 
 def _declared_privacy(model: object) -> tuple[Finding, ...]:
