@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nanoarrow
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 from msgspec.structs import replace
@@ -199,7 +200,22 @@ def test_a_type_that_claims_rows_without_bytes_is_not_decoded(server: Running, t
     table = nanoarrow.c_array_from_buffers(
         nanoarrow.struct({"key": nanoarrow.null()}), 1 << 40, [None], children=[nulls]
     )
+    assert "a batch of 1,099,511,627,776 rows is too large" in ship(server, tmp_path, stream(table)).json["error"]
+    few = nanoarrow.c_array_from_buffers(nanoarrow.null(), 2, [], null_count=2)
+    table = nanoarrow.c_array_from_buffers(nanoarrow.struct({"key": nanoarrow.null()}), 2, [None], children=[few])
     assert "columns are not those of a segment" in ship(server, tmp_path, stream(table)).json["error"]
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_compressed_segment_is_refused_before_it_is_decoded(
+    server: Running, tmp_path: Path, compression: str
+) -> None:
+    rows = pl.concat([pl.read_ipc_stream(content(tmp_path))] * 60_000, rechunk=True)
+    packed = io.BytesIO()
+    rows.write_ipc_stream(packed, compression=compression, compat_level=pl.CompatLevel.oldest())
+    assert len(packed.getvalue()) < 1 << 20
+    assert "a batch is compressed" in ship(server, tmp_path, packed.getvalue()).json["error"]
+    assert (rows_of(tmp_path), status(tmp_path).refused) == ([], 1)
 
 
 def test_a_segment_has_one_batch_and_bounds(server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +225,7 @@ def test_a_segment_has_one_batch_and_bounds(server: Running, tmp_path: Path, mon
     )
     assert "one batch" in ship(server, tmp_path, stream(table, 3)).json["error"]
     monkeypatch.setattr(device_logs, "MAX_ROWS", 2)
-    assert "at most 2 rows" in ship(server, tmp_path, content(tmp_path)).json["error"]
+    assert "a batch of 3 rows is too large: 2" in ship(server, tmp_path, content(tmp_path)).json["error"]
     monkeypatch.setattr(device_logs, "MAX_SEGMENT_BYTES", 100)
     assert "is too large: 100" in ship(server, tmp_path, content(tmp_path)).json["error"]
 

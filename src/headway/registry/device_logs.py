@@ -157,17 +157,12 @@ def _checked(content: bytes | bytearray) -> dict[str, Column]:
     """Return the columns of a log in a segment; raises DataError if one is missing, or has another type."""
     if len(content) > MAX_SEGMENT_BYTES:
         raise DataError(f"a segment of {len(content):,} bytes is too large: {MAX_SEGMENT_BYTES:,}")
-    columns = segments.decode(content, max_rows=MAX_ROWS, max_columns=MAX_COLUMNS)
+    columns = segments.decode(content, kind_of=_kind, max_rows=MAX_ROWS, max_columns=MAX_COLUMNS)
     if absent := [column for column in _REQUIRED if column not in columns]:
         raise DataError(f"a segment of a log has the column {absent[0]!r}")
-    known = {column: kind for column in columns if (kind := _kind(column))}
-    for column, kind in known.items():
-        values = columns[column]
-        if (values.dtype.kind if isinstance(values, np.ndarray) else "O") != kind:
-            raise DataError(f"the column {column[:80]!r} has another type than in a log")
     if None in cast("list[str | None]", columns["key"])[:1]:
         raise DataError("the first row of a segment has no key")
-    return {column: columns[column] for column in known}
+    return columns
 
 
 def _kind(column: str) -> str | None:

@@ -74,10 +74,21 @@ class _Table:
         return value
 
 
-def check_messages(file: BinaryIO) -> None:
+def check_messages(file: BinaryIO, *, max_rows: int | None = None) -> None:
     """Check the metadata of each message up to the first that is not complete, which nanoarrow refuses itself.
 
-    Raises MalformedMessage for one that nanoarrow cannot read.
+    Parameters
+    ----------
+    file : BinaryIO
+        Stream from its first message on.
+    max_rows : int, optional
+        Limits of a stream that another machine sent: a batch has at most so many rows, and is not compressed, so it
+        takes no more memory than it has bytes. Neither is limited by default.
+
+    Raises
+    ------
+    MalformedMessage
+        For a message that nanoarrow cannot read, or a batch beyond the limits.
     """
     size = os.fstat(file.fileno()).st_size
     while content := _metadata(file):
@@ -91,12 +102,23 @@ def check_messages(file: BinaryIO) -> None:
             batch = header.table(1, "the values of a dictionary") if kind == _DICTIONARY else header
             batch.require(1, "the list of columns of a batch")
             batch.require(2, "the list of buffers of a batch")
+            if max_rows is not None:
+                _check_limits(batch, max_rows)
         body = message.number(3, "<q")
         if body < 0:
             raise MalformedMessage("the length of a message is negative")
         if body > size - file.tell():
             return
         file.seek(body, os.SEEK_CUR)
+
+
+def _check_limits(batch: _Table, max_rows: int) -> None:
+    """Raise MalformedMessage for a batch that takes more memory than its bytes, or has too many rows."""
+    if batch.field(3):
+        raise MalformedMessage("a batch is compressed, and its size is not known before it is decoded")
+    rows = batch.number(0, "<q")
+    if not 0 <= rows <= max_rows:
+        raise MalformedMessage(f"a batch of {rows:,} rows is too large: {max_rows:,}")
 
 
 def _metadata(file: BinaryIO) -> bytes:

@@ -9,7 +9,7 @@ import struct
 import tempfile
 import time
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +38,12 @@ _TYPES = {
     "int8": nanoarrow.c_schema(nanoarrow.int8()),
     "string": nanoarrow.c_schema(nanoarrow.string()),
 }
-_PARSED_TYPES = (nanoarrow.Type.DOUBLE, nanoarrow.Type.INT64, nanoarrow.Type.INT8, nanoarrow.Type.STRING)
+_KINDS = {
+    nanoarrow.Type.DOUBLE: "f",
+    nanoarrow.Type.INT64: "i",
+    nanoarrow.Type.INT8: "i",
+    nanoarrow.Type.STRING: "O",
+}
 _TYPE_NAMES = {code: np.dtype(code).name for code in "dlqb"}  # numpy takes several us to make the name of a dtype
 _ALIGNED = 8
 _HEAD = struct.Struct("<II I6H iIqhBx 5H2x iIqII")
@@ -81,34 +86,51 @@ def load(path: Path, *names: str) -> dict[str, Column]:
         raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
 
 
-def decode(content: bytes | bytearray, *, max_rows: int, max_columns: int) -> dict[str, Column]:
+def decode(
+    content: bytes | bytearray, *, kind_of: Callable[[str], str | None], max_rows: int, max_columns: int
+) -> dict[str, Column]:
     """Return the columns of a segment that another machine sent.
 
-    Raises DataError unless it is one batch of at most so many rows and columns, all of the types of a segment: other
-    types can claim more rows than they have bytes.
+    Parameters
+    ----------
+    content : bytes
+        One batch of at most `max_rows` rows and `max_columns` columns, not compressed, all of the types of a segment:
+        other types can claim more rows than they have bytes. All of that is checked before a value is decoded.
+    kind_of : callable
+        Returns "f", "i" or "O" (strings) for the name of a column, or None for one that is left out.
+
+    Raises
+    ------
+    DataError
+        If it is anything else.
     """
     try:
         with tempfile.TemporaryFile() as file:
             file.write(content)
             file.seek(0)
-            check_messages(file)
+            check_messages(file, max_rows=max_rows)
             file.seek(0)
             with InputStream.from_readable(file) as stream:
-                return _parsed(nanoarrow.ArrayStream(stream), max_rows=max_rows, max_columns=max_columns)
+                return _parsed(nanoarrow.ArrayStream(stream), kind_of, max_rows=max_rows, max_columns=max_columns)
     except (OSError, ValueError, RuntimeError, NotImplementedError, MalformedMessage) as error:
         raise DataError(f"a segment cannot be read: {error}") from error
 
 
-def _parsed(batches: nanoarrow.ArrayStream, *, max_rows: int, max_columns: int) -> dict[str, Column]:
+def _parsed(
+    batches: nanoarrow.ArrayStream, kind_of: Callable[[str], str | None], *, max_rows: int, max_columns: int
+) -> dict[str, Column]:
     fields = batches.schema.fields
-    wrong = [field.name for field in fields if field.type not in _PARSED_TYPES]
+    wrong = [field.name for field in fields if field.type not in _KINDS]
     if wrong or not 0 < len({field.name for field in fields}) == len(fields) <= max_columns:
         raise DataError(f"the columns are not those of a segment: {wrong[:1] or len(fields)}")
+    kinds = {field.name: kind for field in fields if (kind := kind_of(field.name))}
+    if other := [field.name for field in fields if kinds.get(field.name, _KINDS[field.type]) != _KINDS[field.type]]:
+        raise DataError(f"the column {other[0][:80]!r} has another type than in a log")
     found = list(itertools.islice(batches.iter_chunks(), 3))  # nanoarrow yields an empty one in front
     full = [batch for batch in found if len(batch)] or found[-1:]
     if len(found) == 3 or len(full) != 1 or len(full[0]) > max_rows:
         raise DataError(f"a segment has one batch of at most {max_rows:,} rows")
-    return {field.name: _values(full[0].child(index)) for index, field in enumerate(fields)}
+    return {field.name: _values(full[0].child(index)) for index, field in enumerate(fields) if field.name in kinds}
 
 
 def contains(path: Path, text: str) -> bool:
