@@ -67,11 +67,11 @@ def test_a_value_that_differs_from_the_file_is_named(admin, settings):
 def test_a_key_is_created_shown_once_and_revoked(served, admin, settings):
     fields = {"name": "ci", "reason": "the nightly job"}
     assert "No use of the key" in admin.post(f"{PAGE}/keys/create", **fields).words
-    shown = admin.post(f"{PAGE}/keys/create", **fields, scope="metrics")
+    shown = admin.post(f"{PAGE}/keys/create", **fields, scope="label")
     (key,) = re.findall(r"hw_[\w-]{43}", shown.text)
-    assert key not in admin.get(PAGE).text and "ci metrics all" in admin.get(PAGE).words
+    assert key not in admin.get(PAGE).text and "ci label all" in admin.get(PAGE).words
     assert Person(served.port).send("POST", "/sign-in", f"key={key}").status == 303
-    assert "exists already" in admin.post(f"{PAGE}/keys/create", **fields, scope="metrics").words
+    assert "exists already" in admin.post(f"{PAGE}/keys/create", **fields, scope="label").words
     assert admin.post(f"{PAGE}/keys/revoke", name="ci", reason="it leaked").status == 303
     assert "The API key ci is revoked" in admin.get(PAGE).words
     assert Person(served.port).send("POST", "/sign-in", f"key={key}").status == 401

@@ -27,7 +27,7 @@ from headway.core.errors import DataError, HeadwayError, LeaseHeld, PointerMoved
 from headway.core.sections import UiSection
 from headway.dashboard import bundle
 from headway.dashboard.access.oidc import CALLBACK
-from headway.dashboard.access.sessions import ROLES, Session
+from headway.dashboard.access.sessions import ROLES, Session, TooManySessions
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Reply, View
 from headway.dashboard.resources import Dashboard, NotFound
 from headway.dashboard.security import SecurityMiddleware, cookie_name
@@ -45,6 +45,7 @@ STATUS: Sequence[tuple[type[HeadwayError], HTTPStatus]] = (
     (Refused, HTTPStatus.CONFLICT),
     (DataError, HTTPStatus.CONFLICT),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TooManySessions, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 

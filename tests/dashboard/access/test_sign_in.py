@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from urllib.parse import urlencode
 
 import pytest
@@ -11,7 +12,7 @@ from tests.dashboard.people import Answer, Person, RunningDashboard, running_das
 
 from headway.core import config as configuration
 from headway.core.config import Config
-from headway.dashboard.access import users
+from headway.dashboard.access import sessions, users
 from headway.dashboard.access.sessions import Session
 from headway.dashboard.security import COOKIE
 from headway.serving.auth.keys import create_key, revoke_key
@@ -70,12 +71,13 @@ def test_a_name_and_its_password_sign_in_and_nothing_else_does(served, ada):
 
 def test_an_api_key_signs_in_with_the_role_of_its_scope(served, settings):
     file = settings.path(settings.serve.keys)
-    roles = {"operate": "operator", "label": "labeller", "metrics": "viewer"}
+    roles = {"operate": "operator", "label": "labeller"}
     for scope, role in roles.items():
         key = create_key(file, scope, [scope, "predict"])
         assert f"key {scope}, {role}" in signed_in(served, sign_in(served, key=key)).get("/").words
     others = {
         "predict": create_key(file, "predict", ["predict"]),
+        "metrics": create_key(file, "metrics", ["metrics"]),
         "other": create_key(file, "other", ["operate"], models=["another"]),
         "empty": "",
         "wrong": "hw_wrong",
@@ -159,6 +161,34 @@ def test_a_name_is_guessed_a_few_times_only_and_an_unknown_one_as_often(served, 
         assert "Try again in" in found[-1].words
     assert sign_in(served, **ada).status == 429
     assert sign_in(served, name="eve", password="x").status == 401
+
+
+def test_a_stranger_who_guesses_a_password_does_not_lock_the_person_out(settings, ada):
+    ui = replace(settings.ui, proxies=("127.0.0.1",))
+    with running_dashboard(replace(settings, ui=ui)) as served:
+        stranger, own = {"X-Forwarded-For": "192.0.2.66"}, {"X-Forwarded-For": "192.0.2.1"}
+        guesses = [sign_in(served, name="ada", password=f"guess {n}", headers=stranger).status for n in range(7)]
+        assert guesses == [401] * 5 + [429] * 2
+        assert sign_in(served, **ada, headers=own).status == 303
+
+
+def test_many_sign_ins_of_one_end_no_session_of_another(served, monkeypatch):
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 10)
+    ada, first = served.visitor("operator"), served.visitor("viewer", name="bob")
+    for _ in range(40):
+        last = served.visitor("viewer", name="bob")
+    assert (ada.get("/").status, first.get("/").status, last.get("/").status) == (200, 303, 200)
+    for name in ("eve", "mallory", "trent"):
+        with suppress(sessions.TooManySessions):
+            served.visitor("viewer", name=name)
+    assert (ada.get("/").status, last.get("/").status) == (200, 200)
+
+
+def test_a_sign_in_beyond_all_sessions_is_refused(served, ada, monkeypatch):
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 1)
+    served.visitor("viewer", name="bob")
+    answer = sign_in(served, **ada)
+    assert answer.status == 503 and "1 sessions are open" in answer.words
 
 
 def test_an_address_guesses_a_few_keys_and_links_only(served, settings):

@@ -11,9 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from headway.core.errors import HeadwayError
+
 Role = Literal["viewer", "labeller", "operator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-MAX_SESSIONS = 1024
+MAX_SESSIONS, MAX_SESSIONS_PER_USER = 8192, 8
+
+
+class TooManySessions(HeadwayError):
+    """So many people are signed in that no other may be."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,13 +79,19 @@ class Sessions:
         self._lock = threading.Lock()
 
     def begin(self, user: str, role: Role, *, how: str = "", holds: Callable[[], bool] = lambda: True) -> Session:
-        """Sign a person in; the session that was silent longest ends if there are too many."""
+        """Sign a person in; of their own sessions the one that was silent longest ends if there are too many.
+
+        Raises TooManySessions rather than end a session of somebody else.
+        """
         now = self._clock()
         session = Session(user=user, role=role, made_s=now, seen_s=now, how=how, holds=holds)
         with self._lock:
             self._end_expired(now)
-            while len(self._open) >= MAX_SESSIONS:
-                del self._open[min(self._open, key=lambda key: self._open[key].seen_s)]
+            own = [key for key, other in self._open.items() if other.user == user]
+            if len(own) >= MAX_SESSIONS_PER_USER:
+                del self._open[min(own, key=lambda key: self._open[key].seen_s)]
+            if len(self._open) >= MAX_SESSIONS:
+                raise TooManySessions(f"{MAX_SESSIONS:,} sessions are open", hint="sign in again in some minutes")
             self._open[session.key] = session
         return session
 

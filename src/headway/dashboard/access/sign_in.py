@@ -29,8 +29,9 @@ LINK_S = 900.0
 PASSWORD, LINK = "password", "one-time link"
 KEYS_POLL_S = 1.0
 LIMITS = {"name": (5, 20.0), "address": (30, 4.0)}
-"""Sign-ins that may fail: at once, and afterwards one in so many seconds."""
-_ROLES_OF_SCOPES: dict[str, Role] = {"operate": "operator", "label": "labeller", "metrics": "viewer"}
+"""Sign-ins that may fail: at once, and afterwards one in so many seconds. A name counts for each address apart, so that
+nobody locks another person out."""
+_ROLES_OF_SCOPES: dict[str, Role] = {"operate": "operator", "label": "labeller"}
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +43,12 @@ class TooManyAttempts(HeadwayError):
     """Too many sign-ins failed; `wait_s` seconds must pass before the next one."""
 
     wait_s: float = 0.0
+
+
+def _guesses(name: str, address: str) -> dict[str, str]:
+    """Return what a guess of a password counts for: its address, and the name at that address."""
+    network = network_of(address)
+    return {"name": f"{network} {name[:64]}", "address": network}
 
 
 def _always() -> bool:
@@ -154,7 +161,7 @@ class SignIn:
 
         An unknown name takes as long as a wrong password, and counts as one.
         """
-        caller = {"name": name[:64], "address": network_of(address)}
+        caller = _guesses(name, address)
         self._begin(**caller)
         user = self._users.get().get(name)
         if not verify_password(user, password) or user is None:
@@ -176,7 +183,7 @@ class SignIn:
         user = self.person(session)
         if user is None:
             return None
-        caller = {"name": session.user, "address": network_of(address)}
+        caller = _guesses(session.user, address)
         self._begin(**caller)
         if user.hash and session.how != LINK and not verify_password(user, current):
             raise SignInRefused("the present password is wrong", hint="")

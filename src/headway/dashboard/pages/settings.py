@@ -30,7 +30,7 @@ _PATH = "/models/{model}/settings"
 ABOUT_SCOPES: dict[Scope, str] = {
     "predict": "send rows and get predictions",
     "label": "send labels; sign in here as a labeller",
-    "metrics": "read metrics; sign in here as a viewer",
+    "metrics": "read metrics of servers",
     "operate": "load and unload models; sign in here as an operator",
     "push": "send rows of feature views",
     "device": "report as the device of this name, and ship its log",
