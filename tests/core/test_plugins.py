@@ -76,9 +76,27 @@ def test_a_plugin_without_a_docstring_has_an_empty_description(outside: Path) ->
     assert plugins.describe("engine", "guest") == ""
 
 
-def test_an_entry_point_whose_module_is_gone_is_unknown(outside: Path) -> None:
-    with pytest.raises(PluginError, match="no engine named 'guest'"):
-        plugins.describe("engine", "guest")
+def test_an_entry_point_whose_module_is_gone_is_described_by_that(outside: Path) -> None:
+    gone = "engine 'guest' is installed, and its module 'guest_engine' is not"
+    assert plugins.describe("engine", "guest") == f"(cannot be read: {gone})"
+    with pytest.raises(PluginError, match=gone):
+        plugins.declaration("engine", "guest", "files")
+
+
+def test_a_plugin_that_is_not_python_is_described_by_that(outside: Path) -> None:
+    outside.write_text("plugin = (", encoding="utf-8")
+    assert plugins.describe("engine", "guest").startswith("(cannot be read: '(' was never closed")
+
+
+def test_a_package_that_fails_when_it_is_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    information = tmp_path / "sick-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: sick\nVersion: 1.0\n", encoding="utf-8")
+    (information / "entry_points.txt").write_text("[headway.engine]\nsick = sick_package.engine\n", encoding="utf-8")
+    (tmp_path / "sick_package").mkdir()
+    (tmp_path / "sick_package/__init__.py").write_text("raise RuntimeError('it is sick')\n", encoding="utf-8")
+    assert plugins.describe("engine", "sick") == "(cannot be read: the package of engine 'sick' fails: it is sick)"
 
 
 @pytest.mark.parametrize("ask", [plugins.load_engine, lambda name: plugins.describe("engine", name)])

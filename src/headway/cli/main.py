@@ -44,7 +44,8 @@ AsJson = Annotated[bool, Parameter(help="Print one JSON object.")]
 def app(called: Collection[str] = ()) -> App:
     """Return the application with every command, by name and help text; no command is imported yet.
 
-    The file of a command is only parsed, for its manual, if the command is among those that are called.
+    The file of a command is only parsed, for its manual, if the command is among those that are called. Commands of
+    other packages are looked up only if none of headway's own is called: that reads the metadata of all packages.
     """
     application = App(
         name="headway",
@@ -55,11 +56,13 @@ def app(called: Collection[str] = ()) -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    for name in plugins.own("command"):
+    own = plugins.own("command")
+    names = own if any(command_name(name) in called for name in own) else plugins.names("command")
+    for name in names:
         typed, help = command_name(name), plugins.describe("command", name)
         if typed in called:
             help = f"{help}\n\n{plugins.manual('command', name)}"
-        application.command(f"headway.cli.commands.{name}:plugin", name=typed, help=help)
+        application.command(f"{plugins.module_name('command', name)}:plugin", name=typed, help=help)
     return application
 
 

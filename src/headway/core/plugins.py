@@ -107,10 +107,16 @@ def family(kind: str, name: str) -> str:
 
 
 def describe(kind: str, name: str) -> str:
-    """Return the first docstring line of a plug-in, read without importing it, and if possible without parsing it."""
-    path = _path(kind, name)
-    found = _DOCSTRING.match(path.read_text(encoding="utf-8"))
-    return found[1] if found else _parsed(path).docstring.partition("\n")[0]
+    """Return the first docstring line of a plug-in, read without importing it, and if possible without parsing it.
+
+    One of another package that cannot be read is described by the reason, so that the others are still listed.
+    """
+    try:
+        path = _path(kind, name)
+        found = _DOCSTRING.match(path.read_text(encoding="utf-8"))
+        return found[1] if found else _parsed(path).docstring.partition("\n")[0]
+    except (UnreadablePlugin, OSError, SyntaxError, ValueError) as error:
+        return f"(cannot be read: {error.what if isinstance(error, UnreadablePlugin) else error})"
 
 
 def manual(kind: str, name: str) -> str:
@@ -127,14 +133,24 @@ def declaration(kind: str, name: str, constant: str, default: Any = None) -> Any
     return ast.literal_eval(assigned[constant]) if constant in assigned else default
 
 
+_REMOVE = "pip install --force-reinstall its package, or pip uninstall it"
+
+
+class UnreadablePlugin(PluginError):
+    """A plug-in of another package is named by its entry point, and its module cannot be found."""
+
+
 def _path(kind: str, name: str) -> Path:
     path = _files(kind).get(name)
     if path is not None:
         return path
-    point = next((point for point in _outside(kind) if point.name == name), None)
-    spec = importlib.util.find_spec(point.module) if point else None
+    module = module_name(kind, name)
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception as error:
+        raise UnreadablePlugin(f"the package of {kind} {name!r} fails: {error}", hint=_REMOVE) from error
     if spec is None or spec.origin is None:
-        raise _unknown(kind, name)
+        raise UnreadablePlugin(f"{kind} {name!r} is installed, and its module {module!r} is not", hint=_REMOVE)
     return Path(spec.origin)
 
 
@@ -251,7 +267,7 @@ def load_online_store(name: str) -> type[OnlineStore]:
 def load(kind: str, name: str) -> Any:
     """Return the `plugin` object of that kind and name; raises PluginError with a hint if its library is absent."""
     try:
-        return _module(kind, name).plugin
+        return importlib.import_module(module_name(kind, name)).plugin
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing == "headway":
@@ -259,14 +275,15 @@ def load(kind: str, name: str) -> Any:
         raise PluginError(f"{kind} {name!r} needs {missing!r}", hint=install(missing)) from error
 
 
-def _module(kind: str, name: str) -> Any:
+def module_name(kind: str, name: str) -> str:
+    """Return the name of the module of a plug-in, which is not imported; raises PluginError for an unknown one."""
     if name in _files(kind):
         inside = [family(kind, name), name] if _folder(kind).in_families else [name]
-        return importlib.import_module(".".join((_folder(kind).package, *inside)))
+        return ".".join((_folder(kind).package, *inside))
     point = next((point for point in _outside(kind) if point.name == name), None)
     if point is None:
         raise _unknown(kind, name)
-    return importlib.import_module(point.module)
+    return point.module
 
 
 def _folder(kind: str) -> _Folder:
