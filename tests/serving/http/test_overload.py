@@ -245,6 +245,17 @@ def test_that_no_file_can_be_opened_is_logged_and_counted(monkeypatch, caplog):
     assert caplog.text.count("no file can be opened: Too many open files (ulimit -n)") == 1
 
 
+def test_a_socket_that_is_closed_at_shutdown_is_not_a_full_table_of_files(monkeypatch, caplog):
+    with serving(loaded()) as server:
+        server.stop_clock()
+        closed = os.dup(0)
+        os.close(closed)
+        monkeypatch.setattr(server.listener, "_probed", closed)
+        server.later(1)
+        assert refused(server, "open_files") == 0
+    assert "no file can be opened" not in caplog.text
+
+
 def test_a_worker_asks_for_as_many_files_as_it_needs_and_the_system_allows(monkeypatch):
     made = []
     monkeypatch.setattr(resource, "setrlimit", lambda which, limits: made.append(limits))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
@@ -24,6 +25,7 @@ _SWEEP_S = 0.5
 _POLL_S = 0.005
 _BACKLOG = 1024
 _SPARE_FILES = 32
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
 _log = logging.getLogger(__name__)
 
 
@@ -189,6 +191,8 @@ class Listener:
         try:
             os.close(os.dup(self._probed))
         except OSError as error:
+            if error.errno not in _NO_FILES:  # the socket is closed: the server shuts down
+                return
             self._state.overload("open_files", f"no file can be opened: {error.strerror} (ulimit -n)")
 
     def _tls_arguments(self) -> dict[str, Any]:
