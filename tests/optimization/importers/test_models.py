@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import sys
@@ -30,6 +31,7 @@ from tests.engines.boosters import booster, table, targets
 from tests.engines.graphs import DOUBLE, graph
 
 from headway.api.in_memory_project import infer_task
+from headway.core import plugins
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError, EngineError, Refused
@@ -265,6 +267,27 @@ def test_a_model_that_no_measure_judges_is_refused_by_what_it_predicts(name: str
     with pytest.raises(EngineError, match="no measure of that yet") as refusal:
         import_fitted_model(fitted)
     assert predicted in refusal.value.what and refusal.value.hint
+
+
+CODE = {
+    "lambda": (lambda rows: rows[:, 0], "a function is not a fitted model"),
+    "partial": (functools.partial(sum), "a function is not a fitted model"),
+    "builtin": (len, "a function is not a fitted model"),
+    "class": (LogisticRegression, "the class LogisticRegression is not a fitted model"),
+    "method": (model().predict, "a method of a LogisticRegression is not a model"),
+    "class method": (dict.fromkeys, "a function is not a fitted model"),
+}
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_code_is_refused_in_one_sentence_before_an_engine_looks_at_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "load_engine", lambda name: pytest.fail(f"engine {name} was loaded"))
+    code, sentence = CODE[name]
+    with pytest.raises(EngineError) as refusal:
+        import_fitted_model(code)
+    assert refusal.value.what == sentence and not refusal.value.where and refusal.value.hint
 
 
 THREADS = {

@@ -11,6 +11,7 @@ whose time and memory are limited imports it first.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import math
 import os
@@ -22,6 +23,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 import msgspec
 import numpy as np
@@ -405,6 +407,7 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
     """
     if isinstance(model, ImportedModel):
         return model
+    _refuse_code(model)
     refusals: list[str] = []
     hints: list[str] = []
     for name in _sort_engines(model):
@@ -425,6 +428,20 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
         where="; ".join(refusals),
         hint=" or ".join([*hints, conversion_hint(model)]),
     )
+
+
+def _refuse_code(model: object) -> None:
+    """Raise EngineError for a function, a method or a class, before any library is imported to look at it."""
+    if isinstance(model, type):
+        what, hint = f"the class {model.__name__} is not a fitted model", f"{model.__name__}(...).fit(X, y)"
+    elif isinstance(model, MethodType) and not isinstance(model.__self__, type | ModuleType):
+        owner = type(model.__self__).__name__
+        what, hint = f"a method of a {owner} is not a model", f"pass the {owner} itself, without .{model.__name__}"
+    elif isinstance(model, FunctionType | BuiltinFunctionType | MethodType | functools.partial):
+        what, hint = "a function is not a fitted model", "pass the object that was fitted, or a model file"
+    else:
+        return
+    raise EngineError(what, hint=hint)
 
 
 _UNJUDGED_TASKS = {
