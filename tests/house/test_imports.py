@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tomllib
@@ -217,6 +218,22 @@ def test_the_import_linter_sees_every_folder() -> None:
 @pytest.mark.slow
 def test_each_library_is_imported_only_where_the_table_allows() -> None:
     fail_with(line for source in sources("src") for line in misplaced(source))
+
+
+OPENS = re.compile(r"\b(urlopen|build_opener|HTTPS?Connection|create_connection|open_connection)\(")
+CONNECTS = {
+    "core/outbound.py",  # every other request to an address of the settings
+    "evaluation/load_generator.py",  # the load on a server, which a person names
+    "evaluation/service_times.py",  # round trips to a server, which a person names
+    "serving/answering/connections.py",  # asynchronous, to the remote stage of the settings, over one connection
+    "serving/client.py",  # the client of a server, over one connection
+}
+"""Files that open connections by HTTP; each follows no redirect and reads no proxy of the environment."""
+
+
+@pytest.mark.slow
+def test_requests_to_other_servers_go_through_one_opener() -> None:
+    assert {source.inner for source in sources("src") if OPENS.search(source.text)} == CONNECTS
 
 
 @pytest.mark.slow

@@ -18,10 +18,11 @@ from http.client import HTTPException
 from pathlib import Path
 from statistics import NormalDist
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
+from headway.core.outbound import KeyNotSent, open_url
 from headway.core.record import Record
 
 METRICS_KEY = "HEADWAY_METRICS_KEY"
@@ -40,7 +41,6 @@ _LABEL = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _ESCAPES = re.compile(r"\\(.)")
 _LATENCY = "headway_request_seconds_bucket"
 _BATCH = "headway_batch_requests_bucket"
-_OPENER = build_opener(ProxyHandler({}))  # servers are next to this process, not behind a proxy
 
 Labels = Mapping[str, str]
 Samples = Mapping[str, Sequence[tuple[Labels, float]]]
@@ -305,9 +305,12 @@ def read_server(address: str, *, key: str = "", clock: Callable[[], float] = tim
     """Read the metrics of a server; a server that does not answer is a result with its problem."""
     request = Request(f"{address.rstrip('/')}/metrics", headers={"Authorization": f"Bearer {key}"} if key else {})
     try:
-        with _OPENER.open(request, timeout=TIMEOUT_S) as response:
+        with open_url(request, timeout_s=TIMEOUT_S) as response:
             text = response.read(MAX_BYTES).decode("utf-8", errors="replace")
+    except KeyNotSent as error:
+        return ServerMetrics(address=address, at_s=clock(), problem=str(error))
     except HTTPError as error:
+        error.close()
         needs_key = error.code in (401, 403)
         problem = f"it refuses to show its metrics: set {METRICS_KEY}" if needs_key else f"it answers {error.code}"
         return ServerMetrics(address=address, at_s=clock(), problem=problem)

@@ -19,6 +19,7 @@ import msgspec
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
+from headway.core.outbound import open_url
 from headway.core.sections import MailServer
 from headway.core.support import CustomerMessage
 from headway.support.inbox import AnswerOfServer, Inbox
@@ -138,16 +139,6 @@ def _quoted(folder: str) -> str:
     return '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: a message goes to the server that is configured, and to no other."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Return no request, so that the redirect is an error."""
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
-
-
 def ask_server(config: Config, message: CustomerMessage) -> AnswerOfServer:
     """Return what the server answers to a message; raises NotReached if it does not."""
     address = config.support.server or f"http://127.0.0.1:{config.serve.port}"
@@ -161,7 +152,7 @@ def ask_server(config: Config, message: CustomerMessage) -> AnswerOfServer:
         headers,
     )
     try:
-        with _OPENER.open(request, timeout=TIMEOUT_S) as response:
+        with open_url(request, timeout_s=TIMEOUT_S) as response:
             return _read_answer(response.read(MAX_ANSWER_BYTES))
     except urllib.error.HTTPError as error:
         with error:

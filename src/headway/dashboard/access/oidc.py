@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
+from headway.core.urls import is_secure
 from headway.dashboard.access.sessions import ROLES, Role
 from headway.serving.auth import tokens
 from headway.storage.addresses import outside_store
@@ -168,7 +169,7 @@ class IssuerSignIn:
                 found = msgspec.json.decode(self._library.fetch(url), type=_IssuerDocument)
             except (OSError, ValueError, msgspec.MsgspecError) as error:
                 raise IssuerRefused("the issuer does not answer", hint="try again, or sign in another way") from error
-            if found.issuer != self.settings.issuer or not tokens.is_secure(found.authorization_endpoint):
+            if found.issuer != self.settings.issuer or not is_secure(found.authorization_endpoint):
                 raise IssuerRefused("the issuer's own document names another issuer", hint="see [oidc] issuer")
             self._found, self._found_s = found, time.monotonic()
         return self._found
@@ -179,7 +180,7 @@ def open_issuer(config: Config) -> IssuerSignIn | None:
     settings = config.oidc
     if not settings.client_id:
         return None
-    if not tokens.is_secure(settings.issuer):
+    if not is_secure(settings.issuer):
         raise ConfigError(
             f"{settings.issuer!r} is not an https URL", where="[oidc] issuer", hint="https://login.example"
         )

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from headway.core.contracts import Signed
 from headway.core.errors import ConfigError, HeadwayError, Refused, StoreError
 from headway.core.fleet import DeviceState, FleetPointer, FleetRelease, FleetTimestamp, PollRefusal, PollRefused
+from headway.core.outbound import open_url
 from headway.core.record import StoredRecordType, digest_of, read
 from headway.registry import fleet
 from headway.registry.bundle import RELEASE, SEAL, Bundle, open_bundle, open_release, received_release, save_bundle
@@ -271,7 +272,7 @@ class DevicePointer:
         request = urllib.request.Request(where, headers={"If-None-Match": tag} if tag else {})
         deadline = time.monotonic() + self.timeout_s + max_bytes / _MIN_BYTES_PER_S
         try:
-            with OPENER.open(request, timeout=self.timeout_s) as response:
+            with open_url(request, timeout_s=self.timeout_s) as response:
                 body = _body(response, max_bytes, deadline=deadline, where=where)
                 return _Reply(body, response.headers.get("ETag", ""))
         except HTTPError as error:
@@ -283,18 +284,6 @@ class DevicePointer:
             raise PollRefused("truncated", f"the answer ended early: {error}", where=where) from error
         except (OSError, HTTPException, ValueError) as error:
             raise PollRefused("unreachable", f"no answer: {error}", where=where) from error
-
-
-class _RefusedRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: a server cannot send a device to another folder than that of its settings."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        """Return None, so that the redirect is an error."""
-
-
-OPENER = urllib.request.build_opener(_RefusedRedirects)
 
 
 def _body(response: HTTPResponse, max_bytes: int, *, deadline: float, where: str) -> bytes:

@@ -10,7 +10,7 @@ from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
@@ -18,14 +18,15 @@ from headway import __version__
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.fleet import DeviceReport, DeviceState
-from headway.deployment.fleet.device import OPENER, TIMEOUT_S, PollResult
+from headway.core.outbound import open_url
+from headway.core.urls import is_secure
+from headway.deployment.fleet.device import TIMEOUT_S, PollResult
 from headway.storage import segments, traffic
 
 MAX_SEGMENTS = 500
 """Segments that are shipped after one poll: a device that was offline for long ships its log over several polls."""
 _MAX_TEXT, _MAX_MESSAGE = 256, 1_024
 _DAMAGED = (400, 413)
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _log = logging.getLogger(__name__)
 
 
@@ -53,8 +54,7 @@ class DeviceReporter:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an address to which a key must not be sent."""
-        parts = urlsplit(self.url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        if not is_secure(self.url):
             raise ConfigError(
                 f"a device does not send its key and its log to {self.url!r}",
                 where="[fleet] report_url",
@@ -131,7 +131,7 @@ class DeviceReporter:
         where = f"{self.url.rstrip('/')}/v2/devices/{quote(self.name)}/{path}"
         request = urllib.request.Request(where, content, headers, method="POST")
         try:
-            with OPENER.open(request, timeout=self.timeout_s) as response:
+            with open_url(request, timeout_s=self.timeout_s) as response:
                 return int(response.status), response.read(_MAX_MESSAGE).decode(errors="replace")
         except HTTPError as error:
             with error:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from http.client import HTTPException, HTTPMessage
-from typing import IO, Literal
+from http.client import HTTPException
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from headway.core.alerting import Alert
 from headway.core.errors import ConfigError
+from headway.core.outbound import open_url
 from headway.core.record import Record
+from headway.core.urls import is_secure
 from headway.monitoring.alerts.receiver import DeliveryFailed, ReceiverContext, shorten
 
 TIMEOUT_S = 10.0
@@ -57,6 +59,8 @@ class Webhook:
         if parts.username or parts.password:
             hint = f"send a token instead: {context.variable('TOKEN')} in the environment"
             raise ConfigError("the URL of a webhook holds a password", where=context.where, hint=hint)
+        if self._token and not is_secure(self._url):
+            raise ConfigError("a token is sent over https only", where=context.where, hint="https://HOST/PATH")
 
     @property
     def address(self) -> str:
@@ -71,7 +75,7 @@ class Webhook:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(self._url, encode(alert, self._format), headers, method="POST")
         try:
-            with _OPENER.open(request, timeout=TIMEOUT_S) as response:
+            with open_url(request, timeout_s=TIMEOUT_S) as response:
                 response.read(MAX_RESPONSE_BYTES)
         except urllib.error.HTTPError as error:
             error.close()
@@ -105,16 +109,5 @@ def _reason(error: BaseException) -> str:
         return reason.strerror
     return "it did not answer as HTTP does"
 
-
-class _RefusingRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: an alert goes to the URL that was configured, and to no other."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        """Return no request, so that the redirect is an error."""
-
-
-_OPENER = urllib.request.build_opener(_RefusingRedirects)
 
 plugin = Webhook

@@ -20,6 +20,7 @@ import msgspec
 
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.sections import RemoteStage
+from headway.core.urls import is_secure
 from headway.data.personal.patterns import replace_personal
 from headway.serving.answering.connections import Endpoint, EndpointConnections, MalformedResponse
 from headway.serving.answering.spend import Spend
@@ -48,7 +49,6 @@ _MAX_KEY = 8_192
 _ANSWERED_CODES = ("not_a_class", "refused", "abstained")
 """Failures of one message, after which the server is still asked."""
 _MAX_FAILURES, _OPEN_S = 5, 30.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HTTPS_PORT = 443
 _PATH = "/chat/completions"
 _REFUSED = (400, 413, 422)
@@ -102,7 +102,7 @@ def read_endpoint(settings: RemoteStage) -> Endpoint:
         port = -1
     if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.username is not None:
         raise ConfigError(f"{settings.url!r} is not the address of an endpoint", where=_WHERE, hint=hint)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if not is_secure(settings.url):
         raise ConfigError("messages leave this machine over https alone", where=_WHERE, hint=hint)
     if not (settings.url.isascii() and settings.url.isprintable() and " " not in settings.url):
         raise ConfigError(f"{settings.url!r} has characters that are not part of an address", where=_WHERE, hint=hint)

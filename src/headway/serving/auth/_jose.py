@@ -14,8 +14,10 @@ from joserfc import errors, jwt
 from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
+from headway.core.outbound import open_url
 from headway.core.sections import OidcSection
-from headway.serving.auth.tokens import MAX_BYTES, TokenRefused, UnknownKey, is_secure
+from headway.core.urls import is_secure
+from headway.serving.auth.tokens import MAX_BYTES, TokenRefused, UnknownKey
 
 _FETCH_S = 5.0
 _PUBLIC = frozenset({"RSA", "EC", "OKP"})
@@ -26,20 +28,13 @@ class _Document(msgspec.Struct):
     keys: list[dict[str, Any]]
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it could lead to an address that is not secure."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def fetch(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
     """Return the document at a secure URL, or what it answers to a body; raises OSError or ValueError."""
     if not is_secure(url):
         raise ValueError(f"'{url}' is not an https URL")
     try:
         query = urllib.request.Request(url, body, dict(headers or {}))
-        with urllib.request.build_opener(_NoRedirect).open(query, timeout=_FETCH_S) as response:
+        with open_url(query, timeout_s=_FETCH_S) as response:
             content: bytes = response.read(MAX_BYTES + 1)
     except HTTPError as error:
         error.close()

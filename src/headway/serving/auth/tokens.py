@@ -6,19 +6,18 @@ library that verifies signatures is imported only if an issuer is configured.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
 from headway.core.sections import OidcSection
+from headway.core.urls import is_secure
 from headway.serving.telemetry.logs import Throttle
 from headway.serving.workers.shared_memory import SharedDocument
 
@@ -199,14 +198,3 @@ def _words(value: Any) -> frozenset[str]:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
-
-
-def is_secure(url: str) -> bool:
-    """Return True for https, and on this machine for http."""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return bool(parts.hostname)
-    try:
-        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.scheme == "http" and parts.hostname == "localhost"
