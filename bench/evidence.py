@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-from evaluation import ablation, attack, cost, coverage, evaluate, gate, repairs, slices
+from evaluation import ablation, attack, cost, coverage, coverage_edge, evaluate, gate, repairs, slices
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
     "coverage": coverage.rows,
+    "coverage_edge": coverage_edge.rows,
     "cost": cost.rows,
     "gate": gate.rows,
     "repairs": repairs.rows,

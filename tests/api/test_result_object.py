@@ -212,21 +212,28 @@ def test_a_model_of_unnamed_columns_reads_a_table_by_position():
     ("arguments", "message"),
     [
         ({"X": Y, "y": X}, r"they are swapped\n  try: the order is headway\.optimize\(model, X, y\)"),
-        ({"y": np.where(np.arange(400) < 3, None, Y)}, r"no finite value in 3 of 400 rows\n  at: the first is row 0"),
+        ({"y": np.full(400, None)}, r"no finite value in 400 of 400 rows\n  at: the first is row 0"),
         ({"sample_weight": np.zeros(400)}, "every sample_weight is 0"),
         ({"sample_weight": np.full(400, -1.0)}, "negative, missing or no number in 400 rows"),
-        ({"y": np.where(np.arange(400) < 3, np.nan, Y == "bad")}, r"no finite value in 3 of 400 rows"),
+        ({"y": np.where(np.arange(400) < 3, np.inf, Y == "bad")}, r"no finite value in 3 of 400 rows"),
         (
             {"y": pd.DataFrame({"a": Y, "b": Y})},
             r"a table of 2 columns.*\n  try: pass one column, such as table\['a'\]",
         ),
         ({"X": X.to_numpy()[:, :3]}, r"shape \(400, 3\), the model reads \[n, 4\]\n  at: columns: age"),
     ],
-    ids=["swapped", "no label", "zero weights", "negative weights", "NaN label", "two labels", "narrow"],
+    ids=["swapped", "no label", "zero weights", "negative weights", "infinite label", "two labels", "narrow"],
 )
 def test_wrong_arguments_get_a_message_with_a_hint(model, arguments, message):
     with pytest.raises(DataError, match=message):
         hw.optimize(model, **({"X": X, "y": Y} | arguments))
+
+
+def test_rows_without_a_label_count_for_the_changed_decisions_alone(model):
+    y = np.where(np.arange(400) % 2 == 0, None, Y)
+    best = hw.optimize(model, X, y, **OPTIONS)
+    found = {name: best.search.winner.evidence.find(name).n_rows for name in ("roc_auc", "decision_churn")}
+    assert 80 < found["roc_auc"] < 120 and found["decision_churn"] == 200
 
 
 # --- what is shown

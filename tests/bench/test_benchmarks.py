@@ -64,7 +64,7 @@ for path in json.loads(sys.argv[1]):
 """
 SERVE_WITH_PEERS = ("fastapi", "fastapi_model", "before")
 QUICK = [
-    ("evidence", "coverage", "cost", "repairs"),
+    ("evidence", "coverage", "coverage_edge", "cost", "repairs"),
     ("data", "contract", "fingerprint"),
     ("loop", "rollback", "history"),
     ("serve", "ours", "grpc"),

@@ -77,7 +77,8 @@ def test_the_standard_error_of_a_gap_is_a_leave_one_group_out_jackknife():
         return yes[positive & woman].mean() - yes[positive & ~woman].mean()
 
     without = np.array([gap(subject.groups != day) for day in range(30)])
-    assert (found.se, found.dof) == (pytest.approx(jackknife_error(without)), 29)
+    assert found.dof == 29
+    assert jackknife_error(without) < found.se == pytest.approx(jackknife_error(without), rel=0.1)  # and unseen rows
     assert (found.n_groups, found.n_rows) == (30, (woman & (subject.labels == 1)).sum())
 
 

@@ -49,7 +49,7 @@ def test_weights_count_a_row_as_often_as_they_say(make_subject):
     weighed, copies = measured(replace(subject, weights=twice)), measured(replace(subject, **doubled))
     for name in ("cost", "cost.drop", "recall", "precision"):
         assert weighed[name].value == pytest.approx(copies[name].value)
-        assert weighed[name].se == pytest.approx(copies[name].se)
+        assert weighed[name].se == pytest.approx(copies[name].se, rel=0.01)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from headway.core.errors import ConfigError, HeadwayError
@@ -12,6 +13,8 @@ from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
 from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.evaluation.statistics.intervals import Sample
+from headway.evaluation.statistics.proportions import share_interval
 from headway.registry.judge import candidate_policy, feasible, judge, override_verdict, rows_needed
 
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
@@ -99,6 +102,52 @@ def test_a_rule_that_ten_times_the_groups_would_not_decide_cannot_be_decided(val
     found = rule_result(seen(value=value, se=0.001), at_most())
     assert (found.answer, found.groups_needed) == ("undecided", None)
     assert "this cannot be decided on such data, not with 10 times its 60 groups" in found.message
+
+
+def churn(changed, rows, *, effective=None, groups=None):
+    """The share of changed decisions of so many rows."""
+    sample = Sample(n_rows=rows, n_groups=groups or rows)
+    return share_interval("decision_churn", changed / rows, effective or float(rows), sample)
+
+
+def test_no_changed_decision_of_143_rows_is_undecided_with_the_rows_that_would_decide():
+    found = rule_result(churn(0, 143), at_most("decision_churn", 0.01))
+    assert (found.answer, found.groups_needed) == ("undecided", 299)
+    assert found.message == (
+        "decision_churn is 0 (95 % interval 0 to 0.02547; 143 rows, 143 groups): 0 of 143 changed; at most 2.1 %, "
+        "outside the limit of 0.01; 299 rows would decide; unlabelled rows count"
+    )
+
+
+@pytest.mark.parametrize(("rows", "answer"), [(298, "undecided"), (299, "pass")])
+def test_no_changed_decision_passes_one_percent_from_299_effective_rows(rows, answer):
+    assert rule_result(churn(0, rows), at_most("decision_churn", 0.01)).answer == answer
+    dependent = churn(0, 10 * rows, effective=float(rows), groups=rows // 2)
+    assert rule_result(dependent, at_most("decision_churn", 0.01)).answer == answer
+
+
+def test_changes_near_their_limit_cannot_be_decided_and_one_proves_that_there_are_some():
+    found = rule_result(churn(99, 10_000), at_most("decision_churn", 0.01))
+    assert found.answer == "undecided" and "99 of 10,000 changed; at most 1.2 %" in found.message
+    assert found.message.endswith("this cannot be decided on such data, not with 10 times its 10,000 groups")
+    assert rule_result(churn(1, 500), at_most("decision_churn", 0.0)).answer == "fail"
+    assert "cannot be decided" in rule_result(churn(0, 500), at_most("decision_churn", 0.0)).message
+
+
+def test_a_share_near_one_is_judged_by_its_lower_bound():
+    accuracy = share_interval("accuracy", 0.99, 200.0, Sample(n_rows=200, n_groups=200))
+    rule = Rule(measure="accuracy", at_least=0.97)
+    found = rule_result(accuracy, rule)
+    assert found.answer == "undecided" and "it may be 0.9689, outside the limit of 0.97" in found.message
+    assert rule_result(accuracy, Rule(measure="accuracy", at_least=0.96)).answer == "pass"
+    assert rule_result(accuracy, Rule(measure="accuracy", at_least=0.9999)).answer == "fail"
+
+
+def test_an_exact_measure_of_changes_needs_no_interval():
+    exact = replace(churn(0, 20), se=0.0, high=0.0, effective_rows=UNSET)
+    assert rule_result(exact, at_most("decision_churn", 0.0)).answer == "pass"
+    kept = read(Evidence, write(evidence(churn(0, 143)))).find("decision_churn")
+    assert kept == churn(0, 143)
 
 
 @pytest.mark.parametrize(("value", "answer"), [(3.0, "pass"), (2.05, "undecided"), (1.0, "fail")])

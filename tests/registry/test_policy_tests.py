@@ -23,7 +23,7 @@ def subject() -> Comparison:
     rng = np.random.default_rng(0)
     labels, scores, _, day = days(rng, count=40)
     carrier = SliceColumn(codes=(np.arange(len(day)) % 3 == 0).astype(np.int64), values=("AA", "UA"))
-    return subject_from(labels, scores, scores, day, {"carrier": carrier})
+    return replace(subject_from(labels, scores, scores, day, {"carrier": carrier}), keeps_answers=True)
 
 
 def without_values(subject: Comparison) -> Comparison:

@@ -71,6 +71,7 @@ def optimize(
         Others may be among them if `trained_on` says which.
     y : array-like of shape (n,)
         Their labels, in the form that the model was trained on; an indicator matrix (n, k) for several labels a row.
+        None or NaN marks a row of a classifier without a label: it counts for ``decision_churn`` alone.
     groups : array-like of shape (n,) or str, optional
         Group of each row (a day, a customer), or the name of a column of `X`. Rows of one group are dependent: they
         stay in one half, and intervals resample by group. By default each row is a group.

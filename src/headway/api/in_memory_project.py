@@ -36,7 +36,7 @@ from headway.core.feature_view import FeatureView
 from headway.core.label_sets import name_labels
 from headway.core.renamed import warn_renamed
 from headway.core.sections import Costs, DataSection, ModelSection
-from headway.core.variant import MULTILABEL
+from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import Rule
 from headway.data.label_sets import encode_label_sets, require_label_names
 from headway.data.open import make_dataset
@@ -143,7 +143,9 @@ def create_project(
         imported, target = encode_several_labels(labels, imported)
     else:
         y = to_series(labels, "target")
-        _expect_known(y)
+        decides = bool(imported.classes) or DECIDES[0] in (task, imported.task)
+        y = _without_nan(y) if decides else y
+        _expect_known(y.drop_nulls() if decides and y.null_count() < len(y) else y)
         target = encode_labels(y, imported.classes)
     table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
     data = DataSection(
@@ -270,6 +272,11 @@ def _split_roles(rows: Any, columns: Mapping[str, Any]) -> tuple[Any, dict[str, 
         for role, values in columns.items()
     }
     return table.drop(*{values for values in columns.values() if isinstance(values, str)}), found
+
+
+def _without_nan(labels: pl.Series) -> pl.Series:
+    """Return labels with nulls for NaN: of a row without a label it is known whether a variant decides otherwise."""
+    return labels.fill_nan(None) if labels.dtype.is_float() else labels
 
 
 def _expect_known(labels: pl.Series) -> None:

@@ -349,6 +349,7 @@ class OptimizationResult(Result, Model):
             f"quality: {words.describe_quality(self.search.winner.evidence)}",
             *([] if self.answers is None else [words.describe_answers(self.answers)]),
             *(f"{result.answer}: {result.message}" for result in self.verdict.rule_results),
+            *filter(None, [words.describe_undecided_changes(self.search)]),
             *(finding.message for finding in self.search.winner.evidence.findings if finding.severity == "warn"),
             self._next_step(),
         )

@@ -112,7 +112,8 @@ class Measurement(Record, frozen=True, kw_only=True):
     None if it is unbounded, or a fact. `se` and `dof` allow a one-sided bound of another level (Student t). A count or
     maximum over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `validity` is
     `fixed` (the interval is valid for one planned evaluation) or `anytime` (for any number of evaluations). A ratio of
-    times names the `baseline` that it is against.
+    times names the `baseline` that it is against. The bounds of a share with `effective_rows` are those of so many
+    independent rows (Clopper-Pearson), at any level.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"looks": "validity"}
@@ -136,6 +137,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     dof: float | None = None
     bounds: tuple[float, float] | None = None
     baseline: TimedCall | msgspec.UnsetType = msgspec.UNSET
+    effective_rows: float | msgspec.UnsetType = msgspec.UNSET
 
 
 def current_variant_name(name: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from typing import get_args
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -464,6 +465,7 @@ def _cost(plan: AnswerPlan, section: AnswerSection) -> list[Measurement]:
             high=price * (1 - share.low),
             se=None if share.se is None else price * share.se,
             bounds=(0.0, price),
+            effective_rows=msgspec.UNSET,
         )
     ]
 

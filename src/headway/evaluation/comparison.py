@@ -25,21 +25,23 @@ from headway.core.search_result import Baseline
 from headway.core.sections import CostSection
 from headway.core.texts import text_codes
 from headway.core.threads import cores
-from headway.core.variant import DECIDES, Field, Variant
+from headway.core.variant import DECIDES, MULTILABEL, Field, Variant
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.engines.formats.columns import ColumnSelection, column_indices
 from headway.engines.formats.trees import TreeEngine
 from headway.evaluation.benchmark import TimedBaseline, TimedEngine, fastest_engine, time_model
-from headway.evaluation.context import AuditContext, Comparison, EvaluatedRows, FloorRows
+from headway.evaluation.context import AuditContext, Comparison, EvaluatedRows, FloorRows, UnlabeledRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
 from headway.evaluation.quality.multiclass import PROBABILITY_ROUNDING
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
-from headway.optimization.screening import decision_changing_steps, proves_decisions
+from headway.optimization.screening import answer_changing_steps, decision_changing_steps, proves_decisions
 
 SELF_TEST_ROWS = 32
+MAX_UNLABELED = 100_000
+"""Rows without a label that are compared at most."""
 _COMMON_WORD, _WORDS = 5, 12
 
 
@@ -109,8 +111,27 @@ def build_evaluation_set(
         timing_s=timing_s,
         baseline=baseline.model.digest,
         timed=cache(lambda: fastest_baseline(baseline.model, reference, rows, blobs, limit_s=timing_s)),
+        unlabeled=_unlabeled_rows(baseline, dataset, reference),
         open_s=opened - began,
         answer_s=answered - opened,
+    )
+
+
+def _unlabeled_rows(baseline: Baseline, dataset: Dataset, reference: Engine) -> UnlabeledRows | None:
+    """Return at most MAX_UNLABELED rows without an outcome; None for a task without decisions of single rows."""
+    is_known = dataset.table[dataset.roles.target].is_not_null().to_numpy()
+    unknown = np.flatnonzero(~is_known)
+    if not len(unknown) or not is_known.any() or baseline.model.task not in (*DECIDES, MULTILABEL):
+        return None
+    unknown = unknown[:: -(-len(unknown) // MAX_UNLABELED)]
+    chosen = replace(dataset, table=dataset.table[unknown])
+    rows = matrix.matrix(chosen.table, baseline.model.signature)
+    return UnlabeledRows(
+        rows=rows,
+        groups=matrix.group_codes(dataset)[np.concatenate([np.flatnonzero(is_known), unknown])],
+        reference_scores=reference.predict(rows),
+        reference_decisions=library_decisions(reference, rows) if baseline.threshold_rule == "library" else None,
+        weights=matrix.sample_weights(chosen),
     )
 
 
@@ -188,15 +209,36 @@ def compare_with_baseline(
     if view:
         shared |= {"rows": rows, "floor": None}
     keeps = view is None and _keeps_decisions(variant, evaluation_set.threshold)
-    return Comparison(
+    subject = Comparison(
         variant=variant,
         model=model,
         scores=scores,
         decisions=decisions,
         inputs=inputs,
         keeps_decisions=keeps,
+        keeps_answers=is_baseline or (view is None and bool(variant.steps) and not answer_changing_steps(variant)),
         **shared,
     )
+    more = evaluation_set.unlabeled
+    if more is None or view is not None:
+        return subject
+    new_scores = more.reference_scores if is_baseline else model.predict(more.rows)
+    decided = library_decisions(model, more.rows) if evaluation_set.follows_library else None
+    without_labels = replace(
+        subject,
+        rows=more.rows,
+        labels=np.full((len(more.rows), *subject.labels.shape[1:]), np.nan),
+        scores=new_scores,
+        decisions=decided,
+        reference_scores=more.reference_scores,
+        reference_decisions=more.reference_decisions,
+        groups=more.groups[len(subject.groups) :],
+        weights=more.weights,
+        slices={},
+        sensitive_features={},
+        unseen=None,
+    )
+    return replace(subject, without_labels=without_labels)
 
 
 def _keeps_decisions(variant: Variant, threshold: float) -> bool:
@@ -302,7 +344,7 @@ def select_rows(subject: Comparison, which: Ints) -> Comparison:
         {name: SliceColumn(codes=column.codes[which], values=column.values) for name, column in columns.items()}
         for columns in (subject.slices, subject.sensitive_features)
     )
-    return replace(subject, **fewer, slices=slices, sensitive_features=people)
+    return replace(subject, **fewer, slices=slices, sensitive_features=people, without_labels=None)
 
 
 def time_per_row(subject: Comparison) -> float:
@@ -328,12 +370,18 @@ def with_answers(subject: Comparison, answers: Floats, before: Floats | None = N
     """
     own = subject.scores if before is None else before
     return replace(
-        subject,
+        without_proofs(subject) if before is None else subject,
         scores=_without_gaps(answers, subject),
         reference_scores=_without_gaps(own, subject),
         decisions=None,
         reference_decisions=None,
+        without_labels=None,
     )
+
+
+def without_proofs(subject: Comparison) -> Comparison:
+    """Return the comparison without what is known of its steps: for other answers, or those of another baseline."""
+    return replace(subject, keeps_decisions=False, keeps_answers=False, without_labels=None)
 
 
 def _without_gaps(answers: Floats, subject: Comparison) -> Floats:

@@ -29,6 +29,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnlabeledRows:
+    """Rows of the same period without a known outcome, (m, d), with the answers of the baseline, (m, k).
+
+    Whether a decision changed is known of them too. `groups`, int64 of shape (n + m,), are those of the labeled rows,
+    then of these; `weights` are their own.
+    """
+
+    rows: Floats
+    groups: Ints
+    reference_scores: Floats
+    reference_decisions: Ints | None = None
+    weights: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedRows:
     """Labeled rows with the answers of the opened baseline.
 
@@ -67,6 +82,8 @@ class EvaluatedRows:
         Longest time of one measurement of speed, in seconds: a slow model is timed in fewer rounds.
     timed
         Returns the baseline on its best number of threads, to time the variant against; None: `reference` as it is.
+    unlabeled
+        Rows of the period without a label, if there are any.
     """
 
     reference: Engine
@@ -87,6 +104,7 @@ class EvaluatedRows:
     findings: Sequence[Finding] = ()
     timing_s: float = math.inf
     timed: Callable[[], TimedBaseline] | None = None
+    unlabeled: UnlabeledRows | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +124,10 @@ class Comparison(EvaluatedRows):
         `model` then selects them.
     keeps_decisions
         Whether it is proved that no row is decided otherwise than by the reference.
+    keeps_answers
+        Whether it is the reference, or made of it by steps that all declare to keep its answers.
+    without_labels
+        The comparison on the rows of `unlabeled`, whose labels are NaN.
     """
 
     variant: Variant
@@ -114,6 +136,8 @@ class Comparison(EvaluatedRows):
     decisions: Ints | None = None
     inputs: tuple[Field, ...] = ()
     keeps_decisions: bool = False
+    keeps_answers: bool = False
+    without_labels: Comparison | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:

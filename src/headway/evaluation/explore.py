@@ -41,6 +41,7 @@ from headway.evaluation.statistics.intervals import (
     ratio_of_sums,
     t_interval,
 )
+from headway.evaluation.statistics.proportions import groups_share
 from headway.evaluation.statistics.tables import block_fields, leave_one_out_mean, tally, weighted
 
 FORMAT = 2
@@ -532,7 +533,7 @@ class _Decisions:
         """Return cost and rates of the decisions; a rate over no rows is left out."""
         rates = self._rates.items()
         return {"cost": self.cost(condition)} | {
-            name: _ratio(name, part, among, condition, SHARE) for name, (part, among) in rates if among.any()
+            name: _rate(name, part, among, condition) for name, (part, among) in rates if among.any()
         }
 
     def minus(self, other: _Decisions, condition: RowsCondition) -> dict[str, Measurement]:
@@ -565,6 +566,12 @@ class _Decisions:
 
 def _half_width(n_groups: int) -> float:
     return student_quantile(0.5 + LEVEL / 2, n_groups - 1) if n_groups > 3 else 0.0
+
+
+def _rate(name: str, hits: Floats, among: Floats, condition: RowsCondition) -> Measurement:
+    """Return a share of the rows counted in `among`, by block, with its interval by group."""
+    sample = Sample(n_rows=round(float(among.sum())), n_groups=min(int((among > 0).sum()), condition.n_groups))
+    return replace(groups_share(name, hits, among, sample), n_rows=condition.n_rows)
 
 
 def _ratio(

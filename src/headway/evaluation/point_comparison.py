@@ -24,8 +24,7 @@ from headway.evaluation.context import Comparison, EvaluatedRows
 from headway.evaluation.machine_load import MachineBusy
 from headway.evaluation.measure import measure
 from headway.evaluation.quality.row_errors import decide_class, decision_churn
-from headway.evaluation.statistics.intervals import SHARE
-from headway.evaluation.statistics.subsets import mean_measurement, subset_mean
+from headway.evaluation.statistics.subsets import subset_mean
 from headway.evaluation.statistics.tables import build_blocks
 
 METRICS = ("quality", "calibration", "decisions", "slices")
@@ -141,8 +140,7 @@ def _flips(first: OpenedModel, second: OpenedModel, subject: Comparison) -> Iter
     own, before = first.decided, second.decided
     if own is None or before is None:
         return
-    blocks = build_blocks(subject)
-    turned = decision_churn(subject, blocks)
+    turned = decision_churn(subject, build_blocks(subject))
     labels = subject.labels
     flipped, right, was_right = _differs(own, before), ~_differs(own, labels), ~_differs(before, labels)
     everywhere = np.ones(len(labels), dtype=np.bool_)
@@ -152,7 +150,7 @@ def _flips(first: OpenedModel, second: OpenedModel, subject: Comparison) -> Iter
         inside += [(f"{name}={column.values[code]}", column.codes == code) for code in codes]
     for slice, rows in inside:
         some = flipped & rows
-        share = subset_mean(turned, rows) if slice else mean_measurement(turned.name, turned.values, blocks, SHARE)
+        share = subset_mean(turned, rows)
         yield Flips(
             slice=slice,
             n_rows=int(rows.sum()),

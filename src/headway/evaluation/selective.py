@@ -18,8 +18,9 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.selective import SelectiveCertificate
-from headway.evaluation.statistics.intervals import Sample, jackknife_interval
+from headway.evaluation.statistics.intervals import Sample
 from headway.evaluation.statistics.percentiles import binomial_cdf
+from headway.evaluation.statistics.proportions import groups_share
 from headway.evaluation.statistics.sequential import BETS, bet_returns, log_wealth
 
 _STEPS = 50
@@ -339,8 +340,7 @@ def _coverage(answered: Bools, index: Ints) -> Measurement:
             n_groups=1,
             bounds=sample.bounds,
         )
-    without_each = (of_group.sum() - of_group) / (rows.sum() - rows)
-    return jackknife_interval("selective.coverage", value, without_each, sample)
+    return groups_share("selective.coverage", of_group.astype(np.float64), rows.astype(np.float64), sample)
 
 
 def _expect_valid(

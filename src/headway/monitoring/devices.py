@@ -19,7 +19,8 @@ from headway.core.evidence import Measurement
 from headway.core.fleet import DeviceComparison, FleetComparison
 from headway.core.plugins import load_engine
 from headway.evaluation.calibration.apply import calibration_function
-from headway.evaluation.statistics.intervals import SHARE, Sample, ratio_of_sums, t_interval
+from headway.evaluation.statistics.intervals import Sample
+from headway.evaluation.statistics.proportions import groups_share
 from headway.registry.device_logs import load_statuses, segments_of
 from headway.registry.model_registry import now
 from headway.registry.project import Project
@@ -60,13 +61,11 @@ def _share(compared: list[DeviceComparison]) -> Measurement | None:
     """Return the share of differing rows; its variance is that between devices."""
     if not compared:
         return None
-    differing, rows = (np.array([[getattr(one, part) for one in compared]], float) for part in ("differing", "rows"))
-    sample = Sample(n_rows=int(rows.sum()), n_groups=len(compared), bounds=SHARE)
-    found = t_interval("fleet.disagreement", ratio_of_sums(differing, rows)[0], sample)
-    if found.se == 0.0 and found.value == 0.0:  # no device differs: the upper end is that of Wilson over devices
-        z = 1.959964
-        found = replace(found, high=z * z / (len(compared) + z * z))
-    return found
+    differing, rows = (
+        np.array([getattr(device, name) for device in compared], float) for name in ("differing", "rows")
+    )
+    sample = Sample(n_rows=int(rows.sum()), n_groups=len(compared))
+    return groups_share("fleet.disagreement", differing, rows, sample)
 
 
 def _open(project: Project, digest: str) -> _Opened | None:

@@ -472,6 +472,8 @@ def _format_rule_result(rule_result: RuleResult) -> str:
     measurement = rule_result.measurement
     if measurement is None:
         return rule_result.message
+    if rule_result.answer == "undecided" and isinstance(measurement.effective_rows, float):
+        return rule_result.message  # it says how many rows would decide
     name = " ".join(filter(None, (measurement.name, measurement.slice)))
     _, _, limit = str(rule_result.rule).partition(" ")
     return f"{name} {measurement.value:.2g} [{measurement.low:.2g}, {measurement.high:.2g}], {limit} is allowed"

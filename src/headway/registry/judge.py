@@ -17,15 +17,15 @@ from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
-from headway.core.student import student_quantile
 from headway.core.verdict import LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
-from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed
+from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed, one_sided_bounds
 from headway.registry.default_policy import floor_rules, live_rule, release_policy
 from headway.registry.project import LiveRelease, describe_other_live
 
 ALPHA = 0.05
 ROUNDING = 1e-12
 CONFIDENCE = 0.95
+CHURN = "decision_churn"
 NO_FLOOR = (
     "the policy has no floor: every rule compares with another model, so a model that knows nothing may pass; add "
     f'floor = "data" under [policy] in {FILE} ("floor": "data" in policy= of Python), or a rule on quality itself, '
@@ -296,16 +296,14 @@ def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
     if measurement.validity == "anytime" or measurement.se is None or measurement.dof is None:
         best, worst = sorted((limit.sign * measurement.low, limit.sign * measurement.high))
         return best, worst
-    value = limit.sign * measurement.value
-    outside = student_quantile(1 - limit.alpha, measurement.dof) * measurement.se
-    inside = student_quantile(CONFIDENCE, measurement.dof) * measurement.se
-    return value - outside, value + inside
+    outside, inside = (one_sided_bounds(measurement, alpha) for alpha in (limit.alpha, 1 - CONFIDENCE))
+    return (outside[0], inside[1]) if limit.sign > 0 else (-outside[1], -inside[0])
 
 
 def _needed_groups(measurement: Measurement, limit: Limit) -> float:
     """Return the number of groups that would show the measured value; infinite beyond ten times those at hand."""
-    gap = limit.sign * (limit.value - measurement.value)
-    return groups_needed(measurement, gap, 1 - CONFIDENCE if gap > 0 else limit.alpha)
+    gap = limit.value - measurement.value
+    return groups_needed(measurement, gap, 1 - CONFIDENCE if limit.sign * gap > 0 else limit.alpha)
 
 
 def _missing_message(name: str, evidence: Evidence) -> str:
@@ -349,7 +347,21 @@ def _format_answer(result: LimitResult, rule: Rule) -> str:
         return f"{word} {_number(result.worst)}, within {limit}"
     if result.answer == "fail":
         return f"{opposite} {_number(result.best)}, outside {limit}"
+    if rule.measure == CHURN and rule.at_most is not None and isinstance(result.measurement.effective_rows, float):
+        return _churn_message(result, rule, limit)
     return f"it may be {_number(result.worst)}, outside {limit}; {_needed_message(result)}"
+
+
+def _churn_message(result: LimitResult, rule: Rule, limit: str) -> str:
+    """Return what would decide a rule on changed decisions: rows, which need no labels, and not groups."""
+    measurement = result.measurement
+    changed, worst, allowed = round(measurement.value * measurement.n_rows), result.worst or 0.0, rule.at_most or 0.0
+    digits = next(digits for digits in range(2, 18) if f"{worst:.{digits}g}" != f"{allowed:.{digits}g}")
+    counted = f"{changed:,} of {measurement.n_rows:,} changed; at most {100 * worst:.{digits}g} %, outside {limit}"
+    if math.isinf(result.needed):
+        return f"{counted}; {_needed_message(result)}"
+    rows = math.ceil(result.needed * measurement.n_rows / measurement.n_groups)
+    return f"{counted}; {rows:,} rows would decide; unlabelled rows count"
 
 
 def _number(value: float) -> str:

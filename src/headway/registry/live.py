@@ -15,10 +15,10 @@ from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE
 from headway.data.matrix import matrix
 from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.comparison import without_proofs
 from headway.evaluation.context import Comparison, load_metric
 from headway.evaluation.quality.row_errors import decide_class, decision_churn
-from headway.evaluation.statistics.intervals import SHARE
-from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.subsets import subset_mean
 from headway.evaluation.statistics.tables import build_blocks
 from headway.registry.bundle import open_release
 from headway.registry.project import LIVE_POINTER, LiveRelease
@@ -32,7 +32,8 @@ def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, 
     """
     try:
         scores = _live_scores(live, subject, labeled)
-        found = load_metric("quality")(replace(subject, reference_scores=scores, reference_decisions=None))
+        other = without_proofs(subject)
+        found = load_metric("quality")(replace(other, reference_scores=scores, reference_decisions=None))
     except HeadwayError as error:
         message = f"not compared with the live release {live.digest[:19]}: {error.what}"
         finding = Finding(
@@ -44,7 +45,7 @@ def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, 
         for measured in found
         if not isinstance(measured, NotApplicable) and measured.name.endswith(".drop")
     )
-    churn = _decision_churn(live, subject, scores)
+    churn = _decision_churn(live, other, scores)
     return renamed(evidence, live=live.digest, measurements=(*evidence.measurements, *drops, *churn))
 
 
@@ -57,9 +58,8 @@ def _decision_churn(live: LiveRelease, subject: Comparison, scores: Floats) -> l
     else:
         decisions = decide_class(scores, live.bundle.release.threshold)
     paired = replace(subject, reference_scores=scores, reference_decisions=decisions)
-    blocks = build_blocks(paired)
-    turned = decision_churn(paired, blocks)
-    return [mean_measurement(f"{LIVE}{turned.name}", turned.values, blocks, SHARE)]
+    turned = decision_churn(paired, build_blocks(paired))
+    return [renamed(subset_mean(turned, turned.among), name=f"{LIVE}{turned.name}")]
 
 
 def _live_scores(live: LiveRelease, subject: Comparison, labeled: Dataset) -> Floats:

@@ -13,6 +13,7 @@ from headway.core.arrays import Floats, logit, sigmoid
 from headway.core.errors import NotApplicable
 from headway.core.sections import PolicySection
 from headway.core.verdict import PolicyTest, RuleResult, Verdict
+from headway.evaluation.comparison import without_proofs
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.evaluation.quality.row_errors import decide_class
@@ -116,7 +117,7 @@ def _test_exact_copy(subject: Comparison, judged: Judge) -> PolicyTest:
 
 def round_to_float32(subject: Comparison) -> Comparison:
     """Round the answers to single precision, as a conversion to ONNX does."""
-    return _with_scores(subject, subject.scores.astype(np.float32).astype(np.float64))
+    return replace(subject, scores=subject.scores.astype(np.float32).astype(np.float64), decisions=None)
 
 
 def sharpen_probabilities(subject: Comparison) -> Comparison:
@@ -191,4 +192,4 @@ def _require_decisions(subject: Comparison) -> None:
 
 
 def _with_scores(subject: Comparison, scores: Floats) -> Comparison:
-    return replace(subject, scores=scores, decisions=None)
+    return replace(without_proofs(subject), scores=scores, decisions=None)

@@ -34,7 +34,7 @@ from headway.evaluation.statistics.sequential import (
     ValueGrid,
     unpaired_difference,
 )
-from headway.registry.judge import ALPHA, judge, override_verdict
+from headway.registry.judge import ALPHA, CHURN, judge, override_verdict
 
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
@@ -342,7 +342,6 @@ def _format_value(name: str, value: float) -> str:
     return f"{value:+.3g}" if name.endswith(".drop") else f"{value:.3g}"
 
 
-CHURN = "decision_churn"
 DECISION = "decision"
 LOSS = ".drop"
 # 0 or 1 for each answer that a caller got; in a canary stage they compare callers, since callers do not wait for a

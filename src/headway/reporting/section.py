@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from headway.core import plugins
 from headway.core.evidence import NOT_RUN, Finding, Measurement
 from headway.core.record import Record
-from headway.core.student import student_quantile
+from headway.evaluation.statistics.claims import one_sided_bounds
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import SEE_TABLE, render_chart
@@ -120,13 +120,13 @@ def shown_below(found: Sequence[Measurement], limit: float = 0.0) -> list[Measur
 
 
 def _joint_interval(seen: Measurement, count: int) -> tuple[float, float]:
-    """Return the interval widened so that all `count` hold at once (Bonferroni, Student t)."""
+    """Return the interval widened so that all `count` hold at once (Bonferroni)."""
     if seen.se is None or seen.dof is None or count < 2:
         return (seen.low, seen.high)
     if seen.dof < _MIN_DOF:
         return (-math.inf, math.inf)
-    reach = student_quantile(1 - ALPHA / (2 * count), seen.dof) * seen.se
-    return min(seen.low, seen.value - reach), max(seen.high, seen.value + reach)
+    low, high = one_sided_bounds(seen, ALPHA / (2 * count))
+    return min(seen.low, low), max(seen.high, high)
 
 
 CROSS = "A cross marks a value that is shown to be above 0, corrected for all comparisons."

@@ -36,7 +36,8 @@ def test_a_planted_weak_column_is_found_and_named(context):
     found = attack.plugin(attacked_by(Stump()), context)
     alone = of(found, "attack.column.success")
     assert of(found, "attack.success")[""].low > 0.8 and alone["wind"].low > 0.8
-    assert {alone[name].high for name in ("seats", "fare", "night", "carrier")} == {0.0}
+    assert {alone[name].value for name in ("seats", "fare", "night", "carrier")} == {0.0}
+    assert 0 < alone["fare"].high < 0.12
     assert of(found, "attack.columns")[""].value == 1 and 0 < of(found, "attack.reach")[""].value < 1
     assert set(of(found, "attack.success")) == {"", "decided no", "decided yes"}
 
@@ -44,7 +45,7 @@ def test_a_planted_weak_column_is_found_and_named(context):
 def test_a_constant_model_has_success_0_and_reports_no_median(context):
     found = attack.plugin(attacked_by(Constant()), context)
     seen = of(found, "attack.success")[""]
-    assert (seen.value, seen.high, seen.n_rows, seen.n_groups) == (0.0, 0.0, 600, 30)
+    assert (seen.value, seen.n_rows, seen.n_groups) == (0.0, 600, 30) and 0 < seen.high < 0.12
     assert [reason.what for reason in found if isinstance(reason, NotApplicable)] == [
         "attack.columns has no median: 0 rows were flipped, 11 are needed",
         "attack.reach has no median: 0 rows were flipped, 11 are needed",
@@ -52,7 +53,7 @@ def test_a_constant_model_has_success_0_and_reports_no_median(context):
 
 
 def test_a_variant_with_equal_decisions_has_no_drop_and_a_weaker_one_has(context):
-    same = attack.plugin(attacked_by(Stump(), Stump()), context)
+    same = attack.plugin(replace(attacked_by(Stump(), Stump()), keeps_answers=True), context)
     weaker = attack.plugin(attacked_by(Stump(at=0), Stump(at=0, above=0.95)), context)
     assert all(
         measurement.low == measurement.value == measurement.high == 0
@@ -64,7 +65,7 @@ def test_a_variant_with_equal_decisions_has_no_drop_and_a_weaker_one_has(context
 
 def test_fixed_columns_flip_no_decision(context):
     found = attack.plugin(attacked_by(Stump()), replace(context, attack=changed(SLACK, fixed=("wind",))))
-    assert of(found, "attack.success")[""].high == 0 and "wind" not in of(found, "attack.column.success")
+    assert of(found, "attack.success")[""].high < 0.12 and "wind" not in of(found, "attack.column.success")
 
 
 def test_an_attack_needs_features_that_may_change_and_decisions(context):

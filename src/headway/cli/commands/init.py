@@ -29,7 +29,8 @@ from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
 from headway.data.roles import add_derived_group, toml_key
 from headway.data.sampled import read_sample
 from headway.registry.default_policy import default_rules
-from headway.registry.rollout import CHURN, NEW_MODEL_CHURN
+from headway.registry.judge import CHURN
+from headway.registry.rollout import NEW_MODEL_CHURN
 from headway.reporting.console import print_result, print_status
 
 DAYS, ROWS_PER_DAY = 120, 60

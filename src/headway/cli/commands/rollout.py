@@ -16,9 +16,9 @@ from headway.core.rollout import Action, Decision, Rollout, RolloutStatus
 from headway.monitoring import rollout as control
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.rollout import follow_rollout, idle_message
+from headway.registry.judge import CHURN
 from headway.registry.model_registry import KeyRole
 from headway.registry.project import Project, open_project
-from headway.registry.rollout import CHURN
 from headway.registry.searches import find_search
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting

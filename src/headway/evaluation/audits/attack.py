@@ -21,10 +21,12 @@ from headway.evaluation.decision_attack import (
     attack_rows,
     attackable_columns,
 )
+from headway.evaluation.quality.decision_changes import DecisionChanges, decision_margins
+from headway.evaluation.quality.row_errors import decision_changes
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, exact_measurement
 from headway.evaluation.statistics.percentiles import min_sample_size, percentile_interval
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
-from headway.evaluation.statistics.tables import Blocks, build_blocks
+from headway.evaluation.statistics.tables import build_blocks
 
 SHARED = True
 MIN_ROWS = 125
@@ -79,15 +81,15 @@ def attack_measurements(
     subject: Comparison, own: AttackResult, before: AttackResult, columns: Sequence[AttackColumn]
 ) -> MetricResults:
     """Return the measurements of an attack on the variant (`own`) and the same attack on the baseline (`before`)."""
-    blocks = build_blocks(subject)
     turned = np.array([~own.robust, ~before.robust], dtype=np.float64)
-    both = list(_success_statistics("attack.success", turned, blocks))
+    changes, margins = decision_changes(subject, build_blocks(subject)), decision_margins(subject)
+    both = list(_success_statistics("attack.success", turned, changes, margins))
     found: list[Measurement | NotApplicable] = [subset_mean(statistic, statistic.among) for statistic in both]
     for name, inside in _by_decision(subject, own):
         found += [named(subset_mean(statistic, inside), slice=name) for statistic in both]
     for index, column in enumerate(columns):
         alone = np.array([result.alone[:, index] for result in (own, before)], dtype=np.float64)
-        statistics = _success_statistics("attack.column.success", alone, blocks)
+        statistics = _success_statistics("attack.column.success", alone, changes, margins)
         found += [named(subset_mean(statistic, statistic.among), slice=column.name) for statistic in statistics]
     found += [
         _median_of_turned("attack.columns", own.changed, own, subject),
@@ -97,12 +99,23 @@ def attack_measurements(
     return [*found, exact_measurement("attack.queries", own.queries, n_rows=len(own.rows), method=how)]
 
 
-def _success_statistics(name: str, turned: Floats, blocks: Blocks) -> Iterator[RowStatistic]:
+def _success_statistics(name: str, turned: Floats, changes: DecisionChanges, margins: Floats) -> Iterator[RowStatistic]:
     """Yield the success rate on the variant, and its increase over the baseline; `turned` has shape (2, n)."""
+    blocks = changes.blocks
     all_rows = np.ones(blocks.n_rows, dtype=np.bool_)
-    share = RowStatistic(name=name, values=turned[0], among=all_rows, bounds=SHARE, blocks=blocks)
+    share = RowStatistic(name=name, values=turned[0], among=all_rows, bounds=SHARE, blocks=blocks, related=margins)
     yield share
-    yield replace(share, name=f"{name}.drop", values=turned[0] - turned[1], bounds=CHANGE)
+    lost = turned[0] - turned[1]
+    exact = "" if lost.any() else changes.exact
+    yield replace(
+        share,
+        name=f"{name}.drop",
+        values=lost,
+        bounds=CHANGE,
+        related=changes.related,
+        is_paired=True,
+        exact=exact,
+    )
 
 
 def _by_decision(subject: Comparison, own: AttackResult) -> Iterator[tuple[str, Bools]]:

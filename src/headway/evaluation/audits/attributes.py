@@ -103,10 +103,10 @@ def _measurements(name: str, known: Comparison, guess: _Guess) -> Iterator[Measu
     without, with_answer = likely.argmax(1), np.where(is_nearest, likely, -np.inf).argmax(1)
     weights = 1 / (np.count_nonzero(shares) * shares[truth])
     blocks = Blocks(**block_fields(known.groups, weights))
-    hits = (without == truth).astype(np.float64)
+    hits, unlikely = (without == truth).astype(np.float64), 1 - likely[np.arange(len(truth)), truth]
     advantage = (with_answer == truth).astype(np.float64) - hits
     yield changed(mean_measurement("privacy.attribute.advantage", advantage, blocks, CHANGE), slice=name)
-    yield changed(mean_measurement("privacy.attribute.known", hits, blocks, SHARE), slice=name)
+    yield changed(mean_measurement("privacy.attribute.known", hits, blocks, SHARE, related=unlikely), slice=name)
 
 
 def _distance(known: Comparison, at: int, value: float) -> Floats:

@@ -18,6 +18,7 @@ from headway.evaluation.certificates import Certifier, LinearCertifier, TreeCert
 from headway.evaluation.comparison import check_width, subsample, tree_artifact
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.decision_attack import AttackColumn, attackable_columns
+from headway.evaluation.quality.decision_changes import decision_margins
 from headway.evaluation.quality.row_errors import decide_class
 from headway.evaluation.statistics.intervals import SHARE
 from headway.evaluation.statistics.percentiles import percentile_interval
@@ -89,9 +90,12 @@ def _certifier_of(
 def _measurements(
     subject: Comparison, distances: Floats, exact: Bools, whose: str, *, radius: float
 ) -> list[Measurement | NotApplicable]:
-    blocks, found = build_blocks(subject), list[Measurement | NotApplicable]()
+    blocks, margins = build_blocks(subject), decision_margins(subject)
+    found: list[Measurement | NotApplicable] = []
     for name, limit in {"": radius, **{f"radius {known:g}": known for known in RADII}}.items():
-        share = mean_measurement("evasion.certified", (distances >= limit).astype(np.float64), blocks, SHARE)
+        share = mean_measurement(
+            "evasion.certified", (distances >= limit).astype(np.float64), blocks, SHARE, related=margins
+        )
         how = f"{share.method}; by the trees or weights of {whose}" + ("" if name else f"; radius {limit:g}")
         found.append(named(share, slice=name, method=how))
     try:
@@ -100,4 +104,4 @@ def _measurements(
         found.append(percentile_interval("certificate.distance", finite, subject.groups, 0.5, of=words))
     except NotApplicable as error:
         found.append(error)
-    return [*found, mean_measurement("certificate.exact", exact.astype(np.float64), blocks, SHARE)]
+    return [*found, mean_measurement("certificate.exact", exact.astype(np.float64), blocks, SHARE, related=margins)]

@@ -16,6 +16,7 @@ from headway.evaluation.comparison import subsample, time_per_row
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.decision_attack import AttackColumn, DecisionOracle, attackable_columns
 from headway.evaluation.nearest_flip import NearestFlips, Plausible, find_nearest_flips
+from headway.evaluation.quality.decision_changes import decision_margins
 from headway.evaluation.statistics.intervals import SHARE
 from headway.evaluation.statistics.percentiles import min_sample_size, percentile_interval
 from headway.evaluation.statistics.subsets import mean_measurement
@@ -125,7 +126,13 @@ def _rows(subject: Comparison, context: AuditContext) -> int:
 def _measurements(subject: Comparison, flips: NearestFlips) -> list[Measurement | NotApplicable]:
     turned = np.isfinite(flips.distances)
     found: list[Measurement | NotApplicable] = [
-        mean_measurement("evasion.success", turned.astype(np.float64), build_blocks(subject), SHARE)
+        mean_measurement(
+            "evasion.success",
+            turned.astype(np.float64),
+            build_blocks(subject),
+            SHARE,
+            related=decision_margins(subject),
+        )
     ]
     for name, values in (("evasion.distance", flips.distances), ("evasion.queries", flips.queries.astype(np.float64))):
         few = NotApplicable(

@@ -18,7 +18,7 @@ from headway.evaluation.calibration.apply import adjust_to_prior, estimate_prior
 from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED, Sample, jackknife_interval
 from headway.evaluation.statistics.seeds import pool_measurements
-from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.subsets import mean_measurement, unseen_error
 from headway.evaluation.statistics.tables import (
     BinaryAnswers,
     binary_answers,
@@ -126,13 +126,16 @@ def _measured(
         Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
     )
     shares = [_shares(answers, treated) for treated in (before, after)]
+    positive, among = answers.labels == 1, {"recall": answers.labels == 1, "false_positive_rate": answers.labels != 1}
+    was_yes, yes = (treated.scores >= treated.threshold for treated in (before, after))
+    differs = (yes != positive, yes != was_yes)
     for name, (value, without) in shares[1].items():
         was, was_without = shares[0][name]
         sign = 1 if name == "false_positive_rate" else -1
-        found.append(jackknife_interval(f"imbalance.{name}", value, without, score))
-        lost.append(
-            jackknife_interval(f"imbalance.{name}.drop", sign * (value - was), sign * (without - was_without), change)
-        )
+        unseen = [0.0, 0.0] if name == "roc_auc" else [unseen_error(rows, among[name], answers) for rows in differs]
+        drop, drop_without = sign * (value - was), sign * (without - was_without)
+        found.append(jackknife_interval(f"imbalance.{name}", value, without, score, unseen=unseen[0]))
+        lost.append(jackknife_interval(f"imbalance.{name}.drop", drop, drop_without, change, unseen=unseen[1]))
     measurements = found if after is before else [*found, *lost]
     yield from (changed(measurement, slice=after.name) for measurement in measurements)
 

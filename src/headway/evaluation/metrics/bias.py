@@ -94,7 +94,7 @@ def _rates(subject: Comparison, answers: BinaryAnswers) -> list[RowStatistic]:
         "bias.calibration": (answers.labels - answers.scores, all_rows, CHANGE),
     }
     return [
-        RowStatistic(name=name, values=values, among=among, bounds=bounds, blocks=answers)
+        RowStatistic(name=name, values=values, among=among, bounds=bounds, blocks=answers, related=answers.scores)
         for name, (values, among, bounds) in rates.items()
     ]
 

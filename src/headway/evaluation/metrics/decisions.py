@@ -10,9 +10,10 @@ from headway.core.arrays import Bools, Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison, MetricResults
+from headway.evaluation.quality.decision_changes import DecisionChanges
 from headway.evaluation.quality.row_errors import decided_classes
-from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, ratio_of_sums, t_interval
-from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval
+from headway.evaluation.statistics.subsets import RowStatistic, mean_measurement, subset_mean, unseen_error
 from headway.evaluation.statistics.tables import BinaryAnswers, binary_answers
 from headway.evaluation.threshold import decision_costs, threshold_confidence_set
 
@@ -33,37 +34,64 @@ def plugin(subject: Comparison) -> MetricResults:
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
         raise NotApplicable(f"all {answers.n_rows} labels are {answers.labels[0]:g}: rates of errors are undefined")
-    yes, was_yes = (decided == 1 for decided in decided_classes(subject))
-    costs, before = (decision_costs(answers.labels, decided, subject.costs) for decided in (yes, was_yes))
-    max_cost = max(subject.costs)
+    own, before = decided_classes(subject)
+    yes, was_yes = own == 1, before == 1
+    costs, were = (decision_costs(answers.labels, decided, subject.costs) for decided in (yes, was_yes))
+    max_cost, changes = max(subject.costs), DecisionChanges.of(subject, own, before, answers)
+    all_costs = (-max_cost, max_cost)
     return [
-        mean_measurement("cost", costs, answers, (0.0, max_cost)),
-        mean_measurement("cost.drop", costs - before, answers, (-max_cost, max_cost)),
+        mean_measurement("cost", costs, answers, (0.0, max_cost), related=_errors(answers)),
+        changes.explained(
+            mean_measurement("cost.drop", costs - were, answers, all_costs, unseen=changes.unseen(step=max_cost))
+        ),
         *_rates(answers, yes),
-        *_of_counts(answers, yes, was_yes, subject.threshold),
+        *_of_counts(answers, yes, was_yes, changes, subject.threshold),
         _threshold(answers, subject),
     ]
 
 
 def _rates(answers: BinaryAnswers, yes: Bools) -> list[Measurement]:
-    """Return recall, precision and false positive rate of the variant."""
-    positive = answers.labels == 1
-    of = {"recall": (yes, positive), "precision": (positive, yes), "false_positive_rate": (yes, ~positive)}
-    return [_share(name, part, among, answers) for name, (part, among) in of.items() if among.any()]
+    """Return accuracy, recall, precision and false positive rate of the variant."""
+    positive, everywhere = answers.labels == 1, np.ones(answers.n_rows, dtype=np.bool_)
+    of = {
+        "accuracy": (yes == positive, everywhere),
+        "recall": (yes, positive),
+        "precision": (positive, yes),
+        "false_positive_rate": (yes, ~positive),
+    }
+    errors = _errors(answers)
+    rates = [
+        RowStatistic(
+            name=name, values=hits.astype(np.float64), among=among, bounds=SHARE, blocks=answers, related=errors
+        )
+        for name, (hits, among) in of.items()
+    ]
+    return [subset_mean(rate, rate.among) for rate in rates if rate.among.any()]
 
 
-def _share(name: str, part: Bools, among: Bools, answers: BinaryAnswers) -> Measurement:
-    rows = answers.per_block(among.astype(np.float64))
-    estimate = ratio_of_sums(answers.per_block((part & among).astype(np.float64))[None], rows[None])[0]
-    sample = Sample(n_rows=int(among.sum()), n_groups=int((rows > 0).sum()), bounds=SHARE)
-    return t_interval(name, estimate, sample)
+def _errors(answers: BinaryAnswers) -> Floats:
+    """Return the distance of each score from its label, whose clustering stands for that of rare errors."""
+    errors: Floats = np.abs(answers.scores - answers.labels)
+    return errors
 
 
 def _of_counts(
-    answers: BinaryAnswers, yes: Bools, was_yes: Bools, threshold: float
+    answers: BinaryAnswers, yes: Bools, was_yes: Bools, changes: DecisionChanges, threshold: float
 ) -> list[Measurement | NotApplicable]:
-    """Return accuracy and F1, and the paired drops of all rates, from the counts of each block."""
+    """Return F1, and the paired drops of all rates, from the counts of each block."""
     own, before = _counts(answers, yes), _counts(answers, was_yes)
+    positive, everywhere = answers.labels == 1, np.ones(answers.n_rows, dtype=np.bool_)
+    named = float(
+        answers.per_block(positive.astype(np.float64)).sum() + answers.per_block(yes.astype(np.float64)).sum()
+    )
+    of_f1 = 2 * float(answers.rows.sum()) / named if named else 0.0  # its change by that of a share of the rows
+    unseen = {
+        "accuracy": changes.unseen(),
+        "f1": changes.unseen(step=of_f1),
+        "recall": changes.unseen(positive),
+        "precision": changes.unseen(yes | was_yes),
+        "false_positive_rate": changes.unseen(~positive),
+    }
     score, change = (
         Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
     )
@@ -73,15 +101,16 @@ def _of_counts(
         (value, without), (was, was_without) = (
             (float(rate(*counts.sum(1))), rate(*(counts.sum(1, keepdims=True) - counts))) for counts in (own, before)
         )
-        if name in ("accuracy", "f1") and np.isfinite(value):
-            found.append(jackknife_interval(name, value, without, score))
+        if name == "f1" and np.isfinite(value):
+            more = unseen_error(yes != positive, everywhere, answers, related=_errors(answers), step=of_f1)
+            found.append(jackknife_interval(name, value, without, score, unseen=more))
         sign, worst = (-1, 1.0) if name == "false_positive_rate" else (1, 0.0)
         if was == worst or (name == "precision" and not was_yes.any()):
             hopeless.append(f"{name}.drop")
         elif np.isfinite(value) and np.isfinite(was):
-            found.append(
-                jackknife_interval(f"{name}.drop", sign * (was - value), sign * (was_without - without), change)
-            )
+            drop, drop_without = sign * (was - value), sign * (was_without - without)
+            measured = jackknife_interval(f"{name}.drop", drop, drop_without, change, unseen=unseen[name])
+            found.append(changes.explained(measured))
     return [*found, _cannot_fail(hopeless, was_yes, threshold)] if hopeless else found
 
 

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats
 from headway.core.evidence import Measurement
-from headway.core.variant import LIBRARY_THRESHOLD, MULTILABEL, NUMBERS
+from headway.core.variant import MULTILABEL, NUMBERS
 from headway.core.verdict import QUANTILES
 from headway.evaluation.context import Comparison
+from headway.evaluation.quality.decision_changes import decision_margins, score_changes
 from headway.evaluation.quality.multilabel import LABEL, label_answers
-from headway.evaluation.quality.row_errors import decision_churn
-from headway.evaluation.statistics.intervals import SHARE, exact_measurement
-from headway.evaluation.statistics.subsets import RowStatistic, mean_measurement, subset_mean
+from headway.evaluation.quality.row_errors import decision_churn, with_unlabeled
+from headway.evaluation.statistics.intervals import exact_measurement
+from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 from headway.evaluation.statistics.tables import build_blocks
 
 NEAREST = 0.1
@@ -35,13 +36,15 @@ def plugin(subject: Comparison) -> list[Measurement]:
       share of the rows to which the variant or the baseline gives the label, and the other does not.
     - `cosine.drop`: one minus the smallest cosine between both answers, for several outputs.
 
-    If a step proved that no decision changes, and none did, `decision_churn` is 0 without an interval.
+    `decision_churn` is 0 without an interval where that is known of every row: of the baseline itself, if a step proved
+    it, or if every step keeps the answers and no answer that moved is near another decision. Over all rows it counts
+    those without a label as well.
 
     `max_change` and `decision_churn` are measured by slice as well, and on rows with a missing value or an unseen
     category.
     """
     blocks = build_blocks(subject)
-    changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)
+    changes = score_changes(subject)
     found = [_largest(changes, "largest over all rows"), *_quantiles(changes)]
     if subject.variant.task in NUMBERS:
         found.append(_relative(changes, subject.reference_scores))
@@ -52,7 +55,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
     if turned and task == "ranking":
         found.append(subset_mean(turned, turned.among))
     elif turned:
-        found += [_churn(subject, turned), _near(subject, turned)]
+        found += [_churn(with_unlabeled(subject, turned)), _near(subject, turned)]
     if turned and task == MULTILABEL:
         found += _by_label(subject, turned)
     for label, inside in _parts(subject):
@@ -74,23 +77,15 @@ def _quantiles(changes: Floats) -> list[Measurement]:
     ]
 
 
-def _churn(subject: Comparison, turned: RowStatistic) -> Measurement:
-    if subject.keeps_decisions and not turned.values.any():
-        method = "certified for every row, as a step proved it"
-        return exact_measurement(turned.name, 0.0, n_rows=turned.blocks.n_rows, method=method)
-    return mean_measurement(turned.name, turned.values, turned.blocks, SHARE)
+def _churn(turned: RowStatistic) -> Measurement:
+    if turned.exact:
+        return exact_measurement(turned.name, 0.0, n_rows=turned.blocks.n_rows, method=turned.exact)
+    return subset_mean(turned, turned.among)
 
 
 def _near(subject: Comparison, turned: RowStatistic) -> Measurement:
     """Return the churn among the rows nearest to the decision boundary, ties included."""
-    reference = subject.reference_scores
-    if subject.variant.task == MULTILABEL:
-        margins = np.abs(reference - LIBRARY_THRESHOLD).min(axis=1)
-    elif reference.shape[1] == 1:
-        margins = np.abs(reference[:, 0] - subject.threshold)
-    else:
-        first, second = np.sort(reference, axis=1)[:, :-3:-1].T
-        margins = first - second
+    margins = decision_margins(subject)
     near = margins <= np.quantile(margins, NEAREST, method="inverted_cdf")
     return replace(subset_mean(turned, near), name=f"{turned.name}.near")
 

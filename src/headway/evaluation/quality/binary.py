@@ -71,7 +71,7 @@ def _probability_errors(answers: BinaryAnswers) -> list[Measurement]:
         lag1_measurement("brier.lag1", without, change),
         mean_measurement("log_loss", logs, answers, (0.0, MAX_LOG_LOSS)),
         mean_measurement("log_loss.drop", logs - were_logs, answers, (-MAX_LOG_LOSS, MAX_LOG_LOSS)),
-        mean_measurement("base_rate", answers.labels, answers, SHARE),
+        mean_measurement("base_rate", answers.labels, answers, SHARE, related=answers.scores),
     ]
 
 

@@ -111,7 +111,9 @@ def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints,
             for rows in near
         )
         recall = _row_statistic(f"recall{depth}", own, asking[paired], blocks)
-        lost = replace(_row_statistic(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE)
+        lost = replace(
+            _row_statistic(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE, is_paired=True
+        )
         found += [subset_mean(statistic, statistic.among) for statistic in (recall, lost)]
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +12,9 @@ from headway.core.arrays import Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison
+from headway.evaluation.quality.decision_changes import DecisionChanges
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval
-from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement
+from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement, unseen_error
 from headway.evaluation.statistics.tables import (
     BinaryAnswers,
     Blocks,
@@ -57,16 +59,18 @@ def measure_multiclass(subject: Comparison) -> list[Measurement]:
     )
     logs, were_logs = (_log_loss(scores, answers.labels) for scores in (answers.scores, answers.reference))
     brier, was_brier = (brier_scores(scores, answers.labels) for scores in (answers.scores, answers.reference))
+    changes = DecisionChanges.of(subject, answers.decided, answers.reference_decided, answers.blocks)
+    lost = mean_measurement("accuracy.drop", was_right - right, answers.blocks, CHANGE, unseen=changes.unseen())
     return [
-        mean_measurement("accuracy", right, answers.blocks, SHARE),
-        mean_measurement("accuracy.drop", was_right - right, answers.blocks, CHANGE),
+        mean_measurement("accuracy", right, answers.blocks, SHARE, related=_errors(answers)),
+        changes.explained(lost),
         mean_measurement("log_loss", logs, answers.blocks, (0.0, MAX_LOG_LOSS)),
         mean_measurement("log_loss.drop", logs - were_logs, answers.blocks, (-MAX_LOG_LOSS, MAX_LOG_LOSS)),
         mean_measurement("brier", brier, answers.blocks, (0.0, 2.0)),
         mean_measurement("brier.drop", brier - was_brier, answers.blocks, (-2.0, 2.0)),
-        *_macro_f1(answers),
+        *_macro_f1(answers, changes),
         *_roc_auc(answers),
-        *(_top3_accuracy(answers) if answers.scores.shape[1] > TOP else []),
+        *(_top3_accuracy(answers, changes) if answers.scores.shape[1] > TOP else []),
     ]
 
 
@@ -118,15 +122,24 @@ def brier_scores(scores: Floats, labels: Ints) -> Floats:
     return found
 
 
-def _top3_accuracy(answers: ClassAnswers) -> list[Measurement]:
+def _top3_accuracy(answers: ClassAnswers, changes: DecisionChanges) -> list[Measurement]:
     """Measure how often the true class is among the three most probable; of equal ones the later ranks first."""
     right, was_right = (
         (_class_rank(scores, answers.labels) < TOP).astype(np.float64) for scores in (answers.scores, answers.reference)
     )
     return [
-        mean_measurement("top3_accuracy", right, answers.blocks, SHARE),
-        mean_measurement("top3_accuracy.drop", was_right - right, answers.blocks, CHANGE),
+        mean_measurement("top3_accuracy", right, answers.blocks, SHARE, related=_errors(answers)),
+        mean_measurement("top3_accuracy.drop", was_right - right, answers.blocks, CHANGE, unseen=changes.unseen()),
     ]
+
+
+def f1_step(both: Floats, rows: float) -> float:
+    """Return about how far a mean of F1 moves if all rows change, by the predicted plus true rows of each class (k,).
+
+    A row changes the F1 of its class by 2 of `both`, and that of another class; the root mean square over rows.
+    """
+    some = both[both > 0]
+    return float(2 * math.sqrt((2 * rows / some).sum()) / len(some)) if len(some) else 0.0
 
 
 def _class_rank(scores: Floats, labels: Ints) -> Ints:
@@ -136,15 +149,34 @@ def _class_rank(scores: Floats, labels: Ints) -> Ints:
     return np.asarray(((scores > true) | ((scores == true) & later)).sum(axis=1), dtype=np.int64)
 
 
-def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
+def _errors(answers: ClassAnswers) -> Floats:
+    """Return what the true class lacks in probability, float64 (n,): its clustering stands for that of rare errors."""
+    errors: Floats = 1.0 - answers.scores[np.arange(len(answers.labels)), answers.labels]
+    return errors
+
+
+def _macro_f1(answers: ClassAnswers, changes: DecisionChanges) -> list[Measurement]:
     """Measure the mean F1 over the classes that occur or were predicted."""
+    blocks, everywhere = answers.blocks, np.ones(answers.blocks.n_rows, dtype=np.bool_)
+    both = sum(_sums_by_class(answers, classes, None).sum(0) for classes in (answers.labels, answers.decided))
+    step = f1_step(np.asarray(both), float(blocks.rows.sum()))
+    wrong = answers.decided != answers.labels
+    unseen = unseen_error(wrong, everywhere, blocks, related=_errors(answers), step=step)
     sample = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
     (value, without), (was, was_without) = (
         _f1(answers, decided) for decided in (answers.decided, answers.reference_decided)
     )
     return [
-        jackknife_interval("macro_f1", value, without, sample),
-        jackknife_interval("macro_f1.drop", was - value, was_without - without, replace(sample, bounds=CHANGE)),
+        jackknife_interval("macro_f1", value, without, sample, unseen=unseen),
+        changes.explained(
+            jackknife_interval(
+                "macro_f1.drop",
+                was - value,
+                was_without - without,
+                replace(sample, bounds=CHANGE),
+                unseen=changes.unseen(step=step),
+            )
+        ),
     ]
 
 

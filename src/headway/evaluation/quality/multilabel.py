@@ -12,9 +12,16 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.label_sets import decide_labels
 from headway.evaluation.context import Comparison
-from headway.evaluation.quality.multiclass import require_probabilities
+from headway.evaluation.quality.decision_changes import DecisionChanges
+from headway.evaluation.quality.multiclass import f1_step, require_probabilities
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, t_interval
-from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, jackknife_estimate, mean_measurement
+from headway.evaluation.statistics.subsets import (
+    MAX_LOG_LOSS,
+    MIN_PROBABILITY,
+    jackknife_estimate,
+    mean_measurement,
+    unseen_error,
+)
 from headway.evaluation.statistics.tables import Blocks, build_blocks
 
 LABEL = "label"
@@ -54,12 +61,15 @@ def measure_multilabel(subject: Comparison) -> list[Measurement | NotApplicable]
         np.square(scores - answers.labels).mean(axis=1) for scores in (answers.scores, answers.reference)
     )
     blocks = answers.blocks
+    changes = DecisionChanges.of(subject, answers.decided, answers.reference_decided, blocks)
+    lost, more_wrong = was_right - right, (wrong - was_wrong).mean(axis=1)
+    unseen = changes.unseen()
     return [
-        *_f1(answers),
-        mean_measurement("exact_match", right, blocks, SHARE),
-        mean_measurement("exact_match.drop", was_right - right, blocks, CHANGE),
-        mean_measurement("hamming_loss", wrong.mean(axis=1), blocks, SHARE),
-        mean_measurement("hamming_loss.drop", (wrong - was_wrong).mean(axis=1), blocks, CHANGE),
+        *_f1(answers, changes),
+        mean_measurement("exact_match", right, blocks, SHARE, related=_errors(answers)),
+        changes.explained(mean_measurement("exact_match.drop", lost, blocks, CHANGE, unseen=unseen)),
+        mean_measurement("hamming_loss", wrong.mean(axis=1), blocks, SHARE, related=_errors(answers)),
+        changes.explained(mean_measurement("hamming_loss.drop", more_wrong, blocks, CHANGE, unseen=unseen)),
         mean_measurement("log_loss", logs, blocks, (0.0, MAX_LOG_LOSS)),
         mean_measurement("log_loss.drop", logs - were_logs, blocks, (-MAX_LOG_LOSS, MAX_LOG_LOSS)),
         mean_measurement("brier", brier, blocks, SHARE),
@@ -102,7 +112,13 @@ def decided_labels(subject: Comparison) -> tuple[Ints, Ints]:
     return own, before
 
 
-def _f1(answers: LabelAnswers) -> list[Measurement | NotApplicable]:
+def _errors(answers: LabelAnswers) -> Floats:
+    """Return the largest error of a row's probabilities, whose clustering stands for that of rare errors."""
+    errors: Floats = np.abs(answers.scores - answers.labels).max(axis=1)
+    return errors
+
+
+def _f1(answers: LabelAnswers, changes: DecisionChanges) -> list[Measurement | NotApplicable]:
     """Measure F1 over all labels, its mean over labels, and that of each label."""
     blocks = answers.blocks
     true = _by_block(answers.labels, blocks)
@@ -111,6 +127,8 @@ def _f1(answers: LabelAnswers) -> list[Measurement | NotApplicable]:
         for decided in (answers.decided, answers.reference_decided)
     )
     sample = Sample(n_rows=blocks.n_rows, n_groups=blocks.n_groups, bounds=SHARE)
+    rows, everywhere = float(blocks.rows.sum()), np.ones(blocks.n_rows, dtype=np.bool_)
+    wrong = (answers.decided != answers.labels).any(axis=1)
     found: list[Measurement | NotApplicable] = []
     for name, mean in (("micro_f1", _micro), ("macro_f1", _macro)):
         (value, without), (was, was_without) = (
@@ -119,9 +137,12 @@ def _f1(answers: LabelAnswers) -> list[Measurement | NotApplicable]:
         )
         if not np.isfinite(value) or not np.isfinite(was):
             return [NotApplicable("no row has a label, and none is given one: F1 is undefined")]
-        found.append(jackknife_interval(name, value, without, sample))
-        drop = replace(sample, bounds=CHANGE)
-        found.append(jackknife_interval(f"{name}.drop", was - value, was_without - without, drop))
+        step = f1_step(both.sum(0) if mean is _macro else both.sum(0, keepdims=True).sum(1), rows)
+        unseen = unseen_error(wrong, everywhere, blocks, related=_errors(answers), step=step)
+        found.append(jackknife_interval(name, value, without, sample, unseen=unseen))
+        drop, unseen = replace(sample, bounds=CHANGE), changes.unseen(step=step)
+        lost = jackknife_interval(f"{name}.drop", was - value, was_without - without, drop, unseen=unseen)
+        found.append(changes.explained(lost))
     silent = []
     for index, label in enumerate(answers.names):
         among = (answers.labels[:, index] + answers.decided[:, index] + answers.reference_decided[:, index]) > 0
@@ -131,7 +152,12 @@ def _f1(answers: LabelAnswers) -> list[Measurement | NotApplicable]:
         counts = hits[:, index], both[:, index], was_hits[:, index], was_both[:, index]
         groups = blocks.groups[among]
         of_label = Sample(n_rows=len(groups), n_groups=len(np.unique(groups)), bounds=SHARE)
-        found += [named(measured, slice=f"{LABEL}={label}") for measured in _f1_of_label(*counts, of_label)]
+        differs = answers.decided[:, index] != np.stack([answers.labels, answers.reference_decided])[:, :, index]
+        step = 2 * len(groups) / max(float(both[:, index].sum()), 1.0)
+        errors = [unseen_error(rows, among, blocks, step=step) for rows in differs]
+        both_errors = (errors[0], 0.0 if changes.exact else errors[1])
+        measured = _f1_of_label(*counts, of_label, both_errors)
+        found += [named(measurement, slice=f"{LABEL}={label}") for measurement in measured]
     if silent:
         shown = ", ".join(silent[:MAX_SHOWN]) + (f" and {len(silent) - MAX_SHOWN} more" if silent[MAX_SHOWN:] else "")
         reason = f"no row has, or was given, {len(silent)} of {len(answers.names)} labels: {shown}"
@@ -139,17 +165,23 @@ def _f1(answers: LabelAnswers) -> list[Measurement | NotApplicable]:
     return found
 
 
-def _f1_of_label(hits: Floats, both: Floats, was_hits: Floats, was_both: Floats, sample: Sample) -> list[Measurement]:
-    """Measure F1 of one label and its drop, of sums by block (n_blocks,), where they are defined."""
+def _f1_of_label(
+    hits: Floats, both: Floats, was_hits: Floats, was_both: Floats, sample: Sample, unseen: tuple[float, float]
+) -> list[Measurement]:
+    """Measure F1 of one label and its drop, of sums by block (n_blocks,), where they are defined.
+
+    `unseen` are the errors of both by rows that were not seen to be wrong, and to change.
+    """
     (value, without), (was, was_without) = (
         (float(_ratio(h.sum(), b.sum())), _ratio(h.sum() - h, b.sum() - b))
         for h, b in ((hits, both), (was_hits, was_both))
     )
     found = []
     if np.isfinite(value):
-        found.append(t_interval("f1", jackknife_estimate(value, without, held=both), sample))
+        found.append(t_interval("f1", jackknife_estimate(value, without, held=both, unseen=unseen[0]), sample))
     if np.isfinite(value) and np.isfinite(was):
-        estimate = jackknife_estimate(was - value, was_without - without, held=both + was_both)
+        drop, without_drop = was - value, was_without - without
+        estimate = jackknife_estimate(drop, without_drop, held=both + was_both, unseen=unseen[1])
         found.append(t_interval("f1.drop", estimate, replace(sample, bounds=CHANGE)))
     return found
 
@@ -157,8 +189,8 @@ def _f1_of_label(hits: Floats, both: Floats, was_hits: Floats, was_both: Floats,
 def _base_rates(answers: LabelAnswers) -> list[Measurement]:
     """Measure the share of rows that have each label."""
     return [
-        named(mean_measurement("base_rate", answers.labels[:, index], answers.blocks, SHARE), slice=f"{LABEL}={name}")
-        for index, name in enumerate(answers.names)
+        named(mean_measurement("base_rate", labels, answers.blocks, SHARE, related=scores), slice=f"{LABEL}={name}")
+        for name, labels, scores in zip(answers.names, answers.labels.T, answers.scores.T, strict=True)
     ]
 
 

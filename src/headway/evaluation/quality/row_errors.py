@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from headway.core.arrays import Floats, Ints
 from headway.core.variant import MULTILABEL
 from headway.evaluation.context import Comparison
+from headway.evaluation.quality.decision_changes import DecisionChanges, clustering
 from headway.evaluation.quality.multiclass import brier_scores, class_answers
 from headway.evaluation.quality.multilabel import decided_labels, label_answers
 from headway.evaluation.quality.ranking import is_first, query_codes
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED
 from headway.evaluation.statistics.subsets import RowStatistic
-from headway.evaluation.statistics.tables import Blocks, binary_answers, build_blocks
+from headway.evaluation.statistics.tables import Blocks, binary_answers, block_fields, build_blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,42 @@ def decision_churn(subject: Comparison, blocks: Blocks) -> RowStatistic:
     A decision is made at the threshold, or for the most probable class; of several labels a row, it is the set of them.
     For a ranking it is which row of a query comes first, over the rows that did for the baseline.
     """
-    own, before = decided_classes(subject)
+    before = decided_classes(subject)[1]
     among = before == 1 if subject.variant.task == "ranking" else np.ones(blocks.n_rows, dtype=np.bool_)
-    differs = own != before
-    turned = (differs.any(axis=1) if differs.ndim == 2 else differs).astype(np.float64)
-    return RowStatistic(name="decision_churn", values=turned, among=among, bounds=SHARE, blocks=blocks)
+    changes = decision_changes(subject, blocks)
+    return RowStatistic(
+        name="decision_churn",
+        values=changes.changed.astype(np.float64),
+        among=among,
+        bounds=SHARE,
+        blocks=blocks,
+        related=changes.related,
+        exact=changes.exact,
+    )
+
+
+def with_unlabeled(subject: Comparison, turned: RowStatistic) -> RowStatistic:
+    """Return `decision_churn` over the rows of the period with and without a label."""
+    more, without_labels = subject.unlabeled, subject.without_labels
+    if more is None or without_labels is None:
+        return turned
+    weights = None if subject.weights is None else np.concatenate([subject.weights, more.weights])
+    blocks = Blocks(**block_fields(more.groups, weights))
+    added = decision_changes(without_labels, blocks)
+    return replace(
+        turned,
+        values=np.concatenate([turned.values, added.changed.astype(np.float64)]),
+        among=np.ones(blocks.n_rows, dtype=np.bool_),
+        blocks=blocks,
+        related=clustering(subject, without_labels),
+        exact=turned.exact if added.exact else "",
+    )
+
+
+def decision_changes(subject: Comparison, blocks: Blocks) -> DecisionChanges:
+    """Return the rows that the variant decides otherwise than the baseline."""
+    own, before = decided_classes(subject)
+    return DecisionChanges.of(subject, own, before, blocks)
 
 
 def decided_classes(subject: Comparison) -> tuple[Ints, Ints]:

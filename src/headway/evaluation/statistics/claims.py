@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.student import student_quantile
 from headway.evaluation.statistics.intervals import exact_measurement
+from headway.evaluation.statistics.proportions import lower_share, rows_below, upper_share
 
 ALPHA = 0.05
 POWER = 0.9
@@ -24,6 +25,10 @@ def one_sided_bounds(found: Measurement, alpha: float) -> tuple[float, float]:
     """Return the lower and upper bound, each wrong with probability `alpha`; the full range without an interval."""
     if found.se is None or found.dof is None:
         return found.low, found.high
+    if isinstance(found.effective_rows, float):
+        ends = (lower_share, upper_share)
+        low, high = (end(found.value, found.effective_rows, alpha) for end in ends)
+        return low, high
     reach = student_quantile(1 - alpha, found.dof) * found.se
     return found.value - reach, found.value + reach
 
@@ -57,16 +62,28 @@ def required_z(alpha: float) -> float:
 
 
 def groups_needed(found: Measurement, gap: float, alpha: float) -> float:
-    """Return the groups that show a true distance `gap` from a limit with 90 % power; infinite beyond ten times those.
+    """Return the groups that show a true distance `gap` to a limit with 90 % power; infinite beyond ten times those.
 
-    G * ((z(1 - alpha) + z(0.9)) * se / gap)^2, and at least one more than there are.
+    G * ((z(1 - alpha) + z(0.9)) * se / gap)^2, and at least one more than there are. For a share, whose bounds are not
+    as far from it on both sides, `gap` is the limit minus the value.
     """
     if found.se is None or gap == 0:
         return math.inf
+    if isinstance(found.effective_rows, float):
+        return _groups_of_share(found, found.effective_rows, gap, alpha)
     ratio = abs(required_z(alpha) * found.se / gap)
     if ratio > math.sqrt(MAX_GROUPS_RATIO):
         return math.inf
     return max(math.ceil(found.n_groups * ratio**2), found.n_groups + 1)
+
+
+def _groups_of_share(measured: Measurement, rows: float, gap: float, alpha: float) -> float:
+    """Return the groups whose effective rows show a share at that distance below (or above) a limit."""
+    share = measured.value if gap > 0 else 1 - measured.value
+    needed = rows_below(share, share + abs(gap), alpha, power=POWER, max_rows=MAX_GROUPS_RATIO * rows)
+    return (
+        max(math.ceil(measured.n_groups * needed / rows), measured.n_groups + 1) if math.isfinite(needed) else math.inf
+    )
 
 
 def describe_needed_data(found: Measurement, margin: float, alpha: float) -> str:

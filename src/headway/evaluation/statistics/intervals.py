@@ -23,6 +23,7 @@ SHARE = (0.0, 1.0)
 CHANGE = (-1.0, 1.0)
 
 _ROUNDING = 1e-14
+_Z = 1.645
 
 JACKKNIFE = "leave-one-group-out jackknife, autocorrelation, t"
 LINEARISED = "ratio of sums linearised by group, autocorrelation, t"
@@ -76,7 +77,9 @@ def exact_measurement(name: str, value: float, *, n_rows: int, method: str, slic
     return Measurement(name=name, value=value, low=value, high=value, method=method, n_rows=n_rows, slice=slice)
 
 
-def jackknife_interval(name: str, value: float, without_each: Floats, sample: Sample) -> Measurement:
+def jackknife_interval(
+    name: str, value: float, without_each: Floats, sample: Sample, *, unseen: float = 0.0
+) -> Measurement:
     """Build the leave-one-group-out jackknife interval of a number, or of a paired difference on the same groups.
 
     se^2 = (G-1)/G * sum (theta_-g - mean)^2, t with G-1 degrees of freedom (MacKinnon, Nielsen and Webb 2023), times
@@ -92,11 +95,11 @@ def jackknife_interval(name: str, value: float, without_each: Floats, sample: Sa
         Its value with each group left out.
     sample : Sample
         Rows, groups and bounds.
+    unseen : float
+        Standard error of rows that may differ though none here does (`subsets.unseen_error`).
     """
-    estimate = Estimate(
-        value=value, se=float(jackknife_error(without_each)), dof=len(without_each) - 1, method=JACKKNIFE
-    )
-    return t_interval(name, estimate, sample)
+    error = math.hypot(float(jackknife_error(without_each)), unseen)
+    return t_interval(name, Estimate(value=value, se=error, dof=len(without_each) - 1, method=JACKKNIFE), sample)
 
 
 def jackknife_error(without_each: Floats) -> Floats:
@@ -121,15 +124,21 @@ def ratio_of_sums(sums: Floats, rows: Floats) -> list[Estimate]:
     Every slice must have a row. The variance is that of the linearised ratio over the groups of the slice,
     G/(G-1) * sum ((s - d n) / N)^2, times `autocorrelation_factor`.
     """
-    total, groups = rows.sum(1), (rows > 0).sum(1)
-    values = sums.sum(1) / total
-    influence = (sums - values[:, None] * rows) / total[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.sqrt(np.square(influence).sum(1) * autocorrelation_factor(influence) * groups / (groups - 1))
+    groups = (rows > 0).sum(1)
+    values, errors = sums.sum(1) / rows.sum(1), np.sqrt(linearised_variance(sums, rows)[0])
     return [
         Estimate(value=float(value), se=float(se), dof=int(count) - 1, method=LINEARISED)
         for value, se, count in zip(values, errors, groups, strict=True)
     ]
+
+
+def linearised_variance(sums: Floats, rows: Floats) -> tuple[Floats, Floats]:
+    """Return the variance of ratios of sums, float64 (slices,), and the influence of each group, (slices, G)."""
+    total, groups = rows.sum(1), (rows > 0).sum(1)
+    influence = (sums - (sums.sum(1) / total)[:, None] * rows) / total[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance: Floats = np.square(influence).sum(1) * autocorrelation_factor(influence) * groups / (groups - 1)
+    return variance, influence
 
 
 def autocorrelation_factor(influence: Floats) -> Floats:
@@ -143,6 +152,13 @@ def autocorrelation_factor(influence: Floats) -> Floats:
     corrected = (count * _correlation(influence) + 1) / max(count - 4, 1)
     r = np.clip(corrected, 0.0, 0.7)
     factor: Floats = (1 + r) / (1 - r)
+    return factor
+
+
+def significant_autocorrelation(influence: Floats) -> Floats:
+    """Return `autocorrelation_factor` where the lag-1 correlation is significant at 5 %, one-sided, and 1 elsewhere."""
+    is_shown = _correlation(influence) > _Z / math.sqrt(influence.shape[-1])
+    factor: Floats = np.where(is_shown, autocorrelation_factor(influence), 1.0)
     return factor
 
 

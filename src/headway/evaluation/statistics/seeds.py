@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -78,4 +79,5 @@ def _pooled_measurement(first: Measurement, estimate: Estimate) -> Measurement:
         se=estimate.se if known else None,
         dof=estimate.dof if known else None,
         method=estimate.method,
+        effective_rows=msgspec.UNSET,
     )

@@ -29,6 +29,7 @@ from headway.data.matrix import group_codes, target_values
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows, select_period, split_dataset
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
+from headway.evaluation.statistics.proportions import groups_share
 from headway.evaluation.statistics.tables import tally
 from headway.features.join import open_with_views
 from headway.monitoring.assessment import changes
@@ -300,6 +301,10 @@ def _target(dataset: Dataset) -> Iterator[Measurement]:
 
 def _mean(values: Floats, groups: Ints, bounds: tuple[float, float]) -> Measurement:
     size = int(groups.max()) + 1
+    if bounds == SHARE:
+        return groups_share(
+            MEAN, tally(groups, size, values), tally(groups, size), Sample(n_rows=len(values), n_groups=size)
+        )
     estimate = ratio_of_sums(tally(groups, size, values)[None], tally(groups, size)[None])[0]
     return t_interval(MEAN, estimate, Sample(n_rows=len(values), n_groups=size, bounds=bounds))
 

@@ -10,7 +10,9 @@ import polars as pl
 from headway.core.arrays import Bools, Floats
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays
-from headway.evaluation.statistics.intervals import SHARE, Sample, exact_measurement, ratio_of_sums, t_interval
+from headway.evaluation.statistics.intervals import Sample, exact_measurement
+from headway.evaluation.statistics.proportions import groups_share
+from headway.evaluation.statistics.tables import tally
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answered_requests, without_remote
 from headway.monitoring.scored_rows import day_numbers, parse_delay
 from headway.registry.project import Project
@@ -76,10 +78,9 @@ def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: fl
     days = np.unique(day_numbers(asked_us[old].astype("datetime64[us]")), return_inverse=True)[1]
     late = ~(known & (waited <= declared))[old]
     weights = joined["weight"].to_numpy()[old]
-    sums = np.array([np.bincount(days, late * weights)])
-    (estimate,) = ratio_of_sums(sums, np.array([np.bincount(days, weights)]))
-    sample = Sample(n_rows=int(old.sum()), n_groups=int(days.max()) + 1, bounds=SHARE)
-    return t_interval("labels.late", estimate, sample)
+    sample = Sample(n_rows=int(old.sum()), n_groups=int(days.max()) + 1)
+    n_days = sample.n_groups
+    return groups_share("labels.late", tally(days, n_days, late * weights), tally(days, n_days, weights), sample)
 
 
 def _first_label_times(project: Project) -> pl.DataFrame:

@@ -519,6 +519,21 @@ def describe_quality(evidence: Evidence) -> str:
     return f"{figures} ({formatting.format_basis(found[0])})"
 
 
+def describe_undecided_changes(search: SearchResult) -> str:
+    """Describe the variant that fewest rows more would decide on, if only its changed decisions are; else empty."""
+    candidates = [
+        (result.groups_needed or 0, row.variant.name, result.message)
+        for row in search.evaluated
+        for result in row.verdict.rule_results
+        if result.rule.measure == "decision_churn" and result.answer == "undecided" and result.groups_needed
+        if all(other.answer == "pass" for other in row.verdict.rule_results if other is not result)
+    ]
+    if not candidates:
+        return ""
+    _, name, message = min(candidates)
+    return f"undecided, and not chosen: {name}: {message}"
+
+
 def describe_answers(plan: AnswerPlan) -> str:
     """Describe in one line which rows a model answers alone, and how many of its answers may be wrong."""
     certificate = plan.certificate
