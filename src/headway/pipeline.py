@@ -29,7 +29,7 @@ from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError, DataError, HeadwayError, NotApplicable, StoreError
-from headway.core.evidence import CALLS, Evidence, Finding, Measurement
+from headway.core.evidence import AS_CALLED, CALLS, Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import KeyProbing, MonitoringReport, ProbingReport, RowSource, Ticket
 from headway.core.plan import Demand, DeploymentPlan, NetworkTimes, Prices, ServiceTimes
@@ -319,35 +319,59 @@ def optimize(
     timed = {row.variant.digest for row in screened}
     untimed = [variant for variant in candidates.variants if variant.digest not in timed]
     not_screened = {variant.name: f"too little of {budget} was left to measure its speed" for variant in untimed}
-    winner, not_judged = _winner(project, judged, test, budget)
     late = sum(map(left_out, screened)) + sum(finding.code == LEFT_OUT for finding in candidates.refusals)
-    result = SearchResult(
-        name=project.name,
-        baseline=baseline,
-        evaluated=tuple(judged),
-        screened_out=tuple(row for row in screened if screened_out(row)),
-        winner=winner,
-        reasons=search.explain_losses(screened, winner.variant, config.objective) | not_screened | not_judged,
-        refusals=candidates.refusals,
-        self_test=record_self_test(
-            winner.variant, validation.rows, project.blobs, names=baseline.model.signature.names
-        ),
-        at=datetime.now(UTC).isoformat(timespec="microseconds"),
-        budget_s=budget.budget_s,
-        seconds=round(budget.elapsed_s, 3),
-        n_left_out=len(untimed) + len(not_judged) + late,
-    )
-    result = _with_answers(project, result, validation, test)
+
+    def result_of(rows: Sequence[EvaluatedVariant], slower: dict[str, str] | None = None) -> SearchResult:
+        winner, not_judged = _winner(project, rows, test, budget)
+        reasons = search.explain_losses(screened, winner.variant, config.objective) | not_screened | not_judged
+        result = SearchResult(
+            name=project.name,
+            baseline=baseline,
+            evaluated=tuple(judged),
+            screened_out=tuple(row for row in screened if screened_out(row)),
+            winner=winner,
+            reasons=reasons | (slower or {}),
+            refusals=candidates.refusals,
+            self_test=record_self_test(
+                winner.variant, validation.rows, project.blobs, names=baseline.model.signature.names
+            ),
+            at=datetime.now(UTC).isoformat(timespec="microseconds"),
+            budget_s=budget.budget_s,
+            seconds=round(budget.elapsed_s, 3),
+            n_left_out=len(untimed) + len(not_judged) + late,
+        )
+        return _with_answers(project, result, validation, test)
+
+    result = result_of(judged)
     _wait_quiet(project, budget, callback)
-    calls: Sequence[Measurement | NotApplicable] = []
-    if winner.variant.steps or any(rule.measure.startswith(CALLS) for rule in project.config.policy.release):
-        calls = measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
+    calls = _calls_of(project, result, measure_calls)
+    if search.wins_by_speed(judged, result.winner.variant, config.objective) and (ratio := _slower_as_called(calls)):
+        why = f"slower than the model as called: x {ratio.value:.3g} [{ratio.low:.3g}, {ratio.high:.3g}]"
+        result = result_of([evaluated_baseline], {result.winner.variant.name: why})
+        calls = _calls_of(project, result, measure_calls)
     result = replaced(result, winner=_with_calls(project, result.winner, calls))
     searches.save_search(project, result)
     return result
 
 
 _NOT_IN_MEMORY = NotApplicable(
+def _calls_of(
+    project: Project, result: SearchResult, measure_calls: MeasureCalls | None
+) -> Sequence[Measurement | NotApplicable]:
+    """Time the winner as the user calls it, if it is another variant than the baseline or a rule asks for it."""
+    asked = any(rule.measure.startswith(CALLS) for rule in project.config.policy.release)
+    if not (result.improved or asked):
+        return []
+    return measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
+
+
+def _slower_as_called(calls: Sequence[Measurement | NotApplicable]) -> Measurement | None:
+    """Return the ratio that shows a winner to be slower than the user's own call: by the clock, else of CPU time."""
+    ratios = {ratio.name: ratio for ratio in reversed(calls) if isinstance(ratio, Measurement)}
+    ratio = ratios.get(AS_CALLED) or ratios.get("cost.cpu_s.as_called.speedup")
+    return ratio if ratio and ratio.has_interval and ratio.high < 1 else None
+
+
     "latency.as_called: the user's own model is not in memory, so only engines are compared",
     hint="pass the fitted object in Python: headway.optimize(model, X, y)",
 )

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import sys
+
 import pytest
 from msgspec.structs import replace
 
@@ -89,3 +92,27 @@ def test_a_finding_of_an_earlier_version_names_the_checks_of_today(former: str, 
     finding = Finding(code="D001", severity="warn", message="m", where=former)
     stored = write(replace(EVIDENCE, findings=(finding,))).replace(b'"version":2', b'"version":1')
     assert read(Evidence, stored).findings[0].where == current
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "known"),
+    [
+        (0.4, 0.6, True),
+        (0.5, 0.5, True),
+        (0.0, 1.0, False),
+        (-1.0, 1.0, False),
+        (0.0, 7.0, False),
+        (0.0, sys.float_info.max, False),
+        (-sys.float_info.max, 1.0, False),
+        (math.nan, 0.6, False),
+        (0.4, math.nan, False),
+        (-math.inf, math.inf, False),
+    ],
+)
+def test_an_interval_over_the_whole_range_of_a_measure_is_none(low: float, high: float, known: bool) -> None:
+    found = replace(measured("ndcg"), low=low, high=high, bounds=(0.0, 7.0))
+    assert found.has_interval is known
+
+
+def test_an_estimated_interval_may_reach_the_ends_of_its_range() -> None:
+    assert replace(measured("share"), low=0.0, high=1.0, se=0.4, dof=30.0, bounds=(0.0, 1.0)).has_interval

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def test_a_measurement_is_a_metric_with_both_ends_of_its_interval():
     assert found["test/roc_auc"] == 0.9
     assert found["test/roc_auc.low"] == pytest.approx(0.8) and found["test/roc_auc.high"] == pytest.approx(1.0)
     assert "test/brier/carrier_A_B" in found and len(found) == 6
+    unknown = replace(measured("ratio"), low=0.0, high=sys.float_info.max)
+    assert dict(metrics([evidence(unknown)])) == {"test/ratio": 0.9}
 
 
 def test_names_that_mlflow_would_confuse_get_a_number_and_no_metric_is_infinite():

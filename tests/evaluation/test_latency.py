@@ -137,8 +137,27 @@ def test_a_model_whose_call_costs_much_but_whose_rows_cost_little_is_timed_on_wh
 def test_a_slow_model_is_timed_in_fewer_rounds_and_the_interval_says_so(make_subject):
     subject = replace(make_subject(count=20), model=Slow(10_000), reference=Slow(20_000), timing_s=0.4)
     found = plugin(subject)
-    assert all(measurement.n_groups in range(4, 25) for measurement in found)
-    assert found[0].low < found[0].high
+    assert all(measurement.n_groups in range(4, 20) for measurement in found)
+    assert all(measurement.has_interval for measurement in found)
+    ratio = next(seen for seen in found if seen.name == "latency.speedup")
+    assert 1 < ratio.low < ratio.value < ratio.high
+
+
+def test_fewer_than_four_rounds_give_no_interval():
+    found = time_model(Slow(10), np.zeros((20, 1)), baseline=as_opened(Slow(40)), rounds=3)
+    assert not any(measurement.has_interval for measurement in found)
+
+
+@pytest.mark.parametrize("rounds", [4, 7, 12, 19])
+def test_the_interval_of_few_rounds_holds_the_ratio_of_the_next_run(rounds):
+    random, spread = np.random.default_rng(rounds), 0.25
+
+    def run():
+        logs = random.normal(1.0, spread, rounds) + random.normal(0, RERUN / np.sqrt(2))
+        return benchmark._rerun_interval("latency.speedup", logs[:, None], rounds)
+
+    pairs = [(run(), run()) for _ in range(2_000)]
+    assert 0.93 < np.mean([first.low <= second.value <= first.high for first, second in pairs]) < 0.97
 
 
 def test_a_table_shorter_than_a_batch_is_repeated(make_subject):

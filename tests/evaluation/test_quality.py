@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replaced
 from sklearn import metrics
 
 from headway.core.errors import NotApplicable
+from headway.core.variant import Step
 from headway.evaluation.metrics.quality import plugin
 
 
@@ -39,6 +41,20 @@ def test_equal_answers_lose_exactly_nothing(make_subject):
     found = measured(replace(subject, scores=subject.reference_scores))
     for name in ("roc_auc.drop", "brier.drop"):
         assert (found[name].low, found[name].value, found[name].high, found[name].se) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("transform", "rounding", "is_kept"), [("pipeline", 1e-9, True), ("pipeline", 1e-5, False),
+                                                                ("truncate", 1e-9, False)])  # fmt: skip
+def test_rounding_of_a_form_that_keeps_the_answers_does_not_order_equal_rows_anew(
+    make_subject, transform, rounding, is_kept
+):
+    subject = make_subject(count=25)
+    certain = np.where(subject.reference_scores > 0.5, 1.0, 0.0)
+    rounded = np.abs(certain - rounding * np.random.default_rng(0).random(certain.shape))
+    variant = replaced(subject.variant, steps=(Step(transform=transform),))
+    found = measured(replace(subject, variant=variant, reference_scores=certain, scores=rounded))
+    drop = found["roc_auc.drop"]
+    assert (drop.low == drop.value == drop.high == 0) is is_kept
 
 
 def test_a_paired_loss_is_far_surer_than_the_two_numbers(make_subject):

@@ -317,6 +317,59 @@ def test_a_slower_variant_that_meets_a_rule_on_privacy_precedes_faster_ones_that
     rows = [
         attacked(0, 40, "fail"),
         attacked(1, 10, "fail"),
+def with_ratios(row: EvaluatedVariant, **ratios: tuple[float, float] | None) -> EvaluatedVariant:
+    """The variant with ratios to the baseline, by the clock or of CPU time: an interval, or none of a value of 90."""
+    measured = list(row.evidence.measurements)
+    for name, interval in ratios.items():
+        low, high = interval or (0.0, sys.float_info.max)
+        ratio = replace(measured[0], name=name.replace("__", "."), value=90.0, low=low, high=high, unit="x")
+        measured.append(ratio)
+    timed = (replace(measured[0], name="latency.one_row"), *measured[1:])
+    return replace(row, evidence=replace(row.evidence, measurements=timed))
+
+
+CPU = "cost__cpu_s__one_row__speedup"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "exact", "shown"),
+    [
+        ({"latency__speedup": (80, 99)}, False, True),
+        ({"latency__speedup": None}, True, False),
+        ({"latency__speedup": None, CPU: None}, True, False),
+        ({"latency__speedup": None, CPU: (80, 99)}, True, True),
+        ({"latency__speedup": (0.9, 99), CPU: (80, 99)}, True, True),
+        ({"latency__speedup": (0.9, 99), CPU: (80, 99)}, False, False),
+        ({"latency__speedup": (0.8, 0.9), CPU: (80, 99)}, True, False),
+        ({CPU: (80, 99)}, False, False),
+        ({CPU: (0.5, 99)}, True, False),
+        ({}, True, None),
+    ],
+)
+def test_an_exact_form_is_faster_by_any_measured_ratio_and_no_ratio_without_an_interval_counts(ratios, exact, shown):
+    form = evaluated(1, 0.7)
+    step = Step(transform="trees" if exact else "truncate")
+    form = replace(form, variant=replace(form.variant, steps=(step,)))
+    assert screening.is_shown_faster(with_ratios(form, **ratios), "latency.one_row") is shown
+
+
+def test_cpu_time_decides_where_it_orders_the_variants():
+    lossy = with_ratios(evaluated(1, 0.7), **{CPU: (80, 99)})
+    assert screening.is_shown_faster(lossy, "cost.cpu_s.one_row.speedup")
+    assert screening.is_shown_faster(with_ratios(lossy, latency__speedup=(0.5, 0.9)), "cost.cpu_s.one_row") is False
+
+
+def test_a_variant_without_an_interval_ties_with_none_that_is_far_faster():
+    def unknown(row: EvaluatedVariant, *transforms: str) -> EvaluatedVariant:
+        speed = replace(row.evidence.measurements[0], low=0.0, high=sys.float_info.max)
+        variant = replace(row.variant, steps=tuple(Step(transform=name) for name in transforms))
+        return replace(row, variant=variant, evidence=replace(row.evidence, measurements=(speed,)))
+
+    slow, fast = unknown(evaluated(1, 90), "onnx"), unknown(evaluated(2, 0.7), "onnx", "threads")
+    ranked = search.rank_by_objective([unknown(evaluated(0, 134)), slow, fast], "speed", feasible)
+    assert [row.variant.digest for row in ranked[:2]] == [fast.variant.digest, slow.variant.digest]
+
+
         attacked(2, 50, "pass"),
         attacked(3, 30, "undecided"),
         unmeasured,

@@ -10,6 +10,9 @@ from tests.optimization.timed_plugins import CLOCK, install
 from headway import pipeline
 from headway.api.in_memory_project import create_project
 from headway.api.results import OptimizationResult
+from headway.core.evidence import AS_CALLED, Measurement
+from headway.optimization import screening
+from headway.optimization import search as searching
 from headway.optimization.screening import TimeBudget
 
 pytestmark = [pytest.mark.slow, pytest.mark.kernels]
@@ -22,14 +25,14 @@ def timed(tmp_path_factory, monkeypatch):
     return install(tmp_path_factory.mktemp("timed"), monkeypatch)
 
 
-def search(transforms, *, budget_s):
+def search(transforms, *, budget_s, measure_calls=None):
     """Search on the clock of the plug-ins, with a model whose compiled form is many times faster."""
     model = lightgbm.LGBMClassifier(n_estimators=20, n_jobs=1, verbose=-1).fit(ROWS, LABELS)
     memory = create_project(model, ROWS, LABELS, transforms=transforms)
     data = memory.halves()
     budget = TimeBudget(budget_s, now=CLOCK)
     baseline = pipeline.import_model(memory.project, memory.imported, data)
-    found = pipeline.optimize(memory.project, baseline, data, budget=budget)
+    found = pipeline.optimize(memory.project, baseline, data, budget=budget, measure_calls=measure_calls)
     return OptimizationResult(found, pipeline.open_winner(memory.project, found), memory)
 
 
@@ -41,6 +44,25 @@ def test_the_time_of_the_verdict_is_kept_and_a_transform_that_would_take_it_is_l
     assert best.search.winner.evidence.period == "test"
     assert (CLOCK(), best.search.seconds, best.search.budget_s) == (30, 30, 40), "10 s for each of three evaluations"
     assert "lossy_g" in best.why and best.search.n_left_out and best.search.suggested_budget_s == 120
+
+
+def test_an_exact_form_wins_by_an_interval_of_few_rounds(timed, monkeypatch):
+    monkeypatch.setattr(searching, "is_shown_faster", screening.is_shown_faster)
+    best = search(["trees"], budget_s=0.2)  # 5 ms for the timing of both models
+    ratio = best.search.measured("cost.cpu_s.one_row.speedup")
+    assert best.improved and best.variant.engine == "trees"
+    assert ratio.n_groups < 20 and 1 < ratio.low < ratio.value < ratio.high < 10_000
+
+
+@pytest.mark.parametrize(("low", "high", "returned"), [(0.7, 0.9, ()), (0.7, 1.1, ("trees",)), (1.5, 2.0, ("trees",))])
+def test_a_form_that_is_slower_than_the_model_as_called_is_not_returned(timed, low, high, returned):
+    called = Measurement(
+        name=AS_CALLED, value=(low + high) / 2, low=low, high=high, se=0.1, dof=39.0, method="", n_rows=40, unit="x"
+    )
+    best = search(["trees"], budget_s=100, measure_calls=lambda result: [called] if result.improved else [])
+    assert tuple(step.transform for step in best.variant.steps) == returned
+    assert best.search.measured(AS_CALLED) == (called if returned else None)
+    assert ("slower than the model as called: x 0.8 [0.7, 0.9]" in best.why.get("trees", "")) is not bool(returned)
 
 
 def test_a_search_that_found_nothing_in_time_says_so_and_returns_the_original_model(timed):

@@ -279,6 +279,9 @@ def test_a_new_model_may_differ_by_twice_what_its_evaluation_against_live_showed
     assert churn_limit(RolloutSection(), searched, change="new model", live="sha256:live").at_most == 0.05
     other = churn_limit(RolloutSection(), searched, change="new model", live="sha256:other")
     assert other.at_most == NEW_MODEL_CHURN  # the release that is live now is not the one it was compared with
+    unknown = replace(measured, reference="sha256:live", measurements=(seen(0.0, 1.0),))
+    few = releases.release(rules=(BRIER,), evidence=(unknown,))
+    assert churn_limit(RolloutSection(), few, change="new model", live="sha256:live").at_most == NEW_MODEL_CHURN
     judged = replace(retrained, verdict=releases.release(rules=(FLIPS,)).verdict)
     assert churn_limit(RolloutSection(), judged, change="new model", live="sha256:live") == FLIPS
 

@@ -87,6 +87,10 @@ RENAMED_CHECKS = {
 """Names of checks in stored records of 0.1, and what they are called now."""
 
 
+_FULL_RANGES, _UNBOUNDED = ((0.0, 1.0), (-1.0, 1.0)), 1e300
+"""Ends of an interval over the whole range of a measure. Records hold no infinity: an open end is a huge number."""
+
+
 class TimedCall(Record, frozen=True, kw_only=True, omit_defaults=True):
     """How the baseline was called in a timing: the function, its input, and the model's settings.
 
@@ -138,6 +142,16 @@ class Measurement(Record, frozen=True, kw_only=True):
     bounds: tuple[float, float] | None = None
     baseline: TimedCall | msgspec.UnsetType = msgspec.UNSET
     effective_rows: float | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the data give an interval; a measurement without one decides nothing.
+
+        Without a standard error the ends are those of the whole range of the measure, which need not be infinite.
+        """
+        ends = (self.low, self.high)
+        is_whole_range = self.se is None and ends in (*_FULL_RANGES, self.bounds)
+        return all(abs(end) < _UNBOUNDED for end in ends) and not is_whole_range
 
 
 def current_variant_name(name: str) -> str:

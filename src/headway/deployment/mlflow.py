@@ -143,7 +143,7 @@ def pointer_tags(update: PointerUpdate) -> dict[str, str]:
 
 
 def metrics(evidence: Sequence[Evidence]) -> Iterator[tuple[str, float]]:
-    """Yield each finite measurement as a metric, with `.low` and `.high`, under its period and slice.
+    """Yield each finite measurement as a metric, with the ends of its interval if it has one, under period and slice.
 
     Characters that MLflow does not allow in a name become `_`; a name that is taken already gets a number.
     """
@@ -153,7 +153,8 @@ def metrics(evidence: Sequence[Evidence]) -> Iterator[tuple[str, float]]:
         name = re.sub(r"[^\w\-. /]", "_", "/".join(parts), flags=re.ASCII)[:MAX_NAME]
         used[name] = number = used.get(name, 0) + 1
         name = name if number == 1 else f"{name}_{number}"
-        values = {"": measured.value, ".low": measured.low, ".high": measured.high}
+        ends = {".low": measured.low, ".high": measured.high} if measured.has_interval else {}
+        values = {"": measured.value, **ends}
         yield from ((f"{name}{end}", float(value)) for end, value in values.items() if math.isfinite(value))
 
 

@@ -1,12 +1,14 @@
 """Paired benchmarks: models are timed on the same rows in alternating rounds, and rounds are the groups of intervals.
 
 A ratio is the median over rounds. Its interval is meant to hold the ratio of the next run: it resamples rounds in
-blocks of time, and adds what differs between processes. Times are wall-clock times, which are left out if the machine
-was busy (`machine_load`); CPU times are those of all threads of this process.
+blocks of time, and adds what differs between processes. A model that is slow for its budget has few rounds: from 4 to
+19 the ratio is their geometric mean with Student's t, as resampling so few is too narrow. Times are wall-clock times,
+which are left out if the machine was busy (`machine_load`); CPU times are those of all threads of this process.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from headway.evaluation.energy import EnergyMeter
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.statistics.intervals import (
     LEVEL,
+    MIN_GROUPS,
     UNBOUNDED,
     Estimate,
     Sample,
@@ -44,7 +47,9 @@ _MAX_CALLS = 200
 _BEHIND_P99 = 662
 _OF_TAILS = "99th percentile of the calls of all rounds, leave-one-round-out jackknife, t"
 _FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
-_MIN_ROUNDS, _CALLS_OF_LIMIT = 4, 16
+MIN_ROUNDS = 4
+"""Rounds that an interval needs, and that every measurement has however slow the model is."""
+_CALLS_OF_LIMIT = 16
 _SAMPLED = 100
 BLOCKS = 5
 """Blocks of time in which rounds are resampled: what is measured takes turns, so that each is spread over all of them.
@@ -55,6 +60,7 @@ BURST = 0.3
 """Standard deviation of the log of a time between bursts of milliseconds on a busy machine (page 0021)."""
 _RESAMPLES = 499
 _RERUN_METHOD = "median over rounds in turns; for a rerun: blocks of rounds resampled, variance between processes"
+_FEW_ROUNDS_METHOD = "geometric mean over rounds in turns; for a rerun: t over rounds, variance between processes"
 
 
 class Predictor(Protocol):
@@ -108,7 +114,7 @@ def time_model(
     baseline : TimedBaseline, optional
         The model to compare with.
     rounds : int
-        Number of rounds; an interval needs 20.
+        Number of rounds; an interval needs 4.
     round_ns : int, optional
         Time to fill with calls in each round, ns; 3 ms by default. The figure of a round is the median of its calls.
     limit_s : float
@@ -297,7 +303,7 @@ def _run_pairs(
         watch.spin()
         for _ in block:
             spent = perf_counter_ns() - began
-            if len(found) >= _MIN_ROUNDS and spent * (1 + 1 / len(found)) > limit_ns:
+            if len(found) >= MIN_ROUNDS and spent * (1 + 1 / len(found)) > limit_ns:
                 return found
             pairs: list[tuple[int, int, int, int]] = []
             until = perf_counter_ns() + PAIRS_NS
@@ -409,7 +415,7 @@ def _round_energy(
 
 
 def _repeat(
-    run: Callable[[int], _Result], rounds: int, limit_ns: float, *, min_rounds: int = _MIN_ROUNDS
+    run: Callable[[int], _Result], rounds: int, limit_ns: float, *, min_rounds: int = MIN_ROUNDS
 ) -> list[_Result]:
     """Run rounds until they are done, or the next one would end after the limit; at least four by default."""
     began, found = perf_counter_ns(), list[_Result]()
@@ -527,7 +533,7 @@ def _run_kinds(kinds: _Kinds, rounds: int, round_ns: int, limit_ns: float, watch
     for block in np.array_split(np.arange(rounds), BLOCKS):
         watch.spin()
         for name, turn in ((name, turn) for name in kinds for turn in block.tolist()):
-            if turn >= _MIN_ROUNDS and spent[name] * (1 + 1 / len(turns[name])) > limit_ns / len(kinds):
+            if turn >= MIN_ROUNDS and spent[name] * (1 + 1 / len(turns[name])) > limit_ns / len(kinds):
                 continue
             began = perf_counter_ns()
             turns[name].append(_run_round(kinds[name][0], planned[name], kinds[name][1], turn))
@@ -671,7 +677,7 @@ def _rerun_interval(name: str, rounds: Sequence[Floats] | Floats, n_rows: int) -
     """Return the median of log ratios as a ratio, with an interval for that of the next run.
 
     The next run errs as much as this one, so the variance of the median, by a circular bootstrap of blocks of rounds,
-    counts twice.
+    counts twice. Below 20 rounds it is the mean of the rounds, and its variance.
 
     Parameters
     ----------
@@ -679,6 +685,10 @@ def _rerun_interval(name: str, rounds: Sequence[Floats] | Floats, n_rows: int) -
         Log ratio of each pair, by round.
     """
     count = len(rounds)
+    if count < MIN_GROUPS:
+        log = _mean_log(np.array([np.median(pairs) for pairs in rounds]))
+        log = dataclasses.replace(log, se=math.hypot(math.sqrt(2) * log.se, RERUN), method=_FEW_ROUNDS_METHOD)
+        return _from_log(name, log, n_rows)
     length = max(count // BLOCKS, 1)
     starts = np.random.default_rng(0).integers(0, count, (_RESAMPLES, -(-count // length)))
     picked = ((starts[:, :, None] + np.arange(length)) % count).reshape(_RESAMPLES, -1)[:, :count]
@@ -692,7 +702,7 @@ def _rerun_interval(name: str, rounds: Sequence[Floats] | Floats, n_rows: int) -
 
 
 def _mean_log(logs: Floats) -> Estimate:
-    se = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    se = float(logs.std(ddof=1)) / math.sqrt(len(logs)) if len(logs) > 1 else math.inf
     return Estimate(value=float(logs.mean()), se=se, dof=len(logs) - 1, method="geometric mean over rounds, t")
 
 
@@ -700,7 +710,8 @@ def _from_log(name: str, log: Estimate, rows: int) -> Measurement:
     """Return the measurement of exp(estimate), its standard error by the delta method; the interval stays above 0."""
     value = math.exp(log.value)
     estimate = Estimate(value=value, se=value * log.se, dof=log.dof, method=log.method)
-    found = t_interval(name, estimate, Sample(n_rows=rows, n_groups=int(log.dof) + 1, bounds=(0.0, UNBOUNDED[1])))
+    sample = Sample(n_rows=rows, n_groups=int(log.dof) + 1, bounds=(0.0, UNBOUNDED[1]))
+    found = t_interval(name, estimate, sample, min_groups=MIN_ROUNDS)
     if found.se is None:
         return found
     half = student_quantile(0.5 + LEVEL / 2, log.dof) * log.se

@@ -37,8 +37,6 @@ from headway.monitoring.degradation import (
 NAMED_FEATURES = 3
 HOUR_S = 3600.0
 MAX_LOST = 0.05
-UNBOUNDED = 1e300
-"""A bound of an interval from here on says nothing: there were too few groups."""
 """Share of the rows of a period that the log may have lost; the period is unknown if more are."""
 QUALITY_NOT_JUDGED = "O003"
 """Code of the finding that gives the reason why the labels do not show the quality."""
@@ -335,7 +333,7 @@ def _costs_of_waiting(loss: Measurement | None, price_s: float | None) -> Iterat
         word, sign = ("less", -1) if loss.high < 0 else ("more", 1)
         low, high = sorted((sign * loss.low, sign * loss.high))
         price = format_amount(sign * loss.value)
-        if max(-low, high) < UNBOUNDED:
+        if loss.has_interval:
             price += f" [{format_amount(low)}, {format_amount(high)}]"
         else:
             price += " (its interval is not known)"

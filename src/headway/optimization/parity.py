@@ -197,11 +197,7 @@ def check_parity(rows: Floats, expected: Floats, found: Floats, variant: Variant
     form
         Noun phrase for the new form, such as "an ONNX graph".
     """
-    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
-    allowed = TOLERANCE * (max(largest, TOLERANCE) if variant.task in NUMBERS else 1.0)
-    equal = (np.isnan(expected) & np.isnan(found)) | (expected == found)
-    with np.errstate(invalid="ignore"):
-        change = np.where(equal, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1, initial=0.0)
+    change, allowed = _changes(expected, found, variant)
     if not len(change) or change.max() <= allowed:
         return
     worst = int(np.argmax(change))
@@ -211,6 +207,22 @@ def check_parity(rows: Floats, expected: Floats, found: Floats, variant: Variant
         f"{allowed:.2g}; the largest change: {_format_row(rows[worst], variant)}",
         hint="[optimize] transforms, without this one",
     )
+
+
+def answers_agree(expected: Floats, answers: Floats, variant: Variant) -> bool:
+    """Return whether no answer, (n, k), moved by more than `check_parity` allows."""
+    change, allowed = _changes(expected, answers, variant)
+    return bool((change <= allowed).all())
+
+
+def _changes(expected: Floats, answers: Floats, variant: Variant) -> tuple[Floats, float]:
+    """Return the largest change of each row, and the change that is allowed."""
+    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
+    allowed = TOLERANCE * (max(largest, TOLERANCE) if variant.task in NUMBERS else 1.0)
+    equal = (np.isnan(expected) & np.isnan(answers)) | (expected == answers)
+    with np.errstate(invalid="ignore"):
+        change = np.where(equal, 0.0, np.nan_to_num(np.abs(expected - answers), nan=np.inf)).max(axis=1, initial=0.0)
+    return change, allowed
 
 
 def _format_answer(answer: Floats) -> str:

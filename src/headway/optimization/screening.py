@@ -95,16 +95,31 @@ _CPU_TIME = {
 """What stands in for a wall-clock time where the machine was too busy to measure it, paired CPU time first."""
 
 
-_SPEEDUP = {"latency.one_row": "latency.speedup", "throughput.batch": "throughput.speedup"}
+_RATIOS = {
+    "latency.one_row": ("latency.speedup", "cost.cpu_s.one_row.speedup"),
+    "throughput.batch": ("throughput.speedup", "cost.cpu_s.batch.speedup"),
+}
+"""Ratios to the baseline of each measure of speed: by the clock, then of CPU time."""
 
 
 def is_shown_faster(row: EvaluatedVariant, measure: str) -> bool | None:
-    """Return whether the interval of the ratio to the baseline is above 1; None where no ratio was measured.
+    """Return whether the interval of a ratio to the baseline is above 1; None where no ratio was measured.
 
-    `measure` is the one by which variants are ordered.
+    `measure` is the one by which variants are ordered, and one that changes answers must be shown faster by it. For one
+    that keeps them either ratio of the same calls is enough, by the clock or of CPU time, unless the clock shows that
+    it is slower. A ratio without an interval shows nothing.
     """
-    ratio = row.evidence.find(_SPEEDUP.get(measure, measure))
-    return ratio.low > 1 if ratio and ratio.unit == "x" else None
+    names = next((names for name, names in _RATIOS.items() if measure in (name, *_CPU_TIME[name])), (measure,))
+    ratios = [ratio for name in names if (ratio := row.evidence.find(name)) and ratio.unit == "x"]
+    if not ratios:
+        return None
+    shown = [ratio for ratio in ratios if ratio.has_interval]
+    if any(ratio.name == names[0] and ratio.high < 1 for ratio in shown):
+        return False
+    if answer_changing_steps(row.variant):
+        own = measure if measure in names else names[0]
+        shown = [ratio for ratio in shown if ratio.name == own]
+    return any(ratio.low > 1 for ratio in shown)
 
 
 def ordering_measure(rows: Iterable[EvaluatedVariant], objective: str) -> str:
@@ -115,7 +130,7 @@ def ordering_measure(rows: Iterable[EvaluatedVariant], objective: str) -> str:
 
 
 def cost_lower_bound(row: EvaluatedVariant, objective: str) -> float:
-    """Return the lower end of the interval of the value that the search minimizes."""
+    """Return the lower end of the interval of the value that the search minimizes; -infinity without an interval."""
     found = row.evidence.find(objective)
     if found is None:
         return math.inf
@@ -123,9 +138,9 @@ def cost_lower_bound(row: EvaluatedVariant, objective: str) -> float:
 
 
 def cost_upper_bound(row: EvaluatedVariant, objective: str) -> float:
-    """Return the upper end of the interval of the value that the search minimizes."""
+    """Return the upper end of the interval of the value that the search minimizes; infinity without an interval."""
     found = row.evidence.find(objective)
-    if found is None:
+    if found is None or not found.has_interval:
         return math.inf
     return -found.low if found.unit in _MORE_IS_BETTER else found.high
 
@@ -138,6 +153,8 @@ The second argument is called before each variant, and none is begun after it re
 
 SCREENED_OUT, LEFT_OUT = "V002", "V003"
 SPEED_METRICS = ("latency.one_row", "throughput.batch")
+    if not found.has_interval:
+        return -math.inf
 """A variant that may be the fastest by one of these is evaluated in full: one form may suit rows, another batches."""
 EVALUATION, SCREENING, VERDICT = "evaluation", "screening", "verdict"
 """Kinds of steps, by whose durations a budget predicts."""

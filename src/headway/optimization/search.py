@@ -36,7 +36,7 @@ from headway.optimization.screening import (
 
 Feasible = Callable[[Verdict], bool]
 
-CODE = "V001"
+CODE, ONE_ROW = "V001", "latency.one_row"
 WITHOUT, DEFER = "without", "defer"
 """The transforms that are applied if features are named for them; `without` is then the only one on the baseline."""
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
@@ -291,10 +291,23 @@ def _beats(row: EvaluatedVariant, objective: str, limit: float) -> bool:
 
 
 def _is_tied(row: EvaluatedVariant, best: EvaluatedVariant, objective: str) -> bool:
-    """Return whether intervals cannot separate a variant from the best, and, if it changes answers, it is near."""
+def wins_by_speed(evaluated: Sequence[EvaluatedVariant], winner: Variant, objective: str) -> bool:
+    """Return whether a winner is wanted for the speed of one row alone, so that one that is slower is of no use."""
+    rows = {row.variant.digest: row for row in evaluated}
+    row, baseline = rows[winner.digest], next(row for row in evaluated if not row.variant.steps)
+    is_wanted = _comes_first(row) or _privacy_rank(row) < _privacy_rank(baseline)
+    return bool(winner.steps) and objective == ONE_ROW and not is_wanted
+
+
+    """Return whether intervals cannot separate a variant from the best.
+
+    One that changes answers, or whose interval is not known, must be near the best as well.
+    """
     cost, lowest = objective_cost(row, objective), objective_cost(best, objective)
     is_near = cost <= (lowest * _NEAR if lowest > 0 else lowest / _NEAR)
-    return cost_lower_bound(row, objective) <= lowest and (is_near or not answer_changing_steps(row.variant))
+    lower = cost_lower_bound(row, objective)
+    must_be_near = bool(answer_changing_steps(row.variant)) or math.isinf(lower)
+    return lower <= lowest and (is_near or not must_be_near)
 
 
 def _privacy_rank(row: EvaluatedVariant) -> int:

@@ -98,7 +98,7 @@ def churn_limit(settings: RolloutSection, release: Release, *, change: ModelChan
         return next(iter(own), None)
     measured = [evidence.find(CHURN) for evidence in against_live]
     measured += [evidence.find(LIVE + CHURN) for evidence in release.evidence if evidence.live == live]
-    shown = [found.high for found in measured if found]
+    shown = [found.high for found in measured if found and found.has_interval]
     limit = min(max(CHURN_RATIO * max(shown), MIN_CHURN), 1.0) if shown else NEW_MODEL_CHURN
     return Rule(measure=CHURN, at_most=limit)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from msgspec.structs import replace
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.benchmark import measure_cpu_time, widen_for_bursts
+from headway.evaluation.benchmark import MIN_ROUNDS, measure_cpu_time, widen_for_bursts
 from headway.evaluation.context import Comparison
 from headway.evaluation.energy import EnergyMeter
 from headway.evaluation.machine_load import LoadMeter
@@ -31,18 +33,19 @@ def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
     found: list[Measurement | NotApplicable] = []
     meter, load = _energy_meter(), LoadMeter()
     measured = measure_cpu_time(subject.model, subject.rows, rounds=ROUNDS, limit_s=subject.timing_s, energy=meter)
+    over_rounds = partial(mean_over_repeats, what="rounds", min_repeats=MIN_ROUNDS)
     busy, is_shared = meter.busy() if meter else None, load.is_shared()
     for how, work in measured.items():
         seconds = work.row_ns * MILLION / 1e9
-        spent = mean_over_repeats(f"cost.cpu_s.{how}", seconds, what="rounds", n_rows=work.rows)
+        spent = over_rounds(f"cost.cpu_s.{how}", seconds, n_rows=work.rows)
         costs = [replace(spent, unit="s")]
         if price:
             cost = seconds / HOUR_S * price.core_hour
-            priced = mean_over_repeats(f"cost.per_million.{how}", cost, what="rounds", n_rows=work.rows)
+            priced = over_rounds(f"cost.per_million.{how}", cost, n_rows=work.rows)
             costs.append(replace(priced, unit=price.currency))
         found += [widen_for_bursts(one) for one in costs] if is_shared else costs
         if work.row_uj is not None and busy is None:  # uJ a row are J a million rows
-            used = mean_over_repeats(f"cost.energy_j.{how}", work.row_uj, what="rounds", n_rows=work.rows)
+            used = over_rounds(f"cost.energy_j.{how}", work.row_uj, n_rows=work.rows)
             found.append(replace(used, unit="J"))
     return [*found, *([] if price else [_unpriced()]), *([busy] if busy else [])]
 

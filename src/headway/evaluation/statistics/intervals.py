@@ -48,14 +48,14 @@ class Estimate:
     method: str
 
 
-def t_interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
+def t_interval(name: str, estimate: Estimate, sample: Sample, *, min_groups: int = MIN_GROUPS) -> Measurement:
     """Build the two-sided interval value +- t(dof) * se, clipped to the bounds of the measure.
 
-    Below MIN_GROUPS groups (dof + 1), or with a standard error that is not finite, no interval is known: `se` is None,
-    and the interval is the full range.
+    Below `min_groups` groups (dof + 1), or with a standard error that is not finite, no interval is known: `se` is
+    None, and the interval is the full range.
     """
     min_value, max_value = sample.bounds
-    known = estimate.dof >= MIN_GROUPS - 1 and math.isfinite(estimate.se)
+    known = estimate.dof >= min_groups - 1 and math.isfinite(estimate.se)
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return Measurement(
         name=name,
@@ -110,12 +110,15 @@ def jackknife_error(without_each: Floats) -> Floats:
     return error
 
 
-def mean_over_repeats(name: str, values: Floats, *, what: str, n_rows: int = 0) -> Measurement:
+def mean_over_repeats(
+    name: str, values: Floats, *, what: str, n_rows: int = 0, min_repeats: int = MIN_GROUPS
+) -> Measurement:
     """Return the mean of repeated measurements; each repeat is a group, called `what` (`starts`)."""
     count = len(values)
     se = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
     estimate = Estimate(value=float(values.mean()), se=se, dof=count - 1, method=f"mean over {what}, t")
-    return t_interval(name, estimate, Sample(n_rows=n_rows or count, n_groups=count, bounds=(0.0, UNBOUNDED[1])))
+    sample = Sample(n_rows=n_rows or count, n_groups=count, bounds=(0.0, UNBOUNDED[1]))
+    return t_interval(name, estimate, sample, min_groups=min_repeats)
 
 
 def ratio_of_sums(sums: Floats, rows: Floats) -> list[Estimate]:

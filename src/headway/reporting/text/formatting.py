@@ -23,8 +23,6 @@ SHARES = frozenset(
 )
 TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.", "cost.energy_j.")
 TINY, ROUNDING = 1e-4, 1e-12
-_FULL_RANGES = ((0.0, 1.0), (-1.0, 1.0))
-_UNBOUNDED = 1e300
 
 
 def format_number(value: float, *, width: float = 0.0) -> str:
@@ -54,13 +52,8 @@ def format_measurement(measurement: Measurement) -> str:
 
 
 def has_interval(measurement: Measurement) -> bool:
-    """Return whether the data give an interval.
-
-    One that spans the whole range of the measure, for lack of groups, is none.
-    """
-    ends = (measurement.low, measurement.high)
-    unbounded = not all(abs(end) < _UNBOUNDED for end in ends)
-    return not (unbounded or (measurement.se is None and ends in _FULL_RANGES))
+    """Return whether the data give an interval; see `Measurement.has_interval`."""
+    return measurement.has_interval
 
 
 def format_value(measurement: Measurement) -> str:
