@@ -66,7 +66,7 @@ from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.explore import MAX_ROWS, tables_file
 from headway.evaluation.feature_worth import Ablation, measure_worth
 from headway.evaluation.learning_curves.curve import ProjectCurve
-from headway.evaluation.machine_load import wait_until_quiet
+from headway.evaluation.machine_load import BUSY, wait_until_quiet
 from headway.evaluation.measure import Audits, measure, run_audits, with_more, with_results
 from headway.evaluation.point_comparison import OpenedModel
 from headway.evaluation.point_comparison import compare_models as compare_opened
@@ -277,6 +277,7 @@ def optimize(
         validation.timed()  # opens the baseline on other numbers of threads: once, so it predicts no evaluation
     with budget.timed(EVALUATION):
         evaluated_baseline = evaluate(project, baseline.model, validation, metrics=metrics)
+    budget.is_busy = any(finding.code == BUSY for finding in evaluated_baseline.evidence.findings)
     verdict_s = _seconds_of_verdict(budget, validation, test) + KINDS_OF_CALLS * budget.timing_s
     is_private = _asks_for_privacy(project.config)
     budget.reserve(verdict_s + (_PRIVACY_SHARE * budget.budget_s if is_private else 0))
@@ -354,7 +355,6 @@ def optimize(
     return result
 
 
-_NOT_IN_MEMORY = NotApplicable(
 def _calls_of(
     project: Project, result: SearchResult, measure_calls: MeasureCalls | None
 ) -> Sequence[Measurement | NotApplicable]:
@@ -372,6 +372,7 @@ def _slower_as_called(calls: Sequence[Measurement | NotApplicable]) -> Measureme
     return ratio if ratio and ratio.has_interval and ratio.high < 1 else None
 
 
+_NOT_IN_MEMORY = NotApplicable(
     "latency.as_called: the user's own model is not in memory, so only engines are compared",
     hint="pass the fitted object in Python: headway.optimize(model, X, y)",
 )

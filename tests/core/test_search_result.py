@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
-from headway.core.evidence import Evidence, Machine, Measurement
+from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Artifact, Signature, Step, Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
@@ -58,3 +59,13 @@ def test_speed_is_taken_from_the_search_and_the_rest_from_test() -> None:
 def test_a_longer_budget_is_suggested_where_variants_were_left_out_for_lack_of_time() -> None:
     assert FRONTIER.improved and FRONTIER.suggested_budget_s == 0
     assert replace(FRONTIER, budget_s=10.0, n_left_out=1).suggested_budget_s == 30
+
+
+@pytest.mark.parametrize(("expected_s", "suggested_s"), [(11.9, 30), (12.1, 0)])
+def test_a_longer_budget_is_not_suggested_for_a_transform_that_it_would_leave_out_as_well(
+    expected_s: float, suggested_s: float
+) -> None:
+    late = Finding(code="V003", severity="note", message="distil: not tried", measured=expected_s, limit=2.0)
+    result = replace(FRONTIER, budget_s=10.0, n_left_out=1, refusals=(late,))
+    assert result.suggested_budget_s == suggested_s
+    assert replace(result, n_left_out=2).suggested_budget_s == 30, "a variant was left out as well"

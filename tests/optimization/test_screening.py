@@ -49,9 +49,11 @@ class Screening:
         self.evaluated, self.seconds = [], 0
         self.measuring_s, self.evaluating_s = measuring_s, evaluating_s
 
-    def run(self, budget_s=0, *, first_batch=None, objective="speed"):
+    def run(self, budget_s=0, *, first_batch=None, objective="speed", share=1.0):
+        """Search; with a share below 1 of the time that a core works for it, on a busy machine."""
         baseline, *variants = (row.variant for row in self.rows.values())
-        budget = TimeBudget(budget_s, now=lambda: self.seconds)
+        budget = TimeBudget(budget_s, now=lambda: self.seconds, cpu_now=lambda: share * self.seconds)
+        budget.is_busy = share < 1
         with budget.timed(EVALUATION):
             evaluated_baseline = self._evaluate(baseline)
         budget.reserve(self.evaluating_s)  # for the verdict
@@ -172,6 +174,33 @@ def test_a_budget_leaves_the_fastest_evaluated_and_the_others_with_a_reason(budg
     assert (len(screening.evaluated), len(found)) == (n_evaluated, n_measured + 1)
     assert screening.seconds <= budget_s - 10, "the time of the verdict is left"
     assert len(list(filter(left_out, found))) == n_measured + 1 - n_evaluated
+
+
+@pytest.mark.parametrize(("share", "n_evaluated"), [(1.0, 1), (0.5, 2)])
+def test_a_compiled_form_is_evaluated_on_a_busy_machine_though_the_budget_is_short(share, n_evaluated):
+    compiled_form, other = (on_engine(compiled(evaluated(0, us)), engine, us) for engine, us in (("b", 2), ("c", 1)))
+    rows = on_engine(evaluated(0, 40), "a", 40), compiled_form, on_engine(evaluated(1, 1), "b", 1), other
+    screening = Screening(*rows, measuring_s=5, evaluating_s=10)
+    screening.run(12, share=share)
+    assert len(screening.evaluated) == n_evaluated, "one form alone is late"
+    assert screening.evaluated[1:] in ([], [compiled_form.variant])
+
+
+def test_a_form_on_the_engine_of_the_baseline_or_with_other_answers_is_never_late():
+    for row in (on_engine(compiled(evaluated(0, 2), "threads"), "a", 2), on_engine(evaluated(1, 2), "b", 2)):
+        screening = Screening(on_engine(evaluated(0, 40), "a", 40), row, measuring_s=5, evaluating_s=10)
+        screening.run(12, share=0.5)
+        assert len(screening.evaluated) == 1
+
+
+def test_the_first_compiled_form_may_use_the_budget_in_cpu_time_on_a_busy_machine():
+    seconds = [100.0]
+    budget = TimeBudget(10, now=lambda: seconds[0], cpu_now=lambda: seconds[0] / 4)
+    assert budget.first_form_s == -math.inf
+    budget.is_busy, seconds[0] = True, 108.0
+    assert budget.remaining_s == 2 and budget.first_form_s == 32  # 8 s of CPU time at a quarter of a core
+    seconds[0] = 140.0
+    assert budget.first_form_s == 0
 
 
 def test_a_variant_whose_evaluation_would_not_end_in_time_keeps_its_short_measurement():

@@ -130,6 +130,24 @@ def test_a_cost_in_an_unknown_unit_is_refused_with_the_known_ones(context, timed
     assert refusal.value.hint == "any of: seconds, rows, calls, opens"
 
 
+def test_settings_of_a_known_engine_come_after_the_forms_that_keep_the_answers(context, timed):
+    names = [timed.transform("compile_h", seconds=5, keeps_answers=True, cost='{"seconds": 5}'), "threads"]
+    made, _ = generate(context, names, budget_s=100)
+    assert [variant.steps[-1].transform for variant in made.variants[1:3]] == ["compile_h", "threads"]
+
+
+def test_what_may_compile_the_first_exact_form_is_tried_on_a_busy_machine_though_it_takes_too_long(context, timed):
+    name = timed.transform("compile_i", seconds=80, keeps_answers=True, cost='{"seconds": 80}')
+    lossy = timed.transform("lossy_i", seconds=80, cost='{"seconds": 80}')
+    model, found = baseline_of(text(trees=2), context), []
+    for is_busy in (False, True):
+        budget = TimeBudget(100, now=CLOCK, cpu_now=lambda: CLOCK() / 8)
+        budget.is_busy = is_busy
+        generator = search.CandidateGenerator(model, context, [name, lossy], budget=budget)
+        found.append([[step.transform for step in variant.steps] for batch in generator.batches() for variant in batch])
+    assert found == [[], [[name]]]
+
+
 def test_named_transforms_are_applied_in_the_order_given(context):
     found = search.generate_candidates(baseline_of(text(trees=2), context), context, ["onnx", "truncate"])
     assert names(found) == ["lightgbm (baseline)", "onnxruntime", "lightgbm · truncate(trees=1)"]
@@ -299,24 +317,6 @@ def test_a_variant_whose_speedup_may_be_noise_does_not_beat_the_baseline(monkeyp
         )
 
 
-RATE = Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
-
-
-def attacked(number: int, us: float, answer: Answer, *, measured: bool = True, defence: str = "") -> EvaluatedVariant:
-    """A feasible variant for which a rule on privacy has this answer; `defence` is the name of its last step."""
-    plain = evaluated(number, us)
-    rate = replace(plain.evidence.measurements[0], name=RATE.measure) if measured else None
-    ruled = RuleResult(rule=RATE, answer=answer, message="", measurement=rate)
-    steps = (*plain.variant.steps, Step(transform=defence)) if defence else plain.variant.steps
-    verdict = replace(plain.verdict, rule_results=(*plain.verdict.rule_results, ruled))
-    return replace(plain, variant=replace(plain.variant, steps=steps), verdict=verdict)
-
-
-def test_a_slower_variant_that_meets_a_rule_on_privacy_precedes_faster_ones_that_do_not():
-    unmeasured = attacked(4, 12, "undecided", measured=False)
-    rows = [
-        attacked(0, 40, "fail"),
-        attacked(1, 10, "fail"),
 def with_ratios(row: EvaluatedVariant, **ratios: tuple[float, float] | None) -> EvaluatedVariant:
     """The variant with ratios to the baseline, by the clock or of CPU time: an interval, or none of a value of 90."""
     measured = list(row.evidence.measurements)
@@ -370,6 +370,24 @@ def test_a_variant_without_an_interval_ties_with_none_that_is_far_faster():
     assert [row.variant.digest for row in ranked[:2]] == [fast.variant.digest, slow.variant.digest]
 
 
+RATE = Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
+
+
+def attacked(number: int, us: float, answer: Answer, *, measured: bool = True, defence: str = "") -> EvaluatedVariant:
+    """A feasible variant for which a rule on privacy has this answer; `defence` is the name of its last step."""
+    plain = evaluated(number, us)
+    rate = replace(plain.evidence.measurements[0], name=RATE.measure) if measured else None
+    ruled = RuleResult(rule=RATE, answer=answer, message="", measurement=rate)
+    steps = (*plain.variant.steps, Step(transform=defence)) if defence else plain.variant.steps
+    verdict = replace(plain.verdict, rule_results=(*plain.verdict.rule_results, ruled))
+    return replace(plain, variant=replace(plain.variant, steps=steps), verdict=verdict)
+
+
+def test_a_slower_variant_that_meets_a_rule_on_privacy_precedes_faster_ones_that_do_not():
+    unmeasured = attacked(4, 12, "undecided", measured=False)
+    rows = [
+        attacked(0, 40, "fail"),
+        attacked(1, 10, "fail"),
         attacked(2, 50, "pass"),
         attacked(3, 30, "undecided"),
         unmeasured,

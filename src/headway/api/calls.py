@@ -103,7 +103,8 @@ def optimize(
         Transforms to try, such as ``["trees", "onnx"]``; by default all that apply.
     budget : str or float, optional
         Time limit of the whole call: ``"60s"``, ``"5m"``, or seconds. Forms that keep the answers are tried first; what
-        would not end in time is left out (`why`), and the time to judge the winner is reserved.
+        would not end in time is left out (`why`), and the time to judge the winner is reserved. On a busy machine the
+        first compiled form is tried all the same, so that the call may end late.
     wait_quiet : bool
         Wait until other processes leave the cores before speed is measured, at most 10 minutes. On a busy machine
         the result has no speedup, and variants are ordered by their CPU time.

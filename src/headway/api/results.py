@@ -42,7 +42,7 @@ from headway.reporting.console import write_atomically
 from headway.reporting.page import notebook_html, write_report
 from headway.reporting.report_data import ReportData
 from headway.reporting.text import formatting, tables, words
-from headway.reporting.text.speeds import describe_search_speeds
+from headway.reporting.text.speeds import ONE_ROW_CPU, describe_search_speeds
 from headway.reporting.text.tables import Table
 from headway.reporting.text.terminal import TerminalTable
 
@@ -201,8 +201,8 @@ class OptimizationResult(Result, Model):
 
         If the original is in memory, both are called as the user calls it (`speedup.slice` is `dataframe_row`,
         `array_row` or `sparse_row`), so that the overhead of this object counts; else their engines are compared.
-        `speedup.baseline` names the original's call and settings. None if other processes used the cores, or if the
-        budget was too short for an interval.
+        `speedup.baseline` names the original's call and settings. None if other processes used the cores: the ratio of
+        CPU times is then `search.measured("cost.cpu_s.one_row.speedup")`.
         """
         evidence = self.search.winner.evidence
         called = next((found for found in evidence.measurements if found.name == AS_CALLED), None)
@@ -339,7 +339,8 @@ class OptimizationResult(Result, Model):
     def _title(self) -> str:
         if not self.improved:
             return words.no_faster_variant(self.search)
-        return f"{self.variant.name}: {_format_speedup(self.speedup)}, verdict {self.verdict.answer}"
+        speedup = self.speedup or self.search.measured(ONE_ROW_CPU)
+        return f"{self.variant.name}: {_format_speedup(speedup)}, verdict {self.verdict.answer}"
 
     def _lines(self) -> Sequence[str]:
         return (
@@ -455,7 +456,7 @@ def find_measurement(evidence: Evidence, name: str) -> Measurement:
 
 
 def _format_speedup(speedup: Measurement | None) -> str:
-    if speedup is None:
+    if speedup is None or not formatting.has_interval(speedup):
         return "no speedup measured"
-    how = " as you call it" if speedup.name == AS_CALLED else ""
+    how = {AS_CALLED: " as you call it", ONE_ROW_CPU: " in CPU time"}.get(speedup.name, "")
     return f"{formatting.format_measurement(speedup)} for one row{how}"

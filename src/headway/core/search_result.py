@@ -39,6 +39,8 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
 
 BUDGET_FACTOR = 3
 """The suggested next budget is this many times the last one."""
+TRANSFORM_SHARE = 0.5
+"""Share of the time left in which the variants of a batch are made."""
 
 
 class SearchResult(StoredRecord, frozen=True, kw_only=True):
@@ -75,8 +77,17 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
 
     @property
     def suggested_budget_s(self) -> float:
-        """A longer budget that may find a faster variant, in seconds; 0 if nothing was left out for lack of time."""
-        return BUDGET_FACTOR * self.budget_s if self.n_left_out else 0.0
+        """A longer budget that may find a faster variant, in seconds; 0 if it would not try more than this search.
+
+        A transform that was left out names the seconds that it is expected to take, and those that were left for it.
+        """
+        longer_s = BUDGET_FACTOR * self.budget_s
+        added_s = TRANSFORM_SHARE * (longer_s - self.budget_s)
+        times = [(finding.measured, finding.limit) for finding in self.refusals]
+        too_slow = sum(
+            expected is not None and left is not None and expected > left + added_s for expected, left in times
+        )
+        return longer_s if self.n_left_out > too_slow else 0.0
 
     @property
     def evaluated_baseline(self) -> EvaluatedVariant:

@@ -26,15 +26,23 @@ class TimeBudget:
     """Time budget of a search; 0 seconds set no limit.
 
     It starts when the object is made, or at `began`, a time of the same clock. The measured duration of a step predicts
-    that of the next step of its kind: a step starts only if it is expected to end in time.
+    that of the next step of its kind: a step starts only if it is expected to end in time. `is_busy` is set where other
+    processes use the cores.
     """
 
     def __init__(
-        self, budget_s: float, now: Callable[[], float] = time.monotonic, *, began: float | None = None
+        self,
+        budget_s: float,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        cpu_now: Callable[[], float] = time.process_time,
+        began: float | None = None,
     ) -> None:
         self.budget_s, self._now = budget_s, now
         self._began = now() if began is None else began
         self._reserved_s = 0.0
+        self._cpu_now, self._cpu_began, self._made = cpu_now, cpu_now(), now()
+        self.is_busy = False
         self._longest: dict[str, float] = {}
 
     @property
@@ -46,6 +54,17 @@ class TimeBudget:
     def remaining_s(self) -> float:
         """Seconds that are left besides the reserve; infinite without a limit."""
         return self.budget_s - self._reserved_s - self.elapsed_s if self.budget_s else math.inf
+
+    @property
+    def first_form_s(self) -> float:
+        """Seconds by the clock in which the first compiled form uses up the budget; -infinity on a quiet machine.
+
+        On a busy machine each step takes long by the clock. That form is hardly ever the slower one, so it may use the
+        budget in CPU time: a result that is late is better than none.
+        """
+        used_s = self._cpu_now() - self._cpu_began
+        share = used_s / max(self._now() - self._made, used_s, 1e-9)
+        return (self.budget_s - used_s) / max(share, 1e-3) if self.is_busy else -math.inf
 
     @property
     def timing_s(self) -> float:
@@ -134,6 +153,8 @@ def cost_lower_bound(row: EvaluatedVariant, objective: str) -> float:
     found = row.evidence.find(objective)
     if found is None:
         return math.inf
+    if not found.has_interval:
+        return -math.inf
     return -found.high if found.unit in _MORE_IS_BETTER else found.low
 
 
@@ -153,8 +174,6 @@ The second argument is called before each variant, and none is begun after it re
 
 SCREENED_OUT, LEFT_OUT = "V002", "V003"
 SPEED_METRICS = ("latency.one_row", "throughput.batch")
-    if not found.has_interval:
-        return -math.inf
 """A variant that may be the fastest by one of these is evaluated in full: one form may suit rows, another batches."""
 EVALUATION, SCREENING, VERDICT = "evaluation", "screening", "verdict"
 """Kinds of steps, by whose durations a budget predicts."""
@@ -205,7 +224,9 @@ def screen_candidates(
     for batch in batches:
         outpaced = _outpaced(batch, [baseline, *rows.values()], objective)
         short = [variant for variant in batch if variant.digest not in outpaced]
-        measured = {row.variant.digest: row for row in _measure_batch(short, baseline, measure_speed, budget, callback)}
+        is_first = not rows
+        speeds = _measure_batch(short, baseline, measure_speed, budget, callback, is_first=is_first)
+        measured = {row.variant.digest: row for row in speeds}
         found = measured | outpaced
         rows |= {variant.digest: found[variant.digest] for variant in batch if variant.digest in found}
         rivals = [row for row in (baseline, *rows.values()) if row.evidence.measurements]  # all but outpaced ones
@@ -215,7 +236,9 @@ def screen_candidates(
             else:
                 rows[row.variant.digest] = _mark(row, SCREENED_OUT, "too slow to win in a short measurement")
         waiting = _in_turns(waiting, objective)
-        rows |= _evaluate_waiting(waiting, evaluate, budget, callback, until=budget.remaining_s * (1 - _SHARE))
+        must_try = is_first and any(is_compiled(row.variant, baseline.variant) for row in waiting[:1])
+        until = budget.remaining_s * (1 - _SHARE)
+        rows |= _evaluate_waiting(waiting, evaluate, budget, callback, until=until, must_try=must_try)
     rows |= _evaluate_waiting(waiting, evaluate, budget, callback)
     why = f"not evaluated after its speed was measured, as too little of {budget} was left"
     rows |= {row.variant.digest: _mark(row, LEFT_OUT, why) for row in waiting}
@@ -276,14 +299,20 @@ def _evaluate_waiting(
     callback: Callable[[str], object],
     *,
     until: float = 0.0,
+    must_try: bool = False,
 ) -> dict[str, EvaluatedVariant]:
-    """Evaluate the first one if it fits into the budget, and others while more than `until` seconds are left."""
+    """Evaluate the first one if it fits into the budget, and others while more than `until` seconds are left.
+
+    If it `must_try` the first, any time that is left for a first compiled form is enough.
+    """
     evaluated: dict[str, EvaluatedVariant] = {}
     first_s = _OF_BASELINE * budget.expected_s(EVALUATION)
 
     def proceed() -> bool:
         remaining_s = budget.remaining_s
-        return remaining_s - budget.expected_s(EVALUATION) >= until if evaluated else remaining_s >= first_s
+        if evaluated:
+            return remaining_s - budget.expected_s(EVALUATION) >= until
+        return remaining_s >= first_s or (must_try and budget.first_form_s > 0)
 
     begun = list(waiting)
     for number, row in _timed(evaluate([row.variant for row in begun], proceed), budget, EVALUATION):
@@ -299,13 +328,21 @@ def _measure_batch(
     measure_speed: MeasureAll,
     budget: TimeBudget,
     callback: Callable[[str], object],
+    *,
+    is_first: bool,
 ) -> Iterator[EvaluatedVariant]:
-    """Measure the speed of a batch, the most promising first, while that leaves time to evaluate the fastest."""
+    """Measure the speed of a batch, the most promising first, while that leaves time to evaluate the fastest.
+
+    Of the first batch a compiled form is measured while any time is left for it.
+    """
     until = max(budget.remaining_s * (1 - _SHARE), budget.expected_s(EVALUATION))
     order = sorted(batch, key=lambda row: _screening_order(row, baseline.variant))
 
+    must_try = iter([is_first and any(is_compiled(variant, baseline.variant) for variant in order[:1])])
+
     def proceed() -> bool:
-        return budget.remaining_s - budget.expected_s(SCREENING) >= until
+        is_enough = budget.remaining_s - budget.expected_s(SCREENING) >= until
+        return (next(must_try, False) and budget.first_form_s > 0) or is_enough
 
     for count, (_, row) in enumerate(_timed(measure_speed(order, proceed), budget, SCREENING), 1):
         if count % _REPORT_EVERY == 1:
@@ -372,6 +409,11 @@ def _can_win(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], measure:
         for rival in rivals
         if (not rival.variant.steps and not comes_first(row.variant)) or answer_changing_steps(rival.variant) == steps
     )
+
+
+def is_compiled(variant: Variant, baseline: Variant) -> bool:
+    """Return whether a variant is the baseline on another engine, with all of its answers."""
+    return variant.engine != baseline.engine and not answer_changing_steps(variant)
 
 
 def comes_first(variant: Variant, *, defences: bool = True) -> bool:

@@ -15,7 +15,7 @@ from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
-from headway.core.search_result import BUDGET_FACTOR, SearchResult
+from headway.core.search_result import BUDGET_FACTOR, TRANSFORM_SHARE, SearchResult
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, RuleResult, Verdict
 from headway.optimization.context import TransformContext, load_transform
@@ -27,6 +27,7 @@ from headway.optimization.screening import (
     answer_changing_steps,
     comes_first,
     cost_lower_bound,
+    is_compiled,
     is_shown_faster,
     keeps_answers,
     objective_cost,
@@ -42,7 +43,6 @@ WITHOUT, DEFER = "without", "defer"
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
 """Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
 _NEAR = 1.25  # times the cost of the best variant
-_TRANSFORM_SHARE = 0.5  # share of the time left in which the variants of a batch are made
 # What a plug-in that breaks may raise: it must not end the search.
 _PLUGIN_FAILURES = (
     *(ArithmeticError, AttributeError, ImportError, LookupError, MemoryError),
@@ -106,7 +106,7 @@ class CandidateGenerator:
         Names, applied in this order; by default all that are installed and take part, in the order of their stages.
     budget
         Time budget of the search. A transform is applied only if it is expected to end within half of what is left when
-        its batch begins.
+        its batch begins; what may compile the first form that keeps the answers has more on a busy machine.
     answers
         How long the baseline takes to answer, which predicts the duration of a transform that asks it.
 
@@ -133,7 +133,7 @@ class CandidateGenerator:
             self._names.append(DEFER)
         self._context, self._budget = context, budget or TimeBudget(0)
         self._declared_s = {name: _declared_s(name, answers) for name in self._names}
-        self._known = {model.digest: model}
+        self._model, self._known = model, {model.digest: model}
         self._waiting = self._applications(model, 0)
         self._results: dict[str, list[Sequence[Variant] | Finding]] = {name: [] for name in self._names}
 
@@ -169,9 +169,9 @@ class CandidateGenerator:
         until = 0.0
         if self._budget.budget_s:
             needed = self._budget.expected_s(SCREENING) + self._budget.expected_s(EVALUATION)
-            until = max(self._budget.remaining_s * (1 - _TRANSFORM_SHARE), needed)
+            until = max(self._budget.remaining_s * (1 - TRANSFORM_SHARE), needed)
         while ready := [item for item in self._waiting if item.keeps_answers or not keeps]:
-            item = min(ready, key=lambda item: (not item.keeps_answers, self._expected_s(item), item.index))
+            item = min(ready, key=self._order)
             self._waiting.remove(item)
             result = self._apply(item, until)
             self._results[item.name].append(result)
@@ -181,9 +181,15 @@ class CandidateGenerator:
                     self._waiting += self._applications(variant, item.index + 1)
                     yield variant
 
+    def _order(self, item: _Application) -> tuple[bool, bool, float, int]:
+        """Order forms that keep the answers first, among them settings of a known one last, and then cheap ones."""
+        return not item.keeps_answers, _stage(item.name) == STAGES[-1], self._expected_s(item), item.index
+
     def _apply(self, item: _Application, until: float) -> Sequence[Variant] | Finding:
         """Apply a transform if that is expected to leave `until` seconds of the budget."""
         remaining_s = self._budget.remaining_s - until
+        if item.keeps_answers and not any(is_compiled(variant, self._model) for variant in self.variants):
+            remaining_s = max(remaining_s, self._budget.first_form_s)
         if self._expected_s(item) > remaining_s:
             return _left_out(item, self._expected_s(item), max(remaining_s, 0.0), self._budget)
         with self._budget.timed(item.name):
@@ -285,12 +291,6 @@ def rank_by_objective(
     return [*ordered, baseline]
 
 
-def _beats(row: EvaluatedVariant, objective: str, limit: float) -> bool:
-    is_shown = is_shown_faster(row, objective)
-    return objective_cost(row, objective) < limit if is_shown is None else is_shown
-
-
-def _is_tied(row: EvaluatedVariant, best: EvaluatedVariant, objective: str) -> bool:
 def wins_by_speed(evaluated: Sequence[EvaluatedVariant], winner: Variant, objective: str) -> bool:
     """Return whether a winner is wanted for the speed of one row alone, so that one that is slower is of no use."""
     rows = {row.variant.digest: row for row in evaluated}
@@ -299,6 +299,12 @@ def wins_by_speed(evaluated: Sequence[EvaluatedVariant], winner: Variant, object
     return bool(winner.steps) and objective == ONE_ROW and not is_wanted
 
 
+def _beats(row: EvaluatedVariant, objective: str, limit: float) -> bool:
+    is_shown = is_shown_faster(row, objective)
+    return objective_cost(row, objective) < limit if is_shown is None else is_shown
+
+
+def _is_tied(row: EvaluatedVariant, best: EvaluatedVariant, objective: str) -> bool:
     """Return whether intervals cannot separate a variant from the best.
 
     One that changes answers, or whose interval is not known, must be near the best as well.
@@ -431,7 +437,8 @@ def _left_out(item: _Application, expected_s: float, left_s: float, budget: Time
         if expected_s
         else f"not tried, as no more of {budget} was left for it"
     )
-    hint = f"headway optimize --budget {BUDGET_FACTOR * budget.budget_s:g}s"
+    enough_s = math.ceil(budget.budget_s + max(expected_s - left_s, 0.0) / TRANSFORM_SHARE)
+    hint = f"headway optimize --budget {max(BUDGET_FACTOR * budget.budget_s, enough_s):g}s"
     return _finding(
         item.name, reason, code=LEFT_OUT, where=item.variant.name, hint=hint, measured=expected_s, limit=left_s
     )

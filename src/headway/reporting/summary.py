@@ -22,7 +22,15 @@ from headway.reporting.report_data import (
     describe_start,
 )
 from headway.reporting.text import formatting, words
-from headway.reporting.text.speeds import describe_costs, describe_search_speeds, describe_speeds, find_all, find_costs
+from headway.reporting.text.speeds import (
+    ONE_ROW_CPU,
+    busy_finding,
+    describe_costs,
+    describe_search_speeds,
+    describe_speeds,
+    find_all,
+    find_costs,
+)
 from headway.reporting.text.tables import VERDICT_MARKS
 
 SummaryStyle = Answer | Literal["plain"]
@@ -66,7 +74,9 @@ def outcome_lines(
                 style=verdict.answer,
             ),
         )
-        if search.suggested_budget_s:
+        if busy_finding([row.evidence for row in search.evaluated]):
+            next_command = f"{command} --wait-quiet"
+        elif search.suggested_budget_s:
             next_command = f"{command} --budget {search.suggested_budget_s:g}s"
     else:
         found = (
@@ -111,6 +121,9 @@ def _gains(search: SearchResult) -> str:
         for how, name in (("one row", "latency.speedup"), ("batches", "throughput.speedup"))
         if (found := row.evidence.find(name)) and formatting.has_interval(found)
     ]
+    cpu = row.evidence.find(ONE_ROW_CPU)
+    if not speed and cpu and formatting.has_interval(cpu):
+        speed = [f"in CPU time one row {formatting.format_ratio(cpu)} as fast as the baseline"]
     now = row.evidence.find(OBJECTIVE)
     times = [f"one row takes {formatting.format_measurement(now)}"] if now else []
     churn = search.winner.evidence.find("decision_churn")

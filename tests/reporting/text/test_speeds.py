@@ -45,7 +45,14 @@ def test_a_ratio_without_an_interval_is_not_shown():
 def test_a_call_that_was_not_timed_says_why_next_to_the_engines_that_were():
     lines = describe_speeds([evidence(ratio("latency.speedup"), ratio("cost.cpu_s.one_row.speedup"), busy=True)])
     assert lines[0].startswith("engine against engine, one row: x 8.5 [8.0, 9.0]")
-    assert lines[1:] == ["not timed as you call it: other processes used the cores", "to get one, --wait-quiet"]
+    assert lines[1:3] == ["not timed as you call it: other processes used the cores", "to get one, --wait-quiet"]
+    assert lines[3].startswith("CPU time, engine against engine, one row: x 8.5 [8.0, 9.0]") and len(lines) == 4
+
+
+def test_a_quiet_machine_shows_the_ratio_of_cpu_time_of_one_row_as_well():
+    cpu = ratio("cost.cpu_s.one_row.speedup"), ratio("cost.cpu_s.batch.speedup")
+    lines = describe_speeds([evidence(ratio(AS_CALLED), *cpu)])
+    assert [line.partition(": ")[0] for line in lines] == ["as you call it", "CPU time, engine against engine, one row"]
 
 
 def test_where_nothing_was_timed_the_ratios_of_cpu_time_are_named_as_such():

@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from rich.console import Console, RenderableType
 from tests.reporting.stories import RULES, estimate, fact, findings, flights, own_project, reasons, refused, replay
 
+from headway.core.evidence import Finding, Measurement
 from headway.core.release import PointerUpdate
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Step
 from headway.core.verdict import Answer, EvaluatedVariant, Rule, RuleResult, Verdict
-from headway.reporting.text import tables, terminal
+from headway.evaluation.machine_load import BUSY
+from headway.reporting.text import tables, terminal, words
 from headway.reporting.text.tables import Table
 
 WIDTHS = (80, 100, 120, 160)
@@ -141,6 +143,46 @@ def test_a_search_without_a_faster_variant_says_so_and_proposes_more_time() -> N
     text = printed(terminal.render_search(late), 80)
     assert "Winner    none: no faster variant was found in 20 s; try 60 s" in text
     assert "Next      headway optimize --budget 60s" in text and "Gains" not in text
+
+
+WAITED = Finding(code=BUSY, severity="undecided", message="other processes used the cores", hint="--wait-quiet")
+
+
+def on_busy_machine(row: EvaluatedVariant, *ratios: Measurement) -> EvaluatedVariant:
+    """The variant with these ratios alone of its speed, and why the others are missing."""
+    kept = [found for found in row.evidence.measurements if not found.name.startswith(("latency.", "throughput."))]
+    evidence = replace(row.evidence, measurements=(*kept, *ratios), findings=(*row.evidence.findings, WAITED))
+    return replace(row, evidence=evidence)
+
+
+@pytest.mark.parametrize(
+    ("n_left_out", "end"),
+    [
+        (0, ", and by CPU time none of the 9 forms tried is shown to be faster"),
+        (2, ", and by CPU time none of the 9 forms tried is shown to be faster; try 60 s"),
+    ],
+)
+def test_a_search_on_a_busy_machine_says_that_it_was_not_measured_and_why(n_left_out: int, end: str) -> None:
+    rows = tuple(map(on_busy_machine, STORY.frontier))
+    found = replace(searched(winner=rows[0]), evaluated=rows, budget_s=20, n_left_out=n_left_out)
+    assert words.no_faster_variant(found) == f"not measured: other processes used the cores{end}"
+    text = " ".join(printed(terminal.render_search(found), 200).split())
+    assert text.endswith("Next headway optimize --wait-quiet") and "no faster variant" not in text
+
+
+def test_a_busy_search_that_tried_nothing_says_so_only_where_it_left_something_out() -> None:
+    rows = (on_busy_machine(STORY.frontier[0]),)
+    found = replace(searched(winner=rows[0]), evaluated=rows, budget_s=20, n_left_out=1)
+    assert words.no_faster_variant(found) == "not measured: other processes used the cores; try 60 s"
+    assert words.no_faster_variant(replace(found, n_left_out=0)).endswith("no transform applies to this model")
+
+
+def test_a_winner_that_was_timed_in_cpu_time_alone_shows_that_ratio() -> None:
+    ratio = estimate("cost.cpu_s.one_row.speedup", 203.0, 20.0, unit="x")
+    winner = on_busy_machine(STORY.winner, ratio)
+    found = replace(searched(winner=winner), evaluated=(STORY.frontier[0],))
+    text = " ".join(printed(terminal.render_search(found), 200).split())
+    assert "In CPU time one row 203 [" in text and "times as fast as the baseline" in text
 
 
 def test_a_search_that_left_nothing_out_for_lack_of_time_does_not_propose_more() -> None:

@@ -14,12 +14,13 @@ WALL_RATIOS = {
     "latency.speedup": "engine against engine, one row",
     "throughput.speedup": "engine against engine, in batches",
 }
+ONE_ROW_CPU = "cost.cpu_s.one_row.speedup"
 CPU_RATIOS = {
     "cost.cpu_s.as_called.speedup": "CPU time, as you call it",
-    "cost.cpu_s.one_row.speedup": "CPU time, engine against engine, one row",
+    ONE_ROW_CPU: "CPU time, engine against engine, one row",
     "cost.cpu_s.batch.speedup": "CPU time, engine against engine, in batches",
 }
-"""Ratios that a busy machine leaves."""
+"""Ratios that a busy machine leaves; that of one row is always shown."""
 _COSTS = {"cost.cpu_s": " of CPU time", "cost.per_million": "", "cost.energy_j": " of the processor's energy"}
 _HOW = {"one_row": "one by one", "batch": "in batches"}
 COSTS = tuple(f"{name}.{how}" for how in _HOW for name in _COSTS)
@@ -34,7 +35,7 @@ def describe_search_speeds(search: SearchResult, *, only_calls: bool = False) ->
 
 
 def describe_speeds(sources: Sequence[Evidence], *, only_calls: bool = False) -> list[str]:
-    """Return a line for each ratio of times, or why there is none and the ratios of CPU time.
+    """Return a line for each ratio of times and one of CPU time, or why there is none and all ratios of CPU time.
 
     Parameters
     ----------
@@ -43,16 +44,19 @@ def describe_speeds(sources: Sequence[Evidence], *, only_calls: bool = False) ->
     only_calls : bool
         Leave out ratios whose baseline's call was not recorded, as in evidence of earlier versions.
     """
-    ratios = {title: find_all(sources, name) for name, title in WALL_RATIOS.items()}
-    shown = [(title, found) for title, measured in ratios.items() for found in measured]
-    lines = [_line(title, found) for title, found in shown if found.baseline or not only_calls]
+    shown, cpu = (
+        {name: [seen for seen in find_all(sources, name) if seen.baseline or not only_calls] for name in titles}
+        for titles in (WALL_RATIOS, CPU_RATIOS)
+    )
+    lines = [_line(WALL_RATIOS[name], seen) for name, ratios in shown.items() for seen in ratios]
     busy = busy_finding(sources)
-    earlier = any(not found.baseline for _, found in shown)
-    if busy is None or earlier or ratios[WALL_RATIOS[AS_CALLED]]:
-        return lines
+    names = CPU_RATIOS if busy else [ONE_ROW_CPU]
+    cpu_lines = [_line(CPU_RATIOS[name], seen) for name in names for seen in cpu[name]]
+    earlier = any(not seen.baseline for name in WALL_RATIOS for seen in find_all(sources, name))
+    if busy is None or earlier or shown[AS_CALLED]:
+        return [*lines, *cpu_lines]
     what = "not timed as you call it" if lines else "no speedup"
-    cpu = [_line(title, found) for name, title in CPU_RATIOS.items() for found in find_all(sources, name)]
-    return [*lines, f"{what}: {busy.message}", f"to get one, {busy.hint}", *([] if lines else cpu)]
+    return [*lines, f"{what}: {busy.message}", f"to get one, {busy.hint}", *cpu_lines]
 
 
 def find_all(sources: Sequence[Evidence], name: str) -> list[Measurement]:

@@ -9,6 +9,7 @@ from headway.core.search_result import SearchResult
 from headway.core.selective import AnswerPlan
 from headway.core.verdict import LIVE, Answer, Rule, RuleResult
 from headway.reporting.text import formatting
+from headway.reporting.text.speeds import busy_finding
 
 QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae", "hamming_loss", "cost.month"})
@@ -566,10 +567,14 @@ def describe_rule_result(rule_result: RuleResult) -> str:
 
 
 def no_faster_variant(search: SearchResult) -> str:
-    """Say that a search returned the baseline, and whether a longer one may find a faster variant."""
-    if search.suggested_budget_s:
-        return f"no faster variant was found in {search.budget_s:g} s; try {search.suggested_budget_s:g} s"
+    """Say that a search returned the baseline, and why: what may find a faster variant, if anything."""
     others = len(search.evaluated) + len(search.screened_out) - 1
+    longer = f"; try {search.suggested_budget_s:g} s" if search.suggested_budget_s else ""
+    if busy_finding([row.evidence for row in search.evaluated]) and (others or longer):
+        tried = f", and by CPU time none of the {others} forms tried is shown to be faster" if others else ""
+        return f"not measured: other processes used the cores{tried}{longer}"
+    if longer:
+        return f"no faster variant was found in {search.budget_s:g} s{longer}"
     if not others:
         return "no faster variant was found: no transform applies to this model"
     return f"no faster variant was found: none of the {others} forms tried is shown to be faster and to meet the policy"
