@@ -1,4 +1,4 @@
-"""Pairs of a model and real rows for bench/never_worse.py: tables, texts and sparse rows, small, with fixed seeds.
+"""Pairs of a model and real rows for benchmarks of the search: tables, texts and sparse rows, small, with fixed seeds.
 
 Texts are paragraphs of the documentation in scikit-learn's code, labeled by their package; sparse rows count their
 words.
@@ -21,7 +21,9 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
 from sklearn import datasets
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -34,13 +36,14 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
-from sklearn.naive_bayes import MultinomialNB
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier, TweedieRegressor
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils.multiclass import type_of_target
 from xgboost import XGBClassifier, XGBRegressor
 
 from optimization.datasets import rows as flights
@@ -62,17 +65,27 @@ class Pair:
     check: tuple[Any, Values]
 
 
-def pairs(only: str = "") -> Iterator[Pair]:
-    """Yield every table with each of its families; with `only`, those whose names contain it."""
+def pairs(only: str = "", *, one_of_each: bool = False) -> Iterator[Pair]:
+    """Yield every table with each of its families; with `only`, those whose names contain it.
+
+    With `one_of_each` a family comes once for regression, two classes, several classes and several outputs, of rows of
+    a table, texts and sparse rows.
+    """
+    kinds = set[tuple[str, ...]]()
     for table, (load, families) in TABLES.items():
         chosen = [family for family in families if only in _name(family, table)]
         if not chosen:
             continue
         raw, target, task = load()
+        if one_of_each:
+            kind = type(raw).__name__, type_of_target(target) if task == "classes" else f"{target.ndim} {task}"
+            chosen = [family for family in chosen if (family, *kind) not in kinds]
+            kinds |= {(family, *kind) for family in chosen}
         mixed = np.random.default_rng(SEED).permutation(len(target))[:MAX_ROWS]
         train, search, check = np.split(mixed, [int(0.4 * len(mixed)), int(0.8 * len(mixed))])
         for family in chosen:
             rows = numbers(raw) if isinstance(raw, pd.DataFrame) and family not in READ_TABLES else raw
+            rows = _with_categories(raw) if family in READ_CATEGORIES else rows
             model = FAMILIES[family](task).fit(_part(rows, train), target[train])
             yield Pair(
                 name=_name(family, table),
@@ -101,6 +114,12 @@ def numbers(raw: pd.DataFrame) -> Values:
         for name in raw.columns
     ]
     return np.ascontiguousarray(np.column_stack([column.to_numpy() for column in columns]))
+
+
+def _with_categories(raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its strings as categories."""
+    names = [name for name in raw.columns if not pd.api.types.is_numeric_dtype(raw[name])]
+    return raw.astype(dict.fromkeys(names, "category"))
 
 
 def _flights() -> Rows:
@@ -222,6 +241,20 @@ FAMILIES: dict[str, Callable[[str], Any]] = {
     "xgboost poisson": _made(lambda: XGBRegressor(objective="count:poisson", n_estimators=60, random_state=SEED)),
     "histgb poisson": _made(lambda: HistGradientBoostingRegressor(loss="poisson", max_iter=60, random_state=SEED)),
     "linear poisson": _made(lambda: _of_columns(PoissonRegressor(max_iter=300))),
+    "lightgbm linear trees": _either(LGBMClassifier, LGBMRegressor, n_estimators=30, linear_tree=True, verbose=-1),
+    "lightgbm tweedie": _made(
+        lambda: LGBMRegressor(objective="tweedie", n_estimators=60, random_state=SEED, verbose=-1)
+    ),
+    "xgboost categories": _either(XGBClassifier, XGBRegressor, n_estimators=60, enable_categorical=True),
+    "linear tweedie": _made(lambda: _of_columns(TweedieRegressor(power=1.5, link="log", max_iter=300))),
+    "naive Bayes": _made(GaussianNB),
+    "discriminant": _made(LinearDiscriminantAnalysis),
+    "calibrated tree": _made(
+        lambda: CalibratedClassifierCV(DecisionTreeClassifier(max_depth=6, random_state=SEED), cv=3)
+    ),
+    "splines": lambda task: make_pipeline(
+        StandardScaler(), SplineTransformer(), LogisticRegression(max_iter=300) if task == "classes" else Ridge()
+    ),
     "logistic": _made(lambda: LogisticRegression(max_iter=300)),
     "tf-idf and logistic": _made(lambda: make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))),
     "characters and logistic": _made(
@@ -231,6 +264,9 @@ FAMILIES: dict[str, Callable[[str], Any]] = {
         lambda: make_pipeline(HashingVectorizer(n_features=2**14), SGDClassifier(loss="log_loss", random_state=SEED))
     ),
     "tf-idf and linear svm": _made(lambda: make_pipeline(TfidfVectorizer(), LinearSVC(random_state=SEED))),
+    "tf-idf and calibrated svm": _made(
+        lambda: make_pipeline(TfidfVectorizer(), CalibratedClassifierCV(LinearSVC(random_state=SEED), cv=3))
+    ),
     "counts and naive Bayes": _made(lambda: make_pipeline(CountVectorizer(), MultinomialNB())),
     "tf-idf and lightgbm": _made(
         lambda: make_pipeline(
@@ -241,20 +277,26 @@ FAMILIES: dict[str, Callable[[str], Any]] = {
         lambda: make_pipeline(TfidfVectorizer(), RandomForestClassifier(30, min_samples_leaf=3, random_state=SEED))
     ),
 }
-READ_TABLES = ("pipeline", "catboost", "mlp", "balanced logistic", "linear poisson")
+READ_TABLES = ("pipeline", "catboost", "mlp", "balanced logistic", "linear poisson", "linear tweedie")
 """Families that read a table with its strings; the others get numbers."""
+READ_CATEGORIES = ("xgboost categories",)
 SIX = ("lightgbm", "xgboost", "histgb", "forest", "tree", "pipeline")
-OBJECTIVES = ("lightgbm poisson", "xgboost poisson", "histgb poisson", "linear poisson")
+CLASSIFIERS = ("naive Bayes", "discriminant", "calibrated tree", "splines")
+OBJECTIVES = (
+    *("lightgbm poisson", "xgboost poisson", "histgb poisson", "linear poisson"),
+    *("lightgbm linear trees", "lightgbm tweedie", "linear tweedie", "xgboost categories"),
+)
 WORDS = (
     *("tf-idf and logistic", "characters and logistic", "hashing and linear", "tf-idf and linear svm"),
+    "tf-idf and calibrated svm",
     *("counts and naive Bayes", "tf-idf and lightgbm", "tf-idf and forest"),
 )
 BIKES = ("Bikeshare", "bikers", "numbers", "casual", "registered")
 TABLES: dict[str, tuple[Callable[[], Rows], tuple[str, ...]]] = {
     "flights": (_flights, (*SIX, "catboost")),
-    "breast cancer": (_bundled(datasets.load_breast_cancer, "classes"), (*SIX, "svm")),
-    "digits": (_bundled(datasets.load_digits, "classes"), (*SIX, "mlp", "extra trees")),
-    "diabetes": (_bundled(datasets.load_diabetes, "numbers"), (*SIX, "mlp")),
+    "breast cancer": (_bundled(datasets.load_breast_cancer, "classes"), (*SIX, "svm", *CLASSIFIERS)),
+    "digits": (_bundled(datasets.load_digits, "classes"), (*SIX, "mlp", "extra trees", *CLASSIFIERS)),
+    "diabetes": (_bundled(datasets.load_diabetes, "numbers"), (*SIX, "mlp", "splines")),
     "Default": (_islp("Default", "default", "classes"), SIX),
     "Bikeshare": (_islp(*BIKES), (*SIX, *OBJECTIVES)),
     "Bikeshare, two outputs": (
@@ -267,7 +309,7 @@ TABLES: dict[str, tuple[Callable[[], Rows], tuple[str, ...]]] = {
         _islp("Caravan", "Purchase", "classes"),
         ("lightgbm", "histgb", "balanced forest", "balanced logistic"),
     ),
-    "OJ": (_islp("OJ", "Purchase", "classes"), ("catboost", "mlp", "boosting")),
+    "OJ": (_islp("OJ", "Purchase", "classes"), ("catboost", "mlp", "boosting", "xgboost categories")),
     "Wage": (_islp("Wage", "wage", "numbers", "logwage"), ("catboost", "extra trees")),
     "Carseats": (_islp("Carseats", "Sales", "numbers"), ("catboost", "pipeline", "boosting")),
     "Hitters": (_islp("Hitters", "Salary", "numbers"), ("xgboost", "histgb", "pipeline")),

@@ -106,6 +106,7 @@ LONG = [
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
     ("trust", "speed"),
     ("never_worse",),
+    ("search_promise",),
     *(("scale", part) for part in ("killed_worker", "killed_driver", "images")),
     ("stores", "embedded"),
     *(("dashboard", part) for part in ("access_for_all", "attacks", "mlflow", "explore", "rollback")),
