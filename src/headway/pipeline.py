@@ -50,7 +50,13 @@ from headway.deployment.plan.plan import plan_deployment
 from headway.deployment.plan.search import PlanInputs, PlanVariant
 from headway.evaluation import explore_answers
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_decidable
-from headway.evaluation.audit_context import build_audit_context, load_training_data, retrained_by, share_audits
+from headway.evaluation.audit_context import (
+    SavedShadows,
+    build_audit_context,
+    load_training_data,
+    retrained_by,
+    share_audits,
+)
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.candidate_privacy import audit_candidates, candidate_context, select_results
 from headway.evaluation.comparison import (
@@ -394,7 +400,14 @@ def _with_privacy(
     feasible = [row for row in screened if not screened_out(row) and judging.feasible(row.verdict)]
     ranked = search.rank_by_objective([screened[0], *feasible], config.optimize.objective, judging.feasible)
     context = replace(
-        build_audit_context(config, data, project.blobs, signature=baseline.model.signature, judged=data["validation"]),
+        build_audit_context(
+            config,
+            data,
+            project.blobs,
+            signature=baseline.model.signature,
+            judged=data["validation"],
+            state=project.state,
+        ),
         baseline=baseline.model,
         transform_context=lambda: transform_context,
     )
@@ -1460,7 +1473,8 @@ def _shared_audits(
     with open_workers(project.config) as workers:
         found = share_audits(subject, shared, audits.context, workers)
         if retraining:
-            retrained = retrained_by(project.config, data, subject.variant.signature, workers)
+            saved = SavedShadows(project.config, project.state, project.blobs)
+            retrained = retrained_by(project.config, data, subject.variant.signature, workers, saved=saved)
             context = replace(audits.context, **retrained)
             found |= run_audits(subject, replace(audits, names=retraining, context=context))
     return found
@@ -1471,7 +1485,9 @@ def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditC
     baseline, signature = result.baseline, result.baseline.model.signature
     read = result.winner.variant.signature.names
     return replace(
-        build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]),
+        build_audit_context(
+            project.config, data, project.blobs, signature=signature, judged=data["test"], state=project.state
+        ),
         baseline=baseline.model,
         transform_context=lambda: _transform_context(
             project,

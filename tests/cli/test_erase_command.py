@@ -15,6 +15,9 @@ import pytest
 from tests.serving.running import project, started
 
 from headway.cli import main as cli
+from headway.core.training import ShadowModel, TrainingTask
+from headway.core.variant import Artifact, Signature, Variant
+from headway.registry.project import open_project
 from headway.serving.client import Client
 from headway.storage import traffic
 
@@ -82,12 +85,18 @@ def test_erasing_while_a_server_logs_removes_every_byte_of_the_key_and_no_other_
 
 def test_a_key_is_read_from_stdin_and_residual_copies_are_reported(tmp_path, capsys, monkeypatch):
     folder = logging_project(tmp_path)
+    variant = Variant(
+        artifact=Artifact(digest="sha256:1", format="txt", size_bytes=1), engine="echo", signature=Signature(inputs=())
+    )
+    task = TrainingTask(features=("hour",), seed=0, half=0)
+    open_project(folder).save(ShadowModel(key="sha256:2", task=task, model=variant, seconds=0.1))
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
     output = run(capsys, folder, "--stdin", "--who", "ann", code=cli.FAIL)
     assert "the key is unknown: nothing in the store had it" in output
     assert "0 rows of the key with hash" in output and "by ann" in output and SECRET not in output
     assert "  no row matched\n  every file of the store was read afterwards: none contains the key\n" in output
     assert "signed releases made before: 1; their models keep what they learned from these rows until" in output
+    assert "shadow models of privacy attacks that stay in the store: 1" in output
 
 
 def test_a_key_that_a_release_contains_remains_and_the_exit_code_is_undecided(tmp_path, capsys):

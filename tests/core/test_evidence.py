@@ -6,7 +6,16 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from headway.core.evidence import Evidence, Finding, Machine, Measurement, TimedCall, current_measure, former_measure
+from headway.core.evidence import (
+    AttackEffort,
+    Evidence,
+    Finding,
+    Machine,
+    Measurement,
+    TimedCall,
+    current_measure,
+    former_measure,
+)
 from headway.core.record import read, write
 
 MACHINE = Machine(cpu="none", cores=2, system="Linux", python="3.11")
@@ -116,3 +125,12 @@ def test_an_interval_over_the_whole_range_of_a_measure_is_none(low: float, high:
 
 def test_an_estimated_interval_may_reach_the_ends_of_its_range() -> None:
     assert replace(measured("share"), low=0.0, high=1.0, se=0.4, dof=30.0, bounds=(0.0, 1.0)).has_interval
+
+
+def test_the_effort_of_an_attack_is_complete_with_its_registered_number_and_is_stored() -> None:
+    few = AttackEffort(attack="lira", done=6, registered=24, unit="shadow models")
+    assert (few.is_complete, replace(few, done=24).is_complete) == (False, True)
+    assert str(few) == "attack 'lira' with 6 of 24 shadow models"
+    attacked = replace(EVIDENCE, measurements=(replace(measured("privacy.membership.auc"), effort=few),))
+    assert read(Evidence, write(attacked)) == attacked
+    assert b"effort" not in write(EVIDENCE)

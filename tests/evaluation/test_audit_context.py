@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -9,12 +11,14 @@ from tests.pipeline.projects import TRAIN, write
 
 from headway import pipeline
 from headway.core.errors import ConfigError
+from headway.core.record import digest_of
 from headway.core.sections import AttackSection
 from headway.core.training import TrainingTask
-from headway.core.variant import Field, Signature
+from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.workers import always
 from headway.data.split import labeled_rows
-from headway.evaluation.audit_context import build_audit_context
+from headway.evaluation.audit_context import SavedShadows, build_audit_context
+from headway.optimization.training import TrainedModel
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -116,3 +120,92 @@ def test_paraphrases_are_read_for_a_model_that_reads_texts(made, tmp_path):
         for signature in (texts, numbers)
     ]
     assert found == [{"phrases of ours.csv": [("my parcel", "the box")]}, {}]
+
+
+COUNTED = """
+import shadow_helper
+def train(rows, labels, *, seed=0):
+    with open(__file__ + ".count", "a") as file:
+        file.write("x")
+    return shadow_helper.fit(rows, labels, seed)
+"""
+HELPER = """
+from sklearn.linear_model import LogisticRegression
+def fit(rows, labels, seed):
+    return LogisticRegression(max_iter=20).fit(rows.select("hour").to_numpy(), labels)
+"""
+
+
+def shadows(folder, tasks):
+    """Train shadow models as an audit of this project does; return them by number, and how often the code ran."""
+    project = open_project(folder)
+    data = pipeline.periods(project)
+    counter = folder / "mine.py.count"
+    counter.write_text("")
+    context = build_audit_context(
+        project.config,
+        data,
+        project.blobs,
+        signature=Signature(inputs=(Field(name="hour"),)),
+        judged=data["test"],
+        state=project.state,
+    )
+    return dict(context.retrain(tasks, always)), len(counter.read_text())
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = write(tmp_path)
+    (folder / "mine.py").write_text(COUNTED)
+    (folder / "shadow_helper.py").write_text(HELPER)
+    return folder
+
+
+TASKS = [TrainingTask(features=("hour",), seed=half, half=half) for half in (0, 1)]
+
+
+def test_shadow_models_are_stored_and_a_second_run_resumes(counted):
+    first, trained = shadows(counted, TASKS[:1])
+    assert trained == 1
+    both, trained = shadows(counted, TASKS)
+    assert (sorted(both), trained) == ([0, 1], 1)
+    rows = np.array([[3.0], [20.0]])
+    assert np.array_equal(first[0].predict(rows), both[0].predict(rows))
+    assert shadows(counted, [TrainingTask(features=("hour",), seed=0)])[1] == 1  # a model of all rows is not stored
+
+
+@pytest.mark.parametrize("change", ["code", "imported code", "settings", "rows"])
+def test_shadow_models_of_other_code_settings_or_rows_are_trained_again(counted, change):
+    shadows(counted, TASKS)
+    toml = (counted / "headway.toml").read_text()
+    if change == "code":
+        (counted / "mine.py").write_text(COUNTED + "# changed\n")
+    elif change == "imported code":
+        (counted / "shadow_helper.py").write_text(HELPER.replace("max_iter=20", "max_iter=30"))
+    elif change == "settings":
+        (counted / "headway.toml").write_text(toml.replace("[model]", '[model]\nclass_weight = "balanced"'))
+    else:
+        (counted / "headway.toml").write_text(toml.replace('train = ["2013-01-01"', 'train = ["2013-01-02"'))
+    assert shadows(counted, TASKS)[1] == 2
+    assert shadows(counted, TASKS)[1] == 0
+
+
+def test_a_stored_shadow_model_that_is_gone_is_trained_again(counted):
+    shadows(counted, TASKS)
+    for file in (counted / ".headway").rglob("*"):
+        if file.is_file() and "blobs" in file.parts:
+            file.unlink()
+    assert shadows(counted, TASKS)[1] == 2
+
+
+def test_a_stored_shadow_model_that_could_run_code_is_not_opened(tmp_path):
+    project = open_project(write(tmp_path))
+    saved = SavedShadows(project.config, project.state, project.blobs)
+    for content, format in ((pickle.dumps(print), "pkl"), (b'{"answer": 1}', "json")):
+        artifact = Artifact(digest=digest_of(content), format=format, size_bytes=len(content))
+        variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=()))
+        task = TrainingTask(features=(format,), seed=0, half=0)
+        saved.save("key", task, TrainedModel(variant=variant, content=content, seconds=0.1))
+    assert [task.features for task in saved.find("key")] == [("json",)]
+    assert saved.find("another key") == {}

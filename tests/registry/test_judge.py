@@ -9,7 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from headway.core.errors import ConfigError, HeadwayError
-from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.evidence import AttackEffort, Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
 from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
@@ -445,3 +445,70 @@ def test_a_measure_of_privacy_that_is_missing_names_why_its_audit_did_not_run():
         assert result.message == f"{measure} was not measured, so it cannot be judged (audit '{audit}' did not run)"
     (result,) = judge(evidence(findings=why[2:]), policy(rule)).rule_results
     assert result.message.endswith("cannot be judged (an audit measures it: headway evaluate)")
+
+
+RATE = "privacy.membership.tpr_1pct"
+ATTACKS = (RATE, "privacy.inversion.error", "extraction.agreement", "attack.success", "evasion.success")
+
+
+def effort(done, *, hint="run again"):
+    return AttackEffort(attack="lira", done=done, registered=24, unit="shadow models", hint=hint)
+
+
+def judged(measurement, limit=0.05):
+    verdict = judge(evidence(measurement), policy(at_most(measurement.name, limit)))
+    assert verdict.answer == verdict.rule_results[0].answer
+    return verdict.rule_results[0]
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_that_was_not_run_in_full_never_passes_a_model(name):
+    weak = replace(seen(name, 0.02, 0.001), effort=effort(6))
+    result = judged(weak)
+    assert (result.answer, result.groups_needed, rows_needed(result)) == ("undecided", None, None)
+    assert "attack 'lira' with 6 of 24 shadow models (run again)" in result.message
+    assert judged(replace(weak, effort=effort(6, hint=""))).message.endswith("6 of 24 shadow models")
+
+
+def test_an_attack_that_was_not_run_in_full_fails_a_model_that_leaks():
+    assert judged(replace(seen(RATE, 0.4, 0.01), effort=effort(2))).answer == "fail"
+    assert judged(seen(RATE, 0.4, 0.01)).answer == "fail"
+
+
+def test_more_groups_do_not_decide_a_rule_on_an_attack_that_was_not_run_in_full():
+    result = judged(replace(seen(RATE, 0.05, 0.01), effort=effort(6)))
+    assert (result.answer, result.groups_needed) == ("undecided", None)
+    assert judged(replace(seen(RATE, 0.04, 0.01), effort=effort(24))).groups_needed
+
+
+def test_a_pass_of_an_attack_names_it_and_how_much_was_run():
+    result = judged(replace(seen(RATE, 0.02, 0.001), effort=effort(30)))
+    assert result.answer == "pass"
+    assert result.message.endswith("within the limit of 0.05, by the attack 'lira' with 30 of 24 shadow models")
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_evidence_of_an_earlier_headway_does_not_say_how_much_was_run_and_passes_no_attack(name):
+    old = read(Evidence, write(evidence(seen(name, 0.02, 0.001))))
+    (result,) = judge(old, policy(at_most(name, 0.05))).rule_results
+    assert result.answer == "undecided"
+    assert "this evidence does not say how much was run (headway evaluate measures it again)" in result.message
+
+
+def test_a_corruption_and_a_certificate_are_no_attacks():
+    for name in ("robustness.noise.drop", "evasion.certified", "brier.drop"):
+        assert judged(seen(name, 0.001, 0.001)).answer == "pass"
+
+
+def test_one_weak_slice_of_an_attack_leaves_a_rule_on_slices_undecided():
+    full, weak = (
+        replace(seen(RATE, 0.02, 0.001, slice=name), effort=effort(done)) for name, done in (("a", 24), ("b", 6))
+    )
+    rule = at_most(f"worst_slice.{RATE}", 0.05)
+    assert judge(evidence(full), policy(rule)).answer == "pass"
+    assert judge(evidence(full, weak), policy(rule)).answer == "undecided"
+
+
+@given(st.integers(0, 23), st.floats(0, 0.2), st.floats(1e-4, 0.1))
+def test_no_value_of_a_weak_attack_passes(done, value, se):
+    assert judged(replace(seen(RATE, value, se), effort=effort(done))).answer != "pass"

@@ -109,6 +109,27 @@ class TimedCall(Record, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.engine}, {self.call} of {rows}, {threads}"
 
 
+class AttackEffort(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """How much of its registered work an attack did: so many `done` of the `registered` units, such as shadow models.
+
+    An attack that did less may show that a model leaks, and never that it does not. `hint` says how to complete it.
+    """
+
+    attack: str
+    done: int
+    registered: int
+    unit: str
+    hint: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the attack was run in full."""
+        return self.done >= self.registered
+
+    def __str__(self) -> str:
+        return f"attack '{self.attack}' with {self.done:,} of {self.registered:,} {self.unit}"
+
+
 class Measurement(Record, frozen=True, kw_only=True):
     """A number with its uncertainty.
 
@@ -116,8 +137,9 @@ class Measurement(Record, frozen=True, kw_only=True):
     None if it is unbounded, or a fact. `se` and `dof` allow a one-sided bound of another level (Student t). A count or
     maximum over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `validity` is
     `fixed` (the interval is valid for one planned evaluation) or `anytime` (for any number of evaluations). A ratio of
-    times names the `baseline` that it is against. The bounds of a share with `effective_rows` are those of so many
-    independent rows (Clopper-Pearson), at any level.
+    times names the `baseline` that it is against, and a measure of an attack its `effort`: one of an earlier headway
+    has none, and counts as not complete. The bounds of a share with `effective_rows` are those of so many independent
+    rows (Clopper-Pearson), at any level.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"looks": "validity"}
@@ -142,6 +164,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     bounds: tuple[float, float] | None = None
     baseline: TimedCall | msgspec.UnsetType = msgspec.UNSET
     effective_rows: float | msgspec.UnsetType = msgspec.UNSET
+    effort: AttackEffort | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def has_interval(self) -> bool:

@@ -11,6 +11,14 @@ JUDGED = ("train", "validation", "test")
 """Periods whose rows a model is trained and judged on."""
 
 
+class TrainingDigests(Record, frozen=True, kw_only=True):
+    """What a model is trained with: digests of the code, of the settings and of the labeled rows; empty if unknown."""
+
+    code: str = ""
+    settings: str = ""
+    rows: str = ""
+
+
 class ColumnPrint(Record, frozen=True, kw_only=True):
     """Fingerprint of a column: its type, the sum of its cell hashes in hex, and a summary of its distribution.
 

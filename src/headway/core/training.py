@@ -51,6 +51,20 @@ class TrainingTask(Record, frozen=True, kw_only=True):
     half: int | None = None
 
 
+class ShadowModel(StoredRecord, frozen=True, kw_only=True):
+    """A model that was trained on a half of the groups, for an attack; a later audit with the same `key` reuses it.
+
+    `key` is the digest of the training code, its settings, and the training rows with their groups.
+    """
+
+    version: ClassVar[int] = 1
+
+    key: str
+    task: TrainingTask
+    model: Variant
+    seconds: float
+
+
 class Round(Record, frozen=True, kw_only=True):
     """One round: measures on held-out and on training rows, `seconds` after training began (None: not timed).
 

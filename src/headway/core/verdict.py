@@ -24,6 +24,8 @@ LIVE = "live."
 """Prefix of the measures that compare with the release that is live."""
 PRIVACY = ("privacy.", "extraction.")
 """Beginnings of the measures of what callers can learn from answers."""
+ATTACKS = (*PRIVACY, "attack.", "evasion.distance", "evasion.queries", "evasion.success")
+"""Beginnings of the measures of attacks: a rule on them is met only by an attack that was run in full."""
 _NOT_OF_ANSWERS = (
     *("latency.", "throughput.", "load.", "start.", "components."),
     *("cost.per_million.", "cost.cpu_s.", "cost.energy_j."),

@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import Any, TypedDict
 
 from headway.core.config import Config
-from headway.core.contracts import Blobs, Engine, LabeledData, no_training_rows
+from headway.core.contracts import Blobs, Engine, LabeledData, State, no_training_rows
 from headway.core.dataset import Dataset
-from headway.core.errors import ConfigError, NotApplicable
+from headway.core.errors import ConfigError, NotApplicable, StoreError
+from headway.core.record import canonical, digest_of, kind_of, read, write
 from headway.core.sections import AttackSection
-from headway.core.training import TrainingTask
+from headway.core.training import ShadowModel, TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.core.workers import HERE, Workers
 from headway.data.contract.table_contract import load_project_contract
@@ -27,9 +28,18 @@ from headway.data.matrix import (
 )
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import open_on_rows, subsample, time_per_row
-from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain, RetrainVariants, load_audit
+from headway.evaluation.context import (
+    REGISTERED_MODELS,
+    AuditContext,
+    Comparison,
+    MetricResults,
+    Retrain,
+    RetrainVariants,
+    load_audit,
+)
 from headway.evaluation.text_corruptions import Phrases, read_paraphrases
-from headway.optimization.training import TrainedModel, TrainingInputs, accepts_seed, train_task
+from headway.optimization.training import TrainedModel, TrainingInputs, accepts_seed, train_task, training_digests
+from headway.scanning.files import judge_bytes
 from headway.storage.in_memory import InMemoryBlobs
 
 Data = Mapping[str, Dataset]
@@ -37,9 +47,11 @@ _TIMED_ROWS = 1_250
 
 
 def build_audit_context(
-    config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset
+    config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset, state: State | None = None
 ) -> AuditContext:
     """Build the context in which variants with this signature are audited on the rows of the period `judged`.
+
+    With `state`, shadow models are saved and reused.
 
     Raises
     ------
@@ -53,7 +65,7 @@ def build_audit_context(
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: load_training_data(data, signature),
-        **retrained_by(config, data, signature),
+        **retrained_by(config, data, signature, saved=None if state is None else SavedShadows(config, state, blobs)),
         months=month_column(labeled_rows(judged)),
         feature_groups=_checked_groups(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
@@ -80,7 +92,45 @@ class Retrained(TypedDict, total=False):
     retrain_variants: RetrainVariants
 
 
-def retrained_by(config: Config, data: Data, signature: Signature, workers: Workers = HERE) -> Retrained:
+class SavedShadows:
+    """Shadow models in the store of a project, which later audits reuse: the registered ones of each audit.
+
+    Only a model that a scan finds safe to open is reused.
+    """
+
+    def __init__(self, config: Config, state: State, blobs: Blobs) -> None:
+        self._config, self._state, self._blobs = config, state, blobs
+
+    def key(self, dataset: Dataset) -> str:
+        """Return the digest of all that decides which models the code trains on halves of the groups of a dataset."""
+        rows = labeled_rows(dataset)
+        order = rows.table.hash_rows().to_numpy() if not rows.roles.groups else group_codes(rows)
+        return digest_of(canonical([training_digests(self._config, dataset), digest_of(order.tobytes())]))
+
+    def find(self, key: str) -> dict[TrainingTask, TrainedModel]:
+        """Return the models with this key, by their task."""
+        found: dict[TrainingTask, TrainedModel] = {}
+        for content in self._state.records(kind_of(ShadowModel), name=self._config.project.name):
+            saved = read(ShadowModel, content)
+            if saved.key != key:
+                continue
+            try:
+                artifact = self._blobs.get(saved.model.artifact.digest)
+            except StoreError:
+                continue  # it is trained again
+            if judge_bytes(artifact, name=f"model.{saved.model.artifact.format}").verdict == "safe":
+                found[saved.task] = TrainedModel(variant=saved.model, content=artifact, seconds=saved.seconds)
+        return found
+
+    def save(self, key: str, task: TrainingTask, trained: TrainedModel) -> None:
+        """Save a model for later audits."""
+        saved = ShadowModel(key=key, task=task, model=trained.save(self._blobs), seconds=trained.seconds)
+        self._state.save(kind_of(ShadowModel), write(saved), name=self._config.project.name)
+
+
+def retrained_by(
+    config: Config, data: Data, signature: Signature, workers: Workers = HERE, *, saved: SavedShadows | None = None
+) -> Retrained:
     """Return how the baseline is retrained on `train`: the function of `[model] train`, by these workers.
 
     Empty if there are no such rows, or no function that takes a seed.
@@ -90,7 +140,17 @@ def retrained_by(config: Config, data: Data, signature: Signature, workers: Work
 
     def train(tasks: Sequence[TrainingTask], proceed: Callable[[], bool]) -> Iterator[tuple[int, TrainedModel]]:
         inputs = TrainingInputs.of(config, data["train"], signature.names)
-        yield from workers.map(train_task, inputs, tasks, proceed=proceed)
+        key = saved.key(data["train"]) if saved is not None and any(task.half is not None for task in tasks) else ""
+        known = saved.find(key) if saved is not None and key else {}
+        for number, task in enumerate(tasks):
+            if task in known and proceed():
+                yield number, known[task]
+        new = [number for number, task in enumerate(tasks) if task not in known]
+        for index, model in workers.map(train_task, inputs, [tasks[number] for number in new], proceed=proceed):
+            number = new[index]
+            if saved is not None and tasks[number].half is not None and number < REGISTERED_MODELS:
+                saved.save(key, tasks[number], model)
+            yield number, model
 
     def retrain(tasks: Sequence[TrainingTask], proceed: Callable[[], bool]) -> Iterator[tuple[int, Engine]]:
         for number, model in train(tasks, proceed):

@@ -12,12 +12,12 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.training import TrainingTask
 from headway.core.variant import Variant
-from headway.evaluation.context import AuditContext, Comparison, MetricResults
+from headway.evaluation.context import REGISTERED_MODELS, AuditContext, Comparison, MetricResults
 from headway.evaluation.measure import Audits, run_audits
 from headway.optimization.screening import Answers, TimeBudget, answer_changing_steps, answers_of
 from headway.optimization.training import TrainedModel
 
-HALVES = range(1_000, 1_016)
+HALVES = range(1_000, 1_000 + REGISTERED_MODELS)
 """Halves of the shadow models: others than those of the audit that judges the winner, which was chosen by these."""
 _PRIVACY = "privacy"
 _TRAINING_SHARE = 0.5  # of the time limit, for the baseline, with which the shadow models are trained

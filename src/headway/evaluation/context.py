@@ -216,8 +216,8 @@ class Metric(Protocol):
         ...
 
 
-SHADOW_MODELS = 64
-"""Number of shadow models of an audit."""
+SHADOW_MODELS, REGISTERED_MODELS = 64, 24
+"""Largest number of shadow models of an audit, and the number with which an attack counts as run in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
+from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
+from headway.core.evidence import AttackEffort, Measurement
 from headway.core.sections import AttackSection
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import decide_class
@@ -134,6 +136,33 @@ def _decimals(seen: Floats) -> int | None:
         if np.array_equal(np.round(seen, count), seen):
             return count
     return None
+
+
+def with_effort(
+    found: Sequence[Measurement | NotApplicable],
+    attack: str,
+    limits: AttackSection,
+    *,
+    rows: tuple[int, int],
+) -> list[Measurement | NotApplicable]:
+    """Return the measurements with the effort of an attack: its rows of those registered, or its queries for a row.
+
+    Fewer rows are a weaker attack: others of them are its starts.
+    """
+    registered = AttackSection().queries
+    effort = AttackEffort(
+        attack=attack,
+        done=rows[0],
+        registered=rows[1],
+        unit="rows",
+        hint=""
+        if rows[0] >= rows[1]
+        else f"rows = {AttackSection().rows} under [attack], and headway evaluate --audit {attack} --budget 10m",
+    )
+    if limits.queries < registered:
+        hint = f"queries = {registered} under [attack]"
+        effort = AttackEffort(attack=attack, done=limits.queries, registered=registered, unit="queries", hint=hint)
+    return [replace(one, effort=effort) if isinstance(one, Measurement) else one for one in found]
 
 
 SEED, HALVINGS, MIN_STEPS, MAX_STEPS = 0, 5, 2, 16

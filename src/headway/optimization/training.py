@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from functools import partial
@@ -21,7 +22,8 @@ from headway.core.contracts import Blobs, Engine
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError, Refused
 from headway.core.evidence import Finding
-from headway.core.record import digest_of
+from headway.core.provenance import TrainingDigests
+from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline
 from headway.core.sections import DataSection, ModelSection
 from headway.core.training import Training, TrainingTask
@@ -29,6 +31,7 @@ from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.context import CheckContext
 from headway.data.matrix import dataset_signature, group_codes, matrix, target_values, training_frame
+from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import half_of_groups, labeled_rows, time_span
 from headway.optimization.importers.mlflow import is_address
 from headway.optimization.importers.models import import_baseline, import_fitted_model
@@ -212,11 +215,57 @@ def model_path(config: Config) -> Path:
 
 
 def recipe_digest(config: Config) -> str:
-    """Return the digest of the file with the training function, or of the model file if there is none."""
+    """Return the digest of the training code, or of the model file if there is none.
+
+    The code is the file with the training function, and the files of the project that it imports.
+    """
     if not config.model.train:
         return digest_of(config.path(config.model.file).read_bytes())
     file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
-    return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
+    if not file:
+        return digest_of(config.model.train.encode())
+    contents = [path.read_bytes() for path in _code_files(Path(file), Path(config.folder))]
+    return digest_of(contents[0]) if len(contents) == 1 else digest_of(canonical(list(map(digest_of, contents))))
+
+
+def _code_files(file: Path, folder: Path) -> list[Path]:
+    """Return a file of Python code, and those next to it, or in the folder, that it imports."""
+    found = [file]
+    for path in found:
+        for stem in _imported(path, folder):
+            files = [stem.with_suffix(".py"), stem / "__init__.py"]
+            found += [place for place in files if place.is_file() and not any(map(place.samefile, found))]
+    return found
+
+
+def _imported(file: Path, folder: Path) -> Iterator[Path]:
+    """Yield where the modules that a file imports would lie, without suffix: next to it, and in the folder."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        starts, names = [file.parent, folder], list[str]()
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            starts = [file.parents[node.level - 1]] if node.level else starts
+            names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
+            names += [node.module] if node.module else []
+        yield from (start.joinpath(*name.split(".")) for name in names for start in starts)
+
+
+def training_digests(config: Config, dataset: Dataset) -> TrainingDigests:
+    """Return the digests of what a training on the labeled rows of a dataset works with."""
+    roles = dataset.roles
+    settings = {
+        "train": config.model.train,
+        "class_weight": config.model.class_weight,
+        "task": config.data.task,
+        "target": roles.target,
+        "sample_weight": roles.sample_weight,
+    }
+    return TrainingDigests(
+        code=recipe_digest(config),
+        settings=digest_of(canonical(settings)),
+        rows=table_digest(labeled_rows(dataset).table),
+    )
 
 
 def training_record(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:

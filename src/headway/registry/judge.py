@@ -2,7 +2,7 @@
 
 Pass: the one-sided 95 % bound of every rule is inside its limit. Fail: the interval of some rule is entirely outside,
 at an alpha of 5 % that the rules, and the slices of a rule, share. Everything else is undecided, and so is missing
-evidence. Only pass acts by itself.
+evidence. Only pass acts by itself. An attack that was not run in full may fail a model, and never pass it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
-from headway.core.verdict import LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
+from headway.core.verdict import ATTACKS, LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed, one_sided_bounds
 from headway.registry.default_policy import floor_rules, live_rule, release_policy
 from headway.registry.project import LiveRelease, describe_other_live
@@ -181,7 +182,10 @@ def override_verdict(verdict: Verdict, *, who: str, why: str, at: str) -> Verdic
 
 
 def compare_with_limit(measurement: Measurement, limit: Limit, *, fewest_groups: int) -> LimitResult:
-    """Pass if the 5 % bound is inside the limit, fail if the bound at its alpha is outside, else undecided."""
+    """Pass if the 5 % bound is inside the limit, fail if the bound at its alpha is outside, else undecided.
+
+    The measure of an attack that was not run in full never passes.
+    """
     if _has_too_few_groups(measurement, fewest_groups):
         needed = fewest_groups if measurement.n_groups < fewest_groups else math.inf
         return LimitResult(measurement=measurement, answer="undecided", needed=needed)
@@ -189,9 +193,18 @@ def compare_with_limit(measurement: Measurement, limit: Limit, *, fewest_groups:
     at = limit.sign * limit.value
     answer: Answer = "pass" if worst <= at else "fail" if best > at else "undecided"
     needed = _needed_groups(measurement, limit) if answer == "undecided" else measurement.n_groups
+    if answer != "fail" and _is_weak_attack(measurement):
+        answer, needed = "undecided", math.inf
     return LimitResult(
         measurement=measurement, answer=answer, best=limit.sign * best, worst=limit.sign * worst, needed=needed
     )
+
+
+def _is_weak_attack(measurement: Measurement) -> bool:
+    """Return whether a measurement is of an attack that was not run in full, or may not have been."""
+    if measurement.effort is UNSET:
+        return measurement.name.startswith(ATTACKS)
+    return not measurement.effort.is_complete
 
 
 def rows_needed(result: RuleResult) -> int | None:
@@ -343,10 +356,14 @@ def _format_answer(result: LimitResult, rule: Rule) -> str:
     if result.best is None or result.worst is None:
         return f"{_no_interval_message(result)}, so {limit} cannot be judged"
     word, opposite = ("at most", "at least") if rule.at_most is not None else ("at least", "at most")
+    effort = result.measurement.effort
     if result.answer == "pass":
-        return f"{word} {_number(result.worst)}, within {limit}"
+        within = f"{word} {_number(result.worst)}, within {limit}"
+        return within if effort is UNSET else f"{within}, by the {effort}"
     if result.answer == "fail":
         return f"{opposite} {_number(result.best)}, outside {limit}"
+    if _is_weak_attack(result.measurement):
+        return f"an attack that is not run in full cannot meet {limit}: {_weakness(result.measurement)}"
     if rule.measure == CHURN and rule.at_most is not None and isinstance(result.measurement.effective_rows, float):
         return _churn_message(result, rule, limit)
     return f"it may be {_number(result.worst)}, outside {limit}; {_needed_message(result)}"
@@ -362,6 +379,13 @@ def _churn_message(result: LimitResult, rule: Rule, limit: str) -> str:
         return f"{counted}; {_needed_message(result)}"
     rows = math.ceil(result.needed * measurement.n_rows / measurement.n_groups)
     return f"{counted}; {rows:,} rows would decide; unlabelled rows count"
+
+
+def _weakness(measurement: Measurement) -> str:
+    """Return how much of an attack was run, and what would decide."""
+    if measurement.effort is UNSET:
+        return "this evidence does not say how much was run (headway evaluate measures it again)"
+    return f"{measurement.effort}" + (f" ({measurement.effort.hint})" if measurement.effort.hint else "")
 
 
 def _number(value: float) -> str:

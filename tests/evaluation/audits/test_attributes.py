@@ -93,3 +93,10 @@ def test_what_cannot_be_judged_is_refused_by_name():
     numbers = replace(data, rows=data.rows[:, ::-1])
     (reason,) = attributes.plugin(many, replace(context, train=lambda: numbers))
     assert "'smoker' has 600 values in the training rows; from 2 to 12 are guessed" in reason.what
+
+
+def test_the_attack_has_one_effort_which_is_complete():
+    found = attributes.plugin(*made(Linear(1.0)))
+    assert all(one.effort.is_complete for one in found if isinstance(one, Measurement))
+    (unread,) = attributes.plugin(*made(Linear(1.0), names=("other", "x")))
+    assert unread.effort.is_complete

@@ -10,9 +10,10 @@ from tests.evaluation.attacked_models import Both, Constant, Stump, attacked_by
 from tests.evaluation.audits.test_attack import of
 
 from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
 from headway.core.sections import AttackSection
 from headway.data.contract.table_contract import ColumnContract, TableContract
-from headway.evaluation.audits import evasion
+from headway.evaluation.audits import attack, evasion
 from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
 
@@ -98,3 +99,22 @@ def test_without_a_column_that_may_change_the_audit_does_not_apply(context):
     fixed = AttackSection(fixed=("wind", "seats", "fare", "night", "carrier"))
     with pytest.raises(NotApplicable, match="no feature with several values"):
         evasion.plugin(attacked_by(Stump()), replace(context, attack=fixed))
+
+
+@pytest.mark.parametrize("audit", [evasion, attack])
+def test_fewer_queries_or_rows_than_registered_are_an_attack_that_is_not_complete(context, audit):
+    few, full = AttackSection(queries=60), AttackSection()
+    name = audit.__name__.rpartition(".")[2]
+
+    def effort(subject, limits, **settings):
+        found = audit.plugin(subject, replace(context, attack=limits, **settings))
+        (only,) = {one.effort for one in found if isinstance(one, Measurement)}
+        return only
+
+    subject = attacked_by(Stump(), count=200)
+    weak = effort(subject, few)
+    assert str(weak) == f"attack '{name}' with 60 of 1,000 queries" and weak.hint == "queries = 1000 under [attack]"
+    assert effort(subject, full).is_complete
+    slow = effort(subject, full, budget_s=1e-3, row_s=1.0)
+    assert (slow.done, slow.registered, slow.unit) == (100, 200, "rows")
+    assert f"headway evaluate --audit {name} --budget 10m" in slow.hint

@@ -246,3 +246,12 @@ def test_the_interval_of_queries_covers_the_truth():
 
 def test_the_budget_is_the_last_milestone():
     assert milestones(100) == [30, 100] and milestones(30) == [30]
+
+
+def test_fewer_queries_than_registered_are_an_attack_that_is_not_complete(tmp_path):
+    context = AuditContext(blobs=Files(tmp_path), budget_s=600, attack=AttackSection(copy_queries=100))
+    found = extraction.plugin(attacked_by(Stump(), count=600), context)
+    efforts = {(one.effort.done, one.effort.registered) for one in found if isinstance(one, Measurement)}
+    assert efforts == {(100, 10_000)}
+    hint = next(one.effort.hint for one in found if isinstance(one, Measurement))
+    assert hint == "copy_queries = 10000 under [attack]"

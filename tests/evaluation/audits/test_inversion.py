@@ -154,3 +154,12 @@ def test_models_without_trees_are_refused_by_name():
     compiled = changed(other.variant, steps=(Step(transform="trees"),))
     found = by_trees(replace(other, variant=compiled), replace(context, baseline=subject.variant))
     assert "by the trees of the baseline" in found["a"].method
+
+
+def test_without_the_rows_that_the_model_was_trained_on_the_attack_is_not_complete():
+    subject, context = made(First(10))
+    for train, done in ((context.train, 600), (lambda: None, 0)):
+        found = inversion.plugin(subject, replace(context, train=train))
+        efforts = {(one.effort.done, one.effort.registered) for one in found if isinstance(one, Measurement)}
+        assert efforts == {(done, 600)}
+    assert next(one.effort.hint for one in found if isinstance(one, Measurement)).endswith("[split] train")

@@ -141,6 +141,30 @@ def test_trainings_that_take_too_long_leave_the_attack_on_the_model_itself():
     assert any("0 pairs of models were trained in 0 s, and 6 are needed" in why for why in reasons)
 
 
+def test_every_measurement_has_the_number_of_shadow_models_as_its_effort():
+    made = world(leak=1.0)
+    few = replace(made.context, halves=range(14))
+    for context, done in ((few, 14), (made.context, 64), (replace(made.context, budget_s=1e-9), 0)):
+        found, _ = run(replace(made, context=context))
+        assert {(one.effort.done, one.effort.registered) for one in found.values()} == {(done, 24)}
+        assert found[WHOLE, ""].effort.is_complete == (done >= 24)
+    assert found[WHOLE, ""].effort.attack == "population"
+    assert found[WHOLE, "label only"].effort.attack == "label only"
+
+
+def test_models_that_were_trained_before_the_time_ran_out_are_counted_and_the_hint_is_to_run_again():
+    made = world(leak=1.0)
+
+    def some(tasks, proceed):
+        yield from made.context.retrain(tasks[:6], lambda: True)
+
+    found, _ = run(replace(made, context=replace(made.context, retrain=some)))
+    assert str(found[WHOLE, ""].effort) == "attack 'population' with 6 of 24 shadow models"
+    assert found[WHOLE, ""].effort.hint.startswith("run again, stored ones are reused: headway evaluate")
+    found, _ = run(world(leak=4.0, recipe=False, groups=60))
+    assert 'train = "train:train"' in found[WHOLE, ""].effort.hint
+
+
 def test_models_with_other_outputs_are_left_out():
     made = world(leak=0.0)
 

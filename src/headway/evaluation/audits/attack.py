@@ -12,6 +12,7 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.sections import AttackSection
 from headway.evaluation.comparison import subsample, time_per_row
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.decision_attack import (
@@ -20,6 +21,7 @@ from headway.evaluation.decision_attack import (
     DecisionOracle,
     attack_rows,
     attackable_columns,
+    with_effort,
 )
 from headway.evaluation.quality.decision_changes import DecisionChanges, decision_margins
 from headway.evaluation.quality.row_errors import decision_changes
@@ -47,8 +49,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     - `attack.queries`: decisions asked per row.
 
     The results are lower bounds: another attacker may find more. `fixed` columns stay, others keep within `bounds`.
-    Slow models are attacked on fewer rows; if time runs out nothing is reported, so that no rule passes on a part of
-    the rows.
+    Slow models are attacked on fewer rows; if time runs out nothing is reported. With fewer rows, or fewer queries than
+    by default, a rule may fail by them, and is never met.
     """
     until = context.until()
     if subject.variant.task not in ("binary", "multiclass"):
@@ -65,7 +67,9 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     def attacked(engine: Engine) -> AttackResult:
         return attack_rows(some.rows, DecisionOracle(engine, subject.threshold, until), columns, context.attack)
 
-    return attack_measurements(some, attacked(subject.model), attacked(subject.reference), columns)
+    found = attack_measurements(some, attacked(subject.model), attacked(subject.reference), columns)
+    registered = len(subsample(subject, AttackSection().rows).rows)
+    return with_effort(found, "attack", context.attack, rows=(len(some.rows), registered))
 
 
 def _rows(subject: Comparison, context: AuditContext) -> int:

@@ -12,7 +12,7 @@ from msgspec.structs import replace as changed
 from headway.core.arrays import Floats
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
+from headway.core.evidence import AttackEffort, Measurement
 from headway.data.split import half_of_groups
 from headway.evaluation.comparison import select_rows, subsample
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
@@ -56,7 +56,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
             found += _measure(name, subject, context)
         except NotApplicable as reason:
             found.append(reason)
-    return found
+    effort = AttackEffort(attack="nearest answer", done=_ROUNDS, registered=_ROUNDS, unit="rounds of boosted trees")
+    return [changed(one, effort=effort) if isinstance(one, Measurement) else one for one in found]
 
 
 def _measure(name: str, subject: Comparison, context: AuditContext) -> Iterator[Measurement]:

@@ -14,7 +14,7 @@ from headway.core.variant import DECIDES
 from headway.data.contract.table_contract import Relation, TableContract, parse_relation
 from headway.evaluation.comparison import subsample, time_per_row
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
-from headway.evaluation.decision_attack import AttackColumn, DecisionOracle, attackable_columns
+from headway.evaluation.decision_attack import AttackColumn, DecisionOracle, attackable_columns, with_effort
 from headway.evaluation.nearest_flip import NearestFlips, Plausible, find_nearest_flips
 from headway.evaluation.quality.decision_changes import decision_margins
 from headway.evaluation.statistics.intervals import SHARE
@@ -41,7 +41,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     - `evasion.success`: share of rows for which a flip was found.
     - `evasion.queries`: median number of decisions asked until the nearest flip, at most `[attack] queries`.
 
-    Distances are upper bounds: another attacker may find nearer flips. The audit `certificate` gives lower ones.
+    Distances are upper bounds: another attacker may find nearer flips. The audit `certificate` gives lower ones. With
+    fewer rows, or fewer queries than by default, a rule may fail by them, and is never met.
     """
     until = context.until()
     if subject.variant.task not in DECIDES:
@@ -62,7 +63,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         queries=context.attack.queries,
         plausible=relations_kept(context.contract, subject.names),
     )
-    return _measurements(some, flips)
+    registered = len(subsample(subject, MAX_ROWS).rows)
+    return with_effort(_measurements(some, flips), "evasion", context.attack, rows=(len(some.rows), registered))
 
 
 def plausible_columns(subject: Comparison, context: AuditContext) -> list[AttackColumn]:

@@ -9,7 +9,8 @@ from msgspec.structs import replace as named
 
 from headway.core.arrays import Bools, Floats
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
+from headway.core.evidence import AttackEffort, Measurement
+from headway.core.sections import AttackSection
 from headway.core.variant import DECIDES
 from headway.evaluation.comparison import select_rows, subsample
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
@@ -48,7 +49,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
       as a lower bound: the interval has no upper end, and a rule that asks for more stays undecided.
     - `extraction.hours_95`: hours that these take at `[serve] key_per_s`, one row a request.
 
-    The results are upper bounds of what an attacker needs: another attack may need fewer queries.
+    The results are upper bounds of what an attacker needs: another attack may need fewer queries. With fewer
+    `[attack] copy_queries` than by default a rule may fail by them, and is never met.
     """
     until = context.until()
     task = _copy_task(subject)
@@ -74,7 +76,14 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         curves_by_view[view.name] = curves
     for name, curves in sorted(curves_by_view.items()):
         found += _view_measurements(name, curves, constant, blocks, marks, context.key_per_s)
-    return found
+    effort = AttackEffort(
+        attack="copies by students and path-finding",
+        done=marks[-1],
+        registered=AttackSection().copy_queries,
+        unit="queries",
+        hint=f"copy_queries = {AttackSection().copy_queries} under [attack]",
+    )
+    return [named(one, effort=effort) if isinstance(one, Measurement) else one for one in found]
 
 
 def _copy_task(subject: Comparison) -> CopyTask:

@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
+from headway.core.evidence import AttackEffort, Measurement
 from headway.engines.formats.trees import goes_left, read_cells
 from headway.evaluation.comparison import check_width, tree_artifact
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
@@ -66,13 +66,24 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     if not columns:
         raise NotApplicable("the model reads no column of numbers with several values")
     answer_based = _from_answers(subject, answers)
-    found = _ratios("privacy.inversion.error", subject, rows, groups, columns, answer_based)
+    effort = AttackEffort(
+        attack="nearest answers",
+        done=0 if data is None else len(rows),
+        registered=len(rows),
+        unit="training rows",
+        hint="" if data is not None else "declare the rows that the model was trained on: [split] train",
+    )
+    found = [
+        changed(one, effort=effort)
+        for one in _ratios("privacy.inversion.error", subject, rows, groups, columns, answer_based)
+    ]
     try:
         boxes, whose = _boxes(subject, context, rows)
     except NotApplicable as reason:
         return [*found, NotApplicable(f"no reconstruction from trees: {reason.what}")]
     by_trees = _ratios("privacy.inversion.trees", subject, rows, groups, columns, partial(_inside, boxes))
-    return [*found, *(changed(one, method=f"{one.method}; by the trees of {whose}") for one in by_trees)]
+    effort = changed(effort, attack="leaves of the trees")
+    return [*found, *(changed(one, method=f"{one.method}; by the trees of {whose}", effort=effort) for one in by_trees)]
 
 
 def _ratios(

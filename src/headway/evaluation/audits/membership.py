@@ -13,17 +13,20 @@ from msgspec.structs import replace as changed
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine, LabeledData
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
+from headway.core.evidence import AttackEffort, Measurement
 from headway.core.training import TrainingTask
 from headway.core.variant import Variant
 from headway.data.split import half_of_groups
 from headway.evaluation.comparison import open_on_rows
-from headway.evaluation.context import AuditContext, Comparison, MetricResults
+from headway.evaluation.context import REGISTERED_MODELS, AuditContext, Comparison, MetricResults
 from headway.evaluation.membership_inference import (
+    FEW,
+    LABELS,
     LIRA,
     MIN_FLAGGED,
     MIN_GROUPS,
     POPULATION,
+    RMIA,
     Attacked,
     AttackRates,
     Exposure,
@@ -44,7 +47,8 @@ RETRAINS = True
 ON_REQUEST = ("privacy.membership.",)
 
 MIN_MODELS = 12
-"""Least number of shadow models: half of the pairs calibrate the attacks, the others are attacked."""
+"""Least number of shadow models: half of the pairs calibrate the attacks, the others are attacked. With fewer than
+`REGISTERED_MODELS` the attack is not complete, and no rule is met by it."""
 TRAINING_SHARE = 0.75
 """Share of the time budget in which trainings begin."""
 MAX_ROWS, MIN_OTHERS = 20_000, 200
@@ -52,8 +56,18 @@ _RATES = {"tpr_1pct": 0.01, "tpr_0.1pct": 0.001}
 _CURVE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _OFTEN, _RARELY, _EXPOSED_MODELS, _SHOWN_ROWS = 0.5, 0.1, 6, 20
 THIS_MODEL = "this model"
+_ATTACKS = (LIRA, FEW, RMIA, POPULATION, LABELS)
 _TASKS = ("binary", "multiclass", "regression")
 _RECIPE_HINT = 'def train(rows, labels, *, seed=0) in train.py, and train = "train:train" under [model]'
+_AGAIN_HINT = "run again, stored ones are reused: headway evaluate --audit membership --budget 10m"
+
+
+class _TooFewModels(NotApplicable):
+    """Too few shadow models were trained in time."""
+
+    def __init__(self, what: str, n_models: int) -> None:
+        super().__init__(what, hint=_AGAIN_HINT)
+        self.n_models = n_models
 
 
 def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
@@ -83,6 +97,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
       of the others; `privacy.membership.row`: this share for the 20 most exposed, by position in `train`.
     - `privacy.membership.models`: models that were attacked, of those trained.
 
+    Each has the number of shadow models as its effort: with fewer than 24 a rule may fail by it, and is never met.
     Another attacker may recognize more rows. A calibrator of the release is left out: it keeps the order of answers.
 
     Raises
@@ -105,9 +120,34 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     if trained is None:
         if isinstance(own, NotApplicable):
             raise NotApplicable(f"{own.what}; {shadow_reason.what}" if shadow_reason else own.what, hint=_RECIPE_HINT)
-        return [*own, *([shadow_reason] if shadow_reason else [])]
+        n_models = shadow_reason.n_models if isinstance(shadow_reason, _TooFewModels) else 0
+        found = [*own, *([shadow_reason] if shadow_reason else [])]
+        return _with_effort(found, POPULATION, n_models, _AGAIN_HINT if n_models else _RECIPE_HINT)
     found = list(_attack_recipe(trained, data, best))
-    return [*found, own] if isinstance(own, NotApplicable) else _with_this_model(found, own)
+    found = [*found, own] if isinstance(own, NotApplicable) else _with_this_model(found, own)
+    return _with_effort(found, best, 2 * len(trained.pairs), _AGAIN_HINT)
+
+
+def _with_effort(
+    found: Sequence[Measurement | NotApplicable], best: str, n_models: int, hint: str
+) -> list[Measurement | NotApplicable]:
+    """Return the results with the number of shadow models that each was measured with; `best` is the attack of most."""
+
+    def effort(attack: str) -> AttackEffort:
+        return AttackEffort(
+            attack=attack,
+            done=n_models,
+            registered=REGISTERED_MODELS,
+            unit="shadow models",
+            hint=hint if n_models < REGISTERED_MODELS else "",
+        )
+
+    return [
+        changed(one, effort=effort(one.slice if one.slice in _ATTACKS else best))
+        if isinstance(one, Measurement)
+        else one
+        for one in found
+    ]
 
 
 def _members(subject: Comparison, context: AuditContext) -> LabeledData:
@@ -221,10 +261,10 @@ def _train(subject: Comparison, context: AuditContext, data: LabeledData, *, unt
             before[half] = signals
     pairs = [(half, half + 1) for half in context.halves[::2] if half in found and half + 1 in found]
     if 2 * len(pairs) < MIN_MODELS:
-        raise NotApplicable(
+        raise _TooFewModels(
             f"no shadow models: {len(pairs)} pairs of models were trained in {monotonic() - began:.0f} s, and "
             f"{MIN_MODELS // 2} are needed",
-            hint="headway evaluate --audit membership --budget 10m",
+            2 * len(pairs),
         )
     models = [model for pair in pairs for model in pair]
     order = {model: index for index, model in enumerate(models)}

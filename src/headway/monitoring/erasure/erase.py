@@ -27,6 +27,7 @@ from headway.core.erasure import Erased, Erasure
 from headway.core.errors import ConfigError, DataError, Refused, StoreError, StoreUnavailable
 from headway.core.record import Record
 from headway.core.renamed import current_form
+from headway.core.training import ShadowModel
 from headway.data.personal.policy import HashKey, load_hash_key
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
 from headway.monitoring.erasure.proofs import load_erasures, next_in_chain, save_proof
@@ -187,7 +188,9 @@ def _model_notes(project: Project) -> tuple[str, ...]:
         f"signed releases made before: {made:,}; their models keep what they learned from these rows until they are"
     )
     source = f"{config.data.source or 'the source'} is not changed: remove the rows there"
-    return (f"{models} retrained without them (headway retrain)", source) if made else (source,)
+    shadows = project.count(ShadowModel)
+    notes = [f"shadow models of privacy attacks that stay in the store: {shadows:,}"] if shadows else []
+    return (*((f"{models} retrained without them (headway retrain)",) if made else ()), *notes, source)
 
 
 JOURNAL = "forgetting.jsonl"  # the name of 0.1, whose unfinished erasures are resumed
