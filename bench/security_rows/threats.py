@@ -204,17 +204,20 @@ def _difference(before: EvidenceGraph, after: EvidenceGraph, lost: Collection[st
 
 
 def _valid(graph: EvidenceGraph) -> set[str]:
-    """Return the keys of which some evidence is not contradicted, and is of the live model and its data."""
+    """Return the keys of which some evidence is not contradicted, keeps its rule, and is of the live model and data."""
     return {
         one.key
         for one in graph.evidence
-        if not one.problem and one.model in {"", *graph.models} and one.data in {"", *graph.datasets}
+        if not one.problem
+        and one.model in {"", *graph.models}
+        and one.data in {"", *graph.datasets}
+        and (one.result.answer == "pass" if one.result else not one.key.startswith("measure:"))
     }
 
 
 def _gaps(graph: EvidenceGraph) -> set[str]:
     rows = compute_coverage(catalogues.load_catalogue(), graph, now=datetime.now(UTC), max_age=MAX_AGE, accepted={})
-    return {row.id for row in rows if row.coverage == "gap"}
+    return {row.id for row in rows if row.coverage in ("gap", "measured")}
 
 
 class HidingState:

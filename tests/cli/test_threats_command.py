@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.monitoring import rollouts
 
 from headway.cli.main import main
+from headway.core.evidence import Evidence, Measurement
+from headway.core.threads import this_machine
 from headway.core.threats import ThreatAssessment
 from headway.monitoring.task_runs import last_run
 from headway.registry.project import Project
@@ -117,3 +120,36 @@ def test_status_has_a_line_on_threats_and_says_that_another_release_is_not_asses
     [condition] = [one for one in conditions if one["subject"] == "threats"]
     assert condition["message"].endswith("and since then another release went live.")
     assert condition["command"] == "headway threats"
+
+
+def test_a_leaking_model_is_not_covered_by_the_number_that_says_so(project, capsys):
+    area = Measurement(
+        name="privacy.membership.auc",
+        value=0.95,
+        low=0.93,
+        high=0.97,
+        method="t",
+        n_rows=800,
+        n_groups=40,
+        se=0.01,
+        dof=39,
+    )
+    made = rollouts.release()
+    leaks = Evidence(
+        subject=made.variant.digest,
+        dataset="sha256:test",
+        period="test",
+        machine=this_machine(),
+        measurements=(area,),
+        at=datetime.now(UTC).isoformat(),
+    )
+    rollouts.live(project, replace(made, data={"test": "sha256:test"}, evidence=(leaks,)))
+    assert run(project, "--require", "AML.T0024.000") == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "measured: it does" in printed and "privacy.membership.auc is 0.95" in printed
+    assert run(project, "--json") == 1
+    rows = json.loads(capsys.readouterr().out)["now"]["requirements"]
+    (row,) = (row for row in rows if row["id"] == "AML.T0024.000")
+    assert row["coverage"] == "measured" and row["evidence"][0]["result"]["answer"] == "fail"
+    assert run(project, "accept", "AML.T0024.000", *ACCEPT[2:]) == 0
+    assert run(project, "--require", "AML.T0024.000") == 0

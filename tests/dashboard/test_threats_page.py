@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
 from tests.dashboard.people import running_dashboard
 from tests.monitoring import rollouts
 
+from headway.core.verdict import Rule, RuleResult
 from headway.security.threats.assessment import accept_risk, assess_threats
 
 PATH = "/models/flights/security"
@@ -49,3 +51,17 @@ def test_the_page_says_that_another_release_is_not_assessed(tmp_path):
     project.state.close()
     assert "and since then another release went live. Assess them again" in words
     assert "another release went live" in overview
+
+
+def test_the_page_says_that_an_attack_was_measured_to_succeed(tmp_path):
+    project = rollouts.project(tmp_path)
+    rule = Rule(measure="privacy.membership.auc", at_most=0.6)
+    made = rollouts.release(rules=(rule,))
+    message = "privacy.membership.auc is 0.95: at least 0.94, outside the limit of 0.6"
+    failed = RuleResult(rule=rule, answer="fail", message=message)
+    rollouts.live(project, replace(made, verdict=replace(made.verdict, rule_results=(failed,))))
+    assess_threats(project, who="ada")
+    with running_dashboard(tmp_path) as served:
+        page = served.visitor("viewer").get(PATH)
+    project.state.close()
+    assert "Measured: it does" in page.words and message in page.words

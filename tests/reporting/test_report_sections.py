@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stories import estimate, fact, flights
 from tests.reporting.examined import BUSY, SILENT, examined, features, only, people, sets
 
-from headway.core.evidence import AS_CALLED, DECLARED_PRIVACY, Finding, Measurement, TimedCall
+from headway.core.evidence import AS_CALLED, DECLARED_PRIVACY, AttackEffort, Finding, Measurement, TimedCall
 from headway.evaluation.statistics.intervals import UNBOUNDED
 from headway.reporting.page import render_report
 from headway.reporting.report_data import ReportData
@@ -337,6 +337,12 @@ def test_an_attack_is_compared_with_that_on_the_baseline(lost: Measurement, mess
     assert section.conclusions[0] == "No decision of 995 rows was flipped. This does not show that none can be."
 
 
+def with_effort(measured: Measurement, done: int) -> Measurement:
+    """Return the measurement of an attack with so many of its 24 shadow models."""
+    effort = AttackEffort(attack="lira", done=done, registered=24, unit="shadow models")
+    return replace(measured, effort=effort)
+
+
 @pytest.mark.parametrize(
     ("measured", "message"),
     [
@@ -350,6 +356,15 @@ def test_an_attack_is_compared_with_that_on_the_baseline(lost: Measurement, mess
         ),
         (estimate("privacy.membership.auc", 0.7, 0.05), "The answers are shown to differ for rows that the model was"),
         (estimate("privacy.membership.auc", 0.52, 0.05), "It is not shown that the answers differ for rows that the"),
+        (estimate("privacy.membership.auc", 0.52, 0.05), "How much of the attack was run is not known"),
+        (
+            with_effort(estimate("privacy.membership.tpr_1pct", 0.01, 0.005), 6),
+            "That was the attack 'lira' with 6 of 24 shadow models, so it says little.",
+        ),
+        (
+            with_effort(estimate("privacy.membership.tpr_1pct", 0.01, 0.005), 24),
+            "while it wrongly accuses 1 of 100 others.",
+        ),
         (fact("privacy.membership.exposed", 0.0), "No single row is given away"),
         (fact("privacy.membership.exposed", 1.0), "1 row is given away"),
         (estimate("privacy.inversion.error", 1.0, 0.05), "From its answer, a training row is not shown to be rebuilt"),

@@ -73,3 +73,32 @@ def test_the_table_has_a_row_for_each_question_that_applies():
     ]
     assert [line.text for line in table.rows[0][-1]] == ["Measure it.", "headway evaluate --audit attack"]
     assert table.rows[1][-1][0].text == "none"
+
+
+BROKEN = replace(
+    GAP,
+    topic="privacy",
+    coverage="measured",
+    missing=(replace(STEP, code="breaks its rule", message="auc is 0.95: at least 0.94, outside the limit of 0.6"),),
+)
+
+
+def test_what_was_measured_to_succeed_is_neither_covered_nor_a_gap_and_has_its_value_and_rule():
+    found = conclusions(BROKEN, replace(BROKEN, id="x"), COVERED)
+    assert found[3] == (
+        "Of 3 entries that apply, 1 are covered, for 2 it was measured that the attack succeeds, and 0 are gaps."
+    )
+    assert found[4] == (
+        "Does it give people in the data away? Measured: it does. auc is 0.95: at least 0.94, outside the limit of 0.6."
+    )
+    assert found[5] == "No gap is left in: Can a caller copy it?"
+    report = ReportData(title="flights", threats=replace(MADE, requirements=(BROKEN, COVERED)))
+    (copied, people) = load_section("security")(report).table.rows
+    assert [line.text for line in people[2]] == ["1", "auc is 0.95: at least 0.94, outside the limit of 0.6"]
+    assert [line.text for line in copied[2]] == ["0"]
+
+
+def test_an_accepted_risk_of_what_was_measured_is_counted():
+    found = conclusions(replace(BROKEN, accepted="sha256:risk"))
+    assert "For 1 of the gaps a person accepted the risk for a time." in found
+    assert not any(line.startswith("No gap is left") for line in found)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from tests.security.threat_graphs import MAX_AGE, NOW, complete_graph
+from tests.security.threat_graphs import MAX_AGE, NOW, complete_graph, result
 
 from headway.core.threats import AcceptedRisk, RequirementCoverage, ThreatEvidence
 from headway.security.threats.catalogue import load_catalogue
@@ -110,7 +110,7 @@ def test_a_fact_that_does_not_hold_makes_a_requirement_not_applicable_with_its_r
 
 
 def test_an_alternative_covers_and_the_newest_evidence_is_named():
-    newer = ThreatEvidence(key="measure:evasion.distance", message="newer", at=NOW.isoformat())
+    newer = ThreatEvidence(key="measure:evasion.distance", message="newer", at=NOW.isoformat(), result=result("pass"))
     graph = replace(mutated({"measure:attack.success": "old"}), evidence=(*COMPLETE.evidence, newer))
     [evidence] = covered(graph)["AML.T0015"].evidence
     assert evidence == newer
@@ -124,3 +124,66 @@ def test_an_accepted_risk_closes_a_gap_and_is_not_named_for_what_is_covered():
     rows = covered(mutated({"measure:load.*": "removed"}), **risks)
     assert (rows["AML.T0029"].coverage, rows["AML.T0029"].is_open) == ("gap", False)
     assert rows["AML.T0015"].accepted == ""
+
+
+AUC = "measure:privacy.membership.auc"
+
+
+def judged(key, answer):
+    """Return a complete graph in which one measurement has this answer of its rule; None: it has no rule."""
+    found = None if answer is None else result(answer)
+    return replace(
+        COMPLETE,
+        evidence=tuple(
+            msgspec.structs.replace(one, result=found) if one.key == key else one for one in COMPLETE.evidence
+        ),
+    )
+
+
+def test_a_measurement_that_breaks_its_rule_is_no_cover_but_says_that_the_attack_succeeds():
+    row = covered(judged(AUC, "fail"))["AML.T0024.000"]
+    assert (row.coverage, row.is_open) == ("measured", True)
+    assert [(one.code, one.message) for one in row.missing] == [("breaks its rule", "auc is 0.95: fail")]
+    assert row.missing[0].command.startswith("headway threats accept AML.T0024.000 --until ")
+    assert [one.key for one in row.evidence] == [AUC]
+    risk = {
+        "AML.T0024.000": (
+            "sha256:risk",
+            AcceptedRisk(
+                name="flights",
+                requirement="AML.T0024.000",
+                who="ann",
+                reason="one caller",
+                at="",
+                until="",
+                exposure="",
+            ),
+        )
+    }
+    (accepted,) = (
+        row
+        for row in compute_coverage(CATALOGUE, judged(AUC, "fail"), now=NOW, max_age=MAX_AGE, accepted=risk)
+        if row.id == "AML.T0024.000"
+    )
+    assert (accepted.coverage, accepted.accepted, accepted.is_open) == ("measured", "sha256:risk", False)
+
+
+def test_a_number_without_a_rule_or_a_decision_is_a_gap():
+    (none,), (undecided,) = (covered(judged(AUC, answer))["AML.T0024.000"].missing for answer in (None, "undecided"))
+    assert none.code == "no rule" and none.message.endswith("holds, but no rule says what is acceptable")
+    assert none.next_step == "Add a rule on privacy.membership. under [[policy.release]] in headway.toml."
+    assert (undecided.code, undecided.message) == ("undecided", "auc is 0.95: undecided")
+
+
+def test_one_alternative_that_breaks_its_rule_counts_although_another_passes():
+    rows = covered(judged("measure:attack.success", "fail"))
+    assert {row.coverage for row in rows.values()} == {"covered", "measured"}
+    assert rows["AML.T0015"].coverage == "measured"
+    old = replace(
+        COMPLETE,
+        evidence=tuple(
+            msgspec.structs.replace(one, result=result("fail"), at=OLD) if one.key == AUC else one
+            for one in COMPLETE.evidence
+        ),
+    )
+    assert covered(old)["AML.T0024.000"].coverage == "gap"  # what is old says nothing, in either direction

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace as dataclass_replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.monitoring.test_overview import watched
 
 from headway.core.assessment import Assessment, CheckRun
 from headway.core.compliance import WrittenRecord
-from headway.core.evidence import DECLARED_PRIVACY, NOT_RUN, Evidence, Finding, Measurement
+from headway.core.evidence import DECLARED_PRIVACY, NOT_RUN, AttackEffort, Evidence, Finding, Measurement
 from headway.core.labeling import Confirmation
 from headway.core.monitoring import KeyProbing, ProbingReport
 from headway.core.provenance import Provenance
@@ -36,7 +37,19 @@ from headway.storage import segments, traffic
 NOW = datetime.now(UTC)
 DATA = {"train": "sha256:train", "validation": "sha256:validation", "test": "sha256:test"}
 MODEL = rollouts.release().variant.digest
-FLIPPED = Measurement(name="attack.success", value=0.1, low=0.05, high=0.2, method="t", n_rows=800, n_groups=40)
+FULL = AttackEffort(attack="attack", done=800, registered=800, unit="rows")
+FLIPPED = Measurement(
+    name="attack.success",
+    value=0.1,
+    low=0.05,
+    high=0.2,
+    method="t",
+    n_rows=800,
+    n_groups=40,
+    se=0.04,
+    dof=39,
+    effort=FULL,
+)
 CHECKED = Assessment(
     name="flights",
     at=NOW.isoformat(timespec="seconds"),
@@ -59,8 +72,15 @@ CHECKED = Assessment(
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     opened = rollouts.project(tmp_path)
-    yield opened
+    rules = (Rule(measure="attack.success", at_most=0.5), Rule(measure="attack.success.drop", at_most=0.0))
+    yield ruled(opened, *rules)
     opened.state.close()
+
+
+def ruled(project: Project, *rules: Rule) -> Project:
+    """Return a project with these rules."""
+    config = project.config
+    return dataclass_replace(project, config=replace(config, policy=replace(config.policy, release=rules)))
 
 
 def measured(**changes: object) -> Evidence:
@@ -167,13 +187,55 @@ def test_measurements_count_for_the_live_model_on_its_own_data(project):
 
 
 def test_evidence_of_the_signed_release_is_marked_so_and_counts_by_its_age(project):
-    load = [replace(FLIPPED, name=name) for name in ("load.p99", "load.failed")]
+    none = replace(FLIPPED, name="load.failed", value=0.0, low=0.0, high=0.0, n_groups=0, se=None, dof=None)
+    load = [replace(FLIPPED, name="load.p99"), none]
     old = (NOW - timedelta(days=100)).isoformat()
     rollouts.live(project, release(evidence=(measured(measurements=tuple(load)), measured(at=old))))
     found = find(project, "measure:load.*")
     assert found.is_signed
     assert found.message == "load.p99 and 1 more measured on 800 rows"
     assert find(project, "measure:attack.success") is None
+
+
+def membership(low: float) -> Measurement:
+    return replace(FLIPPED, name="privacy.membership.auc", value=low + 0.1, low=low, high=low + 0.2)
+
+
+def of(project: Project, key: str) -> ThreatEvidence:
+    (found,) = (one for one in graph(project).evidence if one.key == key)
+    return found
+
+
+def test_a_measurement_has_the_answer_of_the_rule_of_the_policy_or_of_the_catalogue(project):
+    key = "measure:privacy.membership.auc"
+    rollouts.live(project, release(evidence=(measured(measurements=(membership(0.85),)),)))
+    found = of(project, key).result
+    assert found is not None and (found.answer, str(found.rule)) == ("fail", "privacy.membership.auc at most 0.6")
+    assert found.message.startswith("privacy.membership.auc is 0.95 ")
+    lenient = ruled(project, Rule(measure="privacy.membership.auc", at_most=0.99))
+    assert of(lenient, key).result.answer == "undecided"  # it may be 1.02
+    strict = ruled(lenient, *lenient.config.policy.release, Rule(measure="privacy.membership.tpr_1pct", at_most=0.05))
+    assert of(strict, key).result.rule.measure == "privacy.membership.auc"  # what fails, else what is undecided
+
+
+def test_a_weak_attack_and_a_measurement_without_a_rule_cover_nothing(project):
+    weak = replace(membership(0.4), effort=replace(FULL, done=6))
+    rollouts.live(project, release(evidence=(measured(measurements=(weak, FLIPPED)),)))
+    assert of(project, "measure:privacy.membership.auc").result.answer == "undecided"
+    assert find(project, "measure:privacy.membership.auc") is None
+    without = ruled(project)
+    assert of(without, "measure:attack.success").result is None
+    assert find(without, "measure:attack.success") is None
+
+
+def test_a_rule_that_failed_is_harm_and_not_a_contradiction(project):
+    rule = Rule(measure="attack.success", at_most=0.05)
+    made = release(rules=(rule,))
+    failed = (RuleResult(rule=rule, answer="fail", message="it is 0.1"),)
+    verdict = replace(made.verdict, rule_results=failed, by="ada", why="in a hurry", at=NOW.isoformat())
+    rollouts.live(project, replace(made, verdict=verdict))
+    found = of(project, "rule:attack.*")
+    assert (found.result, found.problem) == (failed[0], "")
 
 
 def test_an_audit_that_could_not_judge_says_why(project):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from headway.core.threats import ThreatEvidence
+from headway.core.verdict import Answer, Rule, RuleResult
 from headway.security.threats.catalogue import load_catalogue
 from headway.security.threats.coverage import EvidenceGraph, ProjectFact
 
@@ -12,6 +13,11 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 MAX_AGE = timedelta(days=90)
 RELEASE, MODEL, DATA = "sha256:release", "sha256:model", "sha256:data"
 AGELESS = ("setting:", "signature:", "self_test:", "contract:", "provenance:", "rollback:")
+
+
+def result(answer: Answer) -> RuleResult:
+    """Return what a rule says of a measurement."""
+    return RuleResult(rule=Rule(measure="auc", at_most=0.6), answer=answer, message=f"auc is 0.95: {answer}")
 
 
 def complete_graph() -> EvidenceGraph:
@@ -26,6 +32,7 @@ def complete_graph() -> EvidenceGraph:
             record="sha256:record",
             model="" if kind.key.startswith("setting:") else RELEASE,
             data=DATA if kind.key.startswith(("measure:", "check:")) else "",
+            result=result("pass") if kind.key.startswith(("measure:", "rule:")) else None,
         )
         for kind in catalogue.evidence
     )

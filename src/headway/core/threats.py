@@ -10,10 +10,12 @@ from typing import ClassVar, Literal
 from headway.core.config import Config
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord, canonical, digest_of, write
+from headway.core.verdict import RuleResult
 
-CATALOGUE_VERSION = "2026.11"
+CATALOGUE_VERSION = "2026.12"
 """Version of the catalogue of requirements; another one opens a new assessment."""
-Coverage = Literal["covered", "gap", "not applicable"]
+Coverage = Literal["covered", "measured", "gap", "not applicable"]
+"""`measured`: a measurement breaks its rule, so that the attack is shown to succeed."""
 Standard = Literal["MITRE ATLAS", "OWASP AISVS 1.0", "OWASP ML Top 10"]
 Topic = Literal[
     "evasion",
@@ -27,7 +29,17 @@ Topic = Literal[
     "accountability",
 ]
 """What a requirement is about."""
-GapCode = Literal["absent", "old", "other model", "other data", "contradicted", "expired acceptance"]
+GapCode = Literal[
+    "absent",
+    "old",
+    "other model",
+    "other data",
+    "contradicted",
+    "expired acceptance",
+    "no rule",
+    "undecided",
+    "breaks its rule",
+]
 ReopenCode = Literal["model", "data", "exposure", "catalogue", "time"]
 """What changed since the assessment before, so that a new one was opened."""
 
@@ -51,6 +63,8 @@ class ThreatEvidence(Record, frozen=True, kw_only=True):
         Whether it is part of the signed release.
     problem : str
         Why it contradicts the requirements instead, such as a finding that is not resolved.
+    result : RuleResult, optional
+        What its rule says of a measurement. A measurement without one covers nothing: a number is no answer.
     """
 
     key: str
@@ -62,6 +76,7 @@ class ThreatEvidence(Record, frozen=True, kw_only=True):
     is_signed: bool = False
     problem: str = ""
     measurement: Measurement | None = None
+    result: RuleResult | None = None
 
 
 class MissingEvidence(Record, frozen=True, kw_only=True):
@@ -94,8 +109,8 @@ class RequirementCoverage(Record, frozen=True, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is a gap without an accepted risk."""
-        return self.coverage == "gap" and not self.accepted
+        """Whether it is a gap, or measured, without an accepted risk."""
+        return self.coverage in ("gap", "measured") and not self.accepted
 
 
 class AcceptedRisk(StoredRecord, frozen=True, kw_only=True):
@@ -164,12 +179,12 @@ class ThreatAssessment(StoredRecord, frozen=True, kw_only=True):
         return sum(row.coverage == coverage and row.level <= level for row in self.requirements)
 
     def open_gaps(self, *, level: int = 3) -> list[RequirementCoverage]:
-        """Return the gaps up to a level without an accepted risk."""
+        """Return the gaps, and what was measured to succeed, up to a level without an accepted risk."""
         return [row for row in self.requirements if row.is_open and row.level <= level]
 
 
 class TrendPoint(Record, frozen=True, kw_only=True):
-    """How many requirements were covered, gaps and not applicable in one assessment."""
+    """How many requirements were covered, measured to succeed, gaps and not applicable in one assessment."""
 
     at: str
     number: int
@@ -177,6 +192,7 @@ class TrendPoint(Record, frozen=True, kw_only=True):
     gaps: int
     not_applicable: int
     open_gaps: int
+    measured: int = 0
 
 
 class ThreatResult(Record, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import altair as alt
+from msgspec import UNSET
 
 from headway.core.evidence import DECLARED_PRIVACY, Measurement
 from headway.reporting.charts.rendered import RenderedChart
@@ -67,7 +68,7 @@ def recognized(report: ReportData) -> list[str]:
         return [
             "The answers are shown to differ for rows that the model was trained on."
             if shown
-            else "It is not shown that the answers differ for rows that the model was trained on."
+            else "It is not shown that the answers differ for rows that the model was trained on." + _weakness(area)
         ]
     if not formatting.has_interval(rate):
         return ["How many training rows can be recognized cannot be estimated: there are too few groups."]
@@ -78,8 +79,16 @@ def recognized(report: ReportData) -> list[str]:
     bound = formatting.format_number(rate.high * 100)
     return [
         "The attack is not shown to recognize more training rows than guessing does: it finds at most "
-        f"{bound} of 100, {accused}."
+        f"{bound} of 100, {accused}.{_weakness(rate)}"
     ]
+
+
+def _weakness(measured: Measurement) -> str:
+    """Return a sentence on an attack that was not run in full; empty for one that was."""
+    effort = measured.effort
+    if effort is UNSET:
+        return " How much of the attack was run is not known, so this says little."
+    return "" if effort.is_complete else f" That was the {effort}, so it says little."
 
 
 def _groups(report: ReportData) -> list[str]:

@@ -33,8 +33,14 @@ QUESTIONS: Mapping[Topic, str] = {
     "accountability": "Is it known who decided what, and can it be undone?",
 }
 """What a person asks of each topic."""
-MARKS: Mapping[Coverage, str] = {"covered": "✓ covered", "gap": "✗ gap", "not applicable": "– not applicable"}
-STYLES: Mapping[Coverage, Style] = {"covered": "pass", "gap": "fail", "not applicable": "quiet"}
+IT_DOES = "measured: it does"
+MARKS: Mapping[Coverage, str] = {
+    "covered": "✓ covered",
+    "measured": f"✗ {IT_DOES}",
+    "gap": "✗ gap",
+    "not applicable": "– not applicable",
+}
+STYLES: Mapping[Coverage, Style] = {"covered": "pass", "measured": "fail", "gap": "fail", "not applicable": "quiet"}
 REASONS: Mapping[ReopenCode, str] = {
     "model": "another model is live",
     "data": "the model rests on other data",
@@ -45,8 +51,9 @@ REASONS: Mapping[ReopenCode, str] = {
 LEAD = (
     "Two public catalogues, MITRE ATLAS and OWASP, list how models are attacked and what their owners should "
     "do. Each entry that fits this model was compared with what is stored of it: measurements, checks of the data, "
-    "signatures, logs and settings. Covered means that there is recent evidence about this very model. It does not "
-    "mean that an attack cannot succeed."
+    "signatures, logs and settings. Covered means that there is recent evidence about this very model, and that "
+    "what was measured keeps its rule. Measured means that it breaks its rule: the attack succeeds. Covered does not "
+    "mean that no attack can succeed."
 )
 """What the section of the report and the page of the dashboard say first."""
 MAX_STEPS = 3
@@ -54,12 +61,14 @@ MAX_STEPS = 3
 
 def describe_threats(assessment: ThreatAssessment) -> str:
     """Describe how many requirements are covered, when that was assessed, and when it is due again."""
-    gaps, accepted = assessment.count("gap"), assessment.count("gap") - len(assessment.open_gaps())
+    gaps, measured = assessment.count("gap"), assessment.count("measured")
+    accepted = gaps + measured - len(assessment.open_gaps())
     first = len(assessment.open_gaps(level=1))
     named = [f"{first:,} of level 1", *([f"{accepted:,} accepted"] if accepted else [])]
-    more = f" ({', '.join(named)})" if gaps else ""
+    more = f" ({', '.join(named)})" if gaps or measured else ""
+    harm = f"{measured:,} {IT_DOES}, " if measured else ""
     return (
-        f"{assessment.count('covered'):,} covered, {_count(gaps, 'gap')}{more}, "
+        f"{assessment.count('covered'):,} covered, {harm}{_count(gaps, 'gap')}{more}, "
         f"{assessment.count('not applicable'):,} not applicable; assessed on {assessment.at[:10]}, "
         f"due by {assessment.due}"
     )
@@ -86,39 +95,63 @@ def describe_trend(trend: Sequence[TrendPoint]) -> str:
     """Describe how coverage changed from the first assessment to the last."""
     first, last = trend[0], trend[-1]
     return (
-        f"covered {first.covered:,} to {last.covered:,}, gaps {first.gaps:,} to {last.gaps:,} since {first.at[:10]} "
+        f"covered {first.covered:,} to {last.covered:,}, {IT_DOES} {first.measured:,} to {last.measured:,}, "
+        f"gaps {first.gaps:,} to {last.gaps:,} since {first.at[:10]} "
         f"({len(trend):,} records)"
     )
 
 
 def security_sentences(found: ThreatAssessment) -> tuple[str, ...]:
     """Return what an assessment found, in sentences for a person who does not write code."""
-    return (*_counts(found), *_strong(found), *_open(found), *_steps(found), _due(found))
+    return (*_counts(found), *_broken(found), *_strong(found), *_open(found), *_steps(found), _due(found))
 
 
 def _counts(found: ThreatAssessment) -> list[str]:
-    covered, gaps = found.count("covered"), found.count("gap")
+    covered, measured, gaps = found.count("covered"), found.count("measured"), found.count("gap")
     other = found.count("not applicable")
-    lines = [f"Of {covered + gaps:,} entries that apply, {covered:,} are covered and {gaps:,} are gaps."]
+    total = covered + measured + gaps
+    lines = [
+        f"Of {total:,} entries that apply, {covered:,} are covered, for {measured:,} it was measured that the attack "
+        f"succeeds, and {gaps:,} are gaps."
+        if measured
+        else f"Of {total:,} entries that apply, {covered:,} are covered and {gaps:,} are gaps."
+    ]
     if other:
         lines.append(f"{other:,} more do not apply, for example to a model that no other machine can reach.")
-    accepted = gaps - len(found.open_gaps())
+    accepted = gaps + measured - len(found.open_gaps())
     if accepted:
         lines.append(f"For {accepted:,} of the gaps a person accepted the risk for a time.")
     return lines
 
 
+def _broken(found: ThreatAssessment) -> list[str]:
+    """Return the questions to which a measurement is the answer, with its value and its rule."""
+    return [
+        f"{QUESTIONS[topic]} Measured: it does. {' '.join(f'{message}.' for message in messages)}"
+        for topic in QUESTIONS
+        if (messages := _harm_of(topic, found))
+    ]
+
+
+def _harm_of(topic: Topic, found: ThreatAssessment) -> list[str]:
+    """Return what was measured of a topic that breaks its rule, each once: the value, and the limit."""
+    rows = [row for row in found.requirements if row.topic == topic and row.coverage == "measured"]
+    return list(dict.fromkeys(one.message for row in rows for one in row.missing if one.code == "breaks its rule"))
+
+
 def _strong(found: ThreatAssessment) -> list[str]:
     """Return the questions that are covered, without a gap; an accepted one is still a gap."""
     by_topic = {topic: {row.coverage for row in found.requirements if row.topic == topic} for topic in QUESTIONS}
-    clear = [QUESTIONS[topic] for topic, rows in by_topic.items() if "covered" in rows and "gap" not in rows]
+    clear = [
+        QUESTIONS[topic] for topic, rows in by_topic.items() if "covered" in rows and not rows & {"gap", "measured"}
+    ]
     return [f"No gap is left in: {' '.join(clear)}"] if clear else []
 
 
 def _open(found: ThreatAssessment) -> list[str]:
     basic = found.open_gaps(level=1)
     if not basic:
-        accepted = any(row.coverage == "gap" and row.level == 1 for row in found.requirements)
+        accepted = any(row.coverage in ("gap", "measured") and row.level == 1 for row in found.requirements)
         return [
             "Of what every served model should have, only gaps that a person accepted are left."
             if accepted
@@ -140,10 +173,10 @@ def _due(found: ThreatAssessment) -> str:
 
 
 def tabulate_topics(assessment: ThreatAssessment) -> Table:
-    """Tabulate for each topic how many requirements are covered or gaps, and the first next step."""
-    titles = ("Question", "Covered", "Gaps", "Not applicable", "Next step")
+    """Tabulate for each topic how many requirements are covered, measured to succeed or gaps, and the next step."""
+    titles = ("Question", "Covered", "Measured: it does", "Gaps", "Not applicable", "Next step")
     rows = [_topic_row(topic, assessment) for topic in QUESTIONS]
-    return make_table(titles, [row for row in rows if row], folds=("Question", "Next step"))
+    return make_table(titles, [row for row in rows if row], folds=("Question", "Measured: it does", "Next step"))
 
 
 def _topic_row(topic: Topic, assessment: ThreatAssessment) -> tuple[Cell, ...]:
@@ -156,6 +189,10 @@ def _topic_row(topic: Topic, assessment: ThreatAssessment) -> tuple[Cell, ...]:
     return (
         text_cell(QUESTIONS[topic], "strong"),
         text_cell(f"{counts['covered']:,}", "pass" if counts["covered"] else "quiet"),
+        (
+            Line(text=f"{counts['measured']:,}", style="fail" if counts["measured"] else "quiet"),
+            *(Line(text=message, style="quiet") for message in _harm_of(topic, assessment)),
+        ),
         text_cell(f"{gaps:,}", "fail" if gaps else "quiet"),
         text_cell(f"{counts['not applicable']:,}", "quiet"),
         (Line(text=step.next_step), Line(text=step.command, style="quiet")) if step else text_cell("none", "quiet"),
@@ -175,7 +212,7 @@ def next_steps(rows: Sequence[RequirementCoverage]) -> list[NextStep]:
     found: dict[str, NextStep] = {}
     for row in rows:
         for one in row.missing if row.is_open else ():
-            key = one.message if one.code == "contradicted" else one.command
+            key = one.message if one.code in ("contradicted", "breaks its rule", "no rule") else one.command
             known = found.get(key, NextStep(step=one, level=row.level, gaps=()))
             found[key] = replace(
                 known, level=min(known.level, row.level), gaps=tuple(dict.fromkeys((*known.gaps, row.id)))

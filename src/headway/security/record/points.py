@@ -403,7 +403,8 @@ def _threats(points: _Points) -> tuple[tuple[Fact, ...], tuple[Figure, ...], tup
     if table is None:
         return (), (), (Gap(what="the threats were not assessed", hint=THREATS),)
     tracer, rows = points.tracer, table.document["record"]["requirements"]
-    order = sorted(range(len(rows)), key=lambda index: (rows[index]["coverage"] != "gap", index))
+    open_ = {"measured": "an attack was measured to succeed", "gap": "a threat is not covered"}
+    order = sorted(range(len(rows)), key=lambda index: (rows[index]["coverage"] not in open_, index))
     facts = [
         tracer.fact(table, "Threats assessed at", "/record/at"),
         tracer.fact(table, "Next assessment due by", "/record/due"),
@@ -413,9 +414,9 @@ def _threats(points: _Points) -> tuple[tuple[Fact, ...], tuple[Figure, ...], tup
         ),
     ]
     gaps = [
-        Gap(what="a threat is not covered", subject=rows[index]["id"], hint=_next_command(rows[index]))
+        Gap(what=open_[rows[index]["coverage"]], subject=rows[index]["id"], hint=_next_command(rows[index]))
         for index in order
-        if rows[index]["coverage"] == "gap"
+        if rows[index]["coverage"] in open_
     ]
     return tuple(facts), (tracer.length(table, "Requirements of the catalogue", "/record/requirements"),), tuple(gaps)
 

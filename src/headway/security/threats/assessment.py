@@ -106,7 +106,7 @@ def accept_risk(
     max_age = parse_age(project.config.threats.every, where="[threats] every")
     covered = compute_coverage(catalogue, graph, now=now, max_age=max_age, accepted={})
     found = next(one for one in covered if one.id == row.id)
-    if found.coverage != "gap":
+    if found.coverage not in ("gap", "measured"):
         raise Refused(f"{row.id} is {found.coverage}, so there is nothing to accept", hint="headway threats --all")
     risk = AcceptedRisk(
         name=project.name,
@@ -158,4 +158,5 @@ def _point(assessment: ThreatAssessment) -> TrendPoint:
         gaps=assessment.count("gap"),
         not_applicable=assessment.count("not applicable"),
         open_gaps=len(assessment.open_gaps()),
+        measured=assessment.count("measured"),
     )

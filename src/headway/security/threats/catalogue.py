@@ -12,17 +12,24 @@ import msgspec
 from headway.core.errors import ConfigError
 from headway.core.record import Record
 from headway.core.threats import Standard, Topic
+from headway.core.verdict import Rule
 
 FILE = Path(__file__).with_name("catalogue.toml")
 ALTERNATIVE = " | "
 
 
 class EvidenceKind(Record, frozen=True, kw_only=True):
-    """Evidence that requirements may need: how to get it, as a sentence and as a command."""
+    """Evidence that requirements may need: how to get it, as a sentence and as a command.
+
+    A measurement is judged by the absolute rules of the policy on measures of its `family` (beginnings of their names),
+    or by `rule` if the policy has none.
+    """
 
     key: str
     next_step: str
     command: str
+    family: tuple[str, ...] = ()
+    rule: Rule | None = None
 
     @property
     def audit(self) -> str:

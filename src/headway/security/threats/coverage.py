@@ -113,14 +113,21 @@ def compute_coverage(
 
 
 def invalidity(evidence: ThreatEvidence, graph: EvidenceGraph, *, now: datetime, max_age: timedelta) -> GapCode | None:
-    """Return why evidence does not count; None if it does."""
-    if evidence.problem:
-        return "contradicted"
-    if evidence.model and evidence.model not in graph.models:
-        return "other model"
-    if evidence.data and evidence.data not in graph.datasets:
-        return "other data"
-    return "old" if evidence.at and now - parse_time(evidence.at) > max_age else None
+    """Return why evidence does not cover anything; None if it does.
+
+    A measurement covers only what its rule passes: a number that exists is no answer.
+    """
+    answer = evidence.result.answer if evidence.result else ""
+    reasons: dict[GapCode, bool] = {
+        "contradicted": bool(evidence.problem),
+        "other model": bool(evidence.model) and evidence.model not in graph.models,
+        "other data": bool(evidence.data) and evidence.data not in graph.datasets,
+        "old": bool(evidence.at) and now - parse_time(evidence.at) > max_age,
+        "no rule": evidence.key.startswith("measure:") and not answer,
+        "undecided": answer == "undecided",
+        "breaks its rule": answer == "fail",
+    }
+    return next((code for code, holds in reasons.items() if holds), None)
 
 
 def parse_time(at: str) -> datetime:
@@ -148,17 +155,22 @@ class _Judge:
             return replace(result, coverage="not applicable", reason=absent.reason)
         found: dict[str, ThreatEvidence] = {}
         missing: list[MissingEvidence] = []
+        broken: list[ThreatEvidence] = []
         for keys in row.alternatives:
-            valid = [one for key in keys for one in self.by_key.get(key, ()) if self._invalid(one) is None]
+            there = [(one, self._invalid(one)) for key in keys for one in self.by_key.get(key, ())]
+            valid = [one for one, code in there if code is None]
+            harm = [one for one, code in there if code == "breaks its rule"]
+            broken += harm
+            missing += [self._missing_one(row, one) for one in harm]
             if valid:
                 newest = max(valid, key=lambda one: (not one.at, one.at, one.is_signed))
                 found[newest.key] = newest
-            else:
+            elif not harm:
                 missing.append(self._missing(row, keys))
         return replace(
             result,
-            coverage="gap" if missing else "covered",
-            evidence=tuple(found.values()),
+            coverage="measured" if broken else "gap" if missing else "covered",
+            evidence=(*broken, *found.values()),
             missing=tuple(missing),
             accepted=accepted if missing else "",
         )
@@ -170,9 +182,7 @@ class _Judge:
         """Return what is missing: the newest evidence that does not count, and why, or that there is none."""
         met = [one for key in keys for one in self.by_key.get(key, ())]
         if met:
-            newest = max(met, key=lambda one: one.at)
-            code = self._invalid(newest) or "absent"
-            return self._next(row, self.catalogue.kinds[newest.key], code, self._explain(newest, code))
+            return self._missing_one(row, max(met, key=lambda one: one.at))
         kind = self.catalogue.kinds[keys[0]]
         of = kind.key.partition(":")[0]
         if not self.graph.release and of in ("measure", "rule", "check", "verdict", "self_test", "contract", "log"):
@@ -180,9 +190,17 @@ class _Judge:
             return self._next(row, release, "absent", "no release is live")
         return self._next(row, kind, "absent", _ABSENT.get(of, "it was not recorded"))
 
+    def _missing_one(self, row: Requirement, evidence: ThreatEvidence) -> MissingEvidence:
+        code = self._invalid(evidence) or "absent"
+        return self._next(row, self.catalogue.kinds[evidence.key], code, self._explain(evidence, code))
+
     def _explain(self, evidence: ThreatEvidence, code: GapCode) -> str:
         if code == "contradicted":
             return evidence.problem
+        if code in ("undecided", "breaks its rule") and evidence.result:
+            return evidence.result.message
+        if code == "no rule":
+            return f"{evidence.message}, but no rule says what is acceptable"
         if code == "other model":
             return f"{evidence.message}, but for another release than the live one"
         if code == "other data":
@@ -195,9 +213,12 @@ class _Judge:
         step, command = kind.next_step, kind.command
         if command.startswith("headway evaluate") and self.graph.search:
             command += f" --search {self.graph.search}"
-        if code == "contradicted":
+        if code in ("contradicted", "breaks its rule"):
             step = f"Resolve it, and repeat {command!r}; or accept the risk."
             command = 'headway threats accept {id} --until {until} --reason "..."'
+        elif code == "no rule":
+            step = f"Add a rule on {' or '.join(kind.family)} under [[policy.release]] in headway.toml."
+            command = "headway config --why policy.release"
         elif command.startswith("headway evaluate") and self.graph.release and self.graph.search is None:
             step, command = _NOT_SEARCHED, "headway optimize"
         values = {"{name}": self.graph.name, "{id}": row.id, "{until}": until}

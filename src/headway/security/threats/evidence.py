@@ -24,7 +24,9 @@ from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
 from headway.core.selective import CertificateAudit
 from headway.core.threats import ThreatEvidence, exposure_of, is_reachable
+from headway.core.verdict import SLICES, RuleResult
 from headway.registry.bundle import Bundle
+from headway.registry.judge import judge
 from headway.registry.project import LIVE_POINTER, Project, Saved
 from headway.registry.searches import search_digest
 from headway.scanning.files import judge_bytes
@@ -188,9 +190,19 @@ class _EvidenceReader:
                         is_signed=is_signed,
                         measurement=found[0] if found else None,
                         problem="" if found or reason is None else reason.message,
+                        result=self._result(kind, evidence) if found else None,
                     )
                 if found:
                     break
+
+    def _result(self, kind: EvidenceKind, evidence: Evidence) -> RuleResult | None:
+        """Return what the rules say of a measurement, the worst answer first; None if there is none."""
+        policy = self.config.policy
+        own = [rule for rule in policy.release if not rule.relative]
+        rules = tuple(rule for rule in own if rule.measure.removeprefix(SLICES).startswith(kind.family))
+        rules = rules if kind.family and rules else tuple(filter(None, [kind.rule]))
+        results = judge(evidence, replace(policy, release=rules)).rule_results if rules else ()
+        return min(results, key=lambda one: ("fail", "undecided", "pass").index(one.answer), default=None)
 
     def _stored_evidence(self) -> Iterator[tuple[str, Evidence]]:
         """Yield stored evidence on the live model, newest first, with its digest; others are not decoded."""
@@ -253,14 +265,17 @@ class _EvidenceReader:
         for kind in self._keys("rule"):
             prefix = kind.key.partition(":")[2].removesuffix("*")
             results = [found for found in verdict.rule_results if found.rule.measure.startswith(prefix)]
-            failed = next((found for found in results if found.answer != "pass"), None)
+            failed = min(
+                (found for found in results if found.answer != "pass"), key=lambda found: found.answer, default=None
+            )
             if results:
                 yield replace(
                     judged,
                     key=kind.key,
                     message=f"the rule {results[0].rule} passes",
-                    problem=f"the rule {failed.rule} is {failed.answer}" if failed else "",
-                    measurement=results[0].measurement,
+                    problem="",
+                    measurement=(failed or results[0]).measurement,
+                    result=failed or results[0],
                 )
 
     def _checks(self) -> Iterator[ThreatEvidence]:
