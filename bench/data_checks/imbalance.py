@@ -107,7 +107,12 @@ def _measured(project: Project) -> list[Measurement]:
         baseline.model, build_evaluation_set(baseline, data["test"], project.blobs), project.blobs
     )
     context = build_audit_context(
-        project.config, data, project.blobs, signature=baseline.model.signature, judged=data["test"]
+        project.config,
+        data,
+        project.blobs,
+        signature=baseline.model.signature,
+        judged=data["test"],
+        made_with=baseline.training,
     )
     return [
         measurement for measurement in load_audit("imbalance")(subject, context) if isinstance(measurement, Measurement)

@@ -33,6 +33,7 @@ from headway.core.evidence import AS_CALLED, CALLS, Evidence, Finding, Measureme
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import KeyProbing, MonitoringReport, ProbingReport, RowSource, Ticket
 from headway.core.plan import Demand, DeploymentPlan, NetworkTimes, Prices, ServiceTimes
+from headway.core.provenance import TrainingDigests
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.selective import CertificateAudit, SelectiveCertificate
 from headway.core.training import Promotion, Retraining
@@ -207,7 +208,8 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
         config, data["train"], project.blobs, features=features, curve=curve.begin, on_import=found.extend
     )
     seconds = time.perf_counter() - began - curve.spent
-    baseline = _baseline(project, model, data, findings=tuple(found))
+    made_with = training.training_digests(config, data["train"])
+    baseline = _baseline(project, model, data, findings=tuple(found), made_with=made_with)
     if (seen := curve.record()) is not None:
         project.save(replaced(seen, recipe=training.recipe_digest(config)))
     if config.data.time:
@@ -406,6 +408,7 @@ def _with_privacy(
             project.blobs,
             signature=baseline.model.signature,
             judged=data["validation"],
+            made_with=baseline.training,
             state=project.state,
         ),
         baseline=baseline.model,
@@ -591,7 +594,7 @@ def audit_winner(
     context = replace(_audit_context(project, result, data), serve=served)
     subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
     chosen = Audits(names=audits or _requested_audits(project.config), context=context, callback=callback)
-    chosen = replace(chosen, results=_shared_audits(project, subject, chosen, data))
+    chosen = replace(chosen, results=_shared_audits(project, subject, chosen, data, made_with=result.baseline.training))
     evidence = measure(
         subject,
         plugins.names("metric") if metrics else (),
@@ -1405,7 +1408,14 @@ def _seen_rows(project: Project, variant: Variant, periods: Sequence[pl.DataFram
     return []
 
 
-def _baseline(project: Project, model: Variant, data: Data, *, findings: tuple[Finding, ...] = ()) -> Baseline:
+def _baseline(
+    project: Project,
+    model: Variant,
+    data: Data,
+    *,
+    findings: tuple[Finding, ...] = (),
+    made_with: TrainingDigests | None = None,
+) -> Baseline:
     """Save a model as the baseline, with its decision threshold and the data it is evaluated on."""
     known = labeled_rows(data["validation"])
     costs, threshold = project.config.model.decision_costs.pair, LIBRARY_THRESHOLD
@@ -1435,6 +1445,7 @@ def _baseline(project: Project, model: Variant, data: Data, *, findings: tuple[F
         views=views,
         contract=contract,
         findings=(*findings, *importing.declared_training_privacy(project.config.model)),
+        training=made_with or TrainingDigests(),
     )
     project.save(baseline)
     return baseline
@@ -1457,7 +1468,7 @@ def _requested_audits(config: Config) -> list[str]:
 
 
 def _shared_audits(
-    project: Project, subject: Comparison, audits: Audits, data: Data
+    project: Project, subject: Comparison, audits: Audits, data: Data, *, made_with: TrainingDigests
 ) -> dict[str, MetricResults | NotApplicable]:
     """Run the audits that Ray shares, if it is set; it has ended when the others measure time."""
     if not project.config.compute.ray or subject.variant.signature.texts:  # rows hold numbers of texts of this process
@@ -1474,7 +1485,9 @@ def _shared_audits(
         found = share_audits(subject, shared, audits.context, workers)
         if retraining:
             saved = SavedShadows(project.config, project.state, project.blobs)
-            retrained = retrained_by(project.config, data, subject.variant.signature, workers, saved=saved)
+            retrained = retrained_by(
+                project.config, data, subject.variant.signature, workers, made_with=made_with, saved=saved
+            )
             context = replace(audits.context, **retrained)
             found |= run_audits(subject, replace(audits, names=retraining, context=context))
     return found
@@ -1486,7 +1499,13 @@ def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditC
     read = result.winner.variant.signature.names
     return replace(
         build_audit_context(
-            project.config, data, project.blobs, signature=signature, judged=data["test"], state=project.state
+            project.config,
+            data,
+            project.blobs,
+            signature=signature,
+            judged=data["test"],
+            made_with=baseline.training,
+            state=project.state,
         ),
         baseline=baseline.model,
         transform_context=lambda: _transform_context(
@@ -1525,8 +1544,13 @@ def _transform_context(
     without: Sequence[str] = (),
     refit: Refit | None = None,
 ) -> TransformContext:
-    """Build the context of transforms: the rows of `validation`, and those of `train` on demand."""
+    """Build the context of transforms: the rows of `validation`, and those of `train` on demand.
+
+    None retrains a baseline that is known to be made with other training code, settings or rows.
+    """
     trains = bool(project.config.model.train) and "train" in data
+    if trains and baseline.training.is_known:
+        trains = not baseline.training.differences(training.training_digests(project.config, data["train"]))
 
     @cache
     def retrain(features: tuple[str, ...]) -> Variant:

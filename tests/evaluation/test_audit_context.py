@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from tests.pipeline.projects import TRAIN, write
 
 from headway import pipeline
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, NotApplicable
+from headway.core.provenance import TrainingDigests
 from headway.core.record import digest_of
 from headway.core.sections import AttackSection
 from headway.core.training import TrainingTask
@@ -22,6 +23,7 @@ from headway.optimization.training import TrainedModel
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
+UNKNOWN = TrainingDigests()
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def made(tmp_path_factory):
     data = pipeline.periods(project)
     model = pipeline.train(project, data).model
     return build_audit_context(
-        project.config, data, project.blobs, signature=model.signature, judged=data["test"]
+        project.config, data, project.blobs, signature=model.signature, judged=data["test"], made_with=UNKNOWN
     ), data
 
 
@@ -54,7 +56,9 @@ def test_without_a_recipe_nothing_is_trained(made, tmp_path):
     project = open_project(write(tmp_path))
     signature = pipeline.train(project, data).model.signature
     rest = {"test": data["test"]}
-    bare = build_audit_context(project.config, rest, project.blobs, signature=signature, judged=data["test"])
+    bare = build_audit_context(
+        project.config, rest, project.blobs, signature=signature, judged=data["test"], made_with=UNKNOWN
+    )
     assert bare.retrain is None and bare.train() is None
 
 
@@ -64,7 +68,7 @@ def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_p
     signature = pipeline.train(project, data).model.signature
     config = replace(project.config, evaluate=replace(project.config.evaluate, together=(("hour", "tide"),)))
     with pytest.raises(ConfigError, match="no feature 'tide'"):
-        build_audit_context(config, data, project.blobs, signature=signature, judged=data["test"])
+        build_audit_context(config, data, project.blobs, signature=signature, judged=data["test"], made_with=UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_limits_of_an_attack_must_name_features_of_the_model(made, tmp_path, lim
     signature = Signature(inputs=(Field(name="hour"), Field(name="wind"), carrier))
     config = replace(open_project(write(tmp_path)).config, attack=limits)
     with pytest.raises(ConfigError, match=message) as raised:
-        build_audit_context(config, data, context.blobs, signature=signature, judged=data["test"])
+        build_audit_context(config, data, context.blobs, signature=signature, judged=data["test"], made_with=UNKNOWN)
     assert "[attack" in raised.value.where and raised.value.hint
 
 
@@ -93,7 +97,9 @@ def test_a_model_without_a_seed_is_not_retrained(made, tmp_path):
     project = open_project(write(tmp_path))
     signature = pipeline.train(project, data).model.signature
     assert (
-        build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]).retrain
+        build_audit_context(
+            project.config, data, project.blobs, signature=signature, judged=data["test"], made_with=UNKNOWN
+        ).retrain
         is None
     )
 
@@ -116,7 +122,9 @@ def test_paraphrases_are_read_for_a_model_that_reads_texts(made, tmp_path):
     texts = Signature(inputs=(Field(name="message", datatype="BYTES", is_text=True),))
     numbers = Signature(inputs=(Field(name="hour"),))
     found = [
-        build_audit_context(config, data, project.blobs, signature=signature, judged=data["test"]).paraphrases
+        build_audit_context(
+            config, data, project.blobs, signature=signature, judged=data["test"], made_with=UNKNOWN
+        ).paraphrases
         for signature in (texts, numbers)
     ]
     assert found == [{"phrases of ours.csv": [("my parcel", "the box")]}, {}]
@@ -136,7 +144,7 @@ def fit(rows, labels, seed):
 """
 
 
-def shadows(folder, tasks):
+def shadows(folder, tasks, *, made_with=UNKNOWN):
     """Train shadow models as an audit of this project does; return them by number, and how often the code ran."""
     project = open_project(folder)
     data = pipeline.periods(project)
@@ -148,6 +156,7 @@ def shadows(folder, tasks):
         project.blobs,
         signature=Signature(inputs=(Field(name="hour"),)),
         judged=data["test"],
+        made_with=made_with,
         state=project.state,
     )
     return dict(context.retrain(tasks, always)), len(counter.read_text())
@@ -209,3 +218,27 @@ def test_a_stored_shadow_model_that_could_run_code_is_not_opened(tmp_path):
         saved.save("key", task, TrainedModel(variant=variant, content=content, seconds=0.1))
     assert [task.features for task in saved.find("key")] == [("json",)]
     assert saved.find("another key") == {}
+
+
+@pytest.mark.parametrize("change", ["code", "settings", "rows"])
+def test_a_model_that_was_trained_otherwise_is_not_retrained_in_its_place(counted, change):
+    project = open_project(counted)
+    data = pipeline.periods(project)
+    baseline = pipeline.train(project, data, features=["hour"])
+    assert baseline.training.is_known
+    assert shadows(counted, TASKS, made_with=baseline.training)[1] == 2
+    toml = counted / "headway.toml"
+    if change == "code":
+        (counted / "shadow_helper.py").write_text(HELPER.replace("max_iter=20", "max_iter=1"))
+    elif change == "settings":
+        toml.write_text(toml.read_text().replace("[model]", '[model]\nclass_weight = "balanced"'))
+    else:
+        toml.write_text(toml.read_text().replace('train = ["2013-01-01"', 'train = ["2013-01-02"'))
+    with pytest.raises(NotApplicable, match=rf"trained with has changed \({change}\)") as refused:
+        shadows(counted, TASKS, made_with=baseline.training)
+    assert "headway optimize" in refused.value.hint
+
+    changed = open_project(counted)
+    data = pipeline.periods(changed)
+    evaluation_set = pipeline._evaluation_set(changed, baseline, data["validation"])
+    assert pipeline._transform_context(changed, baseline, evaluation_set, data).retrain is None

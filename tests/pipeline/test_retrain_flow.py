@@ -42,6 +42,7 @@ def test_retraining_learns_from_all_labeled_days_except_those_it_is_judged_on(fo
     trainings = project.records(Training)
     retrained = [training for training in trainings if training.seed is not None]
 
+    assert found.search_result.baseline.training.is_known
     assert found.trainings == 3 and [training.seed for training in retrained] == [0, 1, 2]
     assert {training.since for training in retrained} == {"2013-01-01"}
     assert {training.until for training in retrained} == {training.judged_since for training in retrained}

@@ -24,6 +24,12 @@ def test_a_release_of_version_1_opens_with_its_calibrator_as_a_shift():
     assert (found.calibrator.shift, str(found.calibrator)) == (0.5, "log-odds shifted by +0.5")
 
 
+def test_a_release_without_the_digests_of_its_training_opens_and_they_are_not_known():
+    stored = msgspec.json.decode(write(release()))
+    del stored["record"]["training"]
+    assert not read(Release, msgspec.json.encode(stored)).training.is_known
+
+
 @pytest.mark.parametrize(
     ("outputs", "answers", "columns"),
     [

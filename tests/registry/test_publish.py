@@ -10,6 +10,7 @@ from tests.monitoring import rollouts
 from tests.registry.releasing import searched
 
 from headway.core.errors import Refused
+from headway.core.provenance import TrainingDigests
 from headway.core.search_result import SearchResult
 from headway.core.verdict import Verdict
 from headway.registry.project import Project
@@ -54,3 +55,10 @@ def test_a_release_has_the_contract_that_the_project_agreed_on(project: Project)
     release_winner(project, searched(project), who="ann")
     columns = project.registry.resolve("flights@live").release.contract.columns
     assert [(bounds.name, bounds.highest) for bounds in columns] == [("a", 9.0), ("b", None)]
+
+
+def test_a_release_has_the_digests_of_what_it_was_trained_with(project: Project) -> None:
+    made = TrainingDigests(code="sha256:1", settings="sha256:2", rows="sha256:3")
+    search = searched(project)
+    release_winner(project, replace(search, baseline=replace(search.baseline, training=made)), who="ann")
+    assert project.registry.resolve("flights@live").release.training == made

@@ -18,6 +18,15 @@ class TrainingDigests(Record, frozen=True, kw_only=True):
     settings: str = ""
     rows: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what the model was trained with."""
+        return bool(self.code)
+
+    def differences(self, now: TrainingDigests) -> list[str]:
+        """Return what is not the same now: `code`, `settings`, `rows`."""
+        return [name for name in self.__struct_fields__ if getattr(self, name) != getattr(now, name)]
+
 
 class ColumnPrint(Record, frozen=True, kw_only=True):
     """Fingerprint of a column: its type, the sum of its cell hashes in hex, and a summary of its distribution.

@@ -11,6 +11,7 @@ from headway.core.calibrator import Calibrator
 from headway.core.errors import PointerMoved
 from headway.core.evidence import Evidence
 from headway.core.feature_view import FeatureView
+from headway.core.provenance import TrainingDigests
 from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.selective import AnswerPlan
 from headway.core.variant import ThresholdRule, Variant
@@ -63,8 +64,8 @@ class Release(StoredRecord, frozen=True, kw_only=True):
 
     `threshold_rule` says whether the threshold follows the model's own `predict`, or was chosen by costs. `files` maps
     each file of the release folder to its digest; `data` names the digests it was trained and judged on. `baseline` is
-    the digest of the fitted model that the variant is a form of; empty if an earlier headway made it. `answers` says
-    which rows it answers alone; None: all.
+    the digest of the fitted model that the variant is a form of, and `training` has those of what it was trained with;
+    both are empty if an earlier headway made it. `answers` says which rows it answers alone; None: all.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
@@ -85,6 +86,7 @@ class Release(StoredRecord, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     self_test: SelfTest = SelfTest(rows=(), answers=())
     answers: AnswerPlan | None = None
+    training: TrainingDigests = TrainingDigests()
     made_at: str = ""
     made_by: str = ""
 

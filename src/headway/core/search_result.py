@@ -8,6 +8,7 @@ from typing import ClassVar
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding, Measurement, current_variant_name
 from headway.core.feature_view import FeatureView
+from headway.core.provenance import TrainingDigests
 from headway.core.record import FormerValues, StoredRecord
 from headway.core.release import Contract, SelfTest
 from headway.core.selective import AnswerPlan
@@ -21,7 +22,8 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
     A score of at least `threshold` is positive. It was chosen by `costs`, those of a false positive and of a false
     negative, if `threshold_rule` is `costs`; with `library` it is the decision rule of the model's own `predict`. A
     retrained release keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract` gives
-    the ranges of the columns in the periods that it was made on, and `findings` are those of its import.
+    the ranges of the columns in the periods that it was made on, and `findings` are those of its import. `training` has
+    the digests of what it was trained with; empty if it was trained elsewhere, or by an earlier headway.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
@@ -35,6 +37,7 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
     views: tuple[FeatureView, ...] = ()
     contract: Contract = Contract()
     findings: tuple[Finding, ...] = ()
+    training: TrainingDigests = TrainingDigests()
 
 
 BUDGET_FACTOR = 3

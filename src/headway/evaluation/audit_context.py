@@ -11,6 +11,7 @@ from headway.core.config import Config
 from headway.core.contracts import Blobs, Engine, LabeledData, State, no_training_rows
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, NotApplicable, StoreError
+from headway.core.provenance import TrainingDigests
 from headway.core.record import canonical, digest_of, kind_of, read, write
 from headway.core.sections import AttackSection
 from headway.core.training import ShadowModel, TrainingTask
@@ -38,7 +39,14 @@ from headway.evaluation.context import (
     load_audit,
 )
 from headway.evaluation.text_corruptions import Phrases, read_paraphrases
-from headway.optimization.training import TrainedModel, TrainingInputs, accepts_seed, train_task, training_digests
+from headway.optimization.training import (
+    TrainedModel,
+    TrainingInputs,
+    accepts_seed,
+    require_same_training,
+    train_task,
+    training_digests,
+)
 from headway.scanning.files import judge_bytes
 from headway.storage.in_memory import InMemoryBlobs
 
@@ -47,11 +55,18 @@ _TIMED_ROWS = 1_250
 
 
 def build_audit_context(
-    config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset, state: State | None = None
+    config: Config,
+    data: Data,
+    blobs: Blobs,
+    *,
+    signature: Signature,
+    judged: Dataset,
+    made_with: TrainingDigests,
+    state: State | None = None,
 ) -> AuditContext:
     """Build the context in which variants with this signature are audited on the rows of the period `judged`.
 
-    With `state`, shadow models are saved and reused.
+    `made_with` is what the baseline was trained with. With `state`, shadow models are saved and reused.
 
     Raises
     ------
@@ -65,7 +80,14 @@ def build_audit_context(
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: load_training_data(data, signature),
-        **retrained_by(config, data, signature, saved=None if state is None else SavedShadows(config, state, blobs)),
+        **retrained_by(
+            config,
+            data,
+            signature,
+            made_with=made_with,
+            saved=None if state is None else SavedShadows(config, state, blobs),
+        ),
+        knows_training=made_with.is_known,
         months=month_column(labeled_rows(judged)),
         feature_groups=_checked_groups(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
@@ -129,16 +151,24 @@ class SavedShadows:
 
 
 def retrained_by(
-    config: Config, data: Data, signature: Signature, workers: Workers = HERE, *, saved: SavedShadows | None = None
+    config: Config,
+    data: Data,
+    signature: Signature,
+    workers: Workers = HERE,
+    *,
+    made_with: TrainingDigests,
+    saved: SavedShadows | None = None,
 ) -> Retrained:
     """Return how the baseline is retrained on `train`: the function of `[model] train`, by these workers.
 
-    Empty if there are no such rows, or no function that takes a seed.
+    Empty if there are no such rows, or no function that takes a seed. Where the baseline was made with other code,
+    settings or rows, a retraining raises NotApplicable.
     """
     if "train" not in data or not accepts_seed(config):
         return {}
 
     def train(tasks: Sequence[TrainingTask], proceed: Callable[[], bool]) -> Iterator[tuple[int, TrainedModel]]:
+        require_same_training(made_with, training_digests(config, data["train"]))
         inputs = TrainingInputs.of(config, data["train"], signature.names)
         key = saved.key(data["train"]) if saved is not None and any(task.half is not None for task in tasks) else ""
         known = saved.find(key) if saved is not None and key else {}

@@ -251,6 +251,9 @@ class AuditContext:
         ends it, so that it does the same on another machine.
     key_per_s
         Requests per second that `[serve] key_per_s` allows a key; 0: no limit.
+    knows_training
+        Whether the model is known to be made by the training that `retrain` repeats. Where it is known to be made by
+        another, `retrain` raises NotApplicable.
     halves
         Halves of the groups of `train` (`data.split.half_of_groups`) that shadow models are trained on, in
         complementary pairs.
@@ -274,7 +277,22 @@ class AuditContext:
     paraphrases: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     row_s: float = 0.0
     key_per_s: float = 0.0
+    knows_training: bool = True
     halves: Sequence[int] = range(SHADOW_MODELS)
+
+    @property
+    def training_caveats(self) -> list[NotApplicable]:
+        """What an audit that retrains says if it is not known whether that gives such a model."""
+        if self.knows_training or self.retrain is None:
+            return []
+        return [
+            NotApplicable(
+                "it is not known whether the training function makes this model: what it was trained with was not "
+                "recorded, as for a model file, or by an earlier headway",
+                where="[model] train",
+                hint="train and search again: headway optimize",
+            )
+        ]
 
     def until(self) -> float:
         """Return when the budget of an audit that begins now ends, by the monotonic clock; infinite with `row_s`."""

@@ -20,7 +20,7 @@ from headway.core.arrays import Floats, Ints
 from headway.core.config import Config
 from headway.core.contracts import Blobs, Engine
 from headway.core.dataset import Dataset
-from headway.core.errors import ConfigError, DataError, Refused
+from headway.core.errors import ConfigError, DataError, NotApplicable, Refused
 from headway.core.evidence import Finding
 from headway.core.provenance import TrainingDigests
 from headway.core.record import canonical, digest_of
@@ -266,6 +266,17 @@ def training_digests(config: Config, dataset: Dataset) -> TrainingDigests:
         settings=digest_of(canonical(settings)),
         rows=table_digest(labeled_rows(dataset).table),
     )
+
+
+def require_same_training(made_with: TrainingDigests, now: TrainingDigests) -> None:
+    """Raise NotApplicable if a model was trained with other code, settings or rows; nothing if that is not known."""
+    if changed := made_with.differences(now) if made_with.is_known else []:
+        raise NotApplicable(
+            f"what this model was trained with has changed ({', '.join(changed)}), so a model that is retrained now "
+            "says nothing of it",
+            where="[model] train",
+            hint="restore what changed, or train and search again: headway optimize",
+        )
 
 
 def training_record(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:

@@ -111,6 +111,7 @@ def _release(search: SearchResult, contract: Contract, *, made_by: str) -> Relea
         data=search.baseline.data,
         self_test=search.self_test,
         answers=search.answers,
+        training=search.baseline.training,
         made_at=search.at,
         made_by=made_by,
     )

@@ -151,3 +151,8 @@ def test_more_features_need_more_evidence_to_flag_one(subject, context):
     found = ablation.plugin(of_twelve, alone)
     assert set(of(found, "ablation.harmful")) == {""}
     assert "groups would decide" in of(found, "ablation.unsettled")["flipped"].method
+
+
+def test_without_a_record_of_the_training_the_audit_says_that_it_cannot_know(subject, context):
+    *_, reason = ablation.plugin(subject, replace(context, knows_training=False))
+    assert reason.what.startswith("it is not known whether the training function makes this model")

@@ -125,3 +125,8 @@ def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, context
 def test_a_model_that_cannot_be_retrained_is_reported(subject, context):
     rate, reason = imbalance.plugin(subject, replace(context, retrain=None))
     assert isinstance(reason, NotApplicable) and "cannot be retrained" in reason.what and rate.value < 0.1
+
+
+def test_without_a_record_of_the_training_the_audit_says_that_it_cannot_know(subject, context):
+    *_, reason = imbalance.plugin(subject, replace(context, knows_training=False))
+    assert reason.what.startswith("it is not known whether the training function makes this model")

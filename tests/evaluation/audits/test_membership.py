@@ -196,3 +196,26 @@ def test_a_regression_is_attacked_by_its_errors():
     found, _ = run(replace(made, subject=numbers))
     assert found["privacy.membership.auc", "lira"].low > 0.5
     assert ("privacy.membership.auc", "label only") not in found
+
+
+def test_shadow_models_of_an_unknown_training_may_show_a_leak_and_are_not_an_attack_in_full():
+    made = world(leak=3.0)
+    found, reasons = run(replace(made, context=replace(made.context, knows_training=False)))
+    assert found[WHOLE, ""].low > 0.3
+    assert str(found[WHOLE, ""].effort) == "attack 'lira' with 0 of 24 shadow models known to be made as this model"
+    assert any("it is not known whether the training function makes this model" in reason for reason in reasons)
+    no_recipe = world(leak=3.0, recipe=False)
+    _, reasons = run(replace(no_recipe, context=replace(no_recipe.context, knows_training=False)))
+    assert not any("not known whether" in reason for reason in reasons)
+
+
+def test_a_training_that_changed_is_not_attacked_in_place_of_the_model():
+    made = world(leak=0.0, leaks_itself=6.0)
+
+    def refuse(tasks, proceed):
+        raise NotApplicable("what this model was trained with has changed (code)", hint="headway optimize")
+
+    found, reasons = run(replace(made, context=replace(made.context, retrain=refuse)))
+    assert (WHOLE, "rmia") not in found and found[WHOLE, "population"].low > 0.01
+    assert found[WHOLE, ""].effort.done == 0 and found[WHOLE, ""].effort.hint == "headway optimize"
+    assert "what this model was trained with has changed (code)" in reasons

@@ -19,7 +19,7 @@ from headway.core.texts import text_codes
 from headway.core.training import TrainingTask
 from headway.engines.formats.columns import column_indices
 from headway.evaluation.comparison import errors_of_answers, subsample
-from headway.evaluation.context import AuditContext, Comparison, Retrain
+from headway.evaluation.context import AuditContext, Comparison, MetricResults, Retrain
 from headway.evaluation.statistics.claims import (
     ALPHA,
     MAX_GROUPS_RATIO,
@@ -43,7 +43,7 @@ SHOWN = "shown, at 5 % over all parts"
 Parts = Mapping[str, Ints]
 
 
-def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
+def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     """Measure what each feature, or group of features, contributes.
 
     Measures, one slice for each part (a feature, or one list of `[evaluate] together`):
@@ -85,6 +85,7 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
         *flag_parts("ablation.useless", useless, n_rows=n_rows),
         *flag_parts("ablation.unsettled", harm.open, n_rows=n_rows),
         exact_measurement("ablation.trainings", float(trained), n_rows=n_rows, method="models trained"),
+        *context.training_caveats,
     ]
 
 

@@ -79,7 +79,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         for treated in (before, *_treatments(before, balanced, learned)):
             for measured in _measured(answers, before, treated, subject.costs):
                 found.setdefault((measured.name, measured.slice), []).append(measured)
-    return [rate, *(_over_seeds(same) for same in found.values())]
+    return [rate, *(_over_seeds(same) for same in found.values()), *context.training_caveats]
 
 
 def _retrained(retrain: Retrain, subject: Comparison, until: float) -> list[tuple[Floats, Floats]]:

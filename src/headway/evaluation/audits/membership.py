@@ -122,14 +122,17 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
             raise NotApplicable(f"{own.what}; {shadow_reason.what}" if shadow_reason else own.what, hint=_RECIPE_HINT)
         n_models = shadow_reason.n_models if isinstance(shadow_reason, _TooFewModels) else 0
         found = [*own, *([shadow_reason] if shadow_reason else [])]
-        return _with_effort(found, POPULATION, n_models, _AGAIN_HINT if n_models else _RECIPE_HINT)
+        return _with_effort(found, POPULATION, n_models, (shadow_reason and shadow_reason.hint) or _RECIPE_HINT)
     found = list(_attack_recipe(trained, data, best))
     found = [*found, own] if isinstance(own, NotApplicable) else _with_this_model(found, own)
+    if caveats := context.training_caveats:
+        unit = "shadow models known to be made as this model"
+        return [*_with_effort(found, best, 0, caveats[0].hint, unit=unit), *caveats]
     return _with_effort(found, best, 2 * len(trained.pairs), _AGAIN_HINT)
 
 
 def _with_effort(
-    found: Sequence[Measurement | NotApplicable], best: str, n_models: int, hint: str
+    found: Sequence[Measurement | NotApplicable], best: str, n_models: int, hint: str, *, unit: str = "shadow models"
 ) -> list[Measurement | NotApplicable]:
     """Return the results with the number of shadow models that each was measured with; `best` is the attack of most."""
 
@@ -138,7 +141,7 @@ def _with_effort(
             attack=attack,
             done=n_models,
             registered=REGISTERED_MODELS,
-            unit="shadow models",
+            unit=unit,
             hint=hint if n_models < REGISTERED_MODELS else "",
         )
 

@@ -107,6 +107,7 @@ def _search_result(project: Project, deployed: DeployedRelease, rolling: Rolling
     subject = rolling.holdout.subject(variant, deployed.model, scores=_day_by_day(project, rolling)[:, None])
     baseline = Baseline(
         model=deployed.training.model,
+        training=deployed.release.training,
         threshold=deployed.release.threshold,
         threshold_rule=deployed.release.threshold_rule,
         data={**deployed.release.data, "recalibrated": rolling.holdout.digest},

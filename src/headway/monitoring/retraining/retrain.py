@@ -50,7 +50,7 @@ from headway.monitoring.scored_rows import parse_delay, time_expression
 from headway.optimization import search
 from headway.optimization.context import TransformContext
 from headway.optimization.importers.models import declared_training_privacy
-from headway.optimization.training import TrainingInputs, recipe_digest, train_task
+from headway.optimization.training import TrainingInputs, recipe_digest, train_task, training_digests
 from headway.registry.forwarding import find_forwarding
 from headway.registry.judge import judge
 from headway.registry.project import Project
@@ -239,6 +239,7 @@ def _search_result(
     ]
     baseline = Baseline(
         model=first,
+        training=training_digests(project.config, data.rows),
         threshold=deployed.release.threshold,
         threshold_rule=deployed.release.threshold_rule,
         data={"train": trainings[0].dataset, "test": holdout.digest},
