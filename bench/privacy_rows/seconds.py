@@ -36,7 +36,7 @@ def rows() -> Result:
     began, cpu = time.perf_counter(), time.process_time()
     results = audited(fit, table, labels, others, budget_s=BUDGET_S)
     spent, cpu = time.perf_counter() - began, time.process_time() - cpu
-    rate, own = measured(results, RATE), measured(results, RATE, "this model")
+    rate, own = measured(results, RATE), measured(results, RATE, "this model, its other rows known")
     models = measured(results, "privacy.membership.models")
     about = f"{ROWS:,} rows, {WIDTH} columns, LightGBM of {TREES} trees; {models.method if models else 'no models'}"
     found = [

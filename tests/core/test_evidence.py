@@ -131,6 +131,7 @@ def test_the_effort_of_an_attack_is_complete_with_its_registered_number_and_is_s
     few = AttackEffort(attack="lira", done=6, registered=24, unit="shadow models")
     assert (few.is_complete, replace(few, done=24).is_complete) == (False, True)
     assert str(few) == "attack 'lira' with 6 of 24 shadow models"
+    assert str(replace(few, done=30)) == "attack 'lira' in full, with 30 shadow models"
     attacked = replace(EVIDENCE, measurements=(replace(measured("privacy.membership.auc"), effort=few),))
     assert read(Evidence, write(attacked)) == attacked
     assert b"effort" not in write(EVIDENCE)

@@ -484,7 +484,7 @@ def test_more_groups_do_not_decide_a_rule_on_an_attack_that_was_not_run_in_full(
 def test_a_pass_of_an_attack_names_it_and_how_much_was_run():
     result = judged(replace(seen(RATE, 0.02, 0.001), effort=effort(30)))
     assert result.answer == "pass"
-    assert result.message.endswith("within the limit of 0.05, by the attack 'lira' with 30 of 24 shadow models")
+    assert result.message.endswith("within the limit of 0.05, by the attack 'lira' in full, with 30 shadow models")
 
 
 @pytest.mark.parametrize("name", ATTACKS)

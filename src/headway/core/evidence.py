@@ -127,6 +127,8 @@ class AttackEffort(Record, frozen=True, kw_only=True, omit_defaults=True):
         return self.done >= self.registered
 
     def __str__(self) -> str:
+        if self.is_complete:
+            return f"attack '{self.attack}' in full, with {self.done:,} {self.unit}"
         return f"attack '{self.attack}' with {self.done:,} of {self.registered:,} {self.unit}"
 
 

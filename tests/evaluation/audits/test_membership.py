@@ -36,7 +36,7 @@ def test_a_model_that_memorises_its_rows_is_found_by_every_attack():
     for attack in ("lira", "few shadows", "rmia", "population", "label only", ""):
         assert found["privacy.membership.auc", attack].low > 0.5
     assert found[WHOLE, ""].low > 0.3
-    assert found[WHOLE, "this model"].low > 0.01
+    assert found[WHOLE, "this model, its other rows known"].low > 0.01
 
 
 def test_a_recipe_that_remembers_nothing_is_not_accused():
@@ -70,7 +70,7 @@ def test_each_group_of_people_with_enough_rows_has_its_own_rate():
     rare = SliceColumn(codes=(made.data.rows[:, 0] < 50).astype(np.int64), values=("rest", "few"))
     few = replace(made.data, slices={"who": rare})
     found, _ = run(replace(made, context=replace(made.context, train=lambda: few)))
-    assert names(found, WHOLE)[-2:] == ["who=rest", "this model"]
+    assert names(found, WHOLE)[-3:] == ["who=rest", "this model", "this model, its other rows known"]
 
 
 def test_a_curve_of_rates_is_drawn_by_its_measurements():
@@ -109,6 +109,19 @@ def test_the_variant_itself_counts_if_it_leaks_more_than_its_recipe():
     assert found[WHOLE, "rmia"].high < 0.1
     assert found[WHOLE, ""].value == found[WHOLE, "this model"].value > 0.2
     assert found[WHOLE, ""].method.startswith("this model; ")
+    assert found[WHOLE, ""].effort.attack == "population" and not found[WHOLE, ""].effort.is_complete
+    assert "[model] train" in found[WHOLE, ""].effort.hint
+
+
+def test_the_attacker_who_knows_the_other_rows_of_this_model_is_kept_apart():
+    """He sees more of a model than those who attack models of other halves."""
+    auc, known = "privacy.membership.auc", "this model, its other rows known"
+    found, _ = run(world(leak=0.3, leaks_itself=0.8, noise=0.8))
+    assert found[auc, known].low > found[auc, ""].high
+    best = found[auc, ""].effort.attack
+    assert best in ("lira", "rmia")
+    assert found[auc, ""].value == found[auc, best].value
+    assert found[auc, known].effort.attack == best and found[auc, "this model"].effort.attack == "population"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
@@ -56,6 +56,8 @@ _RATES = {"tpr_1pct": 0.01, "tpr_0.1pct": 0.001}
 _CURVE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _OFTEN, _RARELY, _EXPOSED_MODELS, _SHOWN_ROWS = 0.5, 0.1, 6, 20
 THIS_MODEL = "this model"
+OTHER_ROWS_KNOWN = "this model, its other rows known"
+"""Slice of an attacker who holds all other rows of the model, and trains shadow models on halves of them."""
 _ATTACKS = (LIRA, FEW, RMIA, POPULATION, LABELS)
 _TASKS = ("binary", "multiclass", "regression")
 _RECIPE_HINT = 'def train(rows, labels, *, seed=0) in train.py, and train = "train:train" under [model]'
@@ -82,7 +84,9 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
 
     Without one, the variant is attacked itself, with the rows of the evaluation as non-members (`population`,
     `label only`). That is refused for rows with a time: those of `train` are older, and a difference may be drift.
-    With both, `this model` is the variant, attacked by `lira` or `rmia`.
+    With both, `this model` is the variant, attacked by the confidence alone. It is the measure over all rows if it is
+    shown to leak more than models of its training do; no rule is met by that. `this model, its other rows known` is the
+    variant, attacked by `lira` or `rmia` with shadow models of its own rows: a stronger attacker, who is kept apart.
 
     Measures:
 
@@ -124,17 +128,19 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         found = [*own, *([shadow_reason] if shadow_reason else [])]
         return _with_effort(found, POPULATION, n_models, (shadow_reason and shadow_reason.hint) or _RECIPE_HINT)
     found = list(_attack_recipe(trained, data, best))
-    found = [*found, own] if isinstance(own, NotApplicable) else _with_this_model(found, own)
+    found = [*found, *([own] if isinstance(own, NotApplicable) else own)]
     if caveats := context.training_caveats:
         unit = "shadow models known to be made as this model"
-        return [*_with_effort(found, best, 0, caveats[0].hint, unit=unit), *caveats]
-    return _with_effort(found, best, 2 * len(trained.pairs), _AGAIN_HINT)
+        return [*_of_worse_model(_with_effort(found, best, 0, caveats[0].hint, unit=unit)), *caveats]
+    return _of_worse_model(_with_effort(found, best, 2 * len(trained.pairs), _AGAIN_HINT))
 
 
 def _with_effort(
     found: Sequence[Measurement | NotApplicable], best: str, n_models: int, hint: str, *, unit: str = "shadow models"
 ) -> list[Measurement | NotApplicable]:
     """Return the results with the number of shadow models that each was measured with; `best` is the attack of most."""
+
+    attacks = {name: name for name in _ATTACKS} | {THIS_MODEL: POPULATION}
 
     def effort(attack: str) -> AttackEffort:
         return AttackEffort(
@@ -146,9 +152,7 @@ def _with_effort(
         )
 
     return [
-        changed(one, effort=effort(one.slice if one.slice in _ATTACKS else best))
-        if isinstance(one, Measurement)
-        else one
+        changed(one, effort=effort(attacks.get(one.slice, best))) if isinstance(one, Measurement) else one
         for one in found
     ]
 
@@ -500,8 +504,15 @@ def _attack_this_model(
     first_other = int(data.groups.max()) + 1
     groups = np.concatenate([data.groups[positions], subject.groups[others] + first_other])
     if trained is not None:
-        rates = AttackRates([Attacked(scores=score(signals, trained.shadows), members=members)], groups)
-        return [rates.auc("privacy.membership.auc", THIS_MODEL), *_rates(rates, THIS_MODEL)]
+        scores = {THIS_MODEL: signals.confidence, OTHER_ROWS_KNOWN: score(signals, trained.shadows)}
+        by_slice = {
+            name: AttackRates([Attacked(scores=values, members=members)], groups) for name, values in scores.items()
+        }
+        return [
+            one
+            for name, rates in by_slice.items()
+            for one in (rates.auc("privacy.membership.auc", name), *_rates(rates, name))
+        ]
     found: list[Measurement | NotApplicable] = []
     scores = score_all(signals, None, has_labels=subject.variant.task != "regression")
     for attack, values in scores.items():
@@ -512,16 +523,24 @@ def _attack_this_model(
     return found
 
 
-def _with_this_model(
-    found: list[Measurement | NotApplicable], own: Sequence[Measurement | NotApplicable]
-) -> list[Measurement | NotApplicable]:
-    """Return all results; a measure over all rows is that of the variant itself if it is shown to leak more."""
-    of_variant: Mapping[str, Measurement] = {one.name: one for one in own if isinstance(one, Measurement)}
+def _of_worse_model(found: Sequence[Measurement | NotApplicable]) -> list[Measurement | NotApplicable]:
+    """Return all results; a measure over all rows is that of the variant itself if it is shown to leak more.
+
+    Shadow models do not leak as such a variant does, so no attack on it is complete.
+    """
+    of_variant = {one.name: one for one in found if isinstance(one, Measurement) and one.slice == THIS_MODEL}
+    effort = AttackEffort(
+        attack=POPULATION,
+        done=0,
+        registered=REGISTERED_MODELS,
+        unit="shadow models that give away as much as this model",
+        hint="check that the function of [model] train makes this model",
+    )
 
     def worse(one: Measurement | NotApplicable) -> Measurement | NotApplicable:
         other = of_variant.get(one.name) if isinstance(one, Measurement) and not one.slice else None
         if isinstance(one, Measurement) and other is not None and other.se is not None and other.low > one.high:
-            return changed(other, slice="", method=f"{THIS_MODEL}; {other.method}")
+            return changed(other, slice="", method=f"{THIS_MODEL}; {other.method}", effort=effort)
         return one
 
-    return [*map(worse, found), *own]
+    return list(map(worse, found))
