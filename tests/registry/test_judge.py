@@ -512,3 +512,12 @@ def test_one_weak_slice_of_an_attack_leaves_a_rule_on_slices_undecided():
 @given(st.integers(0, 23), st.floats(0, 0.2), st.floats(1e-4, 0.1))
 def test_no_value_of_a_weak_attack_passes(done, value, se):
     assert judged(replace(seen(RATE, value, se), effort=effort(done))).answer != "pass"
+
+
+def test_a_count_that_may_be_larger_by_what_was_not_measured_does_not_pass():
+    none = known("ablation.harmful", 0.0)
+    assert judged(none, 0).answer == "pass"
+    result = judged(replace(none, high=3.0), 0)
+    assert (result.answer, result.groups_needed) == ("undecided", None)
+    assert result.message.endswith("it may be 3, outside the limit of 0; the rest was not decided in this run")
+    assert judged(replace(none, value=1.0, low=1.0, high=3.0), 0).answer == "fail"

@@ -403,6 +403,8 @@ def _needed_message(result: LimitResult) -> str:
     n_groups = result.measurement.n_groups
     if result.measurement.validity == "anytime":
         return "more of the same would decide"
+    if n_groups == 0:
+        return "the rest was not decided in this run"
     if math.isinf(result.needed):
         return f"this cannot be decided on such data, not with {MAX_GROUPS_RATIO} times its {n_groups:,} groups"
     return f"about {result.needed:,.0f} groups would decide, {n_groups:,} are at hand"

@@ -156,3 +156,9 @@ def test_more_features_need_more_evidence_to_flag_one(subject, context):
 def test_without_a_record_of_the_training_the_audit_says_that_it_cannot_know(subject, context):
     *_, reason = ablation.plugin(subject, replace(context, knows_training=False))
     assert reason.what.startswith("it is not known whether the training function makes this model")
+
+
+def test_parts_that_were_not_retrained_in_time_may_be_harmful(subject, context):
+    found = ablation.plugin(subject, replace(context, budget_s=1e-9))
+    count, open_ = of(found, "ablation.harmful")[""], of(found, "ablation.unsettled")[""]
+    assert open_.value > 0 and count.high == count.value + open_.value

@@ -72,3 +72,8 @@ def test_a_claim_is_counted_over_all_parts_and_flagged_for_each():
     over_all, of_one = flag_parts("harmful", {"temp": "shown"}, n_rows=9)
     assert (over_all.value, over_all.slice) == (1, "")
     assert (of_one.value, of_one.slice, of_one.method) == (1, "temp", "shown")
+
+
+def test_the_number_of_parts_may_be_larger_by_those_that_are_undecided():
+    over_all, *_ = flag_parts("harmful", {"temp": "shown"}, n_rows=9, undecided=2)
+    assert (over_all.low, over_all.value, over_all.high) == (1.0, 1.0, 3.0)

@@ -81,7 +81,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         *masked.values(),
         *_shuffled_texts(some, until),
         *retrained,
-        *flag_parts("ablation.harmful", dict.fromkeys(harm.shown, SHOWN), n_rows=n_rows),
+        *flag_parts("ablation.harmful", dict.fromkeys(harm.shown, SHOWN), n_rows=n_rows, undecided=len(harm.open)),
         *flag_parts("ablation.useless", useless, n_rows=n_rows),
         *flag_parts("ablation.unsettled", harm.open, n_rows=n_rows),
         exact_measurement("ablation.trainings", float(trained), n_rows=n_rows, method="models trained"),

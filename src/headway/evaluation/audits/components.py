@@ -183,7 +183,12 @@ def _name_parts(
     return [
         measurement
         for word, parts in claims.items()
-        for measurement in flag_parts(f"components.{word}", parts, n_rows=n_rows)
+        for measurement in flag_parts(
+            f"components.{word}",
+            parts,
+            n_rows=n_rows,
+            undecided=len(claims["unsettled"]) if word == "harmful" else 0,
+        )
     ]
 
 

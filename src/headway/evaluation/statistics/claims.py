@@ -99,10 +99,13 @@ def describe_needed_data(found: Measurement, margin: float, alpha: float) -> str
     return f"{found.name}: {more} {word} would decide"
 
 
-def flag_parts(name: str, parts: Mapping[str, str], *, n_rows: int) -> list[Measurement]:
-    """Return the number of parts that a claim is made of, and 1 for each of them with the reason as its method."""
+def flag_parts(name: str, parts: Mapping[str, str], *, n_rows: int, undecided: int = 0) -> list[Measurement]:
+    """Return the number of parts that a claim is made of, and 1 for each of them with the reason as its method.
+
+    The number may be larger by the `undecided` parts, so that no rule passes by parts that were not measured.
+    """
     over_all = exact_measurement(name, float(len(parts)), n_rows=n_rows, method="number of parts")
     return [
-        over_all,
+        replace(over_all, high=float(len(parts) + undecided)),
         *(exact_measurement(name, 1.0, n_rows=n_rows, method=why, slice=part) for part, why in parts.items()),
     ]
