@@ -39,7 +39,7 @@ from headway.core.selective import CertificateAudit, SelectiveCertificate
 from headway.core.training import Promotion, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
-from headway.core.verdict import SLICES, EvaluatedVariant, PolicyTest, Verdict
+from headway.core.verdict import LIVE, SLICES, EvaluatedVariant, PolicyTest
 from headway.data import check as checking
 from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
 from headway.data.contract.discovery import columns_read, observed_contract
@@ -117,11 +117,12 @@ from headway.optimization.screening import (
 from headway.registry import judge as judging
 from headway.registry import searches
 from headway.registry.bundle import Bundle, open_release
+from headway.registry.candidate import read_candidate
 from headway.registry.default_policy import release_policy
 from headway.registry.forwarding import find_forwarding
-from headway.registry.live import compare_with_live
+from headway.registry.live import JudgedChange, compare_with_live, find_main_release
 from headway.registry.policy_tests import run_policy_tests
-from headway.registry.project import LIVE_POINTER, Project, find_live
+from headway.registry.project import LIVE_POINTER, LiveRelease, Project, find_live
 from headway.registry.provenance import lineage, origins
 from headway.registry.publish import PublishedRelease, release_winner
 from headway.serving import process
@@ -729,16 +730,68 @@ def expect_unchanged(project: Project, result: SearchResult) -> None:
     origins.expect_unchanged(project, periods(project), result.baseline.data)
 
 
-def gate(project: Project, result: SearchResult) -> Verdict:
-    """Judge the stored evidence on the winner of a search by the current policy and against the live release."""
-    winner = result.winner
-    return judging.judge_release(
-        winner.evidence,
-        project.config.policy,
+def gate(project: Project, result: SearchResult, *, first_model: bool = False) -> JudgedChange:
+    """Judge the stored evidence on the winner of a search by the current policy and against the live release.
+
+    Parameters
+    ----------
+    first_model : bool
+        Whether no release was ever live. Otherwise the verdict is undecided where none is change: it was not brought.
+    """
+    change = JudgedChange(search=result, live=find_main_release(project, first_model=first_model))
+    return _judged_change(project, change, result.winner.evidence, against=None if change.is_live else change.live)
+
+
+def gate_candidate(project: Project, folder: Path, *, first_model: bool = False) -> JudgedChange:
+    """Measure the candidate in a folder against the live release, on the project's own test rows, and judge it.
+
+    No code that came with the candidate runs: its models are opened only if every part of them is known to be harmless.
+    What it says of itself is not read. Only the evaluation of `test` is saved.
+
+    Parameters
+    ----------
+    folder : Path
+        What `headway optimize --candidate` wrote, where the code of the change ran.
+    first_model : bool
+        As for `gate`.
+
+    Raises
+    ------
+    Refused
+        If a model may hold code, or answers another task.
+    DataError
+        If it reads columns that the project's data lack, or that are known only after the outcome.
+    """
+    data = periods(project)
+    search, blobs = read_candidate(folder, data[TEST])
+    project = replace(project, blobs=blobs)
+    baseline = replaced(search.baseline, costs=project.config.model.decision_costs.pair)
+    validation = cache(lambda: _evaluation_set(project, baseline, data["validation"]))
+    test = _test_set(project, baseline, data, validation=validation)
+    project.state.count_evaluation(project.name, test.dataset)
+    subject = compare_with_baseline(search.winner.variant, test, blobs)
+    evidence = measure(subject, plugins.names("metric"), dataset_digest=test.dataset, period=test.period)
+    live = find_main_release(project, first_model=first_model)
+    if live is not None:
+        evidence = compare_with_live(live, subject, test.labeled, evidence, timed=True)
+    return _judged_change(project, JudgedChange(search=search, live=live), evidence, against=live)
+
+
+def _judged_change(
+    project: Project, change: JudgedChange, evidence: Evidence, *, against: LiveRelease | None
+) -> JudgedChange:
+    """Judge evidence on a change; nothing is saved. Without a live release there are no rules against one."""
+    winner, policy = change.search.winner, project.config.policy
+    if change.live is None:
+        policy = replaced(policy, release=tuple(rule for rule in policy.release if not rule.measure.startswith(LIVE)))
+    verdict = judging.judge_release(
+        evidence,
+        policy,
         task=winner.variant.task,
-        live=find_live(project, winner.variant.digest),
-        test_evaluations=project.state.test_evaluations(project.name, winner.evidence.dataset),
+        live=against,
+        test_evaluations=project.state.test_evaluations(project.name, evidence.dataset),
     )
+    return replace(change, search=replaced(change.search, winner=replaced(winner, evidence=evidence, verdict=verdict)))
 
 
 def release(project: Project, result: SearchResult, *, who: str, why: str = "", override: str = "") -> PublishedRelease:

@@ -157,7 +157,7 @@ def test_rows_that_changed_since_the_search_are_refused(project, live):
     rules = PolicySection(release=(Rule(measure="brier.drop", at_most=0.5),), floor="none")
     project = dataclasses.replace(project, config=replace(project.config, policy=rules))
     search = searched(project)
-    names = ("brier.drop", "live.roc_auc.drop")
+    names = ("brier.drop", "live.brier.drop", "live.roc_auc.drop")
     measured = tuple(exact_measurement(name, 0.0, n_rows=1000, method="a test") for name in names)
     evidence = replace(search.winner.evidence, measurements=measured, live=live)
     project.save(replace(search, winner=replace(search.winner, evidence=evidence)))

@@ -15,8 +15,9 @@ from headway.core.evidence import Evidence
 from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
-from headway.registry.live import compare_with_live
+from headway.registry.live import JudgedChange, compare_with_live
 from headway.registry.project import LiveRelease, find_live, open_project
+from headway.reporting.gates.gate import describe_change
 
 METRICS = ["quality", "floor"]
 
@@ -50,9 +51,14 @@ def test_a_model_that_is_worse_than_live_fails_by_the_rule_against_live(released
     assert 0 < churn.low <= churn.high < 1 and churn.n_groups > 20
     last = found.verdict.rule_results[-1]
     assert (last.rule.measure, last.answer) == ("live.roc_auc.drop", "fail")
+    assert "; AUC 0." in describe_change(
+        JudgedChange(search=replaced(search, winner=found), live=find_live(project, ""))
+    )
     # The live model itself has nothing to be compared with.
     assert find_live(project, search.winner.variant.digest) is None
-    assert pipeline.gate(project, search).answer == "pass"
+    change = pipeline.gate(project, search)
+    assert (change.search.winner.verdict.answer, change.is_live) == ("pass", True)
+    assert describe_change(change) == f"against the live release {found.evidence.live[7:19]}: the same model"
 
 
 @pytest.mark.slow
@@ -66,7 +72,9 @@ def test_a_pass_that_was_not_compared_with_live_is_released_only_by_an_override(
     with pytest.raises(Refused, match="not compared with the live release") as refused:
         pipeline.release(project, result, who="ada")
     assert "was live" in refused.value.where and "headway evaluate" in refused.value.hint
-    assert pipeline.gate(project, result).rule_results[-1].answer == "undecided"
+    change = pipeline.gate(project, result)
+    assert change.search.winner.verdict.rule_results[-1].answer == "undecided"
+    assert "was live; try: headway evaluate" in describe_change(change)
     assert project.registry.head("small@live").release == live
     pipeline.release(project, result, who="ada", override="storm days")
     assert find_live(project, other.variant.digest) is None

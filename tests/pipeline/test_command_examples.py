@@ -27,7 +27,10 @@ pytestmark = pytest.mark.slow
 Shown = tuple[int, str, str]
 
 # Commands that the others need; they are examples themselves.
-BEFORE = ("headway optimize --project headway-demo", 'headway release --project headway-demo --why "first release"')
+BEFORE = (
+    "headway optimize --project headway-demo --candidate candidate",
+    'headway release --project headway-demo --why "first release"',
+)
 ALSO_BEFORE = {
     "rollout": (BEFORE[0], "headway rollout start flight-delays --project headway-demo"),
     "verify": ("headway export record record --without-pdf --project headway-demo",),

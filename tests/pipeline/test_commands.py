@@ -71,12 +71,12 @@ def test_a_rollout_of_another_training_is_that_of_a_new_model_with_its_own_limit
 
 def test_the_gate_judges_by_the_current_policy_and_runs_nothing(run, searched):
     _, _, folder = searched
-    code, out, _ = run("gate", "--project", folder, "--json")
+    code, out, _ = run("gate", "--first-model", "--project", folder, "--json")
     assert (code, json.loads(out)["answer"]) == (cli.PASS, "pass")
 
     (folder / "headway.toml").write_text(TOML.replace("at_most = 0.3", "at_most = 0.0"))
     (folder / "mine.py").write_text("raise SystemExit('run')")
-    code, out, _ = run("gate", "--project", folder)
+    code, out, _ = run("gate", "--first-model", "--project", folder)
     write(folder)
     assert code == cli.FAIL and "outside the limit of 0" in out
 

@@ -20,11 +20,11 @@ RELATIVE_RULE = '\n[[policy.release]]\nmeasure = "{}"\nat_most = 0.02\n'
 def test_a_rule_on_an_audit_measure_is_undecided_until_the_winner_is_evaluated(run, searched):
     project, _, folder = searched
     (folder / "headway.toml").write_text(TOML + RULE)
-    assert run("gate", "--project", folder)[0] == cli.UNDECIDED
+    assert run("gate", "--first-model", "--project", folder)[0] == cli.UNDECIDED
     code, out, err = run("evaluate", "--project", folder, "--audit", "start", "--budget", "10m")
     assert code == cli.PASS, err
     assert "start.seconds" in out and "audit start" in out
-    assert run("gate", "--project", folder)[0] == cli.PASS
+    assert run("gate", "--first-model", "--project", folder)[0] == cli.PASS
     assert pipeline.last_search(project).winner.evidence.find("start.memory_mb").value > 0
 
 

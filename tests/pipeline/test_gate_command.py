@@ -54,7 +54,7 @@ def run_fresh(words: list[str], folder: Path, **environment: str) -> bytes:
 
 
 def test_the_gate_and_the_card_run_no_code_and_need_no_data(evidence: Path) -> None:
-    assert b"pass: all 2 rules pass" in run_fresh(["gate"], evidence)
+    assert b"pass: all 2 rules pass" in run_fresh(["gate", "--first-model"], evidence)
     assert b"card.md" in run_fresh(["card", "--out", "card.md"], evidence)
     assert sorted(file.name for file in evidence.iterdir()) == [".headway", "card.md", "headway.toml", "mine.py"]
 
@@ -65,7 +65,7 @@ def test_the_same_evidence_gives_the_same_bytes_on_every_machine(evidence: Path,
     printed = ["--format", "text", "--format", "json"]
     for machine, environment in MACHINES.items():
         folder = shutil.copytree(evidence, tmp_path / machine, ignore=shutil.ignore_patterns(*MACHINES))
-        written["printed"].add(run_fresh(["gate", *formats, *printed], folder, **environment))
+        written["printed"].add(run_fresh(["gate", "--first-model", *formats, *printed], folder, **environment))
         run_fresh(["card", "--out", "out/card"], folder, **environment)
         for name in (*GATE_FORMATS, "card"):
             written[name].add((folder / "out" / name).read_bytes())
@@ -73,7 +73,7 @@ def test_the_same_evidence_gives_the_same_bytes_on_every_machine(evidence: Path,
 
 
 def test_the_output_fits_the_width_of_the_terminal(evidence: Path) -> None:
-    program = [sys.executable, "-c", "from headway.cli import main as cli; cli.main(['gate'])"]
+    program = [sys.executable, "-c", "from headway.cli import main as cli; cli.main(['gate', '--first-model'])"]
     environment = {**os.environ, "COLUMNS": "70", "TERM": "xterm"}
     reader, terminal = pty.openpty()
     with (
@@ -104,9 +104,9 @@ def test_a_format_changes_neither_the_exit_code_nor_the_verdict(
 ) -> None:
     (evidence / "headway.toml").write_text(toml)
     for name in GATE_FORMATS:
-        ended, out, err = run("gate", "--project", evidence, "--format", name)
+        ended, out, err = run("gate", "--first-model", "--project", evidence, "--format", name)
         assert (ended, answer in out) == (code, True), err
-    ended, out, _ = run("gate", "--project", evidence, "--json", "--format", "junit")
+    ended, out, _ = run("gate", "--first-model", "--project", evidence, "--json", "--format", "junit")
     assert (ended, json.loads(out)["answer"]) == (code, answer)
 
 
@@ -118,12 +118,14 @@ def test_sarif_names_the_policy_from_where_the_gate_runs(run, evidence: Path, mo
         (evidence.parent, evidence, "headway.toml"),
     ):
         monkeypatch.chdir(folder)
-        found = json.loads(run("gate", "--project", project, "--format", "sarif")[1])["runs"][0]["results"][0]
+        found = json.loads(run("gate", "--first-model", "--project", project, "--format", "sarif")[1])["runs"][0][
+            "results"
+        ][0]
         assert found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == uri
 
 
 def test_an_unknown_format_is_an_error_that_lists_the_formats(run, evidence: Path) -> None:
-    code, _, err = run("gate", "--project", evidence, "--format", "xml")
+    code, _, err = run("gate", "--first-model", "--project", evidence, "--format", "xml")
     assert (code, "unknown format 'xml'; known: text, json, junit" in err) == (cli.USAGE, True)
 
 
@@ -131,4 +133,4 @@ def test_a_second_search_on_the_same_rows_gives_a_warning(run, tmp_path: Path) -
     folder = write(tmp_path)
     for _ in range(2):
         run("optimize", "--project", folder)
-    assert "the test set was evaluated 2 times" in run("gate", "--project", folder)[1]
+    assert "the test set was evaluated 2 times" in run("gate", "--first-model", "--project", folder)[1]

@@ -26,6 +26,7 @@ from tests.ports import free_port
 pytestmark = pytest.mark.services  # the pages use curl
 TUTORIAL = "docs/tutorial.md"
 ELSEWHERE = (
+    "docs/ci.md",
     "docs/how-to/edge.md",
     "docs/how-to/plan.md",
     "docs/how-to/split.md",

@@ -54,7 +54,7 @@ def test_filters_leave_out_what_does_not_match(run, twice):
 
 def test_an_earlier_search_is_judged_reported_and_evaluated(run, twice):
     folder, first, last = twice
-    assert run("gate", "--project", folder, "--search", first)[0] == cli.PASS
+    assert run("gate", "--first-model", "--project", folder, "--search", first)[0] == cli.PASS
     code, _, err = run("report", "--project", folder, "--search", first[7:17], "--out", folder / "r.html")
     assert code == cli.PASS, err
     code, _, err = run("evaluate", "--project", folder, "--search", first, "--audit", "start", "--json")

@@ -88,7 +88,7 @@ def test_a_wrong_variant_is_refused_by_the_rule_on_its_defect(
     run, flights: Flights, edit: Callable[[Flights], str], measure: str, part: str
 ) -> None:
     flights.save_as_winner(flights.judged(edit(flights)))
-    code, out, _ = run("gate", "--project", flights.project.config.folder, "--json")
+    code, out, _ = run("gate", "--first-model", "--project", flights.project.config.folder, "--json")
     rule_results = {
         rule_result.rule.measure: rule_result for rule_result in msgspec.json.decode(out, type=Verdict).rule_results
     }
@@ -107,4 +107,4 @@ def test_a_conversion_that_differs_in_the_last_bits_only_is_not_refused(run, fli
     text = rounded(flights.text())
     assert text != flights.text()
     flights.save_as_winner(flights.judged(text))
-    assert run("gate", "--project", flights.project.config.folder)[0] == cli.PASS
+    assert run("gate", "--first-model", "--project", flights.project.config.folder)[0] == cli.PASS

@@ -11,7 +11,7 @@ from headway.core.sections import DataSection, PolicySection
 from headway.core.verdict import Rule
 from headway.data.roles import parse_roles
 from headway.registry import live
-from headway.registry.default_policy import default_rules, floor_rules, live_rule, release_policy
+from headway.registry.default_policy import default_rules, floor_rules, live_rules, release_policy
 from headway.registry.judge import feasible, judge_release
 from headway.registry.project import LiveRelease
 
@@ -143,13 +143,18 @@ def test_a_floor_may_be_none_or_taken_from_the_data():
     assert judge_release(PASSES, policy, task="binary").answer == "pass"
 
 
-def test_a_live_release_adds_a_rule_that_is_judged_on_the_comparison_with_that_release():
+def test_a_live_release_adds_rules_that_are_judged_on_the_comparison_with_that_release():
     live = LiveRelease(digest=LIVE_DIGEST)
-    compared = replace(PASSES, live=LIVE_DIGEST, measurements=(*PASSES.measurements, seen("live.roc_auc.drop")))
+    drops = tuple(seen(rule.measure) for rule in live_rules("binary"))
+    compared = replace(PASSES, live=LIVE_DIGEST, measurements=(*PASSES.measurements, *drops))
     verdict = judge_release(compared, PolicySection(), task="binary", live=live)
-    assert verdict.answer == "pass" and verdict.rule_results[-1].rule == live_rule("binary")
+    assert verdict.answer == "pass"
+    assert tuple(result.rule for result in verdict.rule_results[-2:]) == live_rules("binary")
+    for changed in drops:
+        others = tuple(drop for drop in drops if drop is not changed)
+        worse = replace(compared, measurements=(*PASSES.measurements, *others, seen(changed.name, 0.2)))
+        assert judge_release(worse, PolicySection(), task="binary", live=live).answer == "fail"
     worse = replace(compared, measurements=(*PASSES.measurements, seen("live.roc_auc.drop", 0.2)))
-    assert judge_release(worse, PolicySection(), task="binary", live=live).answer == "fail"
     own = PolicySection(release=(*floor_rules("binary"), Rule(measure="live.roc_auc.drop", at_most=0.5)))
     assert judge_release(worse, own, task="binary", live=live).answer == "pass"
 
@@ -169,7 +174,7 @@ def test_evidence_that_does_not_compare_with_the_live_release_is_undecided_with_
 
 
 def test_an_unknown_task_has_no_main_measure():
-    assert live_rule("other") is None
+    assert live_rules("other") == ()
     live = LiveRelease(digest=LIVE_DIGEST)
     policy = PolicySection(release=floor_rules("binary"))
     assert judge_release(PASSES, policy, task="other", live=live).answer == "pass"

@@ -86,4 +86,6 @@ def hostile_cases(draw: st.DrawFn) -> GateResult:
         at=draw(HOSTILE),
     )
     of = replace(seen(), period=draw(HOSTILE), dataset=draw(HOSTILE))
-    return GateResult(project=draw(HOSTILE), variant=draw(HOSTILE), verdict=verdict, evidence=of, speed=SPEED)
+    return GateResult(
+        project=draw(HOSTILE), variant=draw(HOSTILE), verdict=verdict, evidence=of, speed=SPEED, change=draw(HOSTILE)
+    )

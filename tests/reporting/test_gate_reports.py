@@ -257,7 +257,7 @@ def test_any_text_is_escaped_in_markdown(case: GateResult) -> None:
 @given(hostile_cases())
 def test_no_text_adds_an_output_to_github(case: GateResult) -> None:
     names = [line.partition("=")[0] for line in gate.format_outputs(gate.gate_outputs(case)).splitlines()]
-    assert names == ["verdict", "reason", "variant", "test_evaluations", "looks_at_test"]
+    assert names == ["verdict", "reason", "change", "variant", "test_evaluations", "looks_at_test"]
 
 
 @pytest.mark.slow

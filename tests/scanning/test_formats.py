@@ -29,7 +29,7 @@ from tests.engines.made_forests import Shape, made
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.encoder import EncoderHeader, pack_encoder
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
-from headway.scanning.files import judge_bytes, judge_file
+from headway.scanning.files import judge_artifact, judge_bytes, judge_file
 from headway.scanning.graphs import leaves_folder
 
 HOSTILE = b"cos\nsystem\n(Vid\ntR."
@@ -446,3 +446,11 @@ def test_an_artifact_of_a_kernel_is_safe_and_a_damaged_one_is_not_judged():
     assert verdict(forest, "model.forest") == "safe"
     assert verdict(forest[:-200], "model.forest") == "not judged"
     assert verdict(forest[:40] + HOSTILE, "model.forest") == "not judged"
+
+
+def test_an_artifact_is_safe_only_if_it_is_a_model_of_its_engine() -> None:
+    text = b"tree\nversion=v4\n"
+    assert judge_artifact(compile_forest(made(Shape(), seed=0)), engine="trees").verdict == "safe"
+    assert judge_artifact(HOSTILE, engine="sklearn").verdict == "unsafe"
+    for content, engine in ((b"", "trees"), (b"{}", "xgboost"), (b"a,b\n1,2\n", "trees"), (text, "lightgbm")):
+        assert judge_artifact(content, engine=engine).verdict == "not judged"

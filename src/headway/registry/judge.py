@@ -20,7 +20,7 @@ from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
 from headway.core.verdict import ATTACKS, LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed, one_sided_bounds
-from headway.registry.default_policy import floor_rules, live_rule, release_policy
+from headway.registry.default_policy import floor_rules, live_rules, release_policy
 from headway.registry.project import LiveRelease, describe_other_live
 
 ALPHA = 0.05
@@ -113,7 +113,7 @@ def judge_release(
     task : str
         Task of the model, for the default rules of a policy without rules.
     live : LiveRelease, optional
-        Live release, if it is another model. The main measure must be shown to be not much worse than its own, on the
+        Live release, if it is another model. The main measures must be shown to be not much worse than its own, on the
         same rows; evidence that compares with another release is not judged.
     test_evaluations : int
         How often the rows were evaluated, for the record.
@@ -138,14 +138,13 @@ def judge_release(
 def _with_live(
     evidence: Evidence, policy: PolicySection, *, task: str, live: LiveRelease
 ) -> tuple[Evidence, PolicySection]:
-    """Return the policy with a rule against live, and evidence whose comparison is with that release."""
-    rule = live_rule(task)
-    if rule and not any(own.measure.startswith(LIVE) for own in policy.release):
-        policy = replace(policy, release=(*policy.release, rule))
+    """Return the policy with rules against live, and evidence whose comparison is with that release."""
+    if not any(own.measure.startswith(LIVE) for own in policy.release):
+        policy = replace(policy, release=(*policy.release, *live_rules(task)))
     other = describe_other_live(live, evidence)
     if not other:
         return evidence, policy
-    changed = Finding(code=NOT_RUN, severity="undecided", message=other, plugin="live", hint="headway evaluate")
+    changed = Finding(code=NOT_RUN, severity="undecided", message=other, plugin="live", hint=live.hint)
     measured = tuple(found for found in evidence.measurements if not found.name.startswith(LIVE))
     others = tuple(finding for finding in evidence.findings if finding.plugin != "live")
     return replace(evidence, measurements=measured, findings=(*others, changed)), policy

@@ -319,6 +319,10 @@ class ModelRegistry:
     def _complete(self) -> Sequence[ChainEntry]:
         return chain.link(self.state.updates())
 
+    def has_seen(self, address: str) -> bool:
+        """Return whether this machine has seen an update of a pointer, in this store or in another."""
+        return address in chain.load_last_seen(self._seen_file)
+
     def head(self, address: str) -> PointerUpdate | None:
         """Return the last update of a pointer, or None.
 

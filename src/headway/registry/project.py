@@ -110,14 +110,19 @@ class LiveRelease:
     digest: str
     bundle: Bundle | None = None
     problem: str = ""
+    hint: str = "headway evaluate"
 
 
 def find_live(project: Project, variant: str) -> LiveRelease | None:
-    """Return the live release; None if there is none, or if it is the model with this digest."""
-    if project.state.last(project.name, LIVE_POINTER) is None:
-        return None
+    """Return the live release; None if there is none, or if it is the model with this digest.
+
+    A store without an update of the pointer, of which this machine has seen one, is an old copy or another store: that
+    is a problem, and not a project without a release.
+    """
     address, digest = f"{project.name}@{LIVE_POINTER}", ""
     try:
+        if project.state.last(project.name, LIVE_POINTER) is None and not project.registry.has_seen(address):
+            return None
         update = project.registry.head(address)
         digest = update.release if update else ""
         if not digest:

@@ -26,7 +26,7 @@ def model_card(report: ReportData, search: SearchResult, training: Training | No
 
     `report` adds the release and the dates of each period, `training` the rows that the baseline was trained on.
     """
-    case = gate_result(search, search.winner.verdict)
+    case = gate_result(search)
     report = replace(report, winner=search.winner, frontier=search.evaluated, data={})
     found = build_sections(report)
     parts = {

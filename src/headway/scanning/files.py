@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -88,6 +88,18 @@ def judge_bytes(content: Buffer, *, name: str) -> FileVerdict:
     known = {(problem.code, problem.message, problem.location): problem for problem in problems}
     ordered = sorted(known.values(), key=lambda problem: not problem.is_unsafe)
     return FileVerdict(name=name, kind=kind, size_bytes=size, problems=tuple(ordered[:20]))
+
+
+def judge_artifact(content: bytes, *, engine: str) -> FileVerdict:
+    """Judge the bytes of a model in the format of the engine that is to open it; safe only if it is a model."""
+    verdict = judge_bytes(content, name=f"model{_SUFFIXES.get(engine, '.bin')}")
+    if verdict.kind not in _NO_MODELS:
+        return verdict
+    return replace(verdict, problems=(*verdict.problems, _other_kind(engine)))
+
+
+def _other_kind(engine: str) -> Problem:
+    return unknown("headway-models-kind", f"not a model that the engine {engine!r} opens")
 
 
 def refuse_unsafe(content: bytes, *, name: str, shown: str, digest: str = "") -> None:
@@ -265,7 +277,7 @@ def _scan_nested(content: bytes, budget: UnpackBudget) -> list[Problem]:
     for number, (model, inside) in enumerate(zip(header.models, contents, strict=True), 1):
         kind, found = _scan(inside, f"model{_SUFFIXES.get(model.engine, '.bin')}", budget.inside())
         if kind in _NO_MODELS:
-            found = [*found, unknown("headway-models-kind", f"not a model that the engine {model.engine!r} opens")]
+            found = [*found, _other_kind(model.engine)]
         problems += archives.members_in(f"model {number}", found)
     return problems
 

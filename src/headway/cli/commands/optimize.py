@@ -24,6 +24,7 @@ from headway.core.search_result import SearchResult
 from headway.core.sections import DataSection, without_password
 from headway.data.read import read_table
 from headway.optimization.importers.models import default_name
+from headway.registry.candidate import write_candidate
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result, print_status
 from headway.reporting.text.formatting import parse_duration
@@ -46,6 +47,7 @@ def plugin(
     families: str = "",
     without: str = "",
     defer: str = "",
+    candidate: Path | None = None,
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
@@ -54,6 +56,7 @@ def plugin(
     Exit 0 pass, 1 fail, 3 undecided: the verdict on that one.
 
     Example: headway optimize --project headway-demo --budget 60s
+    Example: headway optimize --project headway-demo --candidate candidate
     Example: headway optimize model.txt --data rows.parquet --target late --groups date
 
     Parameters
@@ -88,6 +91,9 @@ def plugin(
         trained without them, or holds them constant if the project has no training function, and is judged like any.
     defer
         Feature views, or features, that are looked up only where a first model without them does not decide: plane.
+    candidate
+        For a project: write the winner with its models into this folder, for `headway gate --candidate` in a job that
+        runs no code of this project.
     """
     on_progress: Callable[[str], object] = (lambda _: None) if json else make_console().print
     flags = {"optimize.budget_s": str(parse_duration(budget))} if budget else {}
@@ -109,6 +115,8 @@ def plugin(
             measure_calls=native_calls(opened, periods["validation"].table),
             callback=on_progress,
         )
+        if candidate is not None:
+            write_candidate(candidate, search_result, opened.blobs)
         pipeline.send_lineage(opened, callback=print_status)
         settings = opened.config.optimize
         option = "" if project == Path(".") else f" --project {project}"

@@ -276,7 +276,7 @@ def import_baseline(
     _check_declared(imported.columns, dataset)
     if imported.variant is not None:
         blobs.put(imported.content)
-        _check_columns(imported.variant.signature.names, dataset)
+        expect_features(imported.variant.signature.names, dataset)
         return msgspec.structs.replace(imported.variant, steps=())
     engine, content = plugins.load_engine(imported.engine), imported.content
     if signature is None or signature.texts:
@@ -533,7 +533,7 @@ def infer_signature(model: ImportedModel, dataset: Dataset) -> Signature:
     names = _match_spelling(model.names, dataset.table.columns)
     if not names and model.width == 1 and len(dataset.texts) == 1:
         names = tuple(dataset.texts)  # a pipeline that was fitted on a sequence of texts
-    _check_columns(names, dataset)
+    expect_features(names, dataset)
     read = replace(dataset, table=dataset.table.select(names)) if names else dataset
     there = dataset_signature(read)
     if model.width and len(there.names) != model.width:
@@ -599,7 +599,8 @@ def _check_declared(columns: tuple[DeclaredColumn, ...], dataset: Dataset) -> No
         )
 
 
-def _check_columns(names: tuple[str, ...], dataset: Dataset) -> None:
+def expect_features(names: tuple[str, ...], dataset: Dataset) -> None:
+    """Raise DataError if a model reads a column that the table lacks, or that no model may read."""
     missing = [name for name in names if name not in dataset.table.columns]
     if missing:
         near = difflib.get_close_matches(missing[0], dataset.table.columns, 1)

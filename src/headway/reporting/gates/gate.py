@@ -13,11 +13,13 @@ from headway.core.config import FILE
 from headway.core.evidence import AS_CALLED, Evidence, Measurement
 from headway.core.record import Record
 from headway.core.search_result import SearchResult
-from headway.core.verdict import RuleResult, Verdict
+from headway.core.verdict import LIVE, EvaluatedVariant, RuleResult, Verdict
+from headway.registry.live import JudgedChange
+from headway.registry.project import describe_other_live
 from headway.reporting.text import formatting, tables, words
-from headway.reporting.text.formatting import one_line
+from headway.reporting.text.formatting import format_number, one_line
 from headway.reporting.text.markdown import escape_markdown, markdown_table
-from headway.reporting.text.speeds import COSTS, describe_costs, find_all, find_costs
+from headway.reporting.text.speeds import COSTS, CPU_RATIOS, WALL_RATIOS, describe_costs, find_all, find_costs
 from headway.reporting.text.tables import VERDICT_MARKS
 from headway.reporting.text.terminal import render_rules
 
@@ -28,7 +30,8 @@ class GateResult(Record, frozen=True, kw_only=True):
     """The verdict on the winner of a search, with its evidence.
 
     `speed` holds the speedups and costs that were measured. `where` is the file with the policy, relative to the folder
-    in which the gate runs, with `/` as separator on every system.
+    in which the gate runs, with `/` as separator on every system. `change` says what differs from the live release, or
+    why nothing was compared.
     """
 
     project: str
@@ -37,9 +40,10 @@ class GateResult(Record, frozen=True, kw_only=True):
     evidence: Evidence
     speed: tuple[Measurement, ...] = ()
     where: str = FILE
+    change: str = ""
 
 
-def gate_result(search: SearchResult, verdict: Verdict, where: str = FILE) -> GateResult:
+def gate_result(search: SearchResult, where: str = FILE, *, change: str = "") -> GateResult:
     """Return the gate result of a search's winner; its speed was measured during the search."""
     winner = search.winner
     searched = search.row(winner.variant.digest)
@@ -48,11 +52,62 @@ def gate_result(search: SearchResult, verdict: Verdict, where: str = FILE) -> Ga
     return GateResult(
         project=search.name,
         variant=winner.variant.name,
-        verdict=verdict,
+        verdict=winner.verdict,
         evidence=winner.evidence,
         speed=(*found, *find_costs(measured)),
         where=where,
+        change=change,
     )
+
+
+def describe_change(change: JudgedChange) -> str:
+    """Describe in one line what a change does to the live release: quality, decisions and speed, with intervals.
+
+    Without a comparison it says why there is none: a first model, the live model itself, or a release that is missing.
+    """
+    live, winner = change.live, change.search.winner
+    if live is None:
+        return "first model: no release is live, so the rules that compare with one do not apply"
+    compared = bool(live.digest) and winner.evidence.live == live.digest
+    release = f"the live release {formatting.short_digest(live.digest)}" if live.digest else "the live release"
+    if change.is_live and not compared:
+        return f"against {release}: the same model"
+    if live.problem or not compared:
+        return f"not compared with {release}: {describe_other_live(live, winner.evidence)}; try: {live.hint}"
+    parts = [part for part in (*_quality_changes(winner), *_other_changes(winner.evidence)) if part]
+    return f"against {release}: {'; '.join(parts) or 'nothing could be compared'}"
+
+
+def _quality_changes(winner: EvaluatedVariant) -> list[str]:
+    """Describe each measure that a rule compares with the live release: its value there and here, and the loss."""
+    rules = [result.rule.measure for result in winner.verdict.rule_results if result.rule.measure.startswith(LIVE)]
+    changes = []
+    for measure in dict.fromkeys(rules):
+        drop, name = winner.evidence.find(measure), measure.removeprefix(LIVE).removesuffix(".drop")
+        own = winner.evidence.find(name)
+        if drop is None or not measure.endswith(".drop"):
+            continue
+        values = ""
+        if own is not None:
+            before = own.value - drop.value if name in words.LOWER_IS_BETTER else own.value + drop.value
+            values = f" {format_number(before, width=own.high - own.low)} -> {formatting.format_value(own)},"
+        loss = f"loss {formatting.format_measurement(drop)} ({formatting.format_basis(drop)})"
+        changes.append(f"{words.measure_symbol(name)}{values} {loss}")
+    return changes
+
+
+def _other_changes(evidence: Evidence) -> list[str]:
+    """Describe the share of decisions that changed, and the ratios of times, or of CPU times on a busy machine."""
+    churn = evidence.find(f"{LIVE}decision_churn")
+    decisions = f"decisions changed {formatting.format_measurement(churn)}" if churn else ""
+    for title, names in (("speed", WALL_RATIOS), ("speed in CPU time", CPU_RATIOS)):
+        ratios = {how: evidence.find(f"{LIVE}{name}") for name, how in names.items()}
+        shown = [
+            f"{how.split(', ')[-1]} {formatting.format_measurement(ratio)}" for how, ratio in ratios.items() if ratio
+        ]
+        if shown:
+            return [decisions, f"{title}: {', '.join(shown)}"]
+    return [decisions, "speed: not measured"]
 
 
 def failed_rules(verdict: Verdict) -> tuple[RuleResult, ...]:
@@ -129,6 +184,7 @@ def render_gate(case: GateResult) -> Group:
     """Render the gate's result for a terminal."""
     verdict = case.verdict
     warning = reuse_warning(verdict)
+    first = [Text(one_line(case.change))] if case.change else []
     lines = (
         f"{VERDICT_MARKS[verdict.answer]}: {verdict_reason(verdict)}",
         f"quality: {words.describe_quality(case.evidence)}",
@@ -137,7 +193,7 @@ def render_gate(case: GateResult) -> Group:
         f"{describe_judged_rows(case)}; {describe_evaluations(verdict)}",
         *(f"warning: {text}" for text in (*evidence_warnings(case.evidence), *([warning] if warning else []))),
     )
-    return Group(render_rules(verdict), *(Text(one_line(line)) for line in lines))
+    return Group(*first, render_rules(verdict), *(Text(one_line(line)) for line in lines))
 
 
 def gate_text(case: GateResult) -> str:
@@ -155,10 +211,11 @@ def plain_text(rendered: RenderableType) -> str:
 
 
 def gate_markdown(case: GateResult) -> str:
-    """Return the gate's result as Markdown: answer, reason, winner, rules, and evaluations of the rows."""
+    """Return the gate's result as Markdown: the change, answer, reason, winner, rules, and evaluations of the rows."""
     verdict = case.verdict
     warning = reuse_warning(verdict)
     parts = (
+        escape_markdown(f"{case.change[:1].upper()}{case.change[1:]}"),
         f"## headway gate on {escape_markdown(case.project)}: {tables.VERDICT_MARKS[verdict.answer]}",
         f"Why: {escape_markdown(verdict_reason(verdict))}.",
         f"Winner: {escape_markdown(describe_speed(case))}.",
@@ -176,11 +233,12 @@ SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
 
 
 def gate_outputs(case: GateResult) -> dict[str, str]:
-    """Return the outputs `verdict`, `reason`, `variant` and `test_evaluations`, the last also by its former name."""
+    """Return the outputs `verdict`, `reason`, `change`, `variant` and `test_evaluations`, the last by two names."""
     evaluations = str(case.verdict.test_evaluations)
     return {
         "verdict": case.verdict.answer,
         "reason": verdict_reason(case.verdict),
+        "change": case.change,
         "variant": case.variant,
         **dict.fromkeys(("test_evaluations", "looks_at_test"), evaluations),
     }

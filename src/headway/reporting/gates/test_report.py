@@ -86,11 +86,14 @@ def gate_test_report(case: GateResult) -> TestReport:
             "subject": verdict.subject,
             "dataset": case.evidence.dataset,
             "period": case.evidence.period,
+            **({"change": case.change} if case.change else {}),
             EVALUATIONS: str(verdict.test_evaluations),
             **{measurement.name: formatting.format_measurement(measurement) for measurement in case.speed},
         },
         facts={"verdict": verdict.answer, EVALUATIONS: verdict.test_evaluations},
-        summary=f"{gate.verdict_reason(verdict)}; {gate.describe_evaluations(verdict)}",
+        summary="; ".join(
+            filter(None, (case.change, gate.verdict_reason(verdict), gate.describe_evaluations(verdict)))
+        ),
         warning=warning,
         where=case.where,
     )
