@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "drift": on_flights(drift.rows),
     "retraining": on_flights(retraining.rows),
     "canary": lambda: (canary.rows(), []),
+    "canary_passes": lambda: (canary.passing_rows(), []),
     "rollback": rollback.rows,
     "history": long_history.rows,
     "watch": lambda: (watch_year.watch_rows(), []),

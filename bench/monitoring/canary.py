@@ -6,11 +6,15 @@ Every request is an evaluation. `loop.py` prints the rows.
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from harness import Row
-from headway.core.arrays import Floats
+from headway.core.arrays import Bools, Floats
+from headway.core.evidence import Machine
 from headway.core.rollout import Plan, Rollout, RolloutStage
 from headway.core.verdict import Rule
 from headway.evaluation.statistics import sequential
@@ -22,14 +26,16 @@ from headway.evaluation.statistics.sequential import (
     log_wealth,
 )
 from headway.registry import rollout as rollouts
-from headway.registry.rollout import ERRORS, SLOW, Traffic, start_stage_tracking
+from headway.registry.rollout import ERRORS, SLOW, SLOWER, Traffic, decide_rollout, stage_evidence, start_stage_tracking
+from monitoring import canary_worlds
 from monitoring.canary_flights import Live, live
 from monitoring.canary_flights import traffic as of_flights
-from monitoring.canary_worlds import ALIKE, AT_LIMIT, HARM, World, joined, part, traffic
+from monitoring.canary_worlds import ALIKE, AT_LIMIT, BETTER, HARM, World, joined, part, traffic
 
 RUNS, REQUESTS = 2000, 20_000
 HARM_RUNS, HARM_REQUESTS = 500, 12_000
 LATE_RUNS, LATE = 200, 12_500
+BETTER_RUNS, FIXED_REQUESTS, FIXED_SIZES = 400, 200_000, 3.0
 CONFIRMED = 20
 PEEK = 200
 STARTS, FLIGHTS = 1000, 30_000
@@ -47,21 +53,37 @@ TINY = {
     "LATE_RUNS": 2,
     "LATE": 500,
     "CONFIRMED": 1,
+    "BETTER_RUNS": 2,
+    "FIXED_REQUESTS": 2_000,
+    "FIXED_SIZES": 0.02,
     "STARTS": 2,
     "FLIGHTS": 2_000,
 }
 
 
 def rows() -> list[Row]:
-    """All rows on the canary's statistics."""
+    """All rows on harm and false rollbacks."""
     return [*_simulated(), *_on_flights(live())]
+
+
+def passing_rows() -> list[Row]:
+    """Rows on better releases that go live, and on one that is withdrawn for its slowness."""
+    return [*_goes_live(), _slowness()]
 
 
 def rollout(plan: Plan, stage: int = 0) -> Rollout:
     """Return a rollout by the default rules, without `[[policy.canary]]`."""
-    rules = (ERRORS, SLOW, FLIPS)
+    rules = (ERRORS, SLOW, SLOWER, FLIPS)
     return Rollout(
-        name="bench", release="r", live="l", salt="", rules=rules, delayed_rules=(BRIER,), plan=plan, stage=stage
+        name="bench",
+        release="r",
+        live="l",
+        salt="",
+        rules=rules,
+        delayed_rules=(BRIER,),
+        plan=plan,
+        stage=stage,
+        stage_at=datetime.now(UTC).isoformat(),
     )
 
 
@@ -102,6 +124,33 @@ def crossing(track: ConfidenceSequence, seen: Observations, limit: float) -> int
         refuted = log_wealth(np.cumsum(increments[fresh], axis=0)) > -math.log(track.alpha * share)
         found += [int(fresh[np.argmax(refuted)])] if refuted.any() else []
     return min(found, default=-1)
+
+
+def passed_at(followed: Rollout, seen: Traffic) -> int:
+    """Return the number of requests when all rules were first met at once, -1 if they never were; labels come at once.
+
+    As `crossing`, but by the long stream alone, against "the mean is at least the limit".
+    """
+    tracks, met = start_stage_tracking(followed).tracks, np.ones(len(seen.keys), dtype=np.bool_)
+    numbered = Traffic(keys=np.arange(len(seen.keys), dtype=np.uint64), canary=seen.canary, known=seen.known)
+    for rule in (*followed.rules, *followed.delayed_rules):
+        track, observations = (
+            tracks[rule.measure],
+            rollouts.select_observations(rule.measure, followed.share, seen),
+        )
+        came = rollouts.select_observations(rule.measure, followed.share, numbered).keys.astype(np.int64)
+        highest = float(track.form.points.max())
+        returns = bet_returns(highest - track.form.points, highest - (rule.at_most or 0.0) + track.form.rounding)
+        first = np.sort(np.unique(observations.keys, return_index=True)[1])
+        wealth = log_wealth(np.cumsum(np.log(returns)[encode_values(track.form, observations)[first]], axis=0))
+        met &= _latest(wealth > -math.log(track.beta * sequential.long_beta_share(1)), came[first], len(met))
+    return int(np.argmax(met)) + 1 if met.any() else -1
+
+
+def _latest(values: Bools, at: NDArray[np.int64], count: int) -> Bools:
+    """Return at each of `count` requests the latest of the values that were known by then; False before the first."""
+    index = np.searchsorted(at, np.arange(count), side="right") - 1
+    return np.asarray((index >= 0) & values[index])
 
 
 def confirmed(followed: Rollout, seen: Traffic, at: int) -> bool:
@@ -203,6 +252,78 @@ def _late_harm() -> Row:
         needed.append(seen.canary[LATE:end].sum() if end >= 0 else np.inf)
     message = f"begins after {LATE:,} requests, keys come again; {np.isfinite(needed).sum()} of {LATE_RUNS} found"
     return _requests("canary.harm_requests[late]", np.array(needed), 1000, message)
+
+
+def _slowness() -> Row:
+    """Return the canary requests until a model of 25 times the CPU is withdrawn, and for its slowness alone."""
+    rng, followed, needed, named = np.random.default_rng(13), rollout(ONE), np.full(HARM_RUNS, np.inf), 0
+    for run in range(HARM_RUNS):
+        seen = traffic(canary_worlds.SLOWER, rng, share=SHARE, count=HARM_REQUESTS)
+        end = harmed_at(followed, seen)
+        if end >= 0:
+            needed[run] = seen.canary[:end].sum()
+            named += harmed_at(replace(followed, rules=(SLOWER,), delayed_rules=()), seen) <= end
+    message = f"p90 {np.quantile(needed, 0.9):.0f}, {named} of {HARM_RUNS} by {SLOWER.measure}"
+    return _requests("canary.slower_requests", needed, 120, message)
+
+
+def _goes_live() -> list[Row]:
+    """Return how often a release that is better by half of each limit goes live in time, and how often withdrawn.
+
+    In time is `FIXED_SIZES` times the requests with which one planned test a rule, at 5 %, passes in 95 % of the runs.
+    """
+    rng, followed = np.random.default_rng(14), rollout(ONE)
+    fixed = fixed_size(followed, traffic(BETTER, rng, share=SHARE, count=FIXED_REQUESTS))
+    ends, withdrawn, agree, confirmed_runs = np.full(BETTER_RUNS, np.inf), 0, 0, 0
+    for run in range(BETTER_RUNS):
+        seen = traffic(BETTER, rng, share=SHARE, count=math.ceil(FIXED_SIZES * fixed))
+        passed, harmed = passed_at(followed, seen), harmed_at(followed, seen)
+        if harmed >= 0 and not 0 <= passed < harmed:
+            withdrawn += 1
+        elif passed >= 0:
+            ends[run] = passed
+            confirmed_runs += run < CONFIRMED
+            agree += run < CONFIRMED and goes_live_at(followed, seen, passed)
+    live = int(np.isfinite(ends).sum())
+    against = f"{live} of {BETTER_RUNS} runs; fixed-sample size {fixed:,} requests, median {np.median(ends):,.0f}"
+    share = live / BETTER_RUNS
+    return [
+        Row(
+            name="canary.goes_live",
+            measured=share,
+            unit="share",
+            target="at least 0.95",
+            ok=share >= 0.95,
+            against=against,
+        ),
+        _count("canary.goes_live.as_product", agree, confirmed_runs),
+        _bound("canary.goes_live.withdrawn", withdrawn, BETTER_RUNS, f"{withdrawn} of {BETTER_RUNS} runs"),
+    ]
+
+
+def fixed_size(followed: Rollout, seen: Traffic) -> int:
+    """Return the requests with which one planned test of each rule, at 5 %, passes in 95 % of the runs of `BETTER`."""
+    tracks, sizes = start_stage_tracking(followed).tracks, []
+    for rule in (*followed.rules, *followed.delayed_rules):
+        observations = rollouts.select_observations(rule.measure, followed.share, seen)
+        form = tracks[rule.measure].form
+        limit = rule.at_most or 0.0
+        gap = limit * (1.5 if rule.measure.endswith(".drop") else 0.5)
+        needed = (2 * 1.645 * form.points[encode_values(form, observations)].std() / gap) ** 2
+        sizes.append(needed * len(seen.keys) / len(observations.keys))
+    return math.ceil(max(sizes))
+
+
+def goes_live_at(followed: Rollout, seen: Traffic, at: int) -> bool:
+    """Return whether the product, fed in pieces, passes all rules at this request and not at the request before."""
+    before = rollouts.update_tracking(start_stage_tracking(followed), part(seen, 0, at - 1))
+    return not _passes(followed, before) and _passes(followed, rollouts.update_tracking(before, part(seen, at - 1, at)))
+
+
+def _passes(followed: Rollout, watched: rollouts.StageTracker) -> bool:
+    machine = Machine(cpu="", cores=1, system="", python="")
+    evidence = stage_evidence(followed, rollouts.measure_stage(watched), machine=machine, at=datetime.now(UTC))
+    return decide_rollout(followed, evidence).action == "promote"
 
 
 def _on_flights(data: Live) -> list[Row]:

@@ -94,7 +94,7 @@ LONG = [
     ("features", "cascade_deferred"),
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
-    *(("loop", part) for part in ("drift", "retraining", "canary", "watch", "no_labels")),
+    *(("loop", part) for part in ("drift", "retraining", "canary", "canary_passes", "watch", "no_labels")),
     ("privacy", "planted"),
     ("privacy", "seconds"),
     ("trust", "decisions"),

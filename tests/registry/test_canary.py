@@ -26,6 +26,11 @@ def test_decisions_are_compared_where_both_arms_answered():
     assert value("decision_churn", {"decision": pairs}, share=0.25) == (pytest.approx(1 / 3), 3)
 
 
+def test_latencies_are_compared_where_both_arms_answered():
+    pairs = [(10, 21), (10, 20), (UNKNOWN, 90), (30, 10)]
+    assert value("slower_than_live", {"latency_us": pairs}, share=0.25) == (pytest.approx(1 / 3), 3)
+
+
 def test_at_a_canary_errors_of_callers_are_compared():
     pairs = [(0, 1), (1, 0), (0, UNKNOWN), (0, UNKNOWN)]
     assert value("error_rate.drop", {"error_rate": pairs}, share=0.5) == (pytest.approx((1 / 0.5 - 1 / 0.5) / 4), 4)
@@ -53,6 +58,6 @@ def test_only_the_release_is_measured_by_its_own_answers():
 @pytest.mark.parametrize("share", [0.0, 0.05])
 def test_every_measure_can_be_followed_at_every_stage(share):
     ones = [(0.0, 1.0)] * 4
-    known = {"error_rate": ones, "slow_requests": ones, "decision": ones, "brier": ones}
+    known = {"error_rate": ones, "slow_requests": ones, "decision": ones, "latency_us": ones, "brier": ones}
     found = measure_stage(update_tracking(start_tracking(MEASURES, share=share, alpha=0.05), traffic(known)))
     assert tuple(measurement.name for measurement in found) == MEASURES

@@ -23,6 +23,7 @@ from headway.registry.rollout import (
     ERRORS,
     NEW_MODEL_CHURN,
     SLOW,
+    SLOWER,
     Traffic,
     apply_decision,
     churn_limit,
@@ -129,6 +130,40 @@ def test_a_measurement_that_is_not_anytime_valid_is_ignored(wrong):
         assert decided(rollout(), seen(*bounds, **wrong)).action == "stay"
 
 
+def window(low, high, *, name="decision_churn"):
+    """A window of 500 requests that showed more harm than all requests."""
+    return replace(seen(low, high, name=name, rows=500), slice="one window of 500 requests")
+
+
+def test_a_window_that_shows_no_harm_blocks_nothing():
+    assert decided(rollout(), seen(0.01, 0.04), window(0.02, 1.0)).action == "advance"
+    better = seen(-0.05, -0.03, name="brier.drop", rows=23_681)
+    assert decided(rollout(BRIER), better, window(-0.01, 1.0, name="brier.drop")).action == "advance"
+
+
+def test_a_window_that_shows_harm_rolls_back_and_is_named_with_its_own_figures():
+    decision = decided(
+        rollout(FLIPS, BRIER), seen(0.01, 0.04), seen(-0.05, -0.03, name="brier.drop"), window(0.06, 0.1)
+    )
+    assert decision.message == (
+        "canary 5 % is rolled back: in one window of 500 requests, of 500 paired answers on 96 keys, one per key, "
+        "8 decisions flipped (8 %, at least 6 % at any time), limit 5 %"
+    )
+    [result] = [result for result in decision.verdict.rule_results if result.answer == "fail"]
+    assert result.measurement.slice == "one window of 500 requests"
+    late = decided(rollout(delayed_rules=(BRIER,)), seen(0.01, 0.04), window(0.02, 0.3, name="brier.drop"))
+    assert late.action == "roll back" and ": in one window of 500 requests on 96 keys, brier differs" in late.message
+
+
+def test_harm_over_all_requests_is_shown_by_all_of_them():
+    decision = decided(rollout(), seen(0.06, 0.08), window(0.09, 1.0))
+    assert decision.action == "roll back" and "one window" not in decision.message
+
+
+def test_a_window_never_meets_a_rule():
+    assert decided(rollout(), window(0.01, 0.04)).action == "stay"
+
+
 def test_a_delayed_rule_counts_once_it_is_measured():
     of = rollout(delayed_rules=(BRIER,))
     flips, level = seen(0.01, 0.04), 0.95
@@ -165,6 +200,27 @@ def test_a_harmful_release_is_rolled_back_and_a_sound_one_advances():
         assert decided(of, *measure_stage(update_tracking(start_stage_tracking(of), traffic))).action == action
 
 
+def test_a_release_of_25_times_the_time_is_rolled_back_for_its_slowness_though_within_the_objective():
+    of = rollout(ERRORS, SLOW, SLOWER, FLIPS, BRIER, plan=Plan(stages=(RolloutStage(share=0.0),)), stage=0)
+    zeros, live_us = np.zeros((200, 2)), np.full(200, 100.0)
+    traffic = Traffic(
+        keys=np.arange(200, dtype=np.uint64),
+        canary=np.zeros(200, dtype=np.bool_),
+        known={
+            "error_rate": zeros,
+            "slow_requests": zeros,
+            "decision": zeros,
+            "latency_us": np.column_stack([live_us, 25 * live_us]),
+        },
+    )
+    decision = decided(of, *measure_stage(update_tracking(start_stage_tracking(of), traffic)))
+    assert decision.action == "roll back"
+    assert decision.message.startswith(
+        "shadow is rolled back: of 200 paired answers on 200 keys, one per key, 200 took more than 2 times as long as "
+        "live's (100 %, at least "
+    )
+
+
 # Messages
 
 
@@ -181,7 +237,18 @@ def test_a_rollback_message_has_the_number_of_keys_and_requests():
     ("rule", "low", "high", "message"),
     [
         (FLIPS, 0.02, 0.03, "(2.5 %, at most 3 % at any time), limit 5 %"),
-        (FLIPS, 0.02, 0.09, "(5.5 %, from 2 % to 9 % at any time), limit 5 %; more requests are needed"),
+        (
+            FLIPS,
+            0.02,
+            0.09,
+            "(5.5 %, from 2 % to 9 % at any time), limit 5 %; more than 10 times as many requests are needed",
+        ),
+        (
+            FLIPS,
+            0.02,
+            0.06,
+            "(4 %, from 2 % to 6 % at any time), limit 5 %; about 1,236 more requests like these would decide",
+        ),
         (
             ERRORS,
             0.02,
@@ -221,7 +288,7 @@ def test_without_its_own_rules_a_rollout_uses_those_of_the_release():
     ]
     released = Verdict(answer="pass", subject="", rule_results=tuple(rule_results))
     assert rollout_rules(PolicySection(), released, churn=FLIPS) == (
-        (ERRORS, SLOW, FLIPS),
+        (ERRORS, SLOW, SLOWER, FLIPS),
         (replace(BRIER, at_most=0.01),),
     )
 

@@ -16,7 +16,7 @@ from headway.evaluation.statistics.sequential import Keys
 from headway.monitoring.prediction_log import LabelReader, StageRequests
 from headway.monitoring.scored_rows import possible_labels
 from headway.registry.key_assignment import assign_hashes, key_hashes
-from headway.registry.rollout import DECISION, Traffic
+from headway.registry.rollout import DECISION, LATENCY, Traffic
 from headway.storage.addresses import log_root
 
 BRIER = "brier"
@@ -69,6 +69,7 @@ class PairedTraffic:
         known = {
             "error_rate": status,
             "slow_requests": np.where(np.isnan(latency), np.nan, latency > self._slow_us),
+            LATENCY: np.where(status == 0, latency, np.nan),
             DECISION: np.column_stack([_decisions(table, *arm) for arm in zip(ARMS, self._releases, strict=True)]),
         }
         return Traffic(keys=keys, canary=canary, known=known)

@@ -23,6 +23,7 @@ from headway.core.sections import PolicySection, RolloutSection
 from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE, Rule, RuleResult, Verdict
 from headway.evaluation.statistics import sequential
+from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO
 from headway.evaluation.statistics.sequential import (
     PAIRED_LOSS,
     PAIRED_PROPORTION,
@@ -34,10 +35,13 @@ from headway.evaluation.statistics.sequential import (
     ValueGrid,
     unpaired_difference,
 )
-from headway.registry.judge import ALPHA, CHURN, judge, override_verdict
+from headway.registry.judge import ALPHA, CHURN, judge, override_verdict, rows_needed
 
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
+SLOWER = Rule(measure="slower_than_live", at_most=0.25)
+MAX_LATENCY_RATIO = 2.0
+"""Ratio to live's latency on the same request above which an answer of a release counts as slower than live's."""
 # Rules of a release that labels can judge online, and the measure that follows each: a limit is the release's own.
 FOLLOWED_BY = dict.fromkeys(("brier.drop", "live.brier.drop", "worst_slice.brier.drop"), "brier.drop")
 NEW_MODEL_CHURN, CHURN_RATIO, MIN_CHURN = 0.2, 2.0, 0.05
@@ -108,7 +112,7 @@ def rollout_rules(
 ) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     """Return a rollout's rules, and those that apply once labels arrive: `[[policy.canary]]`, all of which must pass.
 
-    By default: errors and slow requests against live, the rule on decisions that differ (`churn_limit`), and the rules
+    By default: errors, slow requests and latency against live, decisions that differ (`churn_limit`), and the rules
     of the release's own verdict that labels can judge, at its limits. Raises ConfigError for a rule that can never be
     decided.
     """
@@ -119,7 +123,7 @@ def rollout_rules(
         name = FOLLOWED_BY.get(rule_result.rule.measure)
         if name and (name == rule_result.rule.measure or name not in limits):
             limits[name] = replace(rule_result.rule, measure=name)
-    return (ERRORS, SLOW, *((churn,) if churn else ())), tuple(limits.values())
+    return (ERRORS, SLOW, SLOWER, *((churn,) if churn else ())), tuple(limits.values())
 
 
 def stage_alpha(rollout: Rollout) -> float:
@@ -169,16 +173,30 @@ def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
     ignored. Raises Refused for evidence on something else, or after the end.
     """
     _require_matching(rollout, evidence)
-    usable = tuple(
+    usable = [
         measurement for measurement in evidence.measurements if _is_anytime_valid(measurement, stage_alpha(rollout))
-    )
-    seen = replace(evidence, measurements=usable)
-    later = [rule for rule in rollout.delayed_rules if seen.find(rule.measure)]
-    verdict = judge(seen, PolicySection(release=(*rollout.rules, *later)))
-    verdict = replace(verdict, rule_results=tuple(_with_message(rule_result) for rule_result in verdict.rule_results))
+    ]
+    whole = [measurement for measurement in usable if not measurement.slice]
+    later = [rule for rule in rollout.delayed_rules if any(rule.measure == found.name for found in usable)]
+    policy = PolicySection(release=(*rollout.rules, *later))
+    verdict = judge(replace(evidence, measurements=tuple(whole)), policy)
+    windows = {measurement.name: measurement for measurement in usable if measurement.slice}
+    alone = replace(evidence, measurements=tuple(replace(window, slice="") for window in windows.values()))
+    verdict = _with_harm(verdict, judge(alone, policy), windows)
     action = _action(rollout, verdict)
     unknown = [rule.measure for rule in rollout.delayed_rules if rule not in later]
     return Decision(action=action, verdict=verdict, message=decision_message(action, rollout, verdict, unknown))
+
+
+def _with_harm(verdict: Verdict, of_windows: Verdict, windows: Mapping[str, Measurement]) -> Verdict:
+    """Return the verdict on the whole stage, failed by the rules that a window fails: a window decides nothing else."""
+    results = tuple(
+        replace(harm, measurement=windows[harm.rule.measure]) if harm.answer == "fail" != result.answer else result
+        for result, harm in zip(verdict.rule_results, of_windows.rule_results, strict=True)
+    )
+    failed = any(result.answer == "fail" for result in results)
+    answer = "fail" if failed else verdict.answer
+    return replace(verdict, answer=answer, rule_results=tuple(map(_with_message, results)))
 
 
 def next_step(rollout: Rollout) -> Action:
@@ -258,6 +276,7 @@ SHARES = {
     "decision_churn": ("paired answers", "decisions flipped"),
     "error_rate": ("requests", "failed"),
     "slow_requests": ("requests", "were slower than the objective"),
+    "slower_than_live": ("paired answers", f"took more than {MAX_LATENCY_RATIO:g} times as long as live's"),
 }
 LOSSES = {
     "error_rate.drop": "the share of failed requests",
@@ -273,11 +292,20 @@ def rule_message(rule_result: RuleResult, measurement: Measurement) -> str:
     """
     rule = rule_result.rule
     limit = rule.at_most if rule.at_most is not None else rule.at_least
-    tail = "; more requests are needed" if rule_result.answer == "undecided" else ""
     return (
         f"{_measured_message(measurement, _bound(rule_result, measurement))}, limit "
-        f"{_format_value(rule.measure, limit or 0.0)}{tail}"
+        f"{_format_value(rule.measure, limit or 0.0)}{_needed_message(rule_result)}"
     )
+
+
+def _needed_message(rule_result: RuleResult) -> str:
+    """Describe how many more requests would decide an undecided rule; empty for another."""
+    if rule_result.answer != "undecided":
+        return ""
+    needed = rows_needed(rule_result)
+    if needed is None:
+        return f"; more than {MAX_GROUPS_RATIO} times as many requests are needed"
+    return f"; about {needed:,} more requests like these would decide"
 
 
 def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
@@ -317,8 +345,9 @@ def _measured_message(measurement: Measurement, bound: str) -> str:
     if name in SHARES:
         what, happened = SHARES[name]
         count = round(measurement.value * measurement.n_groups)
-        return f"of {measurement.n_rows:,} {what} {keys}, one per key, {count:,} {happened} ({value}, {bound})"
-    requests = f"over {measurement.n_rows:,} requests {keys}"
+        window = f"in {measurement.slice}, " if measurement.slice else ""
+        return f"{window}of {measurement.n_rows:,} {what} {keys}, one per key, {count:,} {happened} ({value}, {bound})"
+    requests = f"in {measurement.slice} {keys}" if measurement.slice else f"over {measurement.n_rows:,} requests {keys}"
     if name.endswith(".drop"):
         subject = LOSSES.get(name, name.removesuffix(".drop"))
         return f"{requests}, {subject} differs from live's by {value} ({bound})"
@@ -342,12 +371,14 @@ def _format_value(name: str, value: float) -> str:
     return f"{value:+.3g}" if name.endswith(".drop") else f"{value:.3g}"
 
 
-DECISION = "decision"
+DECISION, LATENCY = "decision", "latency_us"
 LOSS = ".drop"
 # 0 or 1 for each answer that a caller got; in a canary stage they compare callers, since callers do not wait for a
 # paired answer.
 PER_REQUEST = ("error_rate", "slow_requests")
-MEASURES = (CHURN, *(name + end for name in (*PER_REQUEST, "brier") for end in ("", LOSS)))
+MEASURES = (CHURN, SLOWER.measure, *(name + end for name in (*PER_REQUEST, "brier") for end in ("", LOSS)))
+_OF_PAIRS = {CHURN: DECISION, SLOWER.measure: LATENCY}
+"""Shares of the pairs of answers to one request, and the values of both arms that each compares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,7 +393,8 @@ class Traffic:
         True if the key is assigned to the release.
     known : mapping of str to ndarray of shape (n, 2)
         By measure the value of live and of the release, NaN if that arm did not answer or it is unknown: `error_rate`
-        and `slow_requests` (0 or 1), `decision` (any number), and losses of labeled rows in [0, 1] such as `brier`.
+        and `slow_requests` (0 or 1), `decision` (any number), `latency_us` of an answer without an error, and losses of
+        labeled rows in [0, 1] such as `brier`.
         Labels that arrive later are traffic of their own, with only the losses.
     """
 
@@ -382,7 +414,8 @@ class StageTracker:
 def start_tracking(measures: Sequence[str], *, share: float, alpha: float) -> StageTracker:
     """Start tracking a stage before its first request; `alpha` is the false-alarm rate of each measure.
 
-    `NAME` is the release's mean, `NAME.drop` the difference to live, `decision_churn` the share on which both differ.
+    `NAME` is the release's mean, `NAME.drop` the difference to live, `decision_churn` the share on which both differ,
+    and `slower_than_live` the share that took the release more than `MAX_LATENCY_RATIO` times as long.
     """
     return StageTracker(
         share=share, tracks={name: sequential.start_sequence(_form(name, share), alpha=alpha) for name in measures}
@@ -401,14 +434,21 @@ def update_tracking(watch: StageTracker, traffic: Traffic) -> StageTracker:
 
 
 def measure_stage(watch: StageTracker) -> tuple[Measurement, ...]:
-    """Return one measurement for each measure with data."""
-    found = (sequential.measure_sequence(track, name) for name, track in watch.tracks.items())
-    return tuple(measurement for measurement in found if measurement is not None)
+    """Return one measurement for each measure with data, and the window that shows more harm than it, if there is one.
+
+    The window is a slice of the measure: it may show harm, and never that a rule is met.
+    """
+    measured = [
+        measure(track, name)
+        for name, track in watch.tracks.items()
+        for measure in (sequential.measure_sequence, sequential.measure_worst_window)
+    ]
+    return tuple(measurement for measurement in measured if measurement is not None)
 
 
 def _form(name: str, share: float) -> ValueGrid:
     base = name.removesuffix(LOSS)
-    if name == CHURN:
+    if name in _OF_PAIRS:
         return PROPORTION
     if name == base:
         return PROPORTION if base in PER_REQUEST else UNIT_LOSS
@@ -420,10 +460,11 @@ def _form(name: str, share: float) -> ValueGrid:
 def select_observations(name: str, share: float, traffic: Traffic) -> Observations:
     """Return the requests that have a value of a measure."""
     base = name.removesuffix(LOSS)
-    pair = traffic.known.get(DECISION if name == CHURN else base, np.full((len(traffic.keys), 2), np.nan))
+    pair = traffic.known.get(_OF_PAIRS.get(name, base), np.full((len(traffic.keys), 2), np.nan))
     live, release = pair[:, 0], pair[:, 1]
-    if name == CHURN:
-        values = np.where(np.isnan(live + release), np.nan, live != release)
+    if name in _OF_PAIRS:
+        happened = live != release if name == CHURN else release > MAX_LATENCY_RATIO * live
+        values = np.where(np.isnan(live + release), np.nan, happened)
     elif name == base:
         values = release
     elif base in PER_REQUEST and share:

@@ -23,7 +23,9 @@ from headway.evaluation.statistics.sequential import (
     highest_rejected_limit,
     log_wealth,
     long_alpha_share,
+    long_beta_share,
     measure_sequence,
+    measure_worst_window,
     recent_alpha_share,
     start_sequence,
     unpaired_difference,
@@ -58,12 +60,12 @@ def part(observations, start, stop):
     )
 
 
-def followed(form, observations, *, step, alpha=0.05):
+def followed(form, observations, *, step, alpha=0.05, measure=measure_sequence):
     """Return the measurement after each `step` requests."""
     track, found = start_sequence(form, alpha=alpha), []
     for start in range(0, len(observations.values), step):
         track = update_sequence(track, part(observations, start, start + step))
-        found.append(measure_sequence(track, "measure"))
+        found.append(measure(track, "measure"))
     return found
 
 
@@ -158,15 +160,30 @@ def test_errors_that_rise_from_two_to_ten_percent_are_found_within_120_requests_
 def test_harm_that_begins_late_on_keys_counted_before_is_found():
     keys = np.tile(np.arange(400), 10)
     values = (np.arange(4000) >= 2200) & (keys % 3 == 0)
-    found = followed(PROPORTION, seen(values, keys=keys), step=100)
-    assert found[21].high < 0.05
-    assert found[-1].low > 0.05 and found[-1].n_groups == 400 and found[-1].n_rows <= sequential.RECENT_LENGTH
+    observations = seen(values, keys=keys)
+    found = followed(PROPORTION, observations, step=100)
+    windows = followed(PROPORTION, observations, step=100, measure=measure_worst_window)
+    assert found[21].high < 0.05 and windows[21] is None
+    assert windows[-1].low > 0.05 and windows[-1].n_groups == 400 and windows[-1].n_rows <= sequential.RECENT_LENGTH
 
 
-def test_a_round_that_ended_within_one_batch_still_counts():
+def test_a_round_that_ended_within_one_batch_still_shows_harm():
     values = np.zeros(3000)
     values[1000:1500] = 1
-    assert measure_sequence(update_sequence(start_sequence(PROPORTION, alpha=0.05), seen(values)), "share").low > 0.9
+    track = update_sequence(start_sequence(PROPORTION, alpha=0.05), seen(values))
+    window = measure_worst_window(track, "share")
+    assert (window.low > 0.9, window.slice) == (True, "one window of 500 requests")
+
+
+def test_one_bad_window_does_not_replace_the_whole_stream():
+    """A release better by 0.04 over 20,000 requests, with one window in which it was not."""
+    rng = np.random.default_rng(7)
+    values = rng.normal(-0.04, 0.2, 20_000).clip(-1, 1)
+    values[1000:1500] = rng.normal(0.1, 0.2, 500).clip(-1, 1)
+    track = update_sequence(start_sequence(PAIRED_LOSS, alpha=0.01), seen(values))
+    whole, window = measure_sequence(track, "brier.drop"), measure_worst_window(track, "brier.drop")
+    assert (whole.n_rows, whole.slice, whole.high < -0.02) == (20_000, "", True)
+    assert whole.low < window.low <= window.value and (window.n_rows, window.high) == (500, PAIRED_LOSS.bounds[1])
 
 
 # What is computed
@@ -190,6 +207,7 @@ def test_the_parts_of_alpha_do_not_exceed_it():
     assert sum(long_alpha_share(number) + recent_alpha_share(number) for number in range(1, 10_000)) == pytest.approx(
         1, abs=1e-3
     )
+    assert sum(map(long_beta_share, range(1, 10_000))) == pytest.approx(1, abs=1e-3)
 
 
 @settings(deadline=None)
@@ -209,6 +227,7 @@ def test_many_batches_are_as_one(data):
             track = update_sequence(track, part(observations, start, stop))
         at_once = update_sequence(at_once, observations)
         assert measure_sequence(track, "m") == measure_sequence(at_once, "m")
+        assert measure_worst_window(track, "m") == measure_worst_window(at_once, "m")
     for one, other in ((track.long, at_once.long), (track.recent, at_once.recent)):
         assert (one.number, one.rows, one.counts.tolist()) == (other.number, other.rows, other.counts.tolist())
         assert sorted(np.concatenate([*one.met, [0]])) == sorted(np.concatenate([*other.met, [0]]))
@@ -252,8 +271,8 @@ def test_the_lattice_widens_the_bounds_by_as_much_as_it_rounds():
 
 def test_without_observations_nothing_is_measured():
     track = start_sequence(PROPORTION, alpha=0.05)
-    assert measure_sequence(track, "m") is None
-    assert measure_sequence(update_sequence(track, seen([])), "m") is None
+    for nothing in (track, update_sequence(track, seen([]))):
+        assert measure_sequence(nothing, "m") is measure_worst_window(nothing, "m") is None
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from headway.registry.key_assignment import assign_key
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogEntry
 
+LATENCY_NS = 1_000_000
+
 
 class Served:
     """The project, `first` live and `second` published; requests are logged at the stage that the rollout stands at."""
@@ -34,8 +36,8 @@ class Served:
         """Begin the rollout of `second`."""
         control.start_rollout(self.project, self.second, plan=plan, who="ann")
 
-    def serve(self, n: int, *, live=0.7, release=0.7, failed: bool = False) -> list[str]:
-        """Log `n` requests of new keys, each answered with these numbers; gives their keys."""
+    def serve(self, n: int, *, live=0.7, release=0.7, failed: bool = False, release_ns: int = LATENCY_NS) -> list[str]:
+        """Log `n` requests of new keys, each answered with these numbers, by the release after `release_ns`."""
         rollout = control.latest_rollout(self.project)
         keys = [f"k{self.keys + number}" for number in range(n)]
         self.keys += n
@@ -46,7 +48,8 @@ class Served:
             log.add(self.entry(0, number, key, live, stage=rollout.stage, paired=paired, answered=int(not its)))
             if paired:
                 value = None if failed else release
-                log.add(self.entry(1, number, key, value, stage=rollout.stage, paired=1, answered=int(its)))
+                entry = self.entry(1, number, key, value, stage=rollout.stage, paired=1, answered=int(its))
+                log.add(entry._replace(latency_ns=np.array([release_ns])))
         log.close()
         return keys
 
@@ -59,7 +62,7 @@ class Served:
             requests=np.array([number]),
             keys=[key],
             sizes=[1],
-            latency_ns=np.array([1_000_000]),
+            latency_ns=np.array([LATENCY_NS]),
             role=arm,
             rows=rows,
             answers=None if rows is None else rows[:, :1],

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from tests.monitoring import rollouts
-from tests.monitoring.rollout.served import Served
+from tests.monitoring.rollout.served import LATENCY_NS, Served
 from tests.serving.flushed_log import FlushedLog, log_writer
 
 from headway.core.errors import HeadwayError, Refused, StoreError
@@ -66,6 +66,18 @@ def test_errors_of_a_canary_roll_back(served):
     served.serve(400, failed=True)
     decision = control.step_rollout(served.project)
     assert decision.action == "roll back" and "failed requests" in decision.message
+
+
+@pytest.mark.parametrize("canary", [False, True])
+def test_a_release_that_takes_far_longer_than_live_is_rolled_back_for_it(served, canary):
+    served.start()
+    if canary:
+        control.advance_rollout(served.project, who="ann", why="callers wait for a canary")
+    served.serve(100, release_ns=25 * LATENCY_NS)
+    decision = control.step_rollout(served.project)
+    assert decision.action == "roll back"
+    failed = [result.rule.measure for result in decision.verdict.rule_results if result.answer == "fail"]
+    assert failed == ["slower_than_live"] and "2 times as long as live's" in decision.message
 
 
 def test_a_loss_shown_by_labels_rolls_back_once_they_arrive(served):

@@ -5,6 +5,10 @@ counts each key once; the recent one restarts every `RECENT_LENGTH` requests of 
 to find harm that begins late, or on keys counted before. A restarted stream is not an independent test: the keys are
 the same: the streams divide alpha, whatever the others saw. No bound is asymptotic.
 
+Evidence for harm and evidence for passing are kept apart. Each stream, also a finished one, may show harm by its low
+bound. The whole mean, with its high bound, is that of the long stream: a window is small, so that its high bound would
+keep a good release waiting forever.
+
 The bounds come from betting (Waudby-Smith and Ramdas 2024): a gambler who bets at fair odds that a mean is above a
 limit multiplies the stake by 1/alpha with probability at most alpha, ever, if the mean is within the limit (Ville
 1939). The limits that such wealth has not refuted form the sequence. The bets are a fixed mixture, chosen before the
@@ -194,7 +198,7 @@ class StreamBounds:
 class ConfidenceSequence:
     """State of a confidence sequence; `worst` is the finished stream that showed most harm.
 
-    `alpha` is the probability that the low bound is ever above the mean, `beta` that the high bound is ever below it.
+    `alpha` is the probability that any low bound is ever above its mean, `beta` that the high bound is ever below it.
     """
 
     form: ValueGrid
@@ -233,23 +237,34 @@ def update_sequence(track: ConfidenceSequence, seen: Observations) -> Confidence
 
 
 def measure_sequence(track: ConfidenceSequence, name: str) -> Measurement | None:
-    """Return the mean over keys with its bounds; None without observations.
+    """Return the mean over keys with its bounds, from the long stream; None without observations."""
+    return _measurement(track, name, _long_bounds(track)) if track.long.rows else None
 
-    Of both streams and the finished ones, that with most harm shown is returned, with its own value and counts.
+
+def measure_worst_window(track: ConfidenceSequence, name: str) -> Measurement | None:
+    """Return the window that shows most harm, named in `slice`; None if none shows more than the long stream does.
+
+    It is evidence of harm alone: its high bound is the end of the range.
     """
-    both = ((track.long, long_alpha_share(track.long.number)), (track.recent, recent_alpha_share(track.recent.number)))
-    found = [_stream_bounds(track, stream, part) for stream, part in both if stream.rows]
-    shown = max([*found, *([track.worst] if track.worst else [])], key=_low, default=None)
-    if shown is None:
+    windows = [track.worst] if track.worst else []
+    if track.recent.rows:
+        windows.append(_stream_bounds(track, track.recent, recent_alpha_share(track.recent.number)))
+    worst = max(windows, key=_low, default=None)
+    if worst is None or worst.low <= (_long_bounds(track).low if track.long.rows else track.form.bounds[0]):
         return None
+    return _measurement(track, name, worst, slice=f"one window of {worst.n_rows:,} requests")
+
+
+def _measurement(track: ConfidenceSequence, name: str, bounds: StreamBounds, *, slice: str = "") -> Measurement:
     return Measurement(
         name=name,
-        value=shown.value,
-        low=shown.low,
-        high=shown.high,
+        slice=slice,
+        value=bounds.value,
+        low=bounds.low,
+        high=bounds.high,
         method=f"{METHOD}, weighted by assignment probability" if track.form.share else METHOD,
-        n_rows=shown.n_rows,
-        n_groups=shown.n_keys,
+        n_rows=bounds.n_rows,
+        n_groups=bounds.n_keys,
         level=1 - track.alpha - track.beta,
         validity="anytime",
     )
@@ -258,6 +273,11 @@ def measure_sequence(track: ConfidenceSequence, name: str) -> Measurement | None
 def long_alpha_share(number: int) -> float:
     """Return the share of alpha of a long stream: 0.72 for the first, 0.08 for all later ones together."""
     return 0.72 if number == 1 else 0.08 / (number * (number - 1))
+
+
+def long_beta_share(number: int) -> float:
+    """Return the share of beta of a long stream: 0.9 for the first, 0.1 for all later ones together."""
+    return long_alpha_share(number) / 0.8
 
 
 def recent_alpha_share(number: int) -> float:
@@ -320,16 +340,24 @@ def _low(bounds: StreamBounds) -> float:
     return bounds.low
 
 
-def _stream_bounds(track: ConfidenceSequence, stream: Stream, part: float) -> StreamBounds:
-    """Return the mean of a stream with this share of alpha and beta, its bounds widened by the grid's rounding."""
-    held = np.flatnonzero(stream.counts)
-    points, counts = track.form.points[held], stream.counts[held]
+def _long_bounds(track: ConfidenceSequence) -> StreamBounds:
+    number = track.long.number
+    return _stream_bounds(track, track.long, long_alpha_share(number), beta_share=long_beta_share(number))
+
+
+def _stream_bounds(
+    track: ConfidenceSequence, stream: Stream, alpha_share: float, *, beta_share: float = 0.0
+) -> StreamBounds:
+    """Return the mean of a stream with bounds at these shares of alpha and beta, widened by the grid's rounding."""
+    tallied = np.flatnonzero(stream.counts)
+    points, counts = track.form.points[tallied], stream.counts[tallied]
+    smallest, largest = float(track.form.points.min()), float(track.form.points.max())
     low, high = track.form.bounds
-    if part:
-        smallest, largest = float(track.form.points.min()), float(track.form.points.max())
-        up = highest_rejected_limit(points - smallest, counts, -math.log(track.alpha * part))
-        down = highest_rejected_limit(largest - points, counts, -math.log(track.beta * part))
+    if alpha_share:
+        up = highest_rejected_limit(points - smallest, counts, -math.log(track.alpha * alpha_share))
         low = max(low, smallest + up - track.form.rounding)
+    if beta_share:
+        down = highest_rejected_limit(largest - points, counts, -math.log(track.beta * beta_share))
         high = min(high, largest - down + track.form.rounding)
     n_keys = int(counts.sum())
     value = min(max(float(points @ counts) / n_keys, low), high)

@@ -383,6 +383,7 @@ _VIOLATIONS = {
     "roc_auc.drop": "It ranks worse than the baseline",
     "brier.drop": "Its probabilities are less accurate than those of the baseline",
     "decision_churn": "It changes more decisions than allowed",
+    "slower_than_live": "It takes longer to answer than the live release",
     "max_change": "It changes a single probability by more than allowed",
     "ece": "Its probabilities are miscalibrated",
     "ece.drop": "Its probabilities are less calibrated than those of the baseline",
@@ -421,7 +422,7 @@ def measure_title(measure: str) -> str:
 
 
 _SUFFIXES = ("", ".drop", ".decrease", ".lag1", ".excess", ".change", ".ratio")
-_UNTITLED = ("mse", "error_rate", "slow_requests")
+_UNTITLED = ("mse", "error_rate", "slow_requests", "slower_than_live")
 """Measures without a title of their own: parts of other names, and those of a canary."""
 
 
