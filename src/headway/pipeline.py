@@ -915,10 +915,15 @@ def watch(
     """
     with project.lease("watch", wait_s=WATCH_WAIT_S) as lease:
         deployed, dataset = _open_monitored(project, source, callback)  # after the wait: live may have moved
-        reports, now = project.records(MonitoringReport), datetime.now(UTC).replace(tzinfo=None)
+        reports, clock = project.records(MonitoringReport), datetime.now(UTC)
+        now = clock.replace(tzinfo=None)
         ticket, found = pending_ticket(project, deployed), []
         context = monitor.MonitoringContext(
-            deployed=deployed, config=project.config, budget=Budget(reports), source=source
+            deployed=deployed,
+            config=project.config,
+            budget=Budget(reports),
+            source=source,
+            opened_at=clock.isoformat(timespec="seconds"),
         )
         for window in monitoring_windows(
             deployed, dataset, project.config, now=now, until=until, every=every, source=source

@@ -30,7 +30,16 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashbo
         if name == "flights":
             digest = rollouts.live(opened, rollouts.release())
             opened.save(watched(digest, "degraded", message="2026-10: <b>it ranks worse</b>."))
-            opened.save(Ticket(name=name, release=digest, reasons=("rows",), why="many rows", at="2026-11-01T00:00:00"))
+            opened.save(
+                Ticket(
+                    name=name,
+                    release=digest,
+                    reasons=("rows",),
+                    why="many rows",
+                    at="1997-01-01",
+                    opened_at="2026-11-01T00:00:00",
+                )
+            )
         opened.state.close()
         folders.append(folder)
     with running_dashboard(*folders) as running:

@@ -24,7 +24,7 @@ from headway.core.value_replay import ViewReplay
 from headway.data.sampled import open_for_checks
 from headway.monitoring import rollout as control
 from headway.monitoring.assessment.assess import assess
-from headway.monitoring.overview import ModelState, data_state, mark_checked, model_state
+from headway.monitoring.overview import ModelState, data_state, describe_opening, mark_checked, model_state
 from headway.monitoring.servers import ServerMetrics, parse_metrics
 from headway.monitoring.task_runs import save_run
 from headway.registry.project import Project
@@ -243,15 +243,31 @@ def test_only_ended_periods_of_the_live_release_count(project):
     assert model_state(project, now=NOW).state == "healthy"
 
 
+def test_a_ticket_of_an_earlier_version_has_the_time_of_its_data_and_no_age(project):
+    digest = rollouts.live(project, rollouts.release(made_at="1"))
+    project.save(Ticket(name="flights", release=digest, reasons=("rows",), why="rows grew", at="1997-05-01T00:00:00"))
+    [ticket] = [condition for condition in model_state(project, now=NOW).conditions if condition.code == "ticket open"]
+    assert ticket.message == "A ticket proposes to retrain, opened by the data of 1997-05-01: rows grew."
+    assert describe_opening(Ticket(name="", release="", reasons=(), why="")) == "open"
+
+
 def test_an_open_ticket_needs_a_person_until_another_release_is_live(project):
     digest = rollouts.live(project, rollouts.release(made_at="1"))
     project.save(watched(digest))
     project.save(
-        Ticket(name="flights", release=digest, reasons=("rows",), why="rows grew by 60%", at="2026-11-01T00:00:00")
+        Ticket(
+            name="flights",
+            release=digest,
+            reasons=("rows",),
+            why="rows grew by 60%",
+            at="1997-05-01T00:00:00",
+            opened_at="2026-11-01T00:00:00+00:00",
+        )
     )
     state = model_state(project, now=NOW)
     assert (state.state, codes(state)) == ("attention", ["ticket open"])
-    assert "open for 2 days" in state.sentence
+    assert state.sentence == "A ticket proposes to retrain, open for 2 days: rows grew by 60%."
+    assert any("tickets: one, open since 2026-11-01" in line for line in status_lines(state, None))
     rollouts.live(project, rollouts.release(made_at="2"))
     assert model_state(project, now=NOW).ticket is None
 

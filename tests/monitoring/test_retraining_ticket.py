@@ -48,6 +48,13 @@ def test_rows_grown_by_half_open_a_ticket():
     assert ticket.why == "labeled rows grew by 50%, from 1,000 to 1,500"
 
 
+def test_a_ticket_keeps_the_time_of_the_clock_at_which_it_was_opened():
+    opened = propose(rows_labeled=1500, opened_at="2026-12-02T09:00:00+00:00")
+    assert (opened.at, opened.opened_at) == ("2013-09-01", "2026-12-02T09:00:00+00:00")
+    later = {"pending": opened, "expected_loss": measurement("loss", 1.0), "at": "2013-11-02", "until": "2013-11-01"}
+    assert propose(rows_labeled=2000, opened_at="2026-12-03T09:00:00+00:00", **later).opened_at == opened.opened_at
+
+
 def test_calibration_that_is_shown_to_fail_opens_a_ticket():
     failed = propose(calibration=measurement("ece", 0.08), calibration_failed=True)
     assert failed.reasons == ("calibration",)

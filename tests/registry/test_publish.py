@@ -45,9 +45,26 @@ def test_what_did_not_pass_is_released_only_with_the_reason_of_a_person_who_is_n
     assert project.records(Verdict)[-1] == verdict
 
 
+def test_the_reason_of_an_override_is_recorded_next_to_another_reason(project: Project) -> None:
+    move = release_winner(project, failed(project), who="ann", why="the May release", override="storm days").move
+    assert (move.why, move.answer) == ("the May release; override: storm days", "override")
+
+
 def test_a_reason_changes_nothing_about_a_verdict_that_passed(project: Project) -> None:
-    release_winner(project, searched(project), who="ann", override="storm days")
+    move = release_winner(project, searched(project), who="ann", override="storm days").move
     assert project.registry.resolve("flights@live").release.verdict.by == "judge"
+    assert (move.why, move.answer) == ("storm days", "pass")
+
+
+def test_a_pass_that_was_not_compared_with_live_is_an_override_in_the_history(project: Project) -> None:
+    release_winner(project, searched(project), who="ann")
+    search = searched(project)
+    release_winner(project, searched(project), who="bob")
+    with pytest.raises(Refused, match="was not compared with the live release"):
+        release_winner(project, search, who="ann")
+    move = release_winner(project, search, who="ann", override="bob's is worse").move
+    assert (move.answer, move.why) == ("override", "override: bob's is worse")
+    assert project.registry.resolve("flights@live").release.verdict.by == "ann"
 
 
 def test_a_release_has_the_contract_that_the_project_agreed_on(project: Project) -> None:

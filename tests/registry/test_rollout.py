@@ -15,7 +15,7 @@ from headway.core.calibrator import Calibrator
 from headway.core.errors import ConfigError, HeadwayError, Refused
 from headway.core.evidence import Machine, Measurement
 from headway.core.record import digest_of, read, write
-from headway.core.rollout import Plan, Rollout, RolloutStage
+from headway.core.rollout import Plan, Rollout, RolloutStage, RolloutTraffic
 from headway.core.sections import PolicySection, RolloutSection
 from headway.core.variant import Step
 from headway.core.verdict import Rule, RuleResult, Verdict
@@ -28,6 +28,7 @@ from headway.registry.rollout import (
     apply_decision,
     churn_limit,
     decide_rollout,
+    describe_rollout_traffic,
     measure_stage,
     model_change,
     next_step,
@@ -276,6 +277,26 @@ def test_a_rule_result_has_a_message(rule, low, high, message):
 )
 def test_a_decision_message_names_the_next_stage(stage, high, begins):
     assert decided(rollout(stage=stage), seen(0.01, high)).message.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "message"),
+    [
+        (None, "the log of what it answered cannot be read"),
+        (RolloutTraffic(answered=0, logged_only=0), "no request to it is in the log"),
+        (RolloutTraffic(answered=2354, logged_only=0), "callers got its answers to 2,354 requests"),
+        (
+            RolloutTraffic(answered=0, logged_only=4292),
+            "it ran on 4,292 requests for the log only, and no caller got its answer",
+        ),
+        (
+            RolloutTraffic(answered=2354, logged_only=20, is_sampled=True),
+            "callers got its answers to about 2,354 requests, and it ran on about 20 requests for the log only",
+        ),
+    ],
+)
+def test_what_a_rollout_answered_is_described(traffic, message):
+    assert describe_rollout_traffic(traffic) == message
 
 
 # Rules and their chance of error

@@ -159,7 +159,7 @@ def test_a_rollback_gives_its_traffic_its_reason_and_who_did_it() -> None:
     assert event.what == "A release was rolled back automatically"
     assert event.message == (
         "A new release (reads the schedule from a feed) served 20 % of the callers. After 1,500 requests its feed "
-        "broke. After 3,030 requests, 597 of them answered by it, the judge rolled it back: it changes more decisions "
+        "broke. Callers got its answers to 597 requests; the judge rolled it back: it changes more decisions "
         "than allowed (34 % [17, 51] on 97 predictions of 62 keys, limit: at most 5 %)."
     )
 

@@ -8,7 +8,7 @@ from stories import cut, estimate, evidence, fact, flights, verdict
 from headway.core.evidence import Finding, Measurement
 from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport, MonitoringStatus, Ticket
 from headway.core.release import PointerUpdate
-from headway.core.rollout import Plan, Rollout, RolloutStage
+from headway.core.rollout import Plan, Rollout, RolloutStage, RolloutTraffic
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
 from headway.core.verdict import EvaluatedVariant, Rule, RuleResult, Verdict
@@ -96,6 +96,7 @@ def rolled_back() -> RolloutSummary:
         aim="reads the schedule from a feed",
         verdict=flips(),
         note="After 1,500 requests its feed broke.",
+        traffic=RolloutTraffic(answered=597, logged_only=0),
     )
 
 

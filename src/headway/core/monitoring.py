@@ -50,7 +50,8 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     `evidence` holds the digests of the evidence behind it. `expected_loss` is the cost per month above that at release,
     in the unit of `[model] costs`. `price_s` is the duration of a retraining with all its seeds in seconds, None if
     none was measured. `pays` compares the two, None if one of them is unknown. While it is open, each judged period
-    renews what waiting costs: `at` is when it was opened, `priced_until` the end of the period that priced it last.
+    renews what waiting costs: `at` is when it was opened in the time of the data, `priced_until` the end of the period
+    that priced it last. `opened_at` is when it was opened by the clock; empty in tickets of earlier versions.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"why": _without_unbounded}
@@ -68,6 +69,7 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     acts: bool = False
     at: str = ""
     priced_until: str = ""
+    opened_at: str = ""
 
 
 class BiasChange(Record, frozen=True, kw_only=True):

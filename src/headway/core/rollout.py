@@ -52,8 +52,9 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     `release` and `live` are digests; `salt` randomizes the assignment of keys. `rules` must pass for the next stage;
     those in `delayed_rules` count once they are measured, because labels may arrive after the rollout has ended. Both
     are fixed at the start, because they share one error rate; the limit on decisions that differ depends on `change`.
-    `requests` counts those of the stage, `of_release` the release's. `lost_rows` were lost by the log in the stage; the
-    requests in these spans of time do not count.
+    `requests` counts those of the stage that the judge saw, `of_release` the release's; `RolloutTraffic` counts those
+    of the whole rollout. `lost_rows` were lost by the log in the stage; the requests in these spans of time do not
+    count.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"later": "delayed_rules", "standing": "status"}
@@ -99,6 +100,18 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
 
 def _as_first_named(rule: Rule) -> dict[str, object]:
     return {**to_builtins(rule), "measure": former_measure(rule.measure)}
+
+
+class RolloutTraffic(Record, frozen=True, kw_only=True):
+    """Requests that the release of a rollout ran, by the log: of all its stages, however it ended.
+
+    `answered` are those whose callers got its answer, `logged_only` those that it ran in shadow, or on which live
+    answered because it failed. Where the log samples, they are estimated from the rows that were kept.
+    """
+
+    answered: int
+    logged_only: int
+    is_sampled: bool = False
 
 
 class Decision(Record, frozen=True, kw_only=True):

@@ -13,12 +13,13 @@ from headway.core.release import Release
 from headway.core.rollout import Rollout
 from headway.core.variant import LIBRARY_THRESHOLD, MULTILABEL
 from headway.evaluation.statistics.sequential import Keys
-from headway.monitoring.prediction_log import LabelReader, StageRequests
+from headway.monitoring.prediction_log import LabelReader, StageRequests, count_rollout_traffic
 from headway.monitoring.scored_rows import possible_labels
 from headway.registry.key_assignment import assign_hashes, key_hashes
 from headway.registry.rollout import DECISION, LATENCY, Traffic
 from headway.storage.addresses import log_root
 
+__all__ = ["PairedTraffic", "count_rollout_traffic"]
 BRIER = "brier"
 ARMS = ("live", "release")
 _WAITING = {"key": pl.String, "hash": pl.UInt64, "canary": pl.Boolean, "live": pl.Float64, "release": pl.Float64}

@@ -113,6 +113,7 @@ def propose_after_audit(project: Project, audit: CertificateAudit) -> Ticket | N
         acts=project.config.retrain.mode == "auto",
         at=audit.at,
         priced_until=audit.at,
+        opened_at=audit.at,
     )
 
 

@@ -95,12 +95,16 @@ class MonitoringResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringContext:
-    """Monitoring context of a deployed release: the project's settings, and what is left of the false-alarm budget."""
+    """Monitoring context of a deployed release: the project's settings, and what is left of the false-alarm budget.
+
+    `opened_at` is the time of the clock (ISO 8601), which a ticket is opened at; windows have the time of their data.
+    """
 
     deployed: DeployedRelease
     config: Config
     budget: Budget
     source: RowSource = "table"
+    opened_at: str = ""
 
     def period(self, window: MonitoringWindow) -> Period:
         """Return the period of a window, as the budget identifies it."""
@@ -229,6 +233,7 @@ def _with_status(
             evidence=(report.evidence,) if report.evidence else (),
             at=report.at,
             until=report.until,
+            opened_at=context.opened_at,
             pending=pending,
         )
     report = replace(report, ticket=ticket)

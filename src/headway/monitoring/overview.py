@@ -211,7 +211,7 @@ def _state(
             *_live_conditions(project, live),
             *_server_conditions(project, live, servers, declared=declared),
             *(_report_conditions(report, live, at, watch=watch) if report or (live and live.release) else ()),
-            *([_open_ticket(ticket, at)] if ticket else []),
+            *([_open_ticket(ticket, None if replay else now)] if ticket else []),
             *(_rollout_conditions(rollout, now) if rollout else ()),
             *_data_conditions(data),
             *(_value_conditions(values, None if replay else now - _interval(project)) if views else ()),
@@ -405,8 +405,18 @@ def _broken_inputs(report: MonitoringReport) -> bool:
     return any(found.code == INPUT_BROKE for found in report.drift.findings) if report.drift else False
 
 
-def _open_ticket(ticket: Ticket, at: datetime) -> Condition:
-    age = f", open for {describe_age(at - _time(ticket.at))}" if ticket.at else ""
+def describe_opening(ticket: Ticket) -> str:
+    """Describe when a ticket was opened: by the clock, or in the data by which it was, if only that is known."""
+    if ticket.opened_at:
+        return f"open since {ticket.opened_at[:10]}"
+    return f"opened by the data of {ticket.at[:10]}" if ticket.at else "open"
+
+
+def _open_ticket(ticket: Ticket, now: datetime | None) -> Condition:
+    """Return the condition of an open ticket; `now` is the time of the clock, None where time is replayed."""
+    age = f", {describe_opening(ticket)}"
+    if now and ticket.opened_at:
+        age = f", open for {describe_age(now - _time(ticket.opened_at))}"
     return Condition(
         code="ticket open",
         state="attention",

@@ -16,7 +16,7 @@ import polars as pl
 
 from headway.core.arrays import Bools, Ints
 from headway.core.errors import DataError, StoreError
-from headway.core.rollout import Rollout
+from headway.core.rollout import Rollout, RolloutTraffic
 from headway.core.sections import DataSection
 from headway.core.variant import MULTILABEL
 from headway.data.roles import encode_target
@@ -34,13 +34,14 @@ class SegmentReader:
     """Reader of a folder of segments; each row is read once, starting with segments named after `since_us`.
 
     Every segment must have the given columns. A merged segment is read without the rows that were read before it was
-    merged.
+    merged. With `until_us`, segments named after that time are not read.
     """
 
-    def __init__(self, folder: Path, columns: Sequence[str], *, since_us: int = 0) -> None:
+    def __init__(self, folder: Path, columns: Sequence[str], *, since_us: int = 0, until_us: int = 0) -> None:
         self._folder = folder
         self._columns = columns
         self._after = f"{since_us * 1000:020}" if since_us else ""
+        self._until_ns = until_us * 1000
         self._read: set[str] = set()
         self._alone: set[int] = set()  # times in the names of the segments that were read, alone and merged
         self._merged: set[int] = set()
@@ -57,7 +58,8 @@ class SegmentReader:
         return tables
 
     def _listed(self) -> Iterator[Path]:
-        return segments.segments(self._folder, after=self._after)
+        listed = segments.segments(self._folder, after=self._after)
+        return (path for path in listed if not self._until_ns or segments.written_ns(path) <= self._until_ns)
 
     def _unread_rows(self, path: Path, table: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that were not read from another segment, and remember those of this one."""
@@ -176,6 +178,32 @@ class StageRequests:
         columns = ["request", "key", "at_us", "paired", *ARM_COLUMNS]
         out = pl.concat_list(outputs) if outputs else pl.lit([], dtype=pl.List(pl.Float64))
         return rows.select(*columns, out=out)
+
+
+_LATE_US = 7200 * 1_000_000
+"""How much later than its requests a segment may be named: it was flushed, and merged with those of an hour."""
+
+
+def count_rollout_traffic(state: Path, rollout: Rollout, *, until: str = "") -> RolloutTraffic:
+    """Count the requests that the release of a rollout ran in all its stages, by the log.
+
+    `until` is when the next rollout of the release started; servers may answer by it for a moment after the end of
+    this one.
+    """
+    start_us, stop_us = _micros(rollout.started_at), _micros(until) if until else 0
+    ended_us = 0 if rollout.status == "running" else _micros(rollout.stage_at) + _LATE_US
+    folder, columns = traffic.log_folder(state, rollout.name, rollout.release), (*LOG_COLUMNS, "role")
+    tables = SegmentReader(folder, columns, since_us=start_us, until_us=ended_us).read()
+    if not tables:
+        return RolloutTraffic(answered=0, logged_only=0)
+    rows = pl.concat([table.select("request", "at_us", "role", "answered", "rate") for table in tables])
+    ran = rows.filter((pl.col("role") == traffic.CANARY) & (pl.col("at_us") >= start_us))
+    requests = (ran.filter(pl.col("at_us") < stop_us) if stop_us else ran).unique("request")
+    counts = {
+        answered: round(requests.filter(pl.col("answered") == answered).select((1 / pl.col("rate")).sum()).item())
+        for answered in (0, 1)
+    }
+    return RolloutTraffic(answered=counts[1], logged_only=counts[0], is_sampled=bool((requests["rate"] < 1).any()))
 
 
 class LabelReader:

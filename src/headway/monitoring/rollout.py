@@ -23,7 +23,7 @@ from headway.core.errors import HeadwayError, PointerMoved, Refused
 from headway.core.evidence import Evidence
 from headway.core.record import read
 from headway.core.release import PointerUpdate, Release
-from headway.core.rollout import Action, Decision, Plan, Rollout
+from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutTraffic
 from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import KeyRole, UpdateReason
@@ -235,6 +235,21 @@ def require_running_rollout(project: Project) -> Rollout:
     if last is None or last.status != "running":
         raise Refused(f"no rollout of {project.name} is running", hint=START_HINT)
     return last
+
+
+def rollout_traffic(project: Project, rollout: Rollout, *, until: str = "") -> RolloutTraffic | None:
+    """Count what the release of a rollout answered, by the log; None if the log cannot be read.
+
+    `until` is when the next rollout of the release started, if there is one.
+    """
+    reader = plugins.load_sibling(__name__, "paired_traffic", reads="the log of a rollout")
+    try:
+        counted: RolloutTraffic = reader.count_rollout_traffic(
+            log_root(project.config, rollout.name), rollout, until=until
+        )
+    except HeadwayError:
+        return None
+    return counted
 
 
 def start_rollout(project: Project, release: str, *, plan: Plan | None = None, who: str, why: str = "") -> Rollout:

@@ -250,6 +250,7 @@ def propose_retraining(
     evidence: Sequence[str] = (),
     at: str = "",
     until: str = "",
+    opened_at: str = "",
     pending: Ticket | None = None,
 ) -> Ticket | None:
     """Return a ticket if the policy gives a reason to retrain, None if it gives none.
@@ -272,7 +273,9 @@ def propose_retraining(
     evidence : sequence of str
         Digests of evidence.
     at, until : str
-        Time of the proposal, and end of the period that it rests on, in ISO 8601.
+        Time of the proposal in the data, and end of the period that it rests on, in ISO 8601.
+    opened_at : str
+        Time of the proposal by the clock, in ISO 8601.
     """
     is_open = pending is not None and pending.release == release
     if pending is not None and is_open and (expected_loss is None or until <= (pending.priced_until or pending.at)):
@@ -314,6 +317,7 @@ def propose_retraining(
         acts=policy.mode == "auto",
         at=at,
         priced_until=until,
+        opened_at=opened_at,
     )
 
 

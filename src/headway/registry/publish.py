@@ -36,17 +36,18 @@ def release_winner(
     it is signed together with the judge's own answers.
     """
     live = f"{project.name}@live"
-    before = project.registry.last_update(live)
-    if override and search.winner.verdict.answer != "pass":
+    before, given = project.registry.last_update(live), f"override: {override}"
+    if not override:
+        _expect_compared_with_live(project, search.winner)
+    elif search.winner.verdict.answer != "pass" or _describe_other_live(project, search.winner):
         verdict = override_verdict(search.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
         project.save(verdict)
         search = replace(search, winner=replace(search.winner, verdict=verdict))
-    elif not override:
-        _expect_compared_with_live(project, search.winner)
+    else:
+        given = override  # the judge's pass stands: nothing is overridden
+    reasons = list(dict.fromkeys(reason for reason in (why, given if override else "") if reason))
     digest, key_setup = publish(project, search, who=who)
-    reason = UpdateReason(
-        who=who, why=why or (f"override: {override}" if override else _why(search)), verdict=search.winner.verdict
-    )
+    reason = UpdateReason(who=who, why="; ".join(reasons) or _why(search), verdict=search.winner.verdict)
     move = project.registry.point(live, digest, reason, after=before.number if before else 0)
     return PublishedRelease(move=move, key_setup=key_setup)
 
@@ -83,14 +84,19 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
 
 
 def _expect_compared_with_live(project: Project, winner: EvaluatedVariant) -> None:
-    live = find_live(project, winner.variant.digest)
-    problem = describe_other_live(live, winner.evidence) if live else ""
+    problem = _describe_other_live(project, winner)
     if problem and winner.verdict.answer == "pass" and not winner.verdict.overridden:
         raise Refused(
             f"nothing is released: {winner.variant.name} was not compared with the live release",
             where=problem,
             hint=f"headway evaluate, which compares them; to release it nevertheless: {OVERRIDE}",
         )
+
+
+def _describe_other_live(project: Project, winner: EvaluatedVariant) -> str:
+    """Return why the evidence does not compare the winner with the live release; empty if it does, or none is live."""
+    live = find_live(project, winner.variant.digest)
+    return describe_other_live(live, winner.evidence) if live else ""
 
 
 def _release(search: SearchResult, contract: Contract, *, made_by: str) -> Release:

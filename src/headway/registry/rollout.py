@@ -18,7 +18,16 @@ from headway.core.config import FILE
 from headway.core.errors import ConfigError, Refused
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.release import Release, TrafficAssignment
-from headway.core.rollout import Action, Decision, ModelChange, Plan, Rollout, RolloutStage, RolloutStatus
+from headway.core.rollout import (
+    Action,
+    Decision,
+    ModelChange,
+    Plan,
+    Rollout,
+    RolloutStage,
+    RolloutStatus,
+    RolloutTraffic,
+)
 from headway.core.sections import PolicySection, RolloutSection
 from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE, Rule, RuleResult, Verdict
@@ -312,6 +321,20 @@ def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown
     """Describe the action and its reason in one sentence; `unknown` are the measures without data yet."""
     lost = f"; the log lost {rollout.lost_rows:,} rows, and that time is not judged" if rollout.lost_rows else ""
     return f"{_action_message(action, rollout)}: {_reasons(rollout, verdict, unknown)}{lost}"
+
+
+def describe_rollout_traffic(traffic: RolloutTraffic | None) -> str:
+    """Describe in a clause what the release of a rollout answered; None if the log cannot be read."""
+    if traffic is None:
+        return "the log of what it answered cannot be read"
+    if not traffic.answered and not traffic.logged_only:
+        return "no request to it is in the log"
+    about = "about " if traffic.is_sampled else ""
+    shadow = f"ran on {about}{traffic.logged_only:,} requests for the log only"
+    if not traffic.answered:
+        return f"it {shadow}, and no caller got its answer"
+    answered = f"callers got its answers to {about}{traffic.answered:,} requests"
+    return f"{answered}, and it {shadow}" if traffic.logged_only else answered
 
 
 def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:

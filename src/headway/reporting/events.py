@@ -16,6 +16,7 @@ from headway.core.selective import CertificateWithdrawal
 from headway.core.verdict import RuleResult, Verdict
 from headway.monitoring.bias import describe_gap
 from headway.monitoring.degradation import HARMFUL
+from headway.registry.rollout import describe_rollout_traffic
 from headway.reporting.report_data import (
     DatedRetraining,
     Event,
@@ -210,8 +211,8 @@ def _rollout_event(summary: RolloutSummary, year: MonitoringHistory) -> Event:
     name = year.names.get(rollout.release, "")
     by = summary.verdict.by if summary.verdict else "judge"
     what, clause, kind, style = _ROLLOUTS[rollout.status]
-    after = f"After {rollout.requests:,} requests, {rollout.of_release:,} of them answered by it, "
-    decision = f"{after}{clause.format(by='the judge' if by == 'judge' else by)}{_broken_rules(summary)}."
+    decided = f"{clause.format(by='the judge' if by == 'judge' else by)}{_broken_rules(summary)}"
+    decision = _sentence(f"{describe_rollout_traffic(summary.traffic)}; {decided}")
     return Event(
         at=summary.at[:10],
         what=what.format(name=f": {name}" if name else "", automatically=" automatically" if by == "judge" else ""),

@@ -6,6 +6,7 @@ import calendar
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import combinations
 
 from msgspec.structs import replace
 
@@ -31,6 +32,7 @@ from headway.data.personal.detection import PERSONAL
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.proofs import load_erasures
 from headway.monitoring.feature_status import last_of_release, looked_up
+from headway.monitoring.rollout import rollout_traffic
 from headway.registry.project import Project
 from headway.registry.searches import find_search
 from headway.reporting.report_data import (
@@ -240,7 +242,7 @@ def read_monitoring_history(
     stamps = {record.of: record for record in records(Stamp)}
     rollouts = [record for record in records(Rollout) if _is_after(record.started_at, since)]
     retrainings = [record for record in records(Retraining) if _is_after(record.search_result.at, since)]
-    summaries, retrained = _rollouts(rollouts, records(Verdict), stamps), _retrainings(retrainings, stamps)
+    summaries, retrained = _rollouts(project, rollouts, records(Verdict), stamps), _retrainings(retrainings, stamps)
     lives = _live_changes([move for move in moves if move.pointer == "live"], summaries)
     ever = {change.move.release for change in lives}
     made = released_verdicts(project, moves)
@@ -290,13 +292,20 @@ def _live_changes(moves: Sequence[PointerUpdate], rollouts: Sequence[RolloutSumm
     return found
 
 
-def _rollouts(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: Stamps) -> tuple[RolloutSummary, ...]:
+def _rollouts(
+    project: Project, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: Stamps
+) -> tuple[RolloutSummary, ...]:
     """Return one summary per rollout, by its salt: why it started is in its first record, its status in the last."""
     begun: dict[str, Rollout] = {}
     last: dict[str, Rollout] = {}
     for rollout in rollouts:
         begun.setdefault(rollout.salt, rollout)
         last[rollout.salt] = rollout
+    following = {
+        earlier.salt: later.started_at
+        for later, earlier in combinations(reversed(last.values()), 2)  # the nearest one is written last
+        if earlier.release == later.release
+    }
     return tuple(
         RolloutSummary(
             at=stamps[salt].at if salt in stamps else rollout.stage_at,
@@ -304,6 +313,7 @@ def _rollouts(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: 
             aim=begun[salt].why,
             verdict=_verdict_on(rollout, verdicts),
             note=stamps[salt].note if salt in stamps else "",
+            traffic=rollout_traffic(project, rollout, until=following.get(salt, "")),
         )
         for salt, rollout in last.items()
     )

@@ -162,11 +162,18 @@ def _(record: Rollout) -> RecordSections:
             ("Release", formatting.short_digest(record.release)),
             ("Compared with", formatting.short_digest(record.live)),
             ("Stage", f"{record.stage + 1} of {len(record.plan.stages)}, {record.current.name}"),
-            ("Requests", f"{record.requests:,} of the stage, {record.of_release:,} answered by the release"),
+            ("Judged at this stage", _judged_requests(record)),
             ("Started", f"{formatting.format_time(record.started_at)} by {_who(record.by)}"),
             ("Last change", formatting.format_time(record.stage_at)),
             ("Rules", "; ".join(str(rule) for rule in (*record.rules, *record.delayed_rules))),
         ),
+    )
+
+
+def _judged_requests(rollout: Rollout) -> str:
+    """Return the requests that the judge decided on; empty where no judge did, as the log counts all of them."""
+    return (
+        f"{rollout.requests:,} requests, {rollout.of_release:,} of them run by the release" if rollout.requests else ""
     )
 
 
@@ -178,7 +185,8 @@ def _(record: Ticket) -> RecordSections:
         title="Ticket to retrain",
         message=record.why,
         facts=_facts(
-            ("Opened", formatting.format_time(record.at)),
+            ("Opened", formatting.format_time(record.opened_at) if record.opened_at else ""),
+            ("By the data of", formatting.format_time(record.at)),
             ("Release", formatting.short_digest(record.release)),
             ("A training takes", formatting.format_seconds(record.price_s) if record.price_s else "not known"),
             ("Retraining pays", pays),

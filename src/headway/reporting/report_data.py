@@ -18,7 +18,7 @@ from headway.core.plan import DeploymentPlan
 from headway.core.provenance import TrackedData
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
-from headway.core.rollout import Rollout
+from headway.core.rollout import Rollout, RolloutTraffic
 from headway.core.selective import CertificateWithdrawal
 from headway.core.threats import ThreatAssessment
 from headway.core.training import LearningCurve, Retraining
@@ -136,13 +136,17 @@ class Stamp(StoredRecord, frozen=True, kw_only=True):
 
 
 class RolloutSummary(Record, frozen=True, kw_only=True):
-    """A rollout as it stands now: why it was started, and the last verdict on its traffic, if any."""
+    """A rollout as it stands now: why it was started, and the last verdict on its traffic, if any.
+
+    `traffic` is what it answered, by the log; None if the log cannot be read.
+    """
 
     at: str
     rollout: Rollout
     aim: str = ""
     verdict: Verdict | None = None
     note: str = ""
+    traffic: RolloutTraffic | None = None
 
 
 class DatedRetraining(Record, frozen=True, kw_only=True):

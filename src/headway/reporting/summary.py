@@ -89,8 +89,8 @@ def outcome_lines(
                 label="Verdict", text=f"{VERDICT_MARKS[verdict.answer]}: {_verdict_text(verdict)}", style=verdict.answer
             ),
         )
-        if verdict.answer != "pass":
-            next_command = " or ".join(["more test rows", "another policy", *filter(None, [override_command])])
+    if verdict.answer != "pass" and (search.improved or not search.suggested_budget_s):
+        next_command = " or ".join(["more test rows", "another policy", *filter(None, [override_command])])
     unmet = [result for result in verdict.rule_results if result.answer != "pass"]
     if override_command and unmet and all(result.rule.private and result.measurement is None for result in unmet):
         next_command = f"{command.replace('optimize', 'evaluate', 1)}: it measures the privacy of the winner"

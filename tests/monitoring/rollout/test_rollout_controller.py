@@ -10,11 +10,12 @@ from tests.monitoring.rollout.served import LATENCY_NS, Served
 from tests.serving.flushed_log import FlushedLog, log_writer
 
 from headway.core.errors import HeadwayError, Refused, StoreError
-from headway.core.rollout import Plan, Rollout, RolloutStage
+from headway.core.rollout import Plan, Rollout, RolloutStage, RolloutTraffic
 from headway.monitoring import rollout as control
 from headway.monitoring.prediction_log import LabelReader, read_predictions
 from headway.monitoring.rollout import RolloutController
 from headway.registry.model_registry import UpdateReason
+from headway.registry.rollout import describe_rollout_traffic
 from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.storage import traffic
 from headway.storage.traffic import Label, save_labels
@@ -78,6 +79,88 @@ def test_a_release_that_takes_far_longer_than_live_is_rolled_back_for_it(served,
     assert decision.action == "roll back"
     failed = [result.rule.measure for result in decision.verdict.rule_results if result.answer == "fail"]
     assert failed == ["slower_than_live"] and "2 times as long as live's" in decision.message
+
+
+def _promoted(served):
+    served.serve(4000)
+    assert control.step_rollout(served.project).action == "promote"
+
+
+def _withdrawn(served):
+    served.serve(400, release=0.2)
+    assert control.step_rollout(served.project).action == "roll back"
+
+
+def _rolled_back_by_command(served):
+    served.serve(300)
+    control.roll_back(served.project, who="bob", why="callers complain")
+
+
+def _superseded(served):
+    served.serve(300)
+    made = rollouts.release(made_at="3")
+    rollouts.live(served.project, made)
+    assert control.step_rollout(served.project).action == "stop"
+
+
+def _restarted(served):
+    """Serve with two servers, one after the other: each writes segments of its own."""
+    served.serve(200)
+    served.serve(100)
+    control.roll_back(served.project, who="bob", why="callers complain")
+
+
+@pytest.mark.parametrize("end", [_promoted, _withdrawn, _rolled_back_by_command, _superseded, _restarted])
+def test_however_a_rollout_ends_the_log_says_what_the_release_answered(served, end):
+    served.start()
+    served.serve(50)
+    control.advance_rollout(served.project, who="ann", why="to see")
+    end(served)
+    rollout = control.latest_rollout(served.project)
+    assert rollout.status != "running"
+    rows = read_predictions(served.state, "flights", [served.second])
+    answered = int(rows["answered"].sum())
+    assert answered > 20 and len(rows) == 50 + answered
+    counted = control.rollout_traffic(served.project, rollout)
+    assert counted == RolloutTraffic(answered=answered, logged_only=50)
+    assert describe_rollout_traffic(counted) == (
+        f"callers got its answers to {answered:,} requests, and it ran on 50 requests for the log only"
+    )
+
+
+def test_a_shadow_answered_no_caller(served):
+    served.start()
+    served.serve(429)
+    control.roll_back(served.project, who="bob", why="not now")
+    counted = control.rollout_traffic(served.project, control.latest_rollout(served.project))
+    assert describe_rollout_traffic(counted) == "it ran on 429 requests for the log only, and no caller got its answer"
+
+
+def test_a_second_rollout_of_a_release_counts_its_own_requests(served):
+    served.start()
+    served.serve(30)
+    control.roll_back(served.project, who="bob", why="not now")
+    first = control.latest_rollout(served.project)
+    served.start()
+    served.serve(20)
+    second = control.latest_rollout(served.project)
+    counted = [
+        control.rollout_traffic(served.project, first, until=second.started_at),
+        control.rollout_traffic(served.project, second),
+    ]
+    assert [traffic.logged_only for traffic in counted] == [30, 20]
+
+
+def test_a_rollout_whose_log_cannot_be_read_or_is_empty_says_so(served):
+    served.start()
+    rollout = control.latest_rollout(served.project)
+    assert (
+        describe_rollout_traffic(control.rollout_traffic(served.project, rollout)) == "no request to it is in the log"
+    )
+    served.serve(10)
+    for path in traffic.log_folder(served.state, "flights", served.second).glob("*"):
+        path.write_bytes(b"damaged")
+    assert control.rollout_traffic(served.project, rollout) is None
 
 
 def test_a_loss_shown_by_labels_rolls_back_once_they_arrive(served):

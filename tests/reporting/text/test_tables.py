@@ -193,6 +193,15 @@ def test_a_search_that_left_nothing_out_for_lack_of_time_does_not_propose_more()
     )
 
 
+def test_a_baseline_that_does_not_pass_does_not_propose_a_plain_release() -> None:
+    failed = replace(STORY.frontier[0], verdict=STORY.frontier[-1].verdict)
+    found = replace(searched(winner=failed), budget_s=20)
+    commands = {"next_command": "headway release", "override_command": 'headway release --override "WHY"'}
+    text = " ".join(printed(terminal.render_search(found, **commands), 80).split())
+    assert "Baseline ✗ fail" in text
+    assert text.endswith('Next more test rows or another policy or headway release --override "WHY"')
+
+
 def test_a_verdict_that_is_not_pass_names_the_rules_and_does_not_propose_a_plain_release() -> None:
     failed = replace(STORY.winner, verdict=STORY.frontier[-1].verdict)
     override = 'headway release --override "WHY"'

@@ -64,7 +64,8 @@ def test_the_last_period_that_could_judge_each_question_is_shown(project):
     project.save(replace(report(release, "degraded", day=0, alarm=True), quality=quality))
     project.save(report(release, "unknown", day=1))
     opened = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    project.save(Ticket(name="flights", release=release, reasons=("rows",), why="", at=opened))
+    ticket = Ticket(name="flights", release=release, reasons=("rows",), why="", at="1997-05-01", opened_at=opened)
+    project.save(ticket)
     found = shown(project)
     assert found["model_status"] == {("healthy",): 0, ("drifted",): 0, ("degraded",): 0, ("unknown",): 1}
     assert found["model_quality"] == {("roc_auc", "value"): 0.71, ("roc_auc", "low"): 0.69, ("roc_auc", "high"): 0.73}
@@ -72,6 +73,12 @@ def test_the_last_period_that_could_judge_each_question_is_shown(project):
     assert found["model_drift"] == {(): 1} and found["model_drift_p_value"] == {(): 0.001}
     assert found["model_period_end_seconds"] == {(): datetime(2026, 1, 2, tzinfo=UTC).timestamp()}
     assert 3600 <= found["retraining_ticket_age_seconds"][()] < 3700
+
+
+def test_the_age_of_a_ticket_without_a_time_of_the_clock_counts_from_when_it_is_read(project):
+    release = rollouts.live(project, rollouts.release())
+    project.save(Ticket(name="flights", release=release, reasons=("rows",), why="", at="1997-05-01T00:00:00"))
+    assert 0 <= shown(project)["retraining_ticket_age_seconds"][()] < 3600
 
 
 def test_the_last_value_replay_of_the_live_release_is_shown(project):

@@ -19,6 +19,7 @@ from headway.core.errors import ConfigError
 from headway.core.monitoring import Ticket
 from headway.core.training import Promotion, PromotionStatus, Retraining
 from headway.monitoring.alerts.deliver import start_delivery
+from headway.monitoring.overview import describe_opening
 from headway.monitoring.retraining import promotion
 from headway.optimization import training
 from headway.registry.project import Project, open_project
@@ -164,7 +165,7 @@ def _suggestion(project: Project, ticket: Ticket) -> str:
     pays = {True: "; expected to pay off", False: "; not expected to pay off by itself", None: ""}[ticket.pays]
     return "\n".join(
         (
-            f"ticket of {ticket.at[:10]}: {ticket.why}",
+            f"ticket {describe_opening(ticket)}: {ticket.why}",
             f"retraining: {retrain.seeds} seeds, {price}{pays}",
             f"the last {retrain.judged_days} labelled days are held out to judge it against live; "
             f"{THROUGH[retrain.through]}",

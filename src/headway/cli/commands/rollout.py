@@ -19,6 +19,7 @@ from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.judge import CHURN
 from headway.registry.model_registry import KeyRole
 from headway.registry.project import Project, open_project
+from headway.registry.rollout import describe_rollout_traffic
 from headway.registry.searches import find_search
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
@@ -104,7 +105,7 @@ def plugin(
     run: dict[RolloutAction, Callable[[], RolloutResult]] = {
         "start": lambda: _start(opened, digest, who=who, why=why),
         "status": lambda: _status(opened),
-        "watch": lambda: _of_rollout(follow_rollout(opened, callback=print_status)),
+        "watch": lambda: _of_rollout(opened, follow_rollout(opened, callback=print_status)),
         "advance": lambda: _of_decision(control.advance_rollout(opened, who=who, why=why)),
         "rollback": lambda: _of_update(control.roll_back(opened, who=who, why=why, key=key)),
     }
@@ -138,14 +139,15 @@ def _status(project: Project) -> RolloutResult:
     """Return the decision that would be taken now; without a running rollout, how the last one ended."""
     last = control.latest_rollout(project)
     if last is not None and last.status != "running":
-        return _of_rollout(last)
+        return _of_rollout(project, last)
     result = _of_decision(control.rollout_status(project))
     idle = idle_message(project, control.require_running_rollout(project), control.utc_now())
     return result._replace(text=f"{result.text}\n{idle}" if idle else result.text)
 
 
-def _of_rollout(rollout: Rollout) -> RolloutResult:
-    text = f"{_title(rollout)}: {rollout.status}. {rollout.why}"
+def _of_rollout(project: Project, rollout: Rollout) -> RolloutResult:
+    answered = describe_rollout_traffic(control.rollout_traffic(project, rollout))
+    text = f"{_title(rollout)}: {rollout.status}. {rollout.why}\n{answered}"
     return RolloutResult(rollout, text, OF_ROLLOUT[rollout.status])
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from headway.core.monitoring import MonitoringStatus
 from headway.core.selective import CertificateAudit
-from headway.monitoring.overview import DataArrival, Health, ModelState, describe_age
+from headway.monitoring.overview import DataArrival, Health, ModelState, describe_age, describe_opening
 from headway.monitoring.servers import ModelTraffic
 from headway.reporting.report_data import JUDGE
 from headway.reporting.text import formatting
@@ -44,13 +44,9 @@ def describe_live(state: ModelState) -> str:
 
 
 def describe_rollout(state: ModelState) -> str:
-    """Describe the running rollout: its release, its stage and the requests so far; empty without one."""
+    """Describe the running rollout: its release and its stage; empty without one."""
     rollout = state.rollout
-    if rollout is None:
-        return ""
-    answered = f"{rollout.of_release:,} of {rollout.requests:,} requests answered by it" if rollout.requests else ""
-    parts = [f"{formatting.short_digest(rollout.release)} at {rollout.current.name}", answered]
-    return ", ".join(part for part in parts if part)
+    return f"{formatting.short_digest(rollout.release)} at {rollout.current.name}" if rollout else ""
 
 
 def describe_watched(state: ModelState) -> str:
@@ -65,7 +61,7 @@ def describe_watched(state: ModelState) -> str:
 
 def describe_ticket(state: ModelState) -> str:
     """Describe the open ticket, if there is one."""
-    return f"one, open since {state.ticket.at[:10]}" if state.ticket else "none open"
+    return f"one, {describe_opening(state.ticket)}" if state.ticket else "none open"
 
 
 def describe_servers(state: ModelState) -> str:

@@ -119,7 +119,10 @@ class ModelGauges:
             **dict(_replay_gauges(model, live, replays)),
             **(dict(_audit_gauges(model, audit)) if audit and audit.release == live else {}),
         }
-        self._opened[model] = _time(ticket.at) if ticket and ticket.at and ticket.release == live else None
+        is_open = ticket is not None and ticket.release == live
+        # a ticket of an earlier version has the time of its data alone: its age counts from when it was first read
+        opened_at = ticket.opened_at if ticket else ""
+        self._opened[model] = (_time(opened_at) if opened_at else datetime.now(UTC)) if is_open else None
         self._seen[model] = seen
 
 
