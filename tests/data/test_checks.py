@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
 import pytest
-from tests.data.tables import small
+from tests.data.tables import small, split_context
 
 from headway.cli.demo import flights
 from headway.core.dataset import Dataset, Roles
@@ -18,6 +23,47 @@ OUTCOME = {"dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"}
 def test_a_check_that_cannot_judge_yields_a_finding():
     message = [finding.message for finding in run_checks(CheckContext(dataset=small(groups="")), families=["roles"])]
     assert message == ["check 'few_groups' did not run: no groups are declared: every row counts as independent"]
+
+
+ODD_COLUMNS = {
+    "strings": ["a", "b", "c"] * 40,
+    "constant numbers": [1.0] * 120,
+    "constant strings": ["a"] * 120,
+    "booleans": [True, False, None] * 40,
+    "infinite numbers": [float("inf")] * 120,
+    "not a number": [float("nan")] * 120,
+    "the largest integers": pl.Series([2**64 - 1 - row % 7 for row in range(120)], dtype=pl.UInt64),
+    "lists": [[1, 2]] * 120,
+    **{
+        f"missing {kind}": pl.Series([None] * 120, dtype=kind)
+        for kind in (pl.Null, pl.Float64, pl.Int64, pl.String, pl.Categorical, pl.Boolean, pl.Date, pl.Duration)
+    },
+}
+
+
+def odd_contexts(dataset: Dataset) -> Iterator[CheckContext]:
+    """Yield the dataset unsplit, split, with periods of one row or none, and with no row at all."""
+    whole = split_context(dataset)
+    yield CheckContext(dataset=dataset)
+    yield whole
+    for rows, left in ((0, ("test",)), (0, ("train", "validation")), (1, ("train", "validation", "test"))):
+        cut = {name: replace(whole.periods[name], table=whole.periods[name].table.head(rows)) for name in left}
+        yield replace(whole, periods={**whole.periods, **cut})
+    yield CheckContext(dataset=replace(dataset, table=dataset.table.head(0)))
+
+
+@pytest.mark.parametrize("n_columns", [1, 6])
+@pytest.mark.parametrize("name", ODD_COLUMNS)
+def test_every_check_judges_a_table_of_odd_columns_or_declines(name: str, n_columns: int):
+    """Six columns of strings without a number used to end `headway check` in near_duplicates."""
+    draw = np.random.default_rng(0)
+    columns = {f"c{index}": ODD_COLUMNS[name] for index in range(n_columns)}
+    for target, task in ((draw.integers(0, 2, 120), "binary"), (draw.normal(size=120), "regression")):
+        table = pl.DataFrame({**columns, "y": target, "g": [row // 4 for row in range(120)]})
+        for groups in ("", "g"):
+            dataset = Dataset(name="odd", table=table, roles=Roles(target="y", task=task, groups=groups))
+            for context in odd_contexts(dataset):
+                run_checks(context)
 
 
 @pytest.mark.slow

@@ -107,6 +107,7 @@ def test_equal_values_of_different_types_are_equal(one: pl.Series, other: pl.Ser
         (pl.Series(["", "x"]), pl.Series([None, "x"])),
         (pl.Series(["a long text of many letters"]), pl.Series(["a long text of many letterS"])),
         (pl.Series([b"a"]), pl.Series([b"b"])),
+        (pl.Series([1, None]).cast(pl.Duration("us")), pl.Series([2, None]).cast(pl.Duration("us"))),
         (pl.Series([[1, 2]]), pl.Series([[1, 3]])),
         (pl.Series([{"a": 1}, None]), pl.Series([{"a": None}, None])),
         (pl.Series([1]).cast(pl.Datetime("ns")), pl.Series([2]).cast(pl.Datetime("ns"))),

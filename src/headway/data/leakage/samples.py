@@ -22,11 +22,12 @@ ALPHA = 0.05
 
 
 def train_and_test(context: CheckContext) -> tuple[Dataset, Dataset]:
-    """Return the rows used for training and model selection, and the test; raise NotApplicable without both."""
-    test = context.periods.get("test")
-    if test is None or not any(name in context.periods for name in BEFORE_TEST):
+    """Return the rows used for training and model selection, and the test; raise NotApplicable without rows of both."""
+    train, test = training_rows(context), context.periods.get("test")
+    is_split = any(name in context.periods for name in BEFORE_TEST)
+    if test is None or not is_split or train.table.is_empty() or test.table.is_empty():
         raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
-    return training_rows(context), test
+    return train, test
 
 
 def train_and_test_features(context: CheckContext) -> tuple[Dataset, Dataset]:

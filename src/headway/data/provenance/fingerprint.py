@@ -118,7 +118,7 @@ def _as_texts(column: pl.Series) -> pl.Series:
     if column.dtype.is_nested():
         encoded = column.alias("value").to_frame().select(pl.struct("value").struct.json_encode()).to_series()
         return encoded.set(column.is_null(), None)
-    return column.cast(pl.String)
+    return column.dt.to_string("iso") if column.dtype == pl.Duration else column.cast(pl.String)
 
 
 def _arrow_buffers(column: pl.Series, dtype: Any) -> tuple[NDArray[Any], Bools | None]:

@@ -302,6 +302,8 @@ def _integer_codes(column: pl.Series) -> Ints | None:
     if not (isinstance(low, int | float) and isinstance(high, int | float) and (high - low) * unit < MAX_SPAN):
         return None
     if unit == 1:
+        if column.dtype == pl.UInt64:  # its values may exceed those of Int64, their distances do not
+            column, low = column - int(low), 0
         return (column.cast(pl.Int64) - (int(low) - 1)).fill_null(0).to_numpy()
     values: Floats = column.fill_null(float("nan")).to_numpy()
     if not _are_hundredths(values[:PROBED_ROWS]) or not _are_hundredths(values):

@@ -44,7 +44,8 @@ def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
     means = _row(table, [pl.col(name).mean() for name in names])
     near = [(pl.col(name) - mean).abs() <= SAME * abs(mean) for name, mean in zip(names, means, strict=True)]
     counts = _row(table, [match.sum().alias(name) for name, match in zip(names, near, strict=True)])
-    often = (counts >= MIN_FILLED) & (counts > FILLED * len(table))
+    often = (counts >= MIN_FILLED) & (counts > FILLED * len(table)) & np.isfinite(means)
+    means = np.where(often, means, 0.0)
     broken = np.abs(means - np.round(means)) > SAME * np.abs(means)
     return {name for name, found in zip(names, often & broken, strict=True) if found}
 

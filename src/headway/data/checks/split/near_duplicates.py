@@ -155,6 +155,8 @@ def _bands(names: list[str]) -> list[Band]:
 def _steps(sample: pl.DataFrame) -> dict[str, float]:
     """Return the rounding step of each numeric column with a non-zero central range."""
     numbers = [name for name, kind in sample.schema.items() if kind.is_numeric()]
+    if not numbers:
+        return {}
     low, high = (sample.select(pl.col(numbers).quantile(edge)).row(0) for edge in MIDDLE)
     widths = {
         name: (to - since) / STEPS for name, since, to in zip(numbers, low, high, strict=True) if since is not None

@@ -22,6 +22,8 @@ def plugin(context: CheckContext) -> list[Finding]:
     train, test = train_and_test(context)
     time = train.roles.time or _date_column(train)
     first = _datetimes(test, time).min()
+    if first is None:
+        raise NotApplicable(f"no test row has a time in '{time}'", hint='[data] time = "COLUMN"')
     later = int((_datetimes(train, time) > first).sum())
     if not later:
         return []
