@@ -58,7 +58,7 @@ FOUND = {
         "warn D020 [split] test",
         "warn D031 [split] test",
     },
-    "breast_cancer": {"note D022 [split] test", *(f"warn D003 column {name}" for name in PREDICTIVE)},
+    "breast_cancer": {"note D022 [split] test", *(f"note D003 column {name}" for name in PREDICTIVE)},
 }
 
 

@@ -55,6 +55,19 @@ def test_a_number_that_merely_predicts_well_is_a_warning_until_it_is_declared():
     assert found(wide(), balance=noisy(1.0)) == []
 
 
+def test_a_column_that_predicts_as_well_as_three_others_is_a_note():
+    """As in tables of tumours, of which eight columns were accused at once."""
+    cells = {f"cell_{index}": wide().table["late"].to_numpy() * 2.0 for index in range(8)}
+    cells = {
+        name: values + np.random.default_rng(seed).normal(size=2000)
+        for seed, (name, values) in enumerate(cells.items())
+    }
+    assert found(wide(), **cells) == [f"note column {name}" for name in cells]
+    assert found(wide(), **dict(list(cells.items())[:3])) == [f"warn column cell_{index}" for index in range(3)]
+    leak = wide().table["late"].to_numpy() * 6.0 + np.random.default_rng(9).normal(size=2000)
+    assert "stop column leak" in found(wide(), **cells, leak=leak)
+
+
 @pytest.mark.parametrize("name", ["status_after", "finalBalance", "call result", "late_minutes"])
 def test_a_number_that_predicts_well_stops_if_its_name_says_that_it_comes_after(name):
     assert found(wide(), **{name: noisy(2.0)}) == [f"stop column {name}"]

@@ -32,6 +32,23 @@ def test_kept_columns_and_tables_without_names_have_no_finding():
     assert plugin(CheckContext(dataset=with_column(small(), note=["New York"] * 400))) == []
 
 
+def test_places_that_are_named_after_people_are_not_names_of_people():
+    airports = [
+        "Martin Campbell Field",
+        "Jimmy Carter Regional",
+        *(f"{word} City Airport" for word in "ABCDEFGHIJKLMN"),
+    ]
+    towns = ["Marco Island", "Myrtle Beach", *(f"{word}burgh" for word in "ABCDEFGHIJKLMNOPQRST")]
+    columns = {"airport": (airports * 25)[:400], "town": (towns * 19)[:400]}
+    assert plugin(CheckContext(dataset=with_column(small(), **columns))) == []
+
+
+def test_a_column_of_people_has_a_finding_though_many_names_are_unknown():
+    people = ["John Smith", "Mary Jones", "Xu Wei", "Nguyen Van An"] * 100
+    (found,) = plugin(CheckContext(dataset=with_column(small(), clerk=people)))
+    assert (found.where, found.measured) == ("column clerk", 0.5)
+
+
 def test_it_cannot_judge_without_the_lists_of_names(monkeypatch):
     monkeypatch.setitem(sys.modules, "names", None)
     monkeypatch.delitem(sys.modules, "headway.data.checks.personal._names", raising=False)

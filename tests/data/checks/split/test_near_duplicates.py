@@ -46,6 +46,27 @@ def test_equal_and_independent_rows_have_no_finding():
     assert message(plugin, split_context(wide())) == []
 
 
+def test_six_columns_of_strings_are_compared():
+    draw = np.random.default_rng(0)
+    table = pl.DataFrame({f"c{index}": draw.choice([f"{number}" for number in range(60)], 2000) for index in range(6)})
+    table = table.with_columns(at=wide().table["at"], late=wide().table["late"])
+    dataset = Dataset(name="strings", table=table, roles=Roles(target="late", time="at"))
+    assert message(plugin, split_context(dataset)) in ([], ["note [split] test"])
+    [finding] = plugin(nearly(dataset, pl.lit("z").alias("c3")))
+    assert (finding.severity, finding.measured >= 100 / 400) == ("warn", True)
+
+
+def test_rounded_sensor_readings_are_similar_and_not_copies():
+    """As in Shuttle: nearly constant integers, whose class follows from one of them, and no two rows are equal."""
+    draw = np.random.default_rng(0)
+    steps = np.round(draw.normal(0, [2, 0.3, 1, 0.2, 2, 0.4, 1, 0.5, 0.5], (4000, 9))).astype(int)
+    table = pl.DataFrame({f"x{index}": steps[:, index] for index in range(9)})
+    table = table.with_columns(late=(table["x0"] > 1).cast(pl.Int8)).unique(maintain_order=True)
+    [finding] = plugin(split_context(Dataset(name="shuttle", table=table, roles=Roles(target="late"))))
+    assert finding.severity == "note" and finding.measured > 0.2
+    assert finding.message.endswith("they are similar, not copied")
+
+
 def test_it_cannot_judge_few_features():
     with pytest.raises(NotApplicable, match="rows of 2 features"):
         plugin(split_context(small()))

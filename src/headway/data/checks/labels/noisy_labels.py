@@ -7,7 +7,7 @@ import numpy as np
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
-from headway.data.labels.noise import estimate_noise
+from headway.data.labels.noise import MIN_ANCHORS, estimate_noise
 from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, out_of_fold
 
 CODES = ("D035",)
@@ -19,7 +19,9 @@ MIN_EXPLAINED = 0.2
 def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding on the share of wrong labels if its interval starts above 0.1 %; above 5 % it warns.
 
-    At most about 60,000 rows, in whole groups, are used.
+    It is undecided if most of them are in classes of fewer than 400 rows: half of such a class are its anchors, and
+    classes that resemble each other (two models of a car) then look like wrong labels. At most about 60,000 rows, in
+    whole groups, are used.
 
     Raises
     ------
@@ -44,14 +46,17 @@ def plugin(context: CheckContext) -> list[Finding]:
         count = f"between {low * rows:,.0f} and {high * rows:,.0f}"
     if low <= 0.001:
         return []
+    small = np.bincount(oof.labels, minlength=len(oof.classes)) < 2 * MIN_ANCHORS
+    is_small = low > LIMIT and noise.counts[small].sum() > noise.count / 2
+    few = f"; or classes resemble each other: fewer than {2 * MIN_ANCHORS} rows of a class do not show which"
     roles, worst = context.dataset.roles, int((noise.counts / rows).argmax())
     name = roles.classes[int(oof.classes[worst])] if roles.classes else oof.classes[worst]
     return [
         Finding(
             code="D035",
-            severity="warn" if low > LIMIT else "note",
+            severity="undecided" if is_small else "warn" if low > LIMIT else "note",
             message=f"{count} of {rows:,} labels look wrong (about {share:.1%}; {oof.n_groups:,} groups), most"
-            f" often those of class '{name}'",
+            f" often those of class '{name}'{few if is_small else ''}",
             where=f"column {roles.target}",
             measured=share,
             limit=LIMIT,

@@ -22,6 +22,8 @@ from headway.data.roles import known_line
 CODES = ("D003",)
 STRONG_AUC, STRONG_SHARE = 0.85, 0.6
 """A column that predicts this well is reported, but many honest ones do."""
+USUAL, MIN_USUAL = 0.7, 3
+"""A strong column is ordinary if so many others reach this part of the way to STRONG_AUC or STRONG_SHARE."""
 CERTAIN_AUC, CERTAIN_SHARE = 0.995, 0.97
 """A column that predicts this well is hardly ever known before: petal width explains 0.93 of the iris species."""
 PURITY, MIN_MARKED, BY_CHANCE, MAX_OVERALL = 0.995, 20, 1e-6, 0.8
@@ -51,17 +53,20 @@ def plugin(context: CheckContext) -> list[Finding]:
     It stops if the column looks as if it were written after the outcome: it determines the target (ROC AUC of 0.995,
     or 0.97 of the variance explained), it has a value, or one other than 0, for one outcome only, it makes a sum with
     the target, or it predicts well and has a name such as `status_after`. A column that merely predicts well (ROC AUC
-    above 0.85, or 0.6 of two classes explained) is a warning until it is declared under `[data.known]`.
+    above 0.85, or 0.6 of two classes explained) is a warning until it is declared under `[data.known]`; a note where
+    three other columns predict nearly as well.
     """
     dataset = context.dataset
     roles = dataset.roles
     skills = single_column_skills(dataset, dataset.features)
     known = dataset.table.filter(pl.col(roles.target).is_not_null())
-    found = [_evidence(known, roles, name, skill) for name, skill in skills.items()]
+    found = {name: _evidence(known, roles, name, skill) for name, skill in skills.items()}
+    outcomes = {name for name, evidence in found.items() if evidence is not None and evidence.is_outcome}
+    usual = {name for name, skill in skills.items() if name not in outcomes and skill.strength >= USUAL}
     return [
-        _finding(evidence, len(known), declared=evidence.column in roles.known)
-        for evidence in found
-        if evidence is not None and (evidence.is_outcome or evidence.column not in roles.known)
+        _finding(evidence, len(known), declared=name in roles.known, n_usual=len(usual - {name}))
+        for name, evidence in found.items()
+        if evidence is not None and (evidence.is_outcome or name not in roles.known)
     ]
 
 
@@ -106,12 +111,14 @@ def _evidence(known: pl.DataFrame, roles: Roles, name: str, skill: ColumnSkill) 
     return replace(strong, is_outcome=False) if roles.task == "binary" else None
 
 
-def _finding(evidence: _Evidence, rows: int, *, declared: bool) -> Finding:
+def _finding(evidence: _Evidence, rows: int, *, declared: bool, n_usual: int) -> Finding:
     suspicion = "it looks as if it were written after the outcome"
+    is_usual = not evidence.is_outcome and n_usual >= MIN_USUAL
+    others = f", and {n_usual} other columns predict nearly as well" if is_usual else ""
     return Finding(
         code="D003",
-        severity="stop" if evidence.is_outcome and not declared else "warn",
-        message=f"{evidence.message} on {rows:,} rows: "
+        severity="note" if is_usual else "stop" if evidence.is_outcome and not declared else "warn",
+        message=f"{evidence.message} on {rows:,} rows{others}: "
         + (suspicion if evidence.is_outcome else "is it known when a prediction is requested?"),
         where=f"column {evidence.column}",
         measured=evidence.measured,
@@ -213,6 +220,11 @@ class ColumnSkill:
 
     auc: float | None
     explained: float | None
+
+    @property
+    def strength(self) -> float:
+        """The larger of AUC and share, in units of what is reported: 0 predicts nothing, and 1 is reported."""
+        return max(((self.auc or 0.5) - 0.5) / (STRONG_AUC - 0.5), (self.explained or 0.0) / STRONG_SHARE)
 
 
 def target_columns(target: pl.Series, task: str) -> TargetColumns:

@@ -13,14 +13,14 @@ from headway.data.context import CheckContext
 
 CODES = ("D009",)
 NEVER_ZERO = re.compile(
-    r"(^|_)(bmi|body_mass(_index|_g|_kg)?|glucose|glu|plas|insulin|blood_pressure|bp|sys(tolic)?(_bp)?|dia(stolic)?(_bp)?|"
-    r"skin(_?fold)?(_?thickness)?|height(_cm|_in|_m)?|weight(_kg|_lb|_lbs)?|heart_rate|pulse|resting_bp|trest_?bps|"
+    r"(^|_)(bmi|body_mass(_index|_g|_kg)?|glucose|glu|plas|insulin|insu|blood_pressure|bp|sys(tolic)?(_bp)?|dia(stolic)?(_bp)?|"
+    r"skin(_?fold)?(_?thickness)?|triceps|height(_cm|_in|_m)?|weight(_kg|_lb|_lbs)?|heart_rate|pulse|resting_bp|trest_?bps|"
     r"thalach|max_hr|chol(esterol)?|ldl|hdl|triglycerides?|h(a)?emoglobin|platelets?|creatinine|albumin|sodium|potassium|"
     r"waist|body_temp(erature)?|oxygen_saturation|spo2)(_|$)"
 )
 """Measures of a living body, in lower case with underscores."""
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[ .-]+")
-MAX_SHARE, MIN_ROWS = 0.02, 50
+MAX_SHARE, MIN_ROWS = 0.05, 50
 MIN_GAP, MIN_STEPS = 0.25, 10
 """An isolated zero: the next value is at least this share of the median, and this many usual steps between values."""
 
@@ -28,7 +28,7 @@ MIN_GAP, MIN_STEPS = 0.25, 10
 def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per numeric feature whose zeros seem to stand for missing values.
 
-    They do in a measure of the body, and in any column where zeros are rare (2 % at most) and far from all other
+    They do in a measure of the body, and in any column where zeros are rare (5 % at most) and far from all other
     values, none of which is negative. `measured` is the share of zeros.
     """
     dataset = context.dataset

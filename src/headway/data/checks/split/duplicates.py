@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from headway.core.arrays import Ints
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.core.variant import MULTILABEL
@@ -19,15 +21,30 @@ MAX_SHARE = 0.01
 MIN_COPIES = 10
 MIN_KAPPA = 0.9
 CLOSE_SHARE = 0.01
-_COPIED = ", and so are their outcomes ({agree}): they are copies"
+MAX_REPEATS = 1 / 3
+"""Rows that training rows repeat less than this often, compared with the test, do not repeat by nature."""
+MIN_COPIED, MAX_GAP = 0.2, 3
+"""Least share of copies among likely ones, and the distances beyond the nearest row at which a copy has no other."""
+MAX_PROFILED, MIN_PROFILED, MAX_CELLS = 200, 20, 200_000_000
+"""Test rows whose distances to the training rows are counted, and the values that are compared for this."""
+_COPIED = ", and so are their outcomes ({agree}): {how_many} copies"
 _SIMILAR = ", but their outcomes agree as by chance ({agree}; of copies 0.9 or more): they are similar, not copied"
+_COMMON = ", but other training rows are about as near to {near:.0%} of them: they are similar, not copied"
 _HINT_COPIED = "remove copies from the source, or give them a group of their own: [data] groups"
 _HINT_SIMILAR = "none, unless rows describe the same entity: then declare [data] groups"
 _KEY, _ROW = "key", "row"
+N_CODES = 251
+MOST = 0.9
+CodedColumns = Sequence[NDArray[np.uint8]]
+"""Each column as codes of shape (n,); equal values have equal codes, and nearly all others have not."""
 
 
 def plugin(context: CheckContext) -> list[Finding]:
-    """Return at most one finding; above 1 % of the test it is a warning if the outcomes agree too."""
+    """Return at most one finding; above 1 % of the test it is a warning if the rows are copies.
+
+    The outcomes of copies agree too. And a copy is isolated: of rows that agree by chance, there are more that agree in
+    all columns but one or two than in all of them. Or training rows hardly ever repeat each other.
+    """
     train, test = train_and_test_features(context)
     equal = match_rows(*([row_hashes(dataset.table.select(train.features))] for dataset in (train, test)))
     return copy_findings(count_copies(train, test, equal), code="D023", how="equal in every feature")
@@ -35,20 +52,32 @@ def plugin(context: CheckContext) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedRows:
-    """Number of test rows, number of copies among them, and the agreement of their outcomes with the copied rows.
+    """Number of test rows, number of likely copies among them, and the agreement of their outcomes with the originals.
 
     Cohen's kappa (1960) is 1 if all outcomes are copied and 0 if they agree as often as in random pairs; None if
-    no copy has an outcome on both sides.
+    no copy has an outcome on both sides. `copied` is the share of the likely copies that are copies, 0 to 1.
     """
 
     rows: int
     found: int
     kappa: float | None
+    copied: float = 1.0
 
     @property
     def share(self) -> float:
-        """Share of the test rows that are copies."""
+        """Share of the test rows that are likely copies."""
         return self.found / self.rows
+
+    @property
+    def outcomes_agree(self) -> bool:
+        """Whether the outcomes do not speak against copies."""
+        return self.kappa is None or self.kappa >= MIN_KAPPA
+
+    @property
+    def is_many(self) -> bool:
+        """Whether enough rows are found, and enough of them copies, to make test metrics optimistic."""
+        n_copied = self.found * self.copied
+        return self.copied >= MIN_COPIED and n_copied > MAX_SHARE * self.rows and n_copied >= MIN_COPIES
 
 
 def row_hashes(table: pl.DataFrame) -> pl.Series:
@@ -63,32 +92,57 @@ def match_rows(train: Sequence[pl.Series], test: Sequence[pl.Series]) -> pl.Seri
     return pl.select(pl.coalesce(found)).to_series()
 
 
-def count_copies(train: Dataset, test: Dataset, source: pl.Series) -> CopiedRows:
-    """Count the copies among the test rows and measure whether their outcomes were copied too."""
-    copied = source.is_not_null()
+def count_copies(
+    train: Dataset, test: Dataset, source: pl.Series, *, coded: Callable[[pl.DataFrame], CodedColumns] | None = None
+) -> CopiedRows:
+    """Count the likely copies among the test rows, and measure whether they are copies.
+
+    Parameters
+    ----------
+    train, test : Dataset
+        Rows.
+    source : Series of shape (n,)
+        Index of the training row that a test row resembles; null if there is none.
+    coded : callable, optional
+        Codes of each column of a table, by which rows are near each other; default: hashes of the values, where rows
+        that hardly ever repeat are copies too.
+    """
+    likely = source.is_not_null()
     one, two = _outcomes(train), _outcomes(test)
-    pairs = pl.DataFrame({"one": one.gather(source.drop_nulls()), "two": two.filter(copied)}).drop_nulls()
-    kappa = None if pairs.is_empty() else _kappa(pairs, train)
-    return CopiedRows(rows=len(source), found=int(copied.sum()), kappa=kappa)
+    pairs = pl.DataFrame({"one": one.gather(source.drop_nulls()), "two": two.filter(likely)}).drop_nulls()
+    found = CopiedRows(
+        rows=len(source), found=int(likely.sum()), kappa=None if pairs.is_empty() else _kappa(pairs, train)
+    )
+    if not (found.is_many and found.outcomes_agree):
+        return found
+    tables = [dataset.table.select(train.features) for dataset in (train, test)]
+    if coded is None and int(row_hashes(tables[0]).is_duplicated().sum()) < MAX_REPEATS * found.share * len(tables[0]):
+        return found
+    known, tested = ((coded or _value_codes)(table) for table in tables)
+    return replace(found, copied=_isolated_share(known, tested, likely.arg_true().to_numpy()))
 
 
 def copy_findings(found: CopiedRows, *, code: str, how: str) -> list[Finding]:
     """Return a warning if many rows and their outcomes are copies, and a note if rows are merely similar.
 
-    Rows of few coarse columns repeat naturally. Their outcomes then agree no more than those of other rows.
+    Rows of few coarse columns repeat naturally. Their outcomes then agree no more than those of other rows, or many
+    training rows are about as near.
     """
-    copied = found.kappa is None or found.kappa >= MIN_KAPPA
-    if not found.found or (found.share <= MAX_SHARE and not copied):
+    if not found.found or (found.share <= MAX_SHARE and not found.outcomes_agree):
         return []
-    warns = found.share > MAX_SHARE and found.found >= MIN_COPIES and copied
-    message, hint = (_COPIED, _HINT_COPIED) if copied else (_SIMILAR, _HINT_SIMILAR)
+    warns = found.is_many and found.outcomes_agree
+    is_common = found.outcomes_agree and not warns and found.copied < 1
+    message = _COMMON if is_common else _COPIED if found.outcomes_agree else _SIMILAR
     agree = "none has an outcome" if found.kappa is None else f"kappa {found.kappa:.2f}"
+    n_copied = round(found.found * found.copied)
+    how_many = "they are" if n_copied >= MOST * found.found else f"about {n_copied:,} of them are"
+    hint = _HINT_COPIED if message == _COPIED else _HINT_SIMILAR
     return [
         Finding(
             code=code,
             severity="warn" if warns else "note",
             message=f"{found.found:,} of {found.rows:,} test rows ({found.share:.1%}) are {how} to training rows"
-            + message.format(agree=agree),
+            + message.format(agree=agree, how_many=how_many, near=1 - found.copied),
             where="[split] test",
             measured=found.share,
             limit=MAX_SHARE,
@@ -102,6 +156,31 @@ def _match_pair(train: pl.Series, test: pl.Series) -> pl.Series:
     candidates = pl.DataFrame({_KEY: test})
     rows = pl.DataFrame({_KEY: train, _ROW: np.arange(len(train))}).join(candidates, on=_KEY, how="semi")
     return candidates.join(rows.unique(_KEY, keep="any"), on=_KEY, how="left", maintain_order="left")[_ROW]
+
+
+def _value_codes(table: pl.DataFrame) -> CodedColumns:
+    texts = [pl.col(name).cast(pl.String) for name, kind in table.schema.items() if kind in (pl.Categorical, pl.Enum)]
+    return [(column.hash() % N_CODES).cast(pl.UInt8).to_numpy() for column in table.with_columns(texts)]
+
+
+def _isolated_share(train: CodedColumns, test: CodedColumns, rows: Ints) -> float:
+    """Return the share of test rows to which no training row is nearly as near as the nearest one.
+
+    The distance of two rows is the number of columns in which they differ. If columns agree by chance, even dependent
+    ones, rows at the next distances are more frequent than at the smallest; next to a copy there is none.
+    """
+    width, size = len(train), len(train) * len(train[0])
+    gap = max(1, min(MAX_GAP, width // 3))
+    count = min(len(rows), MAX_PROFILED, max(MIN_PROFILED, MAX_CELLS // size))
+    sample = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+    isolated = 0
+    for row in sample:
+        distance: NDArray[np.int32] = np.zeros(len(train[0]), dtype=np.int32)
+        for ours, theirs in zip(train, test, strict=True):
+            np.add(distance, ours != theirs[row], out=distance)
+        nearest = int(distance.min())
+        isolated += not ((distance > nearest) & (distance <= nearest + gap)).any()
+    return isolated / len(sample)
 
 
 def _outcomes(dataset: Dataset) -> pl.Series:

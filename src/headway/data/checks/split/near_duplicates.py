@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,8 @@ from headway.core.evidence import Finding
 from headway.data.checks.split.duplicates import (
     MAX_SHARE,
     MIN_COPIES,
+    N_CODES,
+    CodedColumns,
     copy_findings,
     count_copies,
     match_rows,
@@ -59,12 +62,12 @@ def plugin(context: CheckContext) -> list[Finding]:
     tables = (train.table.select(names), test.table.select(names))
     sample = tables[0].gather_every(max(1, len(tables[0]) // SAMPLE))
     steps, bands = _steps(sample), _bands(names)
-    keys = [_keys(_coded(table, steps, _long_texts(sample)), bands) for table in tables]
+    coded = partial(_coded, steps=steps, long=_long_texts(sample))
+    keys = [_keys(coded(table), bands) for table in tables]
     near = match_rows(*keys)
     similar = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
-    return texts + copy_findings(
-        count_copies(train, test, similar), code="D024", how="equal in four fifths of the features, rounded,"
-    )
+    found = count_copies(train, test, similar, coded=lambda table: _rounded(coded(table)))
+    return texts + copy_findings(found, code="D024", how="equal in four fifths of the features, rounded,")
 
 
 def _similar_texts(context: CheckContext, train: Dataset, test: Dataset) -> list[Finding]:
@@ -116,6 +119,12 @@ def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str
         column.str.to_lowercase().str.replace_all(NO_WORD, "") if column.name in long else column for column in texts
     )
     return found | {column.name: column.hash().to_numpy() for column in words}
+
+
+def _rounded(columns: Mapping[str, Codes | Floats]) -> CodedColumns:
+    """Return the steps and hashes as small codes."""
+    whole = (column if column.dtype == np.uint64 else np.floor(column + 0.5) for column in columns.values())
+    return [np.mod(column, N_CODES).astype(np.uint8) for column in whole]
 
 
 def _keys(columns: Mapping[str, Codes | Floats], bands: Sequence[Band]) -> list[pl.Series]:
