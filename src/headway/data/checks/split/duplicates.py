@@ -25,7 +25,7 @@ MAX_REPEATS = 1 / 3
 """Rows that training rows repeat less than this often, compared with the test, do not repeat by nature."""
 MIN_COPIED, MAX_GAP = 0.2, 3
 """Least share of copies among likely ones, and the distances beyond the nearest row at which a copy has no other."""
-MAX_PROFILED, MIN_PROFILED, MAX_CELLS = 200, 20, 200_000_000
+MAX_PROFILED, MIN_PROFILED, MAX_VALUES = 200, 20, 200_000_000
 """Test rows whose distances to the training rows are counted, and the values that are compared for this."""
 _COPIED = ", and so are their outcomes ({agree}): {how_many} copies"
 _SIMILAR = ", but their outcomes agree as by chance ({agree}; of copies 0.9 or more): they are similar, not copied"
@@ -54,8 +54,9 @@ def plugin(context: CheckContext) -> list[Finding]:
 class CopiedRows:
     """Number of test rows, number of likely copies among them, and the agreement of their outcomes with the originals.
 
-    Cohen's kappa (1960) is 1 if all outcomes are copied and 0 if they agree as often as in random pairs; None if
-    no copy has an outcome on both sides. `copied` is the share of the likely copies that are copies, 0 to 1.
+    Cohen's kappa (1960) is 1 if all outcomes are copied and 0 if they agree as often as in random pairs; None if no
+    copy has an outcome on both sides. It is that of the copies if there are enough of them. `copied` is the share of
+    the likely copies that are copies, 0 to 1.
     """
 
     rows: int
@@ -108,18 +109,21 @@ def count_copies(
         that hardly ever repeat are copies too.
     """
     likely = source.is_not_null()
-    one, two = _outcomes(train), _outcomes(test)
-    pairs = pl.DataFrame({"one": one.gather(source.drop_nulls()), "two": two.filter(likely)}).drop_nulls()
-    found = CopiedRows(
-        rows=len(source), found=int(likely.sum()), kappa=None if pairs.is_empty() else _kappa(pairs, train)
-    )
-    if not (found.is_many and found.outcomes_agree):
+    pairs = pl.DataFrame({"one": _outcomes(train).gather(source), "two": _outcomes(test)})
+    found = CopiedRows(rows=len(source), found=int(likely.sum()), kappa=_kappa(pairs.filter(likely), train))
+    if not found.is_many:
         return found
     tables = [dataset.table.select(train.features) for dataset in (train, test)]
-    if coded is None and int(row_hashes(tables[0]).is_duplicated().sum()) < MAX_REPEATS * found.share * len(tables[0]):
+    repeats = coded is not None or row_hashes(tables[0]).is_duplicated().sum() >= MAX_REPEATS * found.share * len(
+        train.table
+    )
+    if not repeats and found.outcomes_agree:
         return found
     known, tested = ((coded or _value_codes)(table) for table in tables)
-    return replace(found, copied=_isolated_share(known, tested, likely.arg_true().to_numpy()))
+    sample = _sample_rows(likely.arg_true().to_numpy(), n_values=len(known) * len(known[0]))
+    isolated = sample[[_is_isolated(known, tested, int(row)) for row in sample]]
+    kappa = _kappa(pairs[isolated.tolist()], train) if len(isolated) >= MIN_COPIES else found.kappa
+    return replace(found, copied=len(isolated) / len(sample), kappa=kappa)
 
 
 def copy_findings(found: CopiedRows, *, code: str, how: str) -> list[Finding]:
@@ -163,24 +167,23 @@ def _value_codes(table: pl.DataFrame) -> CodedColumns:
     return [(column.hash() % N_CODES).cast(pl.UInt8).to_numpy() for column in table.with_columns(texts)]
 
 
-def _isolated_share(train: CodedColumns, test: CodedColumns, rows: Ints) -> float:
-    """Return the share of test rows to which no training row is nearly as near as the nearest one.
+def _sample_rows(rows: Ints, *, n_values: int) -> Ints:
+    """Return some of the rows, fewer if the table to compare them with has many values."""
+    count = min(len(rows), MAX_PROFILED, max(MIN_PROFILED, MAX_VALUES // n_values))
+    return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+
+
+def _is_isolated(train: CodedColumns, test: CodedColumns, row: int) -> bool:
+    """Return whether no training row is nearly as near to a test row as the nearest one.
 
     The distance of two rows is the number of columns in which they differ. If columns agree by chance, even dependent
     ones, rows at the next distances are more frequent than at the smallest; next to a copy there is none.
     """
-    width, size = len(train), len(train) * len(train[0])
-    gap = max(1, min(MAX_GAP, width // 3))
-    count = min(len(rows), MAX_PROFILED, max(MIN_PROFILED, MAX_CELLS // size))
-    sample = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
-    isolated = 0
-    for row in sample:
-        distance: NDArray[np.int32] = np.zeros(len(train[0]), dtype=np.int32)
-        for ours, theirs in zip(train, test, strict=True):
-            np.add(distance, ours != theirs[row], out=distance)
-        nearest = int(distance.min())
-        isolated += not ((distance > nearest) & (distance <= nearest + gap)).any()
-    return isolated / len(sample)
+    distance: NDArray[np.int32] = np.zeros(len(train[0]), dtype=np.int32)
+    for ours, theirs in zip(train, test, strict=True):
+        np.add(distance, ours != theirs[row], out=distance)
+    nearest, gap = int(distance.min()), max(1, min(MAX_GAP, len(train) // 3))
+    return not ((distance > nearest) & (distance <= nearest + gap)).any()
 
 
 def _outcomes(dataset: Dataset) -> pl.Series:
@@ -191,12 +194,14 @@ def _outcomes(dataset: Dataset) -> pl.Series:
     return target.hash().cast(pl.Float64).set(target.is_null(), None)
 
 
-def _kappa(pairs: pl.DataFrame, train: Dataset) -> float:
-    """Compute how much more often outcomes agree than after a permutation."""
+def _kappa(pairs: pl.DataFrame, train: Dataset) -> float | None:
+    """Compute how much more often the outcomes of pairs agree than with any training row; None without a pair."""
+    pairs, outcomes = pairs.drop_nulls(), np.sort(_outcomes(train).drop_nulls().to_numpy())
+    if pairs.is_empty():
+        return None
     one, two = pairs["one"].to_numpy(), pairs["two"].to_numpy()
-    spread = _outcomes(train).std()
-    near = CLOSE_SHARE * float(spread) if train.roles.task == "regression" and isinstance(spread, float) else 0.0
+    near = CLOSE_SHARE * float(np.std(outcomes, ddof=1)) if train.roles.task == "regression" else 0.0
     agree = float((np.abs(one - two) <= near).mean())
-    permuted = np.random.default_rng(0).permutation(one)
-    chance = min(float((np.abs(permuted - two) <= near).mean()), 1 - 1e-9)
+    n_near = np.searchsorted(outcomes, two + near, "right") - np.searchsorted(outcomes, two - near, "left")
+    chance = min(float(n_near.mean()) / len(outcomes), 1 - 1e-9)
     return (agree - chance) / (1 - chance)
