@@ -121,6 +121,47 @@ def test_rows_are_grouped_by_customer_without_a_date():
     assert (found.time, found.groups, found.split) == ("", "customer_id", {})
 
 
+def test_groups_of_which_one_holds_half_of_the_rows_are_refused_for_the_day():
+    countries = ["UK" if row % 100 < 54 else f"C{row % 37}" for row in range(ROWS)]
+    found = propose_settings(table(customer_country=countries).drop("day"), "late")
+    assert found.groups == "at.day" and "customer_country" in found.features
+    assert found.reasons["groups"].startswith("100 groups, the largest with 1.0% of the rows, worth 100 of equal size")
+    assert "not 'customer_country': 38 groups, the largest with 54.0% of the rows, worth 3.4" in found.reasons["groups"]
+    undated = propose_settings(table(customer_country=countries).drop("day", "at"), "late")
+    assert (undated.groups, undated.reasons["groups"].startswith("not 'customer_country'")) == ("", True)
+
+
+@pytest.mark.parametrize("name", ["customerID", "patient.id", "nr", "member no"])
+def test_ids_that_repeat_are_groups_by_their_name_or_by_what_they_determine(name):
+    draw = np.random.default_rng(0)
+    person = np.repeat(np.arange(400), 10)
+    columns = {
+        name: 10_000 + 7 * person,
+        "born": draw.integers(1950, 1999, 400)[person],
+        "school_years": draw.integers(6, 18, 400)[person],
+        "wage": draw.normal(10, 2, ROWS),
+    }
+    found = propose_settings(table(**columns).drop("at", "day"), "late")
+    assert (found.groups, name in found.features) == (name, False)
+    assert found.reasons["groups"] == "400 groups, the largest with 0.2% of the rows, worth 400 of equal size"
+
+
+def test_numbers_that_repeat_are_not_ids():
+    draw = np.random.default_rng(5)
+    age, place = draw.integers(0, 90, ROWS), draw.integers(0, 300, ROWS)
+    columns = {"age": age, "age_squared": age**2, "place": place, "far": place // 2, "code": [f"{n} m" for n in age]}
+    assert propose_settings(table(**columns).drop("at", "day"), "late").groups == ""
+
+
+def test_many_integers_in_few_rows_are_numbers():
+    """As scores from 0 to 50 in 167 rows, which were taken for 51 classes."""
+    draw = np.random.default_rng(0)
+    scores = [*range(51), *draw.integers(0, 51, 116).tolist()]
+    found = propose_settings(pl.DataFrame({"hour": draw.integers(0, 24, 167), "score": scores}), "score")
+    assert (found.task, found.n_classes) == ("regression", 0)
+    assert found.reasons["task"].startswith("51 values in 167 rows, the rarest in ")
+
+
 def test_a_time_column_with_missing_values_is_not_used():
     gaps = table(at=[None, *table()["at"].to_list()[1:]])
     assert propose_settings(gaps, "late").time == "day"

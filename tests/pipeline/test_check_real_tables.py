@@ -47,6 +47,7 @@ FOUND = {
     "Bikeshare": {
         "note D001 column casual",
         "note D001 column registered",
+        "note D022 [split] test",
         "note D024 [split] test",
         "warn D031 column mnth",
         "warn D031 column weathersit",

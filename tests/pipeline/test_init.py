@@ -90,7 +90,7 @@ def test_what_was_ignored_and_what_looks_like_an_outcome_is_shown_and_kept(run, 
     folder = tmp_path / "leaky"
     _, out, _ = run("init", folder, "--from", tmp_path / "table.parquet", "--target", "late")
     assert "ignored: site, one value only" in out
-    assert "sensitive_features: sex" in out and "groups: at.day" in out
+    assert "sensitive_features: sex" in out and "groups: at.day; " in out and "of equal size" in out
     assert "kept, for you to judge: D003: 'status' alone reaches a ROC AUC of 1.000" in out
     assert 'put this under [data.known] in headway.toml: status = "outcome"' in out
 

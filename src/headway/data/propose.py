@@ -21,10 +21,13 @@ from headway.core.record import Record
 from headway.core.variant import MULTILABEL
 from headway.data.context import CheckContext, load_check
 from headway.data.label_sets import MIN_LABELS, known_labels
-from headway.data.roles import ENTITY_NAME, MAX_CLASSES, check_text_column, day_of
+from headway.data.roles import MAX_CLASSES, check_text_column, day_of, effective_groups, names_entities
 from headway.data.texts import UNSPACED
 
 MIN_GROUPS = 20
+"""Fewest groups, and fewest of equal size that are worth as much: one group with half of the rows blinds every test."""
+MIN_ATTRIBUTES = 2
+"""An id that repeats has so many columns that are constant for each of its values, such as the birthday of a person."""
 MAX_SLICES = 3
 SPLIT_SHARES = (0.6, 0.8)
 """Shares of the rows, in order of time, at which the train and the validation period end."""
@@ -36,6 +39,8 @@ MAX_LABELS = 500
 MAX_INTEGER_CLASSES = 10
 MAX_IMBALANCE = 10
 """More integers than this are classes if they are as frequent as each other within this factor: counts have tails."""
+MIN_CLASS_ROWS = 10
+"""Rows that each of more integers needs to be a class that can be learned."""
 NEGATIVE = ("0", "-1", "false", "f", "no", "n", "negative", "neg")
 """Of two classes with one of these, in lower case, the other one is positive; else the rarer one."""
 CLASS_NAME = re.compile(r"(?i)(^|_)(class|label|category|species|type|kind|digit|letter|intent|target|grade)(_|$)")
@@ -78,6 +83,8 @@ class Proposal(Record, frozen=True, kw_only=True):
         Sorted classes of a multiclass target of strings, or labels; empty if they are numbers.
     n_classes : int
         Number of classes or labels; 0 for a regression.
+    reasons : dict of str to str
+        Why the task and the groups were chosen, and columns of groups were not.
     """
 
     target: str
@@ -96,6 +103,7 @@ class Proposal(Record, frozen=True, kw_only=True):
     categories: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     n_classes: int = 0
+    reasons: dict[str, str] = {}
     split: dict[str, tuple[str, str]] = {}
 
     @property
@@ -163,7 +171,7 @@ def propose_settings(table: pl.DataFrame, target: str, *, text: Sequence[str] = 
     texts = [column for column in others if (column.name in text if text else _is_text(column))]
     others = [column for column in others if column.name not in {text.name for text in texts}]
     time = _time(others)
-    groups = _groups(others, time)
+    groups, why_groups = _groups(others, time, table)
     rest = [column for column in others if column.name not in (time, groups)]
     ignored = {column.name: why for column in rest if (why := _why_ignored(column))}
     features = [column for column in rest if column.name not in ignored]
@@ -191,6 +199,7 @@ def propose_settings(table: pl.DataFrame, target: str, *, text: Sequence[str] = 
         categories=tuple(column.name for column in features if column.dtype == pl.String),
         classes=classes,
         n_classes=n_classes,
+        reasons={"task": _why_task(table[target].drop_nulls()), "groups": why_groups},
         split=_split(table[time]) if time else {},
     )
 
@@ -252,8 +261,8 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
 def _are_classes(values: pl.Series) -> bool:
     """Return whether integers are classes and not amounts.
 
-    Few integers are, and more if they start at 0 or 1 without a gap, are about equally frequent, or have the name of a
-    class.
+    Few integers are, and more if each has ten rows and they start at 0 or 1 without a gap or are about equally
+    frequent, or if they have the name of a class.
     """
     if values.dtype.is_float() and not bool((values == values.floor()).all()):
         return False
@@ -262,7 +271,11 @@ def _are_classes(values: pl.Series) -> bool:
     named = CLASS_NAME.search(values.name) is not None
     sizes = sorted(counts["count"])
     are_equal = sizes[-1] <= MAX_IMBALANCE * sizes[0]
-    if n_values <= MAX_INTEGER_CLASSES or (n_values <= MAX_CLASSES and are_equal):
+    if n_values <= MAX_INTEGER_CLASSES:
+        return True
+    if sizes[0] < MIN_CLASS_ROWS and not named:
+        return False
+    if n_values <= MAX_CLASSES and are_equal:
         return True
     if low not in (0, 1) or high - low + 1 != n_values or n_values > MAX_DISTINCT_SHARE * len(values):
         return named and n_values <= MAX_CLASSES
@@ -286,17 +299,62 @@ def _time(columns: Sequence[pl.Series]) -> str:
     )
 
 
-def _groups(columns: Sequence[pl.Series], time: str) -> str:
-    """Return a column of dates, one of entities, or the day of the time; rows with the same value are dependent."""
+def _groups(columns: Sequence[pl.Series], time: str, table: pl.DataFrame) -> tuple[str, str]:
+    """Return the column whose rows of one value are dependent, and why: of dates, of entities, of ids, or the day.
+
+    A column is refused if a test over its groups would see too few of them: one that holds half of the rows counts as
+    two groups, however many others there are.
+    """
     days = [column for column in columns if column.dtype == pl.Date]
-    entities = [column for column in columns if ENTITY_NAME.search(column.name) and not column.dtype.is_float()]
+    named = [column for column in columns if names_entities(column.name) and not column.dtype.is_float()]
+    others = [column for column in columns if not any(column.name == entity.name for entity in named)]
     times = [day_of(column) for column in columns if column.name == time and column.dtype == pl.Datetime]
-    shared = (
-        column.name
-        for column in (*days, *entities, *times)
-        if _is_complete(column) and MIN_GROUPS <= column.n_unique() <= len(column) / 2
+    refused: list[str] = []
+    for column in itertools.chain(days, named, (one for one in others if _is_repeated_id(one, table)), times):
+        if not _is_complete(column) or not MIN_GROUPS <= column.n_unique() <= len(column) / 2:
+            continue
+        sizes = column.value_counts(sort=True)["count"].to_numpy()
+        n_seen = effective_groups(sizes)
+        size = f"{len(sizes):,} groups, the largest with {sizes[0] / len(column):.1%} of the rows"
+        if n_seen >= MIN_GROUPS:
+            return column.name, "; ".join([f"{size}, worth {n_seen:,.0f} of equal size", *refused])
+        refused.append(f"not '{column.name}': {size}, worth {n_seen:.1f} of equal size, too few for any test")
+    return "", "; ".join(refused)
+
+
+def _is_repeated_id(column: pl.Series, table: pl.DataFrame) -> bool:
+    """Return whether a column without such a name identifies entities that have several rows.
+
+    Its values are integers or hold digits, there are many of them, and they determine other columns that have fewer
+    values, such as the birthday and the sex of a person.
+    """
+    is_code = column.dtype.is_integer() or (
+        column.dtype == pl.String and bool(column.str.contains(r"\d").all()) and not _is_text(column)
     )
-    return next(shared, "")
+    count = column.n_unique() if is_code else 0
+    if not max(MIN_GROUPS, len(column) ** 0.5) <= count <= len(column) / 2:
+        return False
+    others = [name for name, kind in table.schema.items() if name != column.name and not kind.is_nested()]
+    distinct = table.select(pl.col(others).n_unique()).row(0, named=True)
+    coarser = [name for name in others if 2 <= distinct[name] < count]
+    if len(coarser) < MIN_ATTRIBUTES:
+        return False
+    within = table.group_by(column.name).agg(pl.len().alias(_ROWS), pl.col(coarser).n_unique())
+    repeated = within.filter(pl.col(_ROWS) > 1)
+    constant = repeated.select((pl.col(coarser) == 1).all()).row(0)
+    return sum(bool(value) for value in constant) >= MIN_ATTRIBUTES
+
+
+_ROWS = "__rows"
+
+
+def _why_task(values: pl.Series) -> str:
+    """Return the counts that decide between classes and numbers; empty for two values and for strings."""
+    n_values = values.n_unique()
+    if not values.dtype.is_numeric() or n_values <= 2:
+        return ""
+    smallest = values.value_counts(sort=True)["count"][-1]
+    return f"{n_values:,} values in {len(values):,} rows, the rarest in {smallest:,}"
 
 
 def _why_ignored(column: pl.Series) -> str:
@@ -313,7 +371,7 @@ def _why_ignored(column: pl.Series) -> str:
         return f"{count:,} different texts in {len(column):,} rows"
     if column.dtype.is_integer() and count == len(column):
         return "another number in each row"
-    if ENTITY_NAME.search(column.name) and column.dtype.is_integer():
+    if names_entities(column.name) and column.dtype.is_integer():
         return "its name says that it identifies an entity"
     return ""
 

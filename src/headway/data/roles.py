@@ -7,8 +7,10 @@ import json
 import re
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import polars as pl
 
+from headway.core.arrays import Ints
 from headway.core.dataset import OUTCOME, REQUEST, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import DataSection
@@ -44,7 +46,25 @@ MAX_CLASSES = 20
 ENTITY_NAME = re.compile(
     r"(?i)(^|_)(id|customer|client|user|patient|account|session|household|store|shop|device|vin)(_|$)"
 )
-"""Matches the names of columns that identify entities."""
+"""Matches the names of columns that identify entities, with underscores between their words."""
+
+
+def names_entities(column: str) -> bool:
+    """Return whether a column, by its name, identifies entities.
+
+    >>> names_entities("customerID"), names_entities("store.id"), names_entities("valid")
+    (True, True, False)
+    """
+    return ENTITY_NAME.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[ .-]", "_", column)) is not None
+
+
+def effective_groups(sizes: Ints) -> float:
+    """Return how many groups of equal size are worth as much as groups of these sizes (Kish 1965).
+
+    >>> float(effective_groups(np.array([50, 50]))), round(effective_groups(np.array([54, *[1] * 46])), 1)
+    (2.0, 3.4)
+    """
+    return float(sizes.sum()) ** 2 / float(np.square(sizes.astype(np.float64)).sum())
 
 
 def parse_roles(section: DataSection) -> Roles:

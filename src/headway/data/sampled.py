@@ -34,12 +34,12 @@ from headway.data.provenance.fingerprint import Words, canonical_column, fingerp
 from headway.data.provenance.streamed import StreamedVersion
 from headway.data.read import read_file
 from headway.data.roles import (
-    ENTITY_NAME,
     add_derived_group,
     apply_roles,
     check_roles,
     encode_target,
     missing_role_error,
+    names_entities,
     parse_roles,
 )
 from headway.data.scan import TableScan, scan_path, scan_source
@@ -86,7 +86,7 @@ def read_sample(path: Path) -> tuple[pl.DataFrame, SampledRows | None]:
         scan = scan_path(path, Path(name))
         if scan is None:
             return read_file(path), None
-        entities = [column for column, dtype in scan.schema.items() if ENTITY_NAME.search(column) and _is_code(dtype)]
+        entities = [column for column, dtype in scan.schema.items() if names_entities(column) and _is_code(dtype)]
         counts = {column: _Counts() for column in ("", *entities)}
         for batch, n_before in _numbered(scan):
             for column, found in counts.items():

@@ -141,11 +141,13 @@ def _describe(proposal: Proposal) -> list[str]:
         "sensitive_features": ", ".join(proposal.sensitive_features),
         "known after the outcome": ", ".join(proposal.outcome),
     }
-    lines = [f"target: {proposal.target} ({task}{positive})"]
-    lines += [f"{role}: {names}" for role, names in roles.items() if names]
+    reasons = {role: f"; {reason}" for role, reason in proposal.reasons.items() if reason}
+    lines = [f"target: {proposal.target} ({task}{positive}{reasons.get('task', '')})"]
+    lines += [f"{role}: {names}{reasons.get(role, '')}" for role, names in roles.items() if names]
     if not proposal.groups:
         lines.append(
             "groups: none found, so each row counts as independent; name the column of a customer, patient or day"
+            + reasons.get("groups", "")
         )
     lines.append(f"features: {len(proposal.features):,}")
     lines += [f"ignored: {name}, {why}" for name, why in proposal.ignored.items()]

@@ -9,7 +9,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import train_and_test
-from headway.data.roles import ENTITY_NAME
+from headway.data.roles import names_entities
 
 CODES = ("D029",)
 MIN_VALUES = 100
@@ -36,7 +36,7 @@ def _names_entities(dataset: Dataset, name: str) -> bool:
     column = dataset.table[name]
     if name in (dataset.roles.target, dataset.roles.time):
         return False
-    if column.dtype != pl.String and not (column.dtype.is_integer() and ENTITY_NAME.search(name)):
+    if column.dtype != pl.String and not (column.dtype.is_integer() and names_entities(name)):
         return False
     count = column.n_unique()
     return bool(max(MIN_VALUES, len(column) ** 0.5) <= count <= len(column) / 2)
