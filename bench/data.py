@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-from data_checks import check, contract, fingerprint, imbalance, labels, leakage, moved, personal, poison
+from data_checks import check, contract, fingerprint, foreign, imbalance, labels, leakage, moved, personal, poison
 from harness import Result, run_parts
 
 PARTS: dict[str, Callable[[], Result]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "leakage": leakage.rows,
     "personal": personal.rows,
     "fingerprint": fingerprint.rows,
+    "foreign": foreign.rows,
 }
 
 if __name__ == "__main__":

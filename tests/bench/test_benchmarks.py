@@ -93,7 +93,7 @@ LONG = [
     *(("text", part) for part in ("commands", "encoder", "peers", "static")),
     ("features", "cascade_deferred"),
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
-    *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
+    *(("data", part) for part in ("check", "foreign", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
     *(("loop", part) for part in ("drift", "retraining", "canary", "canary_passes", "watch", "no_labels")),
     ("privacy", "planted"),
     ("privacy", "seconds"),

@@ -307,10 +307,10 @@ def _groups(columns: Sequence[pl.Series], time: str, table: pl.DataFrame) -> tup
     """
     days = [column for column in columns if column.dtype == pl.Date]
     named = [column for column in columns if names_entities(column.name) and not column.dtype.is_float()]
-    others = [column for column in columns if not any(column.name == entity.name for entity in named)]
+    unnamed = [column for column in columns if not names_entities(column.name)]
     times = [day_of(column) for column in columns if column.name == time and column.dtype == pl.Datetime]
     refused: list[str] = []
-    for column in itertools.chain(days, named, (one for one in others if _is_repeated_id(one, table)), times):
+    for column in itertools.chain(days, named, (column for column in unnamed if _is_repeated_id(column, table)), times):
         if not _is_complete(column) or not MIN_GROUPS <= column.n_unique() <= len(column) / 2:
             continue
         sizes = column.value_counts(sort=True)["count"].to_numpy()
@@ -334,9 +334,9 @@ def _is_repeated_id(column: pl.Series, table: pl.DataFrame) -> bool:
     count = column.n_unique() if is_code else 0
     if not max(MIN_GROUPS, len(column) ** 0.5) <= count <= len(column) / 2:
         return False
-    others = [name for name, kind in table.schema.items() if name != column.name and not kind.is_nested()]
-    distinct = table.select(pl.col(others).n_unique()).row(0, named=True)
-    coarser = [name for name in others if 2 <= distinct[name] < count]
+    names = [name for name, kind in table.schema.items() if name != column.name and not kind.is_nested()]
+    distinct = table.select(pl.col(names).n_unique()).row(0, named=True)
+    coarser = [name for name in names if 2 <= distinct[name] < count]
     if len(coarser) < MIN_ATTRIBUTES:
         return False
     within = table.group_by(column.name).agg(pl.len().alias(_ROWS), pl.col(coarser).n_unique())

@@ -60,12 +60,12 @@ def plugin(context: CheckContext) -> list[Finding]:
     roles = dataset.roles
     skills = single_column_skills(dataset, dataset.features)
     known = dataset.table.filter(pl.col(roles.target).is_not_null())
-    found = {name: _evidence(known, roles, name, skill) for name, skill in skills.items()}
-    outcomes = {name for name, evidence in found.items() if evidence is not None and evidence.is_outcome}
+    evidences = {name: _evidence(known, roles, name, skill) for name, skill in skills.items()}
+    outcomes = {name for name, evidence in evidences.items() if evidence is not None and evidence.is_outcome}
     usual = {name for name, skill in skills.items() if name not in outcomes and skill.strength >= USUAL}
     return [
         _finding(evidence, len(known), declared=name in roles.known, n_usual=len(usual - {name}))
-        for name, evidence in found.items()
+        for name, evidence in evidences.items()
         if evidence is not None and (evidence.is_outcome or name not in roles.known)
     ]
 
@@ -114,11 +114,11 @@ def _evidence(known: pl.DataFrame, roles: Roles, name: str, skill: ColumnSkill) 
 def _finding(evidence: _Evidence, rows: int, *, declared: bool, n_usual: int) -> Finding:
     suspicion = "it looks as if it were written after the outcome"
     is_usual = not evidence.is_outcome and n_usual >= MIN_USUAL
-    others = f", and {n_usual} other columns predict nearly as well" if is_usual else ""
+    usual = f", and {n_usual} other columns predict nearly as well" if is_usual else ""
     return Finding(
         code="D003",
         severity="note" if is_usual else "stop" if evidence.is_outcome and not declared else "warn",
-        message=f"{evidence.message} on {rows:,} rows{others}: "
+        message=f"{evidence.message} on {rows:,} rows{usual}: "
         + (suspicion if evidence.is_outcome else "is it known when a prediction is requested?"),
         where=f"column {evidence.column}",
         measured=evidence.measured,

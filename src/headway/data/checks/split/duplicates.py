@@ -109,21 +109,21 @@ def count_copies(
         that hardly ever repeat are copies too.
     """
     likely = source.is_not_null()
-    pairs = pl.DataFrame({"one": _outcomes(train).gather(source), "two": _outcomes(test)})
-    found = CopiedRows(rows=len(source), found=int(likely.sum()), kappa=_kappa(pairs.filter(likely), train))
-    if not found.is_many:
-        return found
+    pairs = pl.DataFrame({"source": _outcomes(train).gather(source), "copy": _outcomes(test)})
+    copies = CopiedRows(rows=len(source), found=int(likely.sum()), kappa=_kappa(pairs.filter(likely), train))
+    if not copies.is_many:
+        return copies
     tables = [dataset.table.select(train.features) for dataset in (train, test)]
-    repeats = coded is not None or row_hashes(tables[0]).is_duplicated().sum() >= MAX_REPEATS * found.share * len(
+    repeats = coded is not None or row_hashes(tables[0]).is_duplicated().sum() >= MAX_REPEATS * copies.share * len(
         train.table
     )
-    if not repeats and found.outcomes_agree:
-        return found
+    if not repeats and copies.outcomes_agree:
+        return copies
     known, tested = ((coded or _value_codes)(table) for table in tables)
     sample = _sample_rows(likely.arg_true().to_numpy(), n_values=len(known) * len(known[0]))
     isolated = sample[[_is_isolated(known, tested, int(row)) for row in sample]]
-    kappa = _kappa(pairs[isolated.tolist()], train) if len(isolated) >= MIN_COPIES else found.kappa
-    return replace(found, copied=len(isolated) / len(sample), kappa=kappa)
+    kappa = _kappa(pairs[isolated.tolist()], train) if len(isolated) >= MIN_COPIES else copies.kappa
+    return replace(copies, copied=len(isolated) / len(sample), kappa=kappa)
 
 
 def copy_findings(found: CopiedRows, *, code: str, how: str) -> list[Finding]:
@@ -199,9 +199,9 @@ def _kappa(pairs: pl.DataFrame, train: Dataset) -> float | None:
     pairs, outcomes = pairs.drop_nulls(), np.sort(_outcomes(train).drop_nulls().to_numpy())
     if pairs.is_empty():
         return None
-    one, two = pairs["one"].to_numpy(), pairs["two"].to_numpy()
+    source, copy = pairs["source"].to_numpy(), pairs["copy"].to_numpy()
     near = CLOSE_SHARE * float(np.std(outcomes, ddof=1)) if train.roles.task == "regression" else 0.0
-    agree = float((np.abs(one - two) <= near).mean())
-    n_near = np.searchsorted(outcomes, two + near, "right") - np.searchsorted(outcomes, two - near, "left")
+    agree = float((np.abs(source - copy) <= near).mean())
+    n_near = np.searchsorted(outcomes, copy + near, "right") - np.searchsorted(outcomes, copy - near, "left")
     chance = min(float(n_near.mean()) / len(outcomes), 1 - 1e-9)
     return (agree - chance) / (1 - chance)

@@ -66,8 +66,8 @@ def plugin(context: CheckContext) -> list[Finding]:
     keys = [_keys(coded(table), bands) for table in tables]
     near = match_rows(*keys)
     similar = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
-    found = count_copies(train, test, similar, coded=lambda table: _rounded(coded(table)))
-    return texts + copy_findings(found, code="D024", how="equal in four fifths of the features, rounded,")
+    copies = count_copies(train, test, similar, coded=lambda table: _rounded(coded(table)))
+    return texts + copy_findings(copies, code="D024", how="equal in four fifths of the features, rounded,")
 
 
 def _similar_texts(context: CheckContext, train: Dataset, test: Dataset) -> list[Finding]:
@@ -123,8 +123,8 @@ def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str
 
 def _rounded(columns: Mapping[str, Codes | Floats]) -> CodedColumns:
     """Return the steps and hashes as small codes."""
-    whole = (column if column.dtype == np.uint64 else np.floor(column + 0.5) for column in columns.values())
-    return [np.mod(column, N_CODES).astype(np.uint8) for column in whole]
+    steps = (column if column.dtype == np.uint64 else np.floor(column + 0.5) for column in columns.values())
+    return [np.mod(column, N_CODES).astype(np.uint8) for column in steps]
 
 
 def _keys(columns: Mapping[str, Codes | Floats], bands: Sequence[Band]) -> list[pl.Series]:
