@@ -110,6 +110,7 @@ from headway.optimization.screening import (
     VERDICT,
     TimeBudget,
     answers_of,
+    failed_candidate,
     left_out,
     screen_candidates,
     screened_out,
@@ -332,15 +333,15 @@ def optimize(
     late = sum(map(left_out, screened)) + sum(finding.code == LEFT_OUT for finding in candidates.refusals)
 
     def result_of(rows: Sequence[EvaluatedVariant], slower: dict[str, str] | None = None) -> SearchResult:
-        winner, not_judged = _winner(project, rows, test, budget)
-        reasons = search.explain_losses(screened, winner.variant, config.objective) | not_screened | not_judged
+        winner, not_judged, failed = _winner(project, rows, test, budget)
+        reasons = search.explain_losses(screened, winner.variant, config.objective) | not_screened
         result = SearchResult(
             name=project.name,
             baseline=baseline,
             evaluated=tuple(judged),
             screened_out=tuple(row for row in screened if screened_out(row)),
             winner=winner,
-            reasons=reasons | (slower or {}),
+            reasons=reasons | not_judged | failed | (slower or {}),
             refusals=candidates.refusals,
             self_test=record_self_test(
                 winner.variant, validation.rows, project.blobs, names=baseline.model.signature.names
@@ -1686,22 +1687,27 @@ def _metrics(project: Project) -> list[str]:
 
 def _winner(
     project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet, budget: TimeBudget
-) -> tuple[EvaluatedVariant, dict[str, str]]:
+) -> tuple[EvaluatedVariant, dict[str, str], dict[str, str]]:
     """Return the fastest variant that is feasible on `validation` and on `test`; the baseline is the last candidate.
 
     If the first is not feasible on `test`, others are evaluated while that fits into the budget. The second result is
-    the names of those left out, with the reason.
+    the names of those left out, with the reason; the third is that of those that raised an error.
     """
     rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
     budget.reserve(KINDS_OF_CALLS * budget.timing_s)
     not_judged: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for row in rows:
         if row is not rows[0] and row is not rows[-1] and budget.expected_s(VERDICT) > budget.remaining_s:
             not_judged[row.variant.name] = f"too little of {budget} was left to evaluate it on test"
             continue
         project.state.count_evaluation(project.name, test.dataset)
-        with budget.timed(VERDICT):
-            found = evaluate(project, row.variant, test)
+        try:
+            with budget.timed(VERDICT):
+                found = evaluate(project, row.variant, test)
+        except Exception as error:  # noqa: BLE001 - of any library; the baseline's own is raised again
+            failed[row.variant.name] = failed_candidate(row.variant, error).message
+            continue
         if judging.feasible(found.verdict):
             break
-    return found, not_judged
+    return found, not_judged, failed

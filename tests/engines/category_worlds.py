@@ -65,16 +65,26 @@ def raw_trees(content: bytes, level: str = "") -> Trees:
     return Trees(compile_categories(replace(read_catboost(content), loss="RMSE")), {"level": level} if level else {})
 
 
-def make_world(seed: int, **parameters: object) -> CategoryWorld:
-    """A model over random columns, with random kinds of statistics, combinations, losses and trees."""
+def make_world(seed: int, *, rows: int = 0, categories: int = 0, **parameters: object) -> CategoryWorld:
+    """A model over random columns, with random kinds of statistics, combinations, losses and trees.
+
+    With a number of `categories` in each column it reads six columns of numbers without gaps as well, as an ordinary
+    model does: each of many borders is then in few trees.
+    """
     random = np.random.default_rng(seed)
-    count = int(random.integers(60, 200))
-    categorical = {f"c{index}": _categories(random, count) for index in range(random.integers(1, 6))}
+    count = rows or int(random.integers(60, 200))
+    categorical = {f"c{index}": _categories(random, count, categories) for index in range(random.integers(1, 6))}
     numeric = {f"n{index}": _numbers(random, count) for index in range(random.integers(0, 4))}
+    if categories:
+        numeric = {f"n{index}": random.normal(size=count) for index in range(6)}
     columns = categorical | numeric
     table = pd.DataFrame({name: columns[name] for name in random.permutation(list(columns))})
     score = random.normal(size=count) + sum(pd.factorize(values)[0] * 7 % 5 for values in categorical.values())
     score = score + sum(np.nan_to_num(values) for values in numeric.values())
+    if categories:
+        score = (
+            score + 3 * (numeric["n0"] > 0) * (pd.factorize(categorical["c0"])[0] % 3) + numeric["n1"] * numeric["n2"]
+        )
     loss = str(random.choice(LOSSES))
     settings = {
         "iterations": int(random.integers(1, 15)),
@@ -98,7 +108,9 @@ def make_world(seed: int, **parameters: object) -> CategoryWorld:
     return CategoryWorld(model=model, seen=table, unseen=unseen, listed=int(random.choice([0, 2, 100])))
 
 
-def _categories(random: np.random.Generator, count: int) -> np.ndarray | pd.Series:
+def _categories(random: np.random.Generator, count: int, size: int) -> np.ndarray | pd.Series:
+    if size:
+        return pd.Series([f"c{number}" for number in random.integers(0, size, count)], dtype=object)
     size, kind = int(random.integers(2, 30)), random.choice(["words", "small", "large", "users"])
     if kind == "small":
         return random.integers(-5, size, count)

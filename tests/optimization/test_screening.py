@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.optimization.evaluated_variants import evaluated
 
+from headway.core.errors import ConfigError, EngineError, StoreUnavailable
 from headway.core.evidence import Measurement
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Step
@@ -17,6 +18,7 @@ from headway.optimization import search
 from headway.optimization.screening import (
     EVALUATION,
     TimeBudget,
+    failed_candidate,
     left_out,
     ordering_measure,
     screen_candidates,
@@ -324,3 +326,22 @@ def test_cpu_times_are_explained_with_their_unit():
     assert "18 CPU s per million rows against 9 CPU s per million rows" in search.explain_loss(
         slow, fast, "latency.one_row"
     )
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("no answer"), ConfigError("unknown setting")])
+def test_an_error_of_a_store_or_a_setting_is_not_that_of_a_candidate(error):
+    with pytest.raises(type(error)):
+        failed_candidate(evaluated(1, 10).variant, error)
+
+
+def test_an_error_of_the_baseline_is_not_that_of_a_candidate():
+    with pytest.raises(ValueError, match="no such border"):
+        failed_candidate(evaluated(0, 10).variant, ValueError("no such border"))
+
+
+def test_the_finding_on_a_failed_candidate_has_the_reason_of_its_library():
+    variant = evaluated(1, 10).variant
+    finding = failed_candidate(variant, EngineError("a combination with an unknown border", where="model.cbm"))
+    assert (finding.code, finding.severity) == ("V004", "warn")
+    assert finding.message == f"engine {variant.engine}: a combination with an unknown border"
+    assert finding.where == f"{variant.name}, model.cbm"

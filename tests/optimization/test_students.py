@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_fields
 from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -22,10 +23,15 @@ from tests.optimization.training_rows import THREE, context_with, labeled_rows
 from headway.core.contracts import LabeledData
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
-from headway.core.variant import Artifact, Variant
+from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.optimization.refit import refitted_answers
 from headway.optimization.transforms import distil, self_distil, trees
-from headway.optimization.transforms._students import cross_answers, folds_of, train_student
+from headway.optimization.transforms._students import (
+    cross_answers,
+    folds_of,
+    train_student,
+    with_listed_categories,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +42,17 @@ THREE_CLASSES = replace(FEW, labels=np.digitize(FEW.rows[:, 0], [-0.5, 0.5]).ast
 
 def variant_of(task: str) -> Variant:
     return Variant(artifact=Artifact(format="", digest="", size_bytes=0), engine="sklearn", signature=THREE, task=task)
+
+
+def test_a_student_learns_from_a_category_that_no_list_has_as_from_a_missing_one():
+    fields = (Field(name="a", datatype="BYTES", categories=("x", "y"), unseen="hashed"), *THREE.inputs[1:])
+    variant = replace_fields(variant_of("binary"), signature=Signature(inputs=fields))
+    rows = np.array([[0, 5, 9], [1, 5, 9], [2, 5, 9], [2.0**32, 5, 9], [np.nan, 5, 9]])
+    data = LabeledData(rows=rows, labels=np.zeros(5), groups=np.arange(5))
+    listed = with_listed_categories(data, variant).rows
+    assert np.array_equal(listed[:, 0], [0, 1, np.nan, np.nan, np.nan], equal_nan=True)
+    assert np.array_equal(listed[:, 1:], rows[:, 1:])
+    assert with_listed_categories(data, variant_of("binary")) is data
 
 
 def answers_of(text: bytes, rows: np.ndarray) -> np.ndarray:

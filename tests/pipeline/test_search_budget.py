@@ -79,3 +79,16 @@ def test_a_search_that_tried_everything_does_not_suggest_a_longer_one(timed):
     best = search(["pipeline"], budget_s=1_000)
     assert not best.improved and best.search.suggested_budget_s == 0
     assert str(best).startswith("no faster variant was found: no transform applies to this model")
+
+
+@pytest.mark.parametrize(
+    ("opens", "others", "where"), [(0, ["trees"], "screened_out"), (1, ["trees"], "screened_out"), (2, [], "evaluated")]
+)
+def test_a_candidate_that_raises_is_left_out_with_its_reason_and_the_search_goes_on(timed, opens, others, where):
+    failing = timed.failing(f"brittle_{opens}", opens=opens)
+    best = search([*others, failing], budget_s=0)
+    assert best.variant.engine == (others or ["lightgbm"])[0]
+    [(name, why)] = [(name, why) for name, why in best.why.items() if failing in name]
+    assert why == f"engine {failing}: raised LibraryError: no such border"
+    assert name in [row.variant.name for row in getattr(best.search, where)]
+    assert best.search.n_left_out == 0

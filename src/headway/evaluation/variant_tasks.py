@@ -18,7 +18,8 @@ from headway.core.threads import this_machine
 from headway.core.variant import Variant
 from headway.core.workers import HERE, Workers
 from headway.evaluation.comparison import EvaluationSet, build_evaluation_set, compare_with_baseline, screen_speed
-from headway.evaluation.measure import measure
+from headway.evaluation.measure import build_evidence, measure
+from headway.optimization.screening import failed_candidate
 from headway.storage.in_memory import InMemoryBlobs
 
 TIMED = ("latency", "cost")
@@ -65,11 +66,18 @@ def measure_task(inputs: EvaluationInputs, task: VariantTask) -> Evidence:
 def measure_variant(
     variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs, *, metrics: Sequence[str]
 ) -> Evidence:
-    """Measure a variant by these metrics; without any, its speed alone, briefly."""
-    if not metrics:
-        return screen_speed(variant, evaluation_set, blobs)
-    subject = compare_with_baseline(variant, evaluation_set, blobs)
-    return measure(subject, metrics, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)
+    """Measure a variant by these metrics; without any, its speed alone, briefly.
+
+    The evidence of a candidate that raises an error has no measurements, and the reason as its finding.
+    """
+    dataset, period = evaluation_set.dataset, evaluation_set.period
+    try:
+        if not metrics:
+            return screen_speed(variant, evaluation_set, blobs)
+        subject = compare_with_baseline(variant, evaluation_set, blobs)
+        return measure(subject, metrics, dataset_digest=dataset, period=period)
+    except Exception as error:  # noqa: BLE001 - libraries derive theirs from Exception, and none may end a search
+        return build_evidence(variant, [], [failed_candidate(variant, error)], dataset_digest=dataset, period=period)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 V002: A candidate was screened out: too slow to win (note).
 V003: A candidate, or a transform, was left out: it would not have fitted into the rest of the time budget (note).
+V004: A candidate could not be opened, or raised an error while it was measured (warn).
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import functools
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from msgspec.structs import replace
 
 from headway.core import plugins
+from headway.core.errors import ConfigError, HeadwayError, StoreError
 from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
@@ -172,7 +175,7 @@ MeasureAll = Callable[[Sequence[Variant], Callable[[], bool]], Iterator[tuple[in
 The second argument is called before each variant, and none is begun after it returned False.
 """
 
-SCREENED_OUT, LEFT_OUT = "V002", "V003"
+SCREENED_OUT, LEFT_OUT, FAILED = "V002", "V003", "V004"
 SPEED_METRICS = ("latency.one_row", "throughput.batch")
 """A variant that may be the fastest by one of these is evaluated in full: one form may suit rows, another batches."""
 EVALUATION, SCREENING, VERDICT = "evaluation", "screening", "verdict"
@@ -233,7 +236,7 @@ def screen_candidates(
         for row in measured.values():
             if _is_promising(row, rivals, objective):
                 waiting.append(row)
-            else:
+            elif not screened_out(row):
                 rows[row.variant.digest] = _mark(row, SCREENED_OUT, "too slow to win in a short measurement")
         waiting = _in_turns(waiting, objective)
         must_try = is_first and any(is_compiled(row.variant, baseline.variant) for row in waiting[:1])
@@ -390,7 +393,34 @@ def _screening_order(variant: Variant, baseline: Variant) -> tuple[bool, int]:
 
 def screened_out(row: EvaluatedVariant) -> str:
     """Return why a variant was not evaluated in full; empty for one that was."""
-    return next((finding.message for finding in row.evidence.findings if finding.code in (SCREENED_OUT, LEFT_OUT)), "")
+    codes = (SCREENED_OUT, LEFT_OUT, FAILED)
+    return next((finding.message for finding in row.evidence.findings if finding.code in codes), "")
+
+
+def describe_error(error: Exception) -> tuple[str, str]:
+    """Return what an error says, and where it happened: for an error of a library, the line that raised it."""
+    if isinstance(error, HeadwayError):
+        return error.what, error.where
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    message = str(error).partition("\n")[0]
+    return f"raised {type(error).__name__}: {message}", f"{frame.filename}:{frame.lineno}"
+
+
+def failed_candidate(variant: Variant, error: Exception) -> Finding:
+    """Return the finding on a candidate that could not be measured, with the reason.
+
+    Raises the error again if it is not the candidate's own: that of the baseline, of a store or of a setting.
+    """
+    if not variant.steps or isinstance(error, ConfigError | StoreError):
+        raise error
+    reason, where = describe_error(error)
+    return Finding(
+        code=FAILED,
+        severity="warn",
+        message=f"engine {variant.engine}: {reason}",
+        where=", ".join(filter(None, (variant.name, where))),
+        hint=f"the search goes on without it; to leave out its last step: transform {variant.steps[-1].transform}",
+    )
 
 
 def left_out(row: EvaluatedVariant) -> bool:

@@ -6,13 +6,12 @@ V001: A transform failed on a variant (warn), or does not apply to it (note).
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from headway.core import plugins
-from headway.core.errors import EngineError, NotApplicable, PluginError
+from headway.core.errors import ConfigError, EngineError, HeadwayError, NotApplicable, PluginError, StoreError
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.search_result import BUDGET_FACTOR, TRANSFORM_SHARE, SearchResult
@@ -27,6 +26,7 @@ from headway.optimization.screening import (
     answer_changing_steps,
     comes_first,
     cost_lower_bound,
+    describe_error,
     is_compiled,
     is_shown_faster,
     keeps_answers,
@@ -43,11 +43,6 @@ WITHOUT, DEFER = "without", "defer"
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
 """Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
 _NEAR = 1.25  # times the cost of the best variant
-# What a plug-in that breaks may raise: it must not end the search.
-_PLUGIN_FAILURES = (
-    *(ArithmeticError, AttributeError, ImportError, LookupError, MemoryError),
-    *(OSError, RuntimeError, TypeError, ValueError),
-)
 _ANSWER_PHRASES = {"fail": "fails", "undecided": "undecided"}
 Outcome = Literal["tied", "not shown", "not on test", "slower", "less preferred"]
 _COMPARISON_PHRASES: dict[Outcome, str] = {
@@ -450,16 +445,15 @@ def apply_transform(name: str, variant: Variant, context: TransformContext) -> S
         return load_transform(name)(variant, context.for_variant(variant))
     except NotApplicable as reason:
         return _finding(name, reason.what, where=variant.name, hint=reason.hint)
-    except (EngineError, PluginError) as error:
+    except (ConfigError, StoreError):
+        raise
+    except Exception as error:
         if name not in plugins.names("transform"):
             raise
-        where = ", ".join(filter(None, (variant.name, error.where)))
-        return _finding(name, error.what, severity="warn", where=where, hint=error.hint)
-    except _PLUGIN_FAILURES as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{variant.name}, {frame.filename}:{frame.lineno}"
-        hint = f"leave {name} out: [optimize] transforms"
-        return _finding(name, f"raised {type(error).__name__}: {error}", severity="warn", where=where, hint=hint)
+        message, where = describe_error(error)
+        hint = error.hint if isinstance(error, HeadwayError) else f"leave {name} out: [optimize] transforms"
+        where = ", ".join(filter(None, (variant.name, where)))
+        return _finding(name, message, severity="warn", where=where, hint=hint)
 
 
 def _finding(

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.engines.catboosters import category_cbm
+from tests.engines.category_worlds import make_world
 
 from headway.core.categories import category_hash
 from headway.core.errors import EngineError
 from headway.engines.catboost import Catboost
 from headway.engines.formats.catboost import read_catboost
-from headway.engines.formats.catboost_ctr import combine_hashes
+from headway.engines.formats.catboost_ctr import Combination, _check_combination, _read_tables, combine_hashes
 from headway.engines.formats.flatbuffer import FlatTable, root_table
 
 
@@ -127,3 +128,31 @@ def test_damaged_notes_on_categories_are_rejected(notes: str) -> None:
         content = path.read_bytes()
     with pytest.raises(EngineError, match="not a CatBoost model"):
         read_catboost(content)
+
+
+def test_a_model_that_its_library_truncated_is_read_though_unused_statistics_name_dropped_borders() -> None:
+    world = make_world(
+        0, rows=400, categories=60, iterations=60, depth=6, max_ctr_complexity=4, grow_policy="SymmetricTree"
+    )
+    content, _ = world.bound()
+    first = Catboost.truncate(content, 6)
+    core = root_table(first[8 : behind(first)])
+    trees = core.table(1)
+    assert trees is not None
+    borders = [column.array(3, np.float32).tolist() for column in trees.tables(5)]
+    named = [test for combination, *_ in _read_tables(first[behind(first) :]) for test in combination.above]
+    assert any(border not in borders[column] for column, border in named), "the library kept statistics of later trees"
+    assert len(read_catboost(first).sizes) == 6
+
+
+def test_a_statistic_in_use_of_an_unknown_border_is_rejected() -> None:
+    combination = Combination(categories=(0,), above=((0, 0.25),), equal=((1, 7),))
+    values = {1: np.array([7])}
+    _check_combination(combination, 2, [np.array([0.25])], values)
+    for columns, borders, known, message in (
+        (0, [np.array([0.25])], values, "unknown columns"),
+        (2, [np.array([0.5])], values, "unknown border"),
+        (2, [np.array([0.25])], {}, "unknown category"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _check_combination(combination, columns, borders, known)

@@ -146,7 +146,7 @@ def read_categories(
     _require(len({column for column, _ in one_hot}) == len(one_hot), "one-hot columns that repeat")
     values = dict(one_hot)
     _require(list(parts) == ([_PART] if parts else []), "unknown parts after the trees")
-    tables = _read_tables(content, len(fields), borders, values) if parts else {}
+    tables = _read_tables(content) if parts else {}
     statistics = [_statistic(table, len(fields), borders, values, tables) for table in statistic_tables]
     return CategoryColumns(
         columns=np.array([field.integer(1, "<i", -1) for field in fields], np.int64),
@@ -209,7 +209,8 @@ class _StatisticTable:
     classes: int
 
 
-def _base(table: FlatTable | None, columns: int, borders: Sequence[Floats], values: dict[int, Ints]) -> _Base:
+def _base(table: FlatTable | None) -> _Base:
+    """Return what a statistic is of; its columns and borders are not looked up."""
     parts = None if table is None else table.table(0)
     if table is None or parts is None:
         raise ValueError("a statistic without a combination")
@@ -220,6 +221,14 @@ def _base(table: FlatTable | None, columns: int, borders: Sequence[Floats], valu
         equal=tuple(zip(equal[::2].tolist(), equal[1::2].tolist(), strict=True)),
     )
     kind, target = table.integer(1, "<b", 0), table.integer(2, "<i", 0)
+    _require(_BORDERS <= kind <= _FREQUENCY, f"a statistic of kind {kind}")
+    return combination, kind, target
+
+
+def _check_combination(
+    combination: Combination, columns: int, borders: Sequence[Floats], values: dict[int, Ints]
+) -> None:
+    """Check that a combination names columns, borders and categories of the model."""
     _require(all(0 <= column < columns for column in combination.categories), "a combination of unknown columns")
     _require(
         all(0 <= column < len(borders) and border in borders[column] for column, border in combination.above),
@@ -229,20 +238,17 @@ def _base(table: FlatTable | None, columns: int, borders: Sequence[Floats], valu
         all(column in values and value in values[column] for column, value in combination.equal),
         "a combination with an unknown category",
     )
-    _require(_BORDERS <= kind <= _FREQUENCY, f"a statistic of kind {kind}")
-    return combination, kind, target
 
 
-def _read_tables(
-    content: bytes, columns: int, borders: Sequence[Floats], values: dict[int, Ints]
-) -> dict[_Base, _StatisticTable]:
+def _read_tables(content: bytes) -> dict[_Base, _StatisticTable]:
+    """Return all tables; those that only dropped trees used stay in the file, with borders that it no longer has."""
     count, at = int.from_bytes(content[:4], "little"), 4
     found: dict[_Base, _StatisticTable] = {}
     for _ in range(count):
         size = int.from_bytes(content[at : at + 4], "little")
         _require(0 < size <= len(content) - at - 4, "a table of statistics that is truncated")
         table = root_table(content[at + 4 : at + 4 + size])
-        base = _base(table.table(0), columns, borders, values)
+        base = _base(table.table(0))
         _require(base not in found, "tables of statistics that repeat")
         found[base] = _read_table(table, base[1])
         at += 4 + size
@@ -277,7 +283,8 @@ def _statistic(
     statistic = feature.table(0)
     if statistic is None:
         raise ValueError("a statistic without a definition")
-    base = _base(statistic.table(0), columns, borders, values)
+    base = _base(statistic.table(0))
+    _check_combination(base[0], columns, borders, values)
     table = tables.get(base)
     if table is None:
         raise ValueError("a statistic without a table")

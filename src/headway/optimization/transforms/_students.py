@@ -39,7 +39,21 @@ def rows_to_learn(variant: Variant, context: TransformContext) -> LabeledData:
     data = context.train()
     if data is None:
         raise NotApplicable("the rows that the model was trained on are not available")
-    return data
+    return with_listed_categories(data, variant)
+
+
+def with_listed_categories(data: LabeledData, variant: Variant) -> LabeledData:
+    """Return rows in which a category that no list has is missing.
+
+    Its code is a hash of up to 32 bits, and LightGBM allocates memory for each category up to the largest code.
+    """
+    hashed = [(index, field) for index, field in enumerate(variant.signature.inputs) if field.unseen == "hashed"]
+    if not hashed:
+        return data
+    rows = data.rows.copy()
+    for index, field in hashed:
+        rows[rows[:, index] >= len(field.categories), index] = np.nan
+    return replace(data, rows=rows)
 
 
 def label_targets(labels: Floats, outputs: int) -> Floats:

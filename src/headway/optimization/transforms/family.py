@@ -23,6 +23,7 @@ from headway.core.errors import ConfigError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
 from headway.optimization.context import TransformContext
+from headway.optimization.transforms._students import with_listed_categories
 
 STAGE = "train"
 REQUIRES = ("model_families",)
@@ -59,6 +60,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     data = context.train()
     if data is None:
         raise NotApplicable("the rows that the model was trained on are not available")
+    data = with_listed_categories(data, variant)
     categorical = [index for index, field in enumerate(variant.signature.inputs) if field.datatype == "BYTES"]
     return [
         _as_variant(variant, context, name, MODEL_FAMILIES[name](data, variant.task, categorical))
