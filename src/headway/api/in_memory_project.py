@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import tempfile
 import weakref
@@ -16,7 +17,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway import pipeline
-from headway.api.model import Model
+from headway.api.model import AnswerForm, Model, answer_form
 from headway.api.tables import (
     expect_rows_and_labels,
     expect_width,
@@ -76,6 +77,8 @@ class InMemoryProject:
         The folder is deleted with the project.
     train : Dataset or None
         The rows that the model was trained on, if they were passed.
+    form : AnswerForm
+        Types and shapes of the answers of the user's own model.
     """
 
     project: Project
@@ -85,6 +88,7 @@ class InMemoryProject:
     library: str = "polars"
     temporary: bool = False
     train: Dataset | None = None
+    form: AnswerForm = dataclasses.field(default_factory=AnswerForm)
 
     def halves(self) -> pipeline.Data:
         """Split the rows in two, by whole groups: one half for the search, one to judge the winner.
@@ -128,7 +132,7 @@ def create_project(
     Raises DataError or EngineError that names what does not fit.
     """
     expect_rows_and_labels(rows, labels)
-    library = library_of(rows)
+    library, given = library_of(rows), (model, rows)
     native = _custom_part(model)
     columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     if native and isinstance(model, str | Path):
@@ -137,6 +141,7 @@ def create_project(
         model, rows = native.model, native.rows(rows)
     imported = open_model(model, trust=trust)
     expect_width(rows, imported.names, imported.width)
+    form = answer_form(*given, () if native else imported.names)
     table = to_polars(rows, imported.names, absent=imported.absent)
     table = with_named_categories(table, rows, len(imported.categories))
     if MULTILABEL in (task, imported.task):
@@ -198,6 +203,7 @@ def create_project(
         library=library,
         temporary=folder is None,
         train=None if learned is None else make_dataset(learned, roles, name="train"),
+        form=form,
     )
     if folder is None:
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
@@ -326,7 +332,10 @@ def encode_labels(labels: pl.Series, classes: Sequence[str]) -> pl.Series:
                 hint="y = (y == 'the positive class')",
             )
         return labels.cast(pl.Float64)
-    names = _class_names(labels)
+    has_floats = all(re.fullmatch(r"-?\d+\.\d+", name) for name in classes)
+    names = (
+        labels.cast(pl.Float64).cast(pl.String) if has_floats and labels.dtype.is_numeric() else _class_names(labels)
+    )
     unknown = sorted(set(names.drop_nulls().unique()) - set(classes))
     if unknown:
         raise DataError(

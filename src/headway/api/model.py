@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import io
 import re
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -21,7 +22,7 @@ from headway.core.contracts import Decider, Engine, ImportedModel
 from headway.core.errors import DataError, EngineError, StoreError
 from headway.core.label_sets import decide_labels
 from headway.core.plugins import load_engine
-from headway.core.record import StoredRecord, digest_of, read, write
+from headway.core.record import Record, StoredRecord, digest_of, read, write
 from headway.core.variant import DECIDES, LIBRARY_THRESHOLD, MULTILABEL, ThresholdRule, Variant
 from headway.data.matrix import matrix
 from headway.data.refusals import RefusalCheck
@@ -37,6 +38,21 @@ HEADER, ARTIFACT = "model.json", "artifact"
 REFIT = "fit the original model again, then best = headway.optimize(model, X, y)"
 
 
+class AnswerForm(Record, frozen=True, kw_only=True):
+    """Array types and shapes of the original model's answers, where its library has others than headway.
+
+    `decisions` and `probabilities` are names of NumPy types, such as `float32`; empty: as headway has them. A library
+    may answer a column (n, 1), and for several labels a list of arrays (n, 2) instead of one array (n, k).
+    """
+
+    decisions: str = ""
+    is_column: bool = False
+    probabilities: str = ""
+    is_list: bool = False
+    classes: str = ""
+    lists_classes: bool = False
+
+
 class SavedModel(StoredRecord, frozen=True, kw_only=True):
     """What a saved model is, next to the bytes of its artifact."""
 
@@ -44,6 +60,7 @@ class SavedModel(StoredRecord, frozen=True, kw_only=True):
     threshold: float | None = None
     threshold_rule: ThresholdRule = "library"
     calibrator: Calibrator = Calibrator()
+    form: AnswerForm = AnswerForm()
 
 
 class Model:
@@ -78,8 +95,10 @@ class Model:
         threshold_rule: ThresholdRule = "library",
         calibrator: Calibrator = Calibrator(),  # noqa: B008 - frozen
         content: bytes = b"",
+        form: AnswerForm = AnswerForm(),  # noqa: B008 - frozen
     ) -> None:
         self.variant = variant
+        self._form = form
         self._content = content
         self._calibrator = calibrator
         self.threshold: float | None = None
@@ -109,7 +128,9 @@ class Model:
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
         self.n_features_in_ = len(variant.signature.inputs)
         if variant.task in CLASSIFIERS:
-            self.classes_ = parse_classes(variant.signature.classes) if variant.signature.classes else np.array([0, 1])
+            self.classes_: Any = _classes_in_form(variant, form)
+        is_named = bool(form.classes) == (variant.task in CLASSIFIERS)
+        self._decision_type = form.decisions if is_named else ""
         self._estimator_type = "classifier" if variant.task in CLASSIFIERS else "regressor"
 
     def save(self, path: str | Path) -> Path:
@@ -217,7 +238,7 @@ class Model:
             raise AttributeError(
                 f"a {self.variant.task} model without classes has no score; headway.evaluate(best, X, y)"
             )
-        found, true = self.predict(X), np.asarray(y)
+        found, true = self._decisions(X), np.asarray(y)
         true = true if self.variant.task == MULTILABEL else true.reshape(-1)
         if len(found) != len(true):
             raise DataError(f"{len(found):,} rows, but {len(true):,} values of y", hint="pass one for each row")
@@ -273,7 +294,7 @@ class Model:
         scores = self._scores_of_cells(rows) if self._predict_cells and not self._check else None
         return self._calibrate(self._run(self._engine.predict, self._matrix(rows)) if scores is None else scores)
 
-    def predict_proba(self, rows: Any) -> Floats:
+    def predict_proba(self, rows: Any) -> Any:
         """Return the probability of each class, or of each label.
 
         Parameters
@@ -282,9 +303,17 @@ class Model:
 
         Returns
         -------
-        ndarray of shape (n, n_classes)
-            Columns in the order of `classes_`.
+        ndarray of shape (n, n_classes), or list of ndarray of shape (n, 2)
+            Columns in the order of `classes_`; of several labels, a list where the original model answers one. The
+            type is that of the original model's answers.
         """
+        found = self._probabilities(rows)
+        if self._form.is_list:
+            return [np.column_stack([1 - label, label]) for label in found.T]
+        return found.astype(self._form.probabilities, copy=False) if self._form.probabilities else found
+
+    def _probabilities(self, rows: Any) -> Floats:
+        """Return probabilities, float64 [n, classes], or [n, labels]."""
         if self._class_probabilities:
             found: Floats | None = self._class_probabilities(rows)
             if found is not None:
@@ -310,8 +339,15 @@ class Model:
         -------
         ndarray of shape (n,)
             The indicator matrix (n, k) of a multilabel classifier; scores (n, k) if the model has no classes and more
-            than one output.
+            than one output; a column (n, 1) where the original model answers one. The type is that of its answers.
         """
+        decided = self._decisions(rows)
+        if self._decision_type:
+            decided = decided.astype(self._decision_type, copy=False)
+        return decided[:, None] if self._form.is_column and decided.ndim == 1 else decided
+
+    def _decisions(self, rows: Any) -> NDArray[Any]:
+        """Return classes [n], indicators [n, labels], or values, in headway's own types."""
         if self.variant.task not in CLASSIFIERS or not self.variant.signature.classes:
             scores = self.scores(rows)
             return scores[:, 0] if scores.shape[1] == 1 else scores
@@ -408,6 +444,7 @@ def save_model_bytes(model: Model) -> bytes:
         threshold=model.threshold,
         threshold_rule=model.threshold_rule,
         calibrator=model._calibrator,
+        form=model._form,
     )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
@@ -448,7 +485,70 @@ def load_model_bytes(content: bytes, *, where: str = "") -> Model:
         threshold_rule=saved.threshold_rule,
         calibrator=saved.calibrator,
         content=artifact,
+        form=saved.form,
     )
+
+
+def answer_form(model: Any, rows: Any, names: Sequence[str] = ()) -> AnswerForm:
+    """Return the form of a fitted model's answers, as it answers its own first rows.
+
+    It is headway's own for the path of a file, and for a method that does not answer.
+
+    Parameters
+    ----------
+    model : object
+        The user's own model, or one that headway made.
+    rows : array-like of shape (n, d)
+    names : sequence of str
+        Columns that the model reads, for a table with others.
+    """
+    if isinstance(model, Model):
+        return model._form
+    if isinstance(model, str | Path):
+        return AnswerForm()
+    if names and hasattr(rows, "columns") and set(names) <= set(rows.columns):
+        rows = rows[list(names)]
+    decisions, probabilities = (_first_answers(model, name, rows) for name in ("predict", "predict_proba"))
+    classes = getattr(model, "classes_", ())
+    lists_classes = isinstance(classes, list)
+    types = {str(np.asarray(some).dtype) for some in (classes if lists_classes else [classes]) if len(some)}
+    is_array = isinstance(decisions, np.ndarray)
+    if is_array and types:  # CatBoost's own class answers sums of leaves, which are no classes
+        named = np.concatenate([np.ravel(some) for some in ([0, 1], *(classes if lists_classes else [classes]))])
+        is_array = bool(np.isin(decisions, named).all())
+    elif is_array:
+        is_array = decisions.dtype.kind == "f"
+    return AnswerForm(
+        decisions=str(decisions.dtype) if is_array else "",
+        is_column=is_array and decisions.ndim == 2 and decisions.shape[1] == 1,
+        probabilities=str(probabilities.dtype) if isinstance(probabilities, np.ndarray) else "",
+        is_list=isinstance(probabilities, list),
+        classes=types.pop() if len(types) == 1 else "",
+        lists_classes=lists_classes,
+    )
+
+
+def _first_answers(model: Any, method: str, rows: Any) -> Any:
+    """Return what a method of the user's own model answers to two rows, None if it does not answer them."""
+    some = rows.iloc[:2] if hasattr(rows, "iloc") else rows[:2]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return getattr(model, method)(some)
+    except Exception:  # noqa: BLE001 - what a library raises for rows that it does not read is its own affair
+        return None
+
+
+def _classes_in_form(variant: Variant, form: AnswerForm) -> NDArray[Any] | list[NDArray[Any]]:
+    """Return the classes as the original model has them; labels that the columns of `y` named keep their names."""
+    names = variant.signature.classes
+    classes = parse_classes(names) if names else np.array([0, 1])
+    is_named = variant.task == MULTILABEL and names != tuple(map(str, range(len(names))))
+    if not form.classes or is_named:
+        return classes
+    if form.lists_classes:
+        return [np.array([0, 1], dtype=form.classes) for _ in names]
+    return classes.astype(form.classes)
 
 
 def parse_classes(classes: tuple[str, ...]) -> NDArray[Any]:

@@ -17,10 +17,9 @@ from rich.console import Console, RenderableType
 
 from headway import pipeline
 from headway.api.in_memory_project import InMemoryProject
-from headway.api.model import Model
+from headway.api.model import AnswerForm, Model
 from headway.api.tables import make_frame
 from headway.core import config as settings
-from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, Refused
@@ -136,13 +135,16 @@ class OptimizationResult(Result, Model):
     def __init__(self, search: SearchResult, engine: Engine, memory: InMemoryProject) -> None:
         content = memory.project.blobs.get(search.winner.variant.artifact.digest)
         threshold, rule = search.baseline.threshold, search.baseline.threshold_rule
-        super().__init__(search.winner.variant, engine, threshold=threshold, threshold_rule=rule, content=content)
+        form = memory.form
+        super().__init__(
+            search.winner.variant, engine, threshold=threshold, threshold_rule=rule, content=content, form=form
+        )
         self.search = search
         self._memory: InMemoryProject | None = memory
         self._config = memory.project.config
         self._library = memory.library
         self._is_temporary = memory.temporary
-        optimized = Model(self.variant, engine, threshold=threshold, threshold_rule=rule, content=content)
+        optimized = Model(self.variant, engine, threshold=threshold, threshold_rule=rule, content=content, form=form)
         self._outer = memory.native.around(optimized) if memory.native else None
         self._parts = memory.native.parts if memory.native else ()
 
@@ -165,9 +167,9 @@ class OptimizationResult(Result, Model):
         """Predict as `Model.predict`, with the user's own Python around the model still in place."""
         return np.asarray(self._outer.predict(rows)) if self._outer else super().predict(rows)
 
-    def predict_proba(self, rows: Any) -> Floats:
+    def predict_proba(self, rows: Any) -> Any:
         """Predict as `Model.predict_proba`, with the user's own Python around the model still in place."""
-        return np.asarray(self._outer.predict_proba(rows)) if self._outer else super().predict_proba(rows)
+        return self._outer.predict_proba(rows) if self._outer else super().predict_proba(rows)
 
     @property
     def frontier(self) -> SearchResult:
@@ -370,7 +372,7 @@ class OptimizationResult(Result, Model):
         return draw_pareto(self._report_data())
 
 
-_PICKLED = {"search", "_config", "_library", "_is_temporary", "_outer", "_parts"}
+_PICKLED = {"search", "_form", "_config", "_library", "_is_temporary", "_outer", "_parts"}
 
 
 def _restore(content: bytes, state: dict[str, Any]) -> OptimizationResult:
@@ -380,7 +382,8 @@ def _restore(content: bytes, state: dict[str, Any]) -> OptimizationResult:
     engine = load_engine(variant.engine)(content, variant.settings)
     baseline = state["search"].baseline
     threshold, rule = baseline.threshold, baseline.threshold_rule
-    Model.__init__(result, variant, engine, threshold=threshold, threshold_rule=rule, content=content)
+    form = state.get("_form", AnswerForm())  # absent from pickles of an earlier checkout
+    Model.__init__(result, variant, engine, threshold=threshold, threshold_rule=rule, content=content, form=form)
     result.__dict__.update(state, _memory=None)
     return result
 

@@ -155,9 +155,10 @@ class Sklearn:
         """Return the trees; raise NotApplicable for an estimator that is not a sum of trees."""
         opened = _shared(content)
         try:
-            if isinstance(opened.model, Pipeline):
-                return fold.fold_pipeline(opened.model, _width(opened.model), opened.columns)
-            return trees.estimator_forest(opened.model, opened.columns)
+            model = trees.inside_threshold(opened.model)
+            if isinstance(model, Pipeline):
+                return fold.fold_pipeline(model, _width(model), opened.columns)
+            return trees.estimator_forest(model, opened.columns)
         except _FAILURES as error:
             raise _damaged_model(error) from error
 

@@ -19,6 +19,7 @@ from sklearn.ensemble._forest import ForestClassifier, ForestRegressor
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.ensemble._iforest import _average_path_length
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
@@ -349,6 +350,13 @@ def flat_steps(model: Pipeline) -> list[Any]:
 def final_step(model: Any) -> Any:
     """Return the last step of a pipeline, or the model itself."""
     return flat_steps(model)[-1] if isinstance(model, Pipeline) else model
+
+
+def inside_threshold(model: Any) -> Any:
+    """Return the estimator inside classifiers with a threshold of their own, which keep its probabilities."""
+    while isinstance(model, FixedThresholdClassifier | TunedThresholdClassifierCV):
+        model = model.estimator_
+    return model
 
 
 def is_tree_model(model: Any) -> bool:

@@ -236,7 +236,7 @@ class GraphBuilder:
             operations=tuple(operations),
             constants=self.emitter.constants,
             edges=front.edges(),
-            forests=self.emitter.forests,
+            forests={_scores_or(name, scores.name): forest for name, forest in self.emitter.forests.items()},
         )
 
     def _computed(self, features: Sequence[Feature], weights: Floats) -> tuple[list[str], Floats]:
@@ -425,7 +425,7 @@ def _renamed(operation: Operation, scores: str) -> Operation:
     """Rename the array of that name to `scores`."""
 
     def named(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(SCORES if name == scores else name for name in names)
+        return tuple(_scores_or(name, scores) for name in names)
 
     return replace(operation, inputs=named(operation.inputs), outputs=named(operation.outputs))
 
@@ -460,3 +460,7 @@ def _only_known(emitter: GraphEmitter, ready: str, terms: list[tuple[int, tuple[
     equal = emitter.to_float(emitter.emit("Equal", z, emitter.constant(constants[:, 0])))
     found = emitter.emit("MatMul", equal, emitter.constant(np.eye(len(terms))[owner]))
     return emitter.emit("MatMul", emitter.emit("Log", found), emitter.constant(np.where(weights == 0, 1.0, weights)))
+
+
+def _scores_or(name: str, scores: str) -> str:
+    return SCORES if name == scores else name
