@@ -10,9 +10,11 @@ import polars as pl
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.svm import SVC
 
 import headway
 from headway.core.errors import DataError
@@ -98,3 +100,24 @@ def test_texts_stand_next_to_other_columns():
     best = headway.optimize(pipeline, table, labels, budget=20)
     assert np.abs(best.predict_proba(table) - pipeline.predict_proba(table)).max() <= 1e-6
     assert best.variant.signature.texts == ("message",)
+
+
+FALLBACKS = {
+    "neighbours": (TfidfVectorizer(), KNeighborsClassifier(3)),
+    "a kernel": (TfidfVectorizer(), SVC()),
+    "a method of str": (TfidfVectorizer(tokenizer=str.split, token_pattern=None), LogisticRegression()),
+    "classes that tie": (TfidfVectorizer(), SGDClassifier(loss="modified_huber", random_state=0)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FALLBACKS)
+def test_a_pipeline_that_cannot_be_compiled_is_still_served_by_its_library(name):
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(["late", "lost", "paid", "sent", "sign", "call"], 4)) for _ in range(240)]
+    labels = [("late" in text) + ("lost" in text) for text in texts]
+    model = make_pipeline(*FALLBACKS[name]).fit(texts[:120], labels[:120])
+    best = headway.optimize(model, texts[120:], labels[120:], transforms=["text"])
+    assert best.variant.engine == "sklearn" and not best.improved
+    assert np.array_equal(best.predict([*texts, "", "zz"]), model.predict([*texts, "", "zz"]))
+    assert best.why.get("text", "") or best.native

@@ -8,15 +8,18 @@ import re
 import sys
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import sklearn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 from skops import io as skops
 from tests.engines.boosters import table, targets
@@ -106,6 +109,21 @@ def test_a_neighbour_tree_with_an_index_out_of_range_is_refused(algorithm: str) 
     assert len(Sklearn(content, {}).predict(ROWS)) == len(ROWS)
     with pytest.raises(EngineError, match="a neighbour tree"):
         Sklearn(changed(content, with_nodes("idx_end", 10**6)), {})
+
+
+@pytest.mark.parametrize("model", [KNeighborsClassifier(2), SVC(), NuSVC(nu=0.2)])
+def test_a_model_that_holds_a_sparse_matrix_is_stored(model: Any) -> None:
+    fitted = model.fit(csr_matrix(ROWS), LABELS)
+    content = skops_file.write_skops(fitted)
+    assert content == skops_file.write_skops(fitted)
+    assert np.array_equal(skops_file.read_skops(content).model.predict(csr_matrix(ROWS)), fitted.predict(ROWS))
+
+
+def test_a_sparse_matrix_with_an_index_out_of_range_is_refused() -> None:
+    model = KNeighborsClassifier(2).fit(csr_matrix(ROWS), LABELS)
+    model._fit_X.indices[0] = 10**6
+    with pytest.raises(EngineError, match="a sparse matrix that points outside its data"):
+        skops_file.read_skops(skops_file.write_skops(model))
 
 
 def asking_for(module: str, name: str) -> Callable[[dict[str, bytes]], None]:

@@ -77,7 +77,7 @@ COMPILED: dict[str, tuple[Any, np.ndarray]] = {
         BINARY,
     ),
     "SGD, log loss": (make_pipeline(_words(), SGDClassifier(loss="log_loss")), CLASSES),
-    "SGD, modified huber": (make_pipeline(_words(), SGDClassifier(loss="modified_huber")), CLASSES),
+    "SGD, modified huber": (make_pipeline(_words(), SGDClassifier(loss="modified_huber")), BINARY),
     "SGD, hinge": (make_pipeline(_words(), SGDClassifier()), CLASSES),
     "ridge": (make_pipeline(_words(), RidgeClassifier()), CLASSES),
     "perceptron": (make_pipeline(_words(), Perceptron()), CLASSES),
@@ -194,6 +194,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "pairs of classes in libsvm": (make_pipeline(_words(), SVC(kernel="linear")), "LinearSVC can"),
     "a kernel": (make_pipeline(_words(), SVC()), "kernel 'rbf'"),
     "boosted stumps": (make_pipeline(_words(), AdaBoostClassifier(n_estimators=3)), "AdaBoostClassifier"),
+    "classes that tie": (make_pipeline(_words(), SGDClassifier(loss="modified_huber")), "so that classes tie"),
+    "classes that tie, one by one": (
+        make_pipeline(_words(), OneVsRestClassifier(SGDClassifier(loss="modified_huber"))),
+        "so that classes tie",
+    ),
     "one norm of two vectorizers": (
         make_pipeline(make_union(_words(), CountVectorizer()), Normalizer(), LogisticRegression()),
         "Normalizer over several vectorizers",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ SAFE_FUNCTIONS = frozenset(
         "sklearn.utils.validation.check_array",
     }
 )
-_CALLS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
+_CALLS = (FunctionType, BuiltinFunctionType, MethodDescriptorType, MethodType, np.ufunc)  # `str.split` is the third
 _LEAVES = (str, bytes, int, float, bool, complex, type, type(None), ModuleType, np.generic, np.random.RandomState)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.exceptions import InconsistentVersionWarning
@@ -58,6 +59,10 @@ SAFE_CLASSES = frozenset(
         "headway.engines.estimators.inner.InnerRegressor",
         "numpy.dtype",
         "scipy.interpolate._bsplines.BSpline",
+        "scipy.sparse._csc.csc_array",
+        "scipy.sparse._csc.csc_matrix",
+        "scipy.sparse._csr.csr_array",
+        "scipy.sparse._csr.csr_matrix",
         "sklearn._loss.loss.HalfTweedieLoss",
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.calibration._CalibratedClassifier",
@@ -196,7 +201,7 @@ def _zipped(entries: dict[str, bytes]) -> bytes:
 
 
 def _faults(model: object) -> Iterator[str]:
-    """Yield trees whose nodes point outside their arrays or columns.
+    """Yield trees and sparse matrices whose indices point outside their arrays or columns.
 
     scikit-learn follows such indices unchecked, which crashes the process.
     """
@@ -212,6 +217,8 @@ def _faults(model: object) -> Iterator[str]:
                 yield from _predictor_faults(predictor, inner.get("_n_features"), path)
         if type(value).__name__ in ("KDTree", "BallTree"):
             yield from _neighbour_faults(value, path)
+        if isinstance(value, csr_matrix | csc_matrix | csr_array | csc_array):
+            yield from _sparse_faults(value, path)
 
 
 def _tree_faults(tree: Any, width: object, path: str) -> Iterator[str]:
@@ -246,6 +253,13 @@ def _node_faults(at: Any, ends: Any, feature: Any, limits: tuple[int, int], path
         yield f"{path}: a tree with a node that does not exist"
     if np.any(feature < 0) or np.any(feature >= limits[1]):
         yield f"{path}: a tree that reads a column which does not exist"
+
+
+def _sparse_faults(matrix: Any, path: str) -> Iterator[str]:
+    try:
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        yield f"{path}: a sparse matrix that points outside its data ({error})"
 
 
 def _neighbour_faults(tree: Any, path: str) -> Iterator[str]:

@@ -257,7 +257,19 @@ def emit_scores(model: Any, features: Features, builder: GraphBuilder) -> GraphA
     last = final_step(model)
     if is_tree_model(last):
         raise NotApplicable(f"{type(last).__name__} is compiled to trees, with the steps before it")
+    _expect_decisions_of_probabilities(last)
     return (_prediction if is_regressor(model) else _probability)(model, features, builder)
+
+
+def _expect_decisions_of_probabilities(last: Any) -> None:
+    """Raise NotApplicable for a classifier of several classes whose `predict` its clipped probabilities do not give."""
+    inner = getattr(last, "estimator", None) if isinstance(last, OneVsRestClassifier) else last
+    several = isinstance(classes := getattr(last, "classes_", ()), np.ndarray) and len(classes) > 2
+    if isinstance(inner, SGDClassifier) and inner.loss == "modified_huber" and several and not label_names(last):
+        raise NotApplicable(
+            f"{type(last).__name__} with loss 'modified_huber' and {len(classes)} classes cannot be compiled: its "
+            "predict follows the decision function, and its probabilities are clipped, so that classes tie"
+        )
 
 
 def _probability(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
