@@ -80,7 +80,7 @@ from headway.evaluation.point_comparison import compare_models as compare_opened
 from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.selective import certify_threshold
 from headway.evaluation.service_times import measure_service_times
-from headway.evaluation.statistics.intervals import exact_measurement
+from headway.evaluation.statistics.intervals import MIN_GROUPS, exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
 from headway.features.join import open_with_views, view_digests
@@ -89,7 +89,8 @@ from headway.monitoring import certificate, completion, feature_values, monitor,
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
 from headway.monitoring.assessment.history import open_assessed_dataset
-from headway.monitoring.budget import Budget
+from headway.monitoring.broken_inputs import broken_since_training
+from headway.monitoring.budget import Budget, broken_days, day_number, recorded_inputs
 from headway.monitoring.deployed_release import DeployedRelease, open_deployed_release, pending_ticket
 from headway.monitoring.erasure import access as accessing
 from headway.monitoring.erasure import erase as erasing
@@ -100,6 +101,7 @@ from headway.monitoring.prediction_log import read_predictions
 from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.scored_rows import score_rows
+from headway.monitoring.status import with_broken_inputs
 from headway.monitoring.windows import monitoring_windows
 from headway.optimization import search, training
 from headway.optimization.context import Refit, TransformContext
@@ -927,7 +929,14 @@ def watch(
             opened_at=clock.isoformat(timespec="seconds"),
         )
         for window in monitoring_windows(
-            deployed, dataset, project.config, now=now, until=until, every=every, source=source
+            deployed,
+            dataset,
+            project.config,
+            now=now,
+            until=until,
+            every=every,
+            source=source,
+            broken_when_judged=_broken_when_judged(deployed, dataset, reports),
         ):
             seen = monitor.monitor_window(context, window, pending=ticket)
             ticket = seen.report.ticket or ticket
@@ -938,7 +947,26 @@ def watch(
             if seen.is_new:
                 reports.append(seen.report)
             found.append(seen.report)
+        broken = tuple(recorded_inputs(report for report in reports if report.release == deployed.digest))
+        if ticket is not None and ticket.broken != broken:
+            project.save(with_broken_inputs(ticket, broken))
     return found
+
+
+def _broken_when_judged(
+    deployed: DeployedRelease, dataset: Dataset | None, reports: Sequence[MonitoringReport]
+) -> frozenset[int]:
+    """Return the days of the reference on which a report found an input broken, if it still is.
+
+    These are all of its days if too few others are left to compare with.
+    """
+    since, until = deployed.training.judged_since[:10], deployed.training.judged_until
+    recorded = [day for one in recorded_inputs(reports) for day in one.days if since <= day < until]
+    if dataset is None or not recorded:
+        return frozenset()
+    broken = broken_days(broken_since_training(deployed, dataset, reports, until=deployed.judged[1]))
+    judged = range(day_number(since), day_number(until[:10]) + 1)
+    return frozenset(judged) if broken and len(set(judged) - broken) < MIN_GROUPS else broken
 
 
 def audit_certificate(project: Project) -> CertificateAudit | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from headway.core.evidence import Measurement
+from headway.core.evidence import Finding, Measurement
 from headway.core.monitoring import (
+    INPUT_BROKE,
+    BrokenInput,
     Drift,
     KeyProbing,
     MonitoringAnswer,
@@ -49,6 +51,22 @@ def test_an_interval_without_bounds_is_left_out_of_the_message_of_an_earlier_tic
     unbounded = "179,769,313" + ",486" * 100
     ticket = Ticket(name="m", release="sha256:0", reasons=(), why=f"loss 3 [-{unbounded}, {unbounded}] per month")
     assert read(Ticket, write(ticket).replace(b'"version":3', b'"version":2')).why == "loss 3 per month"
+
+
+def test_broken_cells_are_columns_with_days_and_columns_alone_from_findings() -> None:
+    findings = [Finding(code=code, severity="warn", message="", where="hour") for code in (INPUT_BROKE, "O001")]
+    hour = BrokenInput(column="hour", days=("2026-11-27", "2026-11-28"), message="")
+    drift = Drift(alarm=True, measurements=(), findings=tuple(findings), broken=(hour,))
+    assert drift.broken_cells == {("hour", ""), ("hour", "2026-11-27"), ("hour", "2026-11-28")}
+
+
+def test_a_ticket_names_the_feed_to_repair_before_its_reasons_and_is_open_while_it_has_some() -> None:
+    hour = BrokenInput(column="hour", days=("2026-11-28", "2026-11-27"), message="")
+    ticket = Ticket(name="m", release="sha256:0", reasons=("inputs",), why="it costs", broken=(hour, hour))
+    assert ticket.message == "repair the feed of hour, out of range on 2 days from 2026-11-27; it costs"
+    assert Ticket(name="m", release="sha256:0", reasons=(), why="it costs").message == "it costs"
+    assert ticket.is_open("sha256:0") and not ticket.is_open("sha256:1")
+    assert not Ticket(name="m", release="sha256:0", reasons=(), why="").is_open("sha256:0")
 
 
 def test_keys_that_probed_the_model_are_those_that_were_found() -> None:

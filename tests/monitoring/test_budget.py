@@ -115,3 +115,10 @@ def test_a_year_begins_with_its_first_period():
 
 def replace_since(since: str):
     return period_of_report(replace(PLAIN, since=since, until="2099-01-01T00:00:00"))
+
+
+def test_a_period_that_is_judged_again_keeps_its_level_and_its_last_answer_counts():
+    first = month(0, shown=True)
+    budget = Budget([first, month(1), month(0)])
+    assert budget.level("drift", period_of_report(first)) == 0.01
+    assert budget.level("drift", period_of_report(month(2))) == lord_level([False, False], WEALTH["drift"])

@@ -12,8 +12,9 @@ from headway.core.evidence import Finding
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.context import Window, Windows
+from headway.monitoring.budget import day_number
 from headway.monitoring.daily_values import daily_values, feature_readers, series_of
-from headway.monitoring.input_rules import broken_inputs
+from headway.monitoring.input_rules import broken_finding, broken_inputs, iso_days
 
 JUDGED, MONTH = 60, 30
 FIELDS = (
@@ -45,7 +46,7 @@ def broken(
     windows = Windows(before=before, after=after, signature=Signature(inputs=FIELDS))
     readers = feature_readers(before, windows.signature, contract)
     parts = [daily_values(readers, window) for window in (before, after)]
-    return broken_inputs(windows, *parts, series_of(readers), n_days=len(parts[1]))
+    return [*map(broken_finding, broken_inputs(windows, *parts, series_of(readers), n_days=len(parts[1])))]
 
 
 def missing(rows: np.ndarray, here: np.ndarray) -> None:
@@ -128,3 +129,9 @@ def test_values_beyond_the_range_of_the_contract_are_a_break():
 
 def test_a_reference_of_less_than_four_weeks_has_no_rules():
     assert broken(missing, judged=27) == []
+
+
+def test_a_cell_is_broken_on_each_day_that_is_out_of_range():
+    assert iso_days(np.array([15_706, 15_707])) == ("2013-01-01", "2013-01-02")
+    assert day_number("2013-01-02") == 15_707
+    assert broken(missing, where=lambda day: day >= JUDGED + 27)[0].measured == 3.0

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from headway.core.config import load
 from headway.core.errors import ConfigError
 from headway.core.evidence import Measurement
-from headway.core.monitoring import Ticket
+from headway.core.monitoring import BrokenInput, Ticket
 from headway.core.record import read, write
 from headway.core.sections import RetrainSection
-from headway.monitoring.status import propose_retraining
+from headway.monitoring.status import propose_retraining, with_broken_inputs
 
 POLICY = RetrainSection()
 
@@ -134,3 +134,20 @@ def test_a_ticket_of_an_earlier_version_is_read_without_an_interval_of_309_digit
     ticket = read(Ticket, content.replace(b'"version":3', b'"version":2'))
 
     assert ticket.why == "it is estimated to cost −17 a month more; training takes 12 s [11, 13]"
+
+
+BROKEN = (BrokenInput(column="hour", days=("2013-06-01", "2013-06-02"), message="hour is out of its range"),)
+
+
+def test_calibration_that_fails_on_a_broken_input_asks_for_the_repair_of_its_feed():
+    ticket = propose(calibration=measurement("ece", 0.08), calibration_failed=True, broken=BROKEN)
+    assert ticket.reasons == ("inputs",)
+    assert ticket.message.startswith("repair the feed of hour, out of range on 2 days from 2013-06-01; the calibration")
+
+
+def test_a_repaired_feed_is_no_reason_any_more_and_closes_a_ticket_that_has_no_other():
+    both = propose(rows_labeled=2000, calibration=measurement("ece", 0.08), calibration_failed=True, broken=BROKEN)
+    assert with_broken_inputs(both, ()).reasons == ("rows",) and both.is_open("sha256:1")
+    alone = propose(calibration=measurement("ece", 0.08), calibration_failed=True, broken=BROKEN)
+    assert not with_broken_inputs(alone, ()).is_open("sha256:1")
+    assert with_broken_inputs(alone, BROKEN) == alone

@@ -14,7 +14,7 @@ from headway.core.verdict import RuleResult
 MonitoringStatus = Literal["healthy", "drifted", "degraded", "unknown"]
 Question = Literal["drift", "degradation"]
 RowSource = Literal["table", "log"]
-Reason = Literal["rows", "calibration", "certificate"]
+Reason = Literal["rows", "calibration", "certificate", "inputs"]
 GapDirection = Literal["wider", "reversed", "narrower", "not shown"]
 AUC_CHANGE, CALIBRATION_ERROR, COST, BIAS = "roc_auc.change", "ece.split", "cost", "bias"
 ACCURACY_CHANGE, F1_CHANGE, LOG_LOSS_CHANGE = "accuracy.change", "macro_f1.change", "log_loss.change"
@@ -23,17 +23,35 @@ INPUT_BROKE = "O006"
 """Code of the finding that an input is out of its range."""
 
 
+class BrokenInput(Record, frozen=True, kw_only=True):
+    """An input that is out of its range, with the days of its broken cells (ISO 8601) and what happened to it.
+
+    These cells are one record, which estimates without labels, references, retrainings, tickets and rollouts read.
+    """
+
+    column: str
+    days: tuple[str, ...]
+    message: str
+
+
 class Drift(Record, frozen=True, kw_only=True):
     """One alarm, and the features that carry it; without a change its false-alarm rate is the given level.
 
     Measurements: `drift.p` of all features (slice empty), and by feature (slice = its name) `drift.p`, corrected for
     the number of features; a single detector adds `drift.distance` in [0, 1]. Findings are empty without an alarm.
-    Findings O006 are of rules, which give an alarm whatever the p-value.
+    Findings O006 are of rules, which give an alarm whatever the p-value; `broken` has the cells that they found.
     """
 
     alarm: bool
     measurements: tuple[Measurement, ...]
     findings: tuple[Finding, ...] = ()
+    broken: tuple[BrokenInput, ...] = ()
+
+    @property
+    def broken_cells(self) -> frozenset[tuple[str, str]]:
+        """Column and day of each broken cell, and each column with an empty day: earlier versions kept no days."""
+        days = ((found.column, day) for found in self.broken for day in found.days)
+        return frozenset((*days, *((found.where, "") for found in self.findings if found.code == INPUT_BROKE)))
 
 
 _UNBOUNDED = re.compile(r" \[[−-]?179,769,313(,[0-9]{3})+, 179,769,313(,[0-9]{3})+\]")
@@ -51,7 +69,9 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     in the unit of `[model] costs`. `price_s` is the duration of a retraining with all its seeds in seconds, None if
     none was measured. `pays` compares the two, None if one of them is unknown. While it is open, each judged period
     renews what waiting costs: `at` is when it was opened in the time of the data, `priced_until` the end of the period
-    that priced it last. `opened_at` is when it was opened by the clock; empty in tickets of earlier versions.
+    that priced it last. `opened_at` is when it was opened by the clock; empty in tickets of earlier versions. `broken`
+    are inputs out of their range since the release was judged: they are repaired first. A ticket is closed by one
+    without reasons.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"why": _without_unbounded}
@@ -70,6 +90,19 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     at: str = ""
     priced_until: str = ""
     opened_at: str = ""
+    broken: tuple[BrokenInput, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """The reasons in a sentence, after the inputs to repair."""
+        columns = ", ".join(dict.fromkeys(found.column for found in self.broken))
+        days = {day for found in self.broken for day in found.days}
+        repair = f"repair the feed of {columns}, out of range on {len(days)} days from {min(days)}" if days else ""
+        return "; ".join(filter(None, (repair, self.why)))
+
+    def is_open(self, release: str) -> bool:
+        """Return whether it is open for a release."""
+        return bool(self.reasons) and self.release == release
 
 
 class BiasChange(Record, frozen=True, kw_only=True):

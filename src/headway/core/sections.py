@@ -737,6 +737,10 @@ class RetrainSection(Record, frozen=True, kw_only=True):
         int, about("Latest labeled days, held out of training, on which the retrained model is judged.")
     ] = 28
     hour_costs: Annotated[float, about("Cost of an hour of training, in the unit of [model] costs; 0: free.")] = 0.0
+    accept_out_of_range: Annotated[
+        tuple[str, ...],
+        about("Inputs that the world, and no broken feed, moved out of their range: their days train and judge."),
+    ] = ()
 
 
 class RolloutSection(Record, frozen=True, kw_only=True):

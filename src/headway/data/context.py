@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -18,7 +18,7 @@ from headway.core.variant import Signature
 if TYPE_CHECKING:
     import polars
 
-    from headway.core.contracts import Floats, Ints
+    from headway.core.contracts import Bools, Floats, Ints
 
 
 class Source(Protocol):
@@ -100,11 +100,26 @@ class Window:
 
     Rows of one group are dependent; groups are numbered in the order of time, such as days since some day. `weights`
     float64 of shape (n,) are the numbers of requests that the rows of a log that samples stand for, None for one each.
+    `days` int64 of shape (n,) are the days since 1970 of the rows, None if they are not known.
     """
 
     rows: Floats
     groups: Ints
     weights: Floats | None = None
+    days: Ints | None = None
+
+    def by_day(self) -> Window | None:
+        """Return the rows with those of one day as one group; None if days are not known."""
+        return None if self.days is None else replace(self, groups=self.days)
+
+    def subset(self, chosen: Bools) -> Window:
+        """Return the chosen rows, bool (n,)."""
+        return Window(
+            rows=self.rows[chosen],
+            groups=self.groups[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
+            days=None if self.days is None else self.days[chosen],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,16 @@ proved for independent tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
-from headway.core.monitoring import MonitoringAnswer, MonitoringReport, Question
+from headway.core.monitoring import INPUT_BROKE, BrokenInput, MonitoringAnswer, MonitoringReport, Question
 
 WEALTH: dict[Question, float] = {"drift": 0.025, "degradation": 0.025}
 FDR_LEVEL = 0.05
 YEAR = timedelta(days=365)
+EPOCH = date(1970, 1, 1)
 DECAY = 1.6
 _SUM = 2.2857657  # of t^-1.6 over all t from 1, rounded up
 
@@ -43,7 +44,10 @@ class Budget:
         return next((report for report in reversed(self.reports) if period_of_report(report) == period), None)
 
     def level(self, question: Question, period: Period) -> float:
-        """Return the significance level for a question on a period that was not tested yet."""
+        """Return the significance level for a question on a period; one that is judged again keeps its level."""
+        before = self.last(period)
+        if before and (reply := before.reply(question)):
+            return reply.level
         here = datetime.fromisoformat(period.since)
         answers = list(self._answers(question))
         first = min([here, *(since for since, _ in answers)])
@@ -53,18 +57,46 @@ class Budget:
         )
 
     def _answers(self, question: Question) -> Iterator[tuple[datetime, MonitoringAnswer]]:
-        """Yield the start and the answer of each period for which the question was tested, in that order."""
-        tested = set()
-        for report in self.reports:
-            reply, period = report.reply(question), period_of_report(report)
-            if reply and period not in tested:
-                tested.add(period)
-                yield datetime.fromisoformat(report.since), reply
+        """Yield the start and the last answer of each period for which the question was tested, in that order."""
+        replies = {period_of_report(report): reply for report in self.reports if (reply := report.reply(question))}
+        for period, reply in replies.items():
+            yield datetime.fromisoformat(period.since), reply
 
 
 def period_of_report(report: MonitoringReport) -> Period:
     """Return the period that a report is about."""
     return Period(release=report.release, source=report.source, since=report.since, until=report.until)
+
+
+def recorded_inputs(reports: Iterable[MonitoringReport]) -> list[BrokenInput]:
+    """Return the broken inputs of the last report on each period.
+
+    Reports of earlier versions kept no days: all days of their period count.
+    """
+    last = {period_of_report(report): report for report in reports}
+    return [found for report in last.values() for found in _inputs_of(report)]
+
+
+def _inputs_of(report: MonitoringReport) -> tuple[BrokenInput, ...]:
+    if report.drift is None:
+        return ()
+    findings = [finding for finding in report.drift.findings if finding.code == INPUT_BROKE]
+    if report.drift.broken or not findings:
+        return report.drift.broken
+    first = day_number(report.since[:10])
+    count = max(day_number(report.until[:10]) - first, 1)
+    days = tuple((EPOCH + timedelta(days=first + number)).isoformat() for number in range(count))
+    return tuple(BrokenInput(column=finding.where, days=days, message=finding.message) for finding in findings)
+
+
+def broken_days(broken: Iterable[BrokenInput]) -> frozenset[int]:
+    """Return the days with a broken cell, counted from 1970."""
+    return frozenset(day_number(day) for found in broken for day in found.days)
+
+
+def day_number(day: str) -> int:
+    """Return the number of a day in ISO 8601, counted from 1970."""
+    return (date.fromisoformat(day) - EPOCH).days
 
 
 def lord_level(rejections: Sequence[bool], wealth: float) -> float:

@@ -103,7 +103,7 @@ def propose_after_audit(project: Project, audit: CertificateAudit) -> Ticket | N
     """Return a ticket for a release whose certificate is withdrawn, None if one is open already."""
     content = project.state.latest("ticket", name=project.name)
     ticket = read(Ticket, content) if content else None
-    if not audit.withdrawn or (ticket and ticket.release == audit.release):
+    if not audit.withdrawn or (ticket and ticket.is_open(audit.release)):
         return None
     return Ticket(
         name=audit.name,

@@ -62,10 +62,10 @@ def open_deployed_release(project: Project, pointer: str = "live", *, for_log: b
 
 
 def pending_ticket(project: Project, deployed: DeployedRelease) -> Ticket | None:
-    """Return the open ticket: the last one, if its release is still deployed."""
+    """Return the open ticket: the last one, if it has reasons and its release is still deployed."""
     content = project.state.latest("ticket", name=project.name)
     ticket = read(Ticket, content) if content else None
-    return ticket if ticket and ticket.release == deployed.digest else None
+    return ticket if ticket and ticket.is_open(deployed.digest) else None
 
 
 def last_training(project: Project, release: Release) -> Training | None:

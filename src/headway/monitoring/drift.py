@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import replace as replace_dataclass
 
 import numpy as np
 from msgspec.structs import replace
@@ -90,7 +91,7 @@ def thinned(window: Window) -> Window:
     largest = np.zeros(count)
     np.maximum.at(largest, codes, window.weights)
     sampled = np.random.default_rng(0).random(len(codes)) < window.weights / largest[codes]
-    return Window(rows=window.rows[sampled], groups=window.groups[sampled])
+    return replace_dataclass(window.subset(sampled), weights=None)
 
 
 def make_bins(field: Field, values: Floats, *, max_bins: int = BINS) -> FeatureBins:

@@ -17,7 +17,7 @@ is found at any level.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,15 +26,22 @@ from msgspec.structs import replace as changed
 from headway.core.arrays import Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.core.monitoring import Drift
+from headway.core.monitoring import BrokenInput, Drift
 from headway.core.release import Contract
 from headway.data.context import Window, Windows, load_detector
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.statistics.tables import tally
-from headway.monitoring.daily_values import daily_values, feature_readers, joined, series_of
+from headway.monitoring.daily_values import (
+    DailyValues,
+    FeatureReader,
+    daily_values,
+    feature_readers,
+    joined,
+    series_of,
+)
 from headway.monitoring.drift import feature_values, make_bins
 from headway.monitoring.forecast import FormResult, distances_of_shares, forecast_forms
-from headway.monitoring.input_rules import broken_inputs
+from headway.monitoring.input_rules import broken_finding, broken_inputs
 
 PERMUTATION_SHARES = {"short": 0.9, "long": 0.5}
 """Part of the level of a period for the permutation, by the length of the reference."""
@@ -58,7 +65,9 @@ _FORMS = {
 }
 
 
-def judge_inputs(windows: Windows, *, year_alpha: float, contract: Contract | None = None) -> Drift:
+def judge_inputs(
+    windows: Windows, *, year_alpha: float, contract: Contract | None = None, left_out: Collection[int] = ()
+) -> Drift:
     """Test the inputs of a period at the level of `windows`, and apply the rules.
 
     Parameters
@@ -69,6 +78,8 @@ def judge_inputs(windows: Windows, *, year_alpha: float, contract: Contract | No
         False-alarm budget of the year; the sequential form has a share of it.
     contract : Contract, optional
         Ranges of the release.
+    left_out : collection of int
+        Days before the period, counted from 1970, on which an input was broken: only the rules read them.
 
     Returns
     -------
@@ -81,7 +92,8 @@ def judge_inputs(windows: Windows, *, year_alpha: float, contract: Contract | No
         If no form can judge the period at its level.
     """
     alpha = windows.alpha
-    forecast, broken = _forecast(windows, contract)
+    broken = find_broken_inputs(windows, contract)
+    forecast = _forecast(windows, contract, left_out)
     share = _permutation_share(windows) if forecast else 1.0
     try:
         permuted = {
@@ -106,9 +118,17 @@ def judge_inputs(windows: Windows, *, year_alpha: float, contract: Contract | No
         for name, value in zip(windows.signature.names, of_features, strict=True)
     ]
     findings = _findings(windows, p[best], best, of_features) if p[best] <= alpha else []
-    named = {finding.where for finding in broken}
-    findings = [*broken, *(finding for finding in findings if finding.where not in named)]
-    return Drift(alarm=bool(findings), measurements=tuple(measured), findings=tuple(findings))
+    named = {found.column for found in broken}
+    findings = [*map(broken_finding, broken), *(finding for finding in findings if finding.where not in named)]
+    return Drift(alarm=bool(findings), measurements=tuple(measured), findings=tuple(findings), broken=tuple(broken))
+
+
+def find_broken_inputs(windows: Windows, contract: Contract | None = None) -> list[BrokenInput]:
+    """Apply the rules to the days of a period, or to its groups if days are not known."""
+    windows = _by_days(windows)
+    readers = feature_readers(windows.before, windows.signature, contract)
+    before, later, n_days = _daily(windows, readers)
+    return broken_inputs(windows, before, later, series_of(readers), n_days=n_days)
 
 
 def _permutation_share(windows: Windows) -> float:
@@ -121,21 +141,36 @@ def _of_permutation(drift: Drift, windows: Windows) -> FormResult:
     return FormResult(p=p[""], by_feature=np.array([p[name] for name in windows.signature.names]))
 
 
-def _forecast(windows: Windows, contract: Contract | None) -> tuple[dict[str, FormResult], list[Finding]]:
-    """Return the forms of the forecast and the inputs that broke; no form if the reference is too short."""
+def _forecast(windows: Windows, contract: Contract | None, left_out: Collection[int]) -> dict[str, FormResult]:
+    """Return the forms of the forecast; none if the reference is too short."""
+    between = windows.between
+    if left_out and between is not None and between.days is not None:
+        windows = replace(windows, between=between.subset(~np.isin(between.days, list(left_out))))
     windows = windows if windows.run > 1 else _by_blocks(windows)
     readers = feature_readers(windows.before, windows.signature, contract)
-    series = series_of(readers)
+    before, later, n_days = _daily(windows, readers)
+    try:
+        forms = forecast_forms(before, later, series_of(readers), n_days=n_days)
+    except NotApplicable:
+        return {}
+    distances = distances_of_shares(windows)
+    return forms if distances is None else forms | {"shares": distances}
+
+
+def _daily(windows: Windows, readers: Sequence[FeatureReader]) -> tuple[DailyValues, DailyValues, int]:
+    """Return the daily values of the reference and of all later days, and the number of days of the period."""
     before, after = (daily_values(readers, part) for part in (windows.before, windows.after))
     earlier = [daily_values(readers, windows.between)] if windows.between and len(windows.between.rows) else []
-    later, n_days = joined([*earlier, after]), len(after)
-    broken = broken_inputs(windows, before, later, series, n_days=n_days)
-    try:
-        forms = forecast_forms(before, later, series, n_days=n_days)
-    except NotApplicable:
-        return {}, broken
-    distances = distances_of_shares(windows)
-    return forms if distances is None else forms | {"shares": distances}, broken
+    return before, joined([*earlier, after]), len(after)
+
+
+def _by_days(windows: Windows) -> Windows:
+    """Return the windows with calendar days as groups, where they are known; else with blocks of neighboring groups."""
+    by_day = [part and part.by_day() for part in (windows.before, windows.between, windows.after)]
+    before, between, after = by_day
+    if before is None or after is None or (windows.between is not None and between is None):
+        return windows if windows.run > 1 else _by_blocks(windows)
+    return replace(windows, before=before, between=between, after=after)
 
 
 def _by_blocks(windows: Windows) -> Windows:

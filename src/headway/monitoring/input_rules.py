@@ -16,16 +16,18 @@ range at all, if median and interquartile range have changed by the factor of a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.evidence import Finding
-from headway.core.monitoring import INPUT_BROKE
+from headway.core.monitoring import INPUT_BROKE, BrokenInput
 from headway.core.release import Bounds, Contract
-from headway.core.variant import Field, Signature
+from headway.core.variant import Signature
 from headway.data.context import Windows
+from headway.monitoring.budget import EPOCH
 from headway.monitoring.daily_values import DailySeries, DailyValues, Kind
 
 ROWS_BROKE, VOLUME_FELL = "O010", "O011"
@@ -50,8 +52,8 @@ MIN_PERIODS, FALL = 3, 10.0
 
 def broken_inputs(
     windows: Windows, reference: DailyValues, later: DailyValues, series: Sequence[DailySeries], *, n_days: int
-) -> list[Finding]:
-    """Return a finding for each feature that broke in the last `n_days` days of `later`; none for a short reference."""
+) -> list[BrokenInput]:
+    """Return each feature that broke in the last `n_days` days of `later`; none for a short reference."""
     if len(reference) < MIN_DAYS or not n_days:
         return []
     is_share = np.array([daily.is_share for daily in series])
@@ -72,8 +74,32 @@ def broken_inputs(
         own = [k for k, daily in enumerate(series) if daily.feature == number and broke[k]]
         if own and field.name not in windows.derived:
             first = min(own, key=lambda k: _ORDER.index(series[k].kind))
-            found.append(_finding(windows, field, series[first], reference, later, out=out[:, first], column=first))
+            days = later.days[out[:, own].any(1)]
+            what = _describe(
+                windows, series[first], reference.values[:, first], later.values[out[:, first], first], days
+            )
+            shown = f"{len(days)} day{'s' if len(days) > 1 else ''}"
+            message = f"{field.name} is out of its range on {shown}: {what}"
+            found.append(BrokenInput(column=field.name, days=iso_days(days), message=message))
     return found
+
+
+def broken_finding(found: BrokenInput) -> Finding:
+    """Return the finding of an input that broke."""
+    return Finding(
+        code=INPUT_BROKE,
+        severity="warn",
+        message=found.message,
+        where=found.column,
+        measured=float(len(found.days)),
+        limit=float(IN_A_ROW),
+        hint=f"check what fills {found.column}: fix a broken feed before you retrain on its rows",
+    )
+
+
+def iso_days(numbers: Ints) -> tuple[str, ...]:
+    """Return days, counted from 1970, in ISO 8601."""
+    return tuple((EPOCH + timedelta(days=number)).isoformat() for number in numbers.tolist())
 
 
 def _are_broken(out: Bools, n_days: int) -> Bools:
@@ -120,30 +146,6 @@ def _in_a_row(out: Bools) -> Bools:
         ends[lag:] &= out[:-lag]
         ends[:lag] = False
     return ends
-
-
-def _finding(
-    windows: Windows,
-    field: Field,
-    daily: DailySeries,
-    reference: DailyValues,
-    later: DailyValues,
-    *,
-    out: Bools,
-    column: int,
-) -> Finding:
-    before, now = reference.values[:, column], later.values[out, column]
-    days = f"{int(out.sum())} day{'s' if out.sum() > 1 else ''}"
-    what = _describe(windows, daily, before, now, later.days[out])
-    return Finding(
-        code=INPUT_BROKE,
-        severity="warn",
-        message=f"{field.name} is out of its range on {days}: {what}",
-        where=field.name,
-        measured=float(out.sum()),
-        limit=float(IN_A_ROW),
-        hint=f"check what fills {field.name}: fix a broken feed before you retrain on its rows",
-    )
 
 
 def _describe(windows: Windows, daily: DailySeries, before: Floats, now: Floats, days: Ints) -> str:

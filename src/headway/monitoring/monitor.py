@@ -28,6 +28,7 @@ from headway.core.monitoring import (
     CALIBRATION_ERROR,
     F1_CHANGE,
     BiasChange,
+    BrokenInput,
     Drift,
     MonitoringAnswer,
     MonitoringReport,
@@ -42,7 +43,7 @@ from headway.evaluation.measure import measure
 from headway.evaluation.statistics.intervals import period_change
 from headway.monitoring import status
 from headway.monitoring.bias import bias_changes, judge_bias, people_columns
-from headway.monitoring.budget import WEALTH, Budget, Period
+from headway.monitoring.budget import WEALTH, Budget, Period, broken_days, recorded_inputs
 from headway.monitoring.degradation import (
     LabeledGroups,
     count_tests,
@@ -56,7 +57,7 @@ from headway.monitoring.degradation import (
 )
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.drift import rank_drift_costs, thinned
-from headway.monitoring.input_drift import judge_inputs, overall_p
+from headway.monitoring.input_drift import find_broken_inputs, judge_inputs, overall_p
 from headway.monitoring.input_rules import IN_A_ROW, check_rows, check_volume
 from headway.monitoring.performance_estimation import estimate_performance, require_known_inputs
 from headway.monitoring.prediction_log import LostSpan
@@ -110,6 +111,11 @@ class MonitoringContext:
         """Return the period of a window, as the budget identifies it."""
         return window.period(self.deployed.digest, self.source)
 
+    def broken_before(self, window: MonitoringWindow) -> list[BrokenInput]:
+        """Return the broken inputs of the reports on earlier periods of this source."""
+        until = window.since.isoformat()
+        return recorded_inputs(one for one in self.budget.reports if one.source == self.source and one.until <= until)
+
 
 def monitor_window(
     context: MonitoringContext, window: MonitoringWindow, *, pending: Ticket | None = None
@@ -118,10 +124,12 @@ def monitor_window(
 
     Each question is tested once, when the period is complete: drift of the inputs, and degradation once labels have had
     their time and 20 groups have some. Earlier answers are repeated. No ticket is opened before labels of the period
-    have arrived.
+    have arrived. A period is judged again, at its level, once cells of inputs that were broken in it are repaired.
     """
     require_absolute_rules(context.config.policy)
     earlier = context.budget.last(context.period(window))
+    if earlier and _is_repaired(context, window, earlier):
+        earlier = None
     if earlier and earlier.reply("degradation"):
         return MonitoringResult(report=_with_status(context, window, earlier, pending), is_new=False)
     parts = _ReportParts(window)
@@ -129,6 +137,16 @@ def monitor_window(
     report = _with_status(context, window, replace(report, unknown=tuple(parts.unknown)), pending)
     is_new = window.over and report.n_rows > 0 and (earlier is None or earlier.answers != report.answers)
     return MonitoringResult(report=report, evidence=evidence, is_new=is_new)
+
+
+def _is_repaired(context: MonitoringContext, window: MonitoringWindow, earlier: MonitoringReport) -> bool:
+    """Return whether rows of today have fewer broken cells than an earlier report on the period found."""
+    cells = earlier.drift.broken_cells if earlier.drift else frozenset()
+    if not cells or not len(window.current) or not len(window.judged):
+        return False
+    still = find_broken_inputs(_windows_between(context, window), context.deployed.release.contract)
+    columns = {(found.column, "") for found in still}
+    return bool(cells - columns - {(found.column, day) for found in still for day in found.days})
 
 
 def _measure_window(
@@ -149,7 +167,7 @@ def _measure_window(
         parts.measure("the cost of drift", lambda: _feature_losses(context, window)) if drift and drift.alarm else None
     )
     estimated = parts.measure(
-        "quality without labels", lambda: _estimated(deployed, window, drift), code=ESTIMATE_NOT_POSSIBLE
+        "quality without labels", lambda: _estimated(context, window, drift), code=ESTIMATE_NOT_POSSIBLE
     )
     now = parts.measure("quality", lambda: _quality(deployed, rows, window.name), code=status.QUALITY_NOT_JUDGED)
     before = parts.measure("quality when judged", lambda: _quality(deployed, window.judged, "judged")) if now else None
@@ -235,6 +253,7 @@ def _with_status(
             until=report.until,
             opened_at=context.opened_at,
             pending=pending,
+            broken=report.drift.broken if report.drift else (),
         )
     report = replace(report, ticket=ticket)
     is_open = pending is not None and pending.at <= report.at
@@ -330,18 +349,36 @@ def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:
     if not len(window.current):
         raise NotApplicable("the period has no rows")
     if not len(window.judged):
+        if window.broken_when_judged:
+            raise NotApplicable(
+                "an input was out of its range on all days that the release was judged on",
+                hint="repair the feed, and headway retrain",
+            )
         raise NotApplicable("the rows that the release was judged on are not in the project's table")
     if window.until - window.since < timedelta(days=1):
         raise NotApplicable(
             "the period is shorter than a day, and the hours of a day differ", hint="periods of a day or more"
         )
     level = context.budget.level("drift", context.period(window))
-    between = window.rows.between(window.judging[1], window.since)
-    windows = changed(_windows(context.deployed, window), alpha=level, between=between.detector_window())
+    windows = changed(_windows_between(context, window), alpha=level)
     if windows.signature.texts:
-        classes = context.deployed.release.class_names
+        classes, between = context.deployed.release.class_names, _rows_between(window)
         windows = with_text_features(windows, window.judged, between, window.current, classes=classes)
-    return judge_inputs(windows, year_alpha=WEALTH["drift"], contract=context.deployed.release.contract)
+    return judge_inputs(
+        windows,
+        year_alpha=WEALTH["drift"],
+        contract=context.deployed.release.contract,
+        left_out=broken_days(context.broken_before(window)),
+    )
+
+
+def _rows_between(window: MonitoringWindow) -> ScoredRows:
+    return window.rows.between(window.judging[1], window.since)
+
+
+def _windows_between(context: MonitoringContext, window: MonitoringWindow) -> Windows:
+    """Return the windows of a period with the days between it and the reference."""
+    return changed(_windows(context.deployed, window), between=_rows_between(window).detector_window())
 
 
 def _windows(deployed: DeployedRelease, window: MonitoringWindow) -> Windows:
@@ -365,9 +402,11 @@ def _costs(context: MonitoringContext, rows: ScoredRows) -> Floats:
     return decision_costs(rows.scores, rows.labels, threshold=threshold, costs=costs)
 
 
-def _estimated(deployed: DeployedRelease, window: MonitoringWindow, drift: Drift | None) -> list[Measurement]:
+def _estimated(context: MonitoringContext, window: MonitoringWindow, drift: Drift | None) -> list[Measurement]:
+    """Estimate the quality from labeled periods, without the days on which an input was broken."""
+    deployed, broken = context.deployed, broken_days(context.broken_before(window))
     _require_binary(deployed, "it is of the scores of two classes")
-    past = [rows for rows in window.past if len(rows)]
+    past = [rows for part in window.past if len(rows := part.without_days(broken))]
     if past:
         before, now = past[-1].detector_window(), window.current.detector_window()
         require_known_inputs(before, now, deployed.release.variant.signature, drift=drift)

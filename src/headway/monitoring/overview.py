@@ -198,7 +198,7 @@ def _state(
     replay = report is not None and project.state.latest("stamp", name=project.name) is not None
     at = _time(report.until) if report and replay else now
     ticket, rollout = project.latest(Ticket), project.latest(Rollout)
-    ticket = ticket if ticket and live and ticket.release == live.release else None
+    ticket = ticket if ticket and live and ticket.is_open(live.release) else None
     rollout = rollout if rollout and rollout.status == "running" else None
     data = data_state(project)
     views = _live_views(project)
@@ -421,7 +421,7 @@ def _open_ticket(ticket: Ticket, now: datetime | None) -> Condition:
         code="ticket open",
         state="attention",
         subject="quality",
-        message=sentence(f"a ticket proposes to retrain{age}: {ticket.why}"),
+        message=sentence(f"a ticket proposes to retrain{age}: {ticket.message}"),
         next_step="Compare what a retraining costs with what waiting costs.",
         command="headway retrain",
     )

@@ -34,7 +34,7 @@ import numpy as np
 from headway.core.arrays import Floats, Ints, logit, sigmoid
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.monitoring import INPUT_BROKE, Drift
+from headway.core.monitoring import Drift
 from headway.core.student import student_quantile
 from headway.core.variant import Signature
 from headway.data.context import Window
@@ -157,7 +157,7 @@ def require_known_inputs(before: Window, now: Window, signature: Signature, *, d
     drift : Drift, optional
         What was found of the inputs of the period: one that is out of its range is not known.
     """
-    broken = [finding.where for finding in drift.findings if finding.code == INPUT_BROKE] if drift else []
+    broken = sorted({column for column, _ in drift.broken_cells}) if drift else []
     if broken:
         raise NotApplicable(
             f"inputs are out of their range: {', '.join(broken)}", hint="label some rows of this period"

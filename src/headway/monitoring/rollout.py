@@ -21,11 +21,13 @@ from headway.core import plugins
 from headway.core.contracts import Lease
 from headway.core.errors import HeadwayError, PointerMoved, Refused
 from headway.core.evidence import Evidence
+from headway.core.monitoring import BrokenInput, MonitoringReport
 from headway.core.record import read
 from headway.core.release import PointerUpdate, Release
 from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutTraffic
 from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
+from headway.monitoring.budget import recorded_inputs
 from headway.registry.model_registry import KeyRole, UpdateReason
 from headway.registry.project import Project
 from headway.registry.rollout import (
@@ -113,7 +115,12 @@ class RolloutController:
             evidence = self.evidence()
         except HeadwayError as error:
             return RolloutCheck(self._damaged(error), None, live, canary)
-        return RolloutCheck(decide_rollout(self.rollout, evidence), evidence, live, canary)
+        decision = decide_rollout(self.rollout, evidence)
+        if decision.action in ("advance", "promote") and (broken := self._broken_inputs()):
+            columns = ", ".join(sorted({found.column for found in broken}))
+            hold = f"it stays: {columns} is out of range in the requests that judge it, so repair the feed first"
+            decision = self._noted("stay", hold)
+        return RolloutCheck(decision, evidence, live, canary)
 
     def step(self) -> Decision:
         """Decide and act once; raises Refused if the rollout has ended."""
@@ -191,6 +198,13 @@ class RolloutController:
             reason = UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict)
             after, unmoved = live.number if live else 0, {self._canary: canary.number if canary else 0}
             self.project.registry.point(f"{rollout.name}@live", rollout.release, reason, after=after, unmoved=unmoved)
+
+    def _broken_inputs(self) -> list[BrokenInput]:
+        """Return the inputs that reports found broken since the rollout started."""
+        started_at = self.rollout.started_at[:10]
+        return [
+            found for found in recorded_inputs(self.project.records(MonitoringReport)) if found.days[-1] >= started_at
+        ]
 
     @property
     def _canary(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.label_sets import decide_labels
 from headway.core.sections import Costs
 from headway.core.texts import text_codes
-from headway.core.variant import DECIDES, MULTILABEL, Field, Variant
+from headway.core.variant import DECIDES, MULTILABEL, Field, Signature, Variant
 from headway.data import matrix
 from headway.data.context import Window
 from headway.data.texts import text_columns, word_counts
@@ -114,12 +114,12 @@ class ScoredRows:
 
     def detector_window(self) -> Window:
         """Return the rows as a window of a detector."""
-        rows = self.rows
-        if self.texts:
-            rows = rows.copy()
-            for column in self.texts:
-                rows[:, column] = word_counts(rows[:, column])
-        return Window(rows=rows, groups=self.groups, weights=self.weights)
+        rows = _with_word_counts(self.rows, self.texts)
+        return Window(rows=rows, groups=self.groups, weights=self.weights, days=day_numbers(self.times))
+
+    def without_days(self, days: Collection[int]) -> ScoredRows:
+        """Return the rows of other days than these, counted from 1970."""
+        return self.subset(~np.isin(day_numbers(self.times), list(days))) if days else self
 
     def labeled_scores(self) -> LabeledScores:
         """Return the labeled rows for performance estimation."""
@@ -156,6 +156,22 @@ class ScoredRows:
             confidence=None if self.confidence is None else self.confidence[chosen],
             probabilities=None if self.probabilities is None else self.probabilities[chosen],
         )
+
+
+def input_window(table: pl.DataFrame, times: pl.Expr, signature: Signature) -> Window:
+    """Return rows of a table as a window whose groups are days, without scoring them."""
+    days = day_numbers(table.select(times).to_series().to_numpy())
+    rows = _with_word_counts(matrix.matrix(table, signature), text_columns(signature))
+    return Window(rows=rows, groups=days, days=days)
+
+
+def _with_word_counts(rows: Floats, texts: tuple[int, ...]) -> Floats:
+    """Return rows with the number of words of each text in its place."""
+    if texts:
+        rows = rows.copy()
+        for column in texts:
+            rows[:, column] = word_counts(rows[:, column])
+    return rows
 
 
 def score_rows(

@@ -1,6 +1,7 @@
 """Status of a monitoring report, its message, and the retraining ticket that it may open.
 
-A ticket needs a reason: labeled rows have grown by half, or calibration is shown to fail. It names the reasons and
+A ticket needs a reason: labeled rows have grown by half, or calibration is shown to fail. Where calibration fails in a
+period with a broken input, the reason is the feed, which no retraining repairs. A ticket names the reasons and
 their evidence, and compares the cost of waiting with the cost of training. Whether a person or headway acts on it is
 the policy's `mode`.
 """
@@ -21,6 +22,7 @@ from headway.core.monitoring import (
     F1_CHANGE,
     INPUT_BROKE,
     LOG_LOSS_CHANGE,
+    BrokenInput,
     MonitoringReport,
     MonitoringStatus,
     Reason,
@@ -77,7 +79,7 @@ def recovered_from(report: MonitoringReport, earlier: Sequence[MonitoringReport]
         return ""
     before = [
         one
-        for one in earlier
+        for one in reversed(earlier)  # the last report on a period that was judged again
         if one.source == report.source
         and one.until <= report.since
         and one.reply("degradation")
@@ -103,7 +105,9 @@ def status_message(report: MonitoringReport, policy: RetrainSection, *, pending:
         parts.append(f"it has recovered: what was shown in {report.recovered_from} is shown no more")
     if report.n_lost:
         parts.append(f"the log lost {report.n_lost:,} rows, and the time in which it did is not judged")
-    if report.ticket and not pending:
+    if report.ticket and report.ticket.broken:
+        parts.append("a ticket says to repair the feed before anything is trained on these days")
+    elif report.ticket and not pending:
         parts.append("a ticket proposes to retrain")
     elif report.ticket:
         parts.append(f"a retraining ticket is open, renewed: {'; '.join(_costs_of_waiting(report.cost, None))}")
@@ -252,6 +256,7 @@ def propose_retraining(
     until: str = "",
     opened_at: str = "",
     pending: Ticket | None = None,
+    broken: Sequence[BrokenInput] = (),
 ) -> Ticket | None:
     """Return a ticket if the policy gives a reason to retrain, None if it gives none.
 
@@ -276,6 +281,8 @@ def propose_retraining(
         Time of the proposal in the data, and end of the period that it rests on, in ISO 8601.
     opened_at : str
         Time of the proposal by the clock, in ISO 8601.
+    broken : sequence of BrokenInput
+        Inputs out of their range in that period.
     """
     is_open = pending is not None and pending.release == release
     if pending is not None and is_open and (expected_loss is None or until <= (pending.priced_until or pending.at)):
@@ -285,7 +292,7 @@ def propose_retraining(
     if growth >= policy.rows_grown:
         reasons["rows"] = f"labeled rows grew by {growth:.0%}, from {rows_trained:,} to {rows_labeled:,}"
     if calibration is not None and calibration_failed:
-        reasons["calibration"] = (
+        reasons["inputs" if broken else "calibration"] = (
             f"the calibration error is {calibration.value:.3f} [{calibration.low:.3f}, {calibration.high:.3f}] on "
             f"{calibration.n_rows:,} rows of {calibration.n_groups} groups, shown to be above {policy.ece_at_most:g}"
         )
@@ -304,6 +311,7 @@ def propose_retraining(
             price_s=price_s,
             pays=pays,
             priced_until=until,
+            broken=tuple(broken),
         )
     return Ticket(
         name=name,
@@ -318,7 +326,14 @@ def propose_retraining(
         at=at,
         priced_until=until,
         opened_at=opened_at,
+        broken=tuple(broken),
     )
+
+
+def with_broken_inputs(ticket: Ticket, broken: Sequence[BrokenInput]) -> Ticket:
+    """Return a ticket with the inputs that are broken now; without any, those are no reason any more."""
+    reasons = tuple(reason for reason in ticket.reasons if broken or reason != "inputs")
+    return replace(ticket, broken=tuple(broken), reasons=reasons)
 
 
 def _opening(pending: Ticket) -> str:
@@ -327,6 +342,7 @@ def _opening(pending: Ticket) -> str:
         "rows": "the number of labeled rows",
         "calibration": "the calibration error",
         "certificate": "the withdrawn certificate",
+        "inputs": "broken inputs",
     }
     opened = _join([words[reason] for reason in pending.reasons])
     return f"opened on {pending.at[:10]} for {opened}, for which the last period gives no reason any more"

@@ -62,6 +62,8 @@ class MonitoringWindow:
         Spans of the period in which the log lost rows.
     sampled : SampledRows or None
         Which rows of a table larger than memory are looked at.
+    broken_when_judged : frozenset of int
+        Days on which an input was broken and still is, counted from 1970: they are no reference.
     """
 
     name: str
@@ -78,6 +80,7 @@ class MonitoringWindow:
     n_before: tuple[int, ...] = ()
     lost: Sequence[LostSpan] = ()
     sampled: SampledRows | None = None
+    broken_when_judged: frozenset[int] = frozenset()
 
     @property
     def current(self) -> ScoredRows:
@@ -86,8 +89,8 @@ class MonitoringWindow:
 
     @property
     def judged(self) -> ScoredRows:
-        """Rows of the period that the release was judged on, with and without label."""
-        return self.base.between(*self.judging)
+        """Rows of the period that the release was judged on, with and without label, of days without a broken input."""
+        return self.base.between(*self.judging).without_days(self.broken_when_judged)
 
     @property
     def past(self) -> list[ScoredRows]:
@@ -117,6 +120,7 @@ def monitoring_windows(
     until: datetime | None = None,
     every: str = "1mo",
     source: RowSource = "table",
+    broken_when_judged: frozenset[int] = frozenset(),
 ) -> Iterator[MonitoringWindow]:
     """Yield each period since the release was judged, with the labels that had arrived by then.
 
@@ -136,6 +140,8 @@ def monitoring_windows(
     every : str
         Length of a period, such as `1mo`, `14d` or `1h`.
     source : {"table", "log"}
+    broken_when_judged : frozenset of int, optional
+        Days of the reference on which an input was broken and still is, counted from 1970.
 
     Raises
     ------
@@ -185,6 +191,7 @@ def monitoring_windows(
             n_trained=deployed.training.n_rows,
             n_before=tuple(counts[-MAX_PERIODS_BEFORE:]),
             sampled=dataset.sampled if dataset and not of_log else None,
+            broken_when_judged=broken_when_judged,
             lost=[span for span in lost if span.since_us < _micros(stop) and span.until_us >= _micros(begin)],
         )
         if of_log and stop <= until and len(part):

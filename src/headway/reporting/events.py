@@ -33,6 +33,7 @@ _REASONS: dict[Reason, str] = {
     "rows": "there are many more rows to train on than when it was trained",
     "calibration": "its calibration error is shown to be above the limit",
     "certificate": "people found more wrong answers than its certificate allows",
+    "inputs": "an input was out of its range, and its feed is to be repaired",
 }
 # What is shown to be degraded, by the names in `MonitoringAnswer.shown`.
 _DEGRADATIONS = {
@@ -175,10 +176,10 @@ def _ticket_event(ticket: Ticket) -> Event:
     acts = "headway retrains automatically" if ticket.acts else "a person has to start the retraining"
     return Event(
         at=ticket.at[:10],
-        what="A ticket proposes to retrain",
-        message=f"{why[:1].upper()}{why[1:]}; {acts}.",
+        what="A ticket proposes to retrain" if why else "A ticket was closed",
+        message=f"{why[:1].upper()}{why[1:]}; {acts}." if why else "The inputs that were broken are repaired.",
         kind="ticket",
-        detail=f"{_sentence(ticket.why)} Release {formatting.short_digest(ticket.release)}.",
+        detail=f"{_sentence(ticket.message)} Release {formatting.short_digest(ticket.release)}.",
         record=_digest(ticket),
     )
 

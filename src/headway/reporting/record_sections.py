@@ -183,7 +183,7 @@ def _(record: Ticket) -> RecordSections:
     pays = {True: "yes", False: "no", None: "not known"}[record.pays]
     return RecordSections(
         title="Ticket to retrain",
-        message=record.why,
+        message=record.message,
         facts=_facts(
             ("Opened", formatting.format_time(record.opened_at) if record.opened_at else ""),
             ("By the data of", formatting.format_time(record.at)),

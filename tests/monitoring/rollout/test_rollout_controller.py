@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from msgspec.structs import replace
 from tests.monitoring import rollouts
 from tests.monitoring.rollout.served import LATENCY_NS, Served
+from tests.monitoring.test_budget import PLAIN
 from tests.serving.flushed_log import FlushedLog, log_writer
 
 from headway.core.errors import HeadwayError, Refused, StoreError
+from headway.core.monitoring import BrokenInput, Drift
 from headway.core.rollout import Plan, Rollout, RolloutStage, RolloutTraffic
 from headway.monitoring import rollout as control
 from headway.monitoring.prediction_log import LabelReader, read_predictions
@@ -59,6 +62,21 @@ def test_a_retraining_is_not_withdrawn_in_shadow_by_the_limit_of_a_faster_form(t
     assert control.step_rollout(served.project).action == action
     assert control.latest_rollout(served.project).change == ("new model" if fields else "same model")
     served.close()
+
+
+def test_a_rollout_stays_while_an_input_is_out_of_its_range_in_its_requests(served):
+    served.start()
+    served.serve(3000)
+    today = control.utc_now().date().isoformat()
+    hour = BrokenInput(column="hour", days=(today,), message="hour is out of its range on 1 day: it is empty")
+    report = replace(
+        PLAIN, since=today, until=f"{today}T23:00:00", drift=Drift(alarm=True, measurements=(), broken=(hour,))
+    )
+    served.project.save(report)
+    decision = control.step_rollout(served.project)
+    assert decision.action == "stay" and "hour is out of range" in decision.message
+    served.project.save(replace(report, drift=Drift(alarm=False, measurements=())))
+    assert control.step_rollout(served.project).action == "advance", "the feed is repaired"
 
 
 def test_errors_of_a_canary_roll_back(served):

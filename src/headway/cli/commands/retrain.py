@@ -147,10 +147,12 @@ def _start(
     if ticket is None:
         message = "no open ticket asks for a retraining; headway watch opens tickets"
         return Promotion(status="no proposal", message=message)
+    if ticket.reasons == ("inputs",):
+        return Promotion(status="no proposal", message=f"no retraining helps: {ticket.message}", ticket=ticket)
     if lease is None:
         message = _suggestion(project, ticket)
         return Promotion(status="suggested", message=message, next_command="headway retrain --mode auto", ticket=ticket)
-    print_status(ticket.why)
+    print_status(ticket.message)
     result = pipeline.retrain(project, until=until, who=who, callback=print_status)
     lease.expect_held()
     return pipeline.promote(project, result, who=who, why=why)
@@ -165,7 +167,7 @@ def _suggestion(project: Project, ticket: Ticket) -> str:
     pays = {True: "; expected to pay off", False: "; not expected to pay off by itself", None: ""}[ticket.pays]
     return "\n".join(
         (
-            f"ticket {describe_opening(ticket)}: {ticket.why}",
+            f"ticket {describe_opening(ticket)}: {ticket.message}",
             f"retraining: {retrain.seeds} seeds, {price}{pays}",
             f"the last {retrain.judged_days} labelled days are held out to judge it against live; "
             f"{THROUGH[retrain.through]}",

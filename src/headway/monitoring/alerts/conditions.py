@@ -84,7 +84,7 @@ class Facts:
     def ticket(self) -> Ticket | None:
         """The open ticket."""
         ticket = self.project.latest(Ticket)
-        return ticket if ticket and ticket.release == self.release else None
+        return ticket if ticket and ticket.is_open(self.release) else None
 
     @cached_property
     def rollout(self) -> Rollout | None:
@@ -300,7 +300,7 @@ def _ticket(facts: Facts, _: AlertRule) -> ConditionState:
     if ticket is None:
         return ConditionState(is_firing=False, summary="no ticket is open", release=facts.release)
     return ConditionState(
-        is_firing=True, summary=f"a retraining is proposed: {ticket.why}", subject=ticket.at, release=ticket.release
+        is_firing=True, summary=f"a retraining is proposed: {ticket.message}", subject=ticket.at, release=ticket.release
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from dataclasses import replace as replace_dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -37,6 +38,7 @@ from headway.monitoring.retraining.retrain import (
     make_holdout,
     outcome_key,
     recalibration_rules,
+    require_healthy_days,
     rows_labeled_by,
 )
 from headway.monitoring.scored_rows import ScoredRows, parse_delay, score_rows
@@ -59,7 +61,8 @@ def prepare_recalibration(
 ) -> RollingRecalibration:
     """Fit the next calibrator, and select the last `[retrain] recalibrate_days` groups to judge the rule by.
 
-    Raises DataError if groups are not declared, or fewer than 14 labeled ones have arrived since the training.
+    Raises DataError if groups are not declared, if fewer than 14 labeled ones have arrived since the training, or if an
+    input is out of its range on a day to judge by.
     """
     days = project.config.retrain.recalibrate_days
     labeled, end = rows_labeled_by(project, dataset, until)
@@ -68,6 +71,7 @@ def prepare_recalibration(
     raw = deployed.model.predict(rows.rows)[:, 0]
     chosen = rows.groups >= np.unique(rows.groups)[-days:][0]
     table = rows.subset(chosen).table
+    require_healthy_days(project, deployed, dataset, replace_dataclass(dataset, table=table), end)
     found = fit_rolling_calibrator(raw, rows.labels, rows.groups, days=days, by=project.config.retrain.recalibrate_by)
     name = f"the last {days} labeled groups, each with the calibrator of its day"
     return RollingRecalibration(

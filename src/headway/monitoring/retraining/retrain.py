@@ -24,7 +24,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.feature_view import FeatureView
-from headway.core.monitoring import Ticket
+from headway.core.monitoring import BrokenInput, MonitoringReport, Ticket
 from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.sections import PolicySection
@@ -44,9 +44,12 @@ from headway.evaluation.measure import measure
 from headway.evaluation.selective import measure_risk
 from headway.evaluation.statistics.seeds import pool_seeds
 from headway.features.rules import views_read
+from headway.monitoring.broken_inputs import broken_since_training, require_healthy_inputs
+from headway.monitoring.budget import broken_days
 from headway.monitoring.deployed_release import DeployedRelease
+from headway.monitoring.input_rules import broken_finding
 from headway.monitoring.retraining.logged_labels import with_logged_labels
-from headway.monitoring.scored_rows import parse_delay, time_expression
+from headway.monitoring.scored_rows import day_numbers, parse_delay, time_expression
 from headway.optimization import search
 from headway.optimization.context import TransformContext
 from headway.optimization.importers.models import declared_training_privacy
@@ -84,7 +87,10 @@ def prepare_retraining(
 
     Rows are those of the table, and those that people labeled in the logs of all releases (`logged_labels`).
 
-    Raises DataError if live was trained on days that would be held out, since there is nothing new to judge by.
+    Rows of days on which an input was broken do not train (`broken_inputs`).
+
+    Raises DataError if live was trained on days that would be held out, since there is nothing new to judge by, and if
+    an input is out of its range on a held-out day: there the model that learned the broken feed would look better.
     """
     require_decidable(project.config)
     labeled, drawn, unread = with_logged_labels(project, deployed, dataset)
@@ -98,19 +104,50 @@ def prepare_retraining(
             hint="wait for more labels",
         )
     begin = datetime.fromisoformat(deployed.training.since)
-    learned = select_period(rows, begin, since, name="train")
     judged, _ = (rows, end) if drawn is labeled else rows_labeled_by(project, drawn, until)
     holdout = select_period(judged, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
+    broken = require_healthy_days(project, deployed, labeled, holdout, end)
+    learned, left_out = _without_broken_days(select_period(rows, begin, since, name="train"), broken)
     code = recipe_digest(project.config)
     rules = [str(rule) for rule in promotion_rules(project.config.policy).release]
     digests = (deployed.digest, table_digest(learned.table), table_digest(holdout.table))
     key = outcome_key("retrain", *digests, code, project.config.retrain.seeds, rules)
-    found = (*unread, *_changed_training_rows(project, deployed, labeled))
+    found = (*unread, *left_out, *_changed_training_rows(project, deployed, labeled))
     if labeled is not dataset:
         labeled = replace_dataclass(labeled, digest=table_digest(labeled.table))
     return RetrainingData(
         dataset=labeled, rows=learned, holdout=holdout, until=since, end=end, recipe=code, key=key, findings=found
     )
+
+
+def require_healthy_days(
+    project: Project, deployed: DeployedRelease, dataset: Dataset, judged: Dataset, until: datetime
+) -> list[BrokenInput]:
+    """Return the broken inputs of a table up to a time; raise DataError if one is on a day of the judged rows."""
+    reports = project.records(MonitoringReport)
+    accepted = project.config.retrain.accept_out_of_range
+    broken = broken_since_training(deployed, dataset, reports, until=until)
+    broken = [found for found in broken if found.column not in accepted]
+    require_healthy_inputs(np.unique(_days(judged)), broken)
+    return broken
+
+
+def _without_broken_days(rows: Dataset, broken: Sequence[BrokenInput]) -> tuple[Dataset, list[Finding]]:
+    """Return the rows of days without a broken input, and a finding for each input that left out days."""
+    days = frozenset(_days(rows).tolist())
+    left_out = [found for found in broken if days & broken_days([found])]
+    if not left_out:
+        return rows, []
+    kept = ~np.isin(_days(rows), list(broken_days(left_out)))
+    findings = [
+        replace(broken_finding(found), message=f"{found.message}; these days do not train", hint="repair the feed")
+        for found in left_out
+    ]
+    return replace_dataclass(rows, table=rows.table.filter(pl.Series(kept))), findings
+
+
+def _days(rows: Dataset) -> Ints:
+    return day_numbers(rows.table.select(time_expression(rows)).to_series().to_numpy())
 
 
 def _changed_training_rows(project: Project, deployed: DeployedRelease, dataset: Dataset) -> tuple[Finding, ...]:
