@@ -140,12 +140,13 @@ def diagnose_plugin(name: str) -> Diagnosis:
     """Import one plug-in (`KIND:NAME`): absent if its library is missing, broken if importing fails."""
     kind, _, plugin = name.partition(":")
     try:
-        plugins.load(kind, plugin)
+        with plugins.guarded(kind, plugin):
+            plugins.load(kind, plugin)
     except PluginError as error:
         message = error.what.removeprefix(f"{kind} '{plugin}' ")
         return Diagnosis(what=name, health="absent", message=message, hint=error.hint)
-    except (HeadwayError, ImportError, OSError) as error:
-        return _broken(name, str(error))
+    except HeadwayError as error:
+        return _broken(name, error.what)
     return Diagnosis(what=name, health="well", message="")
 
 

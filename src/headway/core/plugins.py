@@ -16,22 +16,25 @@ import importlib.util
 import os
 import re
 import sys
+import traceback
 import types
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import headway
-from headway.core.errors import PluginError
+from headway.core.errors import ConfigError, HeadwayError, NotApplicable, PluginError, StoreError
 from headway.core.renamed import warn_renamed
 
 if TYPE_CHECKING:  # the contracts bring libraries that `headway --help` does without
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from importlib.metadata import EntryPoint, EntryPoints
 
     from headway.core.batch import Format
     from headway.core.contracts import Blobs, Engine, Feed, OnlineStore, State
 
+Result = TypeVar("Result")
 FORMER_KINDS = {"metric": "probe"}
 """Kinds whose entry points an older package may still declare under another name."""
 _DECLARED = re.compile(r'^KIND = "(\w+)"$', re.MULTILINE)
@@ -197,7 +200,8 @@ def open_baseline(name: str, digest: str, content: bytes, settings: Mapping[str,
 
 def load_format(name: str) -> Format:
     """Return the file format of a suffix; raises PluginError with a hint if its library is absent."""
-    format: Format = load("format", name)
+    with guarded("format", name):
+        format: Format = load("format", name)
     return format
 
 
@@ -273,6 +277,44 @@ def load(kind: str, name: str) -> Any:
         if missing == "headway":
             raise
         raise PluginError(f"{kind} {name!r} needs {missing!r}", hint=install(missing)) from error
+
+
+@contextmanager
+def guarded(kind: str, name: str) -> Iterator[None]:
+    """Raise NotApplicable for an error of a plug-in that is none of headway's: a defect of it is no traceback.
+
+    Also raised if memory does not suffice for it. An interrupt ends the work as always.
+    """
+    try:
+        yield
+    except HeadwayError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise NotApplicable(
+            f"it raised {type(error).__name__}: {error}",
+            where=f"{frame.filename}:{frame.lineno}",
+            hint=f"correct the plug-in {name!r} of the kind {kind!r}, or remove the package that brings it",
+        ) from error
+
+
+def run(kind: str, name: str, call: Callable[[Any], Result]) -> Result | NotApplicable:
+    """Load a plug-in that judges, call it, and return its result, or why it has none: it did not run.
+
+    `call` gets the plug-in, and must read its whole result. Raises PluginError for an unknown name, and passes on a
+    ConfigError or StoreError, which the plug-in is not the cause of.
+    """
+    try:
+        with guarded(kind, name):
+            return call(load(kind, name))
+    except NotApplicable as reason:
+        return reason
+    except (ConfigError, StoreError):
+        raise
+    except HeadwayError as error:
+        if name not in names(kind):
+            raise
+        return NotApplicable(error.what, where=error.where, hint=error.hint)
 
 
 def module_name(kind: str, name: str) -> str:

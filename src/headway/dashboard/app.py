@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import headway
 from headway.core import plugins
-from headway.core.errors import DataError, HeadwayError, LeaseHeld, PointerMoved, Refused, StoreUnavailable
+from headway.core.errors import (
+    DataError,
+    HeadwayError,
+    LeaseHeld,
+    NotApplicable,
+    PointerMoved,
+    Refused,
+    StoreUnavailable,
+)
 from headway.core.sections import UiSection
 from headway.dashboard import bundle
 from headway.dashboard.access.oidc import CALLBACK
@@ -49,9 +58,12 @@ STATUS: Sequence[tuple[type[HeadwayError], HTTPStatus]] = (
 )
 
 
+_log = logging.getLogger(__name__)
+
+
 def create_app(dashboard: Dashboard) -> Starlette:
-    """Return the application of a dashboard, with every page that is installed."""
-    pages = {name: load_page(name) for name in plugins.names("page")}
+    """Return the application of a dashboard, with every page that is installed; one that cannot be opened is logged."""
+    pages = dict(_load_pages())
     environment = _environment(dashboard, pages)
     routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_HERE / "static")), Route("/theme.css", _theme)]
     routes.append(Route(bundle.PATH, _bundle(dashboard)))
@@ -71,6 +83,15 @@ def _middleware(settings: UiSection) -> list[Middleware]:
     """Return what a request passes first: the address of its caller from a proxy that is believed, then the checks."""
     proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.proxies))] if settings.proxies else []
     return [Middleware(GZipMiddleware, compresslevel=6), *proxies, Middleware(SecurityMiddleware, settings=settings)]
+
+
+def _load_pages() -> Iterator[tuple[str, Page]]:
+    for name in plugins.names("page"):
+        page: Page | NotApplicable = plugins.run("page", name, lambda plugin: plugin)
+        if isinstance(page, NotApplicable):
+            _log.error("the page %s is left out: %s", name, page)
+        else:
+            yield name, page
 
 
 def load_page(name: str) -> Page:

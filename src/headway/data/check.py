@@ -11,7 +11,7 @@ from headway.core import plugins
 from headway.core.assessment import UNJUDGED
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.context import CheckContext, load_check
+from headway.data.context import CheckContext, run_check
 
 DECLARED = ("D001", "D052")
 """Codes of notes that repeat what `[data.known]` and `[personal]` declare. They are stored, but not shown."""
@@ -31,7 +31,7 @@ def run_checks(context: CheckContext, *, families: Sequence[str] = ()) -> list[F
     Returns
     -------
     list of Finding
-        A check that raises NotApplicable yields a finding D000, so that it never counts as passed.
+        A check that cannot judge, or that raises, yields a finding D000, so that it never counts as passed.
     """
     selected = {*families, ""}
     names = [name for name in plugins.names("check") if not families or plugins.family("check", name) in selected]
@@ -49,17 +49,17 @@ def unjudged_check(finding: Finding) -> str:
 
 
 def _run(name: str, context: CheckContext) -> list[Finding]:
-    try:
-        return list(load_check(name)(context))
-    except NotApplicable as error:
-        return [
-            Finding(
-                code=UNJUDGED,
-                severity="note",
-                message=f"check '{name}' did not run: {error.what}",
-                where=f"check {name}",
-                hint=error.hint,
-                plugin=name,
-                reason=error.what,
-            )
-        ]
+    found = run_check(name, context)
+    if not isinstance(found, NotApplicable):
+        return found
+    return [
+        Finding(
+            code=UNJUDGED,
+            severity="note",
+            message=f"check '{name}' did not run: {found.what}",
+            where=f"check {name}",
+            hint=found.hint,
+            plugin=name,
+            reason=found.what,
+        )
+    ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.labeling import Labeling
 from headway.core.monitoring import Drift
@@ -163,6 +164,16 @@ def load_source(name: str) -> Source:
     """
     source: Source = plugins.load("source", name)
     return source
+
+
+def run_check(name: str, context: CheckContext) -> list[Finding] | NotApplicable:
+    """Run a check; return why it has no findings to give if it cannot judge."""
+    return plugins.run("check", name, lambda check: list(check(context)))
+
+
+def run_detector(name: str, windows: Windows) -> Drift | NotApplicable:
+    """Run a drift detector; return why it has no result if it cannot judge."""
+    return plugins.run("detector", name, lambda detector: cast(Drift, detector(windows)))
 
 
 def load_check(name: str) -> Check:

@@ -19,7 +19,7 @@ from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.label_sets import SEPARATOR
 from headway.core.record import Record
 from headway.core.variant import MULTILABEL
-from headway.data.context import CheckContext, load_check
+from headway.data.context import CheckContext, run_check
 from headway.data.label_sets import MIN_LABELS, known_labels
 from headway.data.roles import MAX_CLASSES, check_text_column, day_of, effective_groups, names_entities
 from headway.data.texts import UNSPACED
@@ -395,15 +395,14 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
     dataset = Dataset(name="table", table=table.with_columns(coded), roles=roles)
     found: dict[str, str] = {}
     for name in SUSPECTS:
-        try:
-            findings = load_check(name)(CheckContext(dataset=dataset))
-            found |= {
-                finding.column: f"{finding.code}: {finding.message}"
-                for finding in findings
-                if finding.severity == "stop" and finding.column not in found
-            }
-        except NotApplicable:
+        findings = run_check(name, CheckContext(dataset=dataset))
+        if isinstance(findings, NotApplicable):
             continue
+        found |= {
+            finding.column: f"{finding.code}: {finding.message}"
+            for finding in findings
+            if finding.severity == "stop" and finding.column not in found
+        }
     return found
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from headway.core.batch import is_data_file, parse_partitions
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, HeadwayError
-from headway.core.plugins import load_object, load_sibling
+from headway.core.plugins import guarded, load_object, load_sibling
 from headway.core.sections import DataSection
 from headway.data.context import load_source
 from headway.data.dvc import POINTER, not_fetched_error, resolve_pointer, unfetched_files
@@ -283,7 +283,7 @@ def _schema_difference(schema: pl.Schema, first: pl.Schema) -> str:
 
 def _read_database(section: DataSection, folder: Path) -> pl.DataFrame:
     scheme = database_scheme(section)
-    with hide_passwords(section.source):
+    with hide_passwords(section.source), guarded("source", scheme):
         return load_source(scheme)(section.source, section.query, folder=folder)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
+from headway.core.plugins import guarded
 from headway.data.context import BatchSource, load_source
 from headway.data.parsing import concat_frames, date_expressions, parse_dates
 from headway.data.read import (
@@ -152,10 +153,11 @@ def _from_csv(file: Path, path: Path) -> pl.LazyFrame:
 
 def _scan_database(config: Config, folder: Path) -> TableScan | pl.DataFrame | None:
     section = config.data
-    source = load_source(database_scheme(section))
+    scheme = database_scheme(section)
+    source = load_source(scheme)
     if not isinstance(source, BatchSource):
         return None
-    with hide_passwords(section.source):
+    with hide_passwords(section.source), guarded("source", scheme):
         frames = source.batches(section.source, section.query, folder=Path(config.folder))
         return _hold_or_write(frames, config, folder, strings_hold_dates=source.strings_hold_dates)
 

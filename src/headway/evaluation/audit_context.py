@@ -36,7 +36,7 @@ from headway.evaluation.context import (
     MetricResults,
     Retrain,
     RetrainVariants,
-    load_audit,
+    run_audit,
 )
 from headway.evaluation.text_corruptions import Phrases, read_paraphrases
 from headway.optimization.training import (
@@ -273,10 +273,7 @@ class AuditInputs:
 
 def audit_task(inputs: AuditInputs, name: str) -> MetricResults | NotApplicable:
     """Run one audit, here or in a worker; return why it has no results if it has none."""
-    try:
-        return load_audit(name)(inputs.opened, inputs.context)
-    except NotApplicable as error:
-        return error
+    return run_audit(name, inputs.opened, inputs.context)
 
 
 def share_audits(

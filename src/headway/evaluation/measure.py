@@ -22,7 +22,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.threads import this_machine
 from headway.core.variant import Variant
-from headway.evaluation.context import AuditContext, Comparison, MetricResults, load_audit, load_metric
+from headway.evaluation.context import AuditContext, Comparison, MetricResults, run_audit, run_metric
 from headway.evaluation.machine_load import BUSY, MachineBusy
 from headway.optimization.importers.models import TRAINING_ROWS
 
@@ -47,7 +47,8 @@ def measure(
 ) -> Evidence:
     """Run metrics, then audits, by name, and collect their measurements and findings.
 
-    A metric that cannot judge leaves a finding E001 of severity `undecided`: what was not measured never passes.
+    A metric that cannot judge, or that raises, leaves a finding E001 of severity `undecided`: what was not measured
+    never passes.
 
     Parameters
     ----------
@@ -65,14 +66,19 @@ def measure(
     PluginError
         If a name is unknown.
     """
-    steps = [("metric", name, partial(load_metric(name), subject)) for name in metrics]
+    steps = [("metric", name, partial(run_metric, name, subject)) for name in metrics]
     if audits is not None:
-        steps += [("audit", name, partial(load_audit(name), subject, audits.context)) for name in audits.names]
+        steps += [("audit", name, partial(run_audit, name, subject, audits.context)) for name in audits.names]
     done = audits.results if audits is not None else {}
     measurements: list[Measurement] = []
     findings: list[Finding] = []
     for kind, name, ask in steps:
-        found = done[name] if kind == "audit" and name in done else _run(f"{kind} {name}", ask, audits)
+        if kind == "audit" and name in done:
+            found = done[name]
+        else:
+            if audits is not None:
+                audits.callback(f"{kind} {name}")
+            found = ask()
         if isinstance(found, NotApplicable):
             findings.append(_not_run(kind, name, "did not run", found))
         else:
@@ -85,18 +91,11 @@ def measure(
 
 def run_audits(subject: Comparison, audits: Audits) -> dict[str, MetricResults | NotApplicable]:
     """Run audits, and return the results of each by its name, or why it has none."""
-    return {
-        name: _run(f"audit {name}", partial(load_audit(name), subject, audits.context), audits) for name in audits.names
-    }
-
-
-def _run(step: str, ask: Callable[[], MetricResults], audits: Audits | None) -> MetricResults | NotApplicable:
-    if audits is not None:
-        audits.callback(step)
-    try:
-        return ask()
-    except NotApplicable as error:
-        return error
+    found: dict[str, MetricResults | NotApplicable] = {}
+    for name in audits.names:
+        audits.callback(f"audit {name}")
+        found[name] = run_audit(name, subject, audits.context)
+    return found
 
 
 def build_evidence(

@@ -28,7 +28,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.monitoring import BrokenInput, Drift
 from headway.core.release import Contract
-from headway.data.context import Window, Windows, load_detector
+from headway.data.context import Window, Windows, run_detector
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.statistics.tables import tally
 from headway.monitoring.daily_values import (
@@ -95,14 +95,13 @@ def judge_inputs(
     broken = find_broken_inputs(windows, contract)
     forecast = _forecast(windows, contract, left_out)
     share = _permutation_share(windows) if forecast else 1.0
-    try:
-        permuted = {
-            "permutation": _of_permutation(load_detector(DETECTOR)(replace(windows, alpha=share * alpha)), windows)
-        }
-    except NotApplicable:
-        if not forecast:
-            raise
-        share, permuted = 0.0, {}
+    permutation, permuted = run_detector(DETECTOR, replace(windows, alpha=share * alpha)), {}
+    if not isinstance(permutation, NotApplicable):
+        permuted = {"permutation": _of_permutation(permutation, windows)}
+    elif forecast:
+        share = 0.0
+    else:
+        raise permutation
     forms = {**permuted, **forecast}
     weights = _weights(forms, share=share, alpha=alpha, year_alpha=year_alpha)
     p = {form: min(1.0, found.p / weights[form]) for form, found in forms.items()}

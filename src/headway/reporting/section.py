@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from headway.core import plugins
+from headway.core.errors import NotApplicable
 from headway.core.evidence import NOT_RUN, Finding, Measurement
 from headway.core.record import Record
 from headway.evaluation.statistics.claims import one_sided_bounds
@@ -15,7 +16,7 @@ from headway.reporting.charts.theme import SEE_TABLE, render_chart
 from headway.reporting.report_data import ReportData
 from headway.reporting.text.tables import Table
 
-ALPHA = 0.05
+ALPHA, _LAST = 0.05, 1_000
 _MIN_DOF = 3
 """Degrees of freedom from which quantiles are known; below, nothing is claimed of several intervals together."""
 
@@ -44,10 +45,28 @@ def load_section(name: str) -> Callable[[ReportData], Section | None]:
 
 
 def build_sections(report: ReportData) -> dict[str, Section]:
-    """Return the sections that this report has measurements for, by name, in reading order."""
-    found = {name: load_section(name)(report) for name in plugins.names("section")}
+    """Return the sections that this report has measurements for, by name, in reading order.
+
+    One that could not be made says why, and the report has all others.
+    """
+    found = {name: _build(name, report) for name in plugins.names("section")}
     present = {name: section for name, section in found.items() if section is not None}
     return dict(sorted(present.items(), key=lambda named: named[1].order))
+
+
+def _build(name: str, report: ReportData) -> Section | None:
+    section: Section | NotApplicable | None = plugins.run("section", name, lambda plugin: plugin(report))
+    if not isinstance(section, NotApplicable):
+        return section
+    lead = f"The section {name!r} could not be made: {section.what}. {section.hint}".rstrip()
+    return Section(
+        title=f"{name}: not shown",
+        order=_LAST,
+        prefixes=(),
+        lead=lead,
+        conclusions=(),
+        table=Table(columns=(), rows=()),
+    )
 
 
 def winner_measurement(report: ReportData, name: str) -> Measurement | None:

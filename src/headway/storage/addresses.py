@@ -30,7 +30,9 @@ def open_state(config: Config) -> State:
     address = config.store.state
     if not address:
         return plugins.load_state("sqlite")(config.state)
-    return plugins.load_state(plugin_of("state", address, role="state"))(address)
+    name = plugin_of("state", address, role="state")
+    with plugins.guarded("state", name):
+        return plugins.load_state(name)(address)
 
 
 def open_blobs(config: Config) -> Blobs:
@@ -42,10 +44,12 @@ def open_blobs(config: Config) -> Blobs:
     address = config.store.blobs
     if not address:
         return plugins.load_blobs("files")(config.state / "blobs")
-    blobs = plugins.load_blobs(plugin_of("blobs", address, role="blobs"))(address)
-    if hasattr(blobs, "require_usable"):
-        blobs.require_usable(config.state)
-    return blobs
+    name = plugin_of("blobs", address, role="blobs")
+    with plugins.guarded("blobs", name):
+        blobs = plugins.load_blobs(name)(address)
+        if hasattr(blobs, "require_usable"):
+            blobs.require_usable(config.state)
+        return blobs
 
 
 def open_releases(config: Config) -> SharedReleases | None:
@@ -57,7 +61,11 @@ def open_releases(config: Config) -> SharedReleases | None:
 def open_feed(config: Config) -> Feed | None:
     """Open the change feed of a project; None without an address. It connects with its first call."""
     address = config.store.feed
-    return plugins.load_feed(plugin_of("feed", address, role="feed"))(address) if address else None
+    if not address:
+        return None
+    name = plugin_of("feed", address, role="feed")
+    with plugins.guarded("feed", name):
+        return plugins.load_feed(name)(address)
 
 
 def online_folder(state: Path) -> Path:
@@ -70,7 +78,9 @@ def open_online(config: Config) -> OnlineStore:
     address = config.store.online
     if not address:
         return plugins.load_online_store("sqlite")(online_folder(config.state))
-    return plugins.load_online_store(plugin_of("online_store", address, role="online"))(address)
+    name = plugin_of("online_store", address, role="online")
+    with plugins.guarded("online_store", name):
+        return plugins.load_online_store(name)(address)
 
 
 def views_without_table(store: OnlineStore, views: Sequence[FeatureView]) -> list[FeatureView]:

@@ -29,7 +29,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.monitoring import Drift
 from headway.core.variant import Field, Signature
-from headway.data.context import Window, Windows, load_detector
+from headway.data.context import Window, Windows, run_detector
 from headway.data.matrix import group_codes as group_numbers
 from headway.data.matrix import matrix
 from headway.monitoring.drift import feature_values, make_bins
@@ -55,10 +55,9 @@ def compare_distributions(opening: Assessment, last: DriftTest, dataset: Dataset
         return DriftTest(count=last.count, n_groups=last.n_groups, message=message)
     level = ALPHA / (count * (count + 1))
     windows = _sample_windows(before, now, run=WEEK if dataset.roles.time else 1, alpha=level)
-    try:
-        drift = load_detector(DETECTOR)(windows)
-    except NotApplicable as reason:
-        return DriftTest(count=last.count, n_groups=last.n_groups, message=f"not tested: {reason.what}")
+    drift = run_detector(DETECTOR, windows)
+    if isinstance(drift, NotApplicable):
+        return DriftTest(count=last.count, n_groups=last.n_groups, message=f"not tested: {drift.what}")
     p = next(
         measurement.value
         for measurement in drift.measurements

@@ -412,11 +412,8 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
     hints: list[str] = []
     for name in _sort_engines(model):
         try:
-            engine = plugins.load_engine(name)
-            program = getattr(engine, "program", None)
-            if program is not None and (file := program(model)) is not None:
-                _try_import(name, file, limits or ImportLimits())
-            imported = engine.import_model(model)
+            with plugins.guarded("engine", name):
+                imported = _import_by(name, model, limits or ImportLimits())
             _refuse_unjudged(imported.task, model)
             findings = (*imported.findings, *_declared_privacy(model))
             return _with_declared(replace(imported, engine=imported.engine or name, findings=findings), model)
@@ -428,6 +425,14 @@ def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits |
         where="; ".join(refusals),
         hint=" or ".join([*hints, conversion_hint(model)]),
     )
+
+
+def _import_by(name: str, model: object, limits: ImportLimits) -> ImportedModel:
+    engine = plugins.load_engine(name)
+    program = getattr(engine, "program", None)
+    if program is not None and (file := program(model)) is not None:
+        _try_import(name, file, limits)
+    return engine.import_model(model)
 
 
 def _refuse_code(model: object) -> None:
