@@ -29,7 +29,7 @@ from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError, DataError, HeadwayError, NotApplicable, StoreError
-from headway.core.evidence import AS_CALLED, CALLS, Evidence, Finding, Measurement
+from headway.core.evidence import AS_CALLED, CALLS, TRAINING_ROWS, Evidence, Finding, Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import KeyProbing, MonitoringReport, ProbingReport, RowSource, Ticket
 from headway.core.plan import Demand, DeploymentPlan, NetworkTimes, Prices, ServiceTimes
@@ -144,6 +144,8 @@ OF_WINNER = ("discovered", "floor")
 _PRIVACY_SHARE, _PRIVACY_AUDITS = 0.3, 3
 """Attacks on the candidates of a search: their share of its budget, and their time limit in audits of a winner."""
 _TIMED_CALLS = 3
+_MAX_COPIES = 0.1
+"""Share of the rows of `test` from which copies of training rows leave absolute rules undecided."""
 _MARGIN = 1.25  # of the predicted duration of the verdict on `test`
 
 
@@ -1445,8 +1447,10 @@ def _copied_rows(baseline: Baseline, data: Data) -> list[Finding]:
     if train is None or not set(names) <= set(train.table.columns):
         return []
     equal = match_rows(*([row_hashes(period.table.select(names))] for period in (train, test)))
-    found = copy_findings(count_copies(train, test, equal), code=importing.TRAINING_ROWS, how="equal in every feature")
-    return [finding for finding in found if finding.severity == "warn"]
+    copies = count_copies(train, test, equal)
+    found = copy_findings(copies, code=TRAINING_ROWS, how="equal in every feature")
+    found = [one for one in found if one.severity == "warn"]
+    return [replaced(one, severity="undecided") for one in found] if copies.share > _MAX_COPIES else found
 
 
 def _judged(

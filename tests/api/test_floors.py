@@ -156,8 +156,30 @@ def test_models_without_a_first_tree_say_nothing_about_training_rows():
 def test_training_rows_given_as_new_ones_are_a_finding():
     model = LGBMClassifier(n_estimators=10, verbose=-1, n_jobs=1).fit(X[SEEN], Y[SEEN])
     found = hw.evaluate(model, X[SEEN][::-1], Y[SEEN][::-1])
-    assert [finding.severity for finding in found.evidence.findings if finding.code == "E007"] == ["warn"]
+    assert [finding.severity for finding in found.evidence.findings if finding.code == "E007"] == ["undecided"]
     assert "was trained on" in str(found)
+
+
+@pytest.mark.slow
+def test_a_model_scored_on_its_training_rows_is_undecided_at_best():
+    model = LGBMClassifier(n_estimators=10, verbose=-1, n_jobs=1).fit(X[SEEN], Y[SEEN])
+    best = hw.optimize(
+        model, X[SEEN], Y[SEEN], policy={"brier": 0.9}, transforms=["trees"], budget="3s", callback=lambda _: None
+    )
+    verdict = best.search.winner.verdict
+    assert verdict.answer == "undecided" and "was trained on" in verdict.rule_results[0].message
+
+
+@pytest.mark.slow
+def test_rows_copied_ten_times_count_once_and_coarse_rows_that_repeat_count_each():
+    model = LogisticRegression().fit(X[SEEN], Y[SEEN])
+    copied, labels = np.tile(X[NEW][:200], (10, 1)), np.tile(Y[NEW][:200], 10)
+    brier = hw.evaluate(model, copied, labels)["brier"]
+    assert (brier.n_rows, brier.n_groups) == (2_000, 200)
+
+    coarse = np.round(X[NEW][:200])
+    brier = hw.evaluate(model, coarse, np.random.default_rng(0).integers(0, 2, 200))["brier"]
+    assert (brier.n_rows, brier.n_groups) == (200, 200)
 
 
 def test_a_model_of_a_newer_library_is_a_finding():

@@ -203,4 +203,4 @@ def test_rows_of_training_in_the_test_are_found_for_a_boolean_target_too(searche
     }
     for periods in (copies, booleans):
         [finding] = pipeline._copied_rows(search_result.baseline, periods)
-        assert (finding.code, finding.severity, finding.measured) == ("E007", "warn", 1.0)
+        assert (finding.code, finding.severity, finding.measured) == ("E007", "undecided", 1.0)

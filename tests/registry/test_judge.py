@@ -15,7 +15,7 @@ from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.evaluation.statistics.intervals import Sample
 from headway.evaluation.statistics.proportions import share_interval
-from headway.registry.judge import candidate_policy, feasible, judge, override_verdict, rows_needed
+from headway.registry.judge import candidate_policy, feasible, judge, judge_release, override_verdict, rows_needed
 
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
 
@@ -521,3 +521,19 @@ def test_a_count_that_may_be_larger_by_what_was_not_measured_does_not_pass():
     assert (result.answer, result.groups_needed) == ("undecided", None)
     assert result.message.endswith("it may be 3, outside the limit of 0; the rest was not decided in this run")
     assert judged(replace(none, value=1.0, low=1.0, high=3.0), 0).answer == "fail"
+
+
+@pytest.mark.parametrize(("severity", "answer"), [("undecided", "undecided"), ("warn", "pass")])
+def test_no_absolute_rule_is_met_on_rows_that_are_shown_to_be_training_rows(severity, answer):
+    finding = Finding(code="E007", severity=severity, message="these are training rows")
+    found = evidence(seen(), seen("ece", 0.01), findings=(finding,))
+    absolute, relative = Rule(measure="ece", at_most=0.1), Rule(measure="brier.drop", at_most=0.1)
+    verdict = judge(found, PolicySection(release=(relative, absolute)))
+    assert [result.answer for result in verdict.rule_results] == ["pass", answer] and verdict.answer == answer
+    assert feasible(verdict), "a faster form of the model may still be searched"
+    assert ("but these are training rows" in verdict.rule_results[1].message) == (answer == "undecided")
+
+    alone = judge_release(found, PolicySection(release=(relative,), floor="none"), task="binary")
+    assert (alone.answer, bool(alone.why)) == (answer, answer == "undecided")
+    failed = judge(found, PolicySection(release=(Rule(measure="ece", at_most=0.0001),)))
+    assert failed.answer == "fail", "a weak measurement may refuse"

@@ -13,6 +13,8 @@ from headway.core.record import FormerValues, Record, StoredRecord
 
 NOT_RUN, DECLARED_PRIVACY = "E001", "E010"
 """Code of a finding that a metric, an audit or a comparison could not judge."""
+TRAINING_ROWS = "E007"
+"""Code of the finding that rows are, or look like, those that the model was trained on; shown if it is undecided."""
 
 # Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches
 # counts.

@@ -27,6 +27,7 @@ from headway.core.texts import text_codes
 from headway.core.threads import cores
 from headway.core.variant import DECIDES, MULTILABEL, Field, Variant
 from headway.data import matrix
+from headway.data.checks.split.duplicates import CLOSE_SHARE, outcome_agreement
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.engines.formats.columns import ColumnSelection, column_indices
@@ -43,6 +44,8 @@ SELF_TEST_ROWS = 32
 MAX_UNLABELED = 100_000
 """Rows without a label that are compared at most."""
 _COMMON_WORD, _WORDS = 5, 12
+MAX_COPIES, MIN_AGREEMENT = 0.01, 0.5
+"""Share of copied rows, and Cohen's kappa of their outcomes, from which copies count as one group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,7 @@ def build_evaluation_set(
         reference_decisions=library_decisions(reference, rows) if baseline.threshold_rule == "library" else None,
         follows_library=baseline.threshold_rule == "library",
         fields=baseline.model.signature.inputs,
-        groups=matrix.group_codes(known),
+        groups=dependent_groups(known, rows),
         slices=matrix.slice_columns(known),
         costs=baseline.costs,
         weights=matrix.sample_weights(known),
@@ -133,6 +136,34 @@ def _unlabeled_rows(baseline: Baseline, dataset: Dataset, reference: Engine) -> 
         reference_decisions=library_decisions(reference, rows) if baseline.threshold_rule == "library" else None,
         weights=matrix.sample_weights(chosen),
     )
+
+
+def dependent_groups(dataset: Dataset, rows: Floats) -> Ints:
+    """Return the codes of the declared groups, or without any those of copied rows, int64 (n,).
+
+    Rows of a model are copies if they are equal in every feature and their outcomes agree by more than half of what
+    chance leaves: then they are one group, as what is dependent is not counted twice. Of rows that repeat because their
+    columns are few and coarse, outcomes vary, and each row is its own group.
+    """
+    own, roles = matrix.group_codes(dataset), dataset.roles
+    if roles.groups or roles.query_id or not rows.size or roles.task not in (*DECIDES, MULTILABEL, "regression"):
+        return own
+    content = np.ascontiguousarray(rows + 0.0)  # -0 is 0
+    keys = content.view(np.dtype((np.void, content.strides[0]))).ravel()
+    _, first, codes = np.unique(keys, return_index=True, return_inverse=True)
+    copied = first[codes] != own
+    if copied.mean() <= MAX_COPIES:
+        return own
+    labels = matrix.target_values(dataset).reshape(len(rows), -1)
+    near = CLOSE_SHARE * float(labels.std()) if roles.task == "regression" else 0.0
+    agreement = [
+        outcome_agreement(outcomes[first[codes][copied]], outcomes[copied], outcomes, near=near)
+        for outcomes in labels.T
+    ]
+    if not min(agreement) > MIN_AGREEMENT:
+        return own
+    groups: Ints = first[codes].astype(np.int64)
+    return groups
 
 
 def require_probabilities_of(baseline: Baseline, scores: Floats) -> None:

@@ -19,12 +19,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.errors import NotApplicable
-from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
+from headway.core.evidence import NOT_RUN, TRAINING_ROWS, Evidence, Finding, Measurement
 from headway.core.threads import this_machine
 from headway.core.variant import Variant
 from headway.evaluation.context import AuditContext, Comparison, MetricResults, run_audit, run_metric
 from headway.evaluation.machine_load import BUSY, MachineBusy
-from headway.optimization.importers.models import TRAINING_ROWS
 
 CONSTANT_ANSWERS, NO_BETTER = "E005", "E006"
 MIN_PERFECT_ROWS, MAX_SHOWN = 50, 4

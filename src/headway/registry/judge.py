@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
-from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
+from headway.core.evidence import NOT_RUN, TRAINING_ROWS, Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
 from headway.core.verdict import ATTACKS, LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed, one_sided_bounds
@@ -78,7 +78,7 @@ def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 
     Returns
     -------
     Verdict
-        Undecided if the policy has no rule.
+        Undecided if the policy has no rule. On rows that the model was trained on no absolute rule is met.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 
         If a rule has no limit, or two.
     """
     rules = policy.release
-    results = tuple(_judge_rule(rule, evidence, policy, alpha / len(rules)) for rule in rules)
+    results = tuple(_on_new_rows(_judge_rule(rule, evidence, policy, alpha / len(rules)), evidence) for rule in rules)
     why = "" if results else f"the policy has no rule, so nothing can pass: add [[policy.release]] to {FILE}"
     return Verdict(
         answer=_combine([result.answer for result in results]),
@@ -121,13 +121,16 @@ def judge_release(
     Returns
     -------
     Verdict
-        With an undecided rule on the floor if every rule is relative, unless the policy says `floor = "none"`.
+        With an undecided rule on the floor if every rule is relative, unless the policy says `floor = "none"`. Never a
+        pass on rows that the model was trained on.
     """
     policy = release_policy(policy, task, evidence)
     has_floor = policy.floor == "none" or any(rule.absolute for rule in policy.release)
     if live is not None:
         evidence, policy = _with_live(evidence, policy, task=task, live=live)
     verdict = judge(evidence, policy, test_evaluations=test_evaluations)
+    if (seen := _training_rows(evidence)) and verdict.answer == "pass":
+        verdict = replace(verdict, answer="undecided", why=seen.message)
     if has_floor:
         return verdict
     missing = RuleResult(rule=floor_rules(task)[0], answer="undecided", message=NO_FLOOR)
@@ -242,6 +245,17 @@ def _judge_rule(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: fl
         return RuleResult(rule=rule, answer="undecided", message=_missing_message(rule.measure, evidence))
     result = compare_with_limit(measurement, limit, fewest_groups=policy.slice_groups)
     return _rule_result(rule, result, _limit_message(result, rule))
+
+
+def _training_rows(evidence: Evidence) -> Finding | None:
+    """Return the finding that shows these rows to be those that the model was trained on."""
+    return next((one for one in evidence.findings if one.code == TRAINING_ROWS and one.severity == "undecided"), None)
+
+
+def _on_new_rows(result: RuleResult, evidence: Evidence) -> RuleResult:
+    """Return a result; an absolute rule that is met on training rows is undecided, since they flatter the model."""
+    seen = _training_rows(evidence) if result.answer == "pass" and result.rule.absolute else None
+    return replace(result, answer="undecided", message=f"{result.message}, but {seen.message}") if seen else result
 
 
 def _limit(rule: Rule, alpha: float) -> Limit:

@@ -38,7 +38,7 @@ from headway.data.contract.discovery import observed_contract
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows, select_period
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_decidable
-from headway.evaluation.comparison import open_variant, record_self_test
+from headway.evaluation.comparison import dependent_groups, open_variant, record_self_test
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.evaluation.selective import measure_risk
@@ -375,7 +375,7 @@ class HoldoutSet:
             labels=matrix.target_values(self.dataset),
             scores=model.predict(rows) if scores is None else scores,
             reference_scores=self.scores,
-            groups=matrix.group_codes(self.dataset),
+            groups=dependent_groups(self.dataset, rows),
             slices=matrix.slice_columns(self.dataset),
             threshold=self.deployed.release.threshold,
             weights=matrix.sample_weights(self.dataset),

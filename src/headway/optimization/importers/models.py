@@ -33,7 +33,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import Blobs, DeclaredColumn, Engine, ImportedModel, ModelFile, ModelSource
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError, EngineError, NotApplicable, PluginError, Refused
-from headway.core.evidence import DECLARED_PRIVACY, Finding
+from headway.core.evidence import DECLARED_PRIVACY, TRAINING_ROWS, Finding
 from headway.core.record import Settings, digest_of
 from headway.core.sections import ModelSection
 from headway.core.variant import MULTILABEL, Artifact, Field, Signature, Variant
@@ -365,7 +365,6 @@ def _check_classes(imported: ImportedModel, signature: Signature) -> None:
         )
 
 
-TRAINING_ROWS = "E007"
 MIN_LEAVES = 4
 
 
@@ -387,7 +386,7 @@ def find_training_rows(engine: Engine, rows: Callable[[], Floats], *, n_rows: in
     return [
         Finding(
             code=TRAINING_ROWS,
-            severity="warn",
+            severity="undecided",
             message=f"these {n_rows:,} rows are those that the model was trained on: they fill all "
             f"{int((counts > 0).sum())} leaves of its first tree as its training rows did",
             hint="pass rows that the model has not seen: its quality on these says nothing about others",

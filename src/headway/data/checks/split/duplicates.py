@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.arrays import Ints
+from headway.core.arrays import Floats, Ints
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.core.variant import MULTILABEL
@@ -196,12 +196,20 @@ def _outcomes(dataset: Dataset) -> pl.Series:
 
 def _kappa(pairs: pl.DataFrame, train: Dataset) -> float | None:
     """Compute how much more often the outcomes of pairs agree than with any training row; None without a pair."""
-    pairs, outcomes = pairs.drop_nulls(), np.sort(_outcomes(train).drop_nulls().to_numpy())
+    pairs, outcomes = pairs.drop_nulls(), _outcomes(train).drop_nulls().to_numpy()
     if pairs.is_empty():
         return None
-    source, copy = pairs["source"].to_numpy(), pairs["copy"].to_numpy()
     near = CLOSE_SHARE * float(np.std(outcomes, ddof=1)) if train.roles.task == "regression" else 0.0
+    return outcome_agreement(pairs["source"].to_numpy(), pairs["copy"].to_numpy(), outcomes, near=near)
+
+
+def outcome_agreement(source: Floats, copy: Floats, outcomes: Floats, *, near: float = 0.0) -> float:
+    """Compute how much more often the outcomes of pairs (n,) agree than with any of `outcomes` (m,): Cohen's kappa.
+
+    Outcomes agree if they differ by `near` at most.
+    """
+    known = np.sort(outcomes)
     agree = float((np.abs(source - copy) <= near).mean())
-    n_near = np.searchsorted(outcomes, copy + near, "right") - np.searchsorted(outcomes, copy - near, "left")
-    chance = min(float(n_near.mean()) / len(outcomes), 1 - 1e-9)
+    n_near = np.searchsorted(known, copy + near, "right") - np.searchsorted(known, copy - near, "left")
+    chance = min(float(n_near.mean()) / len(known), 1 - 1e-9)
     return (agree - chance) / (1 - chance)
