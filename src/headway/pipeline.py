@@ -949,7 +949,8 @@ def watch(
             if seen.is_new:
                 reports.append(seen.report)
             found.append(seen.report)
-        broken = tuple(recorded_inputs(report for report in reports if report.release == deployed.digest))
+        own = (report for report in reports if report.release == deployed.digest)
+        broken = tuple(recorded_inputs(own, accepted=project.config.retrain.accept_out_of_range))
         if ticket is not None and ticket.broken != broken:
             project.save(with_broken_inputs(ticket, broken))
     return found

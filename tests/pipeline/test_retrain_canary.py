@@ -23,6 +23,7 @@ from headway.registry.project import Project, open_project
 pytestmark = pytest.mark.slow
 SETTINGS = """
 [retrain]
+accept_out_of_range = ["hour"]
 judged_days = 25
 seeds = 3
 mode = "auto"

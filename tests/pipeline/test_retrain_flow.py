@@ -25,7 +25,7 @@ from headway.registry.project import Project, open_project
 from headway.security.threats.assessment import assess_threats
 
 pytestmark = pytest.mark.slow
-RETRAIN = "[retrain]\njudged_days = 25\nrecalibrate_days = 20\n"
+RETRAIN = '[retrain]\njudged_days = 25\nrecalibrate_days = 20\naccept_out_of_range = ["hour"]\n'
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 AT_ONCE = watched.RETRAIN + 'through = "live"\n'
 RECALIBRATED = """
 [retrain]
+accept_out_of_range = ["hour"]
 recalibrate_days = 20
 [[policy.retrain]]
 measure = "ece"

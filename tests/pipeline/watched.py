@@ -14,7 +14,7 @@ from headway import pipeline
 from headway.registry.project import Project, open_project
 
 TOML = projects.TOML.replace("2013-03-22", "2013-03-02").replace("2013-05-01", "2013-04-01")
-RETRAIN = "[retrain]\njudged_days = 25\nseeds = 3\n"
+RETRAIN = '[retrain]\njudged_days = 25\nseeds = 3\naccept_out_of_range = ["hour"]\n'
 TRAIN = projects.TRAIN.replace("(rows, labels)", "(rows, labels, *, seed=0)").replace(
     '"seed": 0', '"seed": seed, "bagging_fraction": 0.7, "bagging_freq": 1'
 )

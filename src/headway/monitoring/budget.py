@@ -9,7 +9,7 @@ proved for independent tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -68,13 +68,13 @@ def period_of_report(report: MonitoringReport) -> Period:
     return Period(release=report.release, source=report.source, since=report.since, until=report.until)
 
 
-def recorded_inputs(reports: Iterable[MonitoringReport]) -> list[BrokenInput]:
-    """Return the broken inputs of the last report on each period.
+def recorded_inputs(reports: Iterable[MonitoringReport], *, accepted: Collection[str] = ()) -> list[BrokenInput]:
+    """Return the broken inputs of the last report on each period, but those columns that a person accepted.
 
     Reports of earlier versions kept no days: all days of their period count.
     """
     last = {period_of_report(report): report for report in reports}
-    return [found for report in last.values() for found in _inputs_of(report)]
+    return [found for report in last.values() for found in _inputs_of(report) if found.column not in accepted]
 
 
 def _inputs_of(report: MonitoringReport) -> tuple[BrokenInput, ...]:

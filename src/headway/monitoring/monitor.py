@@ -253,7 +253,7 @@ def _with_status(
             until=report.until,
             opened_at=context.opened_at,
             pending=pending,
-            broken=report.drift.broken if report.drift else (),
+            broken=recorded_inputs([report], accepted=config.retrain.accept_out_of_range),
         )
     report = replace(report, ticket=ticket)
     is_open = pending is not None and pending.at <= report.at

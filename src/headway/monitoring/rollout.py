@@ -201,10 +201,9 @@ class RolloutController:
 
     def _broken_inputs(self) -> list[BrokenInput]:
         """Return the inputs that reports found broken since the rollout started."""
-        started_at = self.rollout.started_at[:10]
-        return [
-            found for found in recorded_inputs(self.project.records(MonitoringReport)) if found.days[-1] >= started_at
-        ]
+        accepted = self.project.config.retrain.accept_out_of_range
+        recorded = recorded_inputs(self.project.records(MonitoringReport), accepted=accepted)
+        return [found for found in recorded if found.days[-1] >= self.rollout.started_at[:10]]
 
     @property
     def _canary(self) -> str:
