@@ -495,7 +495,7 @@ def test_evidence_of_an_earlier_headway_does_not_say_how_much_was_run_and_passes
     assert "this evidence does not say how much was run (headway evaluate measures it again)" in result.message
 
 
-def test_a_corruption_and_a_certificate_are_no_attacks():
+def test_a_rule_on_a_corruption_or_a_certificate_is_not_one_on_an_attack():
     for name in ("robustness.noise.drop", "evasion.certified", "brier.drop"):
         assert judged(seen(name, 0.001, 0.001)).answer == "pass"
 

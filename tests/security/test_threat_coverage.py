@@ -140,7 +140,7 @@ def judged(key, answer):
     )
 
 
-def test_a_measurement_that_breaks_its_rule_is_no_cover_but_says_that_the_attack_succeeds():
+def test_a_measurement_that_breaks_its_rule_covers_nothing_and_says_that_the_attack_succeeds():
     row = covered(judged(AUC, "fail"))["AML.T0024.000"]
     assert (row.coverage, row.is_open) == ("measured", True)
     assert [(one.code, one.message) for one in row.missing] == [("breaks its rule", "auc is 0.95: fail")]

@@ -64,7 +64,7 @@ class ThreatEvidence(Record, frozen=True, kw_only=True):
     problem : str
         Why it contradicts the requirements instead, such as a finding that is not resolved.
     result : RuleResult, optional
-        What its rule says of a measurement. A measurement without one covers nothing: a number is no answer.
+        What its rule says of a measurement. A measurement without one covers nothing.
     """
 
     key: str

@@ -131,7 +131,7 @@ class SavedShadows:
 
     def find(self, key: str) -> dict[TrainingTask, TrainedModel]:
         """Return the models with this key, by their task."""
-        found: dict[TrainingTask, TrainedModel] = {}
+        models: dict[TrainingTask, TrainedModel] = {}
         for content in self._state.records(kind_of(ShadowModel), name=self._config.project.name):
             saved = read(ShadowModel, content)
             if saved.key != key:
@@ -141,8 +141,8 @@ class SavedShadows:
             except StoreError:
                 continue  # it is trained again
             if judge_bytes(artifact, name=f"model.{saved.model.artifact.format}").verdict == "safe":
-                found[saved.task] = TrainedModel(variant=saved.model, content=artifact, seconds=saved.seconds)
-        return found
+                models[saved.task] = TrainedModel(variant=saved.model, content=artifact, seconds=saved.seconds)
+        return models
 
     def save(self, key: str, task: TrainingTask, trained: TrainedModel) -> None:
         """Save a model for later audits."""
@@ -171,11 +171,11 @@ def retrained_by(
         require_same_training(made_with, training_digests(config, data["train"]))
         inputs = TrainingInputs.of(config, data["train"], signature.names)
         key = saved.key(data["train"]) if saved is not None and any(task.half is not None for task in tasks) else ""
-        known = saved.find(key) if saved is not None and key else {}
+        stored = saved.find(key) if saved is not None and key else {}
         for number, task in enumerate(tasks):
-            if task in known and proceed():
-                yield number, known[task]
-        new = [number for number, task in enumerate(tasks) if task not in known]
+            if task in stored and proceed():
+                yield number, stored[task]
+        new = [number for number, task in enumerate(tasks) if task not in stored]
         for index, model in workers.map(train_task, inputs, [tasks[number] for number in new], proceed=proceed):
             number = new[index]
             if saved is not None and tasks[number].half is not None and number < REGISTERED_MODELS:

@@ -139,7 +139,7 @@ def _decimals(seen: Floats) -> int | None:
 
 
 def with_effort(
-    found: Sequence[Measurement | NotApplicable],
+    results: Sequence[Measurement | NotApplicable],
     attack: str,
     limits: AttackSection,
     *,
@@ -162,7 +162,7 @@ def with_effort(
     if limits.queries < registered:
         hint = f"queries = {registered} under [attack]"
         effort = AttackEffort(attack=attack, done=limits.queries, registered=registered, unit="queries", hint=hint)
-    return [replace(one, effort=effort) if isinstance(one, Measurement) else one for one in found]
+    return [replace(result, effort=effort) if isinstance(result, Measurement) else result for result in results]
 
 
 SEED, HALVINGS, MIN_STEPS, MAX_STEPS = 0, 5, 2, 16

@@ -230,12 +230,12 @@ def recipe_digest(config: Config) -> str:
 
 def _code_files(file: Path, folder: Path) -> list[Path]:
     """Return a file of Python code, and those next to it, or in the folder, that it imports."""
-    found = [file]
-    for path in found:
+    code_files = [file]
+    for path in code_files:
         for stem in _imported(path, folder):
             files = [stem.with_suffix(".py"), stem / "__init__.py"]
-            found += [place for place in files if place.is_file() and not any(map(place.samefile, found))]
-    return found
+            code_files += [path for path in files if path.is_file() and not any(map(path.samefile, code_files))]
+    return code_files
 
 
 def _imported(file: Path, folder: Path) -> Iterator[Path]:

@@ -67,9 +67,9 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     def attacked(engine: Engine) -> AttackResult:
         return attack_rows(some.rows, DecisionOracle(engine, subject.threshold, until), columns, context.attack)
 
-    found = attack_measurements(some, attacked(subject.model), attacked(subject.reference), columns)
+    results = attack_measurements(some, attacked(subject.model), attacked(subject.reference), columns)
     registered = len(subsample(subject, AttackSection().rows).rows)
-    return with_effort(found, "attack", context.attack, rows=(len(some.rows), registered))
+    return with_effort(results, "attack", context.attack, rows=(len(some.rows), registered))
 
 
 def _rows(subject: Comparison, context: AuditContext) -> int:

@@ -57,7 +57,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         except NotApplicable as reason:
             found.append(reason)
     effort = AttackEffort(attack="nearest answer", done=_ROUNDS, registered=_ROUNDS, unit="rounds of boosted trees")
-    return [changed(one, effort=effort) if isinstance(one, Measurement) else one for one in found]
+    return [changed(result, effort=effort) if isinstance(result, Measurement) else result for result in found]
 
 
 def _measure(name: str, subject: Comparison, context: AuditContext) -> Iterator[Measurement]:

@@ -83,7 +83,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         unit="queries",
         hint=f"copy_queries = {AttackSection().copy_queries} under [attack]",
     )
-    return [named(one, effort=effort) if isinstance(one, Measurement) else one for one in found]
+    return [named(result, effort=effort) if isinstance(result, Measurement) else result for result in found]
 
 
 def _copy_task(subject: Comparison) -> CopyTask:

@@ -73,17 +73,18 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         unit="training rows",
         hint="" if data is not None else "declare the rows that the model was trained on: [split] train",
     )
-    found = [
-        changed(one, effort=effort)
-        for one in _ratios("privacy.inversion.error", subject, rows, groups, columns, answer_based)
+    by_answers = [
+        changed(ratio, effort=effort)
+        for ratio in _ratios("privacy.inversion.error", subject, rows, groups, columns, answer_based)
     ]
     try:
         boxes, whose = _boxes(subject, context, rows)
     except NotApplicable as reason:
-        return [*found, NotApplicable(f"no reconstruction from trees: {reason.what}")]
+        return [*by_answers, NotApplicable(f"no reconstruction from trees: {reason.what}")]
     by_trees = _ratios("privacy.inversion.trees", subject, rows, groups, columns, partial(_inside, boxes))
     effort = changed(effort, attack="leaves of the trees")
-    return [*found, *(changed(one, method=f"{one.method}; by the trees of {whose}", effort=effort) for one in by_trees)]
+    by_trees = [changed(ratio, method=f"{ratio.method}; by the trees of {whose}", effort=effort) for ratio in by_trees]
+    return [*by_answers, *by_trees]
 
 
 def _ratios(

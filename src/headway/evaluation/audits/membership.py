@@ -67,8 +67,8 @@ _AGAIN_HINT = "run again, stored ones are reused: headway evaluate --audit membe
 class _TooFewModels(NotApplicable):
     """Too few shadow models were trained in time."""
 
-    def __init__(self, what: str, n_models: int) -> None:
-        super().__init__(what, hint=_AGAIN_HINT)
+    def __init__(self, message: str, n_models: int) -> None:
+        super().__init__(message, hint=_AGAIN_HINT)
         self.n_models = n_models
 
 
@@ -125,18 +125,17 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
         if isinstance(own, NotApplicable):
             raise NotApplicable(f"{own.what}; {shadow_reason.what}" if shadow_reason else own.what, hint=_RECIPE_HINT)
         n_models = shadow_reason.n_models if isinstance(shadow_reason, _TooFewModels) else 0
-        found = [*own, *([shadow_reason] if shadow_reason else [])]
-        return _with_effort(found, POPULATION, n_models, (shadow_reason and shadow_reason.hint) or _RECIPE_HINT)
-    found = list(_attack_recipe(trained, data, best))
-    found = [*found, *([own] if isinstance(own, NotApplicable) else own)]
+        results = [*own, *([shadow_reason] if shadow_reason else [])]
+        return _with_effort(results, POPULATION, n_models, (shadow_reason and shadow_reason.hint) or _RECIPE_HINT)
+    results = [*_attack_recipe(trained, data, best), *([own] if isinstance(own, NotApplicable) else own)]
     if caveats := context.training_caveats:
         unit = "shadow models known to be made as this model"
-        return [*_of_worse_model(_with_effort(found, best, 0, caveats[0].hint, unit=unit)), *caveats]
-    return _of_worse_model(_with_effort(found, best, 2 * len(trained.pairs), _AGAIN_HINT))
+        return [*_of_worse_model(_with_effort(results, best, 0, caveats[0].hint, unit=unit)), *caveats]
+    return _of_worse_model(_with_effort(results, best, 2 * len(trained.pairs), _AGAIN_HINT))
 
 
 def _with_effort(
-    found: Sequence[Measurement | NotApplicable], best: str, n_models: int, hint: str, *, unit: str = "shadow models"
+    results: Sequence[Measurement | NotApplicable], best: str, n_models: int, hint: str, *, unit: str = "shadow models"
 ) -> list[Measurement | NotApplicable]:
     """Return the results with the number of shadow models that each was measured with; `best` is the attack of most."""
 
@@ -152,8 +151,8 @@ def _with_effort(
         )
 
     return [
-        changed(one, effort=effort(attacks.get(one.slice, best))) if isinstance(one, Measurement) else one
-        for one in found
+        changed(result, effort=effort(attacks.get(result.slice, best))) if isinstance(result, Measurement) else result
+        for result in results
     ]
 
 
@@ -509,9 +508,9 @@ def _attack_this_model(
             name: AttackRates([Attacked(scores=values, members=members)], groups) for name, values in scores.items()
         }
         return [
-            one
+            result
             for name, rates in by_slice.items()
-            for one in (rates.auc("privacy.membership.auc", name), *_rates(rates, name))
+            for result in (rates.auc("privacy.membership.auc", name), *_rates(rates, name))
         ]
     found: list[Measurement | NotApplicable] = []
     scores = score_all(signals, None, has_labels=subject.variant.task != "regression")
@@ -523,12 +522,14 @@ def _attack_this_model(
     return found
 
 
-def _of_worse_model(found: Sequence[Measurement | NotApplicable]) -> list[Measurement | NotApplicable]:
+def _of_worse_model(results: Sequence[Measurement | NotApplicable]) -> list[Measurement | NotApplicable]:
     """Return all results; a measure over all rows is that of the variant itself if it is shown to leak more.
 
     Shadow models do not leak as such a variant does, so no attack on it is complete.
     """
-    of_variant = {one.name: one for one in found if isinstance(one, Measurement) and one.slice == THIS_MODEL}
+    of_variant = {
+        result.name: result for result in results if isinstance(result, Measurement) and result.slice == THIS_MODEL
+    }
     effort = AttackEffort(
         attack=POPULATION,
         done=0,
@@ -537,10 +538,10 @@ def _of_worse_model(found: Sequence[Measurement | NotApplicable]) -> list[Measur
         hint="check that the function of [model] train makes this model",
     )
 
-    def worse(one: Measurement | NotApplicable) -> Measurement | NotApplicable:
-        other = of_variant.get(one.name) if isinstance(one, Measurement) and not one.slice else None
-        if isinstance(one, Measurement) and other is not None and other.se is not None and other.low > one.high:
-            return changed(other, slice="", method=f"{THIS_MODEL}; {other.method}", effort=effort)
-        return one
+    def worse(result: Measurement | NotApplicable) -> Measurement | NotApplicable:
+        own = of_variant.get(result.name) if isinstance(result, Measurement) and not result.slice else None
+        if isinstance(result, Measurement) and own is not None and own.se is not None and own.low > result.high:
+            return changed(own, slice="", method=f"{THIS_MODEL}; {own.method}", effort=effort)
+        return result
 
-    return list(map(worse, found))
+    return list(map(worse, results))

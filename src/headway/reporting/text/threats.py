@@ -124,19 +124,20 @@ def _counts(found: ThreatAssessment) -> list[str]:
     return lines
 
 
-def _broken(found: ThreatAssessment) -> list[str]:
+def _broken(assessment: ThreatAssessment) -> list[str]:
     """Return the questions to which a measurement is the answer, with its value and its rule."""
     return [
         f"{QUESTIONS[topic]} Measured: it does. {' '.join(f'{message}.' for message in messages)}"
         for topic in QUESTIONS
-        if (messages := _harm_of(topic, found))
+        if (messages := _harm_of(topic, assessment))
     ]
 
 
-def _harm_of(topic: Topic, found: ThreatAssessment) -> list[str]:
+def _harm_of(topic: Topic, assessment: ThreatAssessment) -> list[str]:
     """Return what was measured of a topic that breaks its rule, each once: the value, and the limit."""
-    rows = [row for row in found.requirements if row.topic == topic and row.coverage == "measured"]
-    return list(dict.fromkeys(one.message for row in rows for one in row.missing if one.code == "breaks its rule"))
+    rows = [row for row in assessment.requirements if row.topic == topic and row.coverage == "measured"]
+    missing = (gap for row in rows for gap in row.missing if gap.code == "breaks its rule")
+    return list(dict.fromkeys(gap.message for gap in missing))
 
 
 def _strong(found: ThreatAssessment) -> list[str]:

@@ -115,7 +115,7 @@ def compute_coverage(
 def invalidity(evidence: ThreatEvidence, graph: EvidenceGraph, *, now: datetime, max_age: timedelta) -> GapCode | None:
     """Return why evidence does not cover anything; None if it does.
 
-    A measurement covers only what its rule passes: a number that exists is no answer.
+    A measurement covers only what its rule passes.
     """
     answer = evidence.result.answer if evidence.result else ""
     reasons: dict[GapCode, bool] = {
@@ -157,11 +157,11 @@ class _Judge:
         missing: list[MissingEvidence] = []
         broken: list[ThreatEvidence] = []
         for keys in row.alternatives:
-            there = [(one, self._invalid(one)) for key in keys for one in self.by_key.get(key, ())]
-            valid = [one for one, code in there if code is None]
-            harm = [one for one, code in there if code == "breaks its rule"]
+            there = [(evidence, self._invalid(evidence)) for key in keys for evidence in self.by_key.get(key, ())]
+            valid = [evidence for evidence, code in there if code is None]
+            harm = [evidence for evidence, code in there if code == "breaks its rule"]
             broken += harm
-            missing += [self._missing_one(row, one) for one in harm]
+            missing += [self._missing_one(row, evidence) for evidence in harm]
             if valid:
                 newest = max(valid, key=lambda one: (not one.at, one.at, one.is_signed))
                 found[newest.key] = newest

@@ -202,7 +202,7 @@ class _EvidenceReader:
         rules = tuple(rule for rule in own if rule.measure.removeprefix(SLICES).startswith(kind.family))
         rules = rules if kind.family and rules else tuple(filter(None, [kind.rule]))
         results = judge(evidence, replace(policy, release=rules)).rule_results if rules else ()
-        return min(results, key=lambda one: ("fail", "undecided", "pass").index(one.answer), default=None)
+        return min(results, key=lambda result: ("fail", "undecided", "pass").index(result.answer), default=None)
 
     def _stored_evidence(self) -> Iterator[tuple[str, Evidence]]:
         """Yield stored evidence on the live model, newest first, with its digest; others are not decoded."""
@@ -266,7 +266,9 @@ class _EvidenceReader:
             prefix = kind.key.partition(":")[2].removesuffix("*")
             results = [found for found in verdict.rule_results if found.rule.measure.startswith(prefix)]
             failed = min(
-                (found for found in results if found.answer != "pass"), key=lambda found: found.answer, default=None
+                (result for result in results if result.answer != "pass"),
+                key=lambda result: result.answer,
+                default=None,
             )
             if results:
                 yield replace(
