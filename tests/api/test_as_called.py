@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import pickle
+
 import lightgbm
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from tests.evaluation.test_latency import Busy
 
 import headway as hw
 from headway.api import as_called
-from headway.api.as_called import time_as_called
+from headway.api.as_called import LibraryCalls, library_calls, time_as_called
+from headway.api.in_memory_project import create_project
+from headway.api.model import Model
 from headway.core.errors import NotApplicable
 from headway.core.evidence import AS_CALLED, Measurement
+from headway.core.plugins import load_engine
 from headway.evaluation.measure import BUSY
+from headway.optimization.importers.models import import_baseline
 
 RANDOM = np.random.default_rng(0)
 ROWS = pd.DataFrame(RANDOM.normal(size=(400, 3)), columns=["a", "b", "c"])
@@ -164,3 +173,83 @@ def test_waiting_for_a_quiet_machine_comes_before_the_search(monkeypatch):
     assert waited == [600, 600]
     hw.optimize(model, ROWS, LABELS, transforms=["onnx"])
     assert len(waited) == 2
+
+
+class SlowModel(Model):
+    """A model whose own way to its answers takes far longer than that of the library."""
+
+    def _decisions(self, rows):
+        for _ in range(20):
+            answers = super()._decisions(rows)
+        return answers
+
+    def _probabilities(self, rows):
+        for _ in range(20):
+            answers = super()._probabilities(rows)
+        return answers
+
+
+def opened(model, rows, labels, kind=Model, **settings):
+    memory = create_project(model, rows, labels)
+    variant = import_baseline(memory.imported, memory.rows, memory.project.blobs)
+    content = memory.project.blobs.get(variant.artifact.digest)
+    return kind(variant, load_engine(variant.engine)(content, variant.settings), form=memory.form, **settings)
+
+
+CELLS = np.random.default_rng(0).normal(size=(300, 4))
+SIGNS = (CELLS[:, 0] > 0).astype(np.int64)
+
+
+@pytest.mark.parametrize("is_table", [False, True])
+def test_the_librarys_own_call_answers_the_batches_that_it_answers_faster(is_table, monkeypatch):
+    monkeypatch.setattr(as_called, "_OWN_LIMIT_S", 600.0)
+    rows = pd.DataFrame(CELLS, columns=list("abcd")) if is_table else CELLS
+    model = LogisticRegression().fit(rows, SIGNS)
+    calls = library_calls(model, opened(model, rows, SIGNS, SlowModel), rows)
+    assert set(calls.sizes) == {"predict", "predict_proba"} and 256 in calls.sizes["predict_proba"]
+    some = rows[:260] if not is_table else rows.iloc[:260]
+    assert np.array_equal(calls.find("predict", some)(some), model.predict(some))
+    assert calls.find("predict", CELLS[:260].tolist()) is None and calls.find("score", some) is None
+    assert calls.find("predict", some[:0]) is None
+    if is_table:
+        assert calls.find("predict", some[["b", "a", "c", "d"]]) is None, "the model reads columns by their names"
+    else:
+        assert calls.find("predict", some.astype(str)) is None and calls.find("predict", some[0]) is None
+
+
+def test_only_the_sizes_that_were_faster_go_to_the_library():
+    calls = LibraryCalls(model=LogisticRegression(), kind=np.ndarray, columns=(), sizes={"predict": (256,)})
+    found = {size: calls.find("predict", np.zeros((size, 2))) is not None for size in (1, 255, 256, 999, 1_000)}
+    assert found == {1: False, 255: False, 256: True, 999: True, 1_000: False}
+
+
+def test_a_threshold_of_its_own_and_rows_of_another_kind_stay_with_the_optimized_model():
+    model = LogisticRegression().fit(CELLS, SIGNS)
+    decided = opened(model, CELLS, SIGNS, SlowModel, threshold=0.2, threshold_rule="costs")
+    assert library_calls(model, decided, CELLS) is None
+    assert library_calls(model, opened(model, CELLS, SIGNS, SlowModel), sparse.csr_matrix(CELLS)) is None
+
+
+def test_a_library_that_answers_otherwise_is_not_called():
+    model = LogisticRegression().fit(CELLS, SIGNS)
+    optimized = opened(model, CELLS, SIGNS, SlowModel)
+    other = RandomForestClassifier(5, random_state=0).fit(CELLS, 1 - SIGNS)
+    assert library_calls(other, optimized, CELLS) is None
+
+
+def test_a_model_that_is_fitted_again_does_not_change_what_optimize_returned():
+    model = LogisticRegression().fit(CELLS, SIGNS)
+    best = hw.optimize(model, CELLS, SIGNS, transforms=["prune"])
+    before = best.predict_proba(CELLS)
+    model.fit(CELLS, 1 - SIGNS)
+    assert np.array_equal(best.predict_proba(CELLS), before)
+    assert np.array_equal(pickle.loads(pickle.dumps(best)).predict_proba(CELLS), before)
+
+
+def test_a_list_of_texts_is_read_by_the_library_and_one_of_numbers_is_not(monkeypatch):
+    monkeypatch.setattr(as_called, "_OWN_LIMIT_S", 600.0)
+    texts = [f"{'late' if sign else 'sent'} parcel {row % 7}" for row, sign in enumerate(SIGNS)]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, SIGNS)
+    calls = library_calls(model, opened(model, texts, SIGNS, SlowModel), texts)
+    assert np.array_equal(calls.find("predict", texts)(texts), model.predict(texts))
+    assert calls.find("predict", CELLS.tolist()) is None

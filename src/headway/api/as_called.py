@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import time
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ import polars as pl
 
 from headway import pipeline
 from headway.api.model import Model
+from headway.api.tables import is_pandas_table
 from headway.core.errors import NotApplicable
 from headway.core.evidence import AS_CALLED, Measurement, TimedCall
 from headway.core.search_result import SearchResult
@@ -18,6 +23,7 @@ from headway.core.threads import thread_setting
 from headway.data.matrix import matrix
 from headway.evaluation.benchmark import time_calls
 from headway.evaluation.comparison import open_variant
+from headway.optimization.screening import answer_changing_steps
 from headway.registry.project import Project
 
 ROUNDS, ATTEMPTS, MAX_INPUTS, LIMIT_S = 40, 3, 64, 10.0
@@ -77,6 +83,105 @@ def time_as_called(
         if not any(isinstance(seen, Measurement) and seen.name == AS_CALLED for seen in found):
             break  # the user's own kind of row could not be timed: no other kind may stand for it
     return found or [NotApplicable(f"the {type(model).__name__} answers no single row of these data")]
+
+
+BATCH_SIZES = (1, 32, 256, 1_000, 3_000)
+_PAIRS, _OWN_LIMIT_S = 15, 0.5
+_SHOWN, _TIED = 0.95, 1.05
+"""Ratios of CPU time below which the library's call is used: instead of another form, and of the original itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryCalls:
+    """The library's own object of a model, and for each method the sizes of batches where it is the faster way.
+
+    A size stands for all batches up to the next of `BATCH_SIZES`. It reads rows of `kind` alone, with these `columns`
+    if they are a DataFrame.
+    """
+
+    model: Any
+    kind: type
+    columns: tuple[str, ...]
+    sizes: dict[str, tuple[int, ...]]
+
+    def find(self, method: str, rows: Any) -> Callable[[Any], Any] | None:
+        """Return the library's method if it answers these rows faster."""
+        sizes, kind = self.sizes.get(method), type(rows)
+        if not sizes or kind is not self.kind or not len(rows):
+            return None
+        if BATCH_SIZES[bisect_right(BATCH_SIZES, len(rows)) - 1] not in sizes:
+            return None
+        if kind is list:
+            is_read = isinstance(rows[0], str)
+        else:
+            is_matrix = not self.columns and rows.ndim == 2 and rows.dtype.kind in "fiub"
+            is_read = is_matrix or (bool(self.columns) and tuple(rows.columns) == self.columns)
+        call: Callable[[Any], Any] | None = getattr(self.model, method) if is_read else None
+        return call
+
+
+def library_calls(model: Any, optimized: Model, rows: Any) -> LibraryCalls | None:
+    """Return the library's own calls for the batches that they answer in less CPU time than the optimized model.
+
+    Both answer batches of 1, 32, 256, 1,000 and 3,000 rows in turns. None if the library never is faster, if the
+    optimized model changes answers, or if its threshold is its own.
+
+    Parameters
+    ----------
+    model : object
+        The user's fitted model, of which a copy is kept: it may be fitted again.
+    optimized : Model
+        What replaces it.
+    rows : array-like of shape (n, d)
+        Rows as the user passes them; only arrays, DataFrames of pandas and lists of texts are measured.
+    """
+    is_table, is_list = is_pandas_table(rows), isinstance(rows, list) and bool(optimized.variant.signature.texts)
+    keeps = optimized.threshold_rule == "library" and not answer_changing_steps(optimized.variant)
+    if not keeps or not (is_table or is_list or type(rows) is np.ndarray) or not len(rows):
+        return None
+    native = getattr(optimized.engine, "native", None)  # of a winner that is the baseline; it knows no names of columns
+    try:
+        own = native if type(native) is type(model) and not is_table else copy.deepcopy(model)
+    except Exception:  # noqa: BLE001 - a model that cannot be copied is not kept
+        return None
+    limit = _SHOWN if optimized.variant.steps else _TIED
+    sizes = dict[str, tuple[int, ...]]()
+    for method in (name for name in ("predict_proba", "predict") if hasattr(own, name) and hasattr(optimized, name)):
+        ends, is_faster = time.monotonic() + _OWN_LIMIT_S, False
+        for size in BATCH_SIZES:
+            chosen = np.arange(size) % len(rows)
+            batch = [rows[at] for at in chosen] if is_list else (rows.iloc if is_table else rows)[chosen]
+            if time.monotonic() < ends:
+                is_faster = _is_faster(getattr(own, method), getattr(optimized, method), batch, limit)
+            else:  # larger batches of the original itself go the way of the last size that was measured
+                is_faster = is_faster and not optimized.variant.steps
+            if is_faster:
+                sizes[method] = (*sizes.get(method, ()), size)
+    columns = tuple(map(str, rows.columns)) if is_table else ()
+    return LibraryCalls(model=own, kind=type(rows), columns=columns, sizes=sizes) if sizes else None
+
+
+def _is_faster(own: Callable[[Any], Any], optimized: Callable[[Any], Any], batch: Any, limit: float) -> bool:
+    """Return whether the library's call has the same answer without a warning, at below `limit` times the CPU time."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            answers, expected = own(batch), optimized(batch)
+            if isinstance(answers, list) or answers.dtype != expected.dtype or answers.shape != expected.shape:
+                return False
+            is_equal = np.allclose(answers, expected, atol=1e-6) if answers.dtype.kind == "f" else answers == expected
+            if not np.all(is_equal):
+                return False
+            ratios = [_cpu_ns(own, batch) / max(_cpu_ns(optimized, batch), 1) for _ in range(_PAIRS)]
+    except Exception:  # noqa: BLE001 - what a model raises for rows that it does not read is its own affair
+        return False
+    return float(np.median(ratios)) < limit
+
+
+def _cpu_ns(call: Callable[[Any], Any], batch: Any) -> int:
+    began = time.process_time_ns()
+    call(batch)
+    return time.process_time_ns() - began
 
 
 def native_calls(

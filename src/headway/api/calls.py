@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from headway import pipeline
-from headway.api.as_called import native_calls, time_as_called
+from headway.api.as_called import library_calls, native_calls, time_as_called
 from headway.api.feature_store import FeatureStore as FeatureStore
 from headway.api.gateway import GatewayClassifier as GatewayClassifier
 from headway.api.in_memory_project import create_project, open_model
@@ -191,7 +191,10 @@ def optimize(
             refit=refit,
             callback=report,
         )
-    return result_of(search)
+    result = result_of(search)
+    if isinstance(model, str | Path | Model) or memory.native:
+        return result
+    return result.use_library_calls(library_calls(model, result, X))
 
 
 @renamed_arguments(lists="query_id", weight="sample_weight")

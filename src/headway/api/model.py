@@ -133,6 +133,11 @@ class Model:
         self._decision_type = form.decisions if is_named else ""
         self._estimator_type = "classifier" if variant.task in CLASSIFIERS else "regressor"
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs the model."""
+        return self._engine
+
     def save(self, path: str | Path) -> Path:
         """Save the model as one file of data, without code; `headway.load(path)` opens it.
 

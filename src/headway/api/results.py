@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from getpass import getuser
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from msgspec.structs import asdict, replace
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console, RenderableType
 
 from headway import pipeline
+from headway.api.as_called import LibraryCalls
 from headway.api.in_memory_project import InMemoryProject
 from headway.api.model import AnswerForm, Model
 from headway.api.tables import make_frame
@@ -147,6 +148,12 @@ class OptimizationResult(Result, Model):
         optimized = Model(self.variant, engine, threshold=threshold, threshold_rule=rule, content=content, form=form)
         self._outer = memory.native.around(optimized) if memory.native else None
         self._parts = memory.native.parts if memory.native else ()
+        self._library_calls: LibraryCalls | None = None
+
+    def use_library_calls(self, calls: LibraryCalls | None) -> Self:
+        """Answer by the library's own object where it is faster, and return the result; a pickle goes without."""
+        self._library_calls = calls
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the search and the bytes of the winner; what is loaded does not need the folder of the search."""
@@ -165,10 +172,14 @@ class OptimizationResult(Result, Model):
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Predict as `Model.predict`, with the user's own Python around the model still in place."""
+        if self._library_calls and (call := self._library_calls.find("predict", rows)):
+            return np.asarray(call(rows))
         return np.asarray(self._outer.predict(rows)) if self._outer else super().predict(rows)
 
     def predict_proba(self, rows: Any) -> Any:
         """Predict as `Model.predict_proba`, with the user's own Python around the model still in place."""
+        if self._library_calls and (call := self._library_calls.find("predict_proba", rows)):
+            return call(rows)
         return self._outer.predict_proba(rows) if self._outer else super().predict_proba(rows)
 
     @property
@@ -384,7 +395,7 @@ def _restore(content: bytes, state: dict[str, Any]) -> OptimizationResult:
     threshold, rule = baseline.threshold, baseline.threshold_rule
     form = state.get("_form", AnswerForm())  # absent from pickles of an earlier checkout
     Model.__init__(result, variant, engine, threshold=threshold, threshold_rule=rule, content=content, form=form)
-    result.__dict__.update(state, _memory=None)
+    result.__dict__.update(state, _memory=None, _library_calls=None)
     return result
 
 
