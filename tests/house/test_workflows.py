@@ -68,11 +68,11 @@ def test_the_gate_action_judges_a_project(tmp_path: Path) -> None:
 def run_act(folder: Path, home: Path, event: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the workflow `gate.yml` of a repository on an event."""
     home.mkdir()
-    found = os.pathsep.join([str(home.parent / "programs"), str(BIN), os.environ["PATH"]])
+    path = os.pathsep.join([str(home.parent / "programs"), str(BIN), os.environ["PATH"]])
     return subprocess.run(
         [str(BIN / "act"), event, "-W", ".github/workflows/gate.yml", "-P", "ubuntu-latest=-self-hosted", *words],
         cwd=folder,
-        env={**os.environ, "PATH": found, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), **variables},
+        env={**os.environ, "PATH": path, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), **variables},
         check=False,
         capture_output=True,
         text=True,

@@ -27,8 +27,8 @@ ROWS = pl.DataFrame({"a": [0.0, 1.0], "b": [1.0, 0.0], "after": [0.0, 1.0], "lat
 
 
 def rows(**settings: object) -> Dataset:
-    known = {"a": "request", "b": "request", "after": "outcome"}
-    return Dataset(name="test", table=ROWS, roles=parse_roles(DataSection(target="late", known=known, **settings)))
+    times = {"a": "request", "b": "request", "after": "outcome"}
+    return Dataset(name="test", table=ROWS, roles=parse_roles(DataSection(target="late", known=times, **settings)))
 
 
 @pytest.fixture(scope="module")

@@ -80,9 +80,9 @@ def test_the_speed_is_a_ratio_to_that_of_live_on_the_columns_that_live_reads(tmp
 
 
 def test_the_speed_is_not_compared_with_a_release_that_reads_other_columns(tmp_path: Path) -> None:
-    found = compared(tmp_path, "binary", names="ac")
-    assert not [measured for measured in found.measurements if measured.name.endswith("speedup")]
-    assert found.find("live.brier.drop") is not None
+    evidence = compared(tmp_path, "binary", names="ac")
+    assert not [measured for measured in evidence.measurements if measured.name.endswith("speedup")]
+    assert evidence.find("live.brier.drop") is not None
 
 
 def test_a_store_without_a_release_is_a_problem_unless_the_model_is_said_to_be_the_first(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_a_release_that_is_live_is_compared_with_whatever_is_said_and_none_that_
     project, made = rollouts.project(tmp_path), rollouts.release()
     digest = rollouts.live(project, made)
     for first_model in (False, True):
-        found = find_main_release(project, first_model=first_model)
-        assert found is not None and (found.digest, found.problem) == (digest, "")
+        release = find_main_release(project, first_model=first_model)
+        assert release is not None and (release.digest, release.problem) == (digest, "")
     project.registry.withdraw("flights@live", who="ann", why="out of use")
     assert find_main_release(project, first_model=False) is None
 
@@ -109,8 +109,8 @@ def test_a_store_that_lacks_the_release_that_was_seen_is_a_problem_for_everyone(
     project = open_project(tmp_path)
     live = find_live(project, "")
     assert live is not None and "was seen here before" in live.problem
-    found = find_main_release(project, first_model=True)
-    assert found is not None and found.hint == BRING_HINT
+    release = find_main_release(project, first_model=True)
+    assert release is not None and release.hint == BRING_HINT
     project.registry.trusted_keys.with_suffix(".seen.json").write_text("{")
     assert "cannot be read" in getattr(find_live(project, ""), "problem", "")
 
@@ -134,7 +134,7 @@ def test_a_release_that_cannot_be_opened_or_answers_another_task_leaves_a_findin
         (LiveRelease(digest="", problem="the live release cannot be opened: no key"), "no key"),
         (LiveRelease(digest=bundle.digest, bundle=bundle), "a binary model of other classes"),
     ):
-        found = compare_with_live(live, subject, rows, EMPTY, timed=True)
-        assert (found.live, found.measurements) == (live.digest, ())
-        [finding] = found.findings
+        evidence = compare_with_live(live, subject, rows, EMPTY, timed=True)
+        assert (evidence.live, evidence.measurements) == (live.digest, ())
+        [finding] = evidence.findings
         assert finding.severity == "undecided" and reason in finding.message

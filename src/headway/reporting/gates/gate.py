@@ -48,13 +48,13 @@ def gate_result(search: SearchResult, where: str = FILE, *, change: str = "") ->
     winner = search.winner
     searched = search.row(winner.variant.digest)
     measured = [winner.evidence, *([searched.evidence] if searched else [])]
-    found = (seen for name in SPEEDS for seen in find_all(measured, name))
+    speedups = (speedup for name in SPEEDS for speedup in find_all(measured, name))
     return GateResult(
         project=search.name,
         variant=winner.variant.name,
         verdict=winner.verdict,
         evidence=winner.evidence,
-        speed=(*found, *find_costs(measured)),
+        speed=(*speedups, *find_costs(measured)),
         where=where,
         change=change,
     )
@@ -74,8 +74,8 @@ def describe_change(change: JudgedChange) -> str:
         return f"against {release}: the same model"
     if live.problem or not compared:
         return f"not compared with {release}: {describe_other_live(live, winner.evidence)}; try: {live.hint}"
-    parts = [part for part in (*_quality_changes(winner), *_other_changes(winner.evidence)) if part]
-    return f"against {release}: {'; '.join(parts) or 'nothing could be compared'}"
+    clauses = [clause for clause in (*_quality_changes(winner), *_other_changes(winner.evidence)) if clause]
+    return f"against {release}: {'; '.join(clauses) or 'nothing could be compared'}"
 
 
 def _quality_changes(winner: EvaluatedVariant) -> list[str]:
