@@ -27,7 +27,7 @@ def test_decisions_are_compared_where_both_arms_answered():
 
 
 def test_latencies_are_compared_where_both_arms_answered():
-    pairs = [(10, 21), (10, 20), (UNKNOWN, 90), (30, 10)]
+    pairs = [(10, 51), (10, 50), (UNKNOWN, 90), (30, 10)]
     assert value("slower_than_live", {"latency_us": pairs}, share=0.25) == (pytest.approx(1 / 3), 3)
 
 

@@ -49,7 +49,7 @@ from headway.registry.judge import ALPHA, CHURN, judge, override_verdict, rows_n
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
 SLOWER = Rule(measure="slower_than_live", at_most=0.25)
-MAX_LATENCY_RATIO = 2.0
+MAX_LATENCY_RATIO = 5.0
 """Ratio to live's latency on the same request above which an answer of a release counts as slower than live's."""
 # Rules of a release that labels can judge online, and the measure that follows each: a limit is the release's own.
 FOLLOWED_BY = dict.fromkeys(("brier.drop", "live.brier.drop", "worst_slice.brier.drop"), "brier.drop")

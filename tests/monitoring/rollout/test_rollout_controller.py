@@ -96,7 +96,7 @@ def test_a_release_that_takes_far_longer_than_live_is_rolled_back_for_it(served,
     decision = control.step_rollout(served.project)
     assert decision.action == "roll back"
     failed = [result.rule.measure for result in decision.verdict.rule_results if result.answer == "fail"]
-    assert failed == ["slower_than_live"] and "2 times as long as live's" in decision.message
+    assert failed == ["slower_than_live"] and "5 times as long as live's" in decision.message
 
 
 def _promoted(served):

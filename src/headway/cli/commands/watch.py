@@ -127,7 +127,7 @@ def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
     table = Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
     sentences = [Text(watch.message) for watch in found]
     unknown = [Text(f"{watch.period}: {reason}", style="dim") for watch in found for reason in _unknown(watch)]
-    tickets = [Text(f"ticket: {watch.ticket.why}") for watch in found if watch.ticket]
+    tickets = [Text(f"ticket: {watch.ticket.message}") for watch in found if watch.ticket]
     gaps = [Text(f"{watch.period}: {line}") for watch in found for line in _gaps(watch)]
     return Group(TerminalTable(table), *sentences, *gaps, *unknown, *tickets)
 
