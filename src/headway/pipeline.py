@@ -964,7 +964,7 @@ def _broken_when_judged(
     These are all of its days if too few others are left to compare with.
     """
     since, until = deployed.training.judged_since[:10], deployed.training.judged_until
-    recorded = [day for one in recorded_inputs(reports) for day in one.days if since <= day < until]
+    recorded = [day for entry in recorded_inputs(reports) for day in entry.days if since <= day < until]
     if dataset is None or not recorded:
         return frozenset()
     broken = broken_days(broken_since_training(deployed, dataset, reports, until=deployed.judged[1]))
@@ -1450,8 +1450,8 @@ def _copied_rows(baseline: Baseline, data: Data) -> list[Finding]:
     equal = match_rows(*([row_hashes(period.table.select(names))] for period in (train, test)))
     copies = count_copies(train, test, equal)
     found = copy_findings(copies, code=TRAINING_ROWS, how="equal in every feature")
-    found = [one for one in found if one.severity == "warn"]
-    return [replaced(one, severity="undecided") for one in found] if copies.share > _MAX_COPIES else found
+    warnings = [finding for finding in found if finding.severity == "warn"]
+    return [replaced(finding, severity="undecided") for finding in warnings] if copies.share > _MAX_COPIES else warnings
 
 
 def _judged(

@@ -113,7 +113,7 @@ def of_receiver(folder: Path) -> str:
 
 
 def of_page(folder: Path) -> str:
-    found = plugins.run("page", NAME, lambda page: page.views)
+    found = plugins.run_plugin("page", NAME, lambda page: page.views)
     assert isinstance(found, NotApplicable)
     return found.what
 
@@ -189,10 +189,10 @@ def plugin(subject):
 '''
 
 
-def test_a_value_that_is_no_number_is_not_measured(tmp_path, monkeypatch):
+def test_a_value_that_is_not_finite_is_not_measured(tmp_path, monkeypatch):
     install_raising("metric", NAME, tmp_path, monkeypatch, code=NAN)
     evidence = measure(echo_comparison(groups=25), [NAME], dataset_digest="", period="")
-    assert evidence.find("odd") is None and "odd is no number: nan" in not_run(evidence.findings)
+    assert evidence.find("odd") is None and "odd is not finite: nan" in not_run(evidence.findings)
 
 
 def test_an_interrupt_ends_the_work(tmp_path, monkeypatch):

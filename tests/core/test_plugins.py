@@ -220,17 +220,17 @@ def test_a_syntax_error_in_code_of_the_project_names_its_line(tmp_path):
 
 def test_a_plugin_that_raises_has_no_result_but_a_reason_with_its_line(outside: Path) -> None:
     outside.write_text('"""Fails."""\ndef plugin():\n    return 1 / 0\n', encoding="utf-8")
-    found = plugins.run("engine", "guest", lambda engine: engine())
+    found = plugins.run_plugin("engine", "guest", lambda engine: engine())
     assert isinstance(found, NotApplicable)
     assert found.what == "it raised ZeroDivisionError: division by zero"
     assert found.where == f"{outside}:3" and "correct the plug-in 'guest'" in found.hint
-    assert plugins.run("engine", "echo", lambda engine: engine.__name__) == "Echo"
+    assert plugins.run_plugin("engine", "echo", lambda engine: engine.__name__) == "Echo"
 
 
 @pytest.mark.parametrize("error", [NotApplicable("no"), EngineError("no"), PluginError("no")])
 def test_a_refusal_of_a_plugin_is_its_reason(outside: Path, error: HeadwayError) -> None:
     outside.write_text('"""Refuses."""\ndef plugin(error):\n    raise error\n', encoding="utf-8")
-    found = plugins.run("engine", "guest", lambda engine: engine(error))
+    found = plugins.run_plugin("engine", "guest", lambda engine: engine(error))
     assert isinstance(found, NotApplicable) and found.what == "no"
 
 
@@ -238,9 +238,9 @@ def test_a_refusal_of_a_plugin_is_its_reason(outside: Path, error: HeadwayError)
 def test_what_a_plugin_is_not_the_cause_of_is_raised(outside: Path, error: BaseException) -> None:
     outside.write_text('"""Is stopped."""\ndef plugin(error):\n    raise error\n', encoding="utf-8")
     with pytest.raises(type(error)):
-        plugins.run("engine", "guest", lambda engine: engine(error))
+        plugins.run_plugin("engine", "guest", lambda engine: engine(error))
 
 
 def test_an_unknown_name_is_no_plugin_that_did_not_run() -> None:
     with pytest.raises(PluginError, match="no engine named 'nothing'"):
-        plugins.run("engine", "nothing", lambda engine: engine())
+        plugins.run_plugin("engine", "nothing", lambda engine: engine())

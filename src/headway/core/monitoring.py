@@ -50,8 +50,8 @@ class Drift(Record, frozen=True, kw_only=True):
     @property
     def broken_cells(self) -> frozenset[tuple[str, str]]:
         """Column and day of each broken cell, and each column with an empty day: earlier versions kept no days."""
-        days = ((found.column, day) for found in self.broken for day in found.days)
-        return frozenset((*days, *((found.where, "") for found in self.findings if found.code == INPUT_BROKE)))
+        days = ((entry.column, day) for entry in self.broken for day in entry.days)
+        return frozenset((*days, *((finding.where, "") for finding in self.findings if finding.code == INPUT_BROKE)))
 
 
 _UNBOUNDED = re.compile(r" \[[−-]?179,769,313(,[0-9]{3})+, 179,769,313(,[0-9]{3})+\]")
@@ -95,8 +95,8 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     @property
     def message(self) -> str:
         """The reasons in a sentence, after the inputs to repair."""
-        columns = ", ".join(dict.fromkeys(found.column for found in self.broken))
-        days = {day for found in self.broken for day in found.days}
+        columns = ", ".join(dict.fromkeys(entry.column for entry in self.broken))
+        days = {day for entry in self.broken for day in entry.days}
         repair = f"repair the feed of {columns}, out of range on {len(days)} days from {min(days)}" if days else ""
         return "; ".join(filter(None, (repair, self.why)))
 

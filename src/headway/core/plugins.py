@@ -281,7 +281,7 @@ def load(kind: str, name: str) -> Any:
 
 @contextmanager
 def guarded(kind: str, name: str) -> Iterator[None]:
-    """Raise NotApplicable for an error of a plug-in that is none of headway's: a defect of it is no traceback.
+    """Raise NotApplicable for an error of a plug-in that is not one of headway's, so that its defect is named.
 
     Also raised if memory does not suffice for it. An interrupt ends the work as always.
     """
@@ -298,7 +298,7 @@ def guarded(kind: str, name: str) -> Iterator[None]:
         ) from error
 
 
-def run(kind: str, name: str, call: Callable[[Any], Result]) -> Result | NotApplicable:
+def run_plugin(kind: str, name: str, call: Callable[[Any], Result]) -> Result | NotApplicable:
     """Load a plug-in that judges, call it, and return its result, or why it has none: it did not run.
 
     `call` gets the plug-in, and must read its whole result. Raises PluginError for an unknown name, and passes on a

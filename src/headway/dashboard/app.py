@@ -87,7 +87,7 @@ def _middleware(settings: UiSection) -> list[Middleware]:
 
 def _load_pages() -> Iterator[tuple[str, Page]]:
     for name in plugins.names("page"):
-        page: Page | NotApplicable = plugins.run("page", name, lambda plugin: plugin)
+        page: Page | NotApplicable = plugins.run_plugin("page", name, lambda plugin: plugin)
         if isinstance(page, NotApplicable):
             _log.error("the page %s is left out: %s", name, page)
         else:

@@ -168,12 +168,12 @@ def load_source(name: str) -> Source:
 
 def run_check(name: str, context: CheckContext) -> list[Finding] | NotApplicable:
     """Run a check; return why it has no findings to give if it cannot judge."""
-    return plugins.run("check", name, lambda check: list(check(context)))
+    return plugins.run_plugin("check", name, lambda check: list(check(context)))
 
 
 def run_detector(name: str, windows: Windows) -> Drift | NotApplicable:
     """Run a drift detector; return why it has no result if it cannot judge."""
-    return plugins.run("detector", name, lambda detector: cast(Drift, detector(windows)))
+    return plugins.run_plugin("detector", name, lambda detector: cast(Drift, detector(windows)))
 
 
 def load_check(name: str) -> Check:

@@ -321,16 +321,16 @@ class Audit(Protocol):
 
 def run_metric(name: str, subject: Comparison) -> MetricResults | NotApplicable:
     """Run a metric; return why it has no results if it has none."""
-    return plugins.run("metric", name, lambda metric: _checked(metric(subject)))
+    return plugins.run_plugin("metric", name, lambda metric: _checked(metric(subject)))
 
 
 def run_audit(name: str, subject: Comparison, context: AuditContext) -> MetricResults | NotApplicable:
     """Run an audit; return why it has no results if it has none."""
-    return plugins.run("audit", name, lambda audit: _checked(audit(subject, context)))
+    return plugins.run_plugin("audit", name, lambda audit: _checked(audit(subject, context)))
 
 
 def _checked(results: MetricResults) -> MetricResults:
-    """Return results, each read; raise for what is none, and put a reason in the place of a value that is no number."""
+    """Return results, each read, with a reason in the place of a value that is not finite; raise for anything else."""
     return [result if isinstance(result, NotApplicable) else _finite(result) for result in results]
 
 
@@ -338,7 +338,7 @@ def _finite(result: Measurement) -> Measurement | NotApplicable:
     if all(math.isfinite(number) for number in (result.value, result.low, result.high)):
         return result
     values = f"{result.value:g}, interval {result.low:g} to {result.high:g}"
-    return NotApplicable(f"{result.name} is no number: {values}", where=result.slice)
+    return NotApplicable(f"{result.name} is not finite: {values}", where=result.slice)
 
 
 def load_metric(name: str) -> Metric:

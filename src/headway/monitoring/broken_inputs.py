@@ -51,13 +51,13 @@ def broken_since_training(
         reference = healthy & (rows.groups < judged_until)
     is_short = len(np.unique(rows.groups[reference])) < MIN_DAYS
 
-    def found_on(period: Bools, between: Bools) -> list[BrokenInput]:
+    def broken_on(period: Bools, between: Bools) -> list[BrokenInput]:
         if not (period.any() and reference.any()):
             return []
         if is_short:
-            found = check_rows(rows.rows[period], rows.rows[reference], release.contract, release.variant.signature)
+            findings = check_rows(rows.rows[period], rows.rows[reference], release.contract, release.variant.signature)
             days = iso_days(np.unique(rows.groups[period]))
-            return [BrokenInput(column=one.where, days=days, message=one.message) for one in found]
+            return [BrokenInput(column=finding.where, days=days, message=finding.message) for finding in findings]
         windows = Windows(
             before=rows.subset(reference),
             between=rows.subset(between),
@@ -66,25 +66,25 @@ def broken_since_training(
         )
         return find_broken_inputs(windows, release.contract)
 
-    found = list[BrokenInput]()
-    for one in recorded:
-        numbers = np.array([day_number(day) for day in one.days])
+    broken = list[BrokenInput]()
+    for earlier in recorded:
+        numbers = np.array([day_number(day) for day in earlier.days])
         days = np.isin(rows.groups, numbers[numbers < judged_until])
-        found += [now for now in found_on(days, np.zeros_like(days)) if now.column == one.column]
+        broken += [now for now in broken_on(days, np.zeros_like(days)) if now.column == earlier.column]
     later = rows.groups >= judged_until
     months = _months(rows.groups)
     for month in np.unique(months[later]):
-        found += found_on(later & (months == month), later & (months < month))
-    return found
+        broken += broken_on(later & (months == month), later & (months < month))
+    return broken
 
 
 def require_healthy_inputs(days: Ints, broken: Sequence[BrokenInput]) -> None:
     """Raise DataError if an input is out of its range on one of these days, counted from 1970."""
     judged = frozenset(days.tolist())
-    out = [found for found in broken if judged & broken_days([found])]
+    out = [entry for entry in broken if judged & broken_days([entry])]
     if not out:
         return
-    longest = {found.column: found for found in sorted(out, key=lambda found: len(found.days))}
+    longest = {entry.column: entry for entry in sorted(out, key=lambda entry: len(entry.days))}
     raise DataError(
         f"inputs are out of their range on {len(judged & broken_days(out))} of the {len(judged)} days to judge by: "
         f"{', '.join(sorted(longest))}",

@@ -74,7 +74,7 @@ def recorded_inputs(reports: Iterable[MonitoringReport], *, accepted: Collection
     Reports of earlier versions kept no days: all days of their period count.
     """
     last = {period_of_report(report): report for report in reports}
-    return [found for report in last.values() for found in _inputs_of(report) if found.column not in accepted]
+    return [entry for report in last.values() for entry in _inputs_of(report) if entry.column not in accepted]
 
 
 def _inputs_of(report: MonitoringReport) -> tuple[BrokenInput, ...]:
@@ -91,7 +91,7 @@ def _inputs_of(report: MonitoringReport) -> tuple[BrokenInput, ...]:
 
 def broken_days(broken: Iterable[BrokenInput]) -> frozenset[int]:
     """Return the days with a broken cell, counted from 1970."""
-    return frozenset(day_number(day) for found in broken for day in found.days)
+    return frozenset(day_number(day) for entry in broken for day in entry.days)
 
 
 def day_number(day: str) -> int:

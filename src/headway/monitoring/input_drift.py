@@ -117,7 +117,7 @@ def judge_inputs(
         for name, value in zip(windows.signature.names, of_features, strict=True)
     ]
     findings = _findings(windows, p[best], best, of_features) if p[best] <= alpha else []
-    named = {found.column for found in broken}
+    named = {entry.column for entry in broken}
     findings = [*map(broken_finding, broken), *(finding for finding in findings if finding.where not in named)]
     return Drift(alarm=bool(findings), measurements=tuple(measured), findings=tuple(findings), broken=tuple(broken))
 

@@ -145,8 +145,8 @@ def _is_repaired(context: MonitoringContext, window: MonitoringWindow, earlier: 
     if not cells or not len(window.current) or not len(window.judged):
         return False
     still = find_broken_inputs(_windows_between(context, window), context.deployed.release.contract)
-    columns = {(found.column, "") for found in still}
-    return bool(cells - columns - {(found.column, day) for found in still for day in found.days})
+    columns = {(entry.column, "") for entry in still}
+    return bool(cells - columns - {(entry.column, day) for entry in still for day in entry.days})
 
 
 def _measure_window(

@@ -117,7 +117,7 @@ class RolloutController:
             return RolloutCheck(self._damaged(error), None, live, canary)
         decision = decide_rollout(self.rollout, evidence)
         if decision.action in ("advance", "promote") and (broken := self._broken_inputs()):
-            columns = ", ".join(sorted({found.column for found in broken}))
+            columns = ", ".join(sorted({entry.column for entry in broken}))
             hold = f"it stays: {columns} is out of range in the requests that judge it, so repair the feed first"
             decision = self._noted("stay", hold)
         return RolloutCheck(decision, evidence, live, canary)
@@ -203,7 +203,7 @@ class RolloutController:
         """Return the inputs that reports found broken since the rollout started."""
         accepted = self.project.config.retrain.accept_out_of_range
         recorded = recorded_inputs(self.project.records(MonitoringReport), accepted=accepted)
-        return [found for found in recorded if found.days[-1] >= self.rollout.started_at[:10]]
+        return [entry for entry in recorded if entry.days[-1] >= self.rollout.started_at[:10]]
 
     @property
     def _canary(self) -> str:

@@ -249,7 +249,9 @@ def _judge_rule(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: fl
 
 def _training_rows(evidence: Evidence) -> Finding | None:
     """Return the finding that shows these rows to be those that the model was trained on."""
-    return next((one for one in evidence.findings if one.code == TRAINING_ROWS and one.severity == "undecided"), None)
+    return next(
+        (item for item in evidence.findings if item.code == TRAINING_ROWS and item.severity == "undecided"), None
+    )
 
 
 def _on_new_rows(result: RuleResult, evidence: Evidence) -> RuleResult:

@@ -55,7 +55,7 @@ def build_sections(report: ReportData) -> dict[str, Section]:
 
 
 def _build(name: str, report: ReportData) -> Section | None:
-    section: Section | NotApplicable | None = plugins.run("section", name, lambda plugin: plugin(report))
+    section: Section | NotApplicable | None = plugins.run_plugin("section", name, lambda plugin: plugin(report))
     if not isinstance(section, NotApplicable):
         return section
     lead = f"The section {name!r} could not be made: {section.what}. {section.hint}".rstrip()

@@ -127,7 +127,7 @@ def require_healthy_days(
     reports = project.records(MonitoringReport)
     accepted = project.config.retrain.accept_out_of_range
     broken = broken_since_training(deployed, dataset, reports, until=until)
-    broken = [found for found in broken if found.column not in accepted]
+    broken = [entry for entry in broken if entry.column not in accepted]
     require_healthy_inputs(np.unique(_days(judged)), broken)
     return broken
 
@@ -135,13 +135,13 @@ def require_healthy_days(
 def _without_broken_days(rows: Dataset, broken: Sequence[BrokenInput]) -> tuple[Dataset, list[Finding]]:
     """Return the rows of days without a broken input, and a finding for each input that left out days."""
     days = frozenset(_days(rows).tolist())
-    left_out = [found for found in broken if days & broken_days([found])]
+    left_out = [entry for entry in broken if days & broken_days([entry])]
     if not left_out:
         return rows, []
     kept = ~np.isin(_days(rows), list(broken_days(left_out)))
     findings = [
-        replace(broken_finding(found), message=f"{found.message}; these days do not train", hint="repair the feed")
-        for found in left_out
+        replace(broken_finding(entry), message=f"{entry.message}; these days do not train", hint="repair the feed")
+        for entry in left_out
     ]
     return replace_dataclass(rows, table=rows.table.filter(pl.Series(kept))), findings
 
