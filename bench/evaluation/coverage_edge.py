@@ -14,7 +14,7 @@ from scipy.special import betaincinv
 from harness import Row, shown
 from headway.core.arrays import Floats
 from headway.evaluation.statistics.intervals import LEVEL, Sample
-from headway.evaluation.statistics.proportions import effective_rows, share_interval
+from headway.evaluation.statistics.proportions import effective_rows, share_measurement
 
 DRAWS, CHUNK = 4000, 4_000_000
 GROUPS, ROWS, CORRELATIONS, SHARES = (
@@ -139,7 +139,7 @@ def _bounds(share: Floats, n_rows: Floats | float, alpha: float) -> tuple[Floats
 def _expect_of_headway(drawn: tuple[float, float, float, float], sample: Sample) -> None:
     """Raise AssertionError if headway's own interval is another."""
     share, rows, low, high = drawn
-    found = share_interval("share", float(share), float(rows), sample)
+    found = share_measurement("share", float(share), float(rows), sample)
     assert np.allclose((found.low, found.high), (low, high), atol=1e-6), (drawn, found)
 
 

@@ -373,8 +373,8 @@ def _calls_of(
     project: Project, result: SearchResult, measure_calls: MeasureCalls | None
 ) -> Sequence[Measurement | NotApplicable]:
     """Time the winner as the user calls it, if it is another variant than the baseline or a rule asks for it."""
-    asked = any(rule.measure.startswith(CALLS) for rule in project.config.policy.release)
-    if not (result.improved or asked):
+    has_rule = any(rule.measure.startswith(CALLS) for rule in project.config.policy.release)
+    if not (result.improved or has_rule):
         return []
     return measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
 
@@ -785,7 +785,7 @@ def gate_candidate(project: Project, folder: Path, *, first_model: bool = False)
 def _judged_change(
     project: Project, change: JudgedChange, evidence: Evidence, *, against: LiveRelease | None
 ) -> JudgedChange:
-    """Judge evidence on a change; nothing is saved. Without a live release there are no rules against one."""
+    """Judge evidence on a change; nothing is saved. Rules against live need a live release."""
     winner, policy = change.search.winner, project.config.policy
     if change.live is None:
         policy = replaced(policy, release=tuple(rule for rule in policy.release if not rule.measure.startswith(LIVE)))

@@ -182,7 +182,7 @@ def test_a_metric_that_returns_no_measurements_did_not_run(returned, tmp_path, m
     ]
 
 
-NAN = '''"""Measures a value that is no number."""
+NAN = '''"""Measures a value that is not a number."""
 from headway.core.evidence import Measurement
 def plugin(subject):
     return [Measurement(name="odd", value=float("nan"), low=0.0, high=1.0, method="m", n_rows=1)]

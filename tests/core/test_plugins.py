@@ -241,6 +241,6 @@ def test_what_a_plugin_is_not_the_cause_of_is_raised(outside: Path, error: BaseE
         plugins.run_plugin("engine", "guest", lambda engine: engine(error))
 
 
-def test_an_unknown_name_is_no_plugin_that_did_not_run() -> None:
+def test_an_unknown_name_is_an_error_and_not_a_plugin_that_did_not_run() -> None:
     with pytest.raises(PluginError, match="no engine named 'nothing'"):
         plugins.run_plugin("engine", "nothing", lambda engine: engine())

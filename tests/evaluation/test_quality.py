@@ -45,7 +45,7 @@ def test_equal_answers_lose_exactly_nothing(make_subject):
 
 @pytest.mark.parametrize(("transform", "rounding", "is_kept"), [("pipeline", 1e-9, True), ("pipeline", 1e-5, False),
                                                                 ("truncate", 1e-9, False)])  # fmt: skip
-def test_rounding_of_a_form_that_keeps_the_answers_does_not_order_equal_rows_anew(
+def test_rounding_of_a_form_that_keeps_the_answers_does_not_change_the_order_of_equal_rows(
     make_subject, transform, rounding, is_kept
 ):
     subject = make_subject(count=25)

@@ -145,7 +145,7 @@ def test_calibration_that_fails_on_a_broken_input_asks_for_the_repair_of_its_fee
     assert ticket.message.startswith("repair the feed of hour, out of range on 2 days from 2013-06-01; the calibration")
 
 
-def test_a_repaired_feed_is_no_reason_any_more_and_closes_a_ticket_that_has_no_other():
+def test_a_repaired_feed_stops_being_a_reason_and_closes_a_ticket_without_another():
     both = propose(rows_labeled=2000, calibration=measurement("ece", 0.08), calibration_failed=True, broken=BROKEN)
     assert with_broken_inputs(both, ()).reasons == ("rows",) and both.is_open("sha256:1")
     alone = propose(calibration=measurement("ece", 0.08), calibration_failed=True, broken=BROKEN)

@@ -87,7 +87,7 @@ def test_the_report_of_a_broken_month_has_a_cell_for_each_column_and_day(project
     assert days["hour"] == days["wind"] == tuple(f"2013-06-{day:02d}" for day in range(1, 31))
 
 
-def test_the_ticket_says_to_repair_the_feed_and_a_failed_calibration_is_no_reason_to_retrain(project):
+def test_the_ticket_says_to_repair_the_feed_and_not_to_retrain_for_a_failed_calibration(project):
     ticket = pipeline.open_ticket(project)
     assert ticket.reasons == ("rows", "inputs")
     assert ticket.message.startswith("repair the feed of hour, wind, out of range on 30 days from 2013-06-01")
@@ -110,7 +110,7 @@ def test_a_person_may_accept_what_the_world_moved(project):
 def test_after_a_broken_month_the_next_are_judged_and_its_days_do_not_train(project):
     reports = pipeline.watch(project, until=SEPTEMBER)
     assert [report.status for report in reports] == ["healthy", "degraded", "healthy", "healthy"]
-    assert reports[2].find("roc_auc.estimated"), "calibrated on May: June is no labeled period"
+    assert reports[2].find("roc_auc.estimated"), "calibrated on May, and not on June"
 
     found = pipeline.retrain(project, until=SEPTEMBER)
     assert {(one.code, one.where) for one in found.findings} == {("O006", "hour"), ("O006", "wind")}

@@ -14,7 +14,7 @@ from headway.core.record import read, write
 from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.evaluation.statistics.intervals import Sample
-from headway.evaluation.statistics.proportions import share_interval
+from headway.evaluation.statistics.proportions import share_measurement
 from headway.registry.judge import candidate_policy, feasible, judge, judge_release, override_verdict, rows_needed
 
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
@@ -107,7 +107,7 @@ def test_a_rule_that_ten_times_the_groups_would_not_decide_cannot_be_decided(val
 def churn(changed, rows, *, effective=None, groups=None):
     """The share of changed decisions of so many rows."""
     sample = Sample(n_rows=rows, n_groups=groups or rows)
-    return share_interval("decision_churn", changed / rows, effective or float(rows), sample)
+    return share_measurement("decision_churn", changed / rows, effective or float(rows), sample)
 
 
 def test_no_changed_decision_of_143_rows_is_undecided_with_the_rows_that_would_decide():
@@ -135,7 +135,7 @@ def test_changes_near_their_limit_cannot_be_decided_and_one_proves_that_there_ar
 
 
 def test_a_share_near_one_is_judged_by_its_lower_bound():
-    accuracy = share_interval("accuracy", 0.99, 200.0, Sample(n_rows=200, n_groups=200))
+    accuracy = share_measurement("accuracy", 0.99, 200.0, Sample(n_rows=200, n_groups=200))
     rule = Rule(measure="accuracy", at_least=0.97)
     found = rule_result(accuracy, rule)
     assert found.answer == "undecided" and "it may be 0.9689, outside the limit of 0.97" in found.message

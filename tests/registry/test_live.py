@@ -85,7 +85,7 @@ def test_the_speed_is_not_compared_with_a_release_that_reads_other_columns(tmp_p
     assert evidence.find("live.brier.drop") is not None
 
 
-def test_a_store_without_a_release_is_a_problem_unless_the_model_is_said_to_be_the_first(tmp_path: Path) -> None:
+def test_a_store_without_a_release_is_a_problem_unless_the_model_is_declared_the_first(tmp_path: Path) -> None:
     project = rollouts.project(tmp_path)
     missing = find_main_release(project, first_model=False)
     assert missing is not None and "was not brought, or there is none yet" in missing.problem
@@ -93,7 +93,7 @@ def test_a_store_without_a_release_is_a_problem_unless_the_model_is_said_to_be_t
     assert find_main_release(project, first_model=True) is None
 
 
-def test_a_release_that_is_live_is_compared_with_whatever_is_said_and_none_that_was_withdrawn(tmp_path: Path) -> None:
+def test_a_release_that_is_live_is_always_compared_with_and_one_that_was_withdrawn_is_not(tmp_path: Path) -> None:
     project, made = rollouts.project(tmp_path), rollouts.release()
     digest = rollouts.live(project, made)
     for first_model in (False, True):

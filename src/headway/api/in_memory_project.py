@@ -132,7 +132,7 @@ def create_project(
     Raises DataError or EngineError that names what does not fit.
     """
     expect_rows_and_labels(rows, labels)
-    library, given = library_of(rows), (model, rows)
+    library, original = library_of(rows), (model, rows)
     native = _custom_part(model)
     columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     if native and isinstance(model, str | Path):
@@ -141,7 +141,7 @@ def create_project(
         model, rows = native.model, native.rows(rows)
     imported = open_model(model, trust=trust)
     expect_width(rows, imported.names, imported.width)
-    form = answer_form(*given, () if native else imported.names)
+    form = answer_form(*original, () if native else imported.names)
     table = to_polars(rows, imported.names, absent=imported.absent)
     table = with_named_categories(table, rows, len(imported.categories))
     if MULTILABEL in (task, imported.task):

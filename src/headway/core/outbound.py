@@ -14,7 +14,7 @@ from typing import IO, cast
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from headway.core.urls import is_loopback, is_secure
+from headway.core.urls import is_local_host, is_secure
 
 PROXY = "HEADWAY_PROXY"
 
@@ -31,11 +31,11 @@ def open_url(request: Request, *, timeout_s: float, environment: Mapping[str, st
     KeyNotSent
         If it has an `Authorization` header, and its address is not secure (`is_secure`).
     OSError, HTTPException or ValueError
-        If there is no answer, or its status is not 2xx: a redirect is an `HTTPError`.
+        If the server does not answer, or its status is not 2xx: a redirect is an `HTTPError`.
     """
     if request.has_header("Authorization") and not is_secure(request.full_url):
         raise KeyNotSent(f"a key is sent over https only, and {request.host} is asked over {request.type}")
-    proxy = "" if is_loopback(urlsplit(request.full_url).hostname or "") else environment.get(PROXY, "")
+    proxy = "" if is_local_host(urlsplit(request.full_url).hostname or "") else environment.get(PROXY, "")
     opener = build_opener(_NoRedirects, ProxyHandler({"http": proxy, "https": proxy} if proxy else {}))
     return cast(HTTPResponse, opener.open(request, timeout=timeout_s))
 

@@ -88,7 +88,8 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
         added_s = TRANSFORM_SHARE * (longer_s - self.budget_s)
         times = [(finding.measured, finding.limit) for finding in self.refusals]
         too_slow = sum(
-            expected is not None and left is not None and expected > left + added_s for expected, left in times
+            needed_s is not None and remaining_s is not None and needed_s > remaining_s + added_s
+            for needed_s, remaining_s in times
         )
         return longer_s if self.n_left_out > too_slow else 0.0
 

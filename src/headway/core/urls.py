@@ -11,10 +11,10 @@ def is_secure(url: str) -> bool:
     parts = urlsplit(url)
     if parts.scheme == "https":
         return bool(parts.hostname)
-    return parts.scheme == "http" and is_loopback(parts.hostname or "")
+    return parts.scheme == "http" and is_local_host(parts.hostname or "")
 
 
-def is_loopback(host: str) -> bool:
+def is_local_host(host: str) -> bool:
     """Return whether a host is this machine, by its address or as `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -45,7 +45,7 @@ def broken_since_training(
     rows = input_window(table, time, release.variant.signature)
     recorded = recorded_inputs(reports)
     healthy = ~np.isin(rows.groups, list(broken_days(recorded)))
-    judged_since, judged_until = (np.datetime64(moment).astype(_DAY).astype(np.int64) for moment in deployed.judged)
+    judged_since, judged_until = (np.datetime64(text).astype(_DAY).astype(np.int64) for text in deployed.judged)
     reference = healthy & (rows.groups >= judged_since) & (rows.groups < judged_until)
     if len(np.unique(rows.groups[reference])) < MIN_DAYS:
         reference = healthy & (rows.groups < judged_until)

@@ -1,7 +1,7 @@
 """Compare a model with the release of its project that is live, on the same labeled rows.
 
 A store without a release may be that of a new project, or one to which the release was not brought, as in a job of CI.
-Only a person can tell them apart, so a gate judges a first model only where it is told that it is one.
+Only a person knows which, so a gate judges a first model only where an option declares it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class JudgedChange:
 def find_main_release(project: Project, *, first_model: bool) -> LiveRelease | None:
     """Return the live release that a change is judged against, or the problem that it was not brought here.
 
-    None if the release was withdrawn, or if this is said to be a first model and nothing here shows that it is not.
+    None if the release was withdrawn, or if this is declared a first model and nothing here shows that it is not.
     """
     live = find_live(project, "")
     if live is not None:

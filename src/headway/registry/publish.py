@@ -36,7 +36,7 @@ def release_winner(
     it is signed together with the judge's own answers.
     """
     live = f"{project.name}@live"
-    before, given = project.registry.last_update(live), f"override: {override}"
+    before, override_reason = project.registry.last_update(live), f"override: {override}"
     if not override:
         _expect_compared_with_live(project, search.winner)
     elif search.winner.verdict.answer != "pass" or _describe_other_live(project, search.winner):
@@ -44,8 +44,8 @@ def release_winner(
         project.save(verdict)
         search = replace(search, winner=replace(search.winner, verdict=verdict))
     else:
-        given = override  # the judge's pass stands: nothing is overridden
-    reasons = list(dict.fromkeys(reason for reason in (why, given if override else "") if reason))
+        override_reason = override  # the judge's pass stands: nothing is overridden
+    reasons = list(dict.fromkeys(reason for reason in (why, override_reason if override else "") if reason))
     digest, key_setup = publish(project, search, who=who)
     reason = UpdateReason(who=who, why="; ".join(reasons) or _why(search), verdict=search.winner.verdict)
     move = project.registry.point(live, digest, reason, after=before.number if before else 0)

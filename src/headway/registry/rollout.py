@@ -185,10 +185,10 @@ def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
     usable = [
         measurement for measurement in evidence.measurements if _is_anytime_valid(measurement, stage_alpha(rollout))
     ]
-    whole = [measurement for measurement in usable if not measurement.slice]
+    of_stage = [measurement for measurement in usable if not measurement.slice]
     later = [rule for rule in rollout.delayed_rules if any(rule.measure == found.name for found in usable)]
     policy = PolicySection(release=(*rollout.rules, *later))
-    verdict = judge(replace(evidence, measurements=tuple(whole)), policy)
+    verdict = judge(replace(evidence, measurements=tuple(of_stage)), policy)
     windows = {measurement.name: measurement for measurement in usable if measurement.slice}
     alone = replace(evidence, measurements=tuple(replace(window, slice="") for window in windows.values()))
     verdict = _with_harm(verdict, judge(alone, policy), windows)

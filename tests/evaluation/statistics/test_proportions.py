@@ -12,7 +12,7 @@ from scipy import stats
 
 from headway.evaluation.statistics.claims import groups_needed, one_sided_bounds
 from headway.evaluation.statistics.intervals import SHARE, Sample
-from headway.evaluation.statistics.proportions import lower_share, rows_below, share_interval, upper_share
+from headway.evaluation.statistics.proportions import lower_share, rows_below, share_measurement, upper_share
 from headway.evaluation.statistics.subsets import (
     RowStatistic,
     mean_measurement,
@@ -55,7 +55,9 @@ def test_none_of_143_rows_allows_two_percent_and_299_decide_on_one():
 
 
 def test_more_rows_decide_on_a_share_that_is_nearer_to_its_limit_on_either_side():
-    below, above = (share_interval("share", share, 900.0, Sample(n_rows=900, n_groups=90)) for share in (0.004, 0.996))
+    below, above = (
+        share_measurement("share", share, 900.0, Sample(n_rows=900, n_groups=90)) for share in (0.004, 0.996)
+    )
     assert groups_needed(below, 0.01 - 0.004, 0.05) == groups_needed(above, 0.99 - 0.996, 0.05)
     assert 91 <= groups_needed(below, 0.01 - 0.004, 0.05) < groups_needed(below, 0.007 - 0.004, 0.05)
     assert np.isinf(groups_needed(below, 0.0041 - 0.004, 0.05)) and np.isinf(rows_below(0.01, 0.01, 0.05))

@@ -81,7 +81,7 @@ class Sessions:
     def begin(self, user: str, role: Role, *, how: str = "", holds: Callable[[], bool] = lambda: True) -> Session:
         """Sign a person in; of their own sessions the one that was silent longest ends if there are too many.
 
-        Raises TooManySessions rather than end a session of somebody else.
+        Raises TooManySessions rather than end a session of another person.
         """
         now = self._clock()
         session = Session(user=user, role=role, made_s=now, seen_s=now, how=how, holds=holds)

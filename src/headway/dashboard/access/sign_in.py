@@ -30,7 +30,7 @@ PASSWORD, LINK = "password", "one-time link"
 KEYS_POLL_S = 1.0
 LIMITS = {"name": (5, 20.0), "address": (30, 4.0)}
 """Sign-ins that may fail: at once, and afterwards one in so many seconds. A name counts for each address apart, so that
-nobody locks another person out."""
+one person does not lock another out."""
 _ROLES_OF_SCOPES: dict[str, Role] = {"operate": "operator", "label": "labeller"}
 _log = logging.getLogger(__name__)
 

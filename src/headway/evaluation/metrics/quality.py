@@ -24,8 +24,8 @@ _OF_TASK: dict[str, Callable[[Comparison], MetricResults]] = {
 def plugin(subject: Comparison) -> MetricResults:
     """Measure the quality for the task, each measure with a paired `.drop` (positive: the variant is worse).
 
-    A form that declares to keep the answers, and does to 1e-6, has the quality of the baseline: rounding alone orders
-    rows anew whose probabilities are all but equal, as those of a naive Bayes are near 0 and 1.
+    A form that declares to keep the answers, and does to 1e-6, has the quality of the baseline: rounding alone changes
+    the order of rows whose probabilities are all but equal, as those of a naive Bayes are near 0 and 1.
 
     See `evaluation/quality/`. Raises NotApplicable for a task without measures, and for rows that cannot be judged.
     """

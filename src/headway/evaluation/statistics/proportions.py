@@ -76,7 +76,7 @@ def rows_below(share: float, limit: float, alpha: float, *, power: float = 0.9, 
     return high if high <= max_rows else math.inf
 
 
-def share_interval(name: str, share: float, effective_rows: float, sample: Sample) -> Measurement:
+def share_measurement(name: str, share: float, effective_rows: float, sample: Sample) -> Measurement:
     """Build the two-sided interval of a share; below MIN_GROUPS groups none is known.
 
     `se` is that of Agresti and Coull (1998), with two more events and two more rows without one: it is never 0, and is
@@ -119,7 +119,7 @@ def groups_share(name: str, hits: Floats, rows: Floats, sample: Sample) -> Measu
             max_effect=np.array([max_effect]),
             related=None,
         )
-    return share_interval(name, float(hits.sum()) / total, float(independent[0]), sample)
+    return share_measurement(name, float(hits.sum()) / total, float(independent[0]), sample)
 
 
 def effective_rows(

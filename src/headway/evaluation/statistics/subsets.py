@@ -20,7 +20,7 @@ from headway.evaluation.statistics.intervals import (
     ratio_of_sums,
     t_interval,
 )
-from headway.evaluation.statistics.proportions import MANY_EVENTS, UNSEEN, effective_rows, share_interval
+from headway.evaluation.statistics.proportions import MANY_EVENTS, UNSEEN, effective_rows, share_measurement
 from headway.evaluation.statistics.tables import (
     Blocks,
     expected_calibration_error,
@@ -53,7 +53,7 @@ def mean_measurement(
     sample = Sample(n_rows=blocks.n_rows, n_groups=blocks.n_groups, bounds=bounds)
     if _is_share(values, bounds):
         rows = np.ones(blocks.n_rows, dtype=np.bool_)
-        return share_interval(name, blocks.mean(values), _effective_rows(values, rows, blocks, related), sample)
+        return share_measurement(name, blocks.mean(values), _effective_rows(values, rows, blocks, related), sample)
     without = leave_one_out_mean(blocks.per_block(values), blocks.rows)
     return jackknife_interval(name, blocks.mean(values), without, sample, unseen=unseen)
 
@@ -89,7 +89,7 @@ def subset_mean(statistic: RowStatistic, inside: Bools) -> Measurement:
     eligible = statistic.among & inside
     if _is_share(statistic.values[eligible], statistic.bounds):
         effective = _effective_rows(statistic.values, eligible, statistic.blocks, statistic.related)
-        return share_interval(statistic.name, estimate.value, effective, sample)
+        return share_measurement(statistic.name, estimate.value, effective, sample)
     if statistic.is_paired:
         changed = statistic.values != 0
         unseen = unseen_error(changed, eligible, statistic.blocks, related=statistic.related)

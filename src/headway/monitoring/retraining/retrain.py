@@ -138,12 +138,12 @@ def _without_broken_days(rows: Dataset, broken: Sequence[BrokenInput]) -> tuple[
     left_out = [entry for entry in broken if days & broken_days([entry])]
     if not left_out:
         return rows, []
-    kept = ~np.isin(_days(rows), list(broken_days(left_out)))
+    is_healthy = ~np.isin(_days(rows), list(broken_days(left_out)))
     findings = [
         replace(broken_finding(entry), message=f"{entry.message}; these days do not train", hint="repair the feed")
         for entry in left_out
     ]
-    return replace_dataclass(rows, table=rows.table.filter(pl.Series(kept))), findings
+    return replace_dataclass(rows, table=rows.table.filter(pl.Series(is_healthy))), findings
 
 
 def _days(rows: Dataset) -> Ints:
