@@ -115,7 +115,7 @@ ALLOWED = {
     "rich": ("cli/", "reporting/", "api/"),
     "safetensors": ("optimization/importers/_huggingface.py",),
     "sklearn": ("engines/sklearn.py", "engines/estimators/", "optimization/transforms/family.py", "cli/templates/"),
-    "scipy": ("engines/estimators/skops_file.py", "optimization/transforms/_weights.py"),
+    "scipy": ("optimization/transforms/_weights.py",),
     "skops": ("engines/estimators/skops_file.py",),
     "sqlalchemy": ("storage/state/",),
     "threadpoolctl": ("engines/sklearn.py",),

@@ -518,7 +518,7 @@ def answer_form(model: Any, rows: Any, names: Sequence[str] = ()) -> AnswerForm:
     lists_classes = isinstance(classes, list)
     types = {str(np.asarray(some).dtype) for some in (classes if lists_classes else [classes]) if len(some)}
     is_array = isinstance(decisions, np.ndarray)
-    if is_array and types:  # CatBoost's own class answers sums of leaves and not classes
+    if is_array and types:  # the class CatBoost answers sums of leaves instead of classes
         named = np.concatenate([np.ravel(some) for some in ([0, 1], *(classes if lists_classes else [classes]))])
         is_array = bool(np.isin(decisions, named).all())
     elif is_array:

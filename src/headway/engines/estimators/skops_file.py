@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.exceptions import InconsistentVersionWarning
@@ -217,7 +216,7 @@ def _faults(model: object) -> Iterator[str]:
                 yield from _predictor_faults(predictor, inner.get("_n_features"), path)
         if type(value).__name__ in ("KDTree", "BallTree"):
             yield from _neighbour_faults(value, path)
-        if isinstance(value, csr_matrix | csc_matrix | csr_array | csc_array):
+        if type(value).__name__ in ("csc_array", "csc_matrix", "csr_array", "csr_matrix"):
             yield from _sparse_faults(value, path)
 
 
