@@ -12,7 +12,7 @@ from headway.reporting.console import print_result
 def plugin(*, project: ProjectFolder = Path("."), json: AsJson = False) -> None:
     """Greet a project by its name.
 
-    Example: headway greet
+    Example: headway greet --project headway-demo
     """
     name = config.load(project).project.name
     print_result({"project": name}, f"hello, {name}", json=json)

@@ -74,6 +74,8 @@ class Model:
     ----------
     variant : Variant
         What is run: engine, steps, signature, task.
+    engine : Engine
+        What runs it.
     threshold : float or None
         Decision threshold of a binary classifier: a probability of at least this value is the second class. Without
         costs it is just above 0.5, for a tie goes to the first class, or the model's own. None for other tasks.
