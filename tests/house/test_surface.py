@@ -88,9 +88,7 @@ def test_a_server_starts_without_the_judge_and_without_the_metadata_of_packages(
 
 
 def test_the_public_names_are_those_that_the_reference_lists() -> None:
-    assert {*re.findall(r"^::: [\w.]+\.(\w+)$", page("python"), re.MULTILINE), "__version__"} == set(
-        headway.__all__
-    )
+    assert {*re.findall(r"^::: [\w.]+\.(\w+)$", page("python"), re.MULTILINE), "__version__"} == set(headway.__all__)
     fail_with(f"headway.{name} is promised and absent" for name in headway.__all__ if not hasattr(headway, name))
 
 
@@ -123,9 +121,7 @@ def test_no_option_of_a_list_has_a_form_that_empties_it() -> None:
 
 
 def test_every_command_is_documented() -> None:
-    fail_with(
-        name for name in plugins.own("command") if f"\n## headway {command_name(name)}\n" not in page("commands")
-    )
+    fail_with(name for name in plugins.own("command") if f"\n## headway {command_name(name)}\n" not in page("commands"))
 
 
 @pytest.mark.slow
