@@ -59,7 +59,7 @@ def test_an_expired_reply_is_marked(shop):
 
 def test_the_page_shows_shares_times_and_hours_with_intervals(shop):
     found = summarized(shop.visitor("labeller"))
-    assert "Share answered by the model 0.750 [0.7" in found
+    assert "Share answered by the model 0.75 [0.64, 0.84] of 120" in found
     assert "Waiting for a person 42" in found
     assert "no answer was checked yet" in found
     assert "Replies are drafts." in found

@@ -13,6 +13,7 @@ from tests.evaluation.conftest import subject_from
 
 from headway.core.evidence import Measurement
 from headway.evaluation.metrics import decisions, quality
+from headway.evaluation.statistics import subsets
 from headway.evaluation.statistics.intervals import jackknife_error
 
 pytestmark = pytest.mark.slow
@@ -103,10 +104,13 @@ def test_the_interval_of_average_precision_is_that_of_leaving_groups_out():
     assert measured(quality, subject)["average_precision"].se == pytest.approx(float(jackknife_error(without)))
 
 
-def test_the_interval_of_f1_is_that_of_leaving_groups_out():
+def test_the_interval_of_f1_is_that_of_leaving_groups_out_and_of_what_was_not_seen(monkeypatch):
     subject = of_two(6, kind="tied", share=0.4)
     without = without_each(subject, lambda y, s, w: metrics.f1_score(y, s[:, 0] >= THRESHOLD, sample_weight=w))
-    assert measured(decisions, subject)["f1"].se == pytest.approx(float(jackknife_error(without)))
+    known_error = float(jackknife_error(without))
+    assert measured(decisions, subject)["f1"].se > known_error
+    monkeypatch.setattr(subsets, "UNSEEN", 0.0)
+    assert measured(decisions, subject)["f1"].se == pytest.approx(known_error)
 
 
 def of_several(seed: int, *, kind: str, there: int):
@@ -144,17 +148,21 @@ def test_multiclass_measures_equal_scikit_learn(seed, kind, there):
         assert found[f"{name}.drop"].value == pytest.approx(sign * (before[name] - value), abs=1e-9)
 
 
-def test_the_interval_of_macro_f1_is_that_of_leaving_groups_out():
+def test_the_interval_of_macro_f1_is_that_of_leaving_groups_out_and_of_what_was_not_seen(monkeypatch):
     subject = of_several(7, kind="distinct", there=4)
     without = without_each(subject, lambda y, s, w: known_of_several(y, s, w)["macro_f1"])
-    assert measured(quality, subject)["macro_f1"].se == pytest.approx(float(jackknife_error(without)))
+    known_error = float(jackknife_error(without))
+    assert measured(quality, subject)["macro_f1"].se > known_error
+    monkeypatch.setattr(subsets, "UNSEEN", 0.0)
+    assert measured(quality, subject)["macro_f1"].se == pytest.approx(known_error)
 
 
 def test_a_rare_class_that_is_never_named_costs_macro_f1_and_hardly_any_accuracy():
     labels = np.where(np.arange(ROWS) < 3, 2.0, np.arange(ROWS) % 2)
     scores = np.zeros((ROWS, 4))
     scores[np.arange(ROWS), np.arange(ROWS) % 2] = 1.0
-    subject = replace(of_several(0, kind="distinct", there=3), labels=labels, scores=scores, weights=None)
+    subject = of_several(0, kind="distinct", there=3)
+    subject = replace(subject, labels=labels, scores=scores, reference_scores=scores, weights=None)
     found = measured(quality, subject)
     assert found["accuracy"].value == pytest.approx(57 / 60)
     assert found["macro_f1"].value == pytest.approx((2 * 28 / 58 + 2 * 29 / 59.0 + 0) / 3, abs=0.02)

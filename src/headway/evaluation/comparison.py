@@ -25,7 +25,7 @@ from headway.core.search_result import Baseline
 from headway.core.sections import CostSection
 from headway.core.texts import text_codes
 from headway.core.threads import cores
-from headway.core.variant import DECIDES, MULTILABEL, Field, Variant
+from headway.core.variant import DECIDES, MULTILABEL, Field, Signature, Variant
 from headway.data import matrix
 from headway.data.checks.split.duplicates import CLOSE_SHARE, outcome_agreement
 from headway.data.provenance.fingerprint import table_digest
@@ -101,7 +101,7 @@ def build_evaluation_set(
         reference_decisions=library_decisions(reference, rows) if baseline.threshold_rule == "library" else None,
         follows_library=baseline.threshold_rule == "library",
         fields=baseline.model.signature.inputs,
-        groups=dependent_groups(known, rows),
+        groups=dependent_groups(known, rows, baseline.model.signature),
         slices=matrix.slice_columns(known),
         costs=baseline.costs,
         weights=matrix.sample_weights(known),
@@ -138,15 +138,16 @@ def _unlabeled_rows(baseline: Baseline, dataset: Dataset, reference: Engine) -> 
     )
 
 
-def dependent_groups(dataset: Dataset, rows: Floats) -> Ints:
+def dependent_groups(dataset: Dataset, rows: Floats, signature: Signature) -> Ints:
     """Return the codes of the declared groups, or without any those of copied rows, int64 (n,).
 
     Rows of a model are copies if they are equal in every feature and their outcomes agree by more than half of what
     chance leaves: then they are one group, as what is dependent is not counted twice. Of rows that repeat because their
-    columns are few and coarse, outcomes vary, and each row is its own group.
+    columns are few and coarse, outcomes vary, and each row is its own group. So is a text: many people write the same.
     """
     own, roles = matrix.group_codes(dataset), dataset.roles
-    if roles.groups or roles.query_id or not rows.size or roles.task not in (*DECIDES, MULTILABEL, "regression"):
+    is_judged = roles.task in (*DECIDES, MULTILABEL, "regression")
+    if roles.groups or roles.query_id or signature.texts or not rows.size or not is_judged:
         return own
     content = np.ascontiguousarray(rows + 0.0)  # -0 is 0
     keys = content.view(np.dtype((np.void, content.strides[0]))).ravel()

@@ -39,9 +39,15 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     all_rows = np.ones(count, dtype=np.bool_)
     lacking = 1 - np.einsum("nk,nk->n", own, before)
     cosine = RowStatistic(name="mean_cosine.drop", values=lacking, among=all_rows, bounds=(0.0, 2.0), blocks=blocks)
+    is_baseline = not subject.variant.steps and np.array_equal(subject.scores, subject.reference_scores)
+    exact = "exact: it is the baseline" if is_baseline else ""
+    related = lacking if np.ptp(lacking) > 0 else None  # changed neighbours cluster as the answers that moved do
+    neighbours = _row_statistic("neighbours.drop", np.array(moved), asking, blocks)
+    recalls = _recalls(subject.labels, asking, (near, was_near), among, blocks)
+    changes = [replace(drop, related=related, exact=exact) for drop in (*recalls[1::2], neighbours)]
     return [
-        *_recalls(subject.labels, asking, (near, was_near), among, blocks),
-        subset_mean(_row_statistic("neighbours.drop", np.array(moved), asking, blocks), all_rows),
+        *(subset_mean(statistic, statistic.among) for statistic in (*recalls[::2], *changes[:-1])),
+        subset_mean(changes[-1], all_rows),
         subset_mean(cosine, all_rows),
     ]
 
@@ -100,8 +106,8 @@ def _nearest(vectors: Floats, asking: Ints, among: Ints) -> Ints:
     return np.concatenate(found)
 
 
-def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints, blocks: Blocks) -> list[Measurement]:
-    """Return the recall over rows with another row of their label; nothing if there is none."""
+def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints, blocks: Blocks) -> list[RowStatistic]:
+    """Return each recall and its drop over rows with another row of their label; nothing if there is none."""
     values, counts = np.unique(labels[among], return_counts=True)
     paired = counts[np.searchsorted(values, labels[asking])] > 1
     found = []
@@ -114,7 +120,7 @@ def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints,
         lost = replace(
             _row_statistic(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE, is_paired=True
         )
-        found += [subset_mean(statistic, statistic.among) for statistic in (recall, lost)]
+        found += [recall, lost]
     return found
 
 

@@ -375,7 +375,7 @@ class HoldoutSet:
             labels=matrix.target_values(self.dataset),
             scores=model.predict(rows) if scores is None else scores,
             reference_scores=self.scores,
-            groups=dependent_groups(self.dataset, rows),
+            groups=dependent_groups(self.dataset, rows, variant.signature),
             slices=matrix.slice_columns(self.dataset),
             threshold=self.deployed.release.threshold,
             weights=matrix.sample_weights(self.dataset),
