@@ -53,7 +53,7 @@ def test_the_reason_of_an_override_is_recorded_next_to_another_reason(project: P
 def test_a_reason_changes_nothing_about_a_verdict_that_passed(project: Project) -> None:
     move = release_winner(project, searched(project), who="ann", override="storm days").move
     assert project.registry.resolve("flights@live").release.verdict.by == "judge"
-    assert (move.why, move.answer) == ("storm days", "pass")
+    assert (move.why, move.answer) == ("override: storm days", "pass")
 
 
 def test_a_pass_that_was_not_compared_with_live_is_an_override_in_the_history(project: Project) -> None:

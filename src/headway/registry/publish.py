@@ -36,16 +36,14 @@ def release_winner(
     it is signed together with the judge's own answers.
     """
     live = f"{project.name}@live"
-    before, override_reason = project.registry.last_update(live), f"override: {override}"
+    before = project.registry.last_update(live)
     if not override:
         _expect_compared_with_live(project, search.winner)
     elif search.winner.verdict.answer != "pass" or _describe_other_live(project, search.winner):
         verdict = override_verdict(search.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
         project.save(verdict)
         search = replace(search, winner=replace(search.winner, verdict=verdict))
-    else:
-        override_reason = override  # the judge's pass stands: nothing is overridden
-    reasons = list(dict.fromkeys(reason for reason in (why, override_reason if override else "") if reason))
+    reasons = [reason for reason in (why, f"override: {override}" if override else "") if reason]
     digest, key_setup = publish(project, search, who=who)
     reason = UpdateReason(who=who, why="; ".join(reasons) or _why(search), verdict=search.winner.verdict)
     move = project.registry.point(live, digest, reason, after=before.number if before else 0)
