@@ -111,7 +111,7 @@ def test_plugins_that_lack_a_library_fail_to_load_or_crash_are_distinguished(tmp
     system(lightgbm(tmp_path, "not a library"), **{f"{name}_dot_py": text for name, text in LIBRARIES.items()})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = by_part(
-        load_plugins(["check:few_groups", "source:sqlite", "engine:onnxruntime", "engine:lightgbm", "state:sqlite"])
+        load_plugins(["check:late_labels", "source:sqlite", "engine:onnxruntime", "engine:lightgbm", "state:sqlite"])
     )
 
     assert found["source:sqlite"].message == "needs 'polars'"
@@ -119,7 +119,7 @@ def test_plugins_that_lack_a_library_fail_to_load_or_crash_are_distinguished(tmp
     assert found["engine:onnxruntime"].message == "cannot be loaded: it ended the process (-4)"
     assert found["engine:lightgbm"].health == "broken"
     assert found["engine:lightgbm"].message.startswith(f"cannot be loaded: {tmp_path}/lightgbm/lib/lib_lightgbm.so: ")
-    assert [found[what].health for what in ("check:few_groups", "state:sqlite")] == ["well", "well"]
+    assert [found[what].health for what in ("check:late_labels", "state:sqlite")] == ["well", "well"]
 
 
 @pytest.mark.parametrize(("openmp", "hint"), [("libgomp-absent.so", "apt-get install libgomp1"), ("libc.so.6", "")])

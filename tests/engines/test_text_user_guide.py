@@ -62,6 +62,7 @@ TAKEN: dict[str, Any] = {
     "topics (NMF)": make_pipeline(TfidfVectorizer(), NMF(3, random_state=0), logistic()),
     "selected by chi-squared": make_pipeline(TfidfVectorizer(), SelectKBest(chi2, k=5), logistic()),
     "a union": make_pipeline(make_union(TfidfVectorizer(), CountVectorizer(analyzer="char")), logistic()),
+    "neighbours": make_pipeline(TfidfVectorizer(), KNeighborsClassifier(2)),
     "nearest centroid": make_pipeline(TfidfVectorizer(), NearestCentroid()),
     "a forest": make_pipeline(TfidfVectorizer(), RandomForestClassifier(10, random_state=0)),
     "calibrated": make_pipeline(TfidfVectorizer(), CalibratedClassifierCV(LinearSVC(), cv=2)),
@@ -76,7 +77,6 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
         CLASSES,
         "custom Python code",
     ),
-    "neighbours": (make_pipeline(TfidfVectorizer(), KNeighborsClassifier()), CLASSES, "csr_matrix"),
     "clusters": (make_pipeline(TfidfVectorizer(), KMeans(3)), None, "neither a regressor nor a classifier"),
     "a vectorizer alone": (TfidfVectorizer(), None, "neither a regressor nor a classifier"),
 }

@@ -111,7 +111,7 @@ def test_intervals_of_weighted_estimates_cover_the_truth_and_unweighted_ones_do_
     truth = quality(days(rng, count=2000))
     covered = dict.fromkeys((*NAMES, "unweighted"), 0)
     for _ in range(worlds):
-        kept = sampled(days(rng), rng)
+        kept = sampled(days(rng, count=70), rng)
         found, unweighted = quality(kept), quality(dataclasses.replace(kept, weights=None))
         for name in NAMES:
             covered[name] += covers(found[name], truth[name].value)

@@ -88,7 +88,7 @@ def test_one_cycle_imports_labels_checks_watches_and_suggests_and_a_failure_stop
     }
     (report,) = project.records(MonitoringReport)
     assert report.status == "degraded" and ends["watch"] and ends["watch"].message == report.message
-    assert ends["retrain"] and ends["retrain"].message.startswith("suggested: ticket of")
+    assert ends["retrain"] and ends["retrain"].message.startswith("suggested: ticket open since ")
     assert sorted(body["condition"] for body in site.bodies) == ["degradation", "task_failed", "ticket"]
     fixed = next(body for body in site.bodies if body["condition"] == "task_failed")
     assert fixed["summary"].startswith("labels failed: ")

@@ -37,7 +37,9 @@ def with_codes(table: pl.DataFrame) -> pl.DataFrame:
 def of_file(tmp_path_factory):
     """A live release of a model file, with labels of March flipped: April is degraded."""
     folder = watched.write(tmp_path_factory.mktemp("file"), table=with_codes(watched.shifted()))
-    (folder / "headway.toml").write_text(FILE + "\n[retrain]\njudged_days = 10\nseeds = 2\n")
+    (folder / "headway.toml").write_text(
+        FILE + '\n[retrain]\njudged_days = 10\nseeds = 2\naccept_out_of_range = ["hour"]\n'
+    )
     model().save_model(folder / "model.txt")
     watched.released(folder)
     return folder
