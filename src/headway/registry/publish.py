@@ -43,7 +43,7 @@ def release_winner(
         verdict = override_verdict(search.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
         project.save(verdict)
         search = replace(search, winner=replace(search.winner, verdict=verdict))
-    reasons = [reason for reason in (why, f"override: {override}" if override else "") if reason]
+    reasons = dict.fromkeys(reason for reason in (why, f"override: {override}" if override else "") if reason)
     digest, key_setup = publish(project, search, who=who)
     reason = UpdateReason(who=who, why="; ".join(reasons) or _why(search), verdict=search.winner.verdict)
     move = project.registry.point(live, digest, reason, after=before.number if before else 0)
