@@ -95,7 +95,9 @@ def monitored(folder: Path) -> None:
     project.save(replace(report(release, "degraded", alarm=True), quality=quality))
     project.save(replace(REPLAY, release=release, at=datetime.now(UTC).isoformat()))
     opened = (datetime.now(UTC) - timedelta(days=2)).isoformat()
-    project.save(Ticket(name="flights", release=release, reasons=("rows",), why="rows grew", at=opened))
+    project.save(
+        Ticket(name="flights", release=release, reasons=("rows",), why="rows grew", at=opened, opened_at=opened)
+    )
     project.state.close()
 
 

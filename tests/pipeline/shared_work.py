@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +21,17 @@ AUDITS = ("ablation", "attack", "conformal", "imbalance", "robustness")
 KEY = "keys/publisher.pem"
 
 
-def searched(folder: Path) -> tuple[Project, SearchResult, pipeline.Data]:
-    """Return a project with the result of a search, and its data."""
+def searched(
+    folder: Path, *, change: Callable[[Path], object] | None = None
+) -> tuple[Project, SearchResult, pipeline.Data]:
+    """Return a project with the result of a search, and its data; `change` edits the folder before the training."""
     every_eighth = (pl.col("index") % 8 == 0).cast(pl.Int8)
     table = projects.table().with_row_index().with_columns(late=pl.col("late") * every_eighth).drop("index")
     watched.write(folder, retrain="[attack]\nrows = 125\nqueries = 50\n", table=table)
     code = folder / "mine.py"
     code.write_text(code.read_text().replace('["carrier"]', '"auto"'))  # it may be left out
+    if change:
+        change(folder)
     project = open_project(folder)
     init_keys(folder / KEY, folder / "keys/trusted_keys.txt", comment="a test")
     data = pipeline.periods(project)

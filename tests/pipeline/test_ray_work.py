@@ -68,8 +68,7 @@ def trainable(folder: Path) -> Path:
 
 
 def test_audits_survive_a_killed_worker_with_the_numbers_of_one_machine(tmp_path):
-    project, result, data = searched(tmp_path)
-    trainable(tmp_path)
+    project, result, data = searched(tmp_path, change=trainable)
     here = audited(project, result, data)
     mark = kill_a_worker(tmp_path)
     assert audited(on_ray(project), result, data) == here
