@@ -46,12 +46,15 @@ def test_the_time_of_the_verdict_is_kept_and_a_transform_that_would_take_it_is_l
     assert "lossy_g" in best.why and best.search.n_left_out and best.search.suggested_budget_s == 120
 
 
-def test_an_exact_form_wins_by_an_interval_of_few_rounds(timed, monkeypatch):
+def test_an_exact_form_wins_where_an_interval_of_few_rounds_is_above_1(timed, monkeypatch):
     monkeypatch.setattr(searching, "is_shown_faster", screening.is_shown_faster)
     best = search(["trees"], budget_s=0.2)  # 5 ms for the timing of both models
-    ratio = best.search.measured("cost.cpu_s.one_row.speedup")
-    assert best.improved and best.variant.engine == "trees"
-    assert ratio.n_groups < 20 and 1 < ratio.low < ratio.value < ratio.high < 10_000
+    (row,) = [row for row in best.search.evaluated if row.variant.steps]
+    names = ("latency.speedup", "cost.cpu_s.one_row.speedup")
+    ratios = [ratio for name in names if (ratio := row.evidence.find(name))]
+    assert ratios and all(ratio.n_groups < 20 for ratio in ratios)
+    assert all(0 < ratio.low < ratio.value < ratio.high < 1e100 for ratio in ratios), "an interval with an error"
+    assert best.improved is any(ratio.low > 1 for ratio in ratios), "what a busy machine could show decides"
 
 
 @pytest.mark.parametrize(("low", "high", "returned"), [(0.7, 0.9, ()), (0.7, 1.1, ("trees",)), (1.5, 2.0, ("trees",))])
