@@ -39,17 +39,13 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     all_rows = np.ones(count, dtype=np.bool_)
     lacking = 1 - np.einsum("nk,nk->n", own, before)
     cosine = RowStatistic(name="mean_cosine.drop", values=lacking, among=all_rows, bounds=(0.0, 2.0), blocks=blocks)
+    neighbours = _row_statistic("neighbours.drop", np.array(moved), asking, blocks)
+    recalls, recall_drops = _recalls(subject.labels, asking, (near, was_near), among, blocks)
     is_baseline = not subject.variant.steps and np.array_equal(subject.scores, subject.reference_scores)
     exact = "exact: it is the baseline" if is_baseline else ""
     related = lacking if np.ptp(lacking) > 0 else None  # changed neighbours cluster as the answers that moved do
-    neighbours = _row_statistic("neighbours.drop", np.array(moved), asking, blocks)
-    recalls = _recalls(subject.labels, asking, (near, was_near), among, blocks)
-    changes = [replace(drop, related=related, exact=exact) for drop in (*recalls[1::2], neighbours)]
-    return [
-        *(subset_mean(statistic, statistic.among) for statistic in (*recalls[::2], *changes[:-1])),
-        subset_mean(changes[-1], all_rows),
-        subset_mean(cosine, all_rows),
-    ]
+    drops = [replace(drop, related=related, exact=exact) for drop in (*recall_drops, neighbours)]
+    return [subset_mean(statistic, all_rows) for statistic in (*recalls, *drops, cosine)]
 
 
 def nearest_label_hits(subject: Comparison) -> tuple[Floats, Floats, Blocks]:
@@ -82,7 +78,7 @@ def _sampled(subject: Comparison) -> tuple[Blocks, Ints, Ints]:
 
 
 def _evenly(rows: Ints, max_rows: int) -> Ints:
-    """Return at most `most` of the rows, evenly spread."""
+    """Return at most `max_rows` of the rows, evenly spread."""
     return rows[:: -(-len(rows) // max_rows)]
 
 
@@ -106,22 +102,22 @@ def _nearest(vectors: Floats, asking: Ints, among: Ints) -> Ints:
     return np.concatenate(found)
 
 
-def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints, blocks: Blocks) -> list[RowStatistic]:
-    """Return each recall and its drop over rows with another row of their label; nothing if there is none."""
+def _recalls(
+    labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints, blocks: Blocks
+) -> tuple[list[RowStatistic], list[RowStatistic]]:
+    """Return the recalls, and their drops, over rows with another row of their label; nothing if there is none."""
     values, counts = np.unique(labels[among], return_counts=True)
     paired = counts[np.searchsorted(values, labels[asking])] > 1
-    found = []
+    recalls, drops = [], []
     for depth in (1, NEIGHBOURS) if paired.any() else ():
         own, before = (
             (labels[rows[paired, :depth]] == labels[asking[paired], None]).any(axis=1).astype(np.float64)
             for rows in near
         )
-        recall = _row_statistic(f"recall{depth}", own, asking[paired], blocks)
-        lost = replace(
-            _row_statistic(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE, is_paired=True
-        )
-        found += [recall, lost]
-    return found
+        recalls.append(_row_statistic(f"recall{depth}", own, asking[paired], blocks))
+        drop = _row_statistic(f"recall{depth}.drop", before - own, asking[paired], blocks)
+        drops.append(replace(drop, bounds=CHANGE, is_paired=True))
+    return recalls, drops
 
 
 def _row_statistic(name: str, values: Floats, rows: Ints, blocks: Blocks) -> RowStatistic:
