@@ -55,6 +55,16 @@ def test_a_row_without_a_text_and_rows_of_another_width_are_rejected():
         engine.predict(np.zeros((2, 2)))
 
 
+def test_texts_of_a_caller_are_answered_as_rows_of_numbers_are():
+    engine = opened(encoders.bert())
+    expected = engine.predict(text_rows(TEXTS))
+    for rows in (TEXTS, np.array(TEXTS), np.array(TEXTS, dtype=object)):
+        assert np.abs(engine.predict_cells(rows, (None,)) - expected).max() < 1e-6
+    for rows in ([*TEXTS, None], [1.5], [TEXTS]):
+        with pytest.raises(TypeError, match="not a string"):
+            engine.predict_cells(rows, (None,))
+
+
 def test_a_file_of_an_encoder_is_imported_and_another_is_not():
     engine, content = load_engine("encoder"), encoders.static_encoder()
     file = ModelFile(content=content, suffix=".encoder")

@@ -17,6 +17,7 @@ from tests.pipeline.serve_command import served
 
 import headway
 from headway.cli import main as cli
+from headway.core.errors import RowRefused
 from headway.core.release import version_of
 from headway.engines.estimators.encoders import SentenceEncoder
 from headway.registry.bundle import Bundle
@@ -34,6 +35,8 @@ def released(folder: Path, pipeline: Pipeline) -> Bundle:
     labels = [str(label) for label in pipeline.predict(texts)]
     best = headway.optimize(pipeline, texts, labels, transforms=["encoder"], budget="20s", folder=folder)
     assert best.variant.engine == "encoder"
+    with pytest.raises(RowRefused, match="row 1"):
+        best.predict([texts[0], None])
     best.release(who="ann", why="a test")
     return open_project(folder).registry.resolve("shop@live")
 
@@ -48,8 +51,6 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_an_encoder_is_released_served_in_a_canary_and_rolled_back(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HEADWAY_TRUST_PUBLISHER_KEY", str(tmp_path / "publisher.pem"))
-    # An encoder as small as this one is faster in memory as called, and what is released here is the engine of servers.
-    monkeypatch.setattr("headway.optimization.search.wins_by_speed", lambda *_: False)
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "headway.toml").write_text('[project]\nname = "shop"\n[policy]\nfloor = "none"\n')

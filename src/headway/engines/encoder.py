@@ -10,7 +10,7 @@ texts of a batch are encoded once. A text with more tokens than the encoder read
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +40,7 @@ class Encoder:
     formats: ClassVar[tuple[str, ...]] = ("encoder",)
     files: ClassVar[tuple[str, ...]] = (".encoder",)
     defaults: ClassVar[Settings] = {"threads": 1, "runtime": "onnxruntime", "precision": "f32"}
+    refuses_rows: ClassVar[bool] = True  # it raises for a row without a text, the only one that is refused
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         self._head: Engine | None = None
@@ -80,6 +81,27 @@ class Encoder:
             return self.predict_texts(text_codes.texts(rows[:, 0]))
         codes, index = np.unique(rows[:, 0], return_inverse=True)
         return self.predict_texts(text_codes.texts(codes))[index]
+
+    def predict_cells(self, rows: Any, codes: tuple[Mapping[object, float] | None, ...]) -> Floats:
+        """Compute what `predict` does for texts as a caller has them, without a table in between.
+
+        Parameters
+        ----------
+        rows : list or ndarray of shape (n,)
+            Strings.
+        codes : tuple
+            Not used: a text is no category.
+
+        Raises
+        ------
+        TypeError
+            For a row that is not a string.
+        """
+        if not all(isinstance(row, str) for row in rows):
+            raise TypeError("a row is not a string")
+        numbers: dict[str, int] = {}
+        index = [numbers.setdefault(row, len(numbers)) for row in rows]
+        return self.predict_texts(list(numbers))[index]
 
     def predict_texts(self, texts: Sequence[str | None]) -> Floats:
         """Compute what `predict` does, for texts."""
