@@ -78,7 +78,7 @@ def make_world(seed: int, *, rows: int = 0, categories: int = 0, **parameters: o
     if categories:
         numeric = {f"n{index}": random.normal(size=count) for index in range(6)}
     columns = categorical | numeric
-    table = pd.DataFrame({name: columns[name] for name in random.permutation(list(columns))})
+    table = pd.DataFrame({str(name): columns[name] for name in random.permutation(list(columns))})
     score = random.normal(size=count) + sum(pd.factorize(values)[0] * 7 % 5 for values in categorical.values())
     score = score + sum(np.nan_to_num(values) for values in numeric.values())
     if categories:
