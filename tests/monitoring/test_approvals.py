@@ -68,7 +68,7 @@ def complete(project, **options) -> list[str]:
 
 
 def reason(project, approval: Approval, *, now: datetime | None = None) -> str:
-    decisions = [one for one in load_decisions(project) if one.approval.at <= approval.at]
+    decisions = load_decisions(project)
     decisions = decisions if any(one.approval == approval for one in decisions) else []
     return void_reason(approval, pending_releases(project), decisions, now=now or datetime.now(UTC))
 
