@@ -16,6 +16,7 @@ files := --dist loadfile --no-loadscope-reorder
 workers := -n 2 $(files)
 # Slow tests wait for processes a third of their time: a third worker uses it.
 tier := -n 3 $(files) -m "not long and not services"
+has_kernels := $(bin)/python -c "import headway.serving.protocol._numbers" 2>/dev/null
 # Two workers of two threads each wait for one another on two cores.
 test test-fast test-services test-all: export OMP_NUM_THREADS := 1
 test test-fast test-services test-all: export POLARS_MAX_THREADS := 1
@@ -32,11 +33,11 @@ demo-support: .venv/.installed-demo  ## install, then answer messages: certify, 
 	$(bin)/headway demo --support --folder headway-support
 
 test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 12 minutes)
-	$(bin)/pytest $(tier) $(covering) $(covered:%=--cov=src/headway/%) --cov-report=
-	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
-	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
-	else echo 'coverage was not judged: without the kernels some tests did not run'; fi
-	$(bin)/pytest $(tier) tests $(covering:%=--ignore=%)
+	@tools/each \
+	  '$(bin)/pytest $(tier) $(covering) $(covered:%=--cov=src/headway/%) --cov-report=' \
+	  'if $(has_kernels); then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
+	  else echo "coverage was not judged: without the kernels some tests did not run"; fi' \
+	  '$(bin)/pytest $(tier) tests $(covering:%=--ignore=%)'
 
 test-fast: .venv/.installed-dev  ## the files of tests/fast.txt, which find most mistakes for their time (30 seconds on two cores)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services" @tests/fast.txt
@@ -49,16 +50,18 @@ test-services: .venv/.installed-services  ## the tests that need a browser, curl
 test-all: .venv/.installed-services  ## every test, the long ones too, with the coverage of the whole package
 	tools/system services
 	$(MAKE) $(npm)
-	$(bin)/pytest $(workers) --hypothesis-profile=thorough --cov --cov-report=
-	$(bin)/coverage report --skip-covered --fail-under=95
+	@tools/each \
+	  '$(bin)/pytest $(workers) --hypothesis-profile=thorough --cov --cov-report=' \
+	  '$(bin)/coverage report --skip-covered --fail-under=95'
 
 check: .venv/.installed-dev  ## format, lint, types, import rules, oldest Python, generated docs (60 seconds)
-	$(bin)/ruff format --check .
-	$(bin)/ruff check .
-	$(bin)/mypy
-	$(bin)/lint-imports
-	$(bin)/vermin --quiet --no-tips --target=3.11- --violations src tests tools
-	$(bin)/python tools/reference.py --check
+	@tools/each \
+	  '$(bin)/ruff format --check .' \
+	  '$(bin)/ruff check .' \
+	  '$(bin)/mypy' \
+	  '$(bin)/lint-imports' \
+	  '$(bin)/vermin --quiet --no-tips --target=3.11- --violations src tests tools' \
+	  '$(bin)/python tools/reference.py --check'
 
 check-security: .venv/.installed-dev  ## build the wheel twice, write it with its bill of materials to dist/, audit the dependencies (2 minutes)
 	$(bin)/python tools/security.py

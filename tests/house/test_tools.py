@@ -139,6 +139,46 @@ def test_make_alone_lists_every_target_with_a_line() -> None:
     assert re.findall(r"^  make ([a-z-]+) +\S", listed, re.MULTILINE) == (phony[1].split() if phony else None)
 
 
+def recipe(target: str, bin_folder: Path, **stand_ins: str) -> tuple[int, list[str], str]:
+    """Run a target with stand-ins for its programs; return its exit code, the commands that ran, and its errors."""
+    for name in ("coverage", "lint-imports", "mypy", "pytest", "python", "ruff", "vermin"):
+        program = bin_folder / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {bin_folder}/ran\n{stand_ins.get(name, "")}\n', "utf-8")
+        program.chmod(0o755)
+    command = ["make", "--old-file=.venv/.installed-dev", target, f"bin={bin_folder}"]
+    run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    return run.returncode, (bin_folder / "ran").read_text("utf-8").splitlines(), run.stderr
+
+
+@pytest.mark.parametrize("fails", ["*--cov=*", "*--ignore=*", "*"])
+def test_a_failed_half_of_the_tests_hides_neither_the_coverage_nor_the_other_half(fails: str, tmp_path: Path) -> None:
+    code, commands, errors = recipe("test", tmp_path, pytest=f'case "$*" in {fails}) exit 1; esac')
+    assert [command.split()[0] for command in commands] == ["pytest", "python", "coverage", "pytest"]
+    assert code and re.search(r"^failed:\n +\S+/pytest ", errors, re.MULTILINE)
+    assert errors.count("/pytest ") == (2 if fails == "*" else 1)
+
+
+def test_too_little_coverage_does_not_hide_the_second_half(tmp_path: Path) -> None:
+    code, commands, _ = recipe("test", tmp_path, coverage="exit 2")
+    assert code and [command.split()[0] for command in commands] == ["pytest", "python", "coverage", "pytest"]
+
+
+def test_the_tests_pass_if_each_half_does(tmp_path: Path) -> None:
+    code, commands, errors = recipe("test", tmp_path)
+    assert code == 0 and len(commands) == 4 and "failed" not in errors
+
+
+def test_a_failed_check_hides_none_of_the_others(tmp_path: Path) -> None:
+    code, commands, errors = recipe("check", tmp_path, ruff="exit 1")
+    assert code and len(commands) == 6 and errors.count("/ruff ") == 2
+
+
+def test_an_interrupt_ends_every_step() -> None:
+    steps = [ROOT / "tools/each", "kill -INT $PPID", "echo a second step"]
+    run = subprocess.run(steps, check=False, capture_output=True, text=True)
+    assert run.returncode == 130 and run.stdout.splitlines() == ["kill -INT $PPID"]
+
+
 def test_two_findings_have_no_code_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     reference = importlib.import_module("reference")
