@@ -66,10 +66,12 @@ check: .venv/.installed-dev  ## format, lint, types, import rules, oldest Python
 check-security: .venv/.installed-dev  ## build the wheel twice, write it with its bill of materials to dist/, audit the dependencies (2 minutes)
 	$(bin)/python tools/security.py
 
-bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchmarks.md; DATA=DIR for data of your own
+bench: .venv/.installed-services  ## run every benchmark of bench/, write docs/benchmarks.md; DATA=DIR for data of your own
+	tools/system services
+	$(MAKE) $(npm)
 	$(bin)/python tools/benchmarks.py $(if $(DATA),--data $(abspath $(DATA)))
 
-bench-peers: .venv/.installed-dev  ## make the environments of peer servers; bench/serve.py makes missing ones itself
+bench-peers: .venv/.installed-services  ## make the environments of peer servers; bench/serve.py makes missing ones itself
 	PYTHONPATH=bench $(bin)/python -c 'from serving import peer_servers; peer_servers.make_all()'
 
 docs: .venv/.installed-dev  ## write docs/reference/ from the code

@@ -46,6 +46,7 @@ GOOD_EACH, GRPC_EACH, FRAGMENT_EACH, ABORT_EACH, EXTREME_EACH = 10, 20, 20, 50, 
 ANSWERS_WITHIN_S = 20.0
 MAX_STALL_MS, MAX_GROWTH_MB = 20.0, 64.0
 WARM_REQUESTS = 300
+TINY = {"REQUESTS": 400, "WARM_REQUESTS": 50}
 NUMBERS = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 TEXTS = Signature(
     inputs=(Field(name="size"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))), output="score"
@@ -350,11 +351,11 @@ def recording_failures(found: Found) -> Iterator[None]:
 def main() -> int:
     """Fuzz, print the counts, and return 1 if there was any failure."""
     parser = command_line(__doc__)
-    parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--requests", type=int, default=0, help=f"default: {REQUESTS:,}")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parse(parser)
     began = time.perf_counter()
-    found = fuzz(options.requests, options.seed)
+    found = fuzz(options.requests or REQUESTS, options.seed)
     passed = time.perf_counter() - began
     rows = [
         Row(name="fuzz.wrong", measured=len(found.wrong), unit="", target="0", ok=not found.wrong),

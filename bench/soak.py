@@ -32,6 +32,8 @@ from serving.processes import LOAD_CORE, READY, Server, ours, started
 
 SHARE, CONNECTIONS, CAPACITY_S, BEATS = 0.7, 64, 2.0, 200
 KEPT_LOG_S, NEAR_KILL_S, BLOCKS = 10.0, 1.0, 20
+MINUTES, SWAP_S, KILL_S, GROWTH = 10.0, 5.0, 20.0, 0.02
+TINY = {"CAPACITY_S": 0.5, "BEATS": 60, "MINUTES": 0.1, "SWAP_S": 1.0, "KILL_S": 2.5, "GROWTH": 10.0}
 NAME, PATH = "soak", "/v2/models/soak/infer"
 
 
@@ -201,9 +203,12 @@ def _some(name: str, count: int, what: str) -> Row:
 def main() -> int:
     """Measure and report; return whether anything was wrong."""
     parser = command_line(__doc__)
-    for name, default in {"--minutes": 10.0, "--swap-s": 5.0, "--kill-s": 20.0, "--growth": 0.02}.items():
-        parser.add_argument(name, type=float, default=default)
+    for name in ("minutes", "swap_s", "kill_s", "growth"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"default: {globals()[name.upper()]:g}")
     options = parse(parser)
+    for name, value in vars(options).items():
+        if value is None:  # the constants are smaller in tiny mode
+            setattr(options, name, globals()[name.upper()])
     models = [by_trees(), by_trees(60)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -120,7 +120,9 @@ def _image(home: Path, base: str, host: str) -> tuple[image.WrittenImage, str]:
     bundle = registry.resolve("bench@live")
     registry.state.close()
     layout = home / "image"
-    written = image.write_image(bundle, settings, trusted, base=base, layout=layout, packages=find_packages())
+    operators = registry.operators()
+    packages = find_packages()
+    written = image.write_image(bundle, settings, trusted, operators, base=base, layout=layout, packages=packages)
     return written, containers.push(layout, f"{host}/bench:1")
 
 
