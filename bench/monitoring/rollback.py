@@ -90,7 +90,7 @@ def rows() -> Result:
 def by_call(opened: Project) -> float:
     """Roll back by a call; return when it began."""
     began = time.perf_counter()
-    control.roll_back(opened, who="benchmark", why="to be measured")
+    control.roll_back(opened, from_release=control.release_to_leave(opened), who="benchmark", why="to be measured")
     return began
 
 

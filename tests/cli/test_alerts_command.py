@@ -85,8 +85,8 @@ def test_a_rollback_by_command_is_sent_by_a_process_of_its_own(tmp_path, capsys)
     with http_site() as site:
         project = projects.project(tmp_path, projects.webhook(site.url, when='"rollback"'))
         rollouts.live(project, rollouts.release())
-        rollouts.live(project, rollouts.release(threshold=0.4))
+        live = rollouts.live(project, rollouts.release(threshold=0.4))
         with pytest.raises(SystemExit):
-            cli.main(["rollout", "rollback", "--why", "too many refusals", "--project", str(tmp_path)])
+            cli.main(["rollout", "rollback", "--from", live, "--why", "too many refusals", "--project", str(tmp_path)])
         until(lambda: len(site.bodies) == 1)
         assert "too many refusals" in site.bodies[0]["summary"]

@@ -24,6 +24,7 @@ from headway.core.quarantine import RowDecision
 from headway.dashboard.access.users import add_user, create_link, read_users, users_file
 from headway.dashboard.security import COOKIE
 from headway.monitoring.approvals import load_decisions
+from headway.monitoring.rollout import latest_rollout
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
 from headway.serving.auth.keys import create_key, digest, keys_file, read_keys
@@ -188,10 +189,10 @@ def _decide(user: FormUser) -> None:
     assert (rejected.approved, rejected.subject) == (False, approved.subject)
 
 
-def _roll_back(user: FormUser) -> None:
+def _end_rollout(user: FormUser) -> None:
     registry = user.project.registry
-    first, canary = (registry.head(f"small@{pointer}") for pointer in ("live", "canary"))
-    assert first and canary and canary.release
+    canary = registry.head("small@canary")
+    assert canary and canary.release
     user.open("approve")
     user.send("Roll back: end the rollout")
     user.sees_message("The rollout has ended.")
@@ -199,11 +200,30 @@ def _roll_back(user: FormUser) -> None:
     assert ended and (ended.release, ended.who, ended.why) == ("", WHO, WHY)
     verdict = registry.resolve(f"small@{canary.release}").release.verdict
     registry.point("small@live", canary.release, UpdateReason(who="ann", why="a test", verdict=verdict))
+
+
+def _roll_back(user: FormUser) -> None:
+    registry = user.project.registry
+    rollout = latest_rollout(user.project)
+    if rollout and rollout.status == "running":
+        _end_rollout(user)
+    (first,) = registry.returns("small@live")[0]
     user.open("approve")
     user.send("Roll back", choose={"Release to go back to": first.release})
     user.sees_message("Rolled back: small is at")
     moved = registry.head("small@live")
     assert moved and (moved.release, moved.who, moved.why) == (first.release, WHO, WHY)
+
+
+def _roll_forward(user: FormUser) -> None:
+    registry = user.project.registry
+    _roll_back(user)
+    (left,) = registry.returns("small@live")[1]
+    user.open("approve")
+    user.send("Forward again", choose={"Release to go forward to": left.release})
+    user.sees_message("Forward again: small is at")
+    moved = registry.head("small@live")
+    assert moved and (moved.release, moved.who, moved.why) == (left.release, WHO, WHY)
 
 
 def _check_data(user: FormUser) -> None:
@@ -361,6 +381,7 @@ ACTS: Mapping[str, Callable[[FormUser], None]] = {
     "/account/password": _choose_password,
     f"{_OF}/approve/decide": _decide,
     f"{_OF}/approve/rollback": _roll_back,
+    f"{_OF}/approve/forward": _roll_forward,
     f"{_OF}/data": _check_data,
     f"{_OF}/data/quarantine/{{file}}": _decide_rows,
     f"{_OF}/data/quarantine-log": _import_aside,

@@ -26,10 +26,11 @@ def test_a_rollback_by_a_button_is_an_alert_whose_link_opens_the_model(tmp_path)
                 registry.operator_key, registry.operator_keys, trusted_keys=registry.trusted_keys, comment="dashboard"
             )
             first = rollouts.live(project, rollouts.release(made_at="1"))
-            rollouts.live(project, rollouts.release(made_at="2"))
+            second = rollouts.live(project, rollouts.release(made_at="2"))
             person = served.visitor("operator")
             path = "/models/flights/approve/rollback"
-            assert person.post(path, to=first, after="2", reason="callers complain").status == 303
+            form = {"from": second, "after": "2", "reason": "callers complain"}
+            assert person.post(path, to=first, **form).status == 303
             until(lambda: len(site.bodies) == 1)
             (alert,) = site.bodies
             assert alert["summary"] == f"ada moved live back to {first[:19]}: callers complain"

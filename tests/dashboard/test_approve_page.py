@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,13 +56,14 @@ def seen(page: str, step: str) -> str:
 
 @pytest.mark.slow
 def test_rolling_back_names_the_release_and_needs_no_publisher_s_key(project, served, monkeypatch):
-    first = project.registry.history("flights", "live")[0].release
+    first, second = (move.release for move in project.registry.history("flights", "live"))
     project.registry.publisher_key.rename(project.registry.publisher_key.with_suffix(".elsewhere"))
     person = served.visitor("operator")
     page = person.get(PATH)
     assert page.status == 200 and "Roll back" in page.words and first[7:19] in page.words
     monkeypatch.setattr(served.dashboard.workers, "run", lambda *_: pytest.fail("another process was started"))
-    done = person.post(f"{PATH}/rollback", to=first, after="2", reason="callers complain")
+    form = {"from": second, "after": "2", "reason": "callers complain"}
+    done = person.post(f"{PATH}/rollback", to=first, **form)
     assert (done.status, done.headers["location"]) == (303, PATH)
     assert f"Rolled back: flights is at {first[7:19]}." in person.get(PATH).words
     move = project.registry.head("flights@live")
@@ -70,17 +72,60 @@ def test_rolling_back_names_the_release_and_needs_no_publisher_s_key(project, se
     assert (action.action, action.subject, action.reason) == ("rollback", first, "callers complain")
 
 
+def form_of(page: str, action: str) -> dict[str, str]:
+    """Return the fields of a form of the page as they are at first, without the token."""
+    (form,) = re.findall(rf'action="{PATH}/{action}">(.*?)</form>', page, re.DOTALL)
+    chosen = re.search(r'<select id="[^"]*" name="to">\s*<option value="([^"]+)"', form)
+    return {**dict(re.findall(r'name="(from|after)" value="([^"]+)"', form)), **({"to": chosen[1]} if chosen else {})}
+
+
+@pytest.mark.slow
+def test_of_two_people_who_roll_back_what_both_were_shown_one_moves_it_and_one_reads_where_it_is(project, served):
+    first, second = (move.release for move in project.registry.history("flights", "live"))
+    people = [served.visitor("operator", name=name) for name in ("ada", "ben")]
+    shown = [form_of(person.get(PATH).text, "rollback") for person in people]
+    assert shown == [{"from": second, "after": "2", "to": first}] * 2
+    with ThreadPoolExecutor() as pool:
+        sent = [pool.submit(person.post, f"{PATH}/rollback", **shown[0], reason="slow") for person in people]
+    assert [one.result().status for one in sent] == [303, 303]
+    pages = sorted(
+        re.findall(r"Rolled back|was left already; live is \w+", person.get(PATH).words) for person in people
+    )
+    assert pages == [["Rolled back"], [f"was left already; live is {first[7:19]}"]]
+    assert [move.release for move in project.registry.history("flights", "live")] == [first, second, first]
+    assert len(project.records(PersonAction)) == 1
+
+
+@pytest.mark.slow
+def test_going_forward_again_is_a_form_of_its_own(project, served):
+    first, second = (move.release for move in project.registry.history("flights", "live"))
+    person = served.visitor("operator")
+    page = person.get(PATH)
+    assert "Forward again" not in page.words
+    person.post(f"{PATH}/rollback", **form_of(page.text, "rollback"), reason="slow")
+    page = person.get(PATH)
+    assert "There is no release before it to go back to." in page.words and "/rollback" not in page.text
+    form = form_of(page.text, "forward")
+    assert form == {"from": first, "after": "3", "to": second}
+    assert person.post(f"{PATH}/rollback", **form, reason="by the other form").status == 409
+    assert person.post(f"{PATH}/forward", **form, reason="it was the network").status == 303
+    assert f"Forward again: flights is at {second[7:19]}." in person.get(PATH).words
+    assert [action.action for action in project.records(PersonAction)] == ["rollback", "forward"]
+
+
 @pytest.mark.slow
 def test_a_rollback_of_what_the_person_did_not_see_is_refused(project, served):
     person = served.visitor("operator")
     first = project.registry.history("flights", "live")[0].release
-    rollouts.live(project, rollouts.release(made_at="3"))
-    found = person.post(f"{PATH}/rollback", to=first, after="2", reason="back")
+    third = rollouts.live(project, rollouts.release(made_at="3"))
+    shown = {"from": third, "to": first, "reason": "back"}
+    found = person.post(f"{PATH}/rollback", **shown, after="2")
     assert found.status == 409 and "lights@live is at" in found.words
-    assert person.post(f"{PATH}/rollback", to=first, after="", reason="back").status == 400
-    assert person.post(f"{PATH}/rollback", to=first, after="3", reason="").status == 400
+    assert person.post(f"{PATH}/rollback", **shown, after="").status == 400
+    assert person.post(f"{PATH}/rollback", to=first, after="3", reason="back").status == 400
+    assert person.post(f"{PATH}/rollback", **{**shown, "reason": ""}, after="3").status == 400
     never = rollouts.publish(project, rollouts.release(made_at="4"))
-    found = person.post(f"{PATH}/rollback", to=never, after="3", reason="back")
+    found = person.post(f"{PATH}/rollback", **{**shown, "to": never}, after="3")
     assert found.status == 409 and "never had release" in found.words
     assert project.registry.head("flights@live").number == 3
 
@@ -92,7 +137,7 @@ def test_viewers_see_what_waits_and_change_nothing(project, served):
         person = served.visitor(role)
         page = person.get(PATH)
         assert page.status == 200 and "Waits:" in page.words and '<button class="danger"' not in page.text
-        for action in ("decide", "rollback"):
+        for action in ("decide", "rollback", "forward"):
             assert person.post(f"{PATH}/{action}", reason="me", after="2").status == 403
     assert len(project.state.updates()) == 2 and load_decisions(project) == []
 
@@ -171,9 +216,13 @@ def test_a_rollout_is_measured_advanced_and_ended(project, served):
     assert person.post(f"{PATH}/decide", **form, override="on").status == 303
     complete_approvals(project, callback=lambda _: None)
     assert control.require_running_rollout(project).stage == 1
-    assert person.post(f"{PATH}/rollback", after="2", reason="harm").status == 409
-    assert person.post(f"{PATH}/rollback", after="2", ends="rollout", reason="harm").status == 303
-    assert "The rollout has ended" in person.get(PATH).words
+    live = project.registry.head("flights@live").release
+    assert person.post(f"{PATH}/rollback", **{"from": live}, after="2", reason="harm").status == 409
+    other = served.visitor("operator", name="ben")
+    for one, message in ((person, "The rollout has ended."), (other, f"left already; live is {live[7:19]}.")):
+        assert one.post(f"{PATH}/rollback", **{"from": digest}, after="2", reason="harm").status == 303
+        assert message in one.get(PATH).words
+    assert project.registry.head("flights@live").release == live
     assert project.registry.head("flights@canary").release == ""
     assert person.get(f"{PATH}/stage").status == 303
 

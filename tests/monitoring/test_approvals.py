@@ -288,6 +288,8 @@ class TestStage:
         (message,) = complete(project)
         assert "refused: it is void: the rollout has moved since" in message
         save_decision(project, self.pending(project), approved=True, who="ada", why="fine")
-        control.roll_back(project, who="bob", why="harm", key="operator")
+        control.roll_back(
+            project, from_release=control.release_to_leave(project), who="bob", why="harm", key="operator"
+        )
         assert "nothing waits any more" in complete(project)[0]
         assert project.registry.head("flights@canary").release == ""

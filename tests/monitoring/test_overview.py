@@ -239,7 +239,7 @@ def test_only_ended_periods_of_the_live_release_count(project):
     assert codes(model_state(project, now=NOW)) == ["never watched"]
     project.save(watched(second, is_complete=False))
     assert codes(model_state(project, now=NOW)) == ["never watched"]
-    control.roll_back(project, who="ada", why="callers complain")
+    control.roll_back(project, from_release=control.release_to_leave(project), who="ada", why="callers complain")
     assert model_state(project, now=NOW).state == "healthy"
 
 

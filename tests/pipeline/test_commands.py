@@ -61,7 +61,8 @@ def test_a_rollout_of_another_training_is_that_of_a_new_model_with_its_own_limit
     code, out, _ = run("rollout", "start", "--project", folder)
     assert code == cli.PASS
     assert "it is a new model, not another form of live's: at most 0." in out
-    shown = json.loads(run("rollout", "rollback", "--project", folder, "--why", "seen", "--json")[1])
+    leave = ("rollback", "--from", open_project(folder).records(Rollout)[-1].release)
+    shown = json.loads(run("rollout", *leave, "--project", folder, "--why", "seen", "--json")[1])
     assert shown["release"] == ""
     rollout = open_project(folder).records(Rollout)[-1]
     assert rollout.change == "new model"

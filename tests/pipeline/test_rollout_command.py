@@ -42,7 +42,7 @@ def test_a_rollout_is_started_stays_advances_and_is_rolled_back(run, project):
     assert (code, json.loads(out)["action"]) == (cli.UNDECIDED, "stay")
     code, out, _ = run("rollout", "advance", "--project", folder, "--why", "seen", "--json")
     assert (code, json.loads(out)["action"]) == (cli.PASS, "advance")
-    code, out, _ = run("rollout", "rollback", "flights", "--project", folder, "--why", "no")
+    code, out, _ = run("rollout", "rollback", "flights", "--from", digest, "--project", folder, "--why", "no")
     assert code == cli.PASS and "flights@canary is now at no release" in out
     code, out, _ = run("rollout", "--project", folder)
     assert code == cli.FAIL and "rolled back" in out
@@ -68,7 +68,7 @@ finally:
 
 def test_a_rollback_next_to_a_server_waits_for_no_other_process_and_loads_no_library_of_data(project):
     opened, digest = project
-    rollback = ["rollout", "rollback", "flights", "--project", str(opened.config.folder), "--why", "callers complain"]
+    rollback = ["rollout", "rollback", "flights", "--from", digest, "--project", str(opened.config.folder)]
     with started(opened.config.folder, "flights@live") as server:
         try:
             assert "listening" in server.stdout.readline()
@@ -77,7 +77,9 @@ def test_a_rollback_next_to_a_server_waits_for_no_other_process_and_loads_no_lib
             assert any(canary in line for line in server.stderr)
             with opened.lease("rollout"):  # as `headway rollout watch` does
                 ended = subprocess.run(
-                    [sys.executable, "-c", WITHOUT_A_PAUSE, *rollback], capture_output=True, text=True
+                    [sys.executable, "-c", WITHOUT_A_PAUSE, *rollback, "--why", "callers complain"],
+                    capture_output=True,
+                    text=True,
                 )
             assert ended.stdout == "flights@canary is now at no release: callers complain\n"
             assert (ended.stderr, ended.returncode) == ("loaded:\n", cli.PASS)
@@ -142,8 +144,53 @@ def test_without_a_rollout_a_rollback_moves_live(run, project):
     opened, digest = project
     second = rollouts.live(opened, rollouts.release(made_at="2"))
     assert second == digest
-    code, out, _ = run("rollout", "rollback", "--project", opened.config.folder, "--why", "slow", "--json")
+    rollback = ("rollout", "rollback", "--from", digest[7:19], "--project", opened.config.folder, "--why", "slow")
+    code, out, _ = run(*rollback, "--json")
     assert code == cli.PASS and json.loads(out)["pointer"] == "live"
+    moved = opened.registry.history()
+    code, out, _ = run(*rollback)
+    first = moved[-1].release[7:19]
+    assert (code, out) == (cli.PASS, f"release {digest[7:19]} was left already; live is {first}\n")
+    assert json.loads(run(*rollback, "--json")[1])["number"] == 3 and opened.registry.history() == moved
+    forward = ("rollout", "forward", "--from", first, "--project", opened.config.folder, "--why", "it was the network")
+    code, out, _ = run(*forward)
+    assert (code, out) == (cli.PASS, f"flights@live is now at release {digest[7:19]}: it was the network\n")
+
+
+def test_a_rollback_that_does_not_name_the_release_shows_the_complete_command(run, project):
+    opened, digest = project
+    act = ("--project", opened.config.folder, "--why", "slow")
+    live = opened.registry.head("flights@live").release
+    code, _, err = run("rollout", "rollback", *act)
+    assert code == cli.USAGE and f"headway rollout rollback --from {live[7:19]} --why" in err
+    control.start_rollout(opened, digest, who="ann")
+    code, _, err = run("rollout", "rollback", *act)
+    assert code == cli.USAGE and f"headway rollout rollback --from {digest[7:19]} --why" in err
+    assert [move.pointer for move in opened.registry.history()] == ["live", "canary"]
+    code, _, err = run("rollout", "advance", "--from", digest, *act)
+    assert code == cli.USAGE and "advance leaves no release" in err
+
+
+def test_a_rollback_without_a_release_has_nothing_to_leave(run, tmp_path):
+    rollouts.project(tmp_path).state.close()
+    code, _, err = run("rollout", "rollback", "--project", tmp_path, "--why", "slow")
+    assert code == cli.USAGE and "no release of flights is live" in err
+
+
+def test_of_two_commands_that_roll_back_at_once_one_moves_and_one_reports_it(project):
+    opened, _ = project
+    second = rollouts.live(opened, rollouts.release(made_at="2"))
+    command = [sys.executable, "-m", "headway.cli", "rollout", "rollback", "--from", second[7:19]]
+    command += ["--project", str(opened.config.folder), "--why", "callers complain"]
+    at_once = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    shown = sorted(process.communicate()[0] for process in at_once)
+    first = opened.registry.history("flights", "live")[0].release[7:19]
+    assert shown == [
+        f"flights@live is now at release {first}: callers complain\n",
+        f"release {second[7:19]} was left already; live is {first}\n",
+    ]
+    assert [process.returncode for process in at_once] == [cli.PASS, cli.PASS]
+    assert len(opened.registry.history()) == 3
 
 
 @pytest.mark.parametrize("action", ["advance", "rollback"])
@@ -192,8 +239,9 @@ def test_a_file_without_valid_labels_is_an_error(run, project, tmp_path, text, m
 def test_an_operator_s_key_rolls_back_and_does_nothing_else(run, project):
     opened, _ = project
     registry = opened.registry
-    rollouts.live(opened, rollouts.release(made_at="2"))
-    rollback = ("rollout", "rollback", "--project", opened.config.folder, "--why", "slow", "--key", "operator")
+    second = rollouts.live(opened, rollouts.release(made_at="2"))
+    named = ("--from", second, "--project", opened.config.folder, "--why", "slow", "--key", "operator")
+    rollback = ("rollout", "rollback", *named)
     assert run(*rollback)[0] == cli.USAGE
     init_operator_keys(registry.operator_key, registry.operator_keys, trusted_keys=registry.trusted_keys, comment="b")
     registry.publisher_key.unlink()

@@ -98,7 +98,8 @@ def test_through_live_promotes_a_passed_retraining_at_once(run, tmp_path):
     code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
     assert code == cli.PASS and "shown to be better than live" in out and "small@live is now release" in out
 
-    run("rollout", "rollback", "--project", tmp_path, "--why", "callers complain")
+    live = out.partition("small@live is now release ")[2].split()[0].rstrip(".:,")
+    run("rollout", "rollback", "--from", live, "--project", tmp_path, "--why", "callers complain")
     code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
     assert code == cli.FAIL and "moved live back: callers complain" in out and "next: headway rollout start" in out
 

@@ -240,4 +240,4 @@ def test_a_pointer_returns_to_a_release_that_it_had_before_the_checkpoint(
     for _ in range(2 * EVERY):
         long.point("flights@live", third, passed())
     assert long.point("flights@live", two[1], BACK).release == two[1]
-    assert long.roll_back("flights@live", who="bob", why="slow").release == third
+    assert long.roll_forward("flights@live", who="bob", why="it was not slow").release == third

@@ -104,7 +104,9 @@ def expect_resumed(project: Project) -> None:
     if last is not None and last.status == "running":
         control.step_rollout(project)
     if (last := control.latest_rollout(project)) is not None and last.status == "running":
-        control.roll_back(project, who="bob", why="its process was killed")
+        control.roll_back(
+            project, from_release=control.release_to_leave(project), who="bob", why="its process was killed"
+        )
     last = control.latest_rollout(project)
     live, canary = (project.registry.head(f"flights@{pointer}") for pointer in ("live", "canary"))
     assert live.release == (last.release if last.status == "promoted" else last.live)

@@ -58,12 +58,52 @@ def test_an_empty_digest_is_rejected(books):
         books.point(AT, "", passed())
 
 
-def test_rolling_back_twice_returns_to_the_current_release(books):
-    first, second = (books.publish(release(made_at=at), FILES) for at in ("1", "2"))
+def test_rolling_back_twice_goes_back_twice_and_forward_is_another_call(books):
+    live = "flights@live"
+    releases = [books.publish(release(made_at=at), FILES) for at in "123"]
+    for digest in releases:
+        books.point(live, digest, passed())
+    back = [books.roll_back(live, who="bob", why="slow").release for _ in range(2)]
+    assert back == [releases[1], releases[0]]
+    with pytest.raises(StoreError, match="no other release"):
+        books.roll_back(live, who="bob", why="slow")
+    with pytest.raises(Refused, match="after its current release") as refused:
+        books.roll_back(live, who="bob", why="no", to=releases[2])
+    assert refused.value.hint == "headway rollout forward"
+    with pytest.raises(Refused, match="did not leave sha256:0 by a rollback"):
+        books.roll_forward(live, who="bob", why="no", to="sha256:0")
+    assert books.roll_forward(live, who="bob", why="no").release == releases[1]
+    assert books.roll_forward(live, who="bob", why="no").release == releases[2]
+    with pytest.raises(StoreError, match="left no release by a rollback"):
+        books.roll_forward(live, who="bob", why="no")
+
+
+def test_a_new_release_drops_what_was_rolled_back_before_it(books):
+    live = "flights@live"
+    first, second, third = (books.publish(release(made_at=at), FILES) for at in "123")
     for digest in (first, second):
-        books.point("flights@live", digest, passed())
-    assert books.roll_back("flights@live", who="bob", why="slow").release == first
-    assert books.roll_back("flights@live", who="bob", why="no").release == second
+        books.point(live, digest, passed())
+    books.roll_back(live, who="bob", why="slow")
+    back, forward = books.returns(live)
+    assert (back, [update.release for update in forward]) == ([], [second])
+    books.point(live, third, passed())
+    back, forward = books.returns(live)
+    assert ([update.release for update in back], forward) == ([first, second], [])
+    assert books.roll_back(live, who="bob", why="slow").release == first
+    assert books.roll_back(live, who="bob", why="further", to=second).release == second
+    books.point(live, first, passed())
+    assert books.roll_back(live, who="bob", why="slow").release == second
+
+
+def test_the_last_updates_tell_which_way_a_release_lies(books):
+    live = "flights@live"
+    for at in "123":
+        books.point(live, books.publish(release(made_at=at), FILES), passed())
+    for _ in range(2):
+        books.roll_back(live, who="bob", why="slow")
+    third, second = (update.release for update in books.history()[2:4])
+    back, forward = books.returns(live, limit=3)
+    assert (back, [update.release for update in forward]) == ([], [second, third])
 
 
 def test_a_pointer_with_one_release_cannot_be_rolled_back(books):

@@ -38,7 +38,7 @@ def rolled_back(project: Project, made_at: str) -> control.Rollout:
     """Return a rollout that ada rolled back."""
     digest = rollouts.publish(project, rollouts.release(made_at=made_at))
     control.start_rollout(project, digest, plan=ONE, who="ann", why="a faster one")
-    control.roll_back(project, who="ada", why="callers complain")
+    control.roll_back(project, from_release=control.release_to_leave(project), who="ada", why="callers complain")
     last = control.latest_rollout(project)
     assert last is not None
     return last

@@ -83,7 +83,7 @@ def test_an_encoder_is_released_served_in_a_canary_and_rolled_back(tmp_path, cap
         start = ("rollout", "start", f"shop@{first.digest[7:19]}", "--shares", "0.5", "--project", str(folder))
         run(capsys, *start)
         assert until_versions(ask, {first.digest, second.digest})
-        run(capsys, "rollout", "rollback", "shop", "--why", "no", "--project", str(folder))
+        run(capsys, "rollout", "rollback", "shop", "--from", first.digest, "--why", "no", "--project", str(folder))
         assert until_versions(ask, {second.digest})
     assert json.loads(run(capsys, "verify", "shop@live", "--project", str(folder), "--json"))
 

@@ -91,7 +91,7 @@ def test_a_rollout_adds_the_canary_and_its_end_removes_it(followed):
     assert (split.share, split.salt, split.stage) == (0.0, rollout.salt, 0)
     control.advance_rollout(followed.project, who="ann", why="go")
     assert (followed.poll().share, followed.splits[-1].stage) == (0.5, 1)
-    control.roll_back(followed.project, who="ann", why="no")
+    control.roll_back(followed.project, from_release=control.release_to_leave(followed.project), who="ann", why="no")
     assert followed.poll() == TrafficSplit(live=split.live)
 
 
@@ -154,7 +154,9 @@ def test_a_tampered_canary_is_not_added_and_does_not_block_live(followed):
     assert followed.refused == {"flights@live": False, "flights@canary": True}
     followed.project.registry.roll_back("flights@live", who="ann", why="slow")
     assert followed.poll() == TrafficSplit(live=followed.watcher._loaded[followed.first]) and second != followed.first
-    control.roll_back(followed.project, who="ann", why="it does not verify")
+    control.roll_back(
+        followed.project, from_release=control.release_to_leave(followed.project), who="ann", why="it does not verify"
+    )
     followed.poll()
     assert followed.refused == {"flights@live": False}
 
@@ -344,7 +346,10 @@ def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_
     ports = [int(process.stdout.readline().split()[2].rpartition(":")[2]) for process in processes]
     with Callers(ports) as callers:
         callers.until(version_of(second))
-        assert control.roll_back(project, who="ann", why="a test").release == first
+        assert (
+            control.roll_back(project, from_release=control.release_to_leave(project), who="ann", why="a test").release
+            == first
+        )
         took = callers.until(version_of(first))
         callers.until_answered(200)
     for process in processes:

@@ -352,7 +352,7 @@ def _status_conditions(report: MonitoringReport, watch: str) -> Iterator[Conditi
             subject="quality",
             message=f"In {report.period} {_shown(report)} than when it was judged.",
             next_step="Read what is worse, then roll back, recalibrate or retrain.",
-            command='headway rollout rollback --why "..."',
+            command=f'headway rollout rollback --from {report.release[:19]} --why "..."',
             detail=detail,
         )
     elif report.status == "unknown":

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from headway.core import plugins
 from headway.core.contracts import Lease
-from headway.core.errors import HeadwayError, PointerMoved, Refused
+from headway.core.errors import HeadwayError, PointerMoved, Refused, StoreError
 from headway.core.evidence import Evidence
 from headway.core.monitoring import BrokenInput, MonitoringReport
 from headway.core.record import read
@@ -53,6 +55,8 @@ if TYPE_CHECKING:  # it reads with polars
 
 BY = "rollout"
 START_HINT = "headway rollout start"
+MIN_DIGITS = 8
+"""Hexadecimal digits of a digest that name a release."""
 
 
 def utc_now() -> datetime:
@@ -345,14 +349,24 @@ def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
 
 
 def roll_back(
-    project: Project, *, who: str, why: str, to: str = "", after: int | None = None, key: KeyRole = "publisher"
-) -> PointerUpdate:
-    """Roll back the running rollout, or move live to its previous release if none runs; needs no verdict.
+    project: Project,
+    *,
+    from_release: str,
+    who: str,
+    why: str,
+    to: str = "",
+    after: int | None = None,
+    key: KeyRole = "publisher",
+) -> PointerUpdate | None:
+    """Take a release out of traffic; needs no verdict. Return None if it was out of traffic already.
 
-    If the release of the rollout goes live at the same time, live is moved back as well.
+    If a rollout of the release runs, that ends. If the release is live, live goes back to the release before it. Both
+    happen if it goes live at the same time. Repeating the call, or making it twice at once, moves nothing further.
 
     Parameters
     ----------
+    from_release : str
+        Digest of the release to leave, or its first 8 digits or more.
     to : str
         Digest of another release that live had, to go back further.
     after : int, optional
@@ -363,31 +377,102 @@ def roll_back(
     Raises
     ------
     Refused
-        If the canary was withdrawn already.
+        If the release is live and a rollout of another one runs.
     StoreError
-        If live had no other release.
+        If live had no other release, or neither live nor canary ever had `from_release`.
     PointerMoved
-        If live moved in between.
+        If the release is live by another update than `after`.
     """
-    name, register = project.name, project.registry
-    last = latest_rollout(project)
-    if last is None or last.status != "running":
-        return register.roll_back(f"{name}@live", who=who, why=why, to=to, after=after, key=key)
-    live = register.last_update(f"{name}@live")
-    went_live = live is not None and live.release == last.release
-    unmoved = {f"{name}@live": live.number if live else 0}
+    register, name = project.registry, project.name
+    rollout, live, canary = latest_rollout(project), *_last_updates(project)
+    leave = _complete_digest(project, from_release, [update.release for update in (live, canary) if update])
+    went_live = live is not None and live.release == leave
+    if rollout is None or rollout.status != "running" or rollout.release != leave:
+        act = partial(register.roll_back, who=who, why=why, to=to, key=key)
+        return _return_live(project, leave, act, after=after)
+    unmoved = {} if went_live else {f"{name}@live": live.number if live else 0}
     try:
-        move = register.withdraw(f"{name}@canary", who=who, why=why, unmoved={} if went_live else unmoved, key=key)
-        if went_live:
-            move = register.roll_back(f"{name}@live", who=who, why=why, key=key)
-    except PointerMoved:  # the rollout moved on at the same time: look again
-        return roll_back(project, who=who, why=why, key=key)
-    decision = _decision_without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
+        update = register.withdraw(f"{name}@canary", who=who, why=why, unmoved=unmoved, key=key)
+        if live and went_live:
+            update = register.roll_back(f"{name}@live", who=who, why=why, after=live.number, key=key)
+    except PointerMoved:  # the rollout moved on, or another person was first: look again
+        return roll_back(project, from_release=leave, who=who, why=why, to=to, after=after, key=key)
+    if update is None and latest_rollout(project) != rollout:  # another person has ended it, and saved that
+        return None
+    decision = _decision_without_judge(rollout, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
     project.save(decision.verdict)
-    project.save(apply_decision(last, decision, at=utc_now()))
-    if move is None:
-        raise Refused(f"the canary of {project.name} was withdrawn already", hint="headway history")
-    return move
+    project.save(apply_decision(rollout, decision, at=utc_now()))
+    return update
+
+
+def roll_forward(
+    project: Project,
+    *,
+    from_release: str,
+    who: str,
+    why: str,
+    to: str = "",
+    after: int | None = None,
+    key: KeyRole = "publisher",
+) -> PointerUpdate | None:
+    """Move live forward again to the release that a rollback left; otherwise as `roll_back`.
+
+    `from_release` is what live goes back to since, and `to` one of several releases that were left.
+    """
+    leave = _complete_digest(project, from_release, [update.release for update in _last_updates(project) if update])
+    act = partial(project.registry.roll_forward, who=who, why=why, to=to, key=key)
+    return _return_live(project, leave, act, after=after)
+
+
+def release_to_leave(project: Project) -> str:
+    """Return the digest of the release that a rollback would leave: that of a running rollout, or live's, or nothing.
+
+    Nothing is verified: it is for a message.
+    """
+    rollout, (live, _) = latest_rollout(project), _last_updates(project)
+    if rollout and rollout.status == "running":
+        return rollout.release
+    return live.release if live else ""
+
+
+def _return_live(
+    project: Project, leave: str, act: Callable[..., PointerUpdate], *, after: int | None
+) -> PointerUpdate | None:
+    """Move live by `act` if it is at the release to leave; return None if it is not."""
+    live, canary = _last_updates(project)
+    if live is None or live.release != leave:
+        return None
+    rollout = latest_rollout(project)
+    if rollout and rollout.status == "running" and _matches_pointers(rollout, live, canary):
+        what = f"a rollout of {rollout.release} is compared with it: end that first"
+        raise Refused(what, hint=f'headway rollout rollback --from {rollout.release[:19]} --why "..."')
+    if after is None:
+        try:
+            return act(f"{project.name}@live", after=live.number)
+        except PointerMoved:  # another person was first: look again
+            return _return_live(project, leave, act, after=None)
+    return act(f"{project.name}@live", after=after)
+
+
+def _last_updates(project: Project) -> tuple[PointerUpdate | None, PointerUpdate | None]:
+    """Return the last updates of live and canary, not verified: a rollback needs no more."""
+    live, canary = (project.registry.last_update(f"{project.name}@{pointer}") for pointer in ("live", "canary"))
+    return live, canary
+
+
+def _complete_digest(project: Project, prefix: str, current: Collection[str]) -> str:
+    """Return the complete digest of a release that live or canary had; the history is read for a former one only."""
+    digits = prefix.removeprefix("sha256:")
+    if len(digits) < MIN_DIGITS:
+        raise StoreError(f"{prefix!r} is not a digest of at least {MIN_DIGITS} digits", hint="headway history")
+    matching = {release for release in current if release.removeprefix("sha256:").startswith(digits)}
+    if not matching:
+        had = chain.from_iterable(project.registry.releases(f"{project.name}@{at}") for at in ("live", "canary"))
+        matching = {release for release in had if release.removeprefix("sha256:").startswith(digits)}
+    if len(matching) != 1:
+        what = f"{len(matching)} releases that {project.name} had as live or canary begin with {prefix}"
+        raise StoreError(what, hint="headway history")
+    return matching.pop()
 
 
 def _overrule(controller: RolloutController, step: Action, *, who: str, why: str) -> Decision:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
@@ -63,6 +63,40 @@ class UpdateReason(Record, frozen=True, kw_only=True):
     who: str
     why: str
     verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLine:
+    """The releases that a pointer can go back to and forward to, each in the order in which they were released.
+
+    It is the history of a browser: a way back keeps what it left, to go forward again, and a new release drops that.
+    """
+
+    back: Sequence[str]
+    forward: Sequence[str]
+
+    @classmethod
+    def of(cls, updates: Iterable[PointerUpdate]) -> ReleaseLine:
+        """Return the line of a pointer by its updates, the oldest first.
+
+        A return to a release that is not in the line, because the updates begin later or a new release dropped it, is
+        a way back.
+        """
+        releases: list[str] = []
+        index, is_withdrawn = -1, False
+        for update in updates:
+            is_withdrawn = not update.release
+            if is_withdrawn:
+                continue
+            if update.verdict:
+                releases = [release for release in releases[: index + 1] if release != update.release]
+                releases.append(update.release)
+                index = len(releases) - 1
+            else:
+                if update.release not in releases:
+                    releases.insert(max(index, 0), update.release)
+                index = releases.index(update.release)
+        return cls(releases[: index + is_withdrawn], releases[index + 1 :])
 
 
 def now() -> datetime:
@@ -178,7 +212,7 @@ class ModelRegistry:
         """
         self._open(_parse(address)[0], release)
         last = chain.last(self._links(address), address)
-        _expect_reason(reason, release, () if reason.verdict else self._releases(address))
+        _expect_reason(reason, release, () if reason.verdict else self.releases(address))
         if after is None:
             after = last.move.number if last else 0
         return self._move(address, release, reason, number=after + 1, unmoved=unmoved, assignment=assignment)
@@ -215,7 +249,7 @@ class ModelRegistry:
         after: int | None = None,
         key: KeyRole = "publisher",
     ) -> PointerUpdate:
-        """Point at the release before the current one; calling it twice returns to the current one.
+        """Point at the release before the current one; calling it twice goes back twice, and never forward.
 
         Parameters
         ----------
@@ -229,30 +263,77 @@ class ModelRegistry:
         Raises
         ------
         StoreError
-            If the pointer had no other release.
+            If the pointer had no release before this one.
         PointerMoved
             If it was updated in between.
         Refused
-            If the pointer never had the release, or it does not verify.
+            If the pointer never had the release, had it after the current one, or the release does not verify.
         """
-        had = self._releases(address)
-        before = to or next((release for release in reversed(had) if release not in ("", had[-1])), "")
-        if not before:
+        updates = self._updates(address)
+        line = ReleaseLine.of(updates)
+        if not (to or line.back):
             raise StoreError(f"{address} had no other release to go back to", hint="headway history")
-        self._open(_parse(address)[0], before)
-        reason = UpdateReason(who=who, why=why)
-        _expect_reason(reason, before, had)
-        number = (len(had) if after is None else after) + 1
-        return self._move(address, before, reason, number=number, unmoved=_NOTHING, key=key)
+        if to in line.forward:
+            raise Refused(f"{address} had {to} after its current release", hint="headway rollout forward")
+        return self._return(address, to or line.back[-1], updates, UpdateReason(who=who, why=why), after=after, key=key)
 
-    def returns(self, address: str, *, limit: int = 50) -> list[PointerUpdate]:
-        """Return the last update to each other release among the last `limit` of a pointer, the latest first."""
-        moves = [entry.move for entry in self.recent(*_parse(address), limit=limit)]
+    def roll_forward(
+        self,
+        address: str,
+        *,
+        who: str,
+        why: str,
+        to: str = "",
+        after: int | None = None,
+        key: KeyRole = "publisher",
+    ) -> PointerUpdate:
+        """Point at the release after the current one, which a rollback left; otherwise as `roll_back`.
+
+        `to` is the digest of a later one that was left as well. Raises StoreError if no rollback left one.
+        """
+        updates = self._updates(address)
+        forward = ReleaseLine.of(updates).forward
+        if to not in ("", *forward):
+            raise Refused(f"{address} did not leave {to} by a rollback", hint="headway history")
+        if not forward:
+            raise StoreError(
+                f"{address} left no release by a rollback, so there is none to go forward to", hint="headway history"
+            )
+        return self._return(address, to or forward[0], updates, UpdateReason(who=who, why=why), after=after, key=key)
+
+    def _return(
+        self,
+        address: str,
+        release: str,
+        updates: Sequence[PointerUpdate],
+        reason: UpdateReason,
+        *,
+        after: int | None,
+        key: KeyRole,
+    ) -> PointerUpdate:
+        """Point again at a release that the pointer had, after the update that the caller saw."""
+        self._open(_parse(address)[0], release)
+        _expect_reason(reason, release, [update.release for update in updates])
+        number = (len(updates) if after is None else after) + 1
+        return self._move(address, release, reason, number=number, unmoved=_NOTHING, key=key)
+
+    def returns(self, address: str, *, limit: int = 50) -> tuple[list[PointerUpdate], list[PointerUpdate]]:
+        """Return the last update to each release to go back to, and to each to go forward to, the latest first.
+
+        Only the last `limit` updates of the pointer are read.
+        """
+        updates = [entry.move for entry in self.recent(*_parse(address), limit=limit)]
+        forward = ReleaseLine.of(updates[::-1]).forward
         last: dict[str, PointerUpdate] = {}
-        for move in moves:
-            if move.release not in ("", moves[0].release):
-                last.setdefault(move.release, move)
-        return list(last.values())
+        for update in updates:
+            if update.release not in ("", updates[0].release):
+                last.setdefault(update.release, update)
+        back = [update for release, update in last.items() if release not in forward]
+        return back, [update for release, update in last.items() if release in forward]
+
+    def releases(self, address: str) -> list[str]:
+        """Return every release that a pointer had, the oldest first, by the complete chain; none is verified."""
+        return [release for release in dict.fromkeys(update.release for update in self._updates(address)) if release]
 
     def last_update(self, address: str) -> PointerUpdate | None:
         """Return the last update of a pointer, or None; nothing is verified: it is for `after` and `unmoved` only."""
@@ -477,10 +558,10 @@ class ModelRegistry:
             if verified.count > checkpoint.count:
                 chain.save_checkpoint(self._checkpoint_file, verified)
 
-    def _releases(self, address: str) -> list[str]:
-        """Return every release that a pointer had, oldest first, by the complete chain."""
+    def _updates(self, address: str) -> list[PointerUpdate]:
+        """Return every update of a pointer, the oldest first, by the complete chain; no signature is verified."""
         links = self._links_after(chain.START, address, chain.load_last_seen(self._seen_file))
-        return [entry.move.release for entry in links if entry.address == address]
+        return [entry.move for entry in links if entry.address == address]
 
     def _append(self, move: PointerUpdate, key: Publisher | Operator, unmoved: Mapping[str, int]) -> PointerUpdate:
         """Append an update to the chain, again if another pointer was updated in between; then save it as seen.

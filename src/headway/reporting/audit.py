@@ -428,7 +428,7 @@ def _keys(project: Project, before: int) -> Iterator[Dated]:
 
 _OF_ACTIONS: Mapping[str, Kind] = {
     **dict.fromkeys(("approve", "reject", "override"), "approval"),
-    **dict.fromkeys(("rollback", "rollout"), "pointer"),
+    **dict.fromkeys(("rollback", "forward", "rollout"), "pointer"),
     "label": "label",
     "quarantine": "quarantine",
     "key": "key",

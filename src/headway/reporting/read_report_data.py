@@ -204,7 +204,8 @@ def next_step(verdict: Verdict, year: MonitoringHistory | None, releases: Sequen
     if year and any(ticket.release == last.release for ticket in year.tickets):
         return "headway retrain", "A ticket is open: this shows what a retraining costs, and what waiting costs."
     if last.status == "degraded":
-        why = 'It shows whether a new calibration helps. Otherwise move live back: headway rollout rollback --why "..."'
+        back = f'headway rollout rollback --from {formatting.short_digest(last.release)} --why "..."'
+        why = f"It shows whether a new calibration helps. Otherwise move live back: {back}"
         return "headway retrain --recalibrate", why
     if last.status == "unknown":
         return "headway watch --every 1q", "The last period could not be judged; a longer one has more labels."

@@ -206,7 +206,7 @@ def test_a_rollback_by_hand_holds_until_the_next_release(project):
     project.registry.roll_back("flights@live", who="bob", why="too many refusals")
     first = judged(project, "rollback")
     assert first and first.is_firing and "bob moved live back" in first.summary
-    project.registry.roll_back("flights@live", who="bob", why="no, that was not it")
+    project.registry.roll_forward("flights@live", who="bob", why="no, that was not it")
     second = judged(project, "rollback")
     assert second and second.is_firing and second.subject != first.subject
     rollouts.live(project, rollouts.release(threshold=0.3))

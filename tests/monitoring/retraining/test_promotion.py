@@ -158,7 +158,7 @@ def test_a_rolled_back_retraining_is_not_tried_again_without_a_reason(make):
     project = make()
     found = outcome(project)
     promotion.begin_promotion(project, found, who="ada")
-    control.roll_back(project, who="bob", why="callers complain")
+    control.roll_back(project, from_release=control.release_to_leave(project), who="bob", why="callers complain")
     again = promotion.begin_promotion(project, found, who="cron")
 
     assert again.status == "rolled back" and "ended rolled back and is not started again automatically" in again.message

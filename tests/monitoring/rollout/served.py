@@ -71,9 +71,9 @@ class Served:
         )
 
     def moves(self) -> list[tuple[str, str]]:
-        """Return every update: the pointer, and whether to `first`, `second` or nothing."""
+        """Return every update: the pointer, and whether to `first`, `second`, nothing or another release."""
         names = {self.first: "first", self.second: "second", "": "nothing"}
-        return [(move.pointer, names[move.release]) for move in self.project.registry.history()]
+        return [(move.pointer, names.get(move.release, move.release)) for move in self.project.registry.history()]
 
     def model_of(self, digest: str) -> Path:
         """The file of a release's model."""

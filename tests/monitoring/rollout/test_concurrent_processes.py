@@ -57,7 +57,10 @@ def test_what_a_person_rolled_back_is_not_promoted_by_a_process_that_had_measure
     served.serve(3000)
     with process(STEP, tmp_path) as follower:
         assert follower.stdout.readline() == "measured\n"
-        assert control.roll_back(served.project, who="bob", why="callers complain").release == ""
+        assert (
+            control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain").release
+            == ""
+        )
         assert follower.communicate()[0].splitlines()[-1] == "no rollout of flights is running"
     assert served.moves() == [("live", "first"), ("canary", "second"), ("canary", "nothing")]
     assert control.latest_rollout(served.project).status == "rolled back"
@@ -69,7 +72,7 @@ def test_a_process_that_measured_harm_does_not_withdraw_the_next_rollout(served,
     served.serve(300, release=0.2)
     with process(STEP, tmp_path) as follower:
         assert follower.stdout.readline() == "measured\n"
-        control.roll_back(served.project, who="bob", why="callers complain")
+        control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain")
         served.start(AT_ONCE)
         assert follower.communicate()[0].splitlines()[-1] == "stay"
     assert served.moves()[-1] == ("canary", "second")
@@ -79,7 +82,7 @@ def test_a_process_that_measured_harm_does_not_withdraw_the_next_rollout(served,
 def test_a_rollback_reaches_live_if_the_release_went_live_at_the_same_time(served):
     served.start(AT_ONCE)
     served.project.registry.point("flights@live", served.second, UpdateReason(who="rollout", why="met", verdict=PASSED))
-    move = control.roll_back(served.project, who="bob", why="callers complain")
+    move = control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain")
     assert (move.pointer, move.release) == ("live", served.first)
     assert served.moves()[-2:] == [("canary", "nothing"), ("live", "first")]
     assert control.latest_rollout(served.project).status == "rolled back"
@@ -100,7 +103,10 @@ def test_a_rollback_that_meets_a_promotion_looks_again(served, monkeypatch):
         return withdraw(self, address, **settings)
 
     monkeypatch.setattr(registry, "withdraw", late)
-    assert control.roll_back(served.project, who="bob", why="callers complain").release == served.first
+    assert (
+        control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain").release
+        == served.first
+    )
     assert served.moves()[-2:] == [("canary", "nothing"), ("live", "first")]
 
 
@@ -142,5 +148,41 @@ def test_of_two_rollouts_that_start_at_once_one_starts_and_its_release_is_the_ca
             assert (started, running.status) == (f"started {running.release}\n", "running")
             assert refused.startswith(f"refused a rollout of flights is running: {running.release}")
             assert project.registry.head("flights@canary").release == running.release
-            control.roll_back(project, who="bob", why="the next round")
+            control.roll_back(project, from_release=control.release_to_leave(project), who="bob", why="the next round")
+    project.state.close()
+
+
+LEAVE = """
+import sys
+from pathlib import Path
+from headway.monitoring import rollout as control
+from headway.registry.project import open_project
+
+project = open_project(Path(sys.argv[1]))
+print("ready", flush=True)
+for line in sys.stdin:
+    update = control.roll_back(project, from_release=line.strip(), who="ann", why="callers complain")
+    print(update.release if update else "left already", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["", "file", pytest.param("postgresql", marks=pytest.mark.services)])
+def test_of_two_people_who_roll_back_at_once_one_moves_live_and_one_reads_that_it_was_left(request, tmp_path, state):
+    (tmp_path / "state").mkdir()
+    addresses = {"": "", "file": f"file://{tmp_path}/state"}
+    address = addresses[state] if state in addresses else request.getfixturevalue(state)
+    project = rollouts.project(tmp_path, toml=f'{rollouts.TOML}[store]\nstate = "{address}"\n')
+    releases = [rollouts.live(project, rollouts.release(made_at=made_at)) for made_at in "123"]
+    with ExitStack() as stack:
+        people = [stack.enter_context(process(LEAVE, tmp_path)) for _ in range(2)]
+        assert [person.stdout.readline() for person in people] == ["ready\n"] * 2
+        for _ in range(ROUNDS):
+            for person in people:
+                person.stdin.write(f"{releases[2]}\n")
+                person.stdin.flush()
+            assert sorted(person.stdout.readline() for person in people) == ["left already\n", f"{releases[1]}\n"]
+            assert project.registry.head("flights@live").release == releases[1]
+            control.roll_forward(project, from_release=releases[1], who="bob", why="the next round")
+    assert len(project.registry.history()) == 3 + 2 * ROUNDS
     project.state.close()

@@ -107,7 +107,9 @@ def test_live_with_a_recent_request_is_not_idle(served):
 def test_a_rollout_ended_by_another_process_ends_the_follower_with_the_reason(served):
     served.start()
     lines: list[str] = []
-    time = Time(lambda: control.roll_back(served.project, who="bob", why="callers complain"))
+    time = Time(
+        lambda: control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain")
+    )
     ended = follow_rollout(served.project, callback=lines.append, wait=time.wait)
     assert ended.status == "rolled back" and lines[-1].endswith("roll back by bob: callers complain")
 

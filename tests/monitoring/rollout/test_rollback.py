@@ -68,7 +68,7 @@ def test_a_person_can_roll_back_whatever_is_damaged(served):
     served.start()
     for digest in (served.first, served.second):
         served.model_of(digest).write_bytes(b"evil")
-    assert control.roll_back(served.project, who="bob", why="no").release == ""
+    assert control.roll_back(served.project, from_release=served.second, who="bob", why="no").release == ""
     assert control.latest_rollout(served.project).status == "rolled back"
 
 
@@ -163,7 +163,7 @@ def test_two_concurrent_checks_advance_the_rollout_once(served):
 def test_a_restarted_rollout_has_its_own_terms(served):
     served.start()
     first = control.latest_rollout(served.project)
-    control.roll_back(served.project, who="bob", why="no")
+    control.roll_back(served.project, from_release=served.second, who="bob", why="no")
     served.start()
     assert control.latest_rollout(served.project).terms != first.terms
     assert control.rollout_status(served.project).action == "stay"

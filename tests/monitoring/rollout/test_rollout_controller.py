@@ -11,7 +11,7 @@ from tests.monitoring.rollout.served import LATENCY_NS, Served
 from tests.monitoring.test_budget import PLAIN
 from tests.serving.flushed_log import FlushedLog, log_writer
 
-from headway.core.errors import HeadwayError, Refused, StoreError
+from headway.core.errors import HeadwayError, PointerMoved, Refused, StoreError
 from headway.core.monitoring import BrokenInput, Drift
 from headway.core.rollout import Plan, Rollout, RolloutStage, RolloutTraffic
 from headway.monitoring import rollout as control
@@ -111,7 +111,7 @@ def _withdrawn(served):
 
 def _rolled_back_by_command(served):
     served.serve(300)
-    control.roll_back(served.project, who="bob", why="callers complain")
+    control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain")
 
 
 def _superseded(served):
@@ -125,7 +125,7 @@ def _restarted(served):
     """Serve with two servers, one after the other: each writes segments of its own."""
     served.serve(200)
     served.serve(100)
-    control.roll_back(served.project, who="bob", why="callers complain")
+    control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain")
 
 
 @pytest.mark.parametrize("end", [_promoted, _withdrawn, _rolled_back_by_command, _superseded, _restarted])
@@ -149,7 +149,7 @@ def test_however_a_rollout_ends_the_log_says_what_the_release_answered(served, e
 def test_a_shadow_answered_no_caller(served):
     served.start()
     served.serve(429)
-    control.roll_back(served.project, who="bob", why="not now")
+    control.roll_back(served.project, from_release=served.second, who="bob", why="not now")
     counted = control.rollout_traffic(served.project, control.latest_rollout(served.project))
     assert describe_rollout_traffic(counted) == "it ran on 429 requests for the log only, and no caller got its answer"
 
@@ -157,7 +157,7 @@ def test_a_shadow_answered_no_caller(served):
 def test_a_second_rollout_of_a_release_counts_its_own_requests(served):
     served.start()
     served.serve(30)
-    control.roll_back(served.project, who="bob", why="not now")
+    control.roll_back(served.project, from_release=served.second, who="bob", why="not now")
     first = control.latest_rollout(served.project)
     served.start()
     served.serve(20)
@@ -303,7 +303,9 @@ def test_advancing_needs_a_reason(served):
 
 def test_a_person_may_roll_back_at_any_time(served):
     served.start()
-    assert control.roll_back(served.project, who="bob", why="callers complain").release == ""
+    assert (
+        control.roll_back(served.project, from_release=served.second, who="bob", why="callers complain").release == ""
+    )
     assert control.latest_rollout(served.project).status == "rolled back"
     assert "bob: callers complain" in control.latest_rollout(served.project).why
 
@@ -311,25 +313,69 @@ def test_a_person_may_roll_back_at_any_time(served):
 def test_a_withdrawn_canary_is_reported_and_the_rollout_ends(served):
     served.start()
     served.project.registry.withdraw("flights@canary", who="eve", why="by hand")
-    with pytest.raises(Refused, match="was withdrawn already"):
-        control.roll_back(served.project, who="bob", why="no")
+    assert control.roll_back(served.project, from_release=served.second, who="bob", why="no") is None
     assert control.latest_rollout(served.project).status == "rolled back"
 
 
 def test_without_a_rollout_a_rollback_returns_live_to_its_previous_release(served):
     with pytest.raises(StoreError, match="no other release"):
-        control.roll_back(served.project, who="bob", why="no")
-    made = rollouts.release(made_at="3")
-    third = rollouts.live(served.project, made)
-    assert control.roll_back(served.project, who="bob", why="slow").release == served.first
-    assert control.roll_back(served.project, who="bob", why="and back").release == third
+        control.roll_back(served.project, from_release=served.first, who="bob", why="no")
+    third = rollouts.live(served.project, rollouts.release(made_at="3"))
+    assert control.roll_back(served.project, from_release=third, who="bob", why="slow").release == served.first
+
+
+def test_a_second_rollback_from_the_same_release_moves_nothing_and_forward_is_another_call(served):
+    third = rollouts.live(served.project, rollouts.release(made_at="3"))
+    for left in (third[7:19], third, third[7:15]):
+        control.roll_back(served.project, from_release=left, who="bob", why="slow")
+    assert served.moves()[1:] == [("live", third), ("live", "first")]
+    assert control.roll_forward(served.project, from_release=third, who="ann", why="it was the network") is None
+    move = control.roll_forward(served.project, from_release=served.first, who="ann", why="it was the network")
+    assert (move.release, move.who, move.verdict) == (third, "ann", "")
+    assert control.roll_forward(served.project, from_release=served.first, who="ben", why="the same") is None
+    with pytest.raises(StoreError, match="left no release by a rollback"):
+        control.roll_forward(served.project, from_release=third, who="ben", why="further")
+
+
+def test_a_second_person_who_ends_a_rollout_does_not_move_live(served):
+    rollouts.live(served.project, rollouts.release(made_at="3"))
+    served.start()
+    assert control.release_to_leave(served.project) == served.second
+    moves = [control.roll_back(served.project, from_release=served.second, who=who, why="no") for who in ("ann", "bob")]
+    assert moves[0].pointer == "canary" and moves[1] is None
+    assert served.moves()[-1] == ("canary", "nothing") and "by ann: no" in control.latest_rollout(served.project).why
+
+
+def test_live_is_not_left_while_a_rollout_is_compared_with_it(served):
+    third = rollouts.live(served.project, rollouts.release(made_at="3"))
+    served.start()
+    for act in (control.roll_back, control.roll_forward):
+        with pytest.raises(Refused, match="is compared with it: end that first") as refused:
+            act(served.project, from_release=third, who="bob", why="no")
+        assert f"--from {served.second[:19]}" in refused.value.hint
+    served.project.registry.withdraw("flights@canary", who="eve", why="its process was killed then")
+    assert control.roll_back(served.project, from_release=third, who="bob", why="no").release == served.first
+
+
+@pytest.mark.parametrize("left", ["", "abc", "sha256:0000000000", "0" * 64])
+def test_a_release_that_was_never_live_is_no_release_to_leave(served, left):
+    with pytest.raises(StoreError, match=r"is not a digest of at least 8 digits|0 releases that flights had"):
+        control.roll_back(served.project, from_release=left, who="bob", why="no")
+
+
+def test_a_release_that_is_live_again_by_another_update_than_the_person_saw_is_not_left(served):
+    third = rollouts.live(served.project, rollouts.release(made_at="3"))
+    control.roll_back(served.project, from_release=third, who="ann", why="slow")
+    control.roll_forward(served.project, from_release=served.first, who="ann", why="it was the network")
+    with pytest.raises(PointerMoved, match="by update 4"):
+        control.roll_back(served.project, from_release=third, who="bob", why="slow", after=2)
 
 
 def test_a_second_rollout_waits_for_the_first(served):
     served.start()
     with pytest.raises(Refused, match="is running"):
         served.start()
-    control.roll_back(served.project, who="bob", why="no")
+    control.roll_back(served.project, from_release=served.second, who="bob", why="no")
     served.start()
     assert control.latest_rollout(served.project).status == "running"
 
@@ -434,7 +480,7 @@ def test_a_follower_sees_the_steps_of_another_process_and_stops_at_the_end(serve
     step = RolloutController(served.project, control.latest_rollout(served.project))
     control.advance_rollout(served.project, who="ann", why="seen")
     assert step.step().action == "stay" and step.rollout.stage == 1
-    control.roll_back(served.project, who="bob", why="no")
+    control.roll_back(served.project, from_release=served.second, who="bob", why="no")
     with pytest.raises(Refused, match="no rollout"):
         step.step()
 

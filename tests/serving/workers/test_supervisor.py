@@ -150,7 +150,10 @@ def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tm
         with Callers(served.port, 4 * workers, columns="ab") as callers:
             callers.all_by(version_of(second))
             began = time.monotonic()
-            assert control.roll_back(made, who="ann", why="a test").release == first
+            assert (
+                control.roll_back(made, from_release=control.release_to_leave(made), who="ann", why="a test").release
+                == first
+            )
             callers.all_by(version_of(first))
             took = time.monotonic() - began
             served.kill(served.workers[0])

@@ -1,12 +1,15 @@
-"""Roll a release out next to the live one: start, status, watch, advance, rollback."""
+"""Roll a release out next to the live one: start, status, watch, advance, rollback, forward."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from getpass import getuser
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from cyclopts import Parameter
 
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
@@ -18,13 +21,14 @@ from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.judge import CHURN
 from headway.registry.model_registry import KeyRole
-from headway.registry.project import Project, open_project
+from headway.registry.project import LIVE_POINTER, Project, open_project
 from headway.registry.rollout import describe_rollout_traffic
 from headway.registry.searches import find_search
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
 
-RolloutAction = Literal["start", "status", "watch", "advance", "rollback"]
+RolloutAction = Literal["start", "status", "watch", "advance", "rollback", "forward"]
+LEAVES_RELEASE: tuple[RolloutAction, ...] = ("rollback", "forward")
 OF_ROLLOUT: dict[RolloutStatus, int] = {
     "running": UNDECIDED,
     "promoted": PASS,
@@ -41,9 +45,9 @@ OF_ACTION: dict[Action, int] = {
 
 
 class RolloutResult(NamedTuple):
-    """The record that an action returned, its text, and the exit code."""
+    """The record that an action returned or where live is, its text, and the exit code."""
 
-    record: Rollout | Decision | PointerUpdate
+    record: Rollout | Decision | PointerUpdate | None
     text: str
     code: int
 
@@ -52,6 +56,7 @@ def plugin(
     action: RolloutAction = "status",
     reference: str = "",
     *,
+    from_release: Annotated[str, Parameter(name="--from")] = "",
     who: str = "",
     why: str = "",
     shares: str = "",
@@ -63,19 +68,22 @@ def plugin(
 ) -> int:
     """Start, inspect, advance or roll back a rollout. Exit 0 advanced or done, 1 rolled back by the judge, 3 undecided.
 
-    Example: headway rollout rollback flight-delays --project headway-demo --why "callers complain"
+    Example: headway rollout rollback --from 6a5b6a3b2f10 --project headway-demo --why "callers complain"
 
     Parameters
     ----------
     action
-        start, status, watch (check every second until it ends, one line per change), advance (overrides the judge), or
-        rollback.
+        start, status, watch (check every second until it ends, one line per change), advance (overrides the judge),
+        rollback (takes the release out of traffic), or forward (live returns to what a rollback left).
     reference
         The project's name; to start, NAME@DIGEST, or the name alone for the winner of the last search.
+    from_release
+        To roll back or go forward: the release to leave, its digest or the first 8 digits or more. If it was left
+        already, nothing moves, and the exit code is 0.
     who
         Who acts; default: the name of the user.
     why
-        Reason, for the history; required to advance or roll back.
+        Reason, for the history; required to advance, roll back or go forward.
     shares
         To start: share of keys at each stage, such as 0,0.1,0.5; default: [rollout] shares.
     min_requests
@@ -83,7 +91,7 @@ def plugin(
     at_most_hours
         To start: hours after which a stage ends inconclusive; default: [rollout] at_most_hours.
     key
-        To roll back: whose key signs it, publisher or operator ([trust] publisher_key, operator_key).
+        To roll back or go forward: whose key signs it, publisher or operator ([trust] publisher_key, operator_key).
     """
     stages = {
         "rollout.shares": f"[{shares}]" if shares else None,
@@ -95,19 +103,25 @@ def plugin(
     name, _, digest = reference.partition("@")
     if name not in ("", opened.name):
         raise ConfigError(f"the project here is {opened.name!r}, not {name!r}", hint="--project FOLDER")
-    if action in ("advance", "rollback") and not why:
+    if action in ("advance", *LEAVES_RELEASE) and not why:
         raise ConfigError(f"{action} needs a reason for the history", hint='--why "..."')
-    if key != "publisher" and action != "rollback":
-        raise ConfigError("an operator's key can only roll back", where="--key operator")
+    if action not in LEAVES_RELEASE and key != "publisher":
+        raise ConfigError("an operator's key can only roll back or go forward again", where="--key operator")
+    if action in LEAVES_RELEASE and not from_release:
+        raise _needs_release(opened, action)
+    if action not in LEAVES_RELEASE and from_release:
+        raise ConfigError(f"{action} leaves no release", where="--from")
     if flags and action != "start":
         raise ConfigError("the stages of a rollout are fixed when it starts", where=", ".join(flags))
     who = who or getuser()
+    leave = partial(_leave, opened, from_release, who=who, why=why, key=key)
     run: dict[RolloutAction, Callable[[], RolloutResult]] = {
         "start": lambda: _start(opened, digest, who=who, why=why),
         "status": lambda: _status(opened),
         "watch": lambda: _of_rollout(opened, follow_rollout(opened, callback=print_status)),
         "advance": lambda: _of_decision(control.advance_rollout(opened, who=who, why=why)),
-        "rollback": lambda: _of_update(control.roll_back(opened, who=who, why=why, key=key)),
+        "rollback": partial(leave, control.roll_back),
+        "forward": partial(leave, control.roll_forward),
     }
     result = run[action]()
     if opened.config.provenance.lineage_to:  # the pipeline loads for a second, which a rollback must not wait for
@@ -154,6 +168,36 @@ def _of_rollout(project: Project, rollout: Rollout) -> RolloutResult:
 def _of_decision(decision: Decision) -> RolloutResult:
     rules = "".join(f"\n  {rule_result.answer}: {rule_result.message}" for rule_result in decision.verdict.rule_results)
     return RolloutResult(decision, decision.message + rules, OF_ACTION[decision.action])
+
+
+def _needs_release(project: Project, action: str) -> ConfigError:
+    """Return the error for a command that does not name the release to leave, with the complete command."""
+    release = control.release_to_leave(project)
+    if not release:
+        return ConfigError(f"no release of {project.name} is live", hint="headway history")
+    return ConfigError(
+        f"{action} needs the release to leave, so that two people at once do not undo each other",
+        where=project.name,
+        hint=f'headway rollout {action} --from {formatting.short_digest(release)} --why "..."',
+    )
+
+
+def _leave(
+    project: Project,
+    from_release: str,
+    act: Callable[..., PointerUpdate | None],
+    *,
+    who: str,
+    why: str,
+    key: KeyRole,
+) -> RolloutResult:
+    """Roll back or go forward; show where live is if the release was left already."""
+    update = act(project, from_release=from_release, who=who, why=why, key=key)
+    if update is not None:
+        return _of_update(update)
+    live = project.registry.last_update(f"{project.name}@{LIVE_POINTER}")
+    release = formatting.short_digest(live.release) if live and live.release else "no release"
+    return RolloutResult(live, f"release {from_release} was left already; live is {release}", PASS)
 
 
 def _of_update(update: PointerUpdate) -> RolloutResult:

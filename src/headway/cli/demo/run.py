@@ -337,7 +337,10 @@ class Callers:
             self.send(REQUESTS_PER_DECISION)
         else:
             control.roll_back(
-                self._project, who="the demo", why="all flights were sent, and the rollout is still undecided"
+                self._project,
+                from_release=control.release_to_leave(self._project),
+                who="the demo",
+                why="all flights were sent, and the rollout is still undecided",
             )
 
     def send(self, count: int) -> None:

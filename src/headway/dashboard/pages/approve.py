@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -28,7 +28,7 @@ from headway.monitoring.approvals import (
     save_decision,
     void_reason,
 )
-from headway.monitoring.rollout import latest_rollout, roll_back
+from headway.monitoring.rollout import latest_rollout, roll_back, roll_forward
 from headway.registry.judge import rows_needed
 from headway.registry.project import LIVE_POINTER, Project
 from headway.registry.rollout import next_step
@@ -58,10 +58,12 @@ def _approve(call: Call) -> Reply:
     project = call.project
     live, problem = _live(project)
     rollout = _running(project)
+    back, forward = _returns(project) if live and rollout is None else ([], [])
     values = {
         "live": live,
         "problem": problem,
-        "returns": _returns(project) if live and rollout is None else [],
+        "back": back,
+        "forward": forward,
         "rollout": rollout,
         "cards": [_card(one) for one in _pending(call)] if not problem else [],
         "decisions": _decisions(call),
@@ -121,19 +123,38 @@ def _decide(call: Call) -> Reply:
 
 
 def _roll_back(call: Call) -> Reply:
-    """Roll back, or end the rollout, with the operator's key; every server follows."""
-    project, reason = call.project, call.reason()
-    to, after = call.form.get("to", ""), call.form.get("after", "")
-    if not after.isdecimal():
+    """Take the release that the page showed out of traffic, with the operator's key; every server follows."""
+    return _leave(call, roll_back, action="rollback", done="Rolled back")
+
+
+def _roll_forward(call: Call) -> Reply:
+    """Move live forward again to a release that a rollback left, with the operator's key."""
+    return _leave(call, roll_forward, action="forward", done="Forward again")
+
+
+def _leave(call: Call, act: Callable[..., PointerUpdate | None], *, action: str, done: str) -> Reply:
+    project, reason, shown = call.project, call.reason(), call.form.get("from", "")
+    after = call.form.get("after", "")
+    if not (after.isdecimal() and shown):
         raise BadInput("the form does not say which update it was made for", hint="open the page again")
-    ends = _running(project) is not None
-    if ends != (call.form.get("ends") == "rollout"):
-        raise Refused("a rollout has started or ended since the page was opened", hint="open the page again")
-    move = roll_back(project, who=call.session.user, why=reason, to=to, after=int(after), key="operator")
-    call.save_action("rollout.end" if ends else "rollback", subject=move.release or project.name, reason=reason)
+    update = act(
+        project,
+        from_release=shown,
+        who=call.session.user,
+        why=reason,
+        to=call.form.get("to", ""),
+        after=int(after),
+        key="operator",
+    )
+    if update is None:
+        live, problem = _live(project)
+        stands = f"live is {short_digest(live.release)}" if live else problem or "no release is live"
+        return Redirect(path=_path(call), message=f"{short_digest(shown)} was left already; {stands}.")
+    is_live = update.pointer == LIVE_POINTER
+    call.save_action(action if is_live else "rollout.end", subject=update.release or project.name, reason=reason)
     start_delivery(project.config)
-    if move.pointer == LIVE_POINTER:
-        return Redirect(path=_path(call), message=f"Rolled back: {project.name} is at {short_digest(move.release)}.")
+    if is_live:
+        return Redirect(path=_path(call), message=f"{done}: {project.name} is at {short_digest(update.release)}.")
     return Redirect(path=_path(call), message="The rollout has ended. All callers get the live release.")
 
 
@@ -155,7 +176,7 @@ def _running(project: Project) -> Rollout | None:
     return found if found and found.status == "running" else None
 
 
-def _returns(project: Project) -> list[PointerUpdate]:
+def _returns(project: Project) -> tuple[list[PointerUpdate], list[PointerUpdate]]:
     return project.registry.returns(f"{project.name}@{LIVE_POINTER}")
 
 
@@ -260,6 +281,7 @@ plugin = Page(
     actions=[
         Action(f"{PATH}/decide", _decide),
         Action(f"{PATH}/rollback", _roll_back),
+        Action(f"{PATH}/forward", _roll_forward),
     ],
     tab="Approve",
     order=20,
