@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
@@ -22,6 +23,7 @@ from headway.core import config as configuration
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.sections import OidcSection
+from headway.dashboard.access import oidc
 from headway.dashboard.access.oidc import CALLBACK, open_issuer
 from headway.dashboard.security import COOKIE
 
@@ -195,6 +197,21 @@ def test_an_issuer_that_does_not_answer_leaves_the_other_ways_open(empty_project
 def test_settings_that_cannot_work_are_refused(tmp_path, settings, what):
     with pytest.raises(ConfigError, match=what):
         open_issuer(Config(folder=str(tmp_path), oidc=settings))
+
+
+def test_a_stranger_who_begins_many_sign_ins_ends_none_that_another_person_began(tmp_path, monkeypatch):
+    issuer = open_issuer(
+        Config(
+            folder=str(tmp_path),
+            oidc=OidcSection(client_id="dashboard", issuer="https://login.example", roles={"*": "viewer"}),
+        )
+    )
+    monkeypatch.setattr(oidc, "MAX_STARTED", 3)
+    monkeypatch.setattr(issuer, "_discover", lambda: SimpleNamespace(authorization_endpoint="https://login.example/a"))
+    states = {}
+    for address in ("192.0.2.1", *["192.0.2.66"] * 9):
+        states.setdefault(address, []).append(issuer.begin(base="", back="/", address=address)[1])
+    assert [*issuer._started] == [*states["192.0.2.1"], *states["192.0.2.66"][-2:]]
 
 
 def test_the_groups_of_a_nested_claim_give_the_highest_role(tmp_path):

@@ -184,6 +184,23 @@ def test_many_sign_ins_of_one_end_no_session_of_another(served, monkeypatch):
     assert (ada.get("/").status, last.get("/").status) == (200, 200)
 
 
+def test_a_person_whom_the_issuer_calls_the_same_ends_no_session_of_the_person_here(served, ada):
+    here = signed_in(served, sign_in(served, **ada))
+    for _ in range(sessions.MAX_SESSIONS_PER_USER + 1):
+        stranger = Person(served.port, served.dashboard.sessions.begin("ada", "viewer", how=sessions.ISSUER))
+    assert (here.get("/").status, stranger.get("/").status) == (200, 200)
+    here.post("/account/password", current=ada["password"], password="another four words", again="another four words")
+    assert (here.get("/").status, stranger.get("/").status) == (303, 200)
+
+
+def test_many_sign_ins_by_one_api_key_end_no_session_of_a_person(served, settings, ada):
+    here = signed_in(served, sign_in(served, **ada))
+    key = create_key(settings.path(settings.serve.keys), "ci", ["operate"])
+    answers = [sign_in(served, key=key) for _ in range(sessions.MAX_SESSIONS_PER_USER + 1)]
+    assert {answer.status for answer in answers} == {303} and here.get("/").status == 200
+    assert signed_in(served, answers[-1]).get("/").status == 200
+
+
 def test_a_sign_in_beyond_all_sessions_is_refused(served, ada, monkeypatch):
     monkeypatch.setattr(sessions, "MAX_SESSIONS", 1)
     served.visitor("viewer", name="bob")

@@ -8,6 +8,7 @@ import re
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.urls import is_secure
+from headway.dashboard.access.attempts import network_of
 from headway.dashboard.access.sessions import ROLES, Role
 from headway.serving.auth import tokens
 from headway.storage.addresses import outside_store
@@ -54,6 +56,7 @@ class _PendingSignIn:
     callback: str
     back: str
     expires_s: float
+    network: str
 
 
 class IssuerSignIn:
@@ -68,20 +71,28 @@ class IssuerSignIn:
         self._found: _IssuerDocument | None = None
         self._found_s = 0.0
 
-    def begin(self, *, base: str, back: str) -> tuple[str, str]:
+    def begin(self, *, base: str, back: str, address: str = "") -> tuple[str, str]:
         """Return the issuer's address that a person is sent to, and the state that their browser must bring back.
 
-        `base` is the address of the dashboard, `back` the page that the person wants. Raises IssuerRefused.
+        `base` is the address of the dashboard, `back` the page that the person wants, and `address` that of their
+        machine: if too many sign-ins are begun, the network that began most of them loses its oldest. Raises
+        IssuerRefused.
         """
         issuer = self._discover()
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
         started = _PendingSignIn(
-            secrets.token_urlsafe(32), verifier, base + CALLBACK, back, time.monotonic() + STARTED_S
+            secrets.token_urlsafe(32),
+            verifier,
+            base + CALLBACK,
+            back,
+            time.monotonic() + STARTED_S,
+            network_of(address),
         )
         with self._lock:
             self._started[state] = started
-            while len(self._started) > MAX_STARTED:
-                del self._started[next(iter(self._started))]
+            if len(self._started) > MAX_STARTED:
+                ((most, _),) = Counter(pending.network for pending in self._started.values()).most_common(1)
+                del self._started[next(key for key, pending in self._started.items() if pending.network == most)]
         query = {
             "response_type": "code",
             "client_id": self.settings.client_id,

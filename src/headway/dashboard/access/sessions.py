@@ -16,6 +16,8 @@ from headway.core.errors import HeadwayError
 Role = Literal["viewer", "labeller", "operator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MAX_SESSIONS, MAX_SESSIONS_PER_USER = 8192, 8
+ISSUER = "issuer"
+"""How a person signed in whom an issuer names: with the same name as a person of this dashboard, it is another one."""
 
 
 class TooManySessions(HeadwayError):
@@ -26,7 +28,8 @@ class TooManySessions(HeadwayError):
 class Session:
     """A person who is signed in; `key` is the secret of the cookie, `token` that of the forms (against CSRF).
 
-    `how` they signed in is for people to read; `holds` returns whether they may still be signed in.
+    `how` they signed in is for people to read, and `ISSUER` if an issuer names them; `holds` returns whether they may
+    still be signed in.
     """
 
     user: str
@@ -38,6 +41,10 @@ class Session:
     how: str = ""
     holds: Callable[[], bool] = lambda: True
     message: str = ""
+
+    def is_of(self, user: str, how: str) -> bool:
+        """Return whether a person of this name, who signs in by `how`, is the person of this session."""
+        return self.user == user and (self.how == ISSUER) == (how == ISSUER)
 
     def may(self, role: Role) -> bool:
         """Return whether this person has a role, or one above it."""
@@ -87,7 +94,7 @@ class Sessions:
         session = Session(user=user, role=role, made_s=now, seen_s=now, how=how, holds=holds)
         with self._lock:
             self._end_expired(now)
-            own = [key for key, other in self._open.items() if other.user == user]
+            own = [key for key, other in self._open.items() if other.is_of(user, how)]
             if len(own) >= MAX_SESSIONS_PER_USER:
                 del self._open[min(own, key=lambda key: self._open[key].seen_s)]
             if len(self._open) >= MAX_SESSIONS:
@@ -116,10 +123,10 @@ class Sessions:
         with self._lock:
             self._open.pop(key, None)
 
-    def end_all(self, user: str) -> None:
-        """End every session of a person."""
+    def end_all(self, user: str, how: str) -> None:
+        """End every session of a person who signs in by `how`."""
         with self._lock:
-            self._open = {key: session for key, session in self._open.items() if session.user != user}
+            self._open = {key: session for key, session in self._open.items() if not session.is_of(user, how)}
 
     def _end_expired(self, now: float) -> None:
         self._open = {

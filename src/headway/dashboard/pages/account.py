@@ -48,7 +48,7 @@ def _set_password(call: Call) -> Reply:
         return _page(call, f"{error.what[:1].upper()}{error.what[1:]}. {error.hint}".strip())
     if identity is None:
         raise BadInput("your account has no password here", hint="ask who runs your company's accounts")
-    call.dashboard.sessions.end_all(identity.user)
+    call.dashboard.sessions.end_all(identity.user, identity.how)
     return begin(call, identity, "/")
 
 

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from headway.core.errors import HeadwayError
 from headway.dashboard.access.oidc import CALLBACK, IssuerRefused
+from headway.dashboard.access.sessions import ISSUER
 from headway.dashboard.access.sign_in import LINK, Identity, SignInRefused, TooManyAttempts
 from headway.dashboard.page import Action, Call, Page, Rendered, Reply, View
 from headway.dashboard.security import cookie_name, uses_https
@@ -64,7 +65,7 @@ def _to_issuer(call: Call) -> Reply:
     if issuer is None:
         return _form(call)
     try:
-        address, state = issuer.begin(base=call.base, back=own_path(call.query.get("next", "/")))
+        address, state = issuer.begin(base=call.base, back=own_path(call.query.get("next", "/")), address=call.address)
     except IssuerRefused as error:
         return _page(call, "/", error)
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
@@ -82,7 +83,7 @@ def _from_issuer(call: Call) -> Reply:
     except IssuerRefused as error:
         _log.warning("refused a sign-in at the issuer from %s: %s", call.address, error)
         return _page(call, "/", error)
-    response = begin(call, Identity(user=user, role=role, how="issuer"), back)
+    response = begin(call, Identity(user=user, role=role, how=ISSUER), back)
     response.delete_cookie(_STATE, path=CALLBACK)
     return response
 
