@@ -15,7 +15,7 @@ from email.message import Message
 from email.utils import getaddresses
 
 from harness import Row
-from headway.data.checks.personal.names_in_text import NameSpan, name_finder
+from headway.data.personal.names import NameSpan, name_finder
 
 WORD = r"[A-Z][a-zà-ÿ]+(?:['-][A-Z]?[a-z]+)*"
 PERSON = re.compile(rf"({WORD})(?: [A-Z]\.?)?(?: {WORD})? ({WORD}|Mc[A-Z][a-z]+|O'[A-Z][a-z]+)")

@@ -46,7 +46,7 @@ ALLOWED = {
     ),
     "msgspec": ("",),
     "typst": ("reporting/_typst.py",),
-    "names": ("data/checks/personal/_names.py",),
+    "names": ("data/personal/_names.py",),
     "nanoarrow": (
         "batch/",
         "data/provenance/fingerprint.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headway.data.checks.personal.names_in_text import name_finder
+from headway.data.personal.names import name_finder
 
 FIND = name_finder()
 

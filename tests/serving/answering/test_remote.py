@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 import pytest
 from chat_server import chat_server, response
@@ -59,6 +60,22 @@ def test_a_class_is_returned_and_nothing_but_the_message_without_personal_data_a
     system, user = body["messages"]
     assert user == {"role": "user", "content": "mail [email] about my parcel"}
     assert system["content"].endswith('Classes: ["delivery","refund","oos"]')
+
+
+def test_names_of_people_are_replaced_with_the_lists_of_names_only_and_the_log_says_so(
+    server, tmp_path, monkeypatch, caplog
+):
+    text = "Mary Smith asks for ad\u00ada(at)example.org"
+    ask(remote_of(server, tmp_path), text)
+    assert server.requests.get(timeout=10)[1]["messages"][1]["content"] == "[name] asks for [email]"
+    assert not caplog.records
+
+    monkeypatch.setitem(sys.modules, "names", None)
+    monkeypatch.delitem(sys.modules, "headway.data.personal._names", raising=False)
+    ask(remote_of(server, tmp_path), text)
+    assert server.requests.get(timeout=10)[1]["messages"][1]["content"] == "Mary Smith asks for [email]"
+    (record,) = caplog.records
+    assert "names of people are sent to the remote stage as they are" in record.message and "names" in record.message
 
 
 def test_without_a_key_no_authorization_is_sent(server, tmp_path):

@@ -12,9 +12,11 @@ import polars as pl
 
 from headway.core.arrays import Bools
 from headway.data.matrix import STRING_DTYPES
+from headway.data.personal.normalization import NOT_PLAIN, PlainText
 from headway.data.personal.patterns import (
     BARE,
     BEFORE,
+    EMAIL_IN_WORDS,
     IN_TEXT,
     PersonalPattern,
     find_in_text,
@@ -36,7 +38,7 @@ _ANY_WITH_PREFIX = (
     + ")"
 )
 """All prefilters with that prefix: one scan for all takes as long as for one, and most lines match none."""
-_ANY = r"[0-9@]|:[0-9A-Fa-f]{0,4}:|[A-Z]{6}"
+_ANY = rf"[0-9@]|:[0-9A-Fa-f]{{0,4}}:|[A-Z]{{6}}|{EMAIL_IN_WORDS}"
 _DIGITS = r"^\s*\d(?: ?\d){8,18}\s*$"
 _MIN_ID = 100_000_000
 
@@ -90,9 +92,15 @@ def _is_searched(column: pl.Series) -> bool:
 
 
 def unique_values(column: pl.Series) -> pl.Series:
-    """Return the unique values of a column as strings, at most 100,000."""
+    """Return the unique values of a column as strings in plain spelling, at most 100,000."""
     values = column.drop_nulls().unique(maintain_order=True).cast(pl.String)
-    return values.gather_every(-(-len(values) // MAX_VALUES)) if len(values) > MAX_VALUES else values
+    if len(values) > MAX_VALUES:
+        values = values.gather_every(-(-len(values) // MAX_VALUES))
+    others = values.str.contains(NOT_PLAIN)
+    if not others.any():
+        return values
+    spelled = pl.Series([PlainText(text).text for text in values.filter(others)], dtype=pl.String)
+    return values.scatter(np.flatnonzero(others.to_numpy()), spelled)
 
 
 def _hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:

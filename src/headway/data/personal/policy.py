@@ -17,7 +17,7 @@ from headway.core.config import Config
 from headway.core.dataset import Roles
 from headway.core.errors import ConfigError
 from headway.data.personal.detection import PersonalData, find_in_column
-from headway.data.personal.patterns import IN_TEXT, KINDS, find_in_text
+from headway.data.personal.patterns import IN_TEXT, KINDS, Hit, find_in_text, replace_hits
 from headway.storage import atomic
 
 _BYTES = 32
@@ -170,11 +170,10 @@ def _hash_column(column: pl.Series, hashed: Hashing) -> pl.Series:
 
 def _replace_in_column(column: pl.Series, kinds: Mapping[str, str], hashed: Hashing) -> pl.Series:
     def put(text: str) -> str:
-        for hit in sorted(find_in_text(text, IN_TEXT), key=lambda hit_: -hit_.start):
-            if hit.kind in kinds:
-                new = hashed(text[hit.start : hit.end]) if kinds[hit.kind] == HASH else f"[{hit.kind}]"
-                text = text[: hit.start] + new + text[hit.end :]
-        return text
+        def replacement(hit: Hit) -> str:
+            return hashed(text[hit.start : hit.end]) if kinds[hit.kind] == HASH else f"[{hit.kind}]"
+
+        return replace_hits(text, (hit for hit in find_in_text(text, IN_TEXT) if hit.kind in kinds), replacement)
 
     return _map_values(column.cast(pl.String), put)
 

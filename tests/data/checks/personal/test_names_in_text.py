@@ -51,7 +51,7 @@ def test_a_column_of_people_has_a_finding_though_many_names_are_unknown():
 
 def test_it_cannot_judge_without_the_lists_of_names(monkeypatch):
     monkeypatch.setitem(sys.modules, "names", None)
-    monkeypatch.delitem(sys.modules, "headway.data.checks.personal._names", raising=False)
+    monkeypatch.delitem(sys.modules, "headway.data.personal._names", raising=False)
     with pytest.raises(NotApplicable, match="finding names of people in texts needs 'names'"):
         plugin(CheckContext(dataset=DATASET))
     assert plugin(CheckContext(dataset=small())) == []
