@@ -96,11 +96,11 @@ def unique_values(column: pl.Series) -> pl.Series:
     values = column.drop_nulls().unique(maintain_order=True).cast(pl.String)
     if len(values) > MAX_VALUES:
         values = values.gather_every(-(-len(values) // MAX_VALUES))
-    others = values.str.contains(NOT_PLAIN)
-    if not others.any():
+    unusual = values.str.contains(NOT_PLAIN)
+    if not unusual.any():
         return values
-    spelled = pl.Series([PlainText(text).text for text in values.filter(others)], dtype=pl.String)
-    return values.scatter(np.flatnonzero(others.to_numpy()), spelled)
+    spelled = pl.Series([PlainText(text).text for text in values.filter(unusual)], dtype=pl.String)
+    return values.scatter(np.flatnonzero(unusual.to_numpy()), spelled)
 
 
 def _hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:

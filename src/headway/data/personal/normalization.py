@@ -37,7 +37,7 @@ class PlainText:
         if _search_other(original):
             spelled = [_plain_character(character) for character in original]
             self.text = "".join(spelled)
-            self._ends = [index for index, part in enumerate(spelled, 1) for _ in part]
+            self._ends = [index for index, letters in enumerate(spelled, 1) for _ in letters]
 
     def original_span(self, start: int, end: int) -> tuple[int, int]:
         """Return where the characters from `start` to before `end` are in the original, which are at least one."""
@@ -52,17 +52,17 @@ def _plain_character(character: str) -> str:
     decomposed = unicodedata.normalize("NFKD", character)
     if character in "\t\n\r" or len(decomposed) > _MAX_PARTS:
         return character
-    return "".join(map(_plain_part, decomposed))
+    return "".join(map(_plain_letter, decomposed))
 
 
-def _plain_part(part: str) -> str:
-    category = unicodedata.category(part)
-    if category in _DROPPED or part in _INVISIBLE_LETTERS:
+def _plain_letter(letter: str) -> str:
+    category = unicodedata.category(letter)
+    if category in _DROPPED or letter in _INVISIBLE_LETTERS:
         return ""
     if category == "Nd":
-        return str(unicodedata.decimal(part))
+        return str(unicodedata.decimal(letter))
     if category in ("Zs", "Zl", "Zp"):
         return " "
-    if category == "Pd" or part in _DASHES:
+    if category == "Pd" or letter in _DASHES:
         return "-"
-    return "." if part in _DOTS else part
+    return "." if letter in _DOTS else letter

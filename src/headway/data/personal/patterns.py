@@ -65,15 +65,15 @@ def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
     after a word for an order do not count.
     """
     plain, hits = PlainText(text), list[Hit]()
-    searched, taken = plain.text, bytearray(len(plain.text))
+    searched, covered = plain.text, bytearray(len(plain.text))
     for form in forms:
         match = form.pattern.search(searched)
         while match:
             start, position = match.start(form.group), match.start() + 1
             end = start + form.valid_length(match[form.group])
-            if end > start and taken.find(1, start, end) < 0 and not (form.bare and _is_order(searched, start)):
+            if end > start and covered.find(1, start, end) < 0 and not (form.bare and _is_order(searched, start)):
                 position = end
-                taken[start:end] = b"\x01" * (end - start)
+                covered[start:end] = b"\x01" * (end - start)
                 hits.append(Hit(form.kind, *plain.original_span(start, end)))
             match = form.pattern.search(searched, position)
     return hits
@@ -132,7 +132,7 @@ def _ignoring_punctuation(valid: Valid) -> Valid:
     return lambda text: valid(_strip_punctuation(text))
 
 
-def _whole(valid: Valid) -> Callable[[str], int]:
+def _length_if(valid: Valid) -> Callable[[str], int]:
     """Return a function that gives the length of a valid string, and 0 for another."""
     return lambda text: len(text) if valid(text) else 0
 
@@ -200,12 +200,12 @@ def _phone(text: str) -> bool:
 
 
 def _bounded_pattern(kind: str, pattern: str, valid: Valid, needs: str, *, bare: bool = False) -> PersonalPattern:
-    return PersonalPattern(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), _whole(valid), needs, bare)
+    return PersonalPattern(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), _length_if(valid), needs, bare)
 
 
 def _pattern_by_first(kind: str, first: str, rest: str, valid: Valid, needs: str) -> PersonalPattern:
     """Build a pattern with a known first character, which lets `re` skip ahead to it."""
-    return PersonalPattern(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), _whole(valid), needs)
+    return PersonalPattern(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), _length_if(valid), needs)
 
 
 def _ascii_digits(form: PersonalPattern) -> PersonalPattern:
@@ -288,7 +288,7 @@ _CARD = (
 """A card number without its first digit, in any groups; it may be joined to letters, but not to hexadecimal ones."""
 _PATTERNS = (
     PersonalPattern("email", _EMAIL, len, r"@[^@\s.]+\.[^@\s.]"),
-    PersonalPattern("email", _SPELLED_EMAIL, _whole(_spelled_email), EMAIL_IN_WORDS),
+    PersonalPattern("email", _SPELLED_EMAIL, _length_if(_spelled_email), EMAIL_IN_WORDS),
     PersonalPattern(
         "iban",
         re.compile(rf"(?i)[A-Z](?<![\w@].)[A-Z]{_IBAN}"),
@@ -352,11 +352,14 @@ _PATTERNS = (
             r"[0-9A-Fa-f:](?<![\w:.].)(?:(?<=:)(?=\w*:)|(?<!:)(?=\w*:\w*:))"
             r"[0-9A-Fa-f:]{1,38}(?:\.\d{1,3}){0,3}(?![\w:])"
         ),
-        _whole(_ip),
+        _length_if(_ip),
         r"::|(?:[0-9A-Fa-f]{1,4}:){6}",
     ),
     PersonalPattern(
-        "ip", re.compile(r"\d(?<![\w.].)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\.?\w)"), _whole(_ip), r"(?:\d{1,3}\.){3}\d"
+        "ip",
+        re.compile(r"\d(?<![\w.].)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\.?\w)"),
+        _length_if(_ip),
+        r"(?:\d{1,3}\.){3}\d",
     ),
     PersonalPattern("birth_date", re.compile(BIRTH_DATE), len, BIRTH_DATE_NEEDS, group="value"),
     PersonalPattern("postal_address", re.compile(POSTCODE_AFTER_WORDS), len, ADDRESSES_NEED, group="value"),
@@ -372,7 +375,7 @@ _PATTERNS = (
         re.compile(
             rf"(?<![\w@])(?:\+?\d{{1,3}}[ .-]?)?\(\+?\d{{1,5}}\)(?:[ .\-/]{{0,2}}\d{{2,8}}){{1,4}}{_EXTENSION}(?!\w)"
         ),
-        _whole(_phone),
+        _length_if(_phone),
         _WITH_AREA,
     ),
     _bounded_pattern("phone", rf"(?:(?:1|001)[ .-])?\d{{3}}([ .-])\d{{3}}\1\d{{4}}{_EXTENSION}", _phone, _IN_THREE),
