@@ -134,6 +134,49 @@ def test_all_objects_lead_to_the_pods_of_the_server_and_to_their_port(tmp_path):
     assert scaled == {"apiVersion": "apps/v1", "kind": "Deployment", "name": found["Deployment"]["metadata"]["name"]}
 
 
+def test_probes_wait_for_a_pod_that_its_cpu_limit_slows_down():
+    (container,) = by_kind(kubernetes.manifests(workload(cpu="100m"), config.Config()))["Deployment"]["spec"][
+        "template"
+    ]["spec"]["containers"]
+    probes = {name: container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")}
+    assert all(probe["timeoutSeconds"] >= 5 and probe["failureThreshold"] >= 3 for probe in probes.values())
+    seconds = {name: probe["periodSeconds"] * probe["failureThreshold"] for name, probe in probes.items()}
+    assert seconds["startup"] >= 300 and seconds["liveness"] >= 60 and seconds["readiness"] <= 10
+
+
+def test_each_folder_that_a_pod_writes_to_has_a_limit(tmp_path):
+    documents = watched(tmp_path, retrain_schedule="0 4 * * *")
+    pods = [by_kind(documents)["Deployment"]["spec"]["template"]["spec"], job(documents, "watch")]
+    pods += [job(documents, "retrain"), kserve.manifests(workload())[0]["spec"]]
+    folders = [volume["emptyDir"] for pod in pods for volume in pod["volumes"] if "emptyDir" in volume]
+    assert [folder["sizeLimit"] for folder in folders] == ["2Gi", "10Gi", "10Gi", "2Gi"]
+
+
+def test_the_operator_finds_the_monitor_by_its_label_and_the_named_namespaces_send_requests():
+    fields = {"monitor_label": "release=prometheus", "ingress_namespaces": ("ingress-nginx", "gateway")}
+    found = by_kind(kubernetes.manifests(workload(**fields), config.Config()))
+    assert found["ServiceMonitor"]["metadata"]["labels"]["release"] == "prometheus"
+    assert (
+        found["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items()
+        <= found["Service"]["metadata"]["labels"].items()
+    )
+    (ingress,) = found["NetworkPolicy"]["spec"]["ingress"]
+    own, *others = ingress["from"]
+    named = [other["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for other in others]
+    assert own == {"podSelector": {}} and named == ["monitoring", "ingress-nginx", "gateway"]
+
+
+def test_what_was_seen_of_pointers_outlives_a_pod_with_a_claim(tmp_path):
+    documents = watched(tmp_path, follow="flights@live", seen_claim="flights-seen")
+    for pod in (by_kind(documents)["Deployment"]["spec"]["template"]["spec"], job(documents, "watch")):
+        (volume,) = [volume for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+        (container,) = pod["containers"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        (file,) = [entry["value"] for entry in container["env"] if entry["name"] == "HEADWAY_TRUST_LAST_SEEN"]
+        assert volume["persistentVolumeClaim"] == {"claimName": "flights-seen"}
+        assert file.startswith(f"{mounts[volume['name']]}/")
+
+
 def test_the_autoscaler_counts_what_the_server_counts_from_its_first_second_on(tmp_path):
     """prometheus-adapter calls the rate of a counter by its name without `_total`."""
     found = by_kind(watched(tmp_path))
@@ -452,6 +495,10 @@ def test_the_chart_has_no_findings_and_gives_the_same_objects_as_the_command(hel
     )
     follows = by_kind(kubernetes.manifests(workload(store=SHARED, follow="flights@live"), config.Config()))
     assert chart_documents(helm, CHART, {**SHARED_VALUES, "follow": "flights@live"}) == follows
+    more = {"monitor_label": "release=prometheus", "ingress_namespaces": ("ingress-nginx",), "seen_claim": "seen"}
+    values = {"monitorLabels": {"release": "prometheus"}, "ingressNamespaces": ["ingress-nginx"], "seenClaim": "seen"}
+    with_more = by_kind(kubernetes.manifests(workload(store=SHARED, **more), config.Config()))
+    assert chart_documents(helm, CHART, {**SHARED_VALUES, **values}) == with_more
     open_to_all = kubernetes.manifests(workload(keys_secret="", release=""), config.Config())
     assert chart_documents(helm, CHART, {"image": IMAGE, "withoutKeys": True}) == by_kind(open_to_all)
 

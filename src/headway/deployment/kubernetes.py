@@ -27,6 +27,7 @@ _IMAGE = re.compile(
 )
 _CPU = re.compile(r"[1-9]\d{0,5}m|[1-9]\d{0,3}(\.\d{1,3})?|0\.\d{1,3}")
 _MEMORY = re.compile(r"[1-9]\d{0,6}(Mi|Gi)")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,61}[A-Za-z0-9]=[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _CRON = re.compile(r"([\d*,/-]+ ){4}[\d*,/-]+|@(hourly|daily|midnight|weekly|monthly)")
 _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "name": (_NAME, "small letters, digits and -, from a letter to a letter or digit, at most 52"),
@@ -42,8 +43,14 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "job_memory": (_MEMORY, "such as 512Mi or 2Gi"),
     "keys_secret": (_NAMESPACE, "name of a Secret: small letters, digits and -"),
     "monitoring_namespace": (_NAMESPACE, "small letters, digits and -, at most 63"),
+    "ingress_namespace": (_NAMESPACE, "small letters, digits and -, at most 63"),
+    "monitor_label": (_LABEL, "NAME=VALUE, such as release=kube-prometheus-stack"),
+    "seen_claim": (_NAMESPACE, "name of a PersistentVolumeClaim: small letters, digits and -"),
 }
 PRE_STOP_S, SHUTDOWN_DELAY_S, _SPARE_S = 2, 5, 8
+STATE_SIZE, JOB_STATE_SIZE = "2Gi", "10Gi"
+"""What a pod may write before it is evicted: releases that it fetched, and for jobs the rows that they read."""
+_SEEN = "/var/lib/headway-seen"
 _METRIC = "headway_requests"
 """Requests per second, as prometheus-adapter names the rate of headway_requests_total."""
 
@@ -67,6 +74,13 @@ class Workload(Record, frozen=True, kw_only=True):
         Secret with the file keys.toml; empty: requests need no key.
     monitoring_namespace
         Namespace of Prometheus, which may read the metrics.
+    monitor_label
+        NAME=VALUE by which the Prometheus operator selects a ServiceMonitor; empty: it takes all.
+    ingress_namespaces
+        Other namespaces that may send requests, such as that of an ingress controller.
+    seen_claim
+        PersistentVolumeClaim with the last updates of pointers that were seen, so that no pod accepts an older copy of
+        the store; empty: that is forgotten with each pod.
     follow
         NAME@POINTER that the pods serve, and follow when it moves; empty: the release of the image.
     watch_image, watch_schedule
@@ -92,6 +106,9 @@ class Workload(Record, frozen=True, kw_only=True):
     requests_per_s: int = 1000
     keys_secret: str = ""
     monitoring_namespace: str = "monitoring"
+    monitor_label: str = ""
+    ingress_namespaces: tuple[str, ...] = ()
+    seen_claim: str = ""
     watch_image: str = ""
     watch_schedule: str = "0 3 * * *"
     retrain_schedule: str = ""
@@ -109,6 +126,8 @@ class Workload(Record, frozen=True, kw_only=True):
                 expect_form(field, text)
             elif field in ("name", "image", "namespace"):
                 raise ConfigError("the value is empty", where=_flag(field), hint=hint)
+        for namespace in self.ingress_namespaces:
+            expect_form("ingress_namespace", namespace)
         for field in ("replicas", "requests_per_s"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{getattr(self, field)} is less than 1", where=_flag(field), hint="1 or more")
@@ -244,6 +263,7 @@ def server_container(workload: Workload) -> Json:
         **limits(workload),
         "volumeMounts": [
             {"name": "state", "mountPath": STATE},
+            *_seen_mount(workload),
             *(
                 [{"name": "keys", "mountPath": KEYS.rpartition("/")[0], "readOnly": True}]
                 if workload.keys_secret
@@ -259,6 +279,7 @@ def environment(workload: Workload) -> list[Json]:
         "HEADWAY_SERVE_SHUTDOWN_DELAY_S": str(SHUTDOWN_DELAY_S),
         **({} if workload.keys_secret else {"HEADWAY_SERVE_WITHOUT_KEYS": "true"}),
         **({} if workload.store.logs else {"HEADWAY_SERVE_LOG_MODE": "off"}),
+        **({"HEADWAY_TRUST_LAST_SEEN": f"{_SEEN}/last_seen.json"} if workload.seen_claim else {}),
     }
     return [{"name": name, "value": value} for name, value in values.items()]
 
@@ -276,12 +297,16 @@ def store_secret(workload: Workload) -> str:
 
 
 def probes() -> Json:
-    """Return the probes: started and ready once the releases are verified and loaded, alive while it answers."""
+    """Return the probes: started and ready once the releases are verified and loaded, alive while it answers.
+
+    A pod that its CPU limit slows down answers late: it has five minutes to start, and is restarted after one minute
+    without an answer.
+    """
     ready, live = ({"path": f"/v2/health/{name}", "port": "http"} for name in ("ready", "live"))
     return {
-        "startupProbe": {"httpGet": ready, "periodSeconds": 1, "failureThreshold": 60},
-        "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "failureThreshold": 1},
-        "livenessProbe": {"httpGet": live, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "startupProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 150},
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {"httpGet": live, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
     }
 
 
@@ -299,9 +324,20 @@ def limits(workload: Workload, *, memory: str = "") -> Json:
 
 
 def volumes(workload: Workload) -> list[Json]:
-    """Return the volumes of a server: the only folder that it writes to, and its API keys."""
+    """Return the volumes of a server: the only folders that it writes to, and its API keys."""
     keys = {"name": "keys", "secret": {"secretName": workload.keys_secret}}
-    return [{"name": "state", "emptyDir": {}}, *([keys] if workload.keys_secret else ())]
+    state = {"name": "state", "emptyDir": {"sizeLimit": STATE_SIZE}}
+    return [state, *_seen_volume(workload), *([keys] if workload.keys_secret else ())]
+
+
+def _seen_volume(workload: Workload) -> list[Json]:
+    """Return the volume that outlives a pod, with the last updates of pointers that were seen; none without a claim."""
+    claim = {"claimName": workload.seen_claim}
+    return [{"name": "seen", "persistentVolumeClaim": claim}] if workload.seen_claim else []
+
+
+def _seen_mount(workload: Workload) -> list[Json]:
+    return [{"name": "seen", "mountPath": _SEEN}] if workload.seen_claim else []
 
 
 def service(workload: Workload) -> Json:
@@ -342,14 +378,17 @@ def disruption_budget(workload: Workload) -> Json:
 
 
 def network_policy(workload: Workload) -> Json:
-    """Return the NetworkPolicy: requests from the namespace and from Prometheus, and to names and stores only."""
-    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": workload.monitoring_namespace}}}
+    """Return the NetworkPolicy: requests from its and the named namespaces, and to names and stores only."""
+    namespaces = [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+        for namespace in (workload.monitoring_namespace, *workload.ingress_namespaces)
+    ]
     dns = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
     stores = [{"protocol": "TCP", "port": port} for port in _store_ports(workload)]
     spec = {
         "podSelector": {"matchLabels": workload.labels},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": [{"podSelector": {}}, prometheus], "ports": [{"protocol": "TCP", "port": "http"}]}],
+        "ingress": [{"from": [{"podSelector": {}}, *namespaces], "ports": [{"protocol": "TCP", "port": "http"}]}],
         "egress": [dns, *([{"ports": stores}] if stores else ())],
     }
     return _object(workload, "NetworkPolicy", "networking.k8s.io/v1", spec)
@@ -365,12 +404,15 @@ def _store_ports(workload: Workload) -> list[int]:
 
 
 def service_monitor(workload: Workload) -> Json:
-    """Return the ServiceMonitor, by which Prometheus finds the metrics."""
+    """Return the ServiceMonitor, by which Prometheus finds the metrics; the operator finds it by its label."""
     spec = {
         "selector": {"matchLabels": workload.labels},
         "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
     }
-    return _object(workload, "ServiceMonitor", "monitoring.coreos.com/v1", spec)
+    monitor = _object(workload, "ServiceMonitor", "monitoring.coreos.com/v1", spec)
+    name, _, value = workload.monitor_label.partition("=")
+    monitor["metadata"]["labels"] |= {name: value} if name else {}
+    return monitor
 
 
 _PROJECT = "/etc/headway-project"
@@ -452,7 +494,7 @@ def _job_pod(workload: Workload, work: str, arguments: list[str]) -> Json:
         "HEADWAY_PROJECT_STATE": _JOB_STATE,
         "HEADWAY_TRUST_TRUSTED_KEYS": _TRUSTED,
         "HEADWAY_TRUST_OPERATOR_KEYS": _OPERATORS,
-        "HEADWAY_TRUST_LAST_SEEN": f"{_JOB_STATE}/last_seen.json",
+        "HEADWAY_TRUST_LAST_SEEN": f"{_SEEN if workload.seen_claim else _JOB_STATE}/last_seen.json",
         "HEADWAY_DATA_CONTRACT": _CONTRACT,
         "LOGNAME": f"{workload.name}-{work}",
     }
@@ -465,6 +507,7 @@ def _job_pod(workload: Workload, work: str, arguments: list[str]) -> Json:
         **limits(workload, memory=workload.job_memory),
         "volumeMounts": [
             {"name": "state", "mountPath": STATE},
+            *_seen_mount(workload),
             {"name": "project", "mountPath": _PROJECT, "readOnly": True},
         ],
     }
@@ -473,7 +516,8 @@ def _job_pod(workload: Workload, work: str, arguments: list[str]) -> Json:
         "restartPolicy": "Never",
         "containers": [container],
         "volumes": [
-            {"name": "state", "emptyDir": {}},
+            {"name": "state", "emptyDir": {"sizeLimit": JOB_STATE_SIZE}},
+            *_seen_volume(workload),
             {"name": "project", "configMap": {"name": f"{workload.name}-project"}},
         ],
     }

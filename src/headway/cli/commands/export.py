@@ -50,6 +50,9 @@ def plugin(
     keys_secret: str = "",
     without_keys: bool = False,
     monitoring_namespace: str = "monitoring",
+    monitor_label: str = "",
+    ingress_namespace: tuple[str, ...] = (),
+    seen_claim: str = "",
     watch_image: str = "",
     watch_schedule: str = "0 3 * * *",
     retrain_schedule: str = "",
@@ -137,6 +140,14 @@ def plugin(
         Accept requests without an API key; use only behind an authenticating proxy.
     monitoring_namespace
         For kubernetes: namespace of Prometheus, which may read the metrics.
+    monitor_label
+        For kubernetes: NAME=VALUE by which the Prometheus operator selects a ServiceMonitor, such as
+        release=kube-prometheus-stack; default: none.
+    ingress_namespace
+        For kubernetes: another namespace that may send requests, such as ingress-nginx; may be repeated.
+    seen_claim
+        PersistentVolumeClaim with the last updates of pointers that pods have seen, so that a new pod accepts no older
+        copy of the store; default: each pod forgets them.
     watch_image
         For kubernetes and podman: image with the extra lab, for a job that runs `headway watch`.
     watch_schedule
@@ -207,6 +218,9 @@ def plugin(
         requests_per_s=requests_per_s,
         keys_secret="" if without_keys else keys_secret or f"{called}-keys",
         monitoring_namespace=monitoring_namespace,
+        monitor_label=monitor_label,
+        ingress_namespaces=ingress_namespace,
+        seen_claim=seen_claim,
         watch_image=watch_image,
         watch_schedule=watch_schedule,
         retrain_schedule=retrain_schedule,
@@ -312,3 +326,8 @@ def _notes(workload: kubernetes.Workload, settings: Config, *, by_podman: bool) 
         yield f"needs: the Secret {name}" if by_podman else f"needs: kubectl create secret generic {name} {option}"
     if workload.store.logs == "":
         yield "the prediction log is off: [store] logs names no place that outlives a pod"
+    if (workload.follow or workload.watch_image) and not workload.seen_claim:
+        yield (
+            "a pod forgets which updates of a pointer it saw, so a new pod would accept an older copy of the store: "
+            "--seen-claim names a volume that outlives it"
+        )
