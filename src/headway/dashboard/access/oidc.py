@@ -91,8 +91,8 @@ class IssuerSignIn:
         with self._lock:
             self._started[state] = started
             if len(self._started) > MAX_STARTED:
-                ((most, _),) = Counter(pending.network for pending in self._started.values()).most_common(1)
-                del self._started[next(key for key, pending in self._started.items() if pending.network == most)]
+                ((busiest, _),) = Counter(pending.network for pending in self._started.values()).most_common(1)
+                del self._started[next(key for key, pending in self._started.items() if pending.network == busiest)]
         query = {
             "response_type": "code",
             "client_id": self.settings.client_id,

@@ -24,7 +24,7 @@ SETTINGS = ("reason", "url", "address", "source", "issuer", "endpoint", "server"
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A server of a stranger; nobody connects to it."""
+    """A server of a stranger, which must get no connection."""
     with socket.create_server(("127.0.0.1", 0)) as made:
         made.setblocking(False)
         yield made
