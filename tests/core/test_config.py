@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headway.core import config as configuration
 from headway.core.config import (
@@ -22,7 +23,7 @@ from headway.core.config import (
 )
 from headway.core.errors import ConfigError
 from headway.core.renamed import RenamedWarning
-from headway.core.sections import Costs, DataSection
+from headway.core.sections import Costs, DataSection, RemoteStage
 from headway.core.verdict import Rule
 
 EMPTY: Mapping[str, str] = {}
@@ -363,3 +364,9 @@ def test_passwords_and_the_paths_of_webhooks_are_masked_wherever_they_are() -> N
     address, hook = "redis://:secret@cache.example", "https://hooks.example/T0/secret"
     shown = masked({"urls": [address, {"url": hook}], "port": 1})
     assert shown == {"urls": ["redis://:***@cache.example", {"url": "https://hooks.example/***"}], "port": 1}
+
+
+def test_a_remote_stage_is_known_by_what_is_asked_and_another_headway_server_audits_its_own_answers():
+    stage = RemoteStage(url="https://llm.example/v1", model="small")
+    assert stage.identity == replace(stage, deadline_s=1.0).identity != replace(stage, model="large").identity
+    assert replace(stage, protocol="headway").identity == RemoteStage(model="small").identity == ""

@@ -58,6 +58,7 @@ def log(
     at_us: int = NOON_US,
     step_us: int = 1000,
     audit: int = 1,
+    by: str = traffic.MODEL,
 ) -> list[str]:
     """Log answers (indexes of classes) of a release, with keys numbered from `first`; return the keys."""
     n = len(answers)
@@ -79,7 +80,7 @@ def log(
         "in.a": np.ones(n),
         "in.b": np.ones(n),
         **{f"out.{column}": outputs[:, column].copy() for column in range(len(CLASSES))},
-        "answered_by": ones * 0,
+        "answered_by": ones * traffic.ANSWERED_BY.index(by),
         "audit": ones * audit,
     }
     segments.save(traffic.log_folder(project.config.state, project.name, release), columns)

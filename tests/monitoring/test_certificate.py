@@ -12,7 +12,8 @@ from tests.monitoring.audits import CLASSES, DAY_US, NOON_US
 
 from headway import pipeline
 from headway.core.selective import CertificateAudit, CertificateWithdrawal
-from headway.monitoring.certificate import AuditedAnswers, audit_answers, judge_audit
+from headway.monitoring.certificate import AuditedAnswers, audit_answers, covered_remote_labels, judge_audit
+from headway.registry.project import open_project
 from headway.registry.withdrawals import withdrawn_classes
 
 SOON = datetime(2020, 2, 2, tzinfo=UTC)
@@ -177,3 +178,124 @@ def test_a_release_that_answers_every_row_has_no_audit(tmp_path):
 
     assert pipeline.audit_certificate(opened) is None
     opened.state.close()
+
+
+STAGES = ("remote", "people")
+
+
+@pytest.fixture
+def handed_on(tmp_path):
+    """Open a project whose release hands messages to a remote stage, with settings of it."""
+    folder = tmp_path / "handed"
+    folder.mkdir()
+    opened = []
+
+    def open_with(*, n_groups: int = 0, per_class: str = "false", **stage: str):
+        remote = {"url": "https://llm.example/v1", "model": "small", **stage}
+        lines = "\n".join(f'{name} = "{value}"' for name, value in remote.items())
+        toml = f"{rollouts.TOML}\n[answer]\nlimit = 0.1\nper_class = {per_class}\n[answer.remote]\n{lines}\n"
+        is_new = not opened
+        project = rollouts.project(folder, toml=toml) if is_new else reopened(folder, toml)
+        if is_new:
+            release = audits.answering()
+            plan = replace(audits.plan(n_groups=n_groups), stages=STAGES)
+            rollouts.live(project, replace(release, answers=plan))
+        opened.append(project)
+        return project
+
+    yield open_with
+    for project in opened:
+        project.state.close()
+        project.registry.state.close()
+
+
+def reopened(folder, toml):
+    (folder / "headway.toml").write_text(toml)
+    return open_project(folder)
+
+
+def remote_answers(project, answers, labels, **fields):
+    """Log messages that the remote stage answered, and the labels of people."""
+    keys = audits.log(project, _release(project), [0] * len(answers), by="remote", **fields)
+    audits.label(project, dict(zip(keys, answers, strict=True)), who="remote")
+    audits.label(project, {key: label for key, label in zip(keys, labels, strict=True) if label is not None})
+    return keys
+
+
+def test_answers_of_the_remote_stage_count_once_labels_show_that_they_keep_the_limit(handed_on):
+    project = handed_on()
+    remote_answers(project, [0, 1] * 10, [0, 1] * 10)
+    few = _audit(project)
+    assert (few.remote.n_drawn, few.remote.n_labeled, few.remote.covers) == (20, 20, ())
+    assert few.remote.risk.value == 0 and few.remote.risk.high > 0.1
+    assert "none counts until at most 10.0% are shown to be" in few.message
+    assert few.risk is None and few.status == "unknown", "they say nothing of the model's own"
+
+    remote_answers(project, [0, 1] * 50, [0, 1] * 50, first=20)
+    many = _audit(project)
+    assert many.remote.covers == CLASSES and many.remote.risk.high <= 0.1 and many.remote.stage
+    assert "of the remote stage's answers, 120 of 120 drawn ones were checked" in many.message
+
+
+def test_wrong_answers_of_the_remote_stage_end_that_and_leave_the_models_certificate(handed_on):
+    project = handed_on()
+    remote_answers(project, [0, 1] * 60, [0, 1] * 60)
+    assert _audit(project).remote.covers
+    remote_answers(project, [0, 1] * 30, [2, 2] * 30, first=120)
+    audit = _audit(project)
+    assert audit.remote.covers == () and audit.remote.risk.value == pytest.approx(1 / 3)
+    assert not audit.withdrawn and not project.records(CertificateWithdrawal)
+
+
+def test_only_drawn_answers_with_a_label_in_time_count_for_the_remote_stage(handed_on):
+    project = handed_on()
+    remote_answers(project, [0] * 120, [0] * 120, audit=0)
+    assert _audit(project).remote.n_drawn == 0
+    audits.log(project, _release(project), [0] * 5, by="remote", first=500)
+    assert _audit(project).remote.n_drawn == 0, "what it did not answer is not its answer"
+    remote_answers(project, [0] * 250, [0] * 120 + [None] * 130, first=1000)
+    assert _audit(project).remote.covers
+    late = _audit(project, now=LATER).remote
+    assert (late.n_overdue, late.covers) == (130, ())
+
+
+def test_with_dependent_days_complete_days_count_for_the_remote_stage(handed_on):
+    project = handed_on(n_groups=30)
+    remote_answers(project, [0] * 200, [0] * 200)
+    audit = _audit(project).remote
+    assert audit.risk.n_groups == 1 and audit.covers == ()
+
+
+def test_a_class_of_its_own_needs_labels_of_its_own(handed_on):
+    project = handed_on(per_class="true")
+    remote_answers(project, [0] * 200 + [1] * 3, [0] * 200 + [1] * 3)
+    assert _audit(project).remote.covers == ("delivery",)
+
+
+def test_another_model_elsewhere_starts_over(handed_on):
+    project = handed_on()
+    remote_answers(project, [0] * 120, [0] * 120)
+    before = _audit(project).remote
+    after = _audit(handed_on(model="large")).remote
+    assert (after.n_drawn, after.covers) == (0, ()) and after.stage != before.stage
+    again = _audit(handed_on(model="large"), now=LATER).remote
+    assert again.since_us == after.since_us
+
+
+@pytest.mark.parametrize("settings", [{"protocol": "headway"}, {"url": ""}])
+def test_a_server_that_audits_its_own_answers_or_none_is_not_audited_here(handed_on, settings):
+    project = handed_on(**settings)
+    remote_answers(project, [0] * 20, [0] * 20)
+    assert _audit(project).remote is None
+    release = project.registry.resolve("flights@live").release
+    assert covered_remote_labels(project, release, _release(project)) == (0.0, 1.0, 2.0)
+
+
+def test_labels_that_count_are_those_of_classes_that_the_audit_covers(handed_on):
+    project = handed_on()
+    release = project.registry.resolve("flights@live").release
+    assert covered_remote_labels(project, release, _release(project)) == ()
+    remote_answers(project, [0] * 120, [0] * 120)
+    _audit(project)
+    assert covered_remote_labels(project, release, _release(project)) == (0.0, 1.0, 2.0)
+    assert covered_remote_labels(handed_on(model="large"), release, _release(project)) == ()

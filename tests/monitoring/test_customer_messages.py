@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from msgspec.structs import replace
 from tests.dashboard.message_project import N_MESSAGES, lived_in_shop, log_messages, make_live, write_shop
 
 from headway.core.errors import DataError
+from headway.core.sections import RemoteStage
+from headway.core.selective import CertificateAudit, RemoteAudit
 from headway.monitoring.messages import AUDIT_REASON, summarize_messages, waiting_messages
 from headway.registry.project import Project, open_project
 from headway.storage.traffic import REMOTE, Label, save_labels
@@ -88,4 +91,35 @@ def test_a_message_without_an_answer_has_waited_for_ever(tmp_path):
     log_messages(project, ["where"] * n, answered=[False] * n, audited=[False] * n)
     found = summarize_messages(project)
     assert found.first_answer is None and "too many" in found.no_first_answer
+    project.state.close()
+
+
+def test_a_message_that_the_remote_stage_answered_waits_until_its_answer_counts_and_drawn_ones_always_do(tmp_path):
+    project = write_shop(tmp_path)
+    live = project.registry.resolve("shop@live").release
+    make_live(project, replace(live, answers=replace(live.answers, stages=("remote", "people"))))
+    log_messages(project, ["where"] * 4, answered=[False] * 4, audited=[True, False, False, False], handed_to=REMOTE)
+    remote = RemoteStage(url="https://llm.example/v1", model="small")
+    config = replace(project.config, answer=replace(project.config.answer, remote=remote))
+    project = dataclasses.replace(project, config=config)
+    save_labels(project.config.state, "shop", [Label(f"m{number}", DELIVERY) for number in range(3)], who=REMOTE)
+    assert [one.key for one in waiting_messages(project, 500)] == ["m0", "m1", "m2", "m3"]
+
+    audit = CertificateAudit(
+        name="shop",
+        release=project.registry.resolve("shop@live").digest,
+        status="holds",
+        message="",
+        limit=0.05,
+        n_drawn=0,
+        n_labeled=0,
+        n_overdue=0,
+        rows_to_detect=0,
+        remote=RemoteAudit(stage=remote.identity, covers=("delivery",)),
+    )
+    project.save(audit)
+    assert [one.key for one in waiting_messages(project, 500)] == ["m0", "m3"]
+    assert summarize_messages(project).corrected is None, "the share corrected is of the model's answers"
+    save_labels(project.config.state, "shop", [Label("m0", REFUND)], who="ann")
+    assert [one.key for one in waiting_messages(project, 500)] == ["m3"]
     project.state.close()

@@ -233,6 +233,14 @@ def test_the_log_has_who_answers_the_reason_and_what_people_check(tmp_path):
     assert {table[name].dtype for name in ("answered_by", "reason", "audit")} == {pl.Int8}
 
 
+def test_rows_for_the_remote_stage_are_drawn_as_well(tmp_path):
+    table = logged(
+        tmp_path, selective_model(audit_share=1.0, stages=("remote", "people")), RecordingCall(*ROWS, key="k")
+    )
+    assert [traffic.ANSWERED_BY[code] for code in table["answered_by"]] == ["model", "remote", "model"]
+    assert table["audit"].to_list() == [1, 1, 1]
+
+
 def test_rows_that_fail_have_no_answer_in_the_log(tmp_path):
     class Broken:
         def predict(self, rows):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.monitoring import rollouts
 
 from headway.core.release import Release
-from headway.core.selective import AnswerPlan, CertificateWithdrawal
+from headway.core.selective import AnswerPlan, CertificateAudit, CertificateWithdrawal, RemoteAudit
 from headway.serving.batching.answers import SelectiveModel
 from headway.serving.loading import load_model
 from headway.serving.registry_watcher import RegistryWatcher
@@ -139,3 +139,29 @@ def test_the_same_withdrawal_is_new_once():
     assert model.withdraw(frozenset({"1"}))
     assert not model.withdraw(frozenset({"1"}))
     assert model.withdrawn == {"1"}
+
+
+def test_a_server_follows_the_audit_of_the_remote_stage_of_its_release(followed):
+    model = followed.split.live.selective
+    assert not model.covers_remote("small", "1") and model.covers_remote("", "1")
+
+    audit = CertificateAudit(
+        name="flights",
+        release=followed.digest,
+        status="holds",
+        message="",
+        limit=0.05,
+        n_drawn=0,
+        n_labeled=0,
+        n_overdue=0,
+        rows_to_detect=0,
+        remote=RemoteAudit(stage="small", covers=("1",)),
+    )
+    followed.project.save(audit)
+    followed.watcher.poll()
+    covered = [model.covers_remote(stage, name) for stage, name in (("small", "1"), ("small", "0"), ("large", "1"))]
+    assert covered == [True, False, False]
+
+    followed.project.save(replace(audit, release=f"sha256:{'0' * 64}"))
+    followed.watcher.poll()
+    assert not model.covers_remote("small", "1"), "an audit of another release says nothing"

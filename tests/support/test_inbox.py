@@ -195,12 +195,13 @@ def test_only_the_owner_can_read_the_file_of_a_message(tmp_path):
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_an_answer_that_no_certificate_covers_waits_for_a_person(tmp_path):
+@pytest.mark.parametrize("by", ["model", "remote"])
+def test_an_answer_that_no_certificate_covers_waits_for_a_person(tmp_path, by):
     config = shop(tmp_path)
     inbox(
         config,
         "Where is it?",
-        ask=lambda _: AnswerOfServer(answer="delivery", answered_by="model", status="uncertified"),
+        ask=lambda _: AnswerOfServer(answer="delivery", answered_by=by, status="uncertified"),
     ).process(now=NOW)
     (found,) = read_messages(config.state, "shop")
     assert (found.state, found.reason, found.intent) == ("people", "uncertified", "delivery")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -853,6 +854,12 @@ class RemoteStage(Record, frozen=True, kw_only=True):
     cost_per_call: Annotated[float, Meta(ge=0)] = 0.0
     spend_cap_per_day: Annotated[float, Meta(ge=0)] = 0.0
 
+    @property
+    def identity(self) -> str:
+        """Digest of what is asked, by which answers are audited; "" for a headway server, which audits its own."""
+        endpoint = f"{self.url} {self.model}".encode()
+        return hashlib.sha256(endpoint).hexdigest()[:16] if self.protocol == "openai" and self.url else ""
+
 
 class AnswerSection(Record, frozen=True, kw_only=True):
     """Selective answering: the share of wrong answers that is allowed, and who answers the other rows."""
@@ -897,7 +904,7 @@ class AnswerSection(Record, frozen=True, kw_only=True):
     ] = ""
     audit_share: Annotated[
         float,
-        Meta(description="Share of the model's own answers that people check, for the certificate.", ge=0, le=1),
+        Meta(description="Share of the answers of the model and of the remote stage that people check.", ge=0, le=1),
     ] = 0.02
     absent: Annotated[
         Literal["hold", "apologise", "uncertified"],

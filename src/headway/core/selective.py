@@ -62,6 +62,24 @@ AuditStatus = Literal["holds", "broken", "unknown"]
 """Whether a certificate still holds: not shown to be broken, broken, or not known for want of labels."""
 
 
+class RemoteAudit(Record, frozen=True, kw_only=True):
+    """Labels that people gave to answers of the remote stage drawn for the audit, compared with the limit of a release.
+
+    `stage` is the identity of the model elsewhere, and answers since `since_us` count, at which it was first audited
+    after another one. `risk` is the share of wrong answers among the labeled ones, with bounds for any number of
+    audits; None without labels. `covers` are the classes whose answers by the remote stage are shown to be within the
+    limit; only these count as answered.
+    """
+
+    stage: str
+    since_us: int = 0
+    n_drawn: int = 0
+    n_labeled: int = 0
+    n_overdue: int = 0
+    risk: Measurement | None = None
+    covers: tuple[str, ...] = ()
+
+
 class CertificateAudit(StoredRecord, frozen=True, kw_only=True):
     """Labels that people gave to answers drawn for the audit, compared with the certificate of a release.
 
@@ -69,6 +87,7 @@ class CertificateAudit(StoredRecord, frozen=True, kw_only=True):
     labels. `n_drawn` answers were drawn, and `n_overdue` of them have had their time and no label: they are neither
     right nor wrong. `classes` has the share by class, where there are labels. `withdrawn` are the classes that are not
     answered any more. `rows_to_detect` is about how many labeled answers show that twice the limit is wrong.
+    `remote` is the audit of the remote stage, if it has one; it changes nothing of the others.
     """
 
     version: ClassVar[int] = 1
@@ -86,6 +105,7 @@ class CertificateAudit(StoredRecord, frozen=True, kw_only=True):
     classes: dict[str, Measurement] = {}
     withdrawn: tuple[str, ...] = ()
     at: str = ""
+    remote: RemoteAudit | None = None
 
 
 class CertificateWithdrawal(StoredRecord, frozen=True, kw_only=True):

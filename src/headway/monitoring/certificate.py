@@ -2,7 +2,8 @@
 
 Only answers that the server drew for the audit count: people label what is easy or what went wrong, so other labels
 say nothing about the share. A drawn answer without a label is neither right nor wrong; if many stay without one, the
-certificate is not known to hold.
+certificate is not known to hold. Answers of the remote stage are drawn and judged in the same way, by themselves: no
+held-out rows certify them, so they count only once labels show that they keep the limit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from headway.core.selective import (
     AuditStatus,
     CertificateAudit,
     CertificateWithdrawal,
+    RemoteAudit,
     SelectiveCertificate,
 )
 from headway.evaluation.selective import audit_risk, audited_rows_needed, is_broken
@@ -33,7 +35,7 @@ from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answe
 from headway.monitoring.scored_rows import day_numbers, parse_delay
 from headway.registry.key_assignment import key_hashes
 from headway.registry.project import LIVE_POINTER, Project
-from headway.registry.withdrawals import withdrawn_classes
+from headway.registry.withdrawals import remote_audit, withdrawn_classes
 from headway.storage import traffic
 from headway.storage.addresses import log_root
 
@@ -94,9 +96,65 @@ def audit_answers(project: Project, *, now: datetime | None = None) -> Certifica
     for withdrawal in _withdrawals(plan, found, before):
         project.save(withdrawal)
     last = project.latest(CertificateAudit)
+    before_remote = last.remote if last and last.release == bundle.digest else None
+    found = replace(found, remote=audit_remote(project, bundle.release, bundle.digest, last=before_remote, now=at))
+    if found.remote is not None:
+        found = replace(found, message=f"{found.message}; {_describe_remote(found.remote, found.limit)}")
     if last is None or replace(last, at=found.at) != found:
         project.save(found)
     return found
+
+
+def audit_remote(
+    project: Project, release: Release, digest: str, *, last: RemoteAudit | None = None, now: datetime
+) -> RemoteAudit | None:
+    """Compare drawn answers of the remote stage with the limit of a release; None without a stage to audit.
+
+    `last` is the audit before of this release. Answers of another stage than that of the settings do not count.
+    """
+    plan, section = release.answers, project.config.answer
+    stage = section.remote.identity
+    if plan is None or not stage or traffic.REMOTE not in plan.stages:
+        return None
+    since_us = 0
+    if last is not None:
+        since_us = last.since_us if last.stage == stage else int(now.timestamp() * 1e6)
+    audited = read_audited(project, release, digest, now=now, by=traffic.REMOTE, since_us=since_us)
+    by_day = plan.certificate.risk.n_groups > 0
+    today = int(np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "D").astype(np.int64))
+    counted = audited.subset(_complete_days(audited, today)) if by_day else audited
+    n_labeled, n_overdue = int((~np.isnan(counted.errors)).sum()), int(audited.overdue.sum())
+    alpha, limit = 1 - section.level, plan.certificate.limit
+    risk = _risk(counted, by_day, alpha)
+    covers: tuple[str, ...] = ()
+    if not _is_unknown(n_labeled, n_overdue):
+        classes = [name for name in release.class_names if name != plan.reject]
+        if section.per_class:
+            shares = {
+                name: _risk(counted.subset(counted.answer == index), by_day, alpha / len(classes))
+                for index, name in enumerate(release.class_names)
+                if name in classes
+            }
+            covers = tuple(name for name, share in shares.items() if share.high <= limit)
+        elif risk.high <= limit:
+            covers = tuple(classes)
+    return RemoteAudit(
+        stage=stage,
+        since_us=since_us,
+        n_drawn=len(audited.errors),
+        n_labeled=n_labeled,
+        n_overdue=n_overdue,
+        risk=risk if n_labeled else None,
+        covers=covers,
+    )
+
+
+def covered_remote_labels(project: Project, release: Release, digest: str) -> tuple[float, ...]:
+    """Return the labels of the remote stage that count as answers; all if it audits its own."""
+    stage = project.config.answer.remote.identity
+    audit = remote_audit(project.state, name=project.name, digest=digest)
+    covers = release.class_names if not stage else audit.covers if audit and audit.stage == stage else ()
+    return tuple(float(index) for index, name in enumerate(release.class_names) if name in covers)
 
 
 def propose_after_audit(project: Project, audit: CertificateAudit) -> Ticket | None:
@@ -117,10 +175,13 @@ def propose_after_audit(project: Project, audit: CertificateAudit) -> Ticket | N
     )
 
 
-def read_audited(project: Project, release: Release, digest: str, *, now: datetime) -> AuditedAnswers:
-    """Return the answers of a release that were drawn for the audit, with the labels of people.
+def read_audited(
+    project: Project, release: Release, digest: str, *, now: datetime, by: str = traffic.MODEL, since_us: int = 0
+) -> AuditedAnswers:
+    """Return the answers of a release, or of the remote stage behind it, that were drawn for the audit.
 
-    The later label of a key wins, so that corrections count. Labels of the remote stage do not.
+    They are compared with the labels of people. The later label of a key wins, so that corrections count. Labels of the
+    remote stage are its answers; of those to a key, the first counts.
     """
     root, classes = log_root(project.config, project.name), release.class_names
     rows = answered_requests(root, project.name, digest)
@@ -129,13 +190,18 @@ def read_audited(project: Project, release: Release, digest: str, *, now: dateti
         return AuditedAnswers(
             classes=classes, answer=empty, errors=np.zeros(0), days=empty, overdue=np.zeros(0, dtype=np.bool_)
         )
-    first = rows.unique("key", keep="first", maintain_order=True).filter(pl.col("audit") == 1)
+    is_counted = (pl.col("audit") == 1) & (pl.col("answered_by") == traffic.ANSWERED_BY.index(by))
+    first = rows.unique("key", keep="first", maintain_order=True).filter(is_counted & (pl.col("at_us") >= since_us))
+    if by == traffic.REMOTE:
+        first = first.join(_answers_of_remote(project), on="key", how="inner", maintain_order="left")
     hashes = key_hashes(first["key"], f"audit order {digest}")
     ordered = first.with_columns(order=pl.Series(hashes), day=pl.col("at_us") // _DAY_US).sort("day", "order")
     drawn = ordered.join(labels_of_people(project), on="key", how="left", maintain_order="left")
     outputs = sorted((name for name in drawn.columns if name.startswith("out.")), key=lambda name: int(name[4:]))
     probabilities = drawn.select(outputs).cast(pl.Float64).to_numpy()
     answer, _ = confidences("probability", probabilities, threshold=release.threshold)
+    if by == traffic.REMOTE:
+        answer = drawn["remote"].cast(pl.Int64).to_numpy()
     labels = drawn["label"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     times = drawn["at_us"].to_numpy().astype("datetime64[us]")
     waiting = np.isnan(labels)
@@ -181,7 +247,7 @@ def judge_audit(
         if _is_broken(part, by_day, limit=certificate.limit, alpha=alpha_class):
             found.add(label)
     n_labeled, n_overdue = int((~np.isnan(counted.errors)).sum()), int(audited.overdue.sum())
-    unknown = bool(plan.forwarded_by) or not n_labeled or n_overdue > MAX_OVERDUE * (n_labeled + n_overdue)
+    unknown = bool(plan.forwarded_by) or _is_unknown(n_labeled, n_overdue)
     status: AuditStatus = "broken" if found else "unknown" if unknown else "holds"
     audit = CertificateAudit(
         name=name,
@@ -220,6 +286,21 @@ def describe_audit(audit: CertificateAudit, *, is_all: bool) -> str:
     if audit.status == "unknown":
         return f"whether the certificate still holds is not known: {checked}{late}"
     return f"the certificate is not shown to be broken: {checked}; {allowed}{late}"
+
+
+def _is_unknown(n_labeled: int, n_overdue: int) -> bool:
+    """Return True if too many drawn answers have no label for an audit to say something."""
+    return not n_labeled or n_overdue > MAX_OVERDUE * (n_labeled + n_overdue)
+
+
+def _describe_remote(audit: RemoteAudit, limit: float) -> str:
+    """Return what an audit of the remote stage shows, in a clause."""
+    checked = f"of the remote stage's answers, {audit.n_labeled:,} of {audit.n_drawn:,} drawn ones were checked"
+    if audit.risk is not None:
+        checked += f", and {audit.risk.value:.1%} were wrong (between {audit.risk.low:.1%} and {audit.risk.high:.1%})"
+    if audit.covers:
+        return f"{checked}: those of {len(audit.covers):,} classes count"
+    return f"{checked}: none counts until at most {limit:.1%} are shown to be"
 
 
 def _withdrawals(plan: AnswerPlan, audit: CertificateAudit, before: frozenset[str]) -> Iterator[CertificateWithdrawal]:
@@ -274,11 +355,22 @@ def _delay(project: Project) -> timedelta:
     return parse_delay(project.config.data.label_delay) or DEFAULT_DELAY
 
 
-def labels_of_people(project: Project) -> pl.DataFrame:
-    """Return the last label that a person gave to each key, and when."""
+def _answers_of_remote(project: Project) -> pl.DataFrame:
+    """Return the first answer of the remote stage to each key, as `remote`."""
+    answers = _labels(project).filter(pl.col("who") == traffic.REMOTE).sort("at_us", maintain_order=True)
+    return answers.unique("key", keep="first", maintain_order=True).select("key", remote="label")
+
+
+def _labels(project: Project) -> pl.DataFrame:
+    """Return all labels of a project, of people and of the remote stage."""
     tables = SegmentReader(
         traffic.labels_folder(log_root(project.config, project.name), project.name), [*LABEL_SCHEMA]
     ).read()
-    labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
+    return pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
+
+
+def labels_of_people(project: Project) -> pl.DataFrame:
+    """Return the last label that a person gave to each key, and when."""
+    labels = _labels(project)
     people = labels.filter(pl.col("who") != traffic.REMOTE).sort("at_us", maintain_order=True)
     return people.unique("key", keep="last", maintain_order=True).select("key", "label", labeled_us="at_us")

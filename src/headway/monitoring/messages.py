@@ -17,6 +17,7 @@ from headway.core.support import MessageSummary
 from headway.core.variant import Variant
 from headway.evaluation.selective import audit_risk, measure_risk
 from headway.evaluation.statistics.percentiles import percentile_interval
+from headway.monitoring.certificate import covered_remote_labels
 from headway.monitoring.labeling.selection import MAX_REQUESTS, probabilities_of, requests_of_rows
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
 from headway.monitoring.scored_rows import day_numbers
@@ -41,6 +42,10 @@ class _Messages:
     """Whether messages of a day are dependent, so that the certificate was made by groups."""
     handed_on: tuple[str, ...]
     """Stages whose messages people answer, unless the remote stage did."""
+    remote_covers: tuple[float, ...]
+    """Labels of the remote stage that count as answers."""
+    audits_remote: bool
+    """Whether people check drawn answers of the remote stage; another headway server audits its own."""
 
     @property
     def by_model(self) -> Bools:
@@ -57,12 +62,16 @@ class _Messages:
 
     @property
     def waiting(self) -> pl.DataFrame:
-        """Return those without a label that were handed on to people or drawn for the audit.
+        """Return those without a label by a person that were handed on to people or drawn for the audit.
 
-        An answer of the remote stage is a label, so the messages that it answered are left out.
+        Messages that the remote stage answered are left out if its audit covers the answer and they were not drawn.
         """
         codes = [traffic.ANSWERED_BY.index(stage) for stage in self.handed_on]
-        is_for_people = pl.col("answered_by").is_in(codes) | (pl.col("audit") == 1)
+        is_left = pl.col("answered_by").is_in(codes) & ~pl.col("remote_label").is_in(self.remote_covers or (-1.0,))
+        audited = (traffic.MODEL, traffic.REMOTE) if self.audits_remote else (traffic.MODEL,)
+        by_audited = pl.col("answered_by").is_in([traffic.ANSWERED_BY.index(stage) for stage in audited])
+        is_audited = by_audited & (pl.col("audit") == 1)
+        is_for_people = is_left.fill_null(value=True) | is_audited
         return self.rows.filter(is_for_people & pl.col("label").is_null())
 
 
@@ -91,7 +100,7 @@ def summarize_messages(project: Project) -> MessageSummary:
     waiting = found.waiting
     days = day_numbers(rows["at_us"].to_numpy().astype("datetime64[us]"))
     answered = replace(measure_risk(by_model, np.zeros(len(rows)), groups=days)[0], name="answer.coverage")
-    drawn = rows["audit"].to_numpy() == 1
+    drawn = (rows["audit"].to_numpy() == 1) & by_model
     labels = rows["label"].fill_null(math.nan).to_numpy()
     wrong = np.where(np.isnan(labels), math.nan, labels != found.answers)[drawn]
     corrected = None
@@ -143,7 +152,8 @@ def _hours_saved(n: int, corrected: Measurement, minutes: float) -> Measurement:
 def _read_messages(project: Project) -> _Messages:
     """Return the latest messages of all releases that hand rows on, oldest first, each key once."""
     root, name = log_root(project.config, project.name), project.name
-    live = project.registry.resolve(f"{name}@live").release
+    bundle = project.registry.resolve(f"{name}@live")
+    live, covers = bundle.release, covered_remote_labels(project, bundle.release, bundle.digest)
     found = read_predictions(root, name, [folder.name for folder in traffic.log_folders(root, name)])
     if "answered_by" not in found.columns:
         raise DataError(
@@ -155,8 +165,12 @@ def _read_messages(project: Project) -> _Messages:
     rows = found.filter(is_known & (pl.col("answered_by") >= 0)).unique("key", keep="first", maintain_order=True)
     tables = SegmentReader(traffic.labels_folder(root, name), [*LABEL_SCHEMA]).read()
     labels = (pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)).sort("at_us", maintain_order=True)
+    is_remote = pl.col("who").eq_missing(traffic.REMOTE)
+    is_answer = ~is_remote | pl.col("label").is_in(covers or (-1.0,))
     first = labels.group_by("key", maintain_order=True).agg(
-        labeled_us=pl.col("at_us").first(), label=pl.col("label").last()
+        labeled_us=pl.col("at_us").filter(is_answer).first(),
+        label=pl.col("label").filter(~is_remote).last(),
+        remote_label=pl.col("label").filter(is_remote).last(),
     )
     rows = rows.tail(MAX_REQUESTS).join(first, on="key", how="left", maintain_order="left")
     is_by_day = live.answers is not None and live.answers.certificate.risk.n_groups > 0
@@ -167,4 +181,6 @@ def _read_messages(project: Project) -> _Messages:
         threshold=live.threshold,
         is_by_day=is_by_day,
         handed_on=stages if traffic.PEOPLE in stages else (traffic.PEOPLE,),
+        remote_covers=covers,
+        audits_remote=bool(project.config.answer.remote.identity),
     )

@@ -1,4 +1,4 @@
-"""Withdrawn certificates: what a release answers no more, by the records that audits save.
+"""What audits say of a release: what it answers no more, and which answers of its remote stage count.
 
 A withdrawal needs no key, since it only makes a model answer less. Nothing gives an answer back except a release with a
 new certificate, which is signed.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from headway.core.contracts import State
 from headway.core.record import kind_of, read
-from headway.core.selective import AnswerPlan, CertificateWithdrawal
+from headway.core.selective import AnswerPlan, CertificateAudit, CertificateWithdrawal, RemoteAudit
 
 KIND = kind_of(CertificateWithdrawal)
+AUDIT_KIND = kind_of(CertificateAudit)
 
 
 def withdrawals(state: State, name: str, digest: str) -> list[CertificateWithdrawal]:
@@ -24,3 +25,10 @@ def withdrawn_classes(state: State, plan: AnswerPlan, *, name: str, digest: str)
     answered = frozenset(plan.thresholds)
     found = [one.classes for one in withdrawals(state, name, digest)]
     return answered if () in found else answered.intersection(name for names in found for name in names)
+
+
+def remote_audit(state: State, *, name: str, digest: str) -> RemoteAudit | None:
+    """Return the last audit of the remote stage behind a release (its digest), None if there is none."""
+    content = state.latest(AUDIT_KIND, name=name)
+    audit = read(CertificateAudit, content) if content else None
+    return audit.remote if audit and audit.release == digest else None

@@ -21,8 +21,8 @@ from headway.core.release import PointerUpdate, TrafficAssignment
 from headway.core.rollout import Rollout
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.withdrawals import AUDIT_KIND, remote_audit, withdrawn_classes
 from headway.registry.withdrawals import KIND as WITHDRAWAL
-from headway.registry.withdrawals import withdrawn_classes
 from headway.serving.batching.answers import SelectiveModel
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
@@ -46,6 +46,7 @@ class PointerState(NamedTuple):
     canary: bytes | None = None
     rollout: bytes | None = None
     withdrawal: bytes | None = None
+    audit: bytes | None = None
 
 
 class RegistryWatcher:
@@ -183,7 +184,9 @@ class RegistryWatcher:
             last, canary = state.last(name, pointer), state.last(name, CANARY) if pointer == LIVE else None
             known = PointerState(last.content if last else None, canary.content if canary else None)
         if _selective_models(self._splits[address]):
-            known = known._replace(withdrawal=state.latest(WITHDRAWAL, name=name))
+            known = known._replace(
+                withdrawal=state.latest(WITHDRAWAL, name=name), audit=state.latest(AUDIT_KIND, name=name)
+            )
         return known._replace(rollout=state.latest("rollout", name=name)) if pointer == LIVE else known
 
     def _update(self, address: str, split: TrafficSplit, state: PointerState) -> None:
@@ -206,9 +209,10 @@ class RegistryWatcher:
         _log.warning("%s now serves release %s%s", address, new.live.digest, canary)
 
     def _withdraw(self, split: TrafficSplit) -> None:
-        """Have the models of a split answer no class whose certificate was withdrawn."""
+        """Have the models of a split answer no class whose certificate was withdrawn, and follow the remote audit."""
         for model, selective in _selective_models(split):
             state = self._register.state
+            selective.remote_audit = remote_audit(state, name=model.name, digest=model.digest)
             found = withdrawn_classes(state, selective.plan, name=model.name, digest=model.digest)
             if selective.withdraw(found):
                 message = "the certificate of %s is withdrawn for %s: these answers are handed on"

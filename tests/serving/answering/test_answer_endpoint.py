@@ -15,6 +15,7 @@ from chat_server import chat_server, response
 from running import Peer, Running, ask, loaded, request, serving
 
 from headway.core.sections import AnswerSection, RemoteStage
+from headway.core.selective import RemoteAudit
 from headway.core.variant import Field, Signature
 from headway.serving.answering.endpoint import MAX_BODY_BYTES, AnswerCall, AnswerStages
 from headway.storage import traffic
@@ -99,13 +100,28 @@ def test_the_remote_stage_answers_what_the_model_does_not_and_its_label_is_not_a
     assert (answer.json["answer"], answer.json["answered_by"], answer.json["status"]) == (
         "delivery",
         "remote",
-        "answered",
+        "uncertified",
     )
     assert answer.json["reason"] == "low_confidence"
     assert chat.requests.get(timeout=10)[1]["messages"][1]["content"] == "where is it, [email]"
     (stored,) = traffic.labels_of(tmp_path, "support", "a-1")
     assert (stored.label, stored.who) == (0.0, "remote")
     assert 'headway_remote_calls_total{result="answered"} 1' in text
+
+
+def test_an_answer_of_the_remote_stage_counts_if_the_audit_of_this_stage_covers_its_class(tmp_path):
+    model = unsure(*BOTH)
+    with chat_server() as chat, answering(model, tmp_path, url=chat.url) as server:
+        stage = RemoteStage(url=chat.url, model="small")
+        model.selective.remote_audit = RemoteAudit(stage=stage.identity, covers=("delivery",))
+        statuses = {}
+        for key, said in (("a-1", "delivery"), ("a-2", "refund")):
+            chat.says(said)
+            statuses[said] = post(server, {"text": "hello", "key": key}).json["status"]
+        model.selective.remote_audit = RemoteAudit(stage="another", covers=("delivery", "refund"))
+        chat.says("delivery")
+        statuses["another"] = post(server, {"text": "hello", "key": "a-3"}).json["status"]
+    assert statuses == {"delivery": "answered", "refund": "uncertified", "another": "uncertified"}
 
 
 @pytest.mark.parametrize(

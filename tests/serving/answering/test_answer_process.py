@@ -81,7 +81,7 @@ def test_a_message_goes_from_the_model_to_the_remote_stage_and_to_people_over_th
             assert outcome("please parcel", "m-1") == ("delivery", "model", "answered", "")
             assert chat.requests.empty()
 
-            assert outcome("please, I am ada@example.org", "m-2") == ("refund", "remote", "answered", "")
+            assert outcome("please, I am ada@example.org", "m-2") == ("refund", "remote", "uncertified", "")
             head, body = chat.requests.get(timeout=10)
             assert "Authorization: Bearer secret\r\n" in head
             assert body["messages"][1]["content"] == "please, I am [email]"
@@ -95,7 +95,7 @@ def test_a_message_goes_from_the_model_to_the_remote_stage_and_to_people_over_th
             chat.says("something else")
             assert outcome("please", "m-5") == ("", "people", "held", "not_a_class")
             chat.says("invoice")
-            assert outcome("please", "m-6") == ("invoice", "remote", "answered", "")
+            assert outcome("please", "m-6") == ("invoice", "remote", "uncertified", "")
             while not chat.requests.empty():
                 chat.requests.get()
 
@@ -112,7 +112,8 @@ def test_a_message_goes_from_the_model_to_the_remote_stage_and_to_people_over_th
             state = load(tmp_path / "shop").state
             until(lambda: later("m-8") != {})
             assert (later("m-7")["status"], later("m-8")["answered_by"]) == ("held", "model")
-            assert later("m-6")["answered_by"] == "remote" and later("unknown") == {}
+            assert (later("m-6")["answered_by"], later("m-6")["status"]) == ("remote", "uncertified")
+            assert later("unknown") == {}
             traffic.save_labels(state, "shop", [traffic.Label("m-7", 0.0)], who="ann")
             assert (later("m-7")["answer"], later("m-7")["answered_by"]) == ("delivery", "people")
             erase = [sys.executable, "-m", "headway.cli", "erase", "m-7", "--why", "asked"]

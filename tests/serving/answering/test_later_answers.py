@@ -15,6 +15,7 @@ from running import ask, loaded, open_authenticator, serving
 from test_answer_endpoint import MESSAGES, Words
 
 from headway.core.sections import AnswerSection
+from headway.core.selective import RemoteAudit
 from headway.serving.answering import later_answers
 from headway.serving.answering.endpoint import MAX_SEARCHES, AnswerStages
 from headway.serving.answering.later_answers import find_later_answer
@@ -217,3 +218,18 @@ def test_too_many_searches_are_refused(tmp_path):
 
     asyncio.run(run())
     assert [status for status, _ in replies] == [429] + [404] * MAX_SEARCHES
+
+
+def test_an_answer_of_the_remote_stage_is_uncertified_unless_its_audit_covers_it(tmp_path):
+    model = text_model(MESSAGES, engine=Words())
+    log(tmp_path, "m-1")
+    label(tmp_path, "m-1", 1.0, who=traffic.REMOTE)
+    statuses = {stage: find_later_answer(tmp_path, model, "m-1", stage=stage).status for stage in ("", "small")}
+    assert statuses == {"": "answered", "small": "uncertified"}
+    model.selective.remote_audit = RemoteAudit(stage="small", covers=("refund",))
+    assert find_later_answer(tmp_path, model, "m-1", stage="small").status == "answered"
+
+    model.selective.remote_audit = None
+    label(tmp_path, "m-1", 0.0)
+    found = find_later_answer(tmp_path, model, "m-1", stage="small")
+    assert (found.answered_by, found.status) == ("people", "answered")

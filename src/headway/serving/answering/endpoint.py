@@ -135,7 +135,8 @@ class AnswerStages:
             self._n_searches -= 1
 
     def _search(self, model: LoadedModel, key: str, api_key: str) -> LaterAnswer | None:
-        return find_later_answer(self._state, model, key, api_key=api_key, logs=self._open_logs())
+        stage = self._settings.remote.identity
+        return find_later_answer(self._state, model, key, stage=stage, api_key=api_key, logs=self._open_logs())
 
     async def _ask(
         self,
@@ -161,7 +162,11 @@ class AnswerStages:
         self._metrics.count_remote("answered")
         label = traffic.Label(call.key, float(model.selective.classes.index(found)))
         response = AnswerResponse(
-            answer=found, answered_by=REMOTE, reason=answers.reason[0], confidence=_confidence(answers)
+            answer=found,
+            answered_by=REMOTE,
+            reason=answers.reason[0],
+            status="answered" if model.selective.covers_remote(remote.identity, found) else "uncertified",
+            confidence=_confidence(answers),
         )
         if remote.keeps_answers:
             call.reply(model, response)

@@ -38,7 +38,13 @@ class _LoggedRequest(NamedTuple):
 
 
 def find_later_answer(
-    state: Path, model: LoadedModel, key: str, *, api_key: str = "", logs: SharedLogs | None = None
+    state: Path,
+    model: LoadedModel,
+    key: str,
+    *,
+    stage: str = "",
+    api_key: str = "",
+    logs: SharedLogs | None = None,
 ) -> LaterAnswer | None:
     """Return the answer to the last message of a key; None if the latest log has none of this caller.
 
@@ -46,6 +52,8 @@ def find_later_answer(
 
     Parameters
     ----------
+    stage : str
+        Identity of the remote stage, whose answers are `uncertified` unless its audit covers them.
     api_key : str
         Name of the API key of the caller. Messages that were sent with another API key are not found; those that were
         sent without one are. People label the first message of a key, so its labels are those of its sender.
@@ -68,8 +76,10 @@ def find_later_answer(
     if labels:
         label = (by_people or labels)[-1]
         at = datetime.fromtimestamp(label.at_us / 1e6, UTC).isoformat(timespec="seconds")
-        by = PEOPLE if by_people else REMOTE
-        return _of(model, key, answer=model.answers[int(label.label)], answered_by=by, at=at)
+        answer, by = model.answers[int(label.label)], PEOPLE if by_people else REMOTE
+        is_covered = bool(by_people) or model.selective is None or model.selective.covers_remote(stage, answer)
+        status = "answered" if is_covered else "uncertified"
+        return _of(model, key, answer=answer, answered_by=by, status=status, at=at)
     row = found.row
     by_model = row.get("answered_by", 0) == traffic.ANSWERED_BY.index(MODEL)
     if not by_model or row["status"] != 0:

@@ -248,6 +248,11 @@ class RemoteAnswers:
         self._open_until = 0.0
 
     @property
+    def identity(self) -> str:
+        """Identity by which its answers are audited; "" if the server that is asked audits its own."""
+        return self._settings.identity
+
+    @property
     def keeps_answers(self) -> bool:
         """True if the server that is asked logs its answers, so that none is lost if this one ends."""
         return self._settings.protocol == "headway"

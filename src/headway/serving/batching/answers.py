@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from headway.core.answering import AnswerDecider
 from headway.core.release import Release
+from headway.core.selective import RemoteAudit
 from headway.registry.key_assignment import is_drawn_for_audit
 from headway.storage import traffic
-from headway.storage.traffic import MODEL
+from headway.storage.traffic import MODEL, REMOTE
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
@@ -54,7 +55,8 @@ class SelectiveModel:
 
     `stage` is the first that answers the other rows, "" for none. Of the answered rows, people check those whose key is
     drawn with probability `audit_share`: always the same keys of a release, which callers cannot know beforehand.
-    `withdrawn` are the classes whose certificate an audit broke.
+    `withdrawn` are the classes whose certificate an audit broke, and `remote_audit` says which answers of the remote
+    stage count. Rows that are handed to it are drawn in the same way.
     """
 
     def __init__(self, release: Release, digest: str, *, audit_share: float = 0.0) -> None:
@@ -64,6 +66,7 @@ class SelectiveModel:
         self.classes = release.class_names
         self.stage = next(iter(plan.stages), "")
         self.withdrawn: frozenset[str] = frozenset()
+        self.remote_audit: RemoteAudit | None = None
         self._threshold = release.threshold
         self._decide = AnswerDecider(plan, self.classes, threshold=release.threshold)
         self._digest, self._share = digest, audit_share
@@ -94,6 +97,14 @@ class SelectiveModel:
         self.withdrawn = classes
         return True
 
+    def covers_remote(self, stage: str, answer: str) -> bool:
+        """Return whether an answer of a remote stage, by its identity, is shown to be within the limit.
+
+        A stage without an identity audits its own answers.
+        """
+        audit = self.remote_audit
+        return not stage or (audit is not None and audit.stage == stage and answer in audit.covers)
+
     def is_drawn(self, key: str) -> bool:
         """Return whether people check the answers to the rows of a key."""
         return is_drawn_for_audit(key, self._digest, self._share)
@@ -106,5 +117,5 @@ class SelectiveModel:
         return traffic.answer_codes(
             [_BY_NAME[name] for name in answers.answered_by],
             [_REASONS[reason] for reason in answers.reason],
-            [is_drawn and name == MODEL for is_drawn, name in zip(drawn, answers.answered_by, strict=True)],
+            [is_drawn and name in (MODEL, REMOTE) for is_drawn, name in zip(drawn, answers.answered_by, strict=True)],
         )

@@ -199,8 +199,8 @@ class AnswerResponse(msgspec.Struct):
     """The answer to a message or row: its class, who gave it or does next, and why the model does not.
 
     `status` is `answered`, `held` (for people, or no stage), `apologised` (as `held`, with a `reply` for the caller) or
-    `uncertified` (the model's answer, which no certificate covers). `confidence` is the model's, in its own answer.
-    `remote` says why the remote stage has no answer, if it was asked.
+    `uncertified` (an answer of the model or the remote stage, which no certificate covers). `confidence` is the
+    model's, in its own answer. `remote` says why the remote stage has no answer, if it was asked.
     """
 
     answer: str
@@ -219,8 +219,9 @@ class AnswerResponse(msgspec.Struct):
 class LaterAnswer(msgspec.Struct):
     """The answer to a message that was asked before, by its key.
 
-    `status` is `answered`, or `held` while it waits for people. `answered_by` is `model`, `remote` or `people`, and
-    `at` the time at which the answer of the last two was stored. `answer` is empty if another release gave it.
+    `status` is `answered`, `uncertified` (by the remote stage), or `held` while it waits for people. `answered_by` is
+    `model`, `remote` or `people`, and `at` the time at which the answer of the last two was stored. `answer` is empty
+    if another release gave it.
     """
 
     key: str
