@@ -9,7 +9,9 @@ from __future__ import annotations
 import bz2
 import lzma
 import mmap
+import re
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -22,7 +24,7 @@ from typing import IO, Protocol
 from headway.core.arrays import Buffer
 from headway.scanning.arrays import unknown, unsafe
 from headway.scanning.graphs import leaves_folder
-from headway.scanning.verdicts import Problem
+from headway.scanning.verdicts import Problem, worst
 
 MAX_MEMBERS = 5_000
 MAX_NESTED = 4
@@ -100,9 +102,12 @@ def scan_zip(content: Buffer, budget: UnpackBudget, scan: ScanMember) -> list[Pr
     data = content if isinstance(content, bytes) else memoryview(content)
     if budget.depth >= MAX_NESTED:
         return [unknown("archive-depth", f"archives nested deeper than {MAX_NESTED}")]
+    directory = judge_directory(memoryview(data))
+    if worst(directory) == "unsafe":
+        return directory
     try:
         with zipfile.ZipFile(_opened(content)) as archive:
-            return _scan_zip_members(archive, data, budget, scan)
+            return [*directory, *_scan_zip_members(archive, data, budget, scan)]
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
@@ -112,9 +117,9 @@ def scan_zip(content: Buffer, budget: UnpackBudget, scan: ScanMember) -> list[Pr
         NotImplementedError,
         OverflowError,
     ) as error:
-        return [unknown("archive-damaged", f"the archive cannot be read: {error}")]
+        return [*directory, unknown("archive-damaged", f"the archive cannot be read: {error}")]
     except (RecursionError, UnicodeError, IndexError, zlib.error):
-        return [unknown("archive-damaged", "the archive cannot be read")]
+        return [*directory, unknown("archive-damaged", "the archive cannot be read")]
 
 
 def _scan_zip_members(
@@ -138,6 +143,126 @@ def _opened(content: Buffer) -> IO[bytes]:
         content.seek(0)
         return content  # type: ignore[return-value]
     return BytesIO(content)
+
+
+_END, _LOCATOR, _RECORD, _ENTRY, _LOCAL = b"PK\5\6", b"PK\6\7", b"PK\6\6", b"PK\1\2", b"PK\3\4"
+_MAX_ENTRIES = 100_000
+_UNICODE_PATH = 0x7075
+
+
+class _TwoDirectoriesError(Exception):
+    """Readers find different directories in one archive, or members that share bytes."""
+
+
+def judge_directory(data: memoryview) -> list[Problem]:
+    """Judge whether every reader of a zip finds the same members.
+
+    zipfile, miniz and readers from the front search for the directory in different ways. They agree where the end is at
+    the end, the directory lies right before it, no comment holds a signature, and the members fill the rest.
+    """
+    try:
+        _read_directory(data)
+    except _TwoDirectoriesError as error:
+        return [unsafe("archive-directory", str(error))]
+    except (ValueError, IndexError, struct.error) as error:
+        return [unknown("archive-directory", f"not every reader finds the same members: {error}")]
+    return []
+
+
+def _read_directory(data: memoryview) -> None:
+    tail = bytes(data[-66_000:])
+    end = tail.rfind(_END)
+    if end < 0 or len(tail) - end < 22:
+        raise ValueError("no end of a directory")
+    position = len(data) - len(tail) + end
+    disk, first_disk, here, count, size, offset, comment = struct.unpack("<4H2LH", tail[end + 4 : end + 22])
+    if comment != len(tail) - end - 22:
+        if tail.count(_END) > 1:
+            raise _TwoDirectoriesError("it has two ends, and readers take one or the other")
+        raise ValueError("bytes follow its end")
+    if b"PK" in tail[end + 22 :]:
+        raise _TwoDirectoriesError("the comment of the archive holds a signature of another archive")
+    last = position
+    if bytes(data[max(position - 20, 0) : position])[:4] == _LOCATOR:
+        last = int.from_bytes(data[position - 12 : position - 4], "little")
+        if last != position - 76 or bytes(data[last : last + 4]) != _RECORD:
+            raise _TwoDirectoriesError("it has two directories, and readers take one or the other")
+        length, *_, disk, first_disk, here, count, size, offset = struct.unpack("<Q2H2L4Q", data[last + 4 : last + 56])
+        if length != 44:
+            raise ValueError("a record of an unusual length before its end")
+    if disk or first_disk or here != count or count > _MAX_ENTRIES:
+        raise ValueError(f"{count:,} members, on several disks or too many")
+    if offset + size != last:
+        if tail.count(_END) > 1:
+            raise _TwoDirectoriesError("it has two ends, and readers take one or the other")
+        raise ValueError("the directory is not where its end says")
+    entries = sorted(_read_entries(data, offset, last, count))
+    for (start, member_end, has_descriptor), follows in zip(
+        entries, [*(entry[0] for entry in entries[1:]), offset], strict=True
+    ):
+        gap = follows - member_end
+        if gap < 0:
+            raise _TwoDirectoriesError(f"two members share the bytes from {follows:,} to {member_end:,}")
+        if gap and not (has_descriptor and gap in (12, 16, 20, 24)):
+            raise ValueError(f"{gap:,} bytes lie after the member at byte {start:,}")
+
+
+def _read_entries(data: memoryview, position: int, last: int, count: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield the first byte of each member, the byte after its data, and whether a descriptor may follow."""
+    for _ in range(count):
+        if bytes(data[position : position + 4]) != _ENTRY:
+            raise ValueError("the directory has fewer members than its end says")
+        _, _, flags, method, _, _, _, packed, unpacked, names, extras, comments, disk, _, _, start = struct.unpack(
+            "<6H3L5H2L", data[position + 4 : position + 46]
+        )
+        name = bytes(data[position + 46 : position + 46 + names])
+        position += 46 + names
+        extra = _read_extra(bytes(data[position : position + extras]))
+        position += extras + comments
+        if position > last:
+            raise ValueError("the directory leaves its place")
+        if b"PK" in bytes(data[position - comments : position]):
+            raise _TwoDirectoriesError("the comment of a member holds a signature of another archive")
+        if _UNICODE_PATH in extra or disk:
+            raise ValueError("a member has a second name, or lies on another disk")
+        large = extra.get(1, b"")
+        wide = [value == 0xFFFFFFFF for value in (unpacked, packed, start)]
+        values = iter(struct.unpack(f"<{sum(wide)}Q", large[: 8 * sum(wide)]))
+        unpacked, packed, start = (
+            next(values) if is_wide else value for is_wide, value in zip(wide, (unpacked, packed, start), strict=True)
+        )
+        yield start, _local_end(data, start, name, (flags, method, packed, unpacked)), bool(flags & 8)
+    if position != last:
+        raise ValueError("bytes lie between the directory and its end")
+
+
+def _local_end(data: memoryview, start: int, name: bytes, expected: tuple[int, int, int, int]) -> int:
+    """Return the byte after the data of a member; raise ValueError if its own header differs from the directory."""
+    header = data[start : start + 30]
+    if bytes(header[:4]) != _LOCAL:
+        raise ValueError(f"no member begins at byte {start:,}")
+    _, flags, method, _, _, _, packed, unpacked, names, extras = struct.unpack("<5H3L2H", header[4:])
+    extra = _read_extra(bytes(data[start + 30 + names : start + 30 + names + extras]))
+    large = extra.get(1, b"")
+    if packed == unpacked == 0xFFFFFFFF and len(large) >= 16:
+        unpacked, packed = struct.unpack("<2Q", large[:16])
+    sizes_differ = (packed, unpacked) != expected[2:] and not (flags & 8 and (packed, unpacked) == (0, 0))
+    if (flags, method) != expected[:2] or sizes_differ or bytes(data[start + 30 : start + 30 + names]) != name:
+        raise ValueError(f"the header at byte {start:,} differs from the directory")
+    return start + 30 + int(names) + int(extras) + expected[2]
+
+
+def _read_extra(content: bytes) -> dict[int, bytes]:
+    """Return the extra fields of a header by number; what is too short for one is padding."""
+    fields: dict[int, bytes] = {}
+    position = 0
+    while position + 4 <= len(content):
+        number, length = struct.unpack("<2H", content[position : position + 4])
+        if number in fields and number in (1, _UNICODE_PATH):
+            raise ValueError("a header repeats its sizes")
+        fields[number] = content[position + 4 : position + 4 + length]
+        position += 4 + length
+    return fields
 
 
 def _judge_entries(data: bytes | memoryview, infos: list[zipfile.ZipInfo]) -> list[Problem]:
@@ -287,18 +412,31 @@ def compression(head: bytes) -> str:
         return "gzip"
     if head[:3] == b"BZh":
         return "bzip2"
-    if head[:6] == b"\xfd7zXZ\0" or head[:3] == b"\x5d\0\0":
+    if head[:6] == b"\xfd7zXZ\0" or head[:2] == b"\x5d\0":
         return "xz"
     if head[:4] in (b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd"):
         return "lz4" if head[:1] == b"\x04" else "zstd"
-    if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2]) % 31 == 0:
+    if _inflates(head):
         return "zlib"
+    if head[:2] == b"ZF" and re.fullmatch(rb"\s*(0x)?[0-9a-f_]+\s*", head[2:21], re.IGNORECASE):
+        return "joblib before 0.10"
     return ""
+
+
+def _inflates(head: bytes) -> bool:
+    """Return whether a reader of zlib gets a byte out of this: joblib tries with all that begins with an x."""
+    if len(head) < 3 or head[0] != 0x78 or int.from_bytes(head[:2]) % 31:
+        return False
+    stream = zlib.decompressobj()
+    try:
+        return any(stream.decompress(head[index : index + 1]) for index in range(len(head))) or stream.eof
+    except zlib.error:
+        return False
 
 
 def scan_compressed(content: Buffer, kind: str, name: str, budget: UnpackBudget, *, scan: ScanMember) -> list[Problem]:
     """Judge what a compressed file holds."""
-    if kind in ("lz4", "zstd"):
+    if kind not in ("gzip", "zlib", "bzip2", "xz"):
         return [unknown("compression", f"{kind} is not unpacked: save the file with another compression")]
     if budget.depth >= MAX_NESTED:
         return [unknown("archive-depth", f"archives nested deeper than {MAX_NESTED}")]

@@ -6,15 +6,17 @@ import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from headway.core.arrays import Buffer
 from headway.engines.formats.flatbuffer import root_table
 from headway.scanning.allowed import NESTED, is_dangerous, is_listed
-from headway.scanning.arrays import scan_template, unknown, unsafe
+from headway.scanning.arrays import unknown, unsafe
 from headway.scanning.graphs import leaves_folder
 from headway.scanning.pickles import first_problems
+from headway.scanning.templates import judge_prose, judge_template
 from headway.scanning.verdicts import Problem
 
 MAX_TEXT = 64 << 20
@@ -32,6 +34,41 @@ _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _MANY_DIGITS = re.compile(rb"[0-9]{%d}" % MAX_NUMBER)
 
 
+_TAG_BYTES = 512
+_TAG = re.compile(rb"(?:^|[\s\[{,:?-])(!<[^>\s]{1,%d}>|![^\s,\[\]{}]{1,%d})" % (_TAG_BYTES, _TAG_BYTES))
+_CORE_TAG = re.compile(
+    rb"!|!!(str|int|float|bool|null|map|seq|set|omap|pairs|binary|timestamp|merge|value)"
+    rb"|!<tag:yaml\.org,2002:(str|int|float|bool|null|map|seq|set|omap|pairs|binary|timestamp)>"
+)
+
+
+def _judge_tags(text: bytes, start: int, *, is_yaml: bool = False) -> list[Problem]:
+    """Judge the tags of YAML in a text of any name: a loader that is not the safe one makes objects by them."""
+    where = f"byte {start:,}"
+    if b"%TAG" in text:
+        return [unknown("yaml-directive", "a directive of YAML gives its tags another meaning", where)]
+    for match in _TAG.finditer(text):
+        tag = unquote_to_bytes(match[1])
+        if (b"python" in tag.lower() and (b"/" in tag or b":" in tag)) or (
+            is_yaml and re.match(rb"!!?[a-z]+\.[\w.]+", tag)
+        ):
+            shown = tag.decode("utf-8", "replace")[:60]
+            return [unsafe("yaml-object", f"a tag makes an object of Python: {shown!r}", where)]
+        if not _CORE_TAG.fullmatch(tag) and (is_yaml or tag[:2] == b"!<"):
+            shown = tag.decode("utf-8", "replace")[:60]
+            return [unknown("yaml-tag", f"a tag that its reader decides about: {shown!r}", where)]
+    return []
+
+
+def scan_text(content: Buffer) -> list[Problem]:
+    """Judge a text for people: as a table, and the templates and the tags of YAML in it."""
+    problems = scan_csv(content)
+    data = memoryview(content)
+    if problems or len(data) > MAX_TEXT:
+        return problems
+    return judge_prose(str(data, "utf-8"), "text")
+
+
 def scan_csv(content: Buffer) -> list[Problem]:
     """Judge a table in text: no bytes that are not text, no endless line, no formula that starts a program."""
     data, line, rest = memoryview(content), 0, b""
@@ -43,11 +80,13 @@ def scan_csv(content: Buffer) -> list[Problem]:
         if found:
             shown = found[0].decode("utf-8", "replace").strip()
             return [unsafe("csv-formula", f"a cell that a spreadsheet runs: {shown[:40]!r}", f"byte {start:,}")]
+        if problems := _judge_tags(rest + piece, start):
+            return problems
         last = piece.rfind(b"\n")
         line = line + len(piece) if last < 0 else len(piece) - last
         if line > MAX_LINE:
             return [unknown("csv-line", f"a line of more than {MAX_LINE:,} bytes", f"byte {start:,}")]
-        rest = piece[-64:]
+        rest = piece[-_TAG_BYTES:]
     try:
         if len(data) <= MAX_TEXT:
             str(data, "utf-8")
@@ -70,7 +109,42 @@ def scan_json_text(content: Buffer) -> list[Problem]:
         msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return [unknown("json-damaged", f"not JSON: {error}")]
-    return scan_template(text.decode("utf-8", "replace"), "text") if b"{{" in text or b"{%" in text else []
+    return _judge_json(text) if any(trigger in text for trigger in _JSON_TRIGGERS) else []
+
+
+_JSON_TRIGGERS = (b"{{", b"{%", b"class_name", b"\\u00", b'"cells"')
+"""Bytes without which no JSON document holds a template, a layer of Keras or a notebook."""
+_KERAS_CODE = frozenset(("Lambda", "__lambda__", "TFOpLambda", "SlicingOpLambda", "ClassMethod"))
+
+
+def _judge_json(text: bytes) -> list[Problem]:
+    """Judge the values of a JSON document: templates, models of Keras and notebooks."""
+    document = msgspec.json.decode(text)
+    problems: list[Problem] = []
+    if isinstance(document, dict) and isinstance(document.get("cells"), list) and "nbformat" in document:
+        problems.append(unknown("code", "a notebook is source code, which is not judged"))
+    pending = [("text", document)]
+    while pending:
+        key, value = pending.pop()
+        if isinstance(value, str):
+            problems += judge_template(value, key)
+        elif isinstance(value, list):
+            pending += [(key, inner) for inner in value]
+        elif isinstance(value, dict):
+            pending += value.items()
+            if isinstance(value.get("class_name"), str) and "config" in value:
+                problems += _judge_keras(value)
+    return first_problems(problems)
+
+
+def _judge_keras(node: dict[str, Any]) -> list[Problem]:
+    """Judge what a node of a Keras model makes: code in it, or an object of any module."""
+    name, module = node["class_name"], node.get("module")
+    root = module.partition(".")[0] if isinstance(module, str) else "keras"
+    if name in _KERAS_CODE or name == "function" or (root != "builtins" and is_dangerous(root, name)):
+        shown = f"{module}.{name}" if module else name
+        return [unsafe("keras-code", f"a model of Keras that runs Python: {shown[:80]}", "class_name")]
+    return [unknown("keras-model", "a model of Keras is not judged", "class_name")]
 
 
 _SKOPS_CALLS = frozenset(("FunctionNode", "MethodNode", "OperatorFuncNode", "ReduceNode", "PartialNode"))
@@ -124,10 +198,10 @@ def scan_template_file(content: Buffer) -> list[Problem]:
     data = memoryview(content)
     if len(data) > MAX_SETTINGS:
         return [unknown("text-size", f"more than {MAX_SETTINGS >> 20} MB are not judged")]
+    if b"\0" in bytes(data):
+        return [unknown("text-binary", "it is not text")]
     text = bytes(data).decode("utf-8", "replace")
-    if found := re.search(r"!!?(?:python/|[a-z]+\.[\w.]+)[\w/:.]*", text):
-        return [unsafe("yaml-object", f"a tag makes an object of Python: {found[0][:60]!r}")]
-    return scan_template(text, "text") or ([unknown("text-binary", "it is not text")] if "\0" in text else [])
+    return _judge_tags(bytes(data), 0, is_yaml=True) or judge_template(text, "text")
 
 
 def deepest(text: bytes) -> int:

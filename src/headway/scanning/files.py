@@ -41,6 +41,7 @@ _KERNELS = {b"headway forest 1\n": "trees", b"headway tape 1\n": "dense", b"head
 _SUFFIXES = {"sklearn": ".skops", "onnxruntime": ".onnx", "openvino": ".zip", "xgboost": ".ubj"}
 """Suffix of the file that an engine opens, where the content alone does not give its format."""
 _NO_MODELS = frozenset(("empty", "json", "toml", "csv", "text", "template"))
+_READ_AS_TEXT = frozenset(("template-code", "yaml-directive", "yaml-tag"))
 _JSON_START = re.compile(rb"\s*[\[{]")
 
 
@@ -166,10 +167,27 @@ def _scan(content: Buffer, name: str, budget: UnpackBudget) -> tuple[str, list[P
         if found is None:
             continue
         kind, problems = found
+        problems = [*problems, *_judge_other_openers(subject, kind)]
         # A pickle can begin with a few opcodes that make the file look like one of another format.
         return kind, problems if kind == "pickle" else [*pickles.find_leading(content), *problems]
     hidden = pickles.find_hidden(content)
     return "unknown", [*hidden, unknown("unknown-format", "its format is not one that headway knows")]
+
+
+def _judge_other_openers(subject: _FileBytes, kind: str) -> list[Problem]:
+    """Judge whether a file of one format is also one of another, which another reader opens."""
+    problems: list[Problem] = []
+    packed = compression(subject.head)
+    if packed and kind != packed:
+        problems.append(unknown("two-formats", f"it also begins as a file of {packed}"))
+    data = memoryview(subject.content)
+    if kind != "zip" and kind != packed and b"PK\5\6" in bytes(data[-66_000:]):
+        found = archives.scan_zip(subject.content, subject.budget.inside(), _member)
+        problems += [problem for problem in found if problem.is_unsafe]
+        problems.append(unknown("two-formats", "it also ends as a zip archive"))
+    if kind not in ("tar", "zip", packed) and subject.head[257:262] == b"ustar":
+        problems.append(unknown("two-formats", "it also begins as a tar archive"))
+    return problems
 
 
 def _scan_binary(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
@@ -220,7 +238,7 @@ def _scan_packed(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
     if head[257:262] == b"ustar" or (suffix == ".tar" and len(data) >= 512):
         return "tar", archives.scan_tar(content, subject.budget, _member)
     packed = compression(head)
-    if packed and not (packed == "zlib" and suffix in _TEXTS):
+    if packed:
         return packed, archives.scan_compressed(
             content, packed, _inner_name(subject.base), subject.budget, scan=_member
         )
@@ -325,8 +343,14 @@ def _scan_text(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
     if suffix in (".json", ".ipynb") or (_JSON_START.match(head) and suffix in ("", ".schema")):
         return "json", documents.scan_json_text(content)
     if suffix in _TEXTS:
-        problems = documents.scan_csv(content)
-        return ("text", problems) if not problems or problems[0].is_unsafe else None
+        if _JSON_START.match(head):
+            problems = documents.scan_json_text(content)
+            if not any(problem.code == "json-damaged" for problem in problems):
+                return "json", problems
+        problems = documents.scan_text(content)
+        return (
+            ("text", problems) if not problems or problems[0].is_unsafe or problems[0].code in _READ_AS_TEXT else None
+        )
     if suffix in (".yaml", ".yml", ".j2", ".jinja", ".jinja2", ".template"):
         return "template", documents.scan_template_file(content)
     if suffix in (".py", ".sh", ".ps1", ".bat", ".js", ".ipy"):
