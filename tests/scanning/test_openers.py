@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import pickle
@@ -13,6 +14,7 @@ import zlib
 import joblib
 import pytest
 
+from headway.scanning.canonical import canonical_form
 from headway.scanning.files import judge_bytes
 
 HOSTILE = b"cos\nsystem\n(Vid\ntR."
@@ -199,3 +201,26 @@ def test_a_file_of_two_formats_is_not_judged():
     archive += b"\0" * (-len(archive) % 8)
     body = array + (header % (len(archive) // 8)).ljust(117) + b"\n" + archive
     assert verdict(body, "a.npy") != "safe"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\2}" + b")" + b"\x85" * 3_000_000 + b"K\1s.",
+        b"\x80\2]r" + struct.pack("<L", 1 << 30) + b".",
+        b"\x80\4\x95" + struct.pack("<Q", 1 << 40) + b"N.",
+        b"\x80\2cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nJ\0\0\x80\0\x85X\1\0\0\0dtR.",
+    ],
+    ids=["nested tuples", "memo", "frame", "array"],
+)
+def test_a_pickle_that_exhausts_its_reader_is_never_safe(content):
+    assert verdict(content, "model.pkl") != "safe"
+
+
+def test_the_library_gets_an_archive_with_one_directory_and_no_comments():
+    content = zipped({"a/data.pkl": b"first", "a/version": b"3"}, b"made by hand", b"a text")
+    written = canonical_form(gzip.compress(content))
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {"a/data.pkl": b"first", "a/version": b"3"}
+        assert not archive.comment and not any(info.comment for info in archive.infolist())
+    assert canonical_form(zlib.compress(b"\x80\2N.")) == b"\x80\2N."

@@ -442,7 +442,7 @@ def scan_compressed(content: Buffer, kind: str, name: str, budget: UnpackBudget,
         return [unknown("archive-depth", f"archives nested deeper than {MAX_NESTED}")]
     budget.depth += 1
     try:
-        inner = unpack(_decompressed(memoryview(content), kind), budget)
+        inner = unpack(decompressed(memoryview(content), kind), budget)
     except _ExpandedError as error:
         return [unsafe("archive-bomb", str(error))]
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
@@ -453,7 +453,7 @@ def scan_compressed(content: Buffer, kind: str, name: str, budget: UnpackBudget,
     return scan(inner, name, inside)
 
 
-def _decompressed(data: memoryview, kind: str) -> Iterator[bytes]:
+def decompressed(data: memoryview, kind: str) -> Iterator[bytes]:
     """Yield unpacked pieces of bounded size, of one stream after another."""
     position = 0
     while position < len(data):

@@ -103,8 +103,8 @@ def _other_kind(engine: str) -> Problem:
     return unknown("headway-models-kind", f"not a model that the engine {engine!r} opens")
 
 
-def refuse_unsafe(content: bytes, *, name: str, shown: str, digest: str = "") -> None:
-    """Raise Refused if opening a file would do harm.
+def refuse_unsafe(content: bytes, *, name: str, shown: str, digest: str = "") -> FileVerdict | None:
+    """Return the verdict on a file, None for one named by its digest; raise Refused if opening it would do harm.
 
     Parameters
     ----------
@@ -121,10 +121,10 @@ def refuse_unsafe(content: bytes, *, name: str, shown: str, digest: str = "") ->
     if digest:
         if digest != own:
             raise Refused("the file is not the one whose digest was named", where=f"{shown} has the digest {own}")
-        return
+        return None
     found = judge_bytes(content, name=name)
     if found.verdict != "unsafe":
-        return
+        return found
     first = found.problems[0]
     raise Refused(
         f"the file is unsafe: {first.message}",

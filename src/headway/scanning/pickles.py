@@ -45,6 +45,9 @@ MAX_HIDDEN_STEPS = 2_000
 MAX_LINE = 1 << 16
 MAX_PROBLEMS = 20
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+MAX_TUPLE_DEPTH = 1_000
+"""Levels of tuples in tuples: hashing takes a frame of the C stack for each."""
+
 MAX_TUPLES = 1 << 24
 """Elements of tuples in tuples, with repetitions: hashing visits each of them."""
 
@@ -240,6 +243,7 @@ class _Machine:
         self.reads_arrays = reads_arrays
         self.n_globals = self.n_strings = self.n_arrays = self.n_elements = self.steps = 0
         self.heavy: dict[int, tuple[tuple[Any, ...], int]] = {}
+        self.deep: dict[int, tuple[tuple[Any, ...], int]] = {}
         self.answer: Any = None
         self.at = start
         self.getattr_at: int | None = None
@@ -518,6 +522,12 @@ class _Machine:
         if _Global in kinds:
             self.hold(values)
         if tuple in kinds:
+            depth = self.depth_of(values)
+            if depth > 8:
+                self.deep[id(values)] = (values, depth)
+            if depth > MAX_TUPLE_DEPTH:
+                self.add(_unsafe("pickle-depth", f"nests tuples more than {MAX_TUPLE_DEPTH:,} levels deep", self.at))
+                raise _DamagedError("tuples nested too deep")
             count = self.count_elements(values)
             if count > 32:
                 self.heavy[id(values)] = (values, count)
@@ -525,6 +535,15 @@ class _Machine:
                 self.add(_unsafe("pickle-bomb", f"repeats tuples in tuples up to {count:,} elements", self.at))
                 raise _DamagedError("tuples without measure")
         return values
+
+    def depth_of(self, values: tuple[Any, ...]) -> int:
+        """Return how many levels of tuples a tuple has."""
+        depth = 0
+        for value in values:
+            if type(value) is tuple:
+                known = self.deep.get(id(value))
+                depth = max(depth, known[1] if known else self.depth_of(value))
+        return depth + 1
 
     def count_elements(self, values: tuple[Any, ...]) -> int:
         """Return the number of elements of a tuple and of the tuples in it."""
@@ -618,7 +637,7 @@ class _Machine:
 
     def remember(self, index: int) -> None:
         """Keep the top of the stack in the memo."""
-        if index > 1 << 20 and index > 8 * self.end:
+        if index > 2 * len(self.memo) + (1 << 16):  # a reader makes room for all entries below
             self.add(_unsafe("pickle-bomb", f"asks for a memo of {index:,} entries", self.at))
             return
         value = self.stack[-1]
@@ -777,7 +796,8 @@ def _protocol(machine: _Machine) -> None:
 
 @_operation(b"\x95")
 def _frame(machine: _Machine) -> None:
-    machine.take(8)
+    if machine.number(8) > machine.end - machine.position:  # a reader may make room for it first
+        machine.add(_unknown("pickle-frame", "a frame is longer than the file", machine.at))
 
 
 @_operation(b"(")

@@ -136,7 +136,7 @@ def test_a_classifier_of_lightgbm_in_skops_is_opened_with_trust_alone(tmp_path):
     found = imported_from(folder, trust=True)
     assert (found.engine, found.classes) == ("lightgbm", ("0", "1"))
     (folder / "model.skops").write_bytes(b"PK broken")
-    with pytest.raises(EngineError, match="not a valid skops file"):
+    with pytest.raises(Refused, match="the file is not judged"):
         open_model_file(folder, trust=True)
 
 

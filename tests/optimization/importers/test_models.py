@@ -129,6 +129,20 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
         open_model_file(tmp_path / "model.pkl", trust=True)
 
 
+def test_classes_that_are_not_judged_are_named_before_trust_is_asked_for(lost: type, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="can run code") as refusal:
+        open_model_file(pickled(lost(), tmp_path))
+    assert "not judged: refers to their_code.Ratio" in refusal.value.where
+
+
+def test_a_file_that_was_not_read_to_its_end_is_refused_with_trust(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(model())[:-20])
+    with pytest.raises(Refused, match="the file is not judged") as refusal:
+        open_model_file(path, trust=True)
+    assert f"--digest {digest_of(path.read_bytes())}" in refusal.value.hint
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("save", [joblib.dump, lambda value, path: joblib.dump(value, path, compress=3)])
 def test_a_trusted_joblib_file_is_imported_as_its_estimator(save: object, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ from headway.data.matrix import STRING_DTYPES, dataset_signature, matrix
 from headway.data.refusals import with_refusals
 from headway.engines.formats.external_data import external_files
 from headway.optimization.importers import huggingface, mlflow, trial
+from headway.scanning.canonical import MEANING, canonical_form, expect_readable
 from headway.scanning.files import refuse_unsafe
+from headway.scanning.verdicts import FileVerdict
 
 Trust = bool | str
 """Whether files that can run code are opened, or the digest (`sha256:...`) of the one file that is."""
@@ -120,16 +122,26 @@ def _open_source(source: ModelSource, *, trust: Trust, shown: str) -> ModelFile 
         file = ModelFile(content=source.path.read_bytes(), suffix=source.suffix, columns=source.columns)
     except OSError as error:
         raise EngineError(f"cannot read the model file: {error.strerror}", where=shown) from error
-    refuse_unsafe(file.content, name=f"model{file.suffix}", shown=shown, digest=trust if isinstance(trust, str) else "")
+    digest = trust if isinstance(trust, str) else ""
+    verdict = refuse_unsafe(file.content, name=f"model{file.suffix}", shown=shown, digest=digest)
     if not (source.runs_code or unsafe_opener(file)):
         return replace(file, content=_embedded(file.content, source.path)) if file.suffix == ".onnx" else file
     if not trust:
         raise Refused(
             f"a {file.suffix or 'nameless'} file can run code when it is opened",
-            where=shown,
+            where="; ".join([shown, *_unjudged(verdict)]),
             hint=f"headway optimize {shown} --trust, if you trust its author; in Python: trust=True",
         )
-    return replace(_import_in_subprocess(source), columns=source.columns)
+    if verdict is not None:
+        expect_readable(verdict, shown=shown, digest=digest_of(file.content))
+        file = replace(file, content=canonical_form(file.content))
+    return replace(_import_in_subprocess(source, file.content), columns=source.columns)
+
+
+def _unjudged(verdict: FileVerdict | None) -> list[str]:
+    """Return each thing that a file names and that was not judged."""
+    problems = () if verdict is None else verdict.problems
+    return [f"not judged: {problem.message}" for problem in problems if problem.code in MEANING]
 
 
 def default_name(model: Path) -> str:
@@ -167,12 +179,13 @@ def unsafe_opener(file: ModelFile) -> str:
     return UNSAFE_SUFFIXES.get(file.suffix, "sklearn" if is_pickle else "")
 
 
-def _import_in_subprocess(source: ModelSource) -> ImportedModel:
-    """Import a trusted file in a subprocess, by `importers.unpickle`, which finds the code that came with the file."""
+def _import_in_subprocess(source: ModelSource, content: bytes) -> ImportedModel:
+    """Import the judged bytes of a trusted file in a subprocess, which finds the code that came with the file."""
     path = source.path
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
-        answer = Path(folder) / "model"
-        command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(path), str(answer)]
+        answer, judged = Path(folder) / "model", Path(folder) / f"judged{source.suffix}"
+        judged.write_bytes(content)  # not the path again: the file there may have changed since it was judged
+        command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(judged), str(answer)]
         environment = subprocess_environment(*filter(None, [source.code]))
         run = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         if run.returncode:
