@@ -60,7 +60,7 @@ def _judge_tags(text: bytes, start: int, *, is_yaml: bool = False) -> list[Probl
     return []
 
 
-def scan_text(content: Buffer) -> list[Problem]:
+def scan_prose(content: Buffer) -> list[Problem]:
     """Judge a text for people: as a table, and the templates and the tags of YAML in it."""
     problems = scan_csv(content)
     data = memoryview(content)

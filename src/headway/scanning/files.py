@@ -347,7 +347,7 @@ def _scan_text(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
             problems = documents.scan_json_text(content)
             if not any(problem.code == "json-damaged" for problem in problems):
                 return "json", problems
-        problems = documents.scan_text(content)
+        problems = documents.scan_prose(content)
         return (
             ("text", problems) if not problems or problems[0].is_unsafe or problems[0].code in _READ_AS_TEXT else None
         )
