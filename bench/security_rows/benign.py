@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
 import warnings
 from importlib.metadata import files
 from pathlib import Path
@@ -15,11 +16,14 @@ import polars as pl
 import skops.io
 import xgboost
 from catboost import CatBoostClassifier
+from onnx import TensorProto, helper
 from sklearn.datasets import make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import all_estimators
+
+from cache import HERE, Absent, home
 
 MAX_ESTIMATORS = 1000
 MAX_FILES = 40
@@ -28,8 +32,8 @@ PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "altair", "vega-datasets
 SUFFIXES = frozenset((".csv", ".npy", ".npz", ".pkl", ".pickle", ".json", ".parquet", ".txt", ".toml"))
 
 
-def write(folder: Path) -> None:
-    """Write the benign files to a folder."""
+def write(folder: Path) -> list[str]:
+    """Write the benign files to a folder; return sentences about what is absent."""
     rows, labels = make_classification(120, 6, random_state=0)
     rows = np.abs(rows)
     with warnings.catch_warnings():
@@ -51,6 +55,20 @@ def write(folder: Path) -> None:
     np.savez_compressed(folder / "rows.npz", rows=rows, names=np.array(["a", None], dtype=object))
     for package in PACKAGES:
         _copy_data(package, folder)
+    (folder / "graph.onnx").write_bytes(_graph())
+    try:
+        script = str(HERE / "peers/benign_models.py")
+        subprocess.run([str(home("loaders")), script, str(folder)], check=True, capture_output=True)
+    except (Absent, subprocess.CalledProcessError) as error:
+        return [f"models of torch, Keras, safetensors and GGUF: {error}"]
+    return []
+
+
+def _graph() -> bytes:
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", ports[:1], ports[1:])
+    content: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    return content
 
 
 def _write_estimator(folder: Path, name: str, fitted: object) -> None:

@@ -1,7 +1,8 @@
-"""Hostile files by other authors, unpacked to a folder for the run; nothing of theirs is in this repository.
+"""Files by other authors, unpacked to a folder for the run; nothing of theirs is in this repository.
 
 modelaudit's tests are in its source distribution. Those of picklescan, fickling and modelscan are in their repositories
-only: `--data DIR` names a folder with a checkout of each (`DIR/picklescan`, `DIR/fickling`, `DIR/modelscan`).
+only: `--data DIR` names a folder with a checkout of each (`DIR/picklescan`, `DIR/fickling`, `DIR/modelscan`). Without
+it, and for what modelscan's tests build as they run, files of the same kinds stand in (`stand_ins`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache import HERE, Absent, folder, home, made
+from security_rows import stand_ins
 from tiny import is_tiny
 
 MODELAUDIT = "modelaudit==0.2.54"
@@ -29,6 +31,11 @@ _HOSTILE = re.compile(
     r"|samples/safetensors/malicious_[\w.-]+|samples/tensorflow/malicious_pyfunc/[\w.-]+|scenarios/security_scenarios/\w+/model\.pkl)"
     r"|modelscan/tests/data/unsafe_[\w.-]+"
 )
+_BENIGN = re.compile(
+    r"picklescan/tests/data2?/(benign0_v\d\.pkl|int_array|object_array|new_pytorch_model|pytorch_model\.bin)[\w.-]*"
+    r"|modelaudit[\w.-]*/tests/assets/samples/(pickles/safe_[\w.-]+|keras/safe_[\w.-]+|pytorch/safe_[\w.-]+)"
+)
+OTHERS = ("picklescan", "modelscan", "fickling")
 _data: list[Path] = []
 
 
@@ -37,23 +44,35 @@ def read(directory: Path) -> None:
     _data[:] = [directory]
 
 
-def foreign(target: Path) -> list[str]:
-    """Copy the hostile files of others to a folder; return sentences about what is absent."""
+def write(hostile: Path, benign: Path) -> list[str]:
+    """Copy the files of others to two folders, by the name of their corpus; return sentences about what is absent."""
     short: list[str] = []
-    count = 0
+    read_corpora: set[str] = set()
     for source in _sources(short):
-        for path in sorted(source.rglob("*")):
+        corpus = source.name.partition("-")[0]
+        read_corpora.add(corpus)
+        for number, path in enumerate(sorted(source.rglob("*"))):
             shown = path.relative_to(source.parent).as_posix()
-            if path.is_file() and path.suffix not in (".py", ".md") and _HOSTILE.fullmatch(shown):
-                shutil.copyfile(path, target / f"{count:03d}-{path.name}")
-                count += 1
+            if not path.is_file() or path.suffix in (".py", ".md"):
+                continue
+            target = hostile if _HOSTILE.fullmatch(shown) else benign if _BENIGN.fullmatch(shown) else None
+            if target:
+                shutil.copyfile(path, target / f"{corpus}-{number:03d}-{path.name}")
     if _data and (_data[0] / "fickling/test").is_dir():
         try:
             script = HERE / "peers/fickling_pickles.py"
-            command = [str(home("fickling")), str(script), str(_data[0] / "fickling/test"), str(target)]
+            command = [str(home("fickling")), str(script), str(_data[0] / "fickling/test"), str(hostile)]
             subprocess.run(command, check=True, capture_output=True)
+            read_corpora.add("fickling")
         except (Absent, subprocess.CalledProcessError) as error:
             short.append(f"the pickles of fickling's tests: {error}")
+    for corpus in OTHERS:
+        # modelscan's repository holds one file; its tests build the others with TensorFlow as they run.
+        if corpus in read_corpora and corpus != "modelscan":
+            continue
+        for target, contents in ((hostile, stand_ins.hostile_files(corpus)), (benign, stand_ins.benign_files(corpus))):
+            for name, content in contents.items():
+                (target / f"{corpus}.kinds-{name}").write_bytes(content)
     return short
 
 
@@ -66,7 +85,9 @@ def _sources(short: list[str]) -> Iterator[Path]:
     if _data:
         yield from (path for name in ("picklescan", "modelscan") if (path := _data[0] / name).is_dir())
     else:
-        short.append("files of picklescan, fickling and modelscan are not read; pass --data with their checkouts")
+        short.append(
+            "files of the kinds of picklescan, fickling and modelscan stand in for theirs; pass --data with checkouts"
+        )
 
 
 def _download(directory: Path) -> None:

@@ -1,32 +1,36 @@
-"""Rows of `headway scan`: hostile files found, benign files flagged, imports, time, bombs, and four other scanners.
+"""Rows of `headway scan`: hostile files found, benign files flagged, imports, time, bombs, and three other scanners.
 
-A file is found if it is not called safe, and flagged wrongly if it is benign and not called safe. The same holds for
-the peers: a file that one cannot read, or skips, is not called clean.
+A hostile file is found if it is not called safe; a benign one is flagged wrongly if it is called unsafe, and counted
+apart if it is not judged. The same holds for the peers: a file that one cannot read, or skips, is not judged.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from cache import HERE, Absent, home
 from harness import Result, Row, shown
 from headway.scanning.files import judge_file
-from security_rows import benign, corpora, hostile
+from security_rows import benign, corpora, hostile, techniques
 from tiny import is_tiny
 
-MIN_FOREIGN, MIN_OWN, MIN_BENIGN = 149, 60, 60
+MIN_TECHNIQUES, MIN_BENIGN = 100, 60
 MEDIAN_MS, BOMB_S, BOMB_MB = 0.2, 1.0, 64
 REPEATS = 5
 MAX_BOMBS = 1000
-PEER_S = 120  # for each folder of files
+PEER_S = 900  # for each folder of files
 TINY = {"REPEATS": 1, "MAX_BOMBS": 3}
-PEERS = ("picklescan", "modelscan", "modelaudit", "fickling")
+PEERS = ("picklescan", "picklescan --strict", "modelscan", "fickling")
+OWN, TECHNIQUES = "own tricks", "own techniques"
 WATCHED = """
 import json, sys
 from pathlib import Path
@@ -59,63 +63,88 @@ judge_bytes(b"", name="a")
 path = Path(sys.argv[1])
 def peak():
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
-before, began = peak(), time.perf_counter()
+before, began = peak(), time.process_time()
 verdict = judge_file(path).verdict
-print(time.perf_counter() - began, (peak() - before) / 1024, verdict.replace(" ", "_"))
+print(time.process_time() - began, (peak() - before) / 1024, verdict.replace(" ", "_"))
 """
 
 
 def rows() -> Result:
     """Scan the corpora with headway and with the peers."""
     with tempfile.TemporaryDirectory() as directory:
-        folders = {name: Path(directory) / name for name in ("foreign", "own", "benign", "bombs")}
+        names = ("foreign", OWN, TECHNIQUES, "benign", "bombs")
+        folders = {name: Path(directory) / name for name in names}
         for folder in folders.values():
             folder.mkdir()
-        short = corpora.foreign(folders["foreign"])
-        hostile.write(folders["own"])
-        benign.write(folders["benign"])
-        found = [*_of_headway(folders, short), _imports(folders, short), *_bombs(folders["bombs"], short)]
+        short = corpora.write(folders["foreign"], folders["benign"])
+        hostile.write(folders[OWN])
+        techniques.write(folders[TECHNIQUES])
+        short += benign.write(folders["benign"])
+        verdicts = {
+            name: {path.name: judge_file(path).verdict for path in sorted(folders[name].iterdir())}
+            for name in names[:4]
+        }
+        found = [*_rows_of("headway", verdicts, short), *_times(folders), _imports(folders, short)]
+        found += _bombs(folders["bombs"], short)
         for peer in PEERS:
             found += _of_peer(peer, folders, short)
     return found, short
 
 
-def _of_headway(folders: dict[str, Path], short: list[str]) -> list[Row]:
-    result: list[Row] = []
-    minimum = {"foreign": MIN_FOREIGN, "own": MIN_OWN}
-    milliseconds: list[float] = []
-    for name, least in minimum.items():
-        verdicts = {path.name: judge_file(path).verdict for path in sorted(folders[name].iterdir())}
-        missed = [path for path, verdict in verdicts.items() if verdict == "safe"]
-        count, n_found = len(verdicts), len(verdicts) - len(missed)
-        short += [f"hostile files called safe ({name}): {', '.join(missed)}"] if missed else []
-        enough = count >= least or is_tiny()
-        against = f"{n_found:,} of {count:,} hostile files ({name}) not called safe"
-        share = n_found / count if count else 0.0
-        target = f"1 of >= {least}"
-        ok = (not missed and enough) or (is_tiny() and not missed)
-        result.append(Row(name=f"scan.found.{name}", measured=share, unit="", target=target, ok=ok, against=against))
-        unsafe = sum(verdict == "unsafe" for verdict in verdicts.values())
-        result.append(
-            shown(f"scan.unsafe.{name}", unsafe / max(count, 1), "", f"{unsafe:,} of {count:,} called unsafe")
-        )
-    benign_files = sorted(folders["benign"].iterdir())
-    wrong = [path.name for path in benign_files if judge_file(path).verdict != "safe"]
-    short += [f"benign files not called safe: {', '.join(wrong)}"] if wrong else []
-    enough = len(benign_files) >= MIN_BENIGN or is_tiny()
-    against = f"{len(benign_files):,} files of fitted models and packages"
-    target = f"0 of >= {MIN_BENIGN}"
-    result.append(
-        Row(
-            name="scan.false",
-            measured=len(wrong),
-            unit="files",
-            target=target,
-            ok=not wrong and enough,
-            against=against,
-        )
+def _rows_of(scanner: str, verdicts: Mapping[str, Mapping[str, str]], short: list[str]) -> list[Row]:
+    """Return the rows of a scanner; what headway misses is named in `short`."""
+    is_own = scanner == "headway"
+    hostile_files = [
+        (_corpus(folder, name), name, verdict)
+        for folder, judged in verdicts.items()
+        if folder != "benign"
+        for name, verdict in judged.items()
+    ]
+    count = Counter(corpus for corpus, _, _ in hostile_files)
+    found = Counter(corpus for corpus, _, verdict in hostile_files if verdict != "safe")
+    missed = sorted(name for _, name, verdict in hostile_files if verdict == "safe")
+    short += [f"hostile files called safe: {', '.join(missed)}"] if is_own and missed else []
+    listed = ", ".join(f"{corpus} {found[corpus]:,} of {total:,}" for corpus, total in sorted(count.items()))
+    share = found.total() / max(count.total(), 1)
+    unsafe = sum(verdict == "unsafe" for _, _, verdict in hostile_files)
+    against = (
+        f"{scanner}: {found.total():,} of {count.total():,} hostile files not called safe, {unsafe:,} unsafe ({listed})"
     )
-    for path in [*sorted(folders["foreign"].iterdir()), *sorted(folders["own"].iterdir())]:
+    enough = count[TECHNIQUES] >= MIN_TECHNIQUES
+    target = f"1 with >= {MIN_TECHNIQUES} own" if is_own else "shown"
+    ok = not is_own or (not missed and enough)
+    result = [Row(name="scan.found", measured=share, unit="share", target=target, ok=ok, against=against)]
+    judged = verdicts.get("benign", {})
+    if not judged:
+        return result
+    flagged = sorted(name for name, verdict in judged.items() if verdict == "unsafe")
+    unread = sorted(name for name, verdict in judged.items() if verdict == "not judged")
+    short += [f"benign files called unsafe: {', '.join(flagged)}"] if is_own and flagged else []
+    kinds = Counter(Path(name).suffix or "no suffix" for name in unread)
+    listed = ", ".join(f"{kind} {number:,}" for kind, number in kinds.most_common(8))
+    enough = len(judged) >= MIN_BENIGN or is_tiny()
+    against = f"{scanner}: {len(flagged):,} of {len(judged):,} benign files called unsafe"
+    target = f"0 of >= {MIN_BENIGN}" if is_own else "shown"
+    ok = not is_own or (not flagged and enough)
+    share = len(flagged) / len(judged)
+    result.append(Row(name="scan.false", measured=share, unit="share", target=target, ok=ok, against=against))
+    against = f"{scanner}: {len(unread):,} of {len(judged):,} benign files not judged" + (
+        f" ({listed})" if listed else ""
+    )
+    result.append(shown("scan.not_judged", len(unread) / len(judged), "share", against))
+    return result
+
+
+def _corpus(folder: str, name: str) -> str:
+    """Return the name of the corpus of a file: a file of others begins with it."""
+    if folder != "foreign":
+        return folder
+    return re.sub(r"\.kinds$", "'s kinds", name.partition("-")[0])
+
+
+def _times(folders: dict[str, Path]) -> list[Row]:
+    milliseconds: list[float] = []
+    for path in [*sorted(folders["foreign"].iterdir()), *sorted(folders[OWN].iterdir())]:
         times = []
         for _ in range(REPEATS):
             began = time.perf_counter()
@@ -124,25 +153,18 @@ def _of_headway(folders: dict[str, Path], short: list[str]) -> list[Row]:
         milliseconds.append(1e3 * statistics.median(times))
     median = statistics.median(milliseconds)
     against = f"{len(milliseconds):,} hostile files, the file's read included, median of {REPEATS} runs each"
-    result.append(
-        Row(
-            name="scan.median_ms",
-            measured=median,
-            unit="ms",
-            target=f"<= {MEDIAN_MS}",
-            ok=median <= MEDIAN_MS,
-            against=against,
-        )
-    )
-    result.append(shown("scan.slowest_ms", max(milliseconds), "ms", "the slowest of these files"))
-    return result
+    ok = median <= MEDIAN_MS
+    return [
+        Row(name="scan.median_ms", measured=median, unit="ms", target=f"<= {MEDIAN_MS}", ok=ok, against=against),
+        shown("scan.slowest_ms", max(milliseconds), "ms", "the slowest of these files"),
+    ]
 
 
 def _imports(folders: dict[str, Path], short: list[str]) -> Row:
     """Count what a scan of all hostile files imports, compiles, runs or connects to."""
-    both = Path(folders["own"].parent / "both")
+    both = folders[OWN].parent / "both"
     both.mkdir()
-    for name in ("foreign", "own"):
+    for name in ("foreign", OWN, TECHNIQUES):
         for path in folders[name].iterdir():
             (both / f"{name}-{path.name}").write_bytes(path.read_bytes())
     command = [sys.executable, "-c", WATCHED, str(both), str(folders["benign"])]
@@ -164,7 +186,7 @@ def _bombs(folder: Path, short: list[str]) -> list[Row]:
         if verdict == "safe" or seconds > BOMB_S or megabytes > BOMB_MB:
             short.append(f"{name}: {verdict.replace('_', ' ')} after {seconds:.2f} s and {megabytes:.0f} MB")
         worst_s, worst_mb = max(worst_s, seconds), max(worst_mb, megabytes)
-    against = f"the worst of {len(contents)} bombs, each in a process of its own"
+    against = f"the worst of {len(contents)} bombs, each in a process of its own; CPU time"
     return [
         Row(
             name="scan.bomb_s",
@@ -186,28 +208,25 @@ def _bombs(folder: Path, short: list[str]) -> list[Row]:
 
 
 def _of_peer(peer: str, folders: dict[str, Path], short: list[str]) -> list[Row]:
-    result: list[Row] = []
-    seconds: list[float] = []
     try:
-        python = home(peer)
+        python = home(peer.partition(" ")[0])
     except Absent as error:
         short.append(f"{peer}: {error}")
-        return result
-    for name in ("foreign", "own", "benign"):
+        return []
+    seconds: list[float] = []
+    verdicts: dict[str, dict[str, str]] = {}
+    for name in ("foreign", OWN, TECHNIQUES, "benign"):
         answer = folders[name].parent / f"{peer}-{name}.json"
         command = [str(python), str(HERE / "peers/scanners.py"), peer, str(folders[name]), str(answer)]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=PEER_S)
+            subprocess.run(command, check=False, capture_output=True, timeout=PEER_S)
         except subprocess.TimeoutExpired:
-            short.append(f"{peer} was ended after {PEER_S} s on the files '{name}', and has no row for them")
-            continue
-        found = json.loads(answer.read_text("utf-8"))
-        flagged, count = sum(value[0] for value in found.values()), len(found)
-        seconds += [value[1] for value in found.values()] if name != "benign" else []
-        if name == "benign":
-            result.append(shown("scan.false", flagged, "files", f"{peer}, of {count:,}"))
-        else:
-            result.append(shown(f"scan.found.{name}", flagged / max(count, 1), "", f"{peer}: {flagged:,} of {count:,}"))
+            short.append(f"{peer} was ended after {PEER_S} s on the files '{name}': it is judged by those before")
+        found = json.loads(answer.read_text("utf-8")) if answer.exists() else {}
+        if len(found) < len(list(folders[name].iterdir())):
+            short.append(f"{peer} judged {len(found):,} of the files '{name}' before its process ended")
+        verdicts[name] = {path: verdict for path, (verdict, _) in found.items()}
+        seconds += [passed for _, passed in found.values()] if name in ("foreign", OWN) else []
     median = 1e3 * statistics.median(seconds) if seconds else 0.0
-    result.append(shown("scan.median_ms", median, "ms", f"{peer}, the process started and its modules loaded before"))
-    return result
+    against = f"{peer}, the process started and its modules loaded before"
+    return [*_rows_of(peer, verdicts, short), shown("scan.median_ms", median, "ms", against)]
