@@ -172,7 +172,8 @@ def _texts() -> dict[str, bytes]:
     """Pickles in files that are judged as texts and tables."""
     legacy = NUMBER + b"".join(LEGACY) + CALL
     made = f"ccopy_reg\n_reconstructor\n(c{ABSENT}\nThing\nc__builtin__\nobject\nNtR.".encode()
-    found = {}
+    # The scan takes what follows the fifth pickle of a legacy torch file for numbers.
+    found = {"legacy-torch-sixth-pickle.pt": b"".join(LEGACY) + b"N.]." + CALL}
     for suffix in (".txt", ".md", ".csv", ".tsv", ""):
         name = suffix.strip(".") or "nothing"
         found[f"legacy-torch-as-{name}{suffix}"] = legacy
