@@ -87,7 +87,7 @@ class Record:
         if event == "pickle.find_class":
             self.name(*arguments[:2])
             return
-        if event == "import" and "\0" in str(arguments[0]):  # what is no name of a module or a file finds nothing
+        if event == "import" and "\0" in str(arguments[0]):  # no module and no file has such a name
             return
         if event == "open":
             mode = arguments[1] if isinstance(arguments[1], str) else ""

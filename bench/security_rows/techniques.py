@@ -2,7 +2,7 @@
 
 The files of `hostile` are tricks for any scanner. These were written against an allow-list and a reader that follows
 the opcodes: two readings of one archive, formats that a name hides, calls of listed functions that ask for memory, and
-formats that are no pickle. The payload is `os.system("true")`, or the import of a module that is not there.
+formats other than pickle. The payload is `os.system("true")`, or the import of a module that is not there.
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ def _memory() -> dict[str, bytes]:
         "stack-tuple-in-frozenset.pkl": start + b"()" + b"\x85" * deep + b"\x91.",
         "stack-slices.pkl": start + _nested_calls("builtins", "slice", 150_000, b"NN", b"\x87R"),
         "stack-itemgetters.pkl": start + _nested_calls("operator", "itemgetter", 150_000, b"", b"\x85R"),
-        # The fields of a type are taken as they are: what is no type is read as one.
+        # numpy does not check the fields of a type: other objects are read as types.
         "crash-dtype-field.pkl": start + ndarray + b"K\x01\x85" + _structured(b"C\x08" + bytes(8)) + b"\x86\x81.",
         "crash-dtype-field-tuple.pkl": start
         + ndarray
