@@ -141,6 +141,6 @@ def _are_members(path: Path, members: dict[str, str]) -> bool:
 
 def _is_known(loader: str, shown_name: str) -> bool:
     module, _, name = shown_name.partition("\n")
-    if loader == "keras" and module.partition(".")[0] == "keras":
+    if loader == "keras" and module.partition(".")[0] in ("keras", "None"):  # None: a name of its registry
         return True
     return is_listed(module, name) or (name == "getattr" and module in ("builtins", "__builtin__"))

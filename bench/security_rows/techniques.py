@@ -317,8 +317,8 @@ def _memory() -> dict[str, bytes]:
         "stack-tuple-as-key.pkl": start + b"})" + b"\x85" * deep + b"Ns.",
         "stack-tuple-in-set.pkl": start + b"\x8f()" + b"\x85" * deep + b"\x90.",
         "stack-tuple-in-frozenset.pkl": start + b"()" + b"\x85" * deep + b"\x91.",
-        "stack-slices.pkl": start + _nested_calls("builtins", "slice", 150_000, b"NN", b"\x87R"),
-        "stack-itemgetters.pkl": start + _nested_calls("operator", "itemgetter", 150_000, b"", b"\x85R"),
+        "stack-slices.pkl": start + _nested_calls("builtins", "slice", 400_000, b"NN", b"\x87R"),
+        "stack-itemgetters.pkl": start + _nested_calls("operator", "itemgetter", 400_000, b"", b"\x85R"),
         # numpy does not check the fields of a type: other objects are read as types.
         "crash-dtype-field.pkl": start + ndarray + b"K\x01\x85" + _structured(b"C\x08" + bytes(8)) + b"\x86\x81.",
         "crash-dtype-field-tuple.pkl": start
