@@ -112,6 +112,13 @@ def test_a_body_without_a_length_or_too_long_is_refused_unread(served):
             assert status in client.recv(100)
 
 
+def test_a_caller_that_reads_only_after_sending_far_too_much_gets_the_refusal(served):
+    _, webhook = served
+    with socket.create_connection(("127.0.0.1", webhook.port)) as client:
+        client.sendall(b"POST /messages HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n" + bytes(1 << 24))
+        assert b"413" in client.recv(100)
+
+
 def test_a_caller_who_leaves_or_waits_stops_no_other(served):
     _, webhook = served
     with socket.create_connection(("127.0.0.1", webhook.port)) as waiting:

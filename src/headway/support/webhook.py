@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ MAX_AGE_S = 300.0
 MIN_SECRET = 16
 CONNECTIONS = 32
 TIMEOUT_S = 10.0
+_PIECE_BYTES = 65_536
 _SIGNATURE = re.compile(r"t=(\d{1,12}),v1=([0-9a-f]{64})")
 
 
@@ -178,6 +180,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         self.close_connection = True
+        self._drop_rest()
+
+    def _drop_rest(self) -> None:
+        """Drop what the caller still sends: reset before it reads the reply, it would not know the reason."""
+        self.connection.shutdown(socket.SHUT_WR)
+        ends = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < ends and self.connection.recv(_PIECE_BYTES):
+            pass
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: the caller wrote the request line."""

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import Peer, Running, ask, body_of, loaded, request, serving
 
+from headway.serving.http import connection as http_connection
 from headway.serving.http.connection import ConnectionLimits
 
 INFER = request(body=body_of([1, 2, 6]))
@@ -153,6 +154,34 @@ def test_a_client_that_is_still_sending_can_read_the_refusal():
         peer.send_bytes(request(method="POST", headers=[f"Content-Length: {1 << 22}"]))
         peer.send_bytes(b"x" * (1 << 22))
         assert peer.read_answer().status == 413
+
+
+@pytest.mark.parametrize("kind", ["length", "chunked", "pipelined"])
+def test_a_client_that_reads_only_after_sending_far_too_much_gets_the_refusal_though_its_turn_ended(monkeypatch, kind):
+    monkeypatch.setattr(http_connection, "_TURN_S", -1.0)  # every turn ends, as that of a long body does
+    far_too_much = 1 << 24
+    head = request(method="POST", headers=[f"Content-Length: {far_too_much}"])
+    sent = {
+        "length": head + bytes(far_too_much),
+        "chunked": chunked(bytes(far_too_much), *[1 << 16] * 256),
+        "pipelined": INFER + head + bytes(far_too_much) + INFER,
+    }
+    with serving(loaded(), limits=ConnectionLimits(body_bytes=100_000)) as server, Peer(server) as peer:
+        server.stop_clock()  # so no time limit ends the connection
+        peer.send_bytes(sent[kind])
+        statuses = [peer.read_answer().status for _ in range(2 if kind == "pipelined" else 1)]
+        assert statuses == [200, 413][-len(statuses) :]
+        assert peer.closed()
+
+
+def test_a_slow_sender_gets_the_refusal_before_it_sends_the_rest(server):
+    with Peer(server) as peer:
+        head = request(method="POST", headers=[f"Content-Length: {1 << 40}"])
+        for byte in head:
+            peer.send_bytes(bytes([byte]))
+        assert peer.read_answer().status == 413
+        peer.send_bytes(b"x" * 1_000)
+        assert peer.closed()
 
 
 @pytest.mark.parametrize(

@@ -316,8 +316,10 @@ class Connection(asyncio.Protocol):
 
         Complete requests whose head was parsed before, byte for byte, skip the parser: clients repeat the same head,
         and looking it up costs less than parsing it. The rest is parsed in pieces, so that a head without an end is
-        detected however the network packed it.
+        detected however the network packed it. After a refusal the rest is dropped.
         """
+        if self._stopped:
+            return
         if self._paused:
             self._rest += data
             return
@@ -445,12 +447,12 @@ class Connection(asyncio.Protocol):
         while self._parsed and not self._paused:
             self._answer(*self._parsed.popleft())
             self._check_turn()
-        if self._paused or self._stopped:
+        if self._paused:
             return
         rest, self._rest = self._rest, b""
         if rest:
             self.data_received(rest)
-        if not self._paused and not self._stopped:
+        if not self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def on_message_begin(self) -> None:
@@ -630,6 +632,8 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         self._parsed.clear()
         self._since = self.state.now
+        if self._paused:
+            self._await_turn()  # its client sends to the end, and only then reads the refusal
         if self._transport.can_write_eof():  # not over TLS: there the client closes, or is cut off
             self._transport.write_eof()
 
