@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from security_rows import corpora, differential, evasion, extraction, record, scan, threats
+from security_rows import admission, corpora, differential, evasion, extraction, record, scan, threats
 
 PARTS: dict[str, Callable[[], Result]] = {
+    "admission": admission.rows,
     "differential": differential.rows,
     "evasion": evasion.distances,
     "extraction": extraction.detector,

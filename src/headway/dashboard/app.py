@@ -37,7 +37,7 @@ from headway.core.sections import UiSection
 from headway.dashboard import bundle
 from headway.dashboard.access.oidc import CALLBACK
 from headway.dashboard.access.sessions import ROLES, Session, TooManySessions
-from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Reply, View
+from headway.dashboard.page import Action, BadInput, Call, FormTooLarge, Page, Redirect, Reply, View
 from headway.dashboard.resources import Dashboard, NotFound
 from headway.dashboard.security import SecurityMiddleware, cookie_name
 from headway.reporting import colours
@@ -48,6 +48,7 @@ MAX_FORM_BYTES = 1_048_576
 MAX_FIELDS = 2_000
 STATUS: Sequence[tuple[type[HeadwayError], HTTPStatus]] = (
     (NotFound, HTTPStatus.NOT_FOUND),
+    (FormTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (BadInput, HTTPStatus.BAD_REQUEST),
     (PointerMoved, HTTPStatus.CONFLICT),
     (LeaseHeld, HTTPStatus.CONFLICT),
@@ -118,7 +119,7 @@ def _endpoint(dashboard: Dashboard, environment: jinja2.Environment, to: View | 
             try:
                 fields = await _read_form(request)
             except BadInput as error:
-                return _error(environment, session, HTTPStatus.BAD_REQUEST, error.what, hint=error.hint)
+                return _error(environment, session, _status(error), error.what, hint=error.hint)
             form = {name: values[-1] for name, values in fields.items()}
             lists |= fields
             if not session.accepts(form.pop("token", "")) and to.path not in PUBLIC:
@@ -155,15 +156,23 @@ def current_session(dashboard: Dashboard, request: Request, *, counts: bool = Tr
 async def _read_form(request: Request) -> dict[str, list[str]]:
     """Return the fields of a form; raises BadInput for files, and for a body that is too large."""
     if int(request.headers.get("content-length") or 0) > MAX_FORM_BYTES:
-        raise BadInput(f"the form has over {MAX_FORM_BYTES:,} bytes", hint="send less at once")
+        raise _too_large()
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise BadInput("the form is not application/x-www-form-urlencoded", hint="send it from its page")
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_FORM_BYTES:
-            raise BadInput(f"the form has over {MAX_FORM_BYTES:,} bytes", hint="send less at once")
+            raise _too_large()
     return parse_form(body)
+
+
+def _too_large() -> FormTooLarge:
+    return FormTooLarge(f"the form has over {MAX_FORM_BYTES:,} bytes", hint="send less at once")
+
+
+def _status(error: HeadwayError) -> HTTPStatus:
+    return next((status for kind, status in STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def parse_form(body: bytes) -> dict[str, list[str]]:
@@ -183,8 +192,7 @@ def _answer(environment: jinja2.Environment, to: View | Action, call: Call) -> R
             call.dashboard.drop_erased(call.dashboard.projects[model])
         reply = to.handler(call)
     except HeadwayError as error:
-        status = next((status for kind, status in STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
-        return _error(environment, call.session, status, error.what, where=error.where, hint=error.hint)
+        return _error(environment, call.session, _status(error), error.what, where=error.where, hint=error.hint)
     return _response(environment, reply, call)
 
 

@@ -90,6 +90,10 @@ class BadInput(HeadwayError):
     """A field of a form or a parameter of an address is missing or invalid."""
 
 
+class FormTooLarge(BadInput):
+    """A form has more bytes than are read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """A template of `templates/`, with its values."""

@@ -14,7 +14,8 @@ from headway.evaluation.calibration.apply import CalibrationFunction, calibratio
 from headway.registry.bundle import Bundle, open_release, self_test_rows
 from headway.serving.batching.answers import ANSWER_OUTPUTS, SelectiveModel
 from headway.serving.batching.validation import InputValidator
-from headway.serving.protocol.open_inference import RequestLimits, RequestReader, ResponseWriter, describe_model
+from headway.serving.protocol.admission import RequestLimits
+from headway.serving.protocol.open_inference import RequestReader, ResponseWriter, describe_model
 from headway.serving.routing.online_features import OnlineFeatures
 from headway.serving.routing.staged_features import contract_of, open_features
 

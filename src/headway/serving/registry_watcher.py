@@ -25,7 +25,7 @@ from headway.registry.withdrawals import AUDIT_KIND, remote_audit, withdrawn_cla
 from headway.registry.withdrawals import KIND as WITHDRAWAL
 from headway.serving.batching.answers import SelectiveModel
 from headway.serving.loading import LoadedModel, load_model
-from headway.serving.protocol.open_inference import RequestLimits
+from headway.serving.protocol.admission import RequestLimits
 from headway.serving.routing.traffic_split import TrafficSplit
 from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.logs import Throttle

@@ -17,7 +17,8 @@ from running import Peer, Running, ask, loaded, request, serving
 from headway.core.sections import AnswerSection, RemoteStage
 from headway.core.selective import RemoteAudit
 from headway.core.variant import Field, Signature
-from headway.serving.answering.endpoint import MAX_BODY_BYTES, AnswerCall, AnswerStages
+from headway.serving.answering.endpoint import AnswerCall, AnswerStages
+from headway.serving.protocol.admission import MAX_ANSWER_BYTES
 from headway.storage import traffic
 
 MESSAGES = Signature(inputs=(Field(name="message", datatype="BYTES", is_text=True),), classes=("delivery", "refund"))
@@ -225,7 +226,7 @@ def test_a_request_that_cannot_be_read_is_refused(tmp_path, body, message):
 
 def test_a_body_that_is_too_large_is_refused(tmp_path):
     with answering(SURE, tmp_path) as server:
-        assert post(server, b" " * (MAX_BODY_BYTES + 1)).status == 413
+        assert post(server, b" " * (MAX_ANSWER_BYTES + 1)).status == 413
         assert ask(server, "/v2/models/other/answer", b"{}").status == 404
 
 

@@ -97,7 +97,7 @@ def test_one_input_may_be_raw_and_another_in_json():
         ([A, B, column("c", eight(1), parameters={})], "input 'c' has no data"),
         ([A, B, ({"name": "c", "shape": [1], "datatype": "FP64", "data": [1]}, b"x")], "1 bytes are left"),
         ([column("rows", b"\0\1\2", "BOOL", shape=[1, 3])], "input 'rows' holds 2, which does not fit in BOOL"),
-        ([A, B, column("c", eight(1), shape=[1] * 17)], "array` of length <= 16"),
+        ([A, B, column("c", eight(1), shape=[1] * 17)], "an input has 17 dimensions, at most 16 are allowed"),
         ([column("rows", b"", shape=[2**40] * 2)], "whose number of values does not fit in 64 bits"),
         ([A, B, C, A], "column 'a' occurs 2 times"),
         ([A, B, column("c", eight(1), "FP8")], "input 'c' is FP8, expected one of BOOL, FP16"),

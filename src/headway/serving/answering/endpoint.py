@@ -28,6 +28,7 @@ from headway.serving.batching.data_plane import DataPlane
 from headway.serving.batching.validation import Violation
 from headway.serving.http.connection import Request
 from headway.serving.loading import LoadedModel
+from headway.serving.protocol.admission import admit_object
 from headway.serving.protocol.errors import encode, error_body, request_error
 from headway.serving.protocol.schemas import AnswerRequest, AnswerResponse, LaterAnswer
 from headway.serving.telemetry.metrics import Metrics
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from headway.core.contracts import Floats, State
     from headway.storage._shared_logs import SharedLogs
 
-MAX_BODY_BYTES = 524_288
-"""Of a text of 65,536 characters in JSON, and a row next to it."""
 MAX_SEARCHES = 64
 """Requests of a worker that wait for the answer to an earlier message."""
 _CLOSE_S = 5.0
@@ -325,6 +324,7 @@ def read_answer_call(
     started_ns, reader = time.perf_counter_ns(), model.reader
     if not model.answers:
         raise _no_classes(model)
+    admit_object(request.body)
     try:
         wanted = _read_request(request.body)
     except _UNREADABLE as error:

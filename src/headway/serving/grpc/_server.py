@@ -33,6 +33,7 @@ from headway.serving.http.connection import SMALL_BODY_BYTES
 from headway.serving.http.routes import EXTENSIONS
 from headway.serving.http.tls import TlsContext
 from headway.serving.loading import LoadedModel
+from headway.serving.protocol.admission import LARGE_BODY_BYTES, admit_message
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT
 from headway.serving.protocol.errors import RequestError, error_message, request_error
 from headway.serving.protocol.open_inference import (
@@ -43,7 +44,6 @@ from headway.serving.protocol.open_inference import (
     RequestParameters,
     RequestReader,
     best_classes,
-    require_outputs,
 )
 from headway.serving.protocol.tensors import (
     BYTES,
@@ -129,7 +129,9 @@ HealthCheckResponse: 1 status int32
 
 
 def parse_message(kind: type[Any], content: bytes) -> Any:
-    """Parse a message of this class; raises DataError if the bytes are not one."""
+    """Parse a message of this class; raises DataError if the bytes are not one, or too many for one without rows."""
+    if len(content) > LARGE_BODY_BYTES and kind is not INFERENCE["ModelInferRequest"]:
+        raise DataError(f"a {kind.__name__} of {len(content):,} bytes is too large: {LARGE_BODY_BYTES:,}")
     try:
         return kind.FromString(content)
     except DecodeError as error:
@@ -401,6 +403,8 @@ class _Methods:
             decoded = model.reader.read_message(content)
             if decoded is not None:
                 return model, decoded
+        readers = [model.reader for model in list(self._plane.models.values())]
+        admit_message(content, max_inputs=max((reader.max_inputs for reader in readers), default=1))
         message = parse_message(INFERENCE["ModelInferRequest"], content)
         require_access(caller, message.model_name)
         model = find_model(self._plane, message.model_name, message.model_version)
@@ -474,11 +478,10 @@ def decode_request(message: Any, reader: RequestReader) -> InferRequest:
 
     Raises DataError that names the input at fault.
     """
-    if len(message.inputs) > reader.max_inputs:
-        raise DataError(f"the request has {len(message.inputs)} inputs, the model reads {reader.max_inputs}")
-    require_outputs(len(message.outputs))
-    reader.limits.require_parameters(message.parameters)
+    for name in message.parameters:
+        reader.limits.require_name("the name of a parameter", name)
     for tensor in message.inputs:
+        reader.require_count(tensor.name, tensor.shape)
         reader.limits.require_name("the name of an input", tensor.name)
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
@@ -587,7 +590,10 @@ def _typed_tensor(tensor: Any, shape: list[int], *, as_text: bool) -> Tensor:
     if member is None:
         hint = f"one of {', '.join(_MEMBERS)}; FP16 in raw_input_contents"
         raise DataError(f"input '{tensor.name}' is {tensor.datatype}, which has no contents", hint=hint)
-    values = list(getattr(tensor.contents, member))
+    contents, count = getattr(tensor.contents, member), value_count(tensor.name, shape)
+    if len(contents) != count:
+        raise DataError(f"input '{tensor.name}' has {len(contents)} values, its shape {shape} needs {count}")
+    values = list(contents)
     if tensor.datatype == BYTES:
         return Tensor(tensor.name, shape, BYTES, _strings(tensor.name, values))
     if as_text and member in _WHOLE:

@@ -18,6 +18,7 @@ from headway.registry.fleet import staged_releases
 from headway.registry.model_registry import now
 from headway.serving.http.connection import Request
 from headway.serving.http.request_queue import Reply, RequestQueue
+from headway.serving.protocol.admission import MAX_REPORT_BYTES
 from headway.serving.protocol.errors import encode, error_body
 from headway.serving.protocol.schemas import RowsStored
 from headway.serving.telemetry.logs import Throttle
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from headway.core.contracts import State
 
 POINTERS, _FRESH_S, _BATCH_REQUESTS = 100, 1.0, 32
-_MAX_REPORT = 16 << 10
 _RETRY_DAY = b"\r\nRetry-After: 3600"
 _read_report = msgspec.json.Decoder(DeviceReport).decode
 _log = logging.getLogger(__name__)
@@ -133,8 +133,8 @@ class DeviceReceiver:
 
 
 def _report(body: bytes | bytearray) -> DeviceReport:
-    if len(body) > _MAX_REPORT:
-        raise DataError(f"a report of {len(body):,} bytes is too large: {_MAX_REPORT:,}")
+    if len(body) > MAX_REPORT_BYTES:
+        raise DataError(f"a report of {len(body):,} bytes is too large: {MAX_REPORT_BYTES:,}")
     try:
         return _read_report(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

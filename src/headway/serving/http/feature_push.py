@@ -13,6 +13,7 @@ from headway.core.errors import ConfigError, DataError, HeadwayError, StoreError
 from headway.core.plugins import load_sibling
 from headway.serving.http.connection import Request
 from headway.serving.http.request_queue import Reply, RequestQueue
+from headway.serving.protocol.admission import admit_rows
 from headway.serving.protocol.errors import encode, error_body
 from headway.serving.protocol.schemas import FeaturesPushed
 from headway.serving.telemetry.logs import Throttle
@@ -127,6 +128,7 @@ def _push_rows() -> Callable[[State, OnlineStore, str, Sequence[bytes]], tuple[s
 
 def _lines(body: bytes, *, is_lines: bool, max_rows: int) -> Sequence[bytes]:
     """Return the rows of a body, each still encoded; raises DataError if it is not an array, or has too many."""
+    admit_rows(body, max_rows=max_rows, is_lines=is_lines)
     if is_lines:
         lines = body.split(b"\n")
         n_rows = sum(1 for line in lines if line.strip())

@@ -12,8 +12,8 @@ from headway.core.errors import DataError, HeadwayError
 from headway.core.variant import Variant
 from headway.serving.http.connection import Request
 from headway.serving.http.request_queue import Reply, RequestQueue
+from headway.serving.protocol.admission import RequestLimits, admit_labels
 from headway.serving.protocol.errors import encode, error_body
-from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.protocol.schemas import LabelsRequest, LabelsStored
 from headway.serving.telemetry.logs import Throttle
 from headway.storage import traffic
@@ -99,6 +99,7 @@ _NOT_STORED = error_body("the labels were not stored; see the log of the server"
 def _labels(body: bytes | bytearray, limits: RequestLimits, variant: Variant | None) -> list[traffic.Label]:
     """Return the labels of a request; raises DataError if they cannot be stored, or no row of the task has them."""
     expected = f"a label is {variant.label_values()}; " if variant else ""
+    admit_labels(body, max_rows=limits.max_request_rows)
     try:
         labels = list(_read_labels_request(body).labels)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

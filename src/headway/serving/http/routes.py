@@ -13,7 +13,7 @@ import msgspec
 
 import headway
 from headway.core.errors import DataError
-from headway.serving.answering.endpoint import MAX_BODY_BYTES, AnswerStages, read_answer_call
+from headway.serving.answering.endpoint import AnswerStages, read_answer_call
 from headway.serving.auth.authenticator import Authenticator, Caller, NotAuthorized
 from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.data_plane import DataPlane
@@ -23,6 +23,7 @@ from headway.serving.http.devices import DeviceReceiver
 from headway.serving.http.feature_push import LINES, FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.loading import LoadedModel
+from headway.serving.protocol.admission import LARGE_BODY_BYTES, MAX_ANSWER_BYTES
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT, RouteMatch, match_route, openapi_document
 from headway.serving.protocol.errors import OCTETS, TEXT, RequestError, encode, error_body, request_error
 from headway.serving.protocol.mlflow import read_mlflow, write_mlflow
@@ -49,7 +50,6 @@ _read_index_request = msgspec.json.Decoder(IndexRequest).decode
 _read_load_request = msgspec.json.Decoder(LoadRequest).decode
 
 
-LARGE_BODY_BYTES = 65_536  # a larger body is decoded on a thread: the loop spends at most a few milliseconds on one
 _MANY_VALUES = 16_384  # as are more values of records, which may leave them out and so take few bytes
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -332,7 +332,7 @@ class Routes:
 
     def _answer(self, request: Request, match: RouteMatch) -> None:
         model = self._find(request, match)
-        if model is None or _reply_too_large(request, MAX_BODY_BYTES):
+        if model is None or _reply_too_large(request, MAX_ANSWER_BYTES):
             return
         try:
             call = read_answer_call(request, model, self._stages, plane=self._plane, api_key=self._caller.name)

@@ -10,6 +10,7 @@ import msgspec
 
 from headway.core.errors import DataError
 from headway.serving.batching.answers import RowAnswers
+from headway.serving.protocol.admission import admit_frames
 from headway.serving.protocol.errors import encode
 from headway.serving.protocol.open_inference import RequestParameters, RequestReader
 from headway.serving.protocol.schemas import Predictions
@@ -49,6 +50,7 @@ def read_mlflow(reader: RequestReader, body: bytes | bytearray) -> tuple[Floats,
 
     Raises DataError if the body or its rows cannot be read.
     """
+    admit_frames(body, max_columns=reader.max_inputs)
     try:
         request = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -628,6 +628,7 @@ static PyObject *read_json(const char *start, const char *end, Columns *to) {
 }
 
 #include "message.h"
+#include "scan.h"
 #include "shortest.h"
 
 /* Read a request in one of the two forms; None if it is not a common one. */
@@ -687,6 +688,7 @@ static PyMethodDef METHODS[] = {
   {"within", (PyCFunction)(void (*)(void))within, METH_FASTCALL, "Return whether all values of float64 rows are at least the lowest and at most the highest of their columns."},
   {"write_numbers", (PyCFunction)(void (*)(void))write_numbers, METH_FASTCALL, "Return bytes, a list of float64 numbers in JSON and more bytes as one. None if a number is 2^53 or more, or the array is not of float64."},
   {"write_top", (PyCFunction)(void (*)(void))write_top, METH_FASTCALL, "Return bytes, a list in JSON of the classes with the largest of float64 numbers, and more bytes as one: from the start, the numbers, the end, how many are in a row, how many classes a row has, the end of the string of each class, and the bytes of the longest. None if it has another form."},
+  {"scan_json", (PyCFunction)(void (*)(void))scan_json, METH_FASTCALL, "Return what a body in JSON contains: its depth, its strings, lists and objects, its other values, the members of its largest object, the elements of its outermost list, and those of the largest container under each name: from the body, the names as bytes and the greatest depth. It ends beyond that depth."},
   {"message_target", message_target, METH_O, "Return the names of the model and the version of a ModelInferRequest. None if it has another form."},
   {NULL, NULL, 0, NULL},
 };

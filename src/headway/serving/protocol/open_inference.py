@@ -20,12 +20,12 @@ import msgspec
 import numpy as np
 
 from headway.core.errors import DataError
-from headway.core.record import Record, Scalar
-from headway.core.sections import ServeSection
+from headway.core.record import Scalar
 from headway.core.texts import BeyondExact, entity_codes
 from headway.core.variant import Signature
 from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.validation import Violation
+from headway.serving.protocol.admission import RequestLimits, admit_inference
 from headway.serving.protocol.schemas import ModelMetadata, OutputClasses, OutsideValue, OutsideValues, TensorMetadata
 from headway.serving.protocol.tensors import (
     BYTES,
@@ -44,6 +44,7 @@ from headway.serving.protocol.tensors import (
     to_exact,
     to_float64,
     unpack_tensors,
+    value_count,
 )
 
 lift: Lift | None = None
@@ -76,41 +77,8 @@ _MAX_TIMEOUT_US = 86_400_000_000
 _MAX_STARTS = 64
 _FLOAT64 = np.dtype(np.float64)
 _EXACT_DATATYPES = ("FP64", BYTES)
-MAX_OUTPUTS, MAX_PARAMETERS = 16, 64
 _COMPARED, _NEAREST = 2_000, 8  # columns of which the nearest to a name is searched, roughly and then exactly
 _json = msgspec.json.Encoder().encode
-
-
-class RequestLimits(Record, frozen=True, kw_only=True):
-    """Limits inside a request: bytes of a key, an id or a name, and rows."""
-
-    max_name_bytes: int = 256
-    max_request_rows: int = 65_536
-
-    @classmethod
-    def of(cls, settings: ServeSection) -> RequestLimits:
-        """Return the limits of the section `[serve]`."""
-        return cls(**{name: getattr(settings, name) for name in cls.__struct_fields__})
-
-    def require_name(self, what: str, text: str) -> None:
-        """Raise DataError if a key, an id or a name is too long."""
-        limit = self.max_name_bytes
-        if len(text) > limit or (not text.isascii() and len(text.encode("utf-8", "surrogatepass")) > limit):
-            hint = "shorten it, or raise max_name_bytes in [serve]"
-            raise DataError(f"{what} has more than {limit} bytes", hint=hint)
-
-    def require_parameters(self, names: Collection[str]) -> None:
-        """Raise DataError if a request has too many parameters, or if the name of one is too long."""
-        if len(names) > MAX_PARAMETERS:
-            raise DataError(f"the request has {len(names)} parameters, at most {MAX_PARAMETERS} are allowed")
-        for name in names:
-            self.require_name("the name of a parameter", name)
-
-    def require_rows(self, n: int) -> None:
-        """Raise DataError if a request has too many rows."""
-        if n > self.max_request_rows:
-            hint = "send several requests, or raise max_request_rows in [serve]"
-            raise DataError(f"the request has {n} rows, more than {self.max_request_rows}", hint=hint)
 
 
 class OutputParameters(msgspec.Struct, gc=False):
@@ -292,9 +260,11 @@ class RequestReader:
     def _read(self, body: bytes | bytearray, json_bytes: int | None) -> DecodedRequest:
         if json_bytes is not None:
             return self.decode(self._unpack(_decode_binary, body, json_bytes))
+        counts = admit_inference(body, max_inputs=self.max_inputs)
         request = _lifted(body, self._lift) if self._lift else None
         if request is not None:
             return self.decode(request)
+        counts.require_values()
         try:
             request = _decode(body)
         except _UNREADABLE as error:
@@ -342,6 +312,13 @@ class RequestReader:
             rows = self._table(inputs, stack or _stack_columns)
         return DecodedRequest(rows, request.id, parameters.key, binary, parameters.timeout, top_k)
 
+    def require_count(self, name: str, shape: Sequence[int]) -> None:
+        """Raise DataError if an input has more values, by its shape, than the rows of a request can have."""
+        count, limit = value_count(name, shape), self.limits.max_request_rows * max(len(self._order), 1)
+        self.limits.require_rows(shape[0] if shape else 0)
+        if count > limit:
+            raise DataError(f"input '{name}' has {count:,} values, more than {limit:,}", hint="send several requests")
+
     def require_columns(self, names: Sequence[str]) -> None:
         """Raise DataError if a name is not one of a column."""
         if not all(name in self._names or name in self._ignored for name in names):
@@ -372,7 +349,8 @@ class RequestReader:
             parameters, names = _decode_parameters(content), _decode_names(content)
         except _UNREADABLE as error:
             raise DataError(f"the body is not an infer request: {error}", where="parameters") from error
-        self.limits.require_parameters(names or ())
+        for name in names or ():
+            self.limits.require_name("the name of a parameter", name)
         return parameters or _NO_PARAMETERS
 
     def _unpack(
@@ -382,12 +360,13 @@ class RequestReader:
         if json_bytes > len(body):
             raise DataError(f"the body has {len(body)} bytes, fewer than the {json_bytes} declared as JSON")
         view = memoryview(body)
+        admit_inference(view[:json_bytes], max_inputs=self.max_inputs).require_values()
         try:
             head = decode(view[:json_bytes])
         except _UNREADABLE as error:
             raise _malformed(bytes(view[:json_bytes]), error) from error
-        if len(head.inputs) > self.max_inputs:
-            raise self._wrong_names([tensor.name for tensor in head.inputs])
+        for tensor in head.inputs:
+            self.require_count(tensor.name, tensor.shape)
         tensors = unpack_tensors(head.inputs, view[json_bytes:], texts=self.texts)
         return InferRequest(tensors, head.id, head.outputs, head.parameters)
 
@@ -407,7 +386,6 @@ class RequestReader:
 
     def _wanted_form(self, outputs: Sequence[RequestedOutput], *, binary: bool) -> tuple[bool, int]:
         """Return whether raw bytes are requested, `binary` if no output says so, and the number of classes, or 0."""
-        require_outputs(len(outputs))
         top_k = 0
         for output in outputs:
             self.limits.require_name("the name of an output", output.name)
@@ -505,12 +483,6 @@ def _digits_of(tensor: BinaryTensor) -> None:
     values = [value for row in tensor.data or () for value in (row if isinstance(row, list) else [row])]
     tensor.data = [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in values]
     tensor.datatype = BYTES
-
-
-def require_outputs(count: int) -> None:
-    """Raise DataError if a request names too many outputs."""
-    if count > MAX_OUTPUTS:
-        raise DataError(f"the request names {count} outputs, at most {MAX_OUTPUTS} are allowed", where="outputs")
 
 
 class ResponseWriter:
@@ -741,11 +713,12 @@ def _malformed(body: bytes, error: Exception) -> DataError:
         where = f"input '{found.name}'" if found.name else f"input {index}" if index >= 0 else ""
         return DataError(f"the body is not an infer request: {error}", where=where)
     at = int(offset[1])
-    names = re.findall(rb'"name"\s*:\s*"([^"]*)"', body[:at])
+    start = body.rfind(b'"name"', 0, at)
+    named = re.compile(rb'"name"\s*:\s*"([^"]*)"').match(body, start, at) if start >= 0 else None
     not_finite = re.search(rb"NaN|Infinity", body[max(at - 9, 0) : at + 9])
     return DataError(
         f"the body is not JSON: {error}",
-        where=f"input '{names[-1].decode(errors='replace')}'" if names else "",
+        where=f"input '{named[1].decode(errors='replace')}'" if named else "",
         hint="send null where a value is missing" if not_finite else "",
     )
 

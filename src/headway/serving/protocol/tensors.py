@@ -16,6 +16,7 @@ from headway.core.categories import unseen_code
 from headway.core.errors import DataError
 from headway.core.texts import BeyondExact, TextCodes, text_codes
 from headway.core.variant import Field
+from headway.serving.protocol.admission import MAX_DIMENSIONS
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -36,7 +37,6 @@ _DTYPES = {
     **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
 }
 _LENGTH = struct.Struct("<I")
-MAX_DIMENSIONS = 16
 _MAX_SIZE = 2**63 - 1
 _RANGES = {"INT64": (-(2**63), 2**63 - 1), "UINT64": (0, 2**64 - 1)}
 

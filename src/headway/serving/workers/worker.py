@@ -33,7 +33,7 @@ from headway.serving.http.listener import Listener, allow_files
 from headway.serving.http.routes import BodyDecoder, Routes
 from headway.serving.http.tls import tls_from_config
 from headway.serving.loading import LoadedModel, load_model
-from headway.serving.protocol.open_inference import RequestLimits
+from headway.serving.protocol.admission import RequestLimits
 from headway.serving.registry_watcher import FED_POLL_S, POLL_S, REMOTE_POLL_S, RegistryWatcher
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
