@@ -109,7 +109,7 @@ def _family(name: str) -> str:
 def disagreements(path: Path, seen: dict[str, dict[str, Any]]) -> list[str]:
     """Return what the loaders of one file do that a safe file must not do, in short words."""
     found = []
-    # A listed module that is not installed here is looked for, and that is no disagreement.
+    # A listed module that is not installed here is looked for, which does not count.
     modules = {name.partition("\n")[0] for answer in seen.values() for name in answer["globals"] if _is_known("", name)}
     listed_imports = {f"import {module}" for module in modules}
     for loader, answer in seen.items():

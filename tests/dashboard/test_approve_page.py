@@ -104,7 +104,7 @@ def test_going_forward_again_is_a_form_of_its_own(project, served):
     assert "Forward again" not in page.words
     person.post(f"{PATH}/rollback", **form_of(page.text, "rollback"), reason="slow")
     page = person.get(PATH)
-    assert "There is no release before it to go back to." in page.words and "/rollback" not in page.text
+    assert "No release was live before it." in page.words and "/rollback" not in page.text
     form = form_of(page.text, "forward")
     assert form == {"from": first, "after": "3", "to": second}
     assert person.post(f"{PATH}/rollback", **form, reason="by the other form").status == 409

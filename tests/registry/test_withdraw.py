@@ -95,7 +95,7 @@ def test_a_new_release_drops_what_was_rolled_back_before_it(books):
     assert books.roll_back(live, who="bob", why="slow").release == second
 
 
-def test_the_last_updates_tell_which_way_a_release_lies(books):
+def test_the_last_updates_show_which_way_a_release_lies(books):
     live = "flights@live"
     for at in "123":
         books.point(live, books.publish(release(made_at=at), FILES), passed())

@@ -444,14 +444,14 @@ def _return_live(
         return None
     rollout = latest_rollout(project)
     if rollout and rollout.status == "running" and _matches_pointers(rollout, live, canary):
-        what = f"a rollout of {rollout.release} is compared with it: end that first"
-        raise Refused(what, hint=f'headway rollout rollback --from {rollout.release[:19]} --why "..."')
-    if after is None:
-        try:
-            return act(f"{project.name}@live", after=live.number)
-        except PointerMoved:  # another person was first: look again
-            return _return_live(project, leave, act, after=None)
-    return act(f"{project.name}@live", after=after)
+        message = f"a rollout of {rollout.release} is compared with it: end that first"
+        raise Refused(message, hint=f'headway rollout rollback --from {rollout.release[:19]} --why "..."')
+    try:
+        return act(f"{project.name}@live", after=live.number if after is None else after)
+    except PointerMoved:  # another person was first: look again
+        if after is not None and live.number != after:
+            raise
+        return _return_live(project, leave, act, after=after)
 
 
 def _last_updates(project: Project) -> tuple[PointerUpdate | None, PointerUpdate | None]:
@@ -470,8 +470,8 @@ def _complete_digest(project: Project, prefix: str, current: Collection[str]) ->
         had = chain.from_iterable(project.registry.releases(f"{project.name}@{at}") for at in ("live", "canary"))
         matching = {release for release in had if release.removeprefix("sha256:").startswith(digits)}
     if len(matching) != 1:
-        what = f"{len(matching)} releases that {project.name} had as live or canary begin with {prefix}"
-        raise StoreError(what, hint="headway history")
+        message = f"{len(matching)} releases that {project.name} had as live or canary begin with {prefix}"
+        raise StoreError(message, hint="headway history")
     return matching.pop()
 
 

@@ -269,7 +269,7 @@ class ModelRegistry:
         Refused
             If the pointer never had the release, had it after the current one, or the release does not verify.
         """
-        updates = self._updates(address)
+        updates = self._updates_since(address, after)
         line = ReleaseLine.of(updates)
         if not (to or line.back):
             raise StoreError(f"{address} had no other release to go back to", hint="headway history")
@@ -291,7 +291,7 @@ class ModelRegistry:
 
         `to` is the digest of a later one that was left as well. Raises StoreError if no rollback left one.
         """
-        updates = self._updates(address)
+        updates = self._updates_since(address, after)
         forward = ReleaseLine.of(updates).forward
         if to not in ("", *forward):
             raise Refused(f"{address} did not leave {to} by a rollback", hint="headway history")
@@ -562,6 +562,12 @@ class ModelRegistry:
         """Return every update of a pointer, the oldest first, by the complete chain; no signature is verified."""
         links = self._links_after(chain.START, address, chain.load_last_seen(self._seen_file))
         return [entry.move for entry in links if entry.address == address]
+
+    def _updates_since(self, address: str, after: int | None) -> list[PointerUpdate]:
+        """Return every update of a pointer; raises PointerMoved if the last is not the one that the caller saw."""
+        if after is not None:
+            self._expect_unmoved(address, after)
+        return self._updates(address)
 
     def _append(self, move: PointerUpdate, key: Publisher | Operator, unmoved: Mapping[str, int]) -> PointerUpdate:
         """Append an update to the chain, again if another pointer was updated in between; then save it as seen.

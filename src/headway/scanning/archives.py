@@ -196,9 +196,13 @@ def _read_directory(data: memoryview) -> None:
         if tail.count(_END) > 1:
             raise _TwoDirectoriesError("it has two ends, and readers take one or the other")
         raise ValueError("the directory is not where its end says")
-    entries = sorted(_read_entries(data, offset, last, count))
+    _expect_adjacent(sorted(_read_entries(data, offset, last, count)), offset)
+
+
+def _expect_adjacent(entries: list[tuple[int, int, bool]], directory: int) -> None:
+    """Raise ValueError unless each member ends where the next one, or the directory, begins."""
     for (start, member_end, has_descriptor), follows in zip(
-        entries, [*(entry[0] for entry in entries[1:]), offset], strict=True
+        entries, [*(entry[0] for entry in entries[1:]), directory], strict=True
     ):
         gap = follows - member_end
         if gap < 0:

@@ -182,8 +182,8 @@ def _judge_other_openers(subject: _FileBytes, kind: str) -> list[Problem]:
         problems.append(unknown("two-formats", f"it also begins as a file of {packed}"))
     data = memoryview(subject.content)
     if kind != "zip" and kind != packed and b"PK\5\6" in bytes(data[-66_000:]):
-        found = archives.scan_zip(subject.content, subject.budget.inside(), _member)
-        problems += [problem for problem in found if problem.is_unsafe]
+        members = archives.scan_zip(subject.content, subject.budget.inside(), _member)
+        problems += [problem for problem in members if problem.is_unsafe]
         problems.append(unknown("two-formats", "it also ends as a zip archive"))
     if kind not in ("tar", "zip", packed) and subject.head[257:262] == b"ustar":
         problems.append(unknown("two-formats", "it also begins as a tar archive"))

@@ -42,8 +42,8 @@ _WORDS = frozenset(("and", "or", "not", "if", "in", "is", "else"))
 
 def judge_template(text: str, location: str) -> list[Problem]:
     """Judge a text that its reader may render with Jinja; a text without marks of Jinja is only searched."""
-    if found := _REACHES.search(text):
-        message = f"a text in its metadata reaches for Python objects: {found[0][:60]!r}"
+    if match := _REACHES.search(text):
+        message = f"a text in its metadata reaches for Python objects: {match[0][:60]!r}"
         return [Problem(code="template", message=message, location=location[:80])]
     if len(text) > MAX_TEMPLATE and _MARK.search(text):
         return [_unjudged("is too long to be judged", location)]
@@ -83,19 +83,19 @@ def _is_plain(code: str, *, is_statement: bool) -> bool:
     tokens: list[tuple[str, str]] = []
     position = _end_of_space(code, 0)
     while position < len(code):
-        found = _TOKEN.match(code, position)
-        if not found or found.lastgroup is None:
+        token = _TOKEN.match(code, position)
+        if not token or token.lastgroup is None:
             return False
-        tokens.append((found.lastgroup, found[found.lastgroup]))
-        position = _end_of_space(code, found.end())
+        tokens.append((token.lastgroup, token[token.lastgroup]))
+        position = _end_of_space(code, token.end())
     if is_statement and tokens and tokens[0][1] not in _BEFORE_STATEMENT:
         return False
     return _has_plain_tokens([("", ""), ("", ""), *tokens, ("", "")]) and _has_plain_lookups(tokens)
 
 
 def _end_of_space(code: str, position: int) -> int:
-    found = _SPACE.match(code, position)
-    return found.end() if found else position
+    space = _SPACE.match(code, position)
+    return space.end() if space else position
 
 
 def _has_plain_tokens(tokens: list[tuple[str, str]]) -> bool:

@@ -110,6 +110,24 @@ def test_a_rollback_that_meets_a_promotion_looks_again(served, monkeypatch):
     assert served.moves()[-2:] == [("canary", "nothing"), ("live", "first")]
 
 
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_a_rollback_that_meets_the_same_rollback_moves_nothing(served, monkeypatch, is_shown):
+    third = rollouts.live(served.project, rollouts.release(made_at="3"))
+    registry = type(served.project.registry)
+    roll_back = registry.roll_back
+
+    def late(self, address, **settings):
+        monkeypatch.undo()
+        roll_back(self, address, **{**settings, "who": "ann", "after": None})
+        return roll_back(self, address, **settings)
+
+    after = served.project.registry.last_update("flights@live").number if is_shown else None
+    monkeypatch.setattr(registry, "roll_back", late)
+    assert control.roll_back(served.project, from_release=third, who="bob", why="slow", after=after) is None
+    assert served.project.registry.last_update("flights@live").who == "ann"
+    assert served.moves()[-2:] == [("live", third), ("live", "first")]
+
+
 START = """
 import sys
 from pathlib import Path

@@ -358,7 +358,7 @@ def test_live_is_not_left_while_a_rollout_is_compared_with_it(served):
 
 
 @pytest.mark.parametrize("left", ["", "abc", "sha256:0000000000", "0" * 64])
-def test_a_release_that_was_never_live_is_no_release_to_leave(served, left):
+def test_a_release_that_was_never_live_cannot_be_left(served, left):
     with pytest.raises(StoreError, match=r"is not a digest of at least 8 digits|0 releases that flights had"):
         control.roll_back(served.project, from_release=left, who="bob", why="no")
 

@@ -54,26 +54,26 @@ def name_finder() -> NameFinder:
         return not surnames.isdisjoint(parts)
 
     def _find(text: str) -> list[NameSpan]:
-        found = [NameSpan(*match.span(1)) for match in _TITLED.finditer(text)]
-        at = 0
-        while match := _PAIR.search(text, at):
+        spans = [NameSpan(*match.span(1)) for match in _TITLED.finditer(text)]
+        position = 0
+        while match := _PAIR.search(text, position):
             first, middle, last = match.groups()
-            at = match.end(1)
+            position = match.end(1)
             if first not in given_names:
                 continue
             end = match.end() if _is_surname(last) else match.end(2) if middle and _is_surname(middle) else 0
             if end:
-                found.append(NameSpan(match.start(), end))
-                at = end
-        return _without_overlap(found)
+                spans.append(NameSpan(match.start(), end))
+                position = end
+        return _without_overlap(spans)
 
     return _find
 
 
-def _without_overlap(found: list[NameSpan]) -> list[NameSpan]:
+def _without_overlap(spans: list[NameSpan]) -> list[NameSpan]:
     """Return the spans in order; of two that overlap, the longer one."""
-    spans: list[NameSpan] = []
-    for span in sorted(found, key=lambda found_span: (found_span.start, -found_span.end)):
-        if not spans or span.start >= spans[-1].end:
-            spans.append(span)
-    return spans
+    separate: list[NameSpan] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        if not separate or span.start >= separate[-1].end:
+            separate.append(span)
+    return separate
