@@ -19,8 +19,7 @@ from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.selective import SelectiveCertificate
 from headway.evaluation.statistics.intervals import Sample
-from headway.evaluation.statistics.percentiles import binomial_cdf
-from headway.evaluation.statistics.proportions import groups_share
+from headway.evaluation.statistics.proportions import chance_of_at_most, groups_share
 from headway.evaluation.statistics.sequential import BETS, bet_returns, log_wealth
 
 _STEPS = 50
@@ -189,12 +188,16 @@ def _answers_needed(risk: float, limit: float, alpha: float) -> int | None:
     """Return about how many answers with this share of errors show by the binomial test that it is below the limit."""
     if risk >= limit:
         return None
+
+    def shows(answers: int) -> bool:
+        return chance_of_at_most(math.ceil(risk * answers), answers, limit) <= alpha
+
     low, high = 0, 1
-    while (is_short := binomial_cdf(high, limit)[math.ceil(risk * high)] > alpha) and high < _MAX_NEEDED:
+    while (is_short := not shows(high)) and high < _MAX_NEEDED:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if binomial_cdf(middle, limit)[math.ceil(risk * middle)] <= alpha else (middle, high)
+        low, high = (low, middle) if shows(middle) else (middle, high)
     return None if is_short else high
 
 
@@ -274,8 +277,7 @@ class RiskTest:
         if not self.answered.any():
             return 1.0
         if self.is_binomial:
-            n, wrong = int(self.answered.sum()), int(self.errors.sum())
-            return float(binomial_cdf(n, limit)[wrong])
+            return chance_of_at_most(int(self.errors.sum()), int(self.answered.sum()), limit)
         return math.exp(-max(float(log_wealth(self._logs(limit))), 0.0))
 
     @property

@@ -12,7 +12,13 @@ from scipy import stats
 
 from headway.evaluation.statistics.claims import groups_needed, one_sided_bounds
 from headway.evaluation.statistics.intervals import SHARE, Sample
-from headway.evaluation.statistics.proportions import lower_share, rows_below, share_measurement, upper_share
+from headway.evaluation.statistics.proportions import (
+    chance_of_at_most,
+    lower_share,
+    rows_below,
+    share_measurement,
+    upper_share,
+)
 from headway.evaluation.statistics.subsets import (
     RowStatistic,
     mean_measurement,
@@ -31,6 +37,17 @@ def share_of(values, groups, *, related=None, weights=None):
     """Measure a share with the same groups."""
     blocks = blocks_of(groups, weights)
     return mean_measurement("share", np.asarray(values, dtype=np.float64), blocks, SHARE, related=related)
+
+
+@given(
+    rows=st.one_of(st.integers(1, 50), st.integers(1, 2**21)),
+    share=st.floats(1e-6, 1 - 1e-6),
+    errors=st.one_of(st.none(), st.floats(-6, 6)),
+)
+def test_the_chance_of_at_most_so_many_events_is_that_of_scipy(rows, share, errors):
+    spread = np.sqrt(rows * share * (1 - share))
+    events = 0 if errors is None else int(np.clip(rows * share + errors * spread, 0, rows))
+    assert chance_of_at_most(events, rows, share) == pytest.approx(stats.binom.cdf(events, rows, share), rel=1e-6)
 
 
 @given(

@@ -76,6 +76,15 @@ def rows_below(share: float, limit: float, alpha: float, *, power: float = 0.9, 
     return high if high <= max_rows else math.inf
 
 
+def chance_of_at_most(events: int, rows: int, share: float) -> float:
+    """Return the chance of at most so many events among `rows`, each of them one by chance `share` in (0, 1).
+
+    >>> round(chance_of_at_most(1, 2, 0.5), 4), round(chance_of_at_most(1, 299, 0.01), 4)
+    (0.75, 0.1991)
+    """
+    return 1.0 if events >= rows else _beta_tail(share, events + 1, rows - events)
+
+
 def share_measurement(name: str, share: float, effective_rows: float, sample: Sample) -> Measurement:
     """Build the two-sided interval of a share; below MIN_GROUPS groups none is known.
 
