@@ -362,14 +362,14 @@ def _outside(kind: str) -> list[EntryPoint]:
 
 
 def _installed() -> EntryPoints:
-    """Return the entry points of all packages; they are read again once a folder on the path was changed."""
+    """Return the plug-ins that packages declare; they are read again once a folder on the path was changed."""
     return _entry_points(tuple((entry, _changed_ns(entry)) for entry in sys.path))
 
 
 @functools.lru_cache(maxsize=1)
 def _entry_points(_path: tuple[tuple[str, int], ...]) -> EntryPoints:
-    found: EntryPoints = _metadata().entry_points()
-    return found
+    points: EntryPoints = _metadata().entry_points()
+    return type(points)(point for point in points if point.group.startswith("headway."))
 
 
 def _changed_ns(entry: str) -> int:

@@ -128,6 +128,7 @@ class CandidateGenerator:
             self._names.append(DEFER)
         self._context, self._budget = context, budget or TimeBudget(0)
         self._declared_s = {name: _declared_s(name, answers) for name in self._names}
+        self._comes_last = {name: _stage(name) == STAGES[-1] for name in self._names}
         self._model, self._known = model, {model.digest: model}
         self._waiting = self._applications(model, 0)
         self._results: dict[str, list[Sequence[Variant] | Finding]] = {name: [] for name in self._names}
@@ -178,7 +179,7 @@ class CandidateGenerator:
 
     def _order(self, item: _Application) -> tuple[bool, bool, float, int]:
         """Order forms that keep the answers first, among them settings of a known one last, and then cheap ones."""
-        return not item.keeps_answers, _stage(item.name) == STAGES[-1], self._expected_s(item), item.index
+        return not item.keeps_answers, self._comes_last[item.name], self._expected_s(item), item.index
 
     def _apply(self, item: _Application, until: float) -> Sequence[Variant] | Finding:
         """Apply a transform if that is expected to leave `until` seconds of the budget."""
