@@ -69,6 +69,18 @@ def test_a_server_that_honors_conditional_writes_is_asked_once(tmp_path: Path, s
     assert sum("headway-check" in request for request in small.requests) == 8
 
 
+@pytest.mark.slow
+def test_threads_that_come_first_at_once_share_one_client(small: SmallS3) -> None:
+    gate = threading.Barrier(8)
+
+    def client() -> object:
+        gate.wait()
+        return Bucket(ADDRESS)._client
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({*pool.map(lambda _: client(), range(8))}) == 1
+
+
 @pytest.mark.parametrize("address", ["s3://", "http://bucket/team", "s3://bucket/team?versionId=1", "bucket"])
 def test_an_address_of_another_form_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="is not an address of S3") as caught:

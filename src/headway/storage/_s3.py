@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -41,6 +42,8 @@ _BROKEN = (
 )
 _BUSY = ("500", "502", "503", "504")
 _ABSENT = ("404", "NoSuchKey", "NotFound")
+_MAKING: dict[int, threading.Lock] = {}
+"""A lock for each process: a fork in the middle of making a client would leave a shared one locked for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,9 @@ class Bucket:
     def _client(self) -> Any:
         """The client of this process: one that was forked must not share the connections of its parent."""
         environment = tuple(sorted((key, value) for key, value in os.environ.items() if key.startswith("AWS_")))
-        return _client_of(os.getpid(), self._timeout_s, environment)
+        process = os.getpid()
+        with _MAKING.setdefault(process, threading.Lock()):  # of threads that come first, one makes it
+            return _client_of(process, self._timeout_s, environment)
 
     @property
     def server(self) -> str:
