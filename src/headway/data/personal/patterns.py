@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -51,11 +52,17 @@ class PersonalPattern:
     """
 
     kind: str
-    pattern: re.Pattern[str]
+    pattern: str
     valid_length: Callable[[str], int]
     needs: str
     bare: bool = False
     group: int | str = 0
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern when it is first needed: all of them take a tenth of the start of a command."""
+    return re.compile(pattern)
 
 
 def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
@@ -67,7 +74,8 @@ def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
     plain, hits = PlainText(text), list[Hit]()
     searched, covered = plain.text, bytearray(len(plain.text))
     for form in forms:
-        match = form.pattern.search(searched)
+        pattern = _compiled(form.pattern)
+        match = pattern.search(searched)
         while match:
             start, position = match.start(form.group), match.start() + 1
             end = start + form.valid_length(match[form.group])
@@ -75,7 +83,7 @@ def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
                 position = end
                 covered[start:end] = b"\x01" * (end - start)
                 hits.append(Hit(form.kind, *plain.original_span(start, end)))
-            match = form.pattern.search(searched, position)
+            match = pattern.search(searched, position)
     return hits
 
 
@@ -83,7 +91,7 @@ def kind_of_value(text: str, forms: Sequence[PersonalPattern]) -> str:
     """Return the kind of a whole string; "" if it is none."""
     text = PlainText(text).text.strip()
     for form in forms:
-        match = form.pattern.fullmatch(text)
+        match = _compiled(form.pattern).fullmatch(text)
         if match and form.valid_length(match[form.group]) == len(match[form.group]):
             return form.kind
     return ""
@@ -200,18 +208,18 @@ def _phone(text: str) -> bool:
 
 
 def _bounded_pattern(kind: str, pattern: str, valid: Valid, needs: str, *, bare: bool = False) -> PersonalPattern:
-    return PersonalPattern(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), _length_if(valid), needs, bare)
+    return PersonalPattern(kind, rf"(?<![\w@])(?:{pattern})(?!\w)", _length_if(valid), needs, bare)
 
 
 def _pattern_by_first(kind: str, first: str, rest: str, valid: Valid, needs: str) -> PersonalPattern:
     """Build a pattern with a known first character, which lets `re` skip ahead to it."""
-    return PersonalPattern(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), _length_if(valid), needs)
+    return PersonalPattern(kind, rf"{first}(?<![\w@].){rest}(?!\w)", _length_if(valid), needs)
 
 
 def _ascii_digits(form: PersonalPattern) -> PersonalPattern:
     """Restrict a pattern to the digits 0 to 9, which match several times faster than those of all scripts."""
-    pattern, needs = (part.replace(r"\d", "[0-9]") for part in (form.pattern.pattern, form.needs))
-    return replace(form, pattern=re.compile(pattern), needs=needs)
+    pattern, needs = (part.replace(r"\d", "[0-9]") for part in (form.pattern, form.needs))
+    return replace(form, pattern=pattern, needs=needs)
 
 
 _MANY_DIGITS = r"\d(?:[^0-9A-Za-z]{0,3}\d){6}"
@@ -222,7 +230,7 @@ _WITH_ZERO = BEFORE + r"0\d{1,4}[ /-]{1,3}\d{2}"
 _EXTENSION = r"(?:\s?(?:x|ext\.?)\s?\d{1,6})?"
 _DATE = re.compile(r"(?:19|20)\d\d[-./ ]\d{1,2}[-./ ][0-3]?\d\D*|[0-3]?\d[-./ ]{1,2}[0-3]?\d[-./ ]{1,2}(?:19|20)\d\d")
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_EMAIL = re.compile(
+_EMAIL = (
     r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]++(?:\.[\w!#$%&'*+/=?^`{|}~-]++)*+"
     rf"@(?:{_LABEL}\.)+(?:xn--[A-Za-z0-9-]{{2,59}}|[^\W0-9_]{{2,24}}+)"
 )
@@ -233,7 +241,7 @@ _AT = (
 _DOT = r"(?:\.| ?[(\[{<] ?(?:dot|punkt|point|punto?|ponto|kropka|\.) ?[)\]}>] ?| (?:dot|punkt|punto|ponto) | \. )"
 EMAIL_IN_WORDS = rf"(?i:{_AT}| at )[\w-]+(?i:{_DOT})"
 """Rust pattern of all addresses with other signs than `@` and dots."""
-_SPELLED_EMAIL = re.compile(
+_SPELLED_EMAIL = (
     rf"(?i)(?<![\w.+-])[\w.+-]++(?:{_AT}| at ){_LABEL}(?:{_DOT}{_LABEL})*"
     rf"{_DOT}(?:xn--[a-z0-9-]{{2,59}}|[^\W0-9_]{{2,24}}+)"
 )
@@ -291,13 +299,13 @@ _PATTERNS = (
     PersonalPattern("email", _SPELLED_EMAIL, _length_if(_spelled_email), EMAIL_IN_WORDS),
     PersonalPattern(
         "iban",
-        re.compile(rf"(?i)[A-Z](?<![\w@].)[A-Z]{_IBAN}"),
+        rf"(?i)[A-Z](?<![\w@].)[A-Z]{_IBAN}",
         _iban_length,
         rf"(?i){BEFORE}(?:{'|'.join(_COUNTRIES.values())}){_IBAN}",
     ),
     PersonalPattern(
         "card",
-        re.compile(rf"[1-69](?<![0-9@].)(?<!\d[A-Fa-f].)(?<!\d[A-Fa-f]{{2}}.)(?:{_CARD})(?![A-Fa-f]{{0,2}}\d)"),
+        rf"[1-69](?<![0-9@].)(?<!\d[A-Fa-f].)(?<!\d[A-Fa-f]{{2}}.)(?:{_CARD})(?![A-Fa-f]{{0,2}}\d)",
         _card_length,
         r"[1-69](?:[ ./_-]{0,3}\d){11}",
     ),
@@ -348,7 +356,7 @@ _PATTERNS = (
     ),
     PersonalPattern(
         "ip",
-        re.compile(
+        (
             r"[0-9A-Fa-f:](?<![\w:.].)(?:(?<=:)(?=\w*:)|(?<!:)(?=\w*:\w*:))"
             r"[0-9A-Fa-f:]{1,38}(?:\.\d{1,3}){0,3}(?![\w:])"
         ),
@@ -357,13 +365,13 @@ _PATTERNS = (
     ),
     PersonalPattern(
         "ip",
-        re.compile(r"\d(?<![\w.].)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\.?\w)"),
+        r"\d(?<![\w.].)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\.?\w)",
         _length_if(_ip),
         r"(?:\d{1,3}\.){3}\d",
     ),
-    PersonalPattern("birth_date", re.compile(BIRTH_DATE), len, BIRTH_DATE_NEEDS, group="value"),
-    PersonalPattern("postal_address", re.compile(POSTCODE_AFTER_WORDS), len, ADDRESSES_NEED, group="value"),
-    *(PersonalPattern("postal_address", re.compile(address), len, ADDRESSES_NEED) for address in ADDRESSES),
+    PersonalPattern("birth_date", BIRTH_DATE, len, BIRTH_DATE_NEEDS, group="value"),
+    PersonalPattern("postal_address", POSTCODE_AFTER_WORDS, len, ADDRESSES_NEED, group="value"),
+    *(PersonalPattern("postal_address", address, len, ADDRESSES_NEED) for address in ADDRESSES),
     _bounded_pattern(
         "phone",
         rf"\+\d{{1,3}}(?:[ .\-/]{{0,2}}\(?\d{{1,5}}\)?){{2,6}}{_EXTENSION}",
@@ -372,9 +380,7 @@ _PATTERNS = (
     ),
     PersonalPattern(
         "phone",
-        re.compile(
-            rf"(?<![\w@])(?:\+?\d{{1,3}}[ .-]?)?\(\+?\d{{1,5}}\)(?:[ .\-/]{{0,2}}\d{{2,8}}){{1,4}}{_EXTENSION}(?!\w)"
-        ),
+        (rf"(?<![\w@])(?:\+?\d{{1,3}}[ .-]?)?\(\+?\d{{1,5}}\)(?:[ .\-/]{{0,2}}\d{{2,8}}){{1,4}}{_EXTENSION}(?!\w)"),
         _length_if(_phone),
         _WITH_AREA,
     ),
