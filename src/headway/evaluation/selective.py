@@ -19,7 +19,7 @@ from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.selective import SelectiveCertificate
 from headway.evaluation.statistics.intervals import Sample
-from headway.evaluation.statistics.proportions import chance_of_at_most, groups_share
+from headway.evaluation.statistics.proportions import chance_of_at_most, groups_share, upper_share
 from headway.evaluation.statistics.sequential import BETS, bet_returns, log_wealth
 
 _STEPS = 50
@@ -299,7 +299,9 @@ class RiskTest:
         """Return the share of errors with its upper bound."""
         n, wrong = int(self.answered.sum()), float(self.errors.sum())
         low, high = (wrong / n if n else 0.0), 1.0
-        for _ in range(_STEPS if n else 0):
+        if self.is_binomial and n:
+            high = upper_share(low, n, alpha)  # the largest that is not rejected
+        for _ in range(_STEPS if n and not self.is_binomial else 0):
             middle = (low + high) / 2
             low, high = (low, middle) if self.rejects(middle, alpha) else (middle, high)
         return Measurement(
