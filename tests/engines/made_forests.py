@@ -82,16 +82,15 @@ def _grown(m: int, random: np.random.Generator, *, deep: bool) -> tuple[NDArray[
 
     The free branches left are leaves.
     """
-    children = np.full((m, 2), m + 1)
-    free = [(0, 0), (0, 1)] if m else []
-    for node in range(1, m):
-        among = min(len(free), 3) if deep else len(free)
-        parent, branch = free.pop(len(free) - 1 - int(random.integers(among)))
-        children[parent, branch] = node
-        free += [(node, 0), (node, 1)]
-    for leaf, (parent, branch) in enumerate(random.permutation(np.array(free)).tolist() if free else []):
-        children[parent, branch] = ~leaf
-    return children[:, 0].astype(np.int64), children[:, 1].astype(np.int64)
+    children = [m + 1] * (2 * m)  # left and right of each node in turn
+    free = [0, 1] if m else []
+    among = np.arange(2, m + 1)  # free branches before each node
+    for node, back in enumerate(random.integers(np.minimum(among, 3) if deep else among).tolist(), 1):
+        children[free.pop(-1 - back)] = node
+        free += [2 * node, 2 * node + 1]
+    for leaf, branch in enumerate(random.permutation(free).tolist() if free else []):
+        children[branch] = ~leaf
+    return np.array(children[::2], dtype=np.int64), np.array(children[1::2], dtype=np.int64)
 
 
 def rows_for(forest: Forest, count: int, seed: int = 0) -> Floats:
