@@ -26,7 +26,7 @@ from headway.evaluation.comparison import open_variant
 from headway.optimization.screening import answer_changing_steps
 from headway.registry.project import Project
 
-ROUNDS, ATTEMPTS, MAX_INPUTS, LIMIT_S = 40, 3, 64, 10.0
+ROUNDS, ATTEMPTS, MAX_INPUTS, LIMIT_S, OWN_LIMIT_S = 40, 3, 64, 10.0, 0.5
 _IN_PYTHON = "pass the fitted object in Python: headway.optimize(model, X, y)"
 _METHODS = ("predict_proba", "inplace_predict", "predict")
 """Methods of the user's object, the first that it has: a Booster of XGBoost reads an array by `inplace_predict`."""
@@ -86,7 +86,7 @@ def time_as_called(
 
 
 BATCH_SIZES = (1, 32, 256, 1_000, 3_000)
-_PAIRS, _MIN_PAIRS, _FAR, _OWN_LIMIT_S = 15, 3, 2.0, 0.5
+_PAIRS, _MIN_PAIRS, _FAR = 15, 3, 2.0
 _SHOWN, _TIED = 0.95, 1.05
 """Ratios of CPU time below which the library's call is used: instead of another form, and of the original itself."""
 
@@ -167,8 +167,8 @@ def _batches_of(optimized: Model, rows: Any) -> list[Any] | None:
 def _faster_sizes(
     own: Callable[[Any], Any], optimized: Callable[[Any], Any], batches: Sequence[Any], model: Model
 ) -> tuple[int, ...]:
-    """Return the sizes of batches for which the library's call is the faster one, until `_OWN_LIMIT_S` are over."""
-    until, is_faster, sizes = time.monotonic() + _OWN_LIMIT_S, False, list[int]()
+    """Return the sizes of batches for which the library's call is the faster one, until `OWN_LIMIT_S` are over."""
+    until, is_faster, sizes = time.monotonic() + OWN_LIMIT_S, False, list[int]()
     limit = _SHOWN if model.variant.steps else _TIED
     for size, batch in zip(BATCH_SIZES, batches, strict=True):
         if time.monotonic() < until:
