@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import gzip
+import os
 import re
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import unescape
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,6 +24,7 @@ from headway.dashboard._process import make_server
 from headway.dashboard.access.sessions import Role, Session
 from headway.dashboard.resources import Dashboard, open_dashboard
 from headway.dashboard.security import COOKIE
+from headway.dashboard.workers import WorkerProcess
 
 STARTS_WITHIN_S = 30
 
@@ -90,11 +94,32 @@ class RunningDashboard:
         return Person(self.port, self.dashboard.sessions.begin(name, role) if role else None)
 
 
+class SharedProcess(WorkerProcess):
+    """A process for heavy work that the next dashboard uses too: to start one, with its imports, takes 2 s."""
+
+    def close(self) -> None:
+        """Leave the process running."""
+
+
+def shared_process(work: str) -> SharedProcess:
+    """Return the process of this test process for a kind of work, one for each set of variables and folder."""
+    variables = {name: text for name, text in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return _process_of(work, Path.cwd(), tuple(sorted(variables.items())))
+
+
+@functools.lru_cache(maxsize=8)
+def _process_of(work: str, folder: Path, variables: tuple[tuple[str, str], ...]) -> SharedProcess:
+    made = SharedProcess(idle_s=3600)
+    atexit.register(WorkerProcess.close, made)
+    return made
+
+
 @contextmanager
 def running_dashboard(*projects: Path | Config) -> Iterator[RunningDashboard]:
     """Serve the dashboard of projects (their folders or configurations) on a free port."""
     configs = [one if isinstance(one, Config) else configuration.load(one) for one in projects]
-    dashboard = open_dashboard(configs)
+    opened = open_dashboard(configs)
+    dashboard = replace(opened, workers=shared_process("pages"), long_work=shared_process("long"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = make_server(dashboard)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
