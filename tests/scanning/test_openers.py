@@ -224,3 +224,16 @@ def test_the_library_gets_an_archive_with_one_directory_and_no_comments():
         assert {name: archive.read(name) for name in archive.namelist()} == {"a/data.pkl": b"first", "a/version": b"3"}
         assert not archive.comment and not any(info.comment for info in archive.infolist())
     assert canonical_form(zlib.compress(b"\x80\2N.")) == b"\x80\2N."
+
+
+@pytest.mark.parametrize("content", [HOSTILE, b"cmy.package\nThing\n."])
+def test_a_storage_of_torch_that_is_a_pickle_is_not_safe(content):
+    members = {"m/data.pkl": b"\x80\2}.", "m/version": b"3", "m/data/0": content}
+    assert verdict(zipped(members), "model.pt") != "safe"
+
+
+@pytest.mark.parametrize("rest", [bytes(40), gzip.compress(b"more"), bytes(32) + gzip.compress(b"more"), b"x"])
+def test_what_follows_a_compressed_stream_is_not_judged(rest):
+    content = gzip.compress(pickle.dumps([1, 2], 2))
+    assert verdict(content, "model.joblib") == "safe"
+    assert verdict(content + rest, "model.joblib") == "not judged"

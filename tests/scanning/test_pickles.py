@@ -366,3 +366,189 @@ def test_random_bytes_that_begin_like_a_pickle_hide_none():
 
 def test_a_hidden_pickle_that_ends_early_but_names_a_danger_is_unsafe():
     assert find_hidden(b"GIF89a" + b"\x80\x02" + ATTACK[:-1])
+
+
+def repeated(module: str, name: str, count: int, args: bytes = b")") -> bytes:
+    """Return the opcodes of a list of so many results of one call, each written in a few bytes."""
+    return b"\x80\x04" + named(module, name) + b"\x94" + args + b"\x94](" + b"h\0h\1R" * count + b"e."
+
+
+def nested(module: str, name: str, *, before: bytes = b"", after: bytes = b"\x85R", levels: int = 100_000) -> bytes:
+    """Return the opcodes of calls whose argument is the result of the last one; the stack stays small."""
+    step = b"q\x010h\x00" + before + b"h\x01" + after
+    return named(module, name) + b"q\x00" + step * levels + b"."
+
+
+MEGABYTE = b"B" + struct.pack("<I", 1 << 20) + bytes(1 << 20)
+ARRAY = named("numpy", "ndarray")
+EXHAUSTING = {
+    "nested slices": (nested("builtins", "slice", before=b"NN", after=b"\x87R"), "more than 1,000 levels deep"),
+    "nested getters": (nested("operator", "itemgetter"), "more than 1,000 levels deep"),
+    "nested tuples": (b"})" + b"\x85" * 100_000 + b"Ns.", "more than 1,000 levels deep"),
+    "nested lists": (b"]q\1" + b"0]h\1aq\1" * 100_000 + b".", "more than 1,000 levels deep"),
+    "nested dictionaries": (b"}q\1" + b"0}K\1h\1sq\1" * 100_000 + b".", "more than 1,000 levels deep"),
+    "nested queues, the outer one first": (
+        named("collections", "deque") + b"q\0)Rq\1" + b"h\1h\0)Rq\1a0" * 2_000 + b".",
+        "more than 1,000 levels deep",
+    ),
+    "memo entries": (b"N" + b"\x94" * 1_200_000 + b".", "64 MB and 20 times its size"),
+    "sets": ((b"(" + b"\x8f" * 100_000 + b"l") * 4 + b".", "64 MB and 20 times its size"),
+    "copies of the same bytes": (
+        MEGABYTE + b"\x94\x85\x94" + named("builtins", "bytearray") + b"\x94](" + b"h\2h\1R" * 100 + b"e.",
+        "64 MB and 20 times its size",
+    ),
+    "generators": (repeated("numpy.random._mt19937", "MT19937", 20_000), "64 MB and 20 times its size"),
+    "arrays": (
+        ARRAY + b"](" + (ARRAY + b"J\0\0\x80\0\x85" + text("f8") + b"\x86\x81") * 9 + b"e.",
+        "64 MB and 20 times",
+    ),
+    "elements of many bytes": (
+        ARRAY + b"J\0\0\x10\0\x85" + called("numpy", "dtype", text("V16777216")) + b"\x86\x81.",
+        "64 MB and 20 times its size",
+    ),
+    "elements of an unknown type": (ARRAY + b"J\0\0\x10\0\x85}\x86\x81.", "a type that is not known"),
+    "numbers of a storage": (
+        pickle.dumps(pickles._TORCH_MAGIC, 2)
+        + pickle.dumps(1001, 2)
+        + pickle.dumps({}, 2)
+        + b"\x80\x02("
+        + text("storage")
+        + named("torch", "FloatStorage")
+        + text("0")
+        + text("cpu")
+        + b"J\0\0\0\x40NtQ.",
+        "64 MB and 20 times its size",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXHAUSTING)
+def test_a_pickle_that_needs_more_than_its_budget_is_not_judged(name):
+    content, reason = EXHAUSTING[name]
+    problems = scan_pickles(content)
+    assert any(reason in problem.message and problem.location for problem in problems), problems
+    assert not any(problem.is_unsafe for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        called("numpy.ma", "_mareconstruct", named("numpy.ma", "MaskedArray"), ARRAY, b"J\0\0\x80\0\x85", text("b")),
+        ARRAY + b"]J\0\0\0\x40a\x85\x81",
+        called("builtins", "str", b"](NNe"),
+    ],
+    ids=["a masked array", "a shape in a list", "the text of a list"],
+)
+def test_a_call_that_asks_for_what_no_model_needs_is_unsafe(call):
+    assert scan_pickles(call + b".")[0].is_unsafe
+
+
+ARRAYS = [
+    np.arange(3.0),
+    np.arange(6, dtype=np.int16).reshape(2, 3),
+    np.zeros((0, 3)),
+    np.array([1, None, "a"], dtype=object),
+    np.array(["a", "bc"]),
+    np.array([b"a", b"bc"]),
+    np.array(["2020-01-01"], dtype="M8[s]"),
+    np.zeros(2, dtype=[("a", "<f8"), ("b", "O"), ("c", "U3")]),
+    np.zeros(2, dtype=np.dtype([("a", "i1"), ("b", ">f8", (2,))], align=True)),
+    np.zeros(2, dtype=[(f"column {number}", "f4") for number in range(40)]),
+    np.array([True, False]),
+    np.ma.array([1.0, 2.0], mask=[False, True]),
+    np.float64(1.0),
+]
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("number", range(len(ARRAYS)))
+def test_arrays_as_numpy_pickles_them_are_safe(number, protocol):
+    assert scan_pickles(pickle.dumps(ARRAYS[number], protocol)) == []
+
+
+def dtype_of(letter: str, state: bytes) -> bytes:
+    return called("numpy", "dtype", text(letter), b"\x89", b"\x88") + state + b"b"
+
+
+def array_of(dtype: bytes, values: bytes) -> bytes:
+    start = called("numpy._core.multiarray", "_reconstruct", ARRAY, b"K\0\x85", b"C\1b")
+    return start + b"(K\1K\1\x85" + dtype + b"\x89" + values + b"tb."
+
+
+PLAIN_STATE = b"(K\3" + text("|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK%ct"
+EIGHT = b"C\x08" + b"A" * 8
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        array_of(dtype_of("O8", PLAIN_STATE % b"\0"), EIGHT),
+        array_of(dtype_of("f8", PLAIN_STATE % b"\x3f"), b"](Ne"),
+        array_of(dtype_of("O8", PLAIN_STATE % b"\x3f"), b"]"),
+        array_of(dtype_of("O8", PLAIN_STATE % b"\x3f"), EIGHT),
+        array_of(b"N", EIGHT),
+        array_of(OBJECTS.replace(b"K\x3f", b"K\0"), EIGHT),
+        dtype_of(
+            "V8", b"(K\3" + text("|") + b"N" + text("a") + b"\x85}" + text("a") + EIGHT + b"K\0\x86sK\x08K\1K\x10t"
+        )
+        + b".",
+        dtype_of(
+            "V8", b"(K\3" + text("|") + b"N" + text("a") + b"\x85}" + text("a") + FLOATS + b"K\1\x86sK\x08K\1K\x10t"
+        )
+        + b".",
+        dtype_of("V8", b"N") + b".",
+        dtype_of("f8", PLAIN_STATE % b"\0") + PLAIN_STATE % b"\0" + b"b.",
+        called("numpy", "dtype", text("V8")) + b"\x94\x85h\0" + PLAIN_STATE % b"\0" + b"b.",
+        called("numpy.dtypes", "Float64DType") + PLAIN_STATE % b"\x3f" + b"b.",
+    ],
+    ids=[
+        *("objects whose flags say numbers", "numbers whose flags say objects", "a list that is too short"),
+        *("bytes for objects", "no type", "fields of objects whose flags say numbers", "a field of no type"),
+        *("a field beyond the end", "no state", "a second state", "a state after use", "a state of a class"),
+    ],
+)
+def test_a_state_that_numpy_does_not_write_is_not_judged(content):
+    problems = scan_pickles(content)
+    assert [problem for problem in problems if problem.code == "pickle-array"]
+
+
+def tensor(offset: int, length: int) -> bytes:
+    storage = b"(" + text("storage") + named("torch", "FloatStorage") + text("0") + text("cpu") + b"K\4tQ"
+    size = b"K%c\x85K\1\x85" % length
+    return (
+        b"\x80\x02"
+        + named("torch._utils", "_rebuild_tensor_v2")
+        + b"("
+        + storage
+        + b"K%c" % offset
+        + size
+        + b"\x89}tR."
+    )
+
+
+def test_a_tensor_reaches_no_further_than_its_storage():
+    assert scan_pickles(tensor(0, 4), is_torch=True, storages={"0": 16}) == []
+    assert scan_pickles(tensor(3, 4), is_torch=True, storages={"0": 16})[0].is_unsafe
+    assert "has 8" in scan_pickles(tensor(0, 4), is_torch=True, storages={"0": 8})[0].message
+    assert "which has 0" in scan_pickles(tensor(0, 4), is_torch=True, storages={})[0].message
+
+
+def test_the_numbers_after_a_legacy_torch_file_are_those_of_its_storages():
+    start = b"".join(pickle.dumps(value, 2) for value in (pickles._TORCH_MAGIC, 1001, {}))
+    content = start + tensor(0, 4) + pickle.dumps(["0"], 2)
+    numbers = struct.pack("<q", 4) + bytes(16)
+    assert scan_pickles(content + numbers) == []
+    assert "have 24 bytes, and 23 follow" in scan_pickles(content + numbers[1:])[0].message
+    assert scan_pickles(content + b"N0" + ATTACK[2:])[0].is_unsafe
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.md", "table.csv", "a.yaml", "notes"])
+def test_a_text_that_begins_with_pickles_is_not_safe(name):
+    harmless = b"K\x010I1001\n."
+    assert judge_bytes(harmless + b"cmy.package\nThing\n.", name=name).verdict == "not judged"
+    assert judge_bytes(harmless + b"(dp0\n." + pickle.dumps(_Call(), 0), name=name).verdict == "unsafe"
+
+
+def test_the_numbers_of_an_array_call_no_listed_function_that_imports():
+    call = b"0" + called("numpy.core", "_ufunc_reconstruct", text("os"), text("system")) + b"\xff"
+    assert scan_pickles(wrapped(FLOATS, 8) + call.ljust(64) + b".")[0].is_unsafe

@@ -197,6 +197,7 @@ _EXACT: dict[str, frozenset[str]] = {
         "CharStorage ByteStorage BoolStorage ComplexFloatStorage ComplexDoubleStorage Size device "
         "float32 float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool Tensor",
         ("torch.storage",): "UntypedStorage TypedStorage",
+        ("torch.nn.functional",): "relu gelu silu elu leaky_relu",
     }.items()
     for module in modules
 }
@@ -263,7 +264,13 @@ _NAMED_MODULES = frozenset(
     (
         *("scipy.special", "scipy.special._ufuncs", "scipy._lib.array_api_compat.numpy._aliases"),
         *("sklearn.feature_selection._univariate_selection", "sklearn.feature_selection.univariate_selection"),
-        *("sklearn.cluster._kmeans", "sklearn.feature_selection._mutual_info", "torch.storage", *_METRIC_MODULES),
+        *(
+            "sklearn.cluster._kmeans",
+            "sklearn.feature_selection._mutual_info",
+            "torch.storage",
+            "torch.nn.functional",
+            *_METRIC_MODULES,
+        ),
     )
 )
 
@@ -331,6 +338,13 @@ def judge_call(module: str, name: str, args: Any) -> str:
     return check(module, args if type(args) is tuple else None) if check else ""
 
 
+def object_bytes(module: str, name: str) -> int:
+    """Return about how many bytes a reader needs for an object of a class, or for the result of a call."""
+    if name in ("ZoneInfo", "ZoneInfo._unpickle", "_p"):
+        return 1 << 15
+    return 1 << 13 if module.startswith("numpy.random") or name in ("_mareconstruct", "_compile", "newObj") else 128
+
+
 def _bounded(_module: str, args: Any) -> str:
     large = [value for value in args or () if type(value) is int and abs(value) > MAX_LENGTH]
     return f"asks for {large[0]:,} elements" if large else ""
@@ -378,8 +392,15 @@ def _reconstruct(module: str, args: Any) -> str:
     return _shape(shape) or "asks for an array before its elements are there"
 
 
+def _mareconstruct(_module: str, args: Any) -> str:
+    shape = args[2] if args and len(args) > 2 else None
+    return "" if type(shape) is tuple and 0 in shape else "asks for an array before its elements are there"
+
+
 def _shape(shape: Any) -> str:
     sizes = shape if type(shape) is tuple else (shape,)
+    if any(type(size) is not int for size in sizes):
+        return "asks for an array whose shape is not known"
     total = 1
     for size in sizes:
         total *= size if type(size) is int else 1
@@ -387,7 +408,7 @@ def _shape(shape: Any) -> str:
 
 
 def _ndarray(_module: str, args: Any) -> str:
-    return _shape(args[0] if args else None)
+    return _shape(args[0]) if args else ""
 
 
 def _dtype(_module: str, args: Any) -> str:
@@ -415,6 +436,7 @@ _CALLS: dict[str, Callable[[str, Any], str]] = {
     "encode": _encode,
     "_ufunc_reconstruct": _ufunc,
     "_reconstruct": _reconstruct,
+    "_mareconstruct": _mareconstruct,
     "ndarray": _ndarray,
     "dtype": _dtype,
     "_compile": _compile,

@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Container, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Protocol
@@ -60,11 +60,17 @@ TORCH_PICKLE, TORCH_STORAGE = "torch pickle", "torch storage"
 _TORCH_NOTES = frozenset(("version", "byteorder", ".format_version", ".storage_alignment", "serialization_id"))
 
 
+Storages = Mapping[str, int]
+"""Bytes of each storage of a torch archive, by its key."""
+
+
 class ScanMember(Protocol):
     """Judge a member by its bytes, its name, and its role in a torch archive; a name alone never gives it a role."""
 
-    def __call__(self, content: Buffer, name: str, budget: UnpackBudget, /, *, role: str = "") -> list[Problem]:
-        """Return the problems of a member."""
+    def __call__(
+        self, content: Buffer, name: str, budget: UnpackBudget, /, *, role: str = "", storages: Storages | None = None
+    ) -> list[Problem]:
+        """Return the problems of a member; `storages` are those of the torch archive that it is in."""
 
 
 def unpack(pieces: Iterator[bytes], budget: UnpackBudget) -> Buffer:
@@ -128,10 +134,15 @@ def _scan_zip_members(
     infos = archive.infolist()
     problems = _judge_entries(data, infos[: budget.members])
     pickles = frozenset(info.filename.rpartition("/")[0] for info in infos if info.filename.endswith("data.pkl"))
+    storages: dict[str, dict[str, int]] = {folder: {} for folder in pickles}
+    for info in infos:
+        if _torch_role(info.filename, pickles) == TORCH_STORAGE:
+            folder, _, key = info.filename.rpartition("/")
+            storages.get(folder.rpartition("/")[0], {})[key] = info.file_size
     inner = budget.inside()
     for info in infos[: inner.members]:
         if not info.is_dir():
-            problems += members_in(info.filename, _scan_zip_member(archive, info, pickles, inner, scan))
+            problems += members_in(info.filename, _scan_zip_member(archive, info, storages, inner, scan))
     if len(infos) > inner.members:
         problems.append(unknown("archive-members", f"{len(infos):,} members are more than are judged"))
     budget.left_bytes, budget.members = inner.left_bytes, inner.members - len(infos)
@@ -301,7 +312,11 @@ def _judge_entries(data: bytes | memoryview, infos: list[zipfile.ZipInfo]) -> li
 
 
 def _scan_zip_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, pickles: frozenset[str], budget: UnpackBudget, scan: ScanMember
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    storages: Mapping[str, Storages],
+    budget: UnpackBudget,
+    scan: ScanMember,
 ) -> list[Problem]:
     if info.flag_bits & 0x1:  # some readers ignore the flag, and open the bytes as they are
         stored = _stored_bytes(archive, info)
@@ -324,10 +339,12 @@ def _scan_zip_member(
         stored = _stored_bytes(archive, info)
         found = scan(stored, info.filename, budget) if stored else []
         return [*found, unknown("archive-damaged", f"cannot be unpacked: {error}")]
-    return scan(inner, info.filename, budget, role=_torch_role(info.filename, pickles))
+    folder = info.filename.rpartition("/")[0]
+    role = _torch_role(info.filename, storages)
+    return scan(inner, info.filename, budget, role=role, storages=storages.get(folder))
 
 
-def _torch_role(name: str, pickles: frozenset[str]) -> str:
+def _torch_role(name: str, pickles: Container[str]) -> str:
     """Return what a member of a torch archive is to its reader: the pickle, a storage of numbers, or neither."""
     folder, _, base = name.rpartition("/")
     if base == "data.pkl":
@@ -458,22 +475,21 @@ def scan_compressed(content: Buffer, kind: str, name: str, budget: UnpackBudget,
 
 
 def decompressed(data: memoryview, kind: str) -> Iterator[bytes]:
-    """Yield unpacked pieces of bounded size, of one stream after another."""
-    position = 0
-    while position < len(data):
-        if kind in ("gzip", "zlib"):
-            position = yield from _inflated(data, position, 31 if kind == "gzip" else 15)
-        else:
-            position = yield from _expanded(data, position, kind)
-        if kind == "zlib" and position < len(data):
-            raise ValueError("bytes follow the compressed data")
-        if not any(data[position : position + 16]):  # zeros pad the end of some files
-            return
+    """Yield unpacked pieces of bounded size; raise ValueError if bytes follow the first stream.
+
+    Some readers stop there, others go on, and joblib never ends.
+    """
+    if kind in ("gzip", "zlib"):
+        position = yield from _inflated(data, 31 if kind == "gzip" else 15)
+    else:
+        position = yield from _expanded(data, kind)
+    if position < len(data):
+        raise ValueError(f"{len(data) - position:,} bytes follow the compressed data")
 
 
-def _inflated(data: memoryview, position: int, window: int) -> Generator[bytes, None, int]:
+def _inflated(data: memoryview, window: int) -> Generator[bytes, None, int]:
     """Yield the pieces of one stream of zlib, and return where it ends."""
-    stream, pending = zlib.decompressobj(window), b""
+    stream, pending, position = zlib.decompressobj(window), b"", 0
     while not stream.eof:
         source = pending or bytes(data[position : position + _PIECE])
         position += 0 if pending else len(source)
@@ -484,8 +500,9 @@ def _inflated(data: memoryview, position: int, window: int) -> Generator[bytes, 
     return position - len(stream.unused_data)
 
 
-def _expanded(data: memoryview, position: int, kind: str) -> Generator[bytes, None, int]:
+def _expanded(data: memoryview, kind: str) -> Generator[bytes, None, int]:
     """Yield the pieces of one stream of bzip2 or xz, and return where it ends."""
+    position = 0
     stream = bz2.BZ2Decompressor() if kind == "bzip2" else lzma.LZMADecompressor(memlimit=64 << 20)
     while not stream.eof:
         source = bytes(data[position : position + _PIECE]) if stream.needs_input else b""

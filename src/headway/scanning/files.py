@@ -145,13 +145,21 @@ class _FileBytes:
     budget: UnpackBudget
 
 
-def _member(content: Buffer, name: str, budget: UnpackBudget, /, *, role: str = "") -> list[Problem]:
+def _member(
+    content: Buffer,
+    name: str,
+    budget: UnpackBudget,
+    /,
+    *,
+    role: str = "",
+    storages: archives.Storages | None = None,
+) -> list[Problem]:
     if role == archives.TORCH_PICKLE:
-        return pickles.scan_pickles(content, is_torch=True)
-    if role == archives.TORCH_STORAGE:  # numbers, which no reader opens as anything else
+        return pickles.scan_pickles(content, is_torch=True, storages=storages)
+    if role == archives.TORCH_STORAGE:  # numbers, which torch opens as nothing else
         head = bytes(memoryview(content)[:512])
         found = pickles.scan_pickles(content) if pickles.looks_pickled(head) else []
-        return [problem for problem in found if problem.is_unsafe]
+        return [*(problem for problem in found if problem.is_unsafe), *pickles.find_leading(content)]
     return _scan(content, name, budget)[1]
 
 

@@ -11,7 +11,7 @@ import binascii
 import codecs
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from headway.scanning.allowed import (
     is_listed,
     is_only_named,
     judge_call,
+    object_bytes,
 )
 from headway.scanning.verdicts import Problem
 
@@ -45,8 +46,17 @@ MAX_HIDDEN_STEPS = 2_000
 MAX_LINE = 1 << 16
 MAX_PROBLEMS = 20
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-MAX_TUPLE_DEPTH = 1_000
-"""Levels of tuples in tuples: hashing takes a frame of the C stack for each."""
+MAX_LEVELS = 1_000
+"""Levels of objects in objects: hashing or freeing them takes a frame of the C stack for each."""
+
+MIN_MEMORY, MAX_GROWTH = 64 << 20, 20
+"""Memory that a reader may need for a pickle: so many bytes, and so many more for each byte of it."""
+
+MAX_ENTRIES = 64
+"""Entries of a dictionary that are kept."""
+
+_MEMO_BYTES, _LIST_BYTES, _DICT_BYTES, _SET_BYTES, _TUPLE_BYTES = 100, 72, 80, 232, 56
+_KEY_BYTES, _ITEM_BYTES = 80, 8
 
 MAX_TUPLES = 1 << 24
 """Elements of tuples in tuples, with repetitions: hashing visits each of them."""
@@ -82,22 +92,47 @@ _UNPICKLE_ZONE = (_Global("zoneinfo", "ZoneInfo", True), "_unpickle")
 
 
 class _Made:
-    """An object that the pickle makes by calling a global."""
+    """An object that the pickle makes by calling a global: its levels, and about how many bytes it takes."""
 
-    __slots__ = ("args", "kind", "state")
+    __slots__ = ("args", "is_held", "item", "kind", "levels", "size", "state")
 
-    def __init__(self, kind: _Global, args: Any) -> None:
+    def __init__(self, kind: _Global, args: Any, *, size: int = 0) -> None:
         self.kind, self.args, self.state = kind, args, None
+        self.size, self.levels, self.is_held = size, 1, False
+        self.item: tuple[int, bool] | None = None
+
+
+@dataclass(slots=True)
+class _Data:
+    """Many bytes or characters."""
+
+    size: int
+
+
+@dataclass(slots=True)
+class _Storage:
+    """The numbers of a tensor, kept outside of the pickle."""
+
+    count: int
+
+
+class _List:
+    """A list or a set: how many values it was given, and its levels."""
+
+    __slots__ = ("count", "levels")
+
+    def __init__(self) -> None:
+        self.count, self.levels = 0, 1
 
 
 class _Dictionary:
     """A dictionary: its first entries, how many it was given, and whether a key is, or may be, a special method."""
 
-    __slots__ = ("count", "entries", "hooks")
+    __slots__ = ("count", "entries", "hooks", "levels")
 
     def __init__(self) -> None:
         self.entries: dict[str, Any] = {}
-        self.count = 0
+        self.count, self.levels = 0, 1
         self.hooks = False
 
     @property
@@ -116,7 +151,9 @@ class PickleScan:
     is_complete: bool = True
 
 
-def scan_pickles(content: Buffer, *, start: int = 0, is_torch: bool = False) -> list[Problem]:
+def scan_pickles(
+    content: Buffer, *, start: int = 0, is_torch: bool = False, storages: Mapping[str, int] | None = None
+) -> list[Problem]:
     """Return the problems of a file of pickles, one after another, and of what follows them.
 
     Parameters
@@ -127,35 +164,49 @@ def scan_pickles(content: Buffer, *, start: int = 0, is_torch: bool = False) -> 
         Offset of the first pickle.
     is_torch
         Whether the storages of a torch file resolve its persistent ids.
+    storages
+        Bytes of each storage of the archive of which the pickle is a member; None if there is no archive.
     """
     data = content if isinstance(content, bytes) else memoryview(content)
     problems: list[Problem] = []
-    position, count, size = start, 0, len(data)
+    position, count, size, spent = start, 0, len(data), 0
+    sizes: dict[str, int] = {}
+    is_legacy = False
     while position < size and count < MAX_PICKLES:
         if count and size - position < 16 and not bytes(data[position:]).strip():
             break  # old versions of numpy end a file with a line end
-        machine = _Machine(data, position, is_torch=is_torch)
+        machine = _Machine(data, position, is_torch=is_torch, storages=storages, spent=spent)
         found = machine.run()
+        spent, sizes = machine.spent, sizes | machine.sizes
         if machine.n_arrays:
             found.problems += (
                 _read_as_plain(data, position)
                 if count == 0
                 else [_unknown("pickle-trailing", "arrays of joblib after the first pickle", position)]
             )
-        if count and not found.is_complete and not any(problem.is_unsafe for problem in found.problems):
+        if count and not found.is_complete and not any(_is_sure(problem) for problem in found.problems):
             rest = f"{size - position:,} bytes follow the pickle"
             problems.append(_unknown("pickle-trailing", rest, position))
             break
         problems += found.problems
         if not found.is_complete:
             break
-        is_torch = is_torch or (count == 0 and machine.answer == _TORCH_MAGIC)
+        is_legacy = is_legacy or (count == 0 and machine.answer == _TORCH_MAGIC)
+        is_torch = is_torch or is_legacy
         position, count = found.end, count + 1
-        if is_torch and count == 5:  # the raw numbers of a legacy torch file follow
+        if is_legacy and count == 5:
+            problems += _judge_numbers(data, position, sizes)
+            break
+        if is_torch and count == 5:  # the numbers of the oldest torch files follow
             break
     if count >= MAX_PICKLES:
         problems.append(_unknown("pickle-limit", f"more than {MAX_PICKLES:,} pickles in one file", position))
     return first_problems(problems)
+
+
+def _is_sure(problem: Problem) -> bool:
+    """Return whether a problem counts although the pickle ends early: the reader acts before it finds the end."""
+    return problem.is_unsafe or problem.code in ("pickle-limit", "pickle-depth")
 
 
 def _read_as_plain(data: Any, start: int) -> list[Problem]:
@@ -163,19 +214,38 @@ def _read_as_plain(data: Any, start: int) -> list[Problem]:
     found = _Machine(data, start, reads_arrays=False).run()
     if found.is_complete:
         return found.problems
-    named = ("pickle-global", "pickle-unknown-class")
+    named = ("pickle-global", "pickle-unknown-class", "pickle-argument")  # numbers call what is no function by chance
     return [problem for problem in found.problems if problem.code in named and "\0" not in problem.message]
 
 
+def _judge_numbers(data: Any, start: int, sizes: Mapping[str, int]) -> list[Problem]:
+    """Judge the numbers after the pickles of a legacy torch file: those of its storages, and no further pickle."""
+    expected, there = sum(8 + size for size in sizes.values()), len(data) - start
+    problems = _read_as_plain(data, start) if there else []
+    if expected != there:
+        message = f"its storages have {expected:,} bytes, and {there:,} follow its pickles"
+        problems.append(_unknown("pickle-trailing", message, start))
+    return problems
+
+
 def find_leading(content: Buffer) -> list[Problem]:
-    """Return the unsafe problems of a pickle that a file of another format begins with."""
+    """Return the problems of the pickles that a file of another format begins with: what they call, and name."""
     data = content if isinstance(content, bytes) else memoryview(content)
-    if not len(data) or _OPERATIONS[data[0]] is _unknown_opcode:
-        return []
-    found = _Machine(data, 0, nesting=MAX_NESTED).run()
-    unsafe = [problem for problem in found.problems if problem.is_unsafe]
-    # A word such as "cast", alone on the first line of a text, reads as a reference; a call does not happen by chance.
-    return unsafe if found.is_complete or any(problem.code == "pickle-call" for problem in unsafe) else []
+    position = 0
+    for _ in range(MAX_PICKLES):
+        if position >= len(data) or _OPERATIONS[data[position]] is _unknown_opcode:
+            break
+        found = _Machine(data, position, nesting=MAX_NESTED).run()
+        sure = [problem for problem in found.problems if _is_sure(problem)]
+        # A word such as "cast", alone on a line of a text, reads as a reference; a call does not happen by chance.
+        if not found.is_complete:
+            by_chance = all(problem.code not in ("pickle-call", "pickle-limit", "pickle-depth") for problem in sure)
+            return [] if by_chance else sure
+        named = [problem for problem in found.problems if problem.is_unsafe or problem.code == "pickle-unknown-class"]
+        if named:
+            return named
+        position = found.end
+    return []
 
 
 def looks_pickled(head: bytes) -> bool:
@@ -233,6 +303,8 @@ class _Machine:
         nesting: int = 0,
         max_steps: int = MAX_STEPS,
         reads_arrays: bool = True,
+        storages: Mapping[str, int] | None = None,
+        spent: int = 0,
     ) -> None:
         self.data, self.position, self.end = data, start, len(data)
         self.stack: list[Any] = []
@@ -244,6 +316,9 @@ class _Machine:
         self.n_globals = self.n_strings = self.n_arrays = self.n_elements = self.steps = 0
         self.heavy: dict[int, tuple[tuple[Any, ...], int]] = {}
         self.deep: dict[int, tuple[tuple[Any, ...], int]] = {}
+        self.storages, self.sizes = storages, dict[str, int]()
+        self.spent, self.max_spent = spent, MIN_MEMORY + MAX_GROWTH * self.end
+        self.late_levels = 0
         self.answer: Any = None
         self.at = start
         self.getattr_at: int | None = None
@@ -321,7 +396,7 @@ class _Machine:
         if start + count > self.end:
             raise _DamagedError("it ends early")
         self.position = start + count
-        self.stack.append(None)
+        self.stack.append(_Data(count) if count > MAX_KEPT else None)
         if count > 3 and self.nesting < MAX_NESTED:
             head = bytes(self.data[start : start + 2])
             if (head[0] == 0x80 and 2 <= head[1] <= 5) or head[:1] in b"c(":
@@ -364,6 +439,62 @@ class _Machine:
             self.problems.append(problem)
         if len(self.problems) > 1000:
             raise _DamagedError("too many problems to list")
+
+    # Budgets
+    def spend(self, count: int) -> None:
+        """Count bytes that a reader needs for what the pickle makes."""
+        self.spent += count
+        if self.spent > self.max_spent:
+            limit = f"{MIN_MEMORY >> 20} MB and {MAX_GROWTH} times its size"
+            self.add(_unknown("pickle-limit", f"asks for more than {self.max_spent:,} bytes: {limit}", self.at))
+            raise _DamagedError("it needs too much memory to be judged")
+
+    def levels_of(self, values: Any) -> int:
+        """Return how many levels of objects values have."""
+        kinds = set(map(type, values))
+        if kinds.isdisjoint(_NESTED):
+            return 0
+        levels = 0
+        for value in values:
+            kind = type(value)
+            if kind is tuple:
+                known = self.deep.get(id(value))
+                levels = max(levels, known[1] if known else self.levels_of(value) + 1)
+            elif kind in _NESTED:
+                levels = max(levels, value.levels)
+                if kind is _Made:
+                    value.is_held = True
+        return levels
+
+    def expect_shallow(self, levels: int) -> None:
+        """Refuse objects in objects of more levels than a stack has room for."""
+        if levels + self.late_levels > MAX_LEVELS:
+            message = f"nests objects more than {MAX_LEVELS:,} levels deep"
+            self.add(_unknown("pickle-depth", message, self.at))
+            raise _DamagedError("objects nested too deep")
+
+    def deepen(self, target: Any, values: Any) -> None:
+        """Note the levels of what is put into an object."""
+        levels = self.levels_of(values)
+        if type(target) is _Made and target.is_held:  # what holds it was counted before
+            self.late_levels += levels
+        if type(target) in _NESTED:
+            target.levels = max(target.levels, levels + 1)
+        self.expect_shallow(levels + 1)
+
+    def weigh(self, value: Any) -> int:
+        """Return about how many bytes a copy of a value takes, without those of objects that it refers to."""
+        kind = type(value)
+        if kind is tuple:
+            own = sum(self.weigh(inner) for inner in value[:64] if type(inner) is not tuple)
+            return own + _ITEM_BYTES * self.count_elements(value)
+        if kind is str:
+            return len(value)
+        if kind is _Data or kind is _Made:
+            return int(value.size)
+        if kind is _List:
+            return _ITEM_BYTES * int(value.count)
+        return _KEY_BYTES * int(value.count) if kind is _Dictionary else 0
 
     # Globals and calls
     def refer(self, module: Any, name: Any) -> None:
@@ -415,6 +546,7 @@ class _Machine:
             return _Made(function, None)
         self.judge(function, args, is_called=True)
         if name in ("_reconstructor", "_reconstruct", "_mareconstruct"):
+            self.spend(object_bytes(function.module, name))
             return self.make(args[0] if args else None, ())
         if name == "__newobj__":
             return self.make(args[0] if args else None, args[1:])
@@ -423,7 +555,37 @@ class _Machine:
             return self.make(args[0] if args else None, args[1] if len(args) == 3 else None)
         if name in ("str", "unicode") and len(args) == 1 and type(args[0]) is str:
             return args[0]
-        return _Made(function, args)
+        return self.made(function, args)
+
+    def made(self, kind: _Global, args: Any) -> _Made:
+        """Return an object of a class, or the result of a call, and count its bytes."""
+        size = object_bytes(kind.module, kind.name)
+        made = _Made(kind, args)
+        if type(args) is tuple:
+            size += sum(map(self.weigh, args))
+            for value in args:
+                if type(value) is _Dictionary:
+                    size += sum(map(self.weigh, value.entries.values()))
+            made.levels = self.levels_of(args) + 1
+            self.expect_shallow(made.levels)
+        if kind.module == "numpy" and kind.name == "ndarray" and args and args[0] != ():
+            shape = args[0] if type(args[0]) is tuple else args[:1]
+            if all(type(length) is int for length in shape):  # another one is refused by its arguments
+                size += math.prod(shape) * self.item_bytes(args[1:2])
+        elif kind.name == "scalar" and args and len(args) == 1:
+            size += self.item_bytes(args)
+        made.size = size
+        self.spend(size)
+        return made
+
+    def item_bytes(self, dtypes: Any) -> int:
+        """Return the bytes of an element of the type among arguments; add a problem if it is not known."""
+        dtype: Any = dtypes[0] if dtypes else "d"
+        is_bare = type(dtype) is _Made and dtype.kind.name == "dtype" and dtype.state is None and dtype.args
+        size = _letter_bytes(dtype.args[0] if is_bare else dtype) or _item(dtype)[0]
+        if not size:
+            self.add(_unknown("pickle-array", "makes an array of a type that is not known", self.at))
+        return size
 
     def make(self, kind: Any, args: Any) -> Any:
         """Return an object of a class that is made without a call of its own."""
@@ -434,7 +596,7 @@ class _Machine:
             self.add(_unsafe("pickle-argument", f"makes {kind} with arguments that another call makes", self.at))
         elif kind.listed:
             self.judge(kind, args, is_called=False)
-        return _Made(kind, args)
+        return self.made(kind, args)
 
     def judge(self, function: _Global, args: tuple[Any, ...], *, is_called: bool) -> None:
         """Judge the arguments of a listed function or class."""
@@ -465,7 +627,7 @@ class _Machine:
                 value.kind.name in ("range", "xrange") or (name in COMPUTED and value.kind.name != "encode")
             ):
                 return f"computes with an object of {value.kind}"
-        first = args[0] if args else None
+        first: Any = args[0] if args else None
         if name == "_reconstructor":
             base = args[1] if len(args) == 3 else None
             if type(base) is not _Global or base.module not in _BUILTINS:
@@ -481,8 +643,12 @@ class _Machine:
         elif name.startswith("_rebuild_parameter") or name == "Parameter":
             if type(first) is not _Made or not first.kind.name.startswith("_rebuild_"):
                 return "reads another object than a tensor"
-        elif name.startswith("_rebuild_tensor") and first is not None:
+        elif name.startswith("_rebuild_tensor") and type(first) is not _Storage:
             return "reads another object than a storage"
+        elif name.startswith("_rebuild_tensor") and _extent(args) > first.count:
+            return f"reads {_extent(args):,} numbers of a storage of {first.count:,}"
+        elif name in ("str", "unicode") and any(type(value) in (_List, _Dictionary, tuple) for value in args):
+            return "writes a container as text"
         elif name.startswith("_new_"):
             table = args[1] if len(args) == 2 else None
             if not (type(table) is _Dictionary and table.is_complete and all(map(_is_array, table.entries.values()))):
@@ -521,13 +687,12 @@ class _Machine:
         kinds = set(map(type, values))
         if _Global in kinds:
             self.hold(values)
+        self.spend(_TUPLE_BYTES + _ITEM_BYTES * len(values))
+        levels = 1 if kinds.isdisjoint(_NESTED) else self.levels_of(values) + 1
+        if levels > 2 or len(values) > 16:
+            self.deep[id(values)] = (values, levels)
+        self.expect_shallow(levels)
         if tuple in kinds:
-            depth = self.depth_of(values)
-            if depth > 8:
-                self.deep[id(values)] = (values, depth)
-            if depth > MAX_TUPLE_DEPTH:
-                self.add(_unsafe("pickle-depth", f"nests tuples more than {MAX_TUPLE_DEPTH:,} levels deep", self.at))
-                raise _DamagedError("tuples nested too deep")
             count = self.count_elements(values)
             if count > 32:
                 self.heavy[id(values)] = (values, count)
@@ -535,15 +700,6 @@ class _Machine:
                 self.add(_unsafe("pickle-bomb", f"repeats tuples in tuples up to {count:,} elements", self.at))
                 raise _DamagedError("tuples without measure")
         return values
-
-    def depth_of(self, values: tuple[Any, ...]) -> int:
-        """Return how many levels of tuples a tuple has."""
-        depth = 0
-        for value in values:
-            if type(value) is tuple:
-                known = self.deep.get(id(value))
-                depth = max(depth, known[1] if known else self.depth_of(value))
-        return depth + 1
 
     def count_elements(self, values: tuple[Any, ...]) -> int:
         """Return the number of elements of a tuple and of the tuples in it."""
@@ -568,12 +724,29 @@ class _Machine:
         # Two parts can be the attributes of an object; more are read by a method of its class.
         if len(parts) <= 2 and any(type(part) is _Made and part.kind.listed and not _is_array(part) for part in parts):
             self.add(_unsafe("pickle-hook", "sets the state of an object to another object", self.at))
+        self.spend(self.weigh(state))
+        self.deepen(target, parts)
         if type(target) is _Made:
+            self.judge_array(target, state)
             target.state = state
+            target.size += self.weigh(state)
             if target.kind.name == _WRAPPER and target.kind.listed:
                 self.n_arrays += 1
                 if self.reads_arrays:
                     self.read_array(state)
+
+    def judge_array(self, target: _Made, state: Any) -> None:
+        """Judge the state of an array or of a type of numpy, which trusts much of it without a check."""
+        module, name = target.kind.module, target.kind.name
+        if module == "numpy.dtypes" or (module == "numpy" and name == "dtype"):
+            # A type that an array has already must not change: its numbers would become objects.
+            is_new = target.state is None and not target.is_held
+            target.state, target.item = state, None
+            if not is_new or state is None or not _item(target)[0]:
+                self.add(_unknown("pickle-array", "gives a type of numpy a state that numpy does not write", self.at))
+        elif (module == "numpy" and name == "ndarray") or (name == "MaskedArray" and target.kind.listed):
+            if not _is_array_state(state, 7 if name == "MaskedArray" else 5):
+                self.add(_unknown("pickle-array", "gives an array a state that numpy does not write", self.at))
 
     def keys(self, target: Any, values: list[Any]) -> None:
         """Keep the first entries of a dictionary, and note keys that are special methods."""
@@ -582,6 +755,8 @@ class _Machine:
             self.add(_unsafe("pickle-build", f"changes {target}", self.at))
         if _Global in map(type, values):
             self.hold(values)
+        self.spend(_KEY_BYTES * (len(values) // 2))
+        self.deepen(target, values)
         if kind is not _Dictionary:
             return
         target.count += len(values) // 2
@@ -589,8 +764,8 @@ class _Machine:
             # Only a plain string is an attribute's name as it stands; a subclass of str is made by a call.
             if (type(key) is str and key[:2] == "__" == key[-2:] and key not in _NOTES) or type(key) is _Made:
                 target.hooks = True
-        if len(target.entries) < 16:
-            for key, value in zip(values[:32:2], values[1:32:2], strict=False):
+        if len(target.entries) < MAX_ENTRIES:
+            for key, value in zip(values[: 2 * MAX_ENTRIES : 2], values[1 : 2 * MAX_ENTRIES : 2], strict=False):
                 if type(key) is str:
                     target.entries[key] = value
 
@@ -598,7 +773,11 @@ class _Machine:
         """Judge values that are added to a list or set."""
         if _Global in map(type, values):
             self.hold(values)
-        if type(target) is _Global:
+        self.spend(_ITEM_BYTES * len(values))
+        self.deepen(target, values)
+        if type(target) is _List:
+            target.count += len(values)
+        elif type(target) is _Global:
             self.add(_unsafe("pickle-build", f"changes {target}", self.at))
         elif type(target) is _Made and target.kind.listed and not _is_container(target):
             # An object with attributes of its own can have an `append` that is any function.
@@ -613,9 +792,15 @@ class _Machine:
             raise _DamagedError("an array of joblib whose shape or type is not known")
         if has_objects:
             inner = _Machine(
-                self.data, self.position, is_torch=self.is_torch, nesting=self.nesting + 1, reads_arrays=False
+                self.data,
+                self.position,
+                is_torch=self.is_torch,
+                nesting=self.nesting + 1,
+                reads_arrays=False,
+                spent=self.spent,
             )
             found = inner.run()
+            self.spent = inner.spent
             self.problems += found.problems
             self.position = found.end
             if not found.is_complete:
@@ -630,16 +815,32 @@ class _Machine:
 
     def persistent(self, identity: Any) -> None:
         """Push an object that the reader resolves by an id."""
-        self.stack.append(None)
         is_storage = type(identity) is tuple and len(identity) >= 5 and identity[0] == "storage"
         if not (self.is_torch and is_storage):
             self.add(_unknown("pickle-persistent-id", "leaves an object to the program that reads it", self.at))
+            self.stack.append(None)
+            return
+        _, kind, key, _, count = identity[:5]
+        item = _STORAGES.get(kind.name, 0) if type(kind) is _Global else 0
+        if not item or type(key) is not str or type(count) is not int or count < 0:
+            self.add(_unknown("pickle-storage", "names a storage in another way than torch", self.at))
+            count, item, key = 0, 0, ""
+        there = count * item if self.storages is None else self.storages.get(key, -1)
+        if there < count * item:
+            message = f"asks for {count * item:,} bytes of the storage {key[:40]!r}, which has {max(there, 0):,}"
+            self.add(_unknown("pickle-storage", message, self.at))
+        if key not in self.sizes:
+            self.sizes[key] = count * item
+            self.spend(count * item if self.storages is None else 0)
+        self.spend(object_bytes("torch", ""))
+        self.stack.append(_Storage(count))
 
     def remember(self, index: int) -> None:
         """Keep the top of the stack in the memo."""
         if index > 2 * len(self.memo) + (1 << 16):  # a reader makes room for all entries below
             self.add(_unsafe("pickle-bomb", f"asks for a memo of {index:,} entries", self.at))
             return
+        self.spend(_MEMO_BYTES)
         value = self.stack[-1]
         if type(value) is str:
             self.n_strings += 1
@@ -653,27 +854,120 @@ class _Machine:
             raise _DamagedError("it needs too large a stack to be judged")
 
 
+_STORAGES = {
+    **dict.fromkeys(("ByteStorage", "CharStorage", "BoolStorage", "UntypedStorage"), 1),
+    **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
+    **dict.fromkeys(("FloatStorage", "IntStorage"), 4),
+    **dict.fromkeys(("DoubleStorage", "LongStorage", "ComplexFloatStorage"), 8),
+    "ComplexDoubleStorage": 16,
+}
+"""Bytes of an element of a torch storage."""
+
+_OBJECTS = 1 | 2 | 8
+"""Flags of numpy for a type that holds objects: they are counted, pickled in a list, and cleared first."""
+
+_LETTERS = {
+    **dict.fromkeys("?bB", 1),
+    **dict.fromkeys("hHe", 2),
+    **dict.fromkeys("iIf", 4),
+    **dict.fromkeys("lLqQdFmMO", 8),
+    **dict.fromkeys("gD", 16),
+    "G": 32,
+}
+
+
+def _letter_bytes(dtype: Any) -> int:
+    """Return the bytes of an element of a type that a text or a class of numpy names; 0 if it is not known."""
+    if type(dtype) is _Global:
+        digits = re.search(r"\d+", dtype.name)
+        return 32 if dtype.module == "numpy" and (not digits or int(digits[0]) <= 256) else 0
+    match = _ITEM.fullmatch(dtype) if type(dtype) is str else None
+    if not match:
+        return 0
+    return int(match[2]) * (4 if match[1] == "U" else 1) if match[2] else _LETTERS.get(match[1], 0)
+
+
 def _item(dtype: Any) -> tuple[int, bool]:
-    """Return the bytes of an element of a type, 0 if that is not known, and whether it holds objects."""
-    if type(dtype) is not _Made or dtype.kind.name != "dtype" or not dtype.args:
+    """Return the bytes of an element of a type, 0 if that is not known, and whether it holds objects.
+
+    The state of the type must be one that numpy writes: it checks neither the fields nor the flags.
+    """
+    if type(dtype) is not _Made:
         return 0, False
-    match = _ITEM.fullmatch(dtype.args[0]) if type(dtype.args[0]) is str else None
+    if dtype.item is None:
+        dtype.item = _judge_type(dtype)
+    return dtype.item
+
+
+def _judge_type(dtype: _Made) -> tuple[int, bool]:
+    first = dtype.args[0] if dtype.kind.name == "dtype" and dtype.args else None
+    match = _ITEM.fullmatch(first) if type(first) is str else None
     if not match:
         return 0, False
-    size = int(match[2] or 1) * (4 if match[1] == "U" else 1)
-    state = dtype.state
+    size, has_objects, state = _letter_bytes(first), match[1] == "O", dtype.state
     if state is None:
-        return size, match[1] == "O"
-    if type(state) is not tuple or not 8 <= len(state) <= 9 or state[2] is not None:
+        return size, has_objects
+    if type(state) is not tuple or not 8 <= len(state) <= (9 if match[1] in "mM" else 8):
         return 0, False
-    if state[5] not in (-1, size):
+    base, names, fields, claimed, _, flags = state[2:8]
+    width = size
+    if base is not None or names is not None or fields is not None:
+        if match[1] != "V" or claimed != size:
+            return 0, False
+        width, has_objects = _judge_fields(names, fields, size) if base is None else _judge_base(base)
+    if type(flags) is not int or not 0 <= flags < 256 or claimed not in (-1, size) or width != size:
+        return 0, has_objects
+    is_flagged = flags & _OBJECTS == _OBJECTS if has_objects else not flags & 7
+    return (size if is_flagged else 0), has_objects
+
+
+def _is_array_state(state: Any, count: int) -> bool:
+    """Return whether a state of so many parts is one of an array: numpy does not count the objects in its list."""
+    if type(state) is not tuple or len(state) != count:
+        return False
+    _, shape, dtype, _, values = state[:5]
+    size, has_objects = _item(dtype)
+    if not size or type(shape) is not tuple or any(type(length) is not int or length < 0 for length in shape):
+        return False
+    return (type(values) is _List) == has_objects and (not has_objects or values.count == math.prod(shape))
+
+
+def _judge_fields(names: Any, fields: Any, size: int) -> tuple[int, bool]:
+    """Return the bytes of a type with these fields, 0 if one is not sound, and whether they hold objects."""
+    if type(fields) is not _Dictionary or not fields.is_complete or type(names) is not tuple:
         return 0, False
-    if state[3] is None and state[4] is None:
-        return size, match[1] == "O"
-    if match[1] != "V" or type(state[4]) is not _Dictionary or not state[4].is_complete:
+    if sorted(map(str, names)) != sorted(fields.entries) or any(type(name) is not str for name in names):
         return 0, False
-    parts = [_item(value[0]) if type(value) is tuple and value else (0, False) for value in state[4].entries.values()]
-    return size if all(part[0] for part in parts) else 0, any(part[1] for part in parts)
+    parts = [_field(entry, size) for entry in fields.entries.values()]
+    return (size if all(part[0] for part in parts) else 0), any(part[1] for part in parts)
+
+
+def _judge_base(base: Any) -> tuple[int, bool]:
+    """Return the bytes of a type whose elements are arrays of another, 0 if that is not known."""
+    if type(base) is not tuple or len(base) != 2:
+        return 0, False
+    width, has_objects = _item(base[0])
+    shape = base[1] if type(base[1]) is tuple else (base[1],)
+    return (width * math.prod(shape) if all(type(length) is int for length in shape) else 0), has_objects
+
+
+def _field(entry: Any, size: int) -> tuple[int, bool]:
+    """Return the bytes of a field of a type with so many bytes, 0 if it is not sound, and whether it holds objects."""
+    if type(entry) is not tuple or len(entry) != 2 or type(entry[1]) is not int:
+        return 0, False
+    width, has_objects = _item(entry[0])
+    return (width if 0 <= entry[1] <= size - width else 0), has_objects
+
+
+def _extent(args: tuple[Any, ...]) -> int:
+    """Return how many numbers of its storage a tensor reaches; more than there are if that is not known."""
+    _, offset, sizes, strides = args[:4] if len(args) >= 4 else (None,) * 4
+    if type(sizes) is not tuple or type(strides) is not tuple or len(sizes) != len(strides):
+        return 1 << 62
+    if any(type(value) is not int or value < 0 for value in (offset, *sizes, *strides)):
+        return 1 << 62
+    reach = sum((length - 1) * stride for length, stride in zip(sizes, strides, strict=True))
+    return 0 if 0 in sizes else int(offset) + int(reach) + 1
 
 
 def _is_array(value: Any) -> bool:
@@ -682,7 +976,7 @@ def _is_array(value: Any) -> bool:
     if kind is tuple:
         return all(map(_is_array, value))
     if kind is not _Made:
-        return value is None or kind in (int, str)
+        return value is None or kind in (int, str, _Data, _List)
     module, name = value.kind.module, value.kind.name
     root = module.partition(".")[0]
     return (
@@ -694,6 +988,8 @@ def _is_array(value: Any) -> bool:
 def _is_container(made: _Made) -> bool:
     return (made.kind.module, made.kind.name) in _CONTAINERS
 
+
+_NESTED = frozenset((tuple, _Made, _List, _Dictionary))
 
 _CONTAINERS = frozenset((module, name) for module in _BUILTINS for name in ("list", "set")) | {("collections", "deque")}
 
@@ -727,7 +1023,7 @@ def _opaque(code: bytes, count: int) -> None:
     _OPERATIONS[code[0]] = push
 
 
-for _code, _count in ((b"N", 0), (b"\x88", 0), (b"\x89", 0), (b"]", 0), (b"\x8f", 0), (b"G", 8)):
+for _code, _count in ((b"N", 0), (b"\x88", 0), (b"\x89", 0), (b"G", 8)):
     _opaque(_code, _count)
 
 
@@ -948,8 +1244,23 @@ for _code, _count in ((b"\x82", 1), (b"\x83", 2), (b"\x84", 4)):
     _extension(_code, _count)
 
 
+@_operation(b"]")
+def _empty_list(machine: _Machine) -> None:
+    machine.spend(_LIST_BYTES)
+    machine.stack.append(_List())
+    machine.grow()
+
+
+@_operation(b"\x8f")
+def _empty_set(machine: _Machine) -> None:
+    machine.spend(_SET_BYTES)
+    machine.stack.append(_List())
+    machine.grow()
+
+
 @_operation(b"}")
 def _empty_dict(machine: _Machine) -> None:
+    machine.spend(_DICT_BYTES)
     machine.stack.append(_Dictionary())
     machine.grow()
 
@@ -963,6 +1274,7 @@ def _empty_tuple(machine: _Machine) -> None:
 @_operation(b"d")
 def _dict(machine: _Machine) -> None:
     values = machine.popped()
+    machine.spend(_DICT_BYTES)
     table = _Dictionary()
     machine.keys(table, values)
     machine.stack.append(table)
@@ -971,8 +1283,10 @@ def _dict(machine: _Machine) -> None:
 @_operation(b"l")
 @_operation(b"\x91")
 def _list(machine: _Machine) -> None:
-    machine.extend(None, machine.popped())
-    machine.stack.append(None)  # `popped` has put the stack below the mark back
+    machine.spend(_SET_BYTES if machine.data[machine.at] == 0x91 else _LIST_BYTES)
+    values, target = machine.popped(), _List()
+    machine.extend(target, values)
+    machine.stack.append(target)
 
 
 @_operation(b"t")
