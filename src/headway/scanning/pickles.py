@@ -165,7 +165,7 @@ def scan_pickles(
     is_torch
         Whether the storages of a torch file resolve its persistent ids.
     storages
-        Bytes of each storage of the archive of which the pickle is a member; None if there is no archive.
+        Bytes of each storage of the archive of which the pickle is a member; None without an archive.
     """
     data = content if isinstance(content, bytes) else memoryview(content)
     problems: list[Problem] = []
@@ -191,13 +191,11 @@ def scan_pickles(
         problems += found.problems
         if not found.is_complete:
             break
-        is_legacy = is_legacy or (count == 0 and machine.answer == _TORCH_MAGIC)
+        is_legacy |= count == 0 and machine.answer == _TORCH_MAGIC
         is_torch = is_torch or is_legacy
         position, count = found.end, count + 1
-        if is_legacy and count == 5:
-            problems += _judge_numbers(data, position, sizes)
-            break
-        if is_torch and count == 5:  # the numbers of the oldest torch files follow
+        if is_torch and count == 5:  # the numbers of a file of an old torch follow
+            problems += _judge_numbers(data, position, sizes) if is_legacy else []
             break
     if count >= MAX_PICKLES:
         problems.append(_unknown("pickle-limit", f"more than {MAX_PICKLES:,} pickles in one file", position))
@@ -214,7 +212,7 @@ def _read_as_plain(data: Any, start: int) -> list[Problem]:
     found = _Machine(data, start, reads_arrays=False).run()
     if found.is_complete:
         return found.problems
-    named = ("pickle-global", "pickle-unknown-class", "pickle-argument")  # numbers call what is no function by chance
+    named = ("pickle-global", "pickle-unknown-class", "pickle-argument")  # numbers call by chance what cannot be called
     return [problem for problem in found.problems if problem.code in named and "\0" not in problem.message]
 
 
@@ -482,11 +480,11 @@ class _Machine:
             target.levels = max(target.levels, levels + 1)
         self.expect_shallow(levels + 1)
 
-    def weigh(self, value: Any) -> int:
+    def bytes_of(self, value: Any) -> int:
         """Return about how many bytes a copy of a value takes, without those of objects that it refers to."""
         kind = type(value)
         if kind is tuple:
-            own = sum(self.weigh(inner) for inner in value[:64] if type(inner) is not tuple)
+            own = sum(self.bytes_of(inner) for inner in value[:64] if type(inner) is not tuple)
             return own + _ITEM_BYTES * self.count_elements(value)
         if kind is str:
             return len(value)
@@ -562,10 +560,10 @@ class _Machine:
         size = object_bytes(kind.module, kind.name)
         made = _Made(kind, args)
         if type(args) is tuple:
-            size += sum(map(self.weigh, args))
+            size += sum(map(self.bytes_of, args))
             for value in args:
                 if type(value) is _Dictionary:
-                    size += sum(map(self.weigh, value.entries.values()))
+                    size += sum(map(self.bytes_of, value.entries.values()))
             made.levels = self.levels_of(args) + 1
             self.expect_shallow(made.levels)
         if kind.module == "numpy" and kind.name == "ndarray" and args and args[0] != ():
@@ -724,12 +722,12 @@ class _Machine:
         # Two parts can be the attributes of an object; more are read by a method of its class.
         if len(parts) <= 2 and any(type(part) is _Made and part.kind.listed and not _is_array(part) for part in parts):
             self.add(_unsafe("pickle-hook", "sets the state of an object to another object", self.at))
-        self.spend(self.weigh(state))
+        self.spend(self.bytes_of(state))
         self.deepen(target, parts)
         if type(target) is _Made:
             self.judge_array(target, state)
             target.state = state
-            target.size += self.weigh(state)
+            target.size += self.bytes_of(state)
             if target.kind.name == _WRAPPER and target.kind.listed:
                 self.n_arrays += 1
                 if self.reads_arrays:
@@ -744,9 +742,11 @@ class _Machine:
             target.state, target.item = state, None
             if not is_new or state is None or not _item(target)[0]:
                 self.add(_unknown("pickle-array", "gives a type of numpy a state that numpy does not write", self.at))
-        elif (module == "numpy" and name == "ndarray") or (name == "MaskedArray" and target.kind.listed):
-            if not _is_array_state(state, 7 if name == "MaskedArray" else 5):
-                self.add(_unknown("pickle-array", "gives an array a state that numpy does not write", self.at))
+            return
+        counts = {("numpy", "ndarray"): 5, (module, "MaskedArray"): 7}
+        count = counts.get((module, name)) if target.kind.listed else None
+        if count and not _is_array_state(state, count):
+            self.add(_unknown("pickle-array", "gives an array a state that numpy does not write", self.at))
 
     def keys(self, target: Any, values: list[Any]) -> None:
         """Keep the first entries of a dictionary, and note keys that are special methods."""
@@ -915,10 +915,15 @@ def _judge_type(dtype: _Made) -> tuple[int, bool]:
         if match[1] != "V" or claimed != size:
             return 0, False
         width, has_objects = _judge_fields(names, fields, size) if base is None else _judge_base(base)
-    if type(flags) is not int or not 0 <= flags < 256 or claimed not in (-1, size) or width != size:
-        return 0, has_objects
-    is_flagged = flags & _OBJECTS == _OBJECTS if has_objects else not flags & 7
-    return (size if is_flagged else 0), has_objects
+    is_sound = claimed in (-1, size) and width == size and _are_flags(flags, has_objects)
+    return (size if is_sound else 0), has_objects
+
+
+def _are_flags(flags: Any, has_objects: bool) -> bool:
+    """Return whether numpy writes these flags for a type with objects, or for one without."""
+    if type(flags) is not int or not 0 <= flags < 256:
+        return False
+    return flags & _OBJECTS == _OBJECTS if has_objects else not flags & 7
 
 
 def _is_array_state(state: Any, count: int) -> bool:
