@@ -13,13 +13,17 @@ from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import grpc
+
 from fuzz_server import Found, Server, project, started
 from harness import Result, Row, shown
+from headway.serving.grpc._server import INFERENCE
 from serving.stalls import OF_PROCESS
 
 MAX_STALL_MS, ROUNDS, MANY, BODY_BYTES = 100.0, 5, 100_000, 8_000_000
 TINY = {"ROUNDS": 1, "MANY": 1_000, "BODY_BYTES": 100_000}
 _INFER = "/v2/models/numbers/infer"
+_MESSAGE = "/inference.GRPCInferenceService/ModelInfer"
 _COLUMN = {"shape": [1], "datatype": "FP64", "data": [1.0]}
 _ROW = [{"name": name, **_COLUMN} for name in "abc"]
 
@@ -72,8 +76,19 @@ def _bodies() -> Mapping[str, tuple[str, bytes]]:
         "admitted": (_INFER, {"inputs": admitted}),
     }
     encoded = {name: (path, json.dumps(content).encode()) for name, (path, content) in bodies.items()}
+    messages: dict[str, object] = {
+        "inputs": [{"name": f"x{number}"} for number in range(MANY)],
+        "parameters": [{"name": "a", "parameters": {f"p{number}": {} for number in range(2 * MANY)}}],
+        "strings": [{"name": "a", "datatype": "BYTES", "contents": {"bytes_contents": [b""] * (BODY_BYTES // 2)}}],
+        "whole numbers": [{"name": "a", "datatype": "INT64", "contents": {"int64_contents": [1] * (BODY_BYTES - 99)}}],
+    }
+    kind = INFERENCE["ModelInferRequest"]
     return {
         **encoded,
+        **{
+            f"{name} by gRPC": (_MESSAGE, kind(model_name="numbers", inputs=inputs).SerializeToString())
+            for name, inputs in messages.items()
+        },
         "depth": (_INFER, b'{"inputs":' + b"[" * BODY_BYTES),
         "too large": (_INFER, b"x" * 4 * BODY_BYTES),
     }
@@ -85,6 +100,15 @@ def _send(server: Server, path: str, body: bytes) -> tuple[float, float]:
     before = {process: _resident(process, "VmRSS") for process in server.memory_mb()}
     for process in before:
         Path(f"/proc/{process}/clear_refs").write_text("5")  # the peak begins again
+    if path == _MESSAGE:
+        _call(server, body)
+    else:
+        _post(server, path, body)
+    grown = max(_resident(process, "VmHWM") - resident for process, resident in before.items())
+    return server.longest_stall_ms(), grown
+
+
+def _post(server: Server, path: str, body: bytes) -> None:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", path, body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
@@ -92,8 +116,15 @@ def _send(server: Server, path: str, body: bytes) -> tuple[float, float]:
     connection.close()
     if answer.status not in (200, 400, 413):
         raise RuntimeError(f"{answer.status} was answered to {body[:80]!r}")
-    grown = max(_resident(process, "VmHWM") - resident for process, resident in before.items())
-    return server.longest_stall_ms(), grown
+
+
+def _call(server: Server, message: bytes) -> None:
+    with grpc.insecure_channel(server.grpc) as channel:
+        try:
+            channel.unary_unary(_MESSAGE)(message, timeout=60)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:  # type: ignore[attr-defined]
+                raise
 
 
 def _resident(process: str, name: str) -> int:

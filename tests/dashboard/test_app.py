@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from urllib.parse import urlencode
 
 import pytest
 
-from headway.dashboard.app import link, parse_form
-from headway.dashboard.page import BadInput
+from headway.dashboard.app import MAX_FORM_BYTES, link, parse_form
+from headway.dashboard.page import MAX_REASON, BadInput
+from headway.dashboard.pages.messages import MAX_TEXT
 from headway.dashboard.security import CONTENT_SECURITY_POLICY
 
 HEAVY = ("polars", "altair", "vl_convert", "onnxruntime", "sklearn", "lightgbm")
@@ -94,9 +96,15 @@ def test_a_page_that_does_not_exist_says_what_to_do(served):
 
 def test_a_large_form_is_refused(served):
     person = served.visitor("admin")
-    found = person.send("POST", "/sign-out", f"token={person.session.token}&x={'a' * 2**20}")
+    found = person.send("POST", "/sign-out", f"token={person.session.token}&x={'a' * MAX_FORM_BYTES}")
     assert found.status == 413
     assert "limit" in found.words or "bytes" in found.words
+
+
+def test_the_longest_text_of_a_page_is_within_the_limit_of_a_form():
+    fields = {"token": "t" * 100, "text": "\u20ac" * MAX_TEXT, "reason": "\u20ac" * MAX_REASON}
+    assert parse_form(urlencode(fields).encode())["text"] == [fields["text"]]
+    assert len(urlencode(fields)) <= MAX_FORM_BYTES
 
 
 @pytest.mark.parametrize("body", [b"\xff=1", b"a=%ff", b"a;b", b"a=1&" * 3000 + b"a=1"])

@@ -162,6 +162,8 @@ def test_each_bad_row_of_an_array_is_refused_by_its_place(tmp_path):
         (b"[" * 100_000, JSON, 400, "the body is nested more than 32 deep"),
         ([row("A")] * 11, JSON, 400, "a push has at most 10 rows, not 11"),
         (b"{}\n\n" * 11, LINES, 400, "a push has at most 10 rows, not 11"),
+        (b"[" + b"1," * 500_000, LINES, 400, "a push has at most 500,000 values"),
+        (b"[[" + b"1," * 500_000, JSON, 400, "at most 500,000 are decoded at once"),
         ([row("A")], "Content-Type: application/x-www-form-urlencoded", 415, "application/json"),
     ],
 )

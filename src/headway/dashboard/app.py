@@ -44,7 +44,8 @@ from headway.reporting import colours
 from headway.reporting.text import formatting
 
 _HERE = Path(__file__).parent
-MAX_FORM_BYTES = 1_048_576
+MAX_FORM_BYTES = 262_144
+"""Of a form: the longest text of a page has 20,000 characters, each of up to 9 bytes once it is encoded."""
 MAX_FIELDS = 2_000
 STATUS: Sequence[tuple[type[HeadwayError], HTTPStatus]] = (
     (NotFound, HTTPStatus.NOT_FOUND),

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from running import Peer, Running, ask, body_of, loaded, request, serving
 
 from headway.serving.http import connection as http_connection
-from headway.serving.http.connection import ConnectionLimits
+from headway.serving.http.connection import SMALL_BODY_BYTES, ConnectionLimits
+from headway.serving.protocol.endpoints import ROUTES
 
 INFER = request(body=body_of([1, 2, 6]))
 READY = request("/v2/health/ready")
+NAMES = dict.fromkeys(("name", "version", "view", "key"), "flights")
+BOUNDED = [route for route in ROUTES if route.max_body_bytes < ConnectionLimits().body_bytes]
 
 
 def chunked(body: bytes, *sizes: int, trailer: bytes = b"") -> bytes:
@@ -140,6 +143,32 @@ def test_a_body_declared_too_large_is_refused_before_it_arrives():
                 peer.send_bytes(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")).read_answer().status
                 == 413
             )
+
+
+@pytest.mark.parametrize("kind", ["declared", "expected", "chunked"])
+@pytest.mark.parametrize("route", BOUNDED, ids=lambda route: f"{route.method} {route.path}")
+def test_a_body_over_the_limit_of_its_route_is_refused_before_the_rest_of_it_is_sent(server, route, kind):
+    limit = route.max_body_bytes
+    headers = {
+        "declared": [f"Content-Length: {limit + 1}"],
+        "expected": [f"Content-Length: {limit + 1}", "Expect: 100-continue"],
+        "chunked": ["Transfer-Encoding: chunked"],
+    }
+    begun = b"%x\r\n%b" % (8 * limit, bytes(limit + 1)) if kind == "chunked" else b""
+    with Peer(server) as peer:
+        peer.send_bytes(request(route.path.format_map(NAMES), method=route.method, headers=headers[kind]) + begun)
+        answer = peer.read_answer()
+    assert (answer.status, answer.json) == (413, {"error": f"the body has more than {limit} bytes"})
+
+
+def test_a_body_at_the_limit_of_its_route_is_read(server):
+    for route in BOUNDED:
+        body = bytes(route.max_body_bytes)
+        assert ask(server, route.path.format_map(NAMES), body, method=route.method).status != 413
+
+
+def test_no_route_refuses_a_small_body():
+    assert min(route.max_body_bytes for route in ROUTES) >= SMALL_BODY_BYTES
 
 
 def test_a_body_that_grows_too_large_is_refused():

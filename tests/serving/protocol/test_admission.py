@@ -20,6 +20,7 @@ from headway.serving.protocol.admission import (
     admit_frames,
     admit_inference,
     admit_labels,
+    admit_lines,
     admit_message,
     admit_object,
     admit_rows,
@@ -89,6 +90,11 @@ def scanner(request, monkeypatch) -> None:
         monkeypatch.setattr(admission, "scan_json", None)
 
 
+def str_of(value: object) -> str:
+    """Return the beginning of a parameter, as the name of a case."""
+    return str(value)[:40]
+
+
 def refuse_to_decode(*_: object) -> None:
     raise AssertionError("a body over a limit was decoded")
 
@@ -141,8 +147,12 @@ def test_no_decoder_sees_a_request_in_the_form_of_mlflow_over_a_limit(monkeypatc
     ("admit", "message"),
     [
         (lambda: admit_labels(b'{"labels":[1,2,3]}', max_rows=2), "has 3 labels, more than 2"),
-        (lambda: admit_rows(b"[1,2,3]", max_rows=2, is_lines=False), "at most 2 rows, not 3"),
-        (lambda: admit_rows(b"\n" * (MAX_VALUES + 1), max_rows=2, is_lines=True), "at most 500,000 lines"),
+        (lambda: admit_rows(b"[1,2,3]", max_rows=2), "at most 2 rows, not 3"),
+        (lambda: admit_rows(b"[[" + b"1," * MAX_VALUES, max_rows=2), "at most 500,000 are decoded at once"),
+        (lambda: admit_lines(b"\n" * (MAX_VALUES + 1), max_rows=2), "at most 500,000 lines"),
+        (lambda: admit_lines(b"1\n\n2\n3", max_rows=2), "at most 2 rows, not 3"),
+        (lambda: admit_lines(b'{"a\n' * 2 + b"[" + b"1," * MAX_VALUES, max_rows=3), "at most 500,000 values"),
+        (lambda: admit_lines(b"1\n" + b"[" * 33, max_rows=3), "nested more than 32 deep"),
         (lambda: admit_object(b"[" + b"1," * MAX_VALUES), "at most 500,000 are decoded at once"),
         (lambda: admit_frames(b"[" * 33, max_columns=1), "nested more than 32 deep"),
         (lambda: admit_inference(b'{"parameters":{' + b'"":1,' * 65, max_inputs=1), "66 parameters"),
@@ -155,8 +165,9 @@ def test_any_other_body_over_a_limit_is_refused_with_what_was_sent(admit, messag
 
 def test_what_is_at_a_limit_is_admitted():
     admit_labels(b'{"labels":[1,2]}', max_rows=2)
-    admit_rows(b"[1,2]", max_rows=2, is_lines=False)
-    admit_rows(b"1\n" * MAX_VALUES, max_rows=2, is_lines=True)
+    admit_rows(b"[1,2]", max_rows=2)
+    assert admit_lines(b"1\n" * 2 + b"\n" * (MAX_VALUES - 2), max_rows=2)[:3] == [b"1", b"1", b""]
+    assert len(admit_lines(b"[1]\n[1]", max_rows=2)) == 2
     admit_frames(b"[" * 32, max_columns=1)
     admit_object(b"{}")
 
@@ -168,7 +179,18 @@ def test_what_is_at_a_limit_is_admitted():
         ({"outputs": [{"name": "a"}] * 17}, "more than 16 outputs"),
         ({"parameters": {str(number): {"int64_param": 1} for number in range(65)}}, "more than 64 parameters"),
         ({"raw_input_contents": [b"x" * 200] * 68}, "more than 67 raw inputs"),
+        ({"inputs": [{"shape": [1] * 200}]}, "more than 16 dimensions"),
+        ({"inputs": [{"parameters": {str(number): {} for number in range(129)}}]}, "more than 128 fields"),
+        ({"outputs": [{"parameters": {str(number): {} for number in range(129)}}]}, "more than 128 fields"),
+        *(
+            ({"inputs": [{"contents": {name: values * (MAX_VALUES // 2 + 1)}}] * 2}, "more than 500,000 values")
+            for name, values in (
+                *(("bool_contents", [True]), ("int64_contents", [-1]), ("uint_contents", [300])),
+                *(("fp32_contents", [1.0]), ("fp64_contents", [1.0]), ("bytes_contents", [b""])),
+            )
+        ),
     ],
+    ids=str_of,
 )
 def test_a_message_over_a_limit_is_refused_before_it_is_parsed(fields, message):
     content = INFERENCE["ModelInferRequest"](model_name="m", **fields).SerializeToString()
@@ -176,9 +198,51 @@ def test_a_message_over_a_limit_is_refused_before_it_is_parsed(fields, message):
         admit_message(content, max_inputs=3)
 
 
+FIELD, GROUP, END = b"\x0a\x00", b"\x7b", b"\x7c"  # of an input an empty name; of any message an unknown group
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (FIELD * 129, "more than 128 fields of its own"),
+        (GROUP + b"\x2a\x00" * 68 + END, "more than 67 inputs"),
+        (GROUP + END + b"\x2a\x00" * 68, "more than 67 inputs"),
+        (b"\x2a\x82\x02" + FIELD * 129, "more than 128 fields"),
+        (b"\x2a\xe8\x07" + b"\x22\xe5\x07" + bytes(997) + b"\x2a\x00" * 68, "more than 67 inputs"),
+    ],
+)
+def test_fields_that_a_client_would_not_send_are_counted_too(content, message):
+    with pytest.raises(DataError, match=message):
+        admit_message(content, max_inputs=3)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"\x2a\x00", b"\xaa\x80\x00\x00", b"\x28\x01", b"\x2a\x02\x0a\x00", GROUP, END, b"\x79" + bytes(8)]
+        )
+        | st.binary(max_size=2),
+        max_size=12,
+    ).map(b"".join)
+)
+def test_no_bytes_that_are_admitted_are_parsed_to_more_inputs_than_the_limit(content):
+    try:
+        admit_message(content, max_inputs=-62)
+        message = parse_message(INFERENCE["ModelInferRequest"], content)
+    except DataError:
+        return
+    assert len(message.inputs) <= 2
+
+
+def test_a_large_message_with_few_values_is_admitted():
+    texts = {"name": "a", "contents": {"bytes_contents": [b"x" * 100] * 10_000}}
+    numbers = {"name": "b", "contents": {"fp64_contents": [1.5] * 100_000, "int64_contents": [300] * 100_000}}
+    admit_message(INFERENCE["ModelInferRequest"](inputs=[texts, numbers]).SerializeToString(), max_inputs=3)
+
+
 def test_a_message_within_the_limits_and_one_that_is_malformed_go_to_the_parser():
     whole = INFERENCE["ModelInferRequest"](model_name="m", inputs=[{"name": "a"}] * 67).SerializeToString()
-    other_types = b"\x58\x01" + b"\x61" + bytes(8) + b"\x6d" + bytes(4)
+    other_types = b"\x58\x01" + b"\x61" + bytes(8) + b"\x6d" + bytes(4) + b"\x28\x01" + GROUP + END
     for content in (b"", whole, whole[:-1], other_types, b"\x0b", b"\xff" * 20, b"\x0a", b"\x0a\xff\xff\xff\xff\x7f"):
         admit_message(content, max_inputs=3)
 

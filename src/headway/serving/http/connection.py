@@ -22,6 +22,7 @@ import httptools
 import msgspec
 
 from headway.core.record import Record
+from headway.serving.protocol.endpoints import match_route
 from headway.serving.protocol.errors import CONTINUE, JSON, error_body, response_head
 from headway.serving.telemetry.logs import Throttle
 from headway.serving.telemetry.tracing import RequestSpan
@@ -342,18 +343,9 @@ class Connection(asyncio.Protocol):
                     self._check_turn()
             if start == size:
                 return
-        piece = start
-        if size - start > _PIECE_BYTES:
-            self._check_turn()  # the first piece counts, too
-        while piece < size:
-            if self._paused:
-                self._rest = data[piece:]
-                return
-            end = piece + self._piece_bytes()
-            self._feed(data[piece:end])
-            piece = end
-            if piece < size:
-                self._check_turn()
+        self._feed_pieces(data, start)
+        if self._rest:
+            return
         if first and not self._reading and not self._stopped:
             self._learn(data[start:])
         if size >= _BODY_PIECE_BYTES:  # the loop may read more before it comes to others
@@ -361,6 +353,21 @@ class Connection(asyncio.Protocol):
             self._await_turn()
         if not self._reading:
             self._body = b""  # its request holds it until it is answered
+
+    def _feed_pieces(self, data: bytes, start: int) -> None:
+        """Parse what begins at `start`, and keep what is left once the connection has paused."""
+        size = len(data)
+        if size - start > _PIECE_BYTES:
+            self._check_turn()  # the first piece counts, too
+        while start < size:
+            if self._paused:
+                self._rest = data[start:]
+                return
+            end = start + self._piece_bytes()
+            self._feed(data[start:end])
+            start = end
+            if start < size:
+                self._check_turn()
 
     def _piece_bytes(self) -> int:
         """Return how much to parse at once: what is missing of a body, or little, as it may hold many requests."""
@@ -493,10 +500,7 @@ class Connection(asyncio.Protocol):
         self._progressed = True
         self._continue_due = False
         size = len(self._body) + len(data)
-        if size > self._limits.body_bytes:
-            self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
-            return
-        if size > SMALL_BODY_BYTES and not self._has_room(len(data)):
+        if not self._check_length(size) or (size > SMALL_BODY_BYTES and not self._has_room(len(data))):
             return
         self._hold(len(data))
         if not self._body:
@@ -651,11 +655,16 @@ class Connection(asyncio.Protocol):
         if self._silent > self._limits.head_bytes:
             self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
         if not self._in_head:
-            self._check_length()
+            self._check_length(int(self.headers.get(b"content-length", 0)))
 
-    def _check_length(self) -> None:
-        if int(self.headers.get(b"content-length", 0)) > self._limits.body_bytes:
-            self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
+    def _check_length(self, size: int) -> bool:
+        """Refuse a body over the limit of all or of its route, and return False; no route refuses a small one."""
+        limit = self._limits.body_bytes
+        if size > SMALL_BODY_BYTES:
+            limit = min(limit, match_route(self._url).max_body_bytes)
+        if size > limit:
+            self.refuse(413, f"the body has more than {limit} bytes")
+        return size <= limit
 
     def _check_host(self, host: bytes | None) -> None:
         refusal = self.state.check_host(host, version=self._parser.get_http_version())
@@ -676,7 +685,7 @@ class Connection(asyncio.Protocol):
         if _JSON_BYTES in headers:
             self._read_json_bytes(headers[_JSON_BYTES])
         if b"expect" in headers:
-            self._check_length()
+            self._check_length(int(headers.get(b"content-length", 0)))
             self._check_expect(headers[b"expect"])
 
     def _check_chunked(self, coding: bytes) -> None:

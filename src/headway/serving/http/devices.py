@@ -18,7 +18,6 @@ from headway.registry.fleet import staged_releases
 from headway.registry.model_registry import now
 from headway.serving.http.connection import Request
 from headway.serving.http.request_queue import Reply, RequestQueue
-from headway.serving.protocol.admission import MAX_REPORT_BYTES
 from headway.serving.protocol.errors import encode, error_body
 from headway.serving.protocol.schemas import RowsStored
 from headway.serving.telemetry.logs import Throttle
@@ -133,8 +132,6 @@ class DeviceReceiver:
 
 
 def _report(body: bytes | bytearray) -> DeviceReport:
-    if len(body) > MAX_REPORT_BYTES:
-        raise DataError(f"a report of {len(body):,} bytes is too large: {MAX_REPORT_BYTES:,}")
     try:
         return _read_report(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

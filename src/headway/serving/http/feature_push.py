@@ -13,7 +13,7 @@ from headway.core.errors import ConfigError, DataError, HeadwayError, StoreError
 from headway.core.plugins import load_sibling
 from headway.serving.http.connection import Request
 from headway.serving.http.request_queue import Reply, RequestQueue
-from headway.serving.protocol.admission import admit_rows
+from headway.serving.protocol.admission import admit_lines, admit_rows
 from headway.serving.protocol.errors import encode, error_body
 from headway.serving.protocol.schemas import FeaturesPushed
 from headway.serving.telemetry.logs import Throttle
@@ -128,16 +128,10 @@ def _push_rows() -> Callable[[State, OnlineStore, str, Sequence[bytes]], tuple[s
 
 def _lines(body: bytes, *, is_lines: bool, max_rows: int) -> Sequence[bytes]:
     """Return the rows of a body, each still encoded; raises DataError if it is not an array, or has too many."""
-    admit_rows(body, max_rows=max_rows, is_lines=is_lines)
     if is_lines:
-        lines = body.split(b"\n")
-        n_rows = sum(1 for line in lines if line.strip())
-    else:
-        try:
-            lines = [bytes(row) for row in _read_rows(body)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(f"the body holds no rows: {error}", hint=_HINT) from error
-        n_rows = len(lines)
-    if n_rows > max_rows:
-        raise DataError(f"a push has at most {max_rows:,} rows, not {n_rows:,}", hint="send several")
-    return lines
+        return admit_lines(body, max_rows=max_rows)
+    admit_rows(body, max_rows=max_rows)
+    try:
+        return [bytes(row) for row in _read_rows(body)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"the body holds no rows: {error}", hint=_HINT) from error

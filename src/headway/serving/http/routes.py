@@ -23,7 +23,7 @@ from headway.serving.http.devices import DeviceReceiver
 from headway.serving.http.feature_push import LINES, FeaturePusher
 from headway.serving.http.labels import LabelCollector
 from headway.serving.loading import LoadedModel
-from headway.serving.protocol.admission import LARGE_BODY_BYTES, MAX_ANSWER_BYTES
+from headway.serving.protocol.admission import LARGE_BODY_BYTES
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT, RouteMatch, match_route, openapi_document
 from headway.serving.protocol.errors import OCTETS, TEXT, RequestError, encode, error_body, request_error
 from headway.serving.protocol.mlflow import read_mlflow, write_mlflow
@@ -332,7 +332,7 @@ class Routes:
 
     def _answer(self, request: Request, match: RouteMatch) -> None:
         model = self._find(request, match)
-        if model is None or _reply_too_large(request, MAX_ANSWER_BYTES):
+        if model is None:
             return
         try:
             call = read_answer_call(request, model, self._stages, plane=self._plane, api_key=self._caller.name)
@@ -372,8 +372,6 @@ class Routes:
             self._devices.log(request, match.name, self._caller.name, f"{match.version}/{match.key}")
 
     def _index(self, request: Request, match: RouteMatch) -> None:
-        if _reply_too_large(request):
-            return
         try:
             wanted = _read_index_request(request.body or b"{}")
         except _UNREADABLE as error:
@@ -384,8 +382,6 @@ class Routes:
 
     def _load(self, request: Request, match: RouteMatch) -> None:
         load = match.endpoint == "load"
-        if _reply_too_large(request):
-            return
         try:
             _read_load_request(request.body or b"{}")
         except _UNREADABLE as error:
@@ -453,14 +449,6 @@ class Routes:
     def _reply_stats(self, request: Request, models: Iterable[LoadedModel]) -> None:
         stats = tuple(model_statistics(model, self._plane.metrics.total(model.name)) for model in models)
         request.reply(200, encode(ModelStatisticsResponse(stats)))
-
-
-def _reply_too_large(request: Request, limit: int = LARGE_BODY_BYTES) -> bool:
-    """Refuse a body that is too large for a request without rows or with one, and return True."""
-    too_large = len(request.body) > limit
-    if too_large:
-        request.reply(413, error_body(f"the body has more than {limit} bytes"))
-    return too_large
 
 
 def _reply_not_allowed(request: Request, allowed: bytes) -> None:

@@ -7,8 +7,9 @@ without the interpreter's lock.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from headway.core.errors import DataError
 from headway.core.record import Record
@@ -32,7 +33,14 @@ MAX_REPORT_BYTES = 16_384
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+\\?+"?+|[\[\]{},:]|[^ \n\r\t"\[\]{},:]+', re.DOTALL)
 _ESCAPED = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
 _BLOCK = 2  # the wire type of a field with a length
-_WIDTHS = {1: 8, 5: 4}  # bytes of the wire types of numbers of fixed size
+_WIDTHS = {1: 8, 3: 0, 4: 0, 5: 4}  # bytes behind the tag of the wire types of fixed size; 3 and 4 are around a group
+_TENSORS, _SHAPE, _CONTENTS = (5, 6), 3, 5  # numbers of fields
+_PACKED_BYTES = {
+    **dict.fromkeys((1, 2, 3, 4, 5), 0),
+    6: 4,
+    7: 8,
+}  # of a value by the number of its field; 0: as varints
+_NOT_LAST = bytes(range(0x80, 0x100))  # bytes of a varint after which it goes on
 _HINT = "send several requests, or numbers as raw values"
 
 
@@ -124,12 +132,27 @@ def admit_labels(content: bytes | bytearray, *, max_rows: int) -> None:
     _admit(content, _LABELS, (max_rows,), max_members=MAX_MEMBERS).require_values()
 
 
-def admit_rows(content: bytes, *, max_rows: int, is_lines: bool) -> None:
-    """Check pushed rows, an array or a row per line, each of which is decoded by itself; raises DataError."""
-    if is_lines:
-        count, limit, unit = content.count(b"\n"), max(MAX_VALUES, max_rows), "lines"
-    else:
-        count, limit, unit = _admit(content, _CountedNames(()), (), max_members=None).items, max_rows, "rows"
+def admit_rows(content: bytes, *, max_rows: int) -> None:
+    """Check an array of pushed rows; raises DataError."""
+    counts = _admit(content, _CountedNames(()), (), max_members=None)
+    _require_pushed(counts.items, max_rows, "rows")
+    counts.require_values()
+
+
+def admit_lines(content: bytes, *, max_rows: int) -> list[bytes]:
+    """Return the lines of pushed rows, empty ones as well, each of which is decoded by itself; raises DataError."""
+    _require_pushed(content.count(b"\n"), max(MAX_VALUES, max_rows), "lines")
+    lines = content.split(b"\n")
+    _require_pushed(sum(1 for line in lines if line.strip()), max_rows, "rows")
+    n_values = 0
+    for line in lines:
+        counts = _admit(line, _CountedNames(()), (), max_members=None)
+        n_values += counts.texts + counts.scalars
+        _require_pushed(n_values, MAX_VALUES, "values")
+    return lines
+
+
+def _require_pushed(count: int, limit: int, unit: str) -> None:
     if count > limit:
         raise DataError(f"a push has at most {limit:,} {unit}, not {count:,}", hint="send several")
 
@@ -148,14 +171,45 @@ def admit_message(content: bytes, *, max_inputs: int) -> None:
         7: (max_inputs + _SPARE_INPUTS, "raw inputs"),
     }
     counts = dict.fromkeys(limits, 0)
-    end = 0
-    while (field := _next_field(content, end)) is not None:
-        number, end = field
-        if number in limits:
-            counts[number] += 1
-            limit, field_name = limits[number]
-            if counts[number] > limit:
-                raise DataError(f"the request has more than {limit} {field_name}", hint="send fewer")
+    other = n_values = 0
+    for field in _fields(content, 0, len(content)):
+        if field.number not in limits:
+            other += 1
+            if other > MAX_MEMBERS:
+                raise DataError(f"the request has more than {MAX_MEMBERS} fields of its own", hint="send each once")
+            continue
+        counts[field.number] += 1
+        limit, field_name = limits[field.number]
+        if counts[field.number] > limit:
+            raise DataError(f"the request has more than {limit} {field_name}", hint="send fewer")
+        if field.number in _TENSORS and field.kind == _BLOCK:
+            n_values = _admit_tensor(content, field, n_values)
+
+
+def _admit_tensor(content: bytes, tensor: _Field, n_values: int) -> int:
+    """Check an input or a requested output; return `n_values` and its own values."""
+    for count, field in enumerate(_fields(content, tensor.start, tensor.end), 1):
+        if count > MAX_MEMBERS:
+            raise DataError(f"an input or output has more than {MAX_MEMBERS} fields", hint="send fewer")
+        if field.number == _SHAPE and field.end - field.start > 10 * MAX_DIMENSIONS:
+            raise DataError(f"an input has more than {MAX_DIMENSIONS} dimensions", hint="send fewer")
+        if field.number == _CONTENTS and field.kind == _BLOCK and len(content) > MAX_VALUES:  # a value takes a byte
+            n_values = _count_contents(content, field, n_values)
+    return n_values
+
+
+def _count_contents(content: bytes, contents: _Field, n_values: int) -> int:
+    """Return `n_values` and the values of the contents of an input; raises DataError once they are too many."""
+    for field in _fields(content, contents.start, contents.end):
+        if field.kind != _BLOCK or field.number not in _PACKED_BYTES:
+            n_values += 1
+        elif width := _PACKED_BYTES[field.number]:
+            n_values += (field.end - field.start) // width
+        else:
+            n_values += len(content[field.start : field.end].translate(None, _NOT_LAST))
+        if n_values > MAX_VALUES:
+            raise DataError(f"the contents have more than {MAX_VALUES:,} values, which are decoded at once", hint=_HINT)
+    return n_values
 
 
 def count_json(content: bytes | bytearray | memoryview, names: tuple[bytes, ...]) -> JsonCounts:
@@ -266,20 +320,29 @@ def _index_of(key: bytes, names: tuple[bytes, ...]) -> int:
     return names.index(plain) if plain in names else -1
 
 
-def _next_field(content: bytes, start: int) -> tuple[int, int] | None:
-    """Return the number of a message's next field and the position behind it; None at the end or if it is malformed."""
-    tag, end = _varint(content, start)
-    if end < 0:
-        return None
-    kind = tag & 7
-    if kind == 0:
-        _, end = _varint(content, end)
-    elif kind == _BLOCK:
-        size, end = _varint(content, end)
-        end = end + size if end >= 0 else end
-    else:
-        end = end + _WIDTHS[kind] if kind in _WIDTHS else -1
-    return (tag >> 3, end) if end >= 0 else None
+class _Field(NamedTuple):
+    """A field of a message: its number and wire type, and where its content is; that of a group is counted as well."""
+
+    number: int
+    kind: int
+    start: int
+    end: int
+
+
+def _fields(content: bytes, start: int, end: int) -> Iterator[_Field]:
+    """Yield the fields of a message in `content[start:end]`, up to one that is malformed."""
+    while start < end:
+        tag, start = _varint(content, start)
+        kind, field_end = tag & 7, -1
+        if start >= 0 and kind == _BLOCK:
+            size, start = _varint(content, start)
+            field_end = start + size
+        elif start >= 0:
+            field_end = _varint(content, start)[1] if kind == 0 else start + _WIDTHS.get(kind, -1 - start)
+        if start < 0 or field_end < 0:
+            return
+        yield _Field(tag >> 3, kind, start, field_end)
+        start = field_end
 
 
 def _varint(content: bytes, start: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
@@ -15,6 +16,7 @@ import msgspec
 import headway
 from headway.core.fleet import DeviceReport
 from headway.serving.protocol import schemas
+from headway.serving.protocol.admission import LARGE_BODY_BYTES, MAX_ANSWER_BYTES, MAX_REPORT_BYTES
 from headway.serving.protocol.errors import encode
 from headway.serving.protocol.mlflow import MlflowRequest
 from headway.serving.protocol.open_inference import InferRequest
@@ -23,7 +25,8 @@ from headway.serving.protocol.open_inference import InferRequest
 class RouteMatch(msgspec.Struct, frozen=True, gc=False):
     """The route of a request target: its endpoint, and the model and version, or the view, that the path names.
 
-    `key` is that of a message. `scope` is the scope that an API key needs, empty if none is ever needed.
+    `key` is that of a message. `scope` is the scope that an API key needs, empty if none is ever needed. A body has at
+    most `max_body_bytes`, and those of `[serve]`.
     """
 
     endpoint: str
@@ -32,12 +35,14 @@ class RouteMatch(msgspec.Struct, frozen=True, gc=False):
     scope: str = ""
     view: str = ""
     key: str = ""
+    max_body_bytes: int = sys.maxsize
 
 
 class Route(NamedTuple):
     """One path: its endpoint, its method, a summary, and the types of the request and response bodies.
 
     `response` is None for plain text. `errors` are the statuses of its own errors; an `optional` body may be left out.
+    A body has at most `max_body_bytes`; with rows only the limit of `[serve]` holds, which is `_ROWS`.
     """
 
     endpoint: str
@@ -49,6 +54,7 @@ class Route(NamedTuple):
     errors: tuple[int, ...] = ()
     optional: bool = False
     scope: str = ""
+    max_body_bytes: int = LARGE_BODY_BYTES
 
     @property
     def allowed(self) -> bytes:
@@ -58,6 +64,7 @@ class Route(NamedTuple):
 
 _MODEL, _VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 _REPOSITORY = "/v2/repository"
+_ROWS = sys.maxsize
 _INFER_ERRORS = (422, 429, 503, 504)
 _OPERATOR_ERRORS = (422, 503)
 
@@ -100,6 +107,7 @@ ROUTES = (
         body=InferRequest,
         errors=_INFER_ERRORS,
         scope="predict",
+        max_body_bytes=_ROWS,
     ),
     *_model_routes(
         "answer",
@@ -110,6 +118,7 @@ ROUTES = (
         body=schemas.AnswerRequest,
         errors=_INFER_ERRORS,
         scope="predict",
+        max_body_bytes=MAX_ANSWER_BYTES,
     ),
     *_model_routes(
         "later answer",
@@ -127,6 +136,7 @@ ROUTES = (
         body=schemas.LabelsRequest,
         errors=(503,),
         scope="label",
+        max_body_bytes=_ROWS,
     ),
     Route(
         "push",
@@ -137,6 +147,7 @@ ROUTES = (
         body=list[schemas.FeatureRow],
         errors=(422, 503),
         scope="push",
+        max_body_bytes=_ROWS,
     ),
     Route(
         "device report",
@@ -147,6 +158,7 @@ ROUTES = (
         body=DeviceReport,
         errors=(503,),
         scope="device",
+        max_body_bytes=MAX_REPORT_BYTES,
     ),
     Route(
         "device log",
@@ -157,6 +169,7 @@ ROUTES = (
         body=bytes,
         errors=(503,),
         scope="device",
+        max_body_bytes=_ROWS,
     ),
     Route(
         "invocations",
@@ -167,6 +180,7 @@ ROUTES = (
         body=MlflowRequest,
         errors=_INFER_ERRORS,
         scope="predict",
+        max_body_bytes=_ROWS,
     ),
     Route(
         "index",
@@ -208,7 +222,7 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
 
-_PATTERNS = tuple((_pattern(route.path), route.endpoint, route.scope) for route in ROUTES)
+_PATTERNS = tuple((_pattern(route.path), route) for route in ROUTES)
 
 
 @lru_cache(maxsize=256)
@@ -218,11 +232,11 @@ def match_route(url: bytes) -> RouteMatch:
         path = (httptools.parse_url(url).path or b"").decode("ascii")
     except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
         return RouteMatch("")
-    for pattern, endpoint, scope in _PATTERNS:
+    for pattern, route in _PATTERNS:
         match = pattern.fullmatch(path)
         if match is not None:
             names = {name: unquote(part) for name, part in match.groupdict().items()}
-            return RouteMatch(endpoint, scope=scope, **names)
+            return RouteMatch(route.endpoint, scope=route.scope, max_body_bytes=route.max_body_bytes, **names)
     return RouteMatch("")
 
 
