@@ -6,6 +6,7 @@ import io
 import zipfile
 
 from headway.core.errors import Refused
+from headway.scanning import pickles
 from headway.scanning.archives import UnpackBudget, compression, decompressed, unpack
 from headway.scanning.verdicts import FileVerdict
 
@@ -47,3 +48,16 @@ def canonical_form(content: bytes) -> bytes:
                 inner = bytes(unpack(iter(lambda file=member: file.read(1 << 20), b""), budget))  # type: ignore[misc]
             copy.writestr(zipfile.ZipInfo(info.filename, _EPOCH), inner)
     return written.getvalue()
+
+
+def named_globals(content: bytes) -> set[tuple[str, str]]:
+    """Return module and name of each global that the pickles of a file in its canonical form refer to."""
+    if content[:4] != b"PK\3\4":
+        return pickles.named_globals(content)
+    names: set[tuple[str, str]] = set()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for name in archive.namelist():
+            member = archive.read(name)
+            if name.endswith(".pkl") or member[:4] == b"PK\3\4" or pickles.looks_pickled(member[:512]):
+                names |= named_globals(member)
+    return names

@@ -226,6 +226,21 @@ def _judge_numbers(data: Any, start: int, sizes: Mapping[str, int]) -> list[Prob
     return problems
 
 
+def named_globals(content: Buffer) -> set[tuple[str, str]]:
+    """Return module and name of each global that the pickles of a file refer to, up to the first that is damaged."""
+    data = content if isinstance(content, bytes) else memoryview(content)
+    names: set[tuple[str, str]] = set()
+    position = 0
+    for _ in range(MAX_PICKLES):
+        machine = _Machine(data, position, is_torch=True)
+        found = machine.run()
+        names |= machine.names
+        if not found.is_complete or found.end >= len(data):
+            break
+        position = found.end
+    return names
+
+
 def find_leading(content: Buffer) -> list[Problem]:
     """Return the problems of the pickles that a file of another format begins with: what they call, and name."""
     data = content if isinstance(content, bytes) else memoryview(content)
@@ -317,6 +332,7 @@ class _Machine:
         self.storages, self.sizes = storages, dict[str, int]()
         self.spent, self.max_spent = spent, MIN_MEMORY + MAX_GROWTH * self.end
         self.late_levels = 0
+        self.names: set[tuple[str, str]] = set()
         self.answer: Any = None
         self.at = start
         self.getattr_at: int | None = None
@@ -504,6 +520,7 @@ class _Machine:
             self.stack.append(_Global("?", "?", False))
             return
         self.n_globals += 1
+        self.names.add((module, name))
         listed = is_listed(module, name)
         self.stack.append(_Global(module, name, listed))
         if listed:
@@ -800,7 +817,7 @@ class _Machine:
                 spent=self.spent,
             )
             found = inner.run()
-            self.spent = inner.spent
+            self.spent, self.names = inner.spent, self.names | inner.names
             self.problems += found.problems
             self.position = found.end
             if not found.is_complete:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import subprocess
 import sys
 import types
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import catboost
@@ -48,7 +50,9 @@ from headway.optimization.importers.models import (
     import_fitted_model,
     infer_signature,
     open_model_file,
+    subprocess_environment,
 )
+from headway.scanning.canonical import named_globals
 from headway.storage.blobs.files import Files
 
 ROWS = np.nan_to_num(table()[:, :3])
@@ -175,6 +179,27 @@ def outcome(path: Path) -> UnpickleResult:
     answer = path.with_suffix(".answer")
     unpickle.main(str(path), str(answer))
     return msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
+
+
+@pytest.mark.slow
+def test_an_unpickler_looks_up_no_global_that_the_scan_did_not_name(tmp_path: Path) -> None:
+    path, answer, named = tmp_path / "model.joblib", tmp_path / "answer", tmp_path / "names"
+    # joblib opens an array of objects with another unpickler than the file around it.
+    joblib.dump({"model": model(), "halves": np.array([Fraction(1, 2)], dtype=object)}, path)
+    names = named_globals(path.read_bytes())
+    named.write_bytes(msgspec.json.encode(sorted(names - {("fractions", "Fraction")})))
+    command = [sys.executable, "-m", unpickle.__name__, str(path), str(answer), str(named)]
+    subprocess.run(command, check=True, env=subprocess_environment())
+    result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
+    assert result.is_refused and "refers to fractions.Fraction, which its scan did not find" in result.what
+
+
+def test_more_classes_than_a_verdict_lists_are_refused_with_trust(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"(" + b"".join(b"ctheirs\nThing%d\n" % number for number in range(21)) + b"t.")
+    with pytest.raises(Refused, match="refers to 21 classes that are not judged") as refusal:
+        open_model_file(path, trust=True)
+    assert "theirs.Thing20" in refusal.value.where
 
 
 @pytest.fixture

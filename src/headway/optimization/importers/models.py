@@ -41,8 +41,10 @@ from headway.data.matrix import STRING_DTYPES, dataset_signature, matrix
 from headway.data.refusals import with_refusals
 from headway.engines.formats.external_data import external_files
 from headway.optimization.importers import huggingface, mlflow, trial
-from headway.scanning.canonical import MEANING, canonical_form, expect_readable
+from headway.scanning.allowed import is_listed
+from headway.scanning.canonical import MEANING, canonical_form, expect_readable, named_globals
 from headway.scanning.files import refuse_unsafe
+from headway.scanning.pickles import MAX_PROBLEMS
 from headway.scanning.verdicts import FileVerdict
 
 Trust = bool | str
@@ -61,12 +63,13 @@ PROBED_ROWS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpickleResult:
-    """Model of a trusted file, or the error that opening it gave."""
+    """Model of a trusted file, or the error that opening it gave; `is_refused` if it named what was not judged."""
 
     model: ImportedModel | None = None
     what: str = ""
     where: str = ""
     hint: str = ""
+    is_refused: bool = False
 
 
 def open_model_file(path: Path, *, trust: Trust = False) -> ModelFile | ImportedModel:
@@ -132,10 +135,25 @@ def _open_source(source: ModelSource, *, trust: Trust, shown: str) -> ModelFile 
             where="; ".join([shown, *_unjudged(verdict)]),
             hint=f"headway optimize {shown} --trust, if you trust its author; in Python: trust=True",
         )
+    names = None
     if verdict is not None:
-        expect_readable(verdict, shown=shown, digest=digest_of(file.content))
+        own = digest_of(file.content)
+        expect_readable(verdict, shown=shown, digest=own)
         file = replace(file, content=canonical_form(file.content))
-    return replace(_import_in_subprocess(source, file.content), columns=source.columns)
+        names = named_globals(file.content)
+        _expect_shown(names, shown=shown, digest=own)
+    return replace(_import_in_subprocess(source, file.content, names), columns=source.columns)
+
+
+def _expect_shown(names: set[tuple[str, str]], *, shown: str, digest: str) -> None:
+    """Raise Refused if a file refers to more globals that are not judged than its verdict lists."""
+    unjudged = sorted(f"{module}.{name}" for module, name in names if not is_listed(module, name))
+    if len(unjudged) > MAX_PROBLEMS:
+        raise Refused(
+            f"the file refers to {len(unjudged):,} classes that are not judged, and a verdict lists {MAX_PROBLEMS}",
+            where=f"{shown}: {', '.join(unjudged)}",
+            hint=f"--digest {digest} opens exactly this file all the same",
+        )
 
 
 def _unjudged(verdict: FileVerdict | None) -> list[str]:
@@ -179,13 +197,22 @@ def unsafe_opener(file: ModelFile) -> str:
     return UNSAFE_SUFFIXES.get(file.suffix, "sklearn" if is_pickle else "")
 
 
-def _import_in_subprocess(source: ModelSource, content: bytes) -> ImportedModel:
-    """Import the judged bytes of a trusted file in a subprocess, which finds the code that came with the file."""
+def _import_in_subprocess(
+    source: ModelSource, content: bytes, names: set[tuple[str, str]] | None = None
+) -> ImportedModel:
+    """Import the judged bytes of a trusted file in a subprocess, which finds the code that came with the file.
+
+    Its pickles may refer to the globals in `names` only; None for a file that was named by its digest.
+    """
     path = source.path
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
         answer, judged = Path(folder) / "model", Path(folder) / f"judged{source.suffix}"
         judged.write_bytes(content)  # not the path again: the file there may have changed since it was judged
         command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(judged), str(answer)]
+        if names is not None:
+            named = Path(folder) / "names"
+            named.write_bytes(msgspec.json.encode(sorted(names)))
+            command.append(str(named))
         environment = subprocess_environment(*filter(None, [source.code]))
         run = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         if run.returncode:
@@ -196,7 +223,8 @@ def _import_in_subprocess(source: ModelSource, content: bytes) -> ImportedModel:
             )
         result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
     if result.model is None:
-        raise EngineError(result.what, where="; ".join(filter(None, [str(path), result.where])), hint=result.hint)
+        error = Refused if result.is_refused else EngineError
+        raise error(result.what, where="; ".join(filter(None, [str(path), result.where])), hint=result.hint)
     return result.model
 
 

@@ -1,6 +1,7 @@
 """Import one trusted file that may run code, as a subprocess, and write the result for the caller.
 
-Usage: `python -m headway.optimization.importers.unpickle FILE RESULT`. Code in the file runs in this process only.
+Usage: `python -m headway.optimization.importers.unpickle FILE RESULT [NAMES]`. Code in the file runs in this process
+only. NAMES is a JSON file of the globals that the scan of the file named: its pickles may refer to no other.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -18,39 +21,68 @@ import msgspec
 
 from headway.core import plugins
 from headway.core.contracts import ImportedModel, ModelFile
-from headway.core.errors import EngineError, HeadwayError
+from headway.core.errors import EngineError, HeadwayError, Refused
 from headway.optimization.importers.models import UnpickleResult, import_fitted_model, unsafe_opener
 
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "lightgbm", "xgboost", "catboost", "torch")
 _MODULES = {"scikit-learn": "sklearn"}
 
 
-def main(path: str, answer: str) -> None:
+def main(path: str, answer: str, names: str = "") -> None:
     """Import the file, and write an UnpickleResult to `answer`."""
+    allowed = set(msgspec.json.decode(Path(names).read_bytes(), type=list[tuple[str, str]])) if names else None
     file = ModelFile(content=Path(path).read_bytes(), suffix=Path(path).suffix.lower())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = _unpickle(file)
+        result = _unpickle(file, allowed)
     messages = [str(warning.message).partition("\n")[0] for warning in caught]
     result = replace(result, where="; ".join(filter(None, [result.where, *messages[:1]])))
     Path(answer).write_bytes(msgspec.msgpack.encode(result))
 
 
-def _unpickle(file: ModelFile) -> UnpickleResult:
+def _unpickle(file: ModelFile, allowed: set[tuple[str, str]] | None) -> UnpickleResult:
     try:
-        return UnpickleResult(model=_import_file(file))
+        return UnpickleResult(model=_import_file(file, allowed))
     except HeadwayError as error:
-        return UnpickleResult(what=error.what, where=error.where, hint=error.hint)
+        is_refused = isinstance(error, Refused)
+        return UnpickleResult(what=error.what, where=error.where, hint=error.hint, is_refused=is_refused)
     except Exception as error:  # noqa: BLE001 - code in the file may raise anything
         traceback.print_exc()
         return _describe_error(error)
 
 
-def _import_file(file: ModelFile) -> ImportedModel:
+def _import_file(file: ModelFile, allowed: set[tuple[str, str]] | None) -> ImportedModel:
     engine = plugins.load_engine(unsafe_opener(file) or "sklearn")
     if not hasattr(engine, "opened"):
         raise EngineError(f"no engine opens a {file.suffix} file")
-    return import_fitted_model(engine.opened(file))
+    with nullcontext() if allowed is None else only_globals(allowed):
+        model = engine.opened(file)
+    return import_fitted_model(model)
+
+
+@contextmanager
+def only_globals(allowed: set[tuple[str, str]]) -> Iterator[None]:
+    """Refuse each global that an unpickler looks up and that is not among these: module and name.
+
+    Every unpickler of Python reports a global before it imports it: that of pickle in C, those that joblib and torch
+    derive from it, and the one that joblib calls for an array of objects.
+    """
+    refused: list[Refused] = []
+    is_active = True
+
+    def expect_named(event: str, args: tuple[object, ...]) -> None:
+        if is_active and event == "pickle.find_class" and args[:2] not in allowed:
+            what = f"the file refers to {args[0]}.{args[1]}, which its scan did not find"
+            refused.append(Refused(what, hint="its library reads the file in another way than the scan: report it"))
+            raise refused[0]
+
+    sys.addaudithook(expect_named)  # Python has no way to remove one
+    try:
+        yield
+    finally:
+        is_active = False
+        if refused:  # whatever the library made of it
+            raise refused[0]
 
 
 def _describe_error(error: Exception) -> UnpickleResult:
@@ -102,4 +134,4 @@ def _is_distribution(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])
