@@ -23,6 +23,7 @@ from headway.core import plugins
 from headway.evaluation import benchmark
 from headway.evaluation.audits import start
 from headway.monitoring.rollout import release_to_leave
+from headway.optimization import screening
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -45,10 +46,11 @@ import os, sys
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
 from headway.cli import main as cli
 from headway.evaluation import benchmark
-from headway.optimization import search
+from headway.optimization import screening, search
 benchmark.ROUND_NS, benchmark.PAIRS_NS = map(int, sys.argv[1:3])
+screening.MAX_TIMING_S = float(sys.argv[3])
 search.is_shown_faster = lambda *_: None  # so short timings show nothing
-cli.main(sys.argv[3:])
+cli.main(sys.argv[4:])
 """
 # Exit codes of a command that did its work; 0 for those that are not listed.
 DONE = {
@@ -138,9 +140,9 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         for answer in folder.glob("scores.parquet*"):  # the answers of another release would be refused
             answer.unlink()
         if words[0] == "optimize":
-            lengths_ns = [str(benchmark.ROUND_NS), str(benchmark.PAIRS_NS)]
+            lengths = [str(length) for length in (benchmark.ROUND_NS, benchmark.PAIRS_NS, screening.MAX_TIMING_S)]
             ended = subprocess.run(
-                [sys.executable, "-c", ONE_CORE, *lengths_ns, *words], check=False, capture_output=True, text=True
+                [sys.executable, "-c", ONE_CORE, *lengths, *words], check=False, capture_output=True, text=True
             )
             return ended.returncode, ended.stdout, ended.stderr
         with pytest.raises(SystemExit) as interrupted:

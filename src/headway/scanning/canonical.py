@@ -53,7 +53,7 @@ def canonical_form(content: bytes) -> bytes:
 def named_globals(content: bytes) -> set[tuple[str, str]]:
     """Return module and name of each global that the pickles of a file in its canonical form refer to."""
     if content[:4] != b"PK\3\4":
-        return pickles.named_globals(content)
+        return pickles.referenced_globals(content)
     names: set[tuple[str, str]] = set()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for name in archive.namelist():

@@ -226,7 +226,7 @@ def _judge_numbers(data: Any, start: int, sizes: Mapping[str, int]) -> list[Prob
     return problems
 
 
-def named_globals(content: Buffer) -> set[tuple[str, str]]:
+def referenced_globals(content: Buffer) -> set[tuple[str, str]]:
     """Return module and name of each global that the pickles of a file refer to, up to the first that is damaged."""
     data = content if isinstance(content, bytes) else memoryview(content)
     names: set[tuple[str, str]] = set()
