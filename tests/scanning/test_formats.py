@@ -22,6 +22,7 @@ from contextlib import closing
 import numpy as np
 import polars as pl
 import pytest
+import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.engines.made_forests import Shape, made
@@ -454,3 +455,12 @@ def test_an_artifact_is_safe_only_if_it_is_a_model_of_its_engine() -> None:
     assert judge_artifact(HOSTILE, engine="sklearn").verdict == "unsafe"
     for content, engine in ((b"", "trees"), (b"{}", "xgboost"), (b"a,b\n1,2\n", "trees"), (text, "lightgbm")):
         assert judge_artifact(content, engine=engine).verdict == "not judged"
+
+
+@pytest.mark.parametrize("text", ["[" * 300, "{" * 300])
+def test_brackets_by_chance_in_a_binary_model_of_xgboost_are_not_levels(text):
+    booster = xgboost.train({}, xgboost.DMatrix(np.arange(8.0).reshape(4, 2), np.arange(4.0)), 1)
+    booster.set_attr(note=text)
+    assert judge_bytes(bytes(booster.save_raw("ubj")), name="model.ubj").verdict == "safe"
+    deep = b'{ "learner": ' + text.encode()
+    assert "nested deeper than 200" in reasons(deep, "model.json")

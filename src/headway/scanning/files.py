@@ -319,7 +319,8 @@ def _read_model(read: object, content: Buffer, kind: str) -> list[Problem]:
     if size > documents.MAX_TEXT:
         return [unknown(f"{kind}-size", f"more than {documents.MAX_TEXT >> 20} MB are not judged")]
     text = bytes(memoryview(content))
-    if text[:1] == b"{" and documents.deepest(text) > 200:
+    is_json = re.match(rb'\{\s*["}]', text)  # in UBJSON a number can be a bracket by chance
+    if is_json and documents.deepest(text) > 200:
         return [unsafe(f"{kind}-depth", "it is nested deeper than 200 levels")]
     try:
         read(text)  # type: ignore[operator]
