@@ -32,7 +32,7 @@ demo: .venv/.installed-demo  ## install, then run the main job on real flights (
 demo-support: .venv/.installed-demo  ## install, then answer messages: certify, serve, queue, shift, withdrawal, recovery (3 to 6 minutes)
 	$(bin)/headway demo --support --folder headway-support
 
-test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 12 minutes)
+test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 13 minutes)
 	@tools/each \
 	  '$(bin)/pytest $(tier) $(covering) $(covered:%=--cov=src/headway/%) --cov-report=' \
 	  'if $(has_kernels); then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
@@ -42,7 +42,7 @@ test: .venv/.installed-dev  ## the tests that need Python and pip alone, with fu
 test-fast: .venv/.installed-dev  ## the files of tests/fast.txt, which find most mistakes for their time (30 seconds on two cores)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services" @tests/fast.txt
 
-test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (20 to 28 minutes)
+test-services: .venv/.installed-services  ## the tests that need a browser, curl, npm, a database or S3; install them first (20 to 30 minutes)
 	tools/system services
 	$(MAKE) $(npm)
 	$(bin)/pytest $(workers) -m "services and not long"

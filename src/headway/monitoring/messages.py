@@ -67,7 +67,7 @@ class _Messages:
         Messages that the remote stage answered are left out if its audit covers the answer and they were not drawn.
         """
         codes = [traffic.ANSWERED_BY.index(stage) for stage in self.handed_on]
-        is_left = pl.col("answered_by").is_in(codes) & ~pl.col("remote_label").is_in(self.remote_covers or (-1.0,))
+        is_left = pl.col("answered_by").is_in(codes) & ~pl.col("remote_label").is_in(self.remote_covers)
         audited = (traffic.MODEL, traffic.REMOTE) if self.audits_remote else (traffic.MODEL,)
         by_audited = pl.col("answered_by").is_in([traffic.ANSWERED_BY.index(stage) for stage in audited])
         is_audited = by_audited & (pl.col("audit") == 1)
@@ -166,7 +166,7 @@ def _read_messages(project: Project) -> _Messages:
     tables = SegmentReader(traffic.labels_folder(root, name), [*LABEL_SCHEMA]).read()
     labels = (pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)).sort("at_us", maintain_order=True)
     is_remote = pl.col("who").eq_missing(traffic.REMOTE)
-    is_answer = ~is_remote | pl.col("label").is_in(covers or (-1.0,))
+    is_answer = ~is_remote | pl.col("label").is_in(covers)
     first = labels.group_by("key", maintain_order=True).agg(
         labeled_us=pl.col("at_us").filter(is_answer).first(),
         label=pl.col("label").filter(~is_remote).last(),
