@@ -419,7 +419,7 @@ STARTS = (
     b"tree\nversion=v4\n",
     b"CBM1",
     b"{L",
-    gzip.compress(b"abc"),
+    gzip.compress(b"abc", mtime=0),
 )
 
 
