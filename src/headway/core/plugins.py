@@ -368,8 +368,11 @@ def _installed() -> EntryPoints:
 
 @functools.lru_cache(maxsize=1)
 def _entry_points(_path: tuple[tuple[str, int], ...]) -> EntryPoints:
-    points: EntryPoints = _metadata().entry_points()
-    return type(points)(point for point in points if point.group.startswith("headway."))
+    metadata = _metadata()
+    points = metadata.entry_points()  # of Python 3.11, a mapping from group to points; both have `groups` and `select`
+    groups = [group for group in sorted(points.groups) if group.startswith("headway.")]
+    own: EntryPoints = metadata.EntryPoints(point for group in groups for point in points.select(group=group))
+    return own
 
 
 def _changed_ns(entry: str) -> int:
