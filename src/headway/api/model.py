@@ -23,6 +23,7 @@ from headway.core.errors import DataError, EngineError, StoreError
 from headway.core.label_sets import decide_labels
 from headway.core.plugins import load_engine
 from headway.core.record import Record, StoredRecord, digest_of, read, write
+from headway.core.texts import text_codes
 from headway.core.variant import DECIDES, LIBRARY_THRESHOLD, MULTILABEL, ThresholdRule, Variant
 from headway.data.matrix import matrix
 from headway.data.refusals import RefusalCheck
@@ -116,6 +117,7 @@ class Model:
             self._decide = engine.most_probable
         self._calibrate = calibration_function(calibrator)
         self._is_numeric = all(field.datatype != "BYTES" for field in variant.signature.inputs)
+        self._is_one_text = [field.is_text for field in variant.signature.inputs] == [True]
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
         self._predict_sparse = getattr(engine, "predict_sparse", None) if self._is_numeric else None
         self._small_tables = SmallTableReader(variant.signature)
@@ -423,7 +425,7 @@ class Model:
             if rows.shape[1] != self.n_features_in_:
                 expect_width(rows, self._names, self.n_features_in_)
             return np.ascontiguousarray(rows, dtype=np.float64)
-        small = self._small_tables.read(rows) if is_pandas_table(rows) else None
+        small = self._small_tables.read(rows) if is_pandas_table(rows) else self._text_numbers(rows)
         if small is not None:
             return small
         names = list(self.feature_names_in_)
@@ -434,6 +436,17 @@ class Model:
             if name in table.columns and table.schema[name].is_temporal():
                 raise DataError(f"column '{name}' is {table.schema[name]}, expected a number")
         return matrix(table, self.variant.signature, keep_texts=False)
+
+    def _text_numbers(self, rows: Any) -> Floats | None:
+        """Return the numbers of a list or an array of texts; None if the general conversion must read the rows."""
+        texts = rows.tolist() if isinstance(rows, np.ndarray) and rows.ndim == 1 else rows
+        if not (self._is_one_text and isinstance(texts, list) and texts and all(type(text) is str for text in texts)):
+            return None
+        try:
+            "".join(texts).encode()
+            return np.array([[text_codes[text]] for text in texts])
+        except (DataError, UnicodeError):
+            return None  # the general conversion says where
 
 
 def save_model(model: Model, path: Path) -> Path:
