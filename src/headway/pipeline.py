@@ -549,9 +549,12 @@ def evaluate_model(project: Project, model: object, rows: Dataset) -> EvaluatedV
 def compare_models(project: Project, model: object, other: object, rows: Dataset) -> EvaluatedVariant:
     """Compare another model with a model, both fitted elsewhere, on the same labeled rows, and judge the difference."""
     baseline = import_model(project, model, {"validation": rows})
-    variant = importing.import_baseline(other, rows, project.blobs)
+    imported = importing.import_fitted_model(other)
+    variant = importing.import_baseline(imported, rows, project.blobs)
     evaluation_set = build_evaluation_set(baseline, rows, project.blobs)
-    return evaluate(project, variant, evaluation_set, view=rows, metrics=plugins.names("metric"))
+    compared = evaluate(project, variant, evaluation_set, view=rows, metrics=plugins.names("metric"))
+    findings = (*compared.evidence.findings, *imported.findings)
+    return replaced(compared, evidence=replaced(compared.evidence, findings=findings))
 
 
 def open_winner(project: Project, result: SearchResult) -> Engine:

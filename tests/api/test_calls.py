@@ -165,6 +165,13 @@ def test_compare_detects_a_worse_model(model):
     assert "fails" in str(found)
 
 
+def test_compare_shows_what_was_found_when_the_second_model_was_imported(model):
+    second = lightgbm.LGBMClassifier(**QUIET | {"n_estimators": 1}).fit(SEEN.rows, SEEN.late)
+    second.epsilon, second.accountant = 0.5, "budget"  # as the estimators of diffprivlib have them
+    found = hw.compare(model, second, NEW.rows, NEW.late, groups=NEW.days)
+    assert "E010" in [finding.code for finding in found.evidence.findings]
+
+
 def test_an_unknown_option_is_rejected(model):
     with pytest.raises(TypeError, match="unexpected keyword argument 'group'"):
         hw.optimize(model, NEW.rows, NEW.late, group=NEW.days)

@@ -4,7 +4,8 @@ E007: the rows are, or look like, those that the model was trained on.
 E010: an estimator or the project declares that the model was trained with differential privacy, its epsilon (note).
 
 A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a
-subprocess: a crash ends only that process, and only bytes are returned. A graph is data, but it can loop: a subprocess
+subprocess: a crash ends only that process, and only bytes are returned. It has no network, and reads files without
+changing them, as far as the kernel allows that. A graph is data, but it can loop: a subprocess
 whose time and memory are limited imports it first.
 """
 
@@ -20,7 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -40,7 +41,7 @@ from headway.core.variant import MULTILABEL, Artifact, Field, Signature, Variant
 from headway.data.matrix import STRING_DTYPES, dataset_signature, matrix
 from headway.data.refusals import with_refusals
 from headway.engines.formats.external_data import external_files
-from headway.optimization.importers import huggingface, mlflow, trial
+from headway.optimization.importers import confinement, huggingface, mlflow, trial
 from headway.scanning.allowed import is_listed
 from headway.scanning.canonical import MEANING, canonical_form, expect_readable, named_globals
 from headway.scanning.files import refuse_unsafe
@@ -208,12 +209,13 @@ def _import_in_subprocess(
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
         answer, judged = Path(folder) / "model", Path(folder) / f"judged{source.suffix}"
         judged.write_bytes(content)  # not the path again: the file there may have changed since it was judged
-        command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(judged), str(answer)]
+        command = [sys.executable, "-m", confinement.__name__, folder, "headway.optimization.importers.unpickle"]
+        command += [str(judged), str(answer)]
         if names is not None:
             named = Path(folder) / "names"
             named.write_bytes(msgspec.json.encode(sorted(names)))
             command.append(str(named))
-        environment = subprocess_environment(*filter(None, [source.code]))
+        environment = subprocess_environment(*filter(None, [source.code])) | {"TMPDIR": folder}
         run = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         if run.returncode:
             raise EngineError(
@@ -221,11 +223,27 @@ def _import_in_subprocess(
                 where=str(path),
                 hint="open it where it was made, and save it in a data-only format: skops, ONNX, or its library's own",
             )
+        allowed = msgspec.json.decode((Path(folder) / confinement.ALLOWED).read_bytes(), type=list[str])
         result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
     if result.model is None:
         error = Refused if result.is_refused else EngineError
         raise error(result.what, where="; ".join(filter(None, [str(path), result.where])), hint=result.hint)
-    return result.model
+    return replace(result.model, findings=(*result.model.findings, *_not_confined(allowed)))
+
+
+def _not_confined(allowed: Sequence[str]) -> list[Finding]:
+    """Return a finding if the process that opened a trusted file could do what a confined one cannot."""
+    if not allowed:
+        return []
+    return [
+        Finding(
+            code="E011",
+            severity="warn",
+            message=f"code in the trusted file could {' and '.join(allowed)} while it was opened: this system does not "
+            "deny it",
+            hint="open files of others on Linux 5.13 or later, with Landlock and seccomp",
+        )
+    ]
 
 
 _DEFAULTS = ModelSection()
