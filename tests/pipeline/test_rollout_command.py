@@ -40,7 +40,7 @@ def test_a_rollout_is_started_stays_advances_and_is_rolled_back(run, project):
     assert code == cli.PASS and "starts with shadow" in out
     code, out, _ = run("rollout", "status", "flights", "--project", folder, "--json")
     assert (code, json.loads(out)["action"]) == (cli.UNDECIDED, "stay")
-    code, out, _ = run("rollout", "advance", "--project", folder, "--why", "seen", "--json")
+    code, out, _ = run("rollout", "advance", "--from", 1, "--project", folder, "--why", "seen", "--json")
     assert (code, json.loads(out)["action"]) == (cli.PASS, "advance")
     code, out, _ = run("rollout", "rollback", "flights", "--from", digest, "--project", folder, "--why", "no")
     assert code == cli.PASS and "flights@canary is now at no release" in out
@@ -167,8 +167,8 @@ def test_a_rollback_that_does_not_name_the_release_shows_the_complete_command(ru
     code, _, err = run("rollout", "rollback", *act)
     assert code == cli.USAGE and f"headway rollout rollback --from {digest[7:19]} --why" in err
     assert [move.pointer for move in opened.registry.history()] == ["live", "canary"]
-    code, _, err = run("rollout", "advance", "--from", digest, *act)
-    assert code == cli.USAGE and "advance leaves no release" in err
+    code, _, err = run("rollout", "status", "--from", digest, *act)
+    assert code == cli.USAGE and "status leaves no release and no stage" in err
 
 
 def test_a_rollback_without_a_release_has_nothing_to_leave(run, tmp_path):
@@ -191,6 +191,30 @@ def test_of_two_commands_that_roll_back_at_once_one_moves_and_one_reports_it(pro
     ]
     assert [process.returncode for process in at_once] == [cli.PASS, cli.PASS]
     assert len(opened.registry.history()) == 3
+
+
+def test_an_advance_names_the_stage_that_it_leaves(run, project):
+    opened, digest = project
+    control.start_rollout(opened, digest, who="ann")
+    act = ("--project", opened.config.folder, "--why", "I looked at it")
+    code, _, err = run("rollout", "advance", *act)
+    assert code == cli.USAGE and 'headway rollout advance --from 1 --why "..."' in err
+    for number, message in (("2", "has not reached stage 2"), ("shadow", "'shadow' is not the number of a stage")):
+        code, _, err = run("rollout", "advance", "--from", number, *act)
+        assert code != cli.PASS and message in err and control.latest_rollout(opened).stage == 0
+
+
+def test_of_two_commands_that_advance_at_once_one_advances_and_one_reports_it(project):
+    opened, digest = project
+    control.start_rollout(opened, digest, who="ann")
+    command = [sys.executable, "-m", "headway.cli", "rollout", "advance", "--from", "1"]
+    command += ["--project", str(opened.config.folder), "--why", "I looked at it"]
+    at_once = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    shown = sorted(process.communicate()[0] for process in at_once)
+    rollout = control.require_running_rollout(opened)
+    assert rollout.stage == 1 and [process.returncode for process in at_once] == [cli.PASS, cli.PASS]
+    assert shown[1] == f"stage 1 was left already; the rollout is at stage 2, {rollout.current.name}\n"
+    assert [update.pointer for update in opened.registry.history()] == ["live", "canary", "canary"]
 
 
 @pytest.mark.parametrize("action", ["advance", "rollback"])
@@ -248,7 +272,8 @@ def test_an_operator_s_key_rolls_back_and_does_nothing_else(run, project):
     code, out, _ = run(*rollback)
     assert code == cli.PASS and "flights@live is now at release" in out
     assert opened.registry.head("flights@live").number == 3
-    code, _, err = run("rollout", "advance", "--project", opened.config.folder, "--why", "x", "--key", "operator")
+    act = ("--project", opened.config.folder, "--why", "x", "--key", "operator")
+    code, _, err = run("rollout", "advance", "--from", 1, *act)
     assert code == cli.USAGE and "can only roll back" in err
 
 

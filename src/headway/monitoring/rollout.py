@@ -334,18 +334,43 @@ def rollout_status(project: Project) -> Decision:
     return RolloutController(project, require_running_rollout(project)).find().decision
 
 
-def advance_rollout(project: Project, *, who: str, why: str) -> Decision:
-    """Advance by a person's decision that overrides the judge.
+def advance_rollout(project: Project, *, who: str, why: str, from_stage: int | None = None) -> Decision | None:
+    """Advance by a person's decision that overrides the judge. Return None if `from_stage` was left already.
 
-    Raises Refused for no rollout, HeadwayError for no reason.
+    Parameters
+    ----------
+    from_stage : int, optional
+        Number of the stage that the person saw, from 1; default: the one that the rollout is at.
+
+    Raises
+    ------
+    Refused
+        If no rollout is running, or it has not reached `from_stage`.
+    HeadwayError
+        If the reason is empty.
     """
     controller = RolloutController(project, require_running_rollout(project))
-    return _overrule(controller, next_step(controller.rollout), who=who, why=why)
+    check, stage = controller.find(), controller.rollout.stage + 1
+    if from_stage is not None and from_stage < stage:
+        return None
+    if from_stage is not None and from_stage > stage:
+        hint = f'headway rollout advance --from {stage} --why "..."'
+        raise Refused(f"the rollout is at stage {stage}, and has not reached stage {from_stage}", hint=hint)
+    if from_stage is not None and check.evidence is None and check.decision.action in ("advance", "promote"):
+        controller.act(check, who=BY)  # another person moved the pointer, and has not saved that yet
+        return None
+    try:
+        return _overrule(controller, check, next_step(controller.rollout), who=who, why=why)
+    except PointerMoved:  # another person was first: look again
+        if from_stage is None:
+            raise
+        return advance_rollout(project, who=who, why=why, from_stage=from_stage)
 
 
 def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
     """Make the release live from any stage, by a person's decision; raises as `advance_rollout` does."""
-    return _overrule(RolloutController(project, require_running_rollout(project)), "promote", who=who, why=why)
+    controller = RolloutController(project, require_running_rollout(project))
+    return _overrule(controller, controller.find(), "promote", who=who, why=why)
 
 
 def roll_back(
@@ -475,12 +500,11 @@ def _complete_digest(project: Project, prefix: str, current: Collection[str]) ->
     return matching.pop()
 
 
-def _overrule(controller: RolloutController, step: Action, *, who: str, why: str) -> Decision:
-    found = controller.find()
-    if found.evidence is None:
-        raise Refused(f"it cannot go forward: {found.decision.message}", hint="headway rollout watch")
-    decision = overrule(found.decision, step, who=who, why=why, at=controller.clock())
-    controller.act(found._replace(decision=decision), who=who)
+def _overrule(controller: RolloutController, check: RolloutCheck, step: Action, *, who: str, why: str) -> Decision:
+    if check.evidence is None:
+        raise Refused(f"it cannot go forward: {check.decision.message}", hint="headway rollout watch")
+    decision = overrule(check.decision, step, who=who, why=why, at=controller.clock())
+    controller.act(check._replace(decision=decision), who=who)
     return decision
 
 

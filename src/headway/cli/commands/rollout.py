@@ -29,6 +29,7 @@ from headway.reporting.text import formatting
 
 RolloutAction = Literal["start", "status", "watch", "advance", "rollback", "forward"]
 LEAVES_RELEASE: tuple[RolloutAction, ...] = ("rollback", "forward")
+LEAVES: tuple[RolloutAction, ...] = ("advance", *LEAVES_RELEASE)
 OF_ROLLOUT: dict[RolloutStatus, int] = {
     "running": UNDECIDED,
     "promoted": PASS,
@@ -56,7 +57,7 @@ def plugin(
     action: RolloutAction = "status",
     reference: str = "",
     *,
-    from_release: Annotated[str, Parameter(name="--from")] = "",
+    leave: Annotated[str, Parameter(name="--from")] = "",
     who: str = "",
     why: str = "",
     shares: str = "",
@@ -77,9 +78,9 @@ def plugin(
         rollback (takes the release out of traffic), or forward (live returns to what a rollback left).
     reference
         The project's name; to start, NAME@DIGEST, or the name alone for the winner of the last search.
-    from_release
-        To roll back or go forward: the release to leave, its digest or the first 8 digits or more. If it was left
-        already, nothing moves, and the exit code is 0.
+    leave
+        What to leave: to advance, the number of the stage, from 1; to roll back or go forward, the release, its digest
+        or the first 8 digits or more. If it was left already, nothing moves, and the exit code is 0.
     who
         Who acts; default: the name of the user.
     why
@@ -103,25 +104,25 @@ def plugin(
     name, _, digest = reference.partition("@")
     if name not in ("", opened.name):
         raise ConfigError(f"the project here is {opened.name!r}, not {name!r}", hint="--project FOLDER")
-    if action in ("advance", *LEAVES_RELEASE) and not why:
+    if action in LEAVES and not why:
         raise ConfigError(f"{action} needs a reason for the history", hint='--why "..."')
     if action not in LEAVES_RELEASE and key != "publisher":
         raise ConfigError("an operator's key can only roll back or go forward again", where="--key operator")
-    if action in LEAVES_RELEASE and not from_release:
-        raise _needs_release(opened, action)
-    if action not in LEAVES_RELEASE and from_release:
-        raise ConfigError(f"{action} leaves no release", where="--from")
+    if action in LEAVES and not leave:
+        raise _needs_from(opened, action)
+    if action not in LEAVES and leave:
+        raise ConfigError(f"{action} leaves no release and no stage", where="--from")
     if flags and action != "start":
         raise ConfigError("the stages of a rollout are fixed when it starts", where=", ".join(flags))
     who = who or getuser()
-    leave = partial(_leave, opened, from_release, who=who, why=why, key=key)
+    return_live = partial(_leave, opened, leave, who=who, why=why, key=key)
     run: dict[RolloutAction, Callable[[], RolloutResult]] = {
         "start": lambda: _start(opened, digest, who=who, why=why),
         "status": lambda: _status(opened),
         "watch": lambda: _of_rollout(opened, follow_rollout(opened, callback=print_status)),
-        "advance": lambda: _of_decision(control.advance_rollout(opened, who=who, why=why)),
-        "rollback": partial(leave, control.roll_back),
-        "forward": partial(leave, control.roll_forward),
+        "advance": lambda: _advance(opened, leave, who=who, why=why),
+        "rollback": partial(return_live, control.roll_back),
+        "forward": partial(return_live, control.roll_forward),
     }
     result = run[action]()
     if opened.config.provenance.lineage_to:  # the pipeline loads for a second, which a rollback must not wait for
@@ -170,15 +171,33 @@ def _of_decision(decision: Decision) -> RolloutResult:
     return RolloutResult(decision, decision.message + rules, OF_ACTION[decision.action])
 
 
-def _needs_release(project: Project, action: str) -> ConfigError:
-    """Return the error for a command that does not name the release to leave, with the complete command."""
-    release = control.release_to_leave(project)
-    if not release:
-        return ConfigError(f"no release of {project.name} is live", hint="headway history")
+def _advance(project: Project, leave: str, *, who: str, why: str) -> RolloutResult:
+    """Advance from a stage; show where the rollout is if that was left already."""
+    if not leave.isdecimal():
+        raise ConfigError(f"{leave!r} is not the number of a stage", where="--from", hint="headway rollout status")
+    decision = control.advance_rollout(project, who=who, why=why, from_stage=int(leave))
+    if decision is not None:
+        return _of_decision(decision)
+    rollout = control.latest_rollout(project)
+    if rollout is None or rollout.status != "running":
+        return _status(project)
+    text = f"stage {leave} was left already; the rollout is at stage {rollout.stage + 1}, {rollout.current.name}"
+    return RolloutResult(rollout, text, PASS)
+
+
+def _needs_from(project: Project, action: str) -> ConfigError:
+    """Return the error for a command that does not name what to leave, with the complete command."""
+    if action == "advance":
+        shown, what, harm = str(control.require_running_rollout(project).stage + 1), "stage", "advance it twice"
+    else:
+        release = control.release_to_leave(project)
+        if not release:
+            return ConfigError(f"no release of {project.name} is live", hint="headway history")
+        shown, what, harm = formatting.short_digest(release), "release", "undo each other"
     return ConfigError(
-        f"{action} needs the release to leave, so that two people at once do not undo each other",
+        f"{action} needs the {what} to leave, so that two people at once do not {harm}",
         where=project.name,
-        hint=f'headway rollout {action} --from {formatting.short_digest(release)} --why "..."',
+        hint=f'headway rollout {action} --from {shown} --why "..."',
     )
 
 
