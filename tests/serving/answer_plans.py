@@ -32,9 +32,8 @@ CERTIFICATE = SelectiveCertificate(
 
 def selective_release(*, stages: tuple[str, ...] = ("people",), **fields: Any) -> Release:
     """Return a release whose plan is certified for both classes."""
-    plan = AnswerPlan(
-        rule="probability", thresholds={"0": 0.9, "1": 0.8}, certificate=CERTIFICATE, stages=stages, **fields
-    )
+    settings = {"thresholds": {"0": 0.9, "1": 0.8}, **fields}
+    plan = AnswerPlan(rule="probability", certificate=CERTIFICATE, stages=stages, **settings)
     return replace(release(), answers=plan, threshold=0.5)
 
 

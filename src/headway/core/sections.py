@@ -856,7 +856,7 @@ class RemoteStage(Record, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> str:
-        """Digest of what is asked, by which answers are audited; "" for a headway server, which audits its own."""
+        """Digest of what is asked, by which answers are audited; "" for a headway server, which has a certificate."""
         endpoint = f"{self.url} {self.model}".encode()
         return hashlib.sha256(endpoint).hexdigest()[:16] if self.protocol == "openai" and self.url else ""
 

@@ -17,10 +17,18 @@ from running import MIXED, Running, ask, loaded, serving
 
 from headway.core.sections import AnswerSection, RemoteStage
 from headway.serving.answering.connections import Endpoint, EndpointConnections
+from headway.serving.loading import LoadedModel
 from headway.storage import traffic
 
 BOTH = ("remote", "people")
+OTHER = f"sha256:{'0' * 64}"
 SURE, UNSURE = {"a": 0.9, "b": 0.9, "c": 0.9}, {"a": 0.6, "b": 0.6, "c": 0.6}
+
+
+def certified_cloud(**fields: object) -> LoadedModel:
+    """Load a model that answers every row, with a certificate for those that the device forwards."""
+    own = {"forwarded_by": selective_model(stages=BOTH).digest, "thresholds": {"0": 0.0, "1": 0.0}}
+    return selective_model(**own | fields)
 
 
 @contextmanager
@@ -48,7 +56,7 @@ def metrics(server: Running) -> str:
 
 
 def test_a_row_of_which_the_device_is_not_certain_is_answered_by_the_other_server(tmp_path):
-    with serving(loaded()) as cloud, device(tmp_path, cloud.address) as edge:
+    with serving(certified_cloud()) as cloud, device(tmp_path, cloud.address) as edge:
         assert outcome(edge, SURE) == ("model", "1", "answered", "")
         assert cloud.plane.metrics.total("flights").requests == 0
         assert outcome(edge, UNSURE) == ("remote", "1", "answered", "")
@@ -57,6 +65,14 @@ def test_a_row_of_which_the_device_is_not_certain_is_answered_by_the_other_serve
     assert (stored.label, stored.who) == (1.0, "remote")
     assert 'headway_answer_responses_total{model="flights",answered_by="model",status="answered"} 1' in text
     assert 'headway_answer_responses_total{model="flights",answered_by="remote",status="answered"} 1' in text
+
+
+@pytest.mark.parametrize("cloud_model", [loaded(), *(certified_cloud(forwarded_by=digest) for digest in ("", OTHER))])
+def test_an_answer_without_a_certificate_for_the_forwarded_rows_is_uncertified(tmp_path, cloud_model):
+    with serving(cloud_model) as cloud, device(tmp_path, cloud.address) as edge:
+        assert outcome(edge, UNSURE) == ("remote", "1", "uncertified", "")
+        assert 'status="answered"' not in metrics(edge)
+    assert traffic.labels_of(tmp_path, "flights", "a-1") == [], "later it would be taken for an answer"
 
 
 @pytest.mark.parametrize(("absent", "expected"), [("hold", ("", "held")), ("uncertified", ("1", "uncertified"))])
@@ -75,7 +91,7 @@ def test_rows_that_the_other_server_refuses_do_not_turn_it_off(tmp_path):
 
 
 def test_a_server_that_is_gone_is_asked_five_times_and_the_device_goes_on(tmp_path):
-    with serving(loaded()) as cloud:
+    with serving(certified_cloud()) as cloud:
         pass
     with device(tmp_path, cloud.address) as edge:
         assert [outcome(edge, UNSURE)[3] for _ in range(6)] == ["unreachable"] * 5 + ["circuit_open"]
@@ -83,12 +99,12 @@ def test_a_server_that_is_gone_is_asked_five_times_and_the_device_goes_on(tmp_pa
 
 
 def test_a_server_without_the_model_has_failed(tmp_path):
-    with serving(loaded()) as cloud, device(tmp_path, cloud.address, model="other") as edge:
+    with serving(certified_cloud()) as cloud, device(tmp_path, cloud.address, model="other") as edge:
         assert outcome(edge, UNSURE)[3] == "status"
 
 
 def test_a_connection_is_kept_and_a_new_one_is_made_once_the_server_closed_it(tmp_path):
-    with serving(loaded()) as cloud, device(tmp_path, cloud.address) as edge:
+    with serving(certified_cloud()) as cloud, device(tmp_path, cloud.address) as edge:
         for _ in range(3):
             assert outcome(edge, UNSURE)[0] == "remote"
         assert cloud.within(lambda: len(cloud.listener._state.connections)) == 1
@@ -97,7 +113,7 @@ def test_a_connection_is_kept_and_a_new_one_is_made_once_the_server_closed_it(tm
 
 
 def test_rows_that_are_forwarded_at_once_are_answered_each_by_its_own_response(tmp_path):
-    with serving(loaded()) as cloud, device(tmp_path, cloud.address) as edge, ThreadPoolExecutor(8) as pool:
+    with serving(certified_cloud()) as cloud, device(tmp_path, cloud.address) as edge, ThreadPoolExecutor(8) as pool:
         rows = [{"a": mean, "b": mean, "c": mean} for mean in (0.15, 0.7) * 16]
         found = list(pool.map(lambda case: answer(edge, case[1], f"k-{case[0]}"), enumerate(rows)))
     assert [one["answered_by"] for one in found] == ["remote"] * 32

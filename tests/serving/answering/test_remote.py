@@ -42,7 +42,7 @@ def message(text):
 
 
 def ask(remote, text="where is my parcel", **fields):
-    return asyncio.run(remote.ask(message(text), CLASSES, **fields))
+    return asyncio.run(remote.ask(message(text), CLASSES, **fields)).class_name
 
 
 def failure(remote, text="where is my parcel", **fields):

@@ -149,7 +149,7 @@ class AnswerStages:
         assert model.selective
         try:
             message = RemoteInput(call.text, call.values, call.key)
-            found = await remote.ask(message, model.selective.classes, reject=model.selective.plan.reject)
+            answer = await remote.ask(message, model.selective.classes, reject=model.selective.plan.reject)
         except NoRemoteAnswer as error:
             self._metrics.count_remote(error.code)
             call.reply(model, self._absent(answers, stages, remote=error.code))
@@ -159,17 +159,21 @@ class AnswerStages:
             call.fail(error)
             return
         self._metrics.count_remote("answered")
-        label = traffic.Label(call.key, float(model.selective.classes.index(found)))
+        label = traffic.Label(call.key, float(model.selective.classes.index(answer.class_name)))
+        is_covered = model.selective.covers_remote(
+            remote.identity, answer.class_name, certified_for=answer.certified_for
+        )
         response = AnswerResponse(
-            answer=found,
+            answer=answer.class_name,
             answered_by=REMOTE,
             reason=answers.reason[0],
-            status="answered" if model.selective.covers_remote(remote.identity, found) else "uncertified",
+            status="answered" if is_covered else "uncertified",
             confidence=_confidence(answers),
         )
         if remote.keeps_answers:
             call.reply(model, response)
-            await self._store(model.name, label)
+            if is_covered:  # a label does not say whether it was
+                await self._store(model.name, label)
         else:
             await self._store(model.name, label)
             call.reply(model, response)
@@ -296,8 +300,14 @@ class AnswerCall:
     def reply(self, model: LoadedModel, response: AnswerResponse) -> None:
         """Send a response."""
         self.stages.count_response(model, response)
+        forwarded_by = model.selective.plan.forwarded_by if model.selective else ""
         named = msgspec.structs.replace(
-            response, model_name=model.name, model_version=model.version, id=self.id or msgspec.UNSET, key=self.key
+            response,
+            model_name=model.name,
+            model_version=model.version,
+            certified_for=forwarded_by or msgspec.UNSET,
+            id=self.id or msgspec.UNSET,
+            key=self.key,
         )
         self.request.reply(200, encode(named))
 

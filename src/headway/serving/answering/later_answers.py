@@ -77,7 +77,7 @@ def find_later_answer(
         label = (by_people or labels)[-1]
         at = datetime.fromtimestamp(label.at_us / 1e6, UTC).isoformat(timespec="seconds")
         answer, by = model.answers[int(label.label)], PEOPLE if by_people else REMOTE
-        is_covered = bool(by_people) or model.selective is None or model.selective.covers_remote(stage, answer)
+        is_covered = by_people or not (stage and model.selective) or model.selective.covers_remote(stage, answer)
         status = "answered" if is_covered else "uncertified"
         return _of(model, key, answer=answer, answered_by=by, status=status, at=at)
     row = found.row

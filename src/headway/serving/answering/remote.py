@@ -78,6 +78,13 @@ class RemoteInput(NamedTuple):
     key: str
 
 
+class RemoteAnswer(NamedTuple):
+    """The class that a remote stage gives, and the digest of the release for whose rows that is certified, or ""."""
+
+    class_name: str
+    certified_for: str = ""
+
+
 class _MessageForm(Protocol):
     """What a remote stage is sent, and how its response is read."""
 
@@ -91,7 +98,7 @@ class _MessageForm(Protocol):
         """Return the body of a request."""
         ...
 
-    def read(self, message: RemoteInput, status: int, content: bytes) -> str:
+    def read(self, message: RemoteInput, status: int, content: bytes) -> RemoteAnswer:
         """Return the answer in a response; raises NoRemoteAnswer if there is none, or an error of its decoder."""
         ...
 
@@ -172,11 +179,11 @@ class _ChatForm:
         ]
         return msgspec.json.encode({"model": self._model, "messages": messages})
 
-    def read(self, message: RemoteInput, status: int, content: bytes) -> str:
+    def read(self, message: RemoteInput, status: int, content: bytes) -> RemoteAnswer:
         if status != 200:
             raise NoRemoteAnswer("status")
         found = msgspec.json.decode(content, type=_Completion).choices[0].message.content
-        return found.strip(" \t\r\n\"'`")
+        return RemoteAnswer(found.strip(" \t\r\n\"'`"))
 
 
 def _installed_name_finder() -> NameFinder | None:
@@ -194,6 +201,7 @@ class _Answered(msgspec.Struct):
     answer: str
     status: str
     key: str
+    certified_for: str = ""
 
 
 class _RowForm:
@@ -207,7 +215,7 @@ class _RowForm:
     def write(self, message: RemoteInput, classes: Sequence[str]) -> bytes:
         return msgspec.json.encode({"row": message.row, "key": message.key})
 
-    def read(self, message: RemoteInput, status: int, content: bytes) -> str:
+    def read(self, message: RemoteInput, status: int, content: bytes) -> RemoteAnswer:
         if status != 200:
             raise NoRemoteAnswer("refused" if status in _REFUSED else "status")
         found = msgspec.json.decode(content, type=_Answered)
@@ -215,7 +223,7 @@ class _RowForm:
             raise NoRemoteAnswer("malformed")
         if found.status != "answered":
             raise NoRemoteAnswer("abstained")
-        return found.answer
+        return RemoteAnswer(found.answer, found.certified_for)
 
 
 class RemoteAnswers:
@@ -249,7 +257,7 @@ class RemoteAnswers:
 
     @property
     def identity(self) -> str:
-        """Identity by which its answers are audited; "" if the server that is asked audits its own."""
+        """Identity by which its answers are audited; "" for a headway server, whose certificate covers them or not."""
         return self._settings.identity
 
     @property
@@ -257,8 +265,8 @@ class RemoteAnswers:
         """True if the server that is asked logs its answers, so that none is lost if this one ends."""
         return self._settings.protocol == "headway"
 
-    async def ask(self, message: RemoteInput, classes: Sequence[str], *, reject: str = "") -> str:
-        """Return the class of a message; raises NoRemoteAnswer.
+    async def ask(self, message: RemoteInput, classes: Sequence[str], *, reject: str = "") -> RemoteAnswer:
+        """Return the answer to a message, one of the classes; raises NoRemoteAnswer.
 
         `reject` is the class for messages that no answer applies to: such an answer is none.
         """
@@ -282,7 +290,7 @@ class RemoteAnswers:
         finally:
             self._pending -= 1
         self._failures = 0
-        if answer == reject:
+        if answer.class_name == reject:
             raise NoRemoteAnswer("rejected")
         return answer
 
@@ -290,7 +298,7 @@ class RemoteAnswers:
         """Close the connections that are kept, on the loop."""
         self._connections.close()
 
-    async def _classify(self, message: RemoteInput, classes: Sequence[str]) -> str:
+    async def _classify(self, message: RemoteInput, classes: Sequence[str]) -> RemoteAnswer:
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 body = await asyncio.to_thread(self._paid_body, message, classes)
@@ -305,7 +313,7 @@ class RemoteAnswers:
             answer = self._form.read(message, status, content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
             raise NoRemoteAnswer("malformed") from None
-        if answer not in classes:
+        if answer.class_name not in classes:
             raise NoRemoteAnswer("not_a_class")
         return answer
 

@@ -97,13 +97,16 @@ class SelectiveModel:
         self.withdrawn = classes
         return True
 
-    def covers_remote(self, stage: str, answer: str) -> bool:
+    def covers_remote(self, stage: str, answer: str, *, certified_for: str = "") -> bool:
         """Return whether an answer of a remote stage, by its identity, is shown to be within the limit.
 
-        A stage without an identity audits its own answers.
+        A stage without an identity is a headway server. Only a certificate for the rows that this release forwards
+        covers its answers: they are the hard ones, and what holds for all rows does not hold for them.
         """
+        if not stage:
+            return certified_for == self._digest
         audit = self.remote_audit
-        return not stage or (audit is not None and audit.stage == stage and answer in audit.covers)
+        return audit is not None and audit.stage == stage and answer in audit.covers
 
     def is_drawn(self, key: str) -> bool:
         """Return whether people check the answers to the rows of a key."""

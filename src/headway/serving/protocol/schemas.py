@@ -200,7 +200,8 @@ class AnswerResponse(msgspec.Struct):
 
     `status` is `answered`, `held` (for people, or no stage), `apologised` (as `held`, with a `reply` for the caller) or
     `uncertified` (an answer of the model or the remote stage, which no certificate covers). `confidence` is the
-    model's, in its own answer. `remote` says why the remote stage has no answer, if it was asked.
+    model's, in its own answer. `remote` says why the remote stage has no answer, if it was asked. `certified_for` is
+    the digest of the release that forwards rows to this one, if the certificate is of both together.
     """
 
     answer: str
@@ -213,6 +214,7 @@ class AnswerResponse(msgspec.Struct):
     key: str = ""
     reply: str | msgspec.UnsetType = msgspec.UNSET
     remote: str | msgspec.UnsetType = msgspec.UNSET
+    certified_for: str | msgspec.UnsetType = msgspec.UNSET
     id: str | msgspec.UnsetType = msgspec.UNSET
 
 
