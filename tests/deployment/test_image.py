@@ -63,6 +63,12 @@ def written_base(folder: Path) -> str:
     return json.loads((folder / "base/index.json").read_bytes())["manifests"][0]["digest"]
 
 
+def test_the_layout_has_one_image_whose_tag_is_the_name_of_the_release(tmp_path, written):
+    (entry,) = json.loads((tmp_path / "image/index.json").read_bytes())["manifests"]
+    assert entry["digest"] == written.digest
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == "flights"
+
+
 def test_every_blob_has_the_digest_and_the_size_that_name_it(tmp_path, written):
     layout = tmp_path / "image"
     manifest = layouts.manifest_of(layout)
