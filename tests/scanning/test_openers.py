@@ -140,8 +140,10 @@ LAMBDA = {"class_name": "Lambda", "config": {"function": base64.b64encode(b"code
 )
 def test_a_model_of_keras_that_runs_python_is_unsafe_under_any_name(layer):
     model = json.dumps({"class_name": "Sequential", "config": {"layers": [layer]}}).encode()
-    for name in ("model.json", "model", "model.txt", "config.json"):
+    for name in ("model.json", "model", "model.txt", "config.json", "table.csv", "a.yaml", "a.j2", "a.toml"):
         assert verdict(model, name) == "unsafe"
+        assert verdict(b" " * 1000 + model, name) == "unsafe"
+        assert verdict(b"\xef\xbb\xbf" + model.replace(b'"config"', b'"a": NaN, "config"'), name) != "safe"
         assert verdict(model.replace(b"Lambda", b"L\\u0061mbda"), name) == "unsafe"
     assert verdict(zipped({"config.json": model, "metadata.json": b"{}"}), "model.keras") == "unsafe"
 
@@ -150,6 +152,13 @@ def test_a_model_of_keras_without_code_and_a_notebook_are_not_judged():
     assert verdict(json.dumps({"class_name": "Dense", "config": {"units": 1}}).encode(), "a.json") == "not judged"
     assert verdict(json.dumps({"cells": [], "nbformat": 4}).encode(), "a.ipynb") == "not judged"
     assert verdict(json.dumps({"class_name": "late"}).encode(), "a.json") == "safe"
+
+
+def test_tables_and_documents_that_begin_with_a_bracket_and_are_no_json_stay_safe():
+    assert verdict(b"[city],class_name,config\noslo,a,b\n", "a.csv") == "safe"
+    assert verdict(b"{class_name: late, config: 1}\n", "a.yaml") == "safe"
+    assert verdict(b"[class_name]\nconfig = 1\n", "a.toml") == "safe"
+    assert verdict(b"{{ bos_token }}\n", "a.j2") == "safe"
 
 
 PLAIN = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -110,6 +111,19 @@ def scan_json_text(content: Buffer) -> list[Problem]:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return [unknown("json-damaged", f"not JSON: {error}")]
     return _judge_json(text) if any(trigger in text for trigger in _JSON_TRIGGERS) else []
+
+
+def judge_as_json(content: Buffer) -> list[Problem]:
+    """Judge a file of another format that begins like JSON: readers of JSON open it whatever its name."""
+    problems = scan_json_text(content)
+    if any(problem.code in ("json-damaged", "json-depth") for problem in problems):
+        try:
+            json.loads(bytes(memoryview(content)))  # it allows NaN, and a mark of the byte order
+        except RecursionError:
+            return problems
+        except ValueError:
+            return []
+    return problems
 
 
 _JSON_TRIGGERS = (b"{{", b"{%", b"class_name", b"\\u00", b'"cells"')

@@ -42,7 +42,7 @@ _SUFFIXES = {"sklearn": ".skops", "onnxruntime": ".onnx", "openvino": ".zip", "x
 """Suffix of the file that an engine opens, where the content alone does not give its format."""
 _NO_MODELS = frozenset(("empty", "json", "toml", "csv", "text", "template"))
 _READ_AS_TEXT = frozenset(("template-code", "yaml-directive", "yaml-tag"))
-_JSON_START = re.compile(rb"\s*[\[{]")
+_JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
 
 
 def judge_file(path: Path, *, name: str = "") -> FileVerdict:
@@ -193,6 +193,8 @@ def _judge_other_openers(subject: _FileBytes, kind: str) -> list[Problem]:
         members = archives.scan_zip(subject.content, subject.budget.inside(), _member)
         problems += [problem for problem in members if problem.is_unsafe]
         problems.append(unknown("two-formats", "it also ends as a zip archive"))
+    if kind != "json" and _JSON_START.match(data):
+        problems += documents.judge_as_json(subject.content)
     if kind not in ("tar", "zip", packed) and subject.head[257:262] == b"ustar":
         problems.append(unknown("two-formats", "it also begins as a tar archive"))
     return problems
@@ -342,17 +344,18 @@ def _search(data: memoryview, pattern: re.Pattern[bytes], code: str, message: st
 
 def _scan_text(subject: _FileBytes) -> tuple[str, list[Problem]] | None:
     """Judge tables and texts."""
-    content, head, suffix = subject.content, subject.head, subject.suffix
+    content, suffix = subject.content, subject.suffix
     if suffix == ".toml":
         return "toml", documents.scan_settings(content, subject.base)
     if suffix in _TABLES:
         return "csv", documents.scan_csv(content)
     if subject.base == "schema.json" and b'"__class__"' in bytes(memoryview(content)[:4096]):
         return "skops", documents.scan_skops(content)
-    if suffix in (".json", ".ipynb") or (_JSON_START.match(head) and suffix in ("", ".schema")):
+    is_json = _JSON_START.match(memoryview(content))
+    if suffix in (".json", ".ipynb") or (is_json and suffix in ("", ".schema")):
         return "json", documents.scan_json_text(content)
     if suffix in _TEXTS:
-        if _JSON_START.match(head):
+        if is_json:
             problems = documents.scan_json_text(content)
             if not any(problem.code == "json-damaged" for problem in problems):
                 return "json", problems
