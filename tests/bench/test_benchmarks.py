@@ -99,6 +99,7 @@ CASES = [
     ("stores", "embedded"),
     ("stores", "pointer_cas", "pointer_kills", "pointer_reads", "blob_creates", "blob_kills"),
     ("stores", "pointer_seconds", "outage"),
+    ("suite",),
     ("text", "encoder", "peers", "static"),
     ("text", "commands"),
     ("text", "words", "characters", "selection", "resplits", "withdrawals", "shifts", "outside", "serve", "drift"),
