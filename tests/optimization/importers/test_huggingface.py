@@ -19,8 +19,10 @@ from tests.serving.client_environments import environment
 import headway as hw
 from headway.core.errors import DataError, EngineError, Refused
 from headway.engines.onnxruntime import OnnxRuntime
+from headway.optimization.importers import huggingface
 from headway.optimization.importers.huggingface import open_text_model
 from headway.optimization.importers.models import import_fitted_model, open_model_file
+from headway.scanning.files import refuse_unsafe
 
 TEXTS = ["where is my parcel", "money back please", "late " * 20, "", "Unknown WORDS back"]
 BOTH = ["BertForSequenceClassification", "DistilBertForSequenceClassification"]
@@ -190,6 +192,19 @@ class TestWithTheLibraries:
         (folder / file).write_bytes(b"{damaged")
         with pytest.raises(EngineError, match="cannot be read"):
             open_text_model(folder)
+
+    def test_a_file_that_changes_once_it_is_judged_is_not_read_again(self, tmp_path, monkeypatch):
+        folder = snapshots.write(tmp_path / "snapshot")
+        expected = answers(folder)
+
+        def judge_and_change(content: bytes, *, name: str, shown: str) -> object:
+            verdict = refuse_unsafe(content, name=name, shown=shown)
+            Path(shown).write_bytes(b"{changed")
+            return verdict
+
+        monkeypatch.setattr(huggingface, "refuse_unsafe", judge_and_change)
+        assert (answers(folder) == expected).all()
+        assert (folder / "tokenizer.json").read_bytes() == (folder / "model.safetensors").read_bytes() == b"{changed"
 
     def test_a_graph_that_is_not_a_classifier_is_refused(self, tmp_path):
         folder = snapshots.write(tmp_path / "snapshot")

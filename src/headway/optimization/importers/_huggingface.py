@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import load_external_data_for_model
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 from tokenizers import Tokenizer
 
 from headway.core.errors import EngineError
+from headway.optimization.importers.huggingface import JudgedFile
 
 OPSET = 17
 _AXES_ARE_INPUTS = 18
@@ -60,14 +61,14 @@ _LAYOUTS: dict[str, dict[str, str]] = {
 """The names of the parts of each architecture, in its weights and in config.json."""
 
 
-def open_tokenizer(path: Path, length: int) -> Tokenizer:
+def open_tokenizer(file: JudgedFile, length: int) -> Tokenizer:
     """Return the tokenizer of a file, which pads and cuts every text to one length."""
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_str(file.content.decode())
     except Exception as error:  # the library raises plain Exceptions
         raise EngineError(
             f"the tokenizer cannot be read: {str(error).partition(chr(10))[0]}",
-            where=str(path),
+            where=str(file.path),
             hint="tokenizer.save_pretrained(FOLDER), with a fast tokenizer",
         ) from error
     tokenizer.enable_truncation(max_length=length)
@@ -75,14 +76,23 @@ def open_tokenizer(path: Path, length: int) -> Tokenizer:
     return tokenizer
 
 
-def fixed_graph(path: Path, length: int, *, multilabel: bool) -> tuple[bytes, tuple[str, ...]]:
-    """Return an exported graph for texts of one length, ending in probabilities, and the names of its inputs."""
+def _open_graph(file: JudgedFile) -> onnx.ModelProto:
+    """Return a graph with the values that it keeps in files next to it; raise EngineError if it cannot be read."""
     try:
-        model = onnx.load(str(path))
+        model = onnx.load_from_string(file.content)
+        load_external_data_for_model(model, str(file.path.parent))
     except Exception as error:  # the library has no common class for a damaged graph or missing weights
         raise EngineError(
-            f"the graph cannot be read: {str(error).partition(chr(10))[0]}", where=str(path), hint="export it again"
+            f"the graph cannot be read: {str(error).partition(chr(10))[0]}",
+            where=str(file.path),
+            hint="export it again",
         ) from error
+    return model
+
+
+def fixed_graph(file: JudgedFile, length: int, *, multilabel: bool) -> tuple[bytes, tuple[str, ...]]:
+    """Return an exported graph for texts of one length, ending in probabilities, and the names of its inputs."""
+    model = _open_graph(file)
     graph = model.graph
     inputs = tuple(port.name for port in graph.input)
     unknown = sorted(set(inputs) - set(_INPUTS))
@@ -91,7 +101,7 @@ def fixed_graph(path: Path, length: int, *, multilabel: bool) -> tuple[bytes, tu
         shown = ", ".join(f"{port.name} of {len(port.type.tensor_type.shape.dim)} dimensions" for port in graph.output)
         raise EngineError(
             f"the graph is not a classifier of texts: it reads {', '.join(inputs)} and answers {shown}",
-            where=str(path),
+            where=str(file.path),
             hint="optimum-cli export onnx --model FOLDER --task text-classification OUTPUT",
         )
     for port in graph.input:
@@ -112,22 +122,22 @@ def fixed_graph(path: Path, length: int, *, multilabel: bool) -> tuple[bytes, tu
 
 
 def graph_of_weights(
-    path: Path, config: Mapping[str, Any], architecture: str, length: int, *, multilabel: bool
+    file: JudgedFile, config: Mapping[str, Any], architecture: str, length: int, *, multilabel: bool
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return the ONNX graph of a sequence classifier in safetensors for texts of one length, and its inputs.
 
     Raises EngineError for a setting that is not known, a missing tensor, or one that nothing reads.
     """
-    tensors = load_tensors(path)
+    tensors = load_tensors(file)
     layout = _LAYOUTS[architecture]
     activation = config.get(layout["activation"], "gelu")
     if activation not in _ACTIVATIONS or config.get("position_embedding_type", "absolute") != "absolute":
         raise EngineError(
             f"the activation {activation!r}, or the positions of this model, are not known",
-            where=f"{path.parent}; known activations: {', '.join(_ACTIVATIONS)}; positions: absolute",
+            where=f"{file.path.parent}; known activations: {', '.join(_ACTIVATIONS)}; positions: absolute",
             hint="optimum-cli export onnx --model FOLDER --task text-classification OUTPUT",
         )
-    writer = _Writer({name: np.asarray(value, np.float32) for name, value in tensors.items()}, str(path))
+    writer = _Writer({name: np.asarray(value, np.float32) for name, value in tensors.items()}, str(file.path))
     score = _classifier(writer, layout, config, length, activation)
     writer.expect_all_read()
     width = int(writer.tensors["classifier.bias"].shape[0])
@@ -271,13 +281,13 @@ _EPS = 1e-12
 _IDS = "input_ids"
 
 
-def load_tensors(path: Path) -> dict[str, NDArray[Any]]:
+def load_tensors(file: JudgedFile) -> dict[str, NDArray[Any]]:
     """Return the tensors of a safetensors file; raise EngineError if it cannot be read."""
     try:
-        tensors: dict[str, NDArray[Any]] = load_file(str(path))
-    except (SafetensorError, OSError, TypeError, KeyError) as error:
+        tensors: dict[str, NDArray[Any]] = load(file.content)
+    except (SafetensorError, TypeError, KeyError) as error:
         raise EngineError(
-            f"the weights cannot be read: {error}", where=str(path), hint="float32 weights in one safetensors file"
+            f"the weights cannot be read: {error}", where=str(file.path), hint="float32 weights in one safetensors file"
         ) from error
     return tensors
 
@@ -295,31 +305,37 @@ def vocabulary(tokenizer: bytes) -> dict[str, int]:
 
 
 def encoder_of_weights(
-    path: Path, config: Mapping[str, Any], architecture: str, *, pooling: str, normalize: bool, dense: Sequence[Path]
+    file: JudgedFile,
+    config: Mapping[str, Any],
+    architecture: str,
+    *,
+    pooling: str,
+    normalize: bool,
+    dense: Sequence[JudgedFile],
 ) -> tuple[bytes, int]:
     """Return the ONNX graph from token ids to vectors of an encoder in safetensors, and the width of a vector.
 
     Products and normalizations are the fused operators of ONNX Runtime, which a general exporter does not write.
     """
-    tensors = load_tensors(path)
+    tensors = load_tensors(file)
     name, prefix, skips_padding = _SENTENCE_LAYOUTS[architecture]
     layout = {key: value.removeprefix(prefix) for key, value in _LAYOUTS[name].items()}
     activation = config.get(layout["activation"], "gelu")
     if activation not in _ACTIVATIONS or config.get("position_embedding_type", "absolute") != "absolute":
         raise EngineError(
             f"the activation {activation!r}, or the positions of this encoder, are not known",
-            where=f"{path.parent}; known activations: {', '.join(_ACTIVATIONS)}; positions: absolute",
+            where=f"{file.path.parent}; known activations: {', '.join(_ACTIVATIONS)}; positions: absolute",
             hint="optimum-cli export onnx --model FOLDER --task feature-extraction OUTPUT",
         )
     if all(key.startswith(prefix) or "." not in key for key in tensors):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    writer = _Writer({key: np.asarray(value, np.float32) for key, value in tensors.items()}, str(path))
+    writer = _Writer({key: np.asarray(value, np.float32) for key, value in tensors.items()}, str(file.path))
     first = int(config.get("pad_token_id") or 0) + 1 if skips_padding else 0
     rows = _hidden(writer, layout, config, activation, first_position=first)
     width = int(writer.tensors[f"{layout['embeddings']}.word_embeddings.weight"].shape[1])
     vector = _pooled(writer, rows, pooling)
     for part in dense:
-        inner = _Writer(load_tensors(part), str(part))
+        inner = _Writer(load_tensors(part), str(part.path))
         weight, bias = inner.tensor("linear.weight"), inner.tensors.get("linear.bias")
         vector = writer.node("MatMul", vector, writer.constant(np.asarray(weight, np.float32).T))
         if bias is not None:
@@ -343,14 +359,9 @@ def static_encoder(tensors: Mapping[str, NDArray[Any]], *, normalize: bool) -> t
     return _finish_encoder(writer, pooled, embeddings.shape[1], normalize=normalize), embeddings.shape[1]
 
 
-def encoder_of_graph(path: Path, *, pooling: str, normalize: bool) -> tuple[bytes, int]:
+def encoder_of_graph(file: JudgedFile, *, pooling: str, normalize: bool) -> tuple[bytes, int]:
     """Return an exported graph as one from token ids to vectors, and the width of a vector."""
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:  # the library has no common class for a damaged graph or missing weights
-        raise EngineError(
-            f"the graph cannot be read: {str(error).partition(chr(10))[0]}", where=str(path), hint="export it again"
-        ) from error
+    model = _open_graph(file)
     graph = model.graph
     inputs = [port.name for port in graph.input]
     sizes = {port.name: port.type.tensor_type.shape.dim for port in graph.output}
@@ -359,14 +370,16 @@ def encoder_of_graph(path: Path, *, pooling: str, normalize: bool) -> tuple[byte
     if set(inputs) - set(_INPUTS) or _IDS not in inputs or output is None:
         raise EngineError(
             f"the graph is not an encoder of texts: it reads {', '.join(inputs)} and answers {', '.join(sizes)}",
-            where=str(path),
+            where=str(file.path),
             hint="optimum-cli export onnx --model FOLDER --task feature-extraction OUTPUT",
         )
     width = sizes[output][-1].dim_value
     if not width:
-        raise EngineError("the graph does not say how wide its vectors are", where=str(path), hint="export it again")
+        raise EngineError(
+            "the graph does not say how wide its vectors are", where=str(file.path), hint="export it again"
+        )
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
-    writer = _Writer({}, str(path), prefix="headway_", opset=opset)
+    writer = _Writer({}, str(file.path), prefix="headway_", opset=opset)
     for name in set(inputs) - {_IDS}:  # texts of one length have no padding
         value = numpy_helper.from_array(np.array([int(name == "attention_mask")], np.int64))
         shape = writer.node("Shape", _IDS)

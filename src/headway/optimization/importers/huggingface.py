@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +32,13 @@ INSTALL = "pip install 'headway[huggingface]'"
 _SHARDS = "model.safetensors.index.json"
 _EXPORT = "optimum-cli export onnx --model FOLDER --task text-classification OUTPUT, and pass OUTPUT"
 _CONVERT = "safetensors: model.save_pretrained(FOLDER, safe_serialization=True), where the author is trusted"
+
+
+class JudgedFile(NamedTuple):
+    """The bytes of a file of a snapshot as they were judged: the file itself may change, and is not read again."""
+
+    path: Path
+    content: bytes
 
 
 def is_snapshot(path: Path) -> bool:
@@ -162,7 +169,6 @@ def open_text_model(folder: Path) -> CustomModel:
         If opening a file of the snapshot would do harm.
     """
     config = read_config(folder)
-    _refuse_unsafe(folder)
     graph = find_graph(folder)
     architecture = next(iter(config.get("architectures") or ()), "")
     if graph is None and not ((folder / WEIGHTS).is_file() and architecture in ARCHITECTURES):
@@ -172,13 +178,13 @@ def open_text_model(folder: Path) -> CustomModel:
     except PluginError as error:
         raise PluginError(error.what, where=str(folder), hint=INSTALL) from error
     length = max_length(folder, config)
-    tokenizer = library.open_tokenizer(folder / TOKENIZER, length)
+    tokenizer = library.open_tokenizer(judged_file(folder / TOKENIZER), length)
     multilabel = is_multilabel(config)
     if graph is None:
-        weights = folder / WEIGHTS
+        weights = judged_file(folder / WEIGHTS)
         content, inputs = library.graph_of_weights(weights, config, architecture, length, multilabel=multilabel)
     else:
-        content, inputs = library.fixed_graph(graph, length, multilabel=multilabel)
+        content, inputs = library.fixed_graph(judged_file(graph), length, multilabel=multilabel)
     step = TokenizerStep(tokenizer, length, inputs)
     return CustomModel(
         parts=(str(folder / TOKENIZER),),
@@ -188,12 +194,14 @@ def open_text_model(folder: Path) -> CustomModel:
     )
 
 
-def _refuse_unsafe(folder: Path) -> None:
-    """Raise Refused if the scan of the tokenizer, the weights or the graph of a snapshot finds a danger."""
-    for name in (TOKENIZER, WEIGHTS, *GRAPHS):
-        path = folder / name
-        if path.is_file():
-            refuse_unsafe(path.read_bytes(), name=path.name, shown=str(path))
+def judged_file(path: Path) -> JudgedFile:
+    """Read a file of a snapshot once; raise Refused if its scan finds a danger, EngineError if it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{path.name} cannot be read: {error.strerror}", where=str(path)) from error
+    refuse_unsafe(content, name=path.name, shown=str(path))
+    return JudgedFile(path, content)
 
 
 def is_multilabel(config: Mapping[str, Any]) -> bool:
@@ -247,8 +255,7 @@ def read_encoder(folder: Path) -> tuple[bytes, bool]:
             where=str(folder),
             hint="SentenceTransformer(NAME).save(FOLDER), or StaticModel.save_pretrained(FOLDER)",
         )
-    config, tokenizer = read_config(folder), (folder / TOKENIZER).read_bytes()
-    _refuse_unsafe(folder)
+    config, tokenizer = read_config(folder), judged_file(folder / TOKENIZER).content
     parsed = check_tokenizer(tokenizer)
     try:
         library = load_sibling(__name__, "huggingface", reads="a sentence encoder")
@@ -261,12 +268,12 @@ def read_encoder(folder: Path) -> tuple[bytes, bool]:
     pooling, architecture = _pooling(folder, modules), next(iter(config.get("architectures") or ()), "")
     weights, graph, is_foreign = folder / WEIGHTS, find_graph(folder), False
     if weights.is_file() and architecture in SENTENCE_ARCHITECTURES:
-        dense = [path / WEIGHTS for kind, path in modules.items() if kind == "Dense"]
+        dense = [judged_file(path / WEIGHTS) for kind, path in modules.items() if kind == "Dense"]
         content, width = library.encoder_of_weights(
-            weights, config, architecture, pooling=pooling, normalize=normalize, dense=dense
+            judged_file(weights), config, architecture, pooling=pooling, normalize=normalize, dense=dense
         )
     elif graph is not None and "Dense" not in modules:
-        content, width = library.encoder_of_graph(graph, pooling=pooling, normalize=normalize)
+        content, width = library.encoder_of_graph(judged_file(graph), pooling=pooling, normalize=normalize)
         is_foreign = True
     else:
         raise EngineError(
@@ -318,7 +325,7 @@ def _static(
     folder: Path, config: Mapping[str, Any], parsed: Mapping[str, Any], tokenizer: bytes, library: Any
 ) -> bytes:
     """Return static embeddings as model2vec writes them."""
-    tensors = library.load_tensors(folder / WEIGHTS)
+    tensors = library.load_tensors(judged_file(folder / WEIGHTS))
     if "embeddings" not in tensors or tensors["embeddings"].ndim != 2:
         raise EngineError("the static embeddings lack 'embeddings'", where=str(folder), hint="save the model again")
     content, width = library.static_encoder(tensors, normalize=bool(config.get("normalize")))
