@@ -30,7 +30,8 @@ def rows() -> Result:
     after, minutes = resource.getrusage(resource.RUSAGE_CHILDREN), (time.monotonic() - began) / 60
     cpu_minutes = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
     n_passed = sum(int(count) for count in re.findall(r"(\d+) passed", run.stdout))
-    short = [f"the tests failed: {run.stdout[-300:]}"] if run.returncode else []
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", run.stdout, re.MULTILINE)
+    short = [f"failed: {', '.join(failed) or run.stdout[-300:]}"] if run.returncode else []
     limit, tests = f"<= {MAX_CPU_MINUTES}", f"{n_passed:,} tests passed"
     is_met = is_tiny() or cpu_minutes <= MAX_CPU_MINUTES
     return [
