@@ -443,7 +443,7 @@ class Model:
         if not (self._is_one_text and isinstance(texts, list) and texts and all(type(text) is str for text in texts)):
             return None
         try:
-            "".join(texts).encode()
+            "".join(texts).encode()  # half of a surrogate pair is refused by the general conversion too
             return np.array([[text_codes[text]] for text in texts])
         except (DataError, UnicodeError):
             return None  # the general conversion says where

@@ -856,7 +856,7 @@ class RemoteStage(Record, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> str:
-        """Digest of what is asked, by which answers are audited; "" for a headway server, which has a certificate."""
+        """Digest of what is asked, by which answers are audited; "" for a headway server, whose certificate counts."""
         endpoint = f"{self.url} {self.model}".encode()
         return hashlib.sha256(endpoint).hexdigest()[:16] if self.protocol == "openai" and self.url else ""
 

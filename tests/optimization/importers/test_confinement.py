@@ -61,22 +61,19 @@ def outside(tmp_path: Path) -> Path:
     return folder
 
 
-def run_confined(outside: Path, *arguments: str, module: str = "attempts") -> Path:
-    """Run a module of `outside` confined to a folder next to it; return that folder, with what it printed."""
+def run_confined(outside: Path, attempt: str) -> list[list[object]]:
+    """Run an attempt confined to a folder next to `outside`; return what could not be denied, and what it printed."""
     inside = outside.parent / "inside"
     inside.mkdir()
-    command = [sys.executable, "-m", confinement.__name__, str(inside), module, *arguments]
+    command = [sys.executable, "-m", confinement.__name__, str(inside), "attempts", str(outside), str(inside), attempt]
     run = subprocess.run(command, env=subprocess_environment(str(outside)), capture_output=True, text=True, check=True)
-    (inside / "printed").write_text(run.stdout)
-    return inside
+    return [json.loads(line) for line in run.stdout.splitlines()]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_a_confined_process_reads_and_writes_in_its_folder_alone(attempt: str, outside: Path) -> None:
-    inside = run_confined(outside, str(outside), str(outside.parent / "inside"), ATTEMPTS[attempt])
-    assert json.loads((inside / confinement.ALLOWED).read_text()) == []
-    assert json.loads((inside / "printed").read_text()) == ["text", "kept", True, "denied"]
+    assert run_confined(outside, ATTEMPTS[attempt]) == [[], ["text", "kept", True, "denied"]]
     assert sorted(path.name for path in outside.iterdir() if path.name != "__pycache__") == ["attempts.py", "kept.txt"]
     assert (outside / "kept.txt").read_text() == "text"
 
@@ -97,6 +94,38 @@ def test_a_trusted_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="PermissionError"):
         open_model_file(path, trust=digest_of(path.read_bytes()))
     assert not (tmp_path / "mark").exists()
+
+
+class Ends:
+    """Ends the process that opens it, as if it had succeeded."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os._exit, (0,))
+
+
+WRITE_AND_END = r"""
+import os, sys
+os.write(1, b"\xff\n")
+with open(sys.argv[2], "w") as answer:
+    answer.write("no answer")
+os._exit(0)
+"""
+
+
+class Writes:
+    """Prints bytes that are no text, and writes something else than an answer."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (exec, (WRITE_AND_END,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [Ends(), Writes()])
+def test_a_trusted_file_that_ends_its_process_or_writes_its_answer_is_an_error(made: object, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(made))
+    with pytest.raises(EngineError, match="code in the file ended the process that opened it"):
+        open_model_file(path, trust=digest_of(path.read_bytes()))
 
 
 WITHOUT_LANDLOCK = """

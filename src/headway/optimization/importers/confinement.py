@@ -3,7 +3,7 @@
 E011: a trusted file was opened where the kernel did not confine it.
 
 Usage: `python -m headway.optimization.importers.confinement FOLDER MODULE ARGUMENT...`. The module may write in FOLDER
-only. What the kernel could not deny is in the file `allowed` there, as a JSON list.
+only. The first line on stdout is a JSON list of what the kernel could not deny.
 
 Landlock (Linux 5.13) keeps the process from writing, making and removing files; seccomp keeps it from making sockets
 and rings of io_uring, and from changing modes, owners and attributes of files. Both need no rights, hold for children
@@ -29,8 +29,6 @@ from pathlib import Path
 
 WRITING, CONNECTING = "change files", "open connections"
 """The rights that a process keeps where nothing confines it."""
-ALLOWED = "allowed"
-"""Name of the file that lists it."""
 
 _WRITE_FILE, _REMOVALS, _MAKES, _TRUNCATE = 1 << 1, 0b11 << 4, 0b1111111 << 6, 1 << 14
 _SCOPES = 0b11  # abstract sockets and signals of processes outside
@@ -47,8 +45,8 @@ _REFUSED_CALLS = {
 
 def main(folder: str, module: str, *arguments: str) -> None:
     """Confine this process, and run a module with arguments in it."""
-    allowed = Path(folder) / ALLOWED
-    allowed.write_text(json.dumps(confine(Path(folder))), encoding="utf-8")
+    sys.stdout.write(json.dumps(confine(Path(folder))) + "\n")
+    sys.stdout.flush()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

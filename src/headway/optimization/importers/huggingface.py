@@ -199,7 +199,9 @@ def judged_file(path: Path) -> JudgedFile:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise EngineError(f"{path.name} cannot be read: {error.strerror}", where=str(path)) from error
+        raise EngineError(
+            f"{path.name} cannot be read: {error.strerror}", where=str(path), hint="download the snapshot again"
+        ) from error
     refuse_unsafe(content, name=path.name, shown=str(path))
     return JudgedFile(path, content)
 

@@ -5,8 +5,8 @@ E010: an estimator or the project declares that the model was trained with diffe
 
 A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a
 subprocess: a crash ends only that process, and only bytes are returned. It has no network, and reads files without
-changing them, as far as the kernel allows that. A graph is data, but it can loop: a subprocess
-whose time and memory are limited imports it first.
+changing them, as far as the kernel allows that. A graph is data, but it can loop: a subprocess whose time and memory
+are limited imports it first.
 """
 
 from __future__ import annotations
@@ -216,18 +216,27 @@ def _import_in_subprocess(
             named.write_bytes(msgspec.json.encode(sorted(names)))
             command.append(str(named))
         environment = subprocess_environment(*filter(None, [source.code])) | {"TMPDIR": folder}
-        run = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        run = subprocess.run(
+            command, env=environment, check=False, capture_output=True, text=True, errors="backslashreplace"
+        )
         if run.returncode:
             raise EngineError(
                 f"opening the file ended Python with {_describe_exit(run.returncode)}",
                 where=str(path),
                 hint="open it where it was made, and save it in a data-only format: skops, ONNX, or its library's own",
             )
-        allowed = msgspec.json.decode((Path(folder) / confinement.ALLOWED).read_bytes(), type=list[str])
-        result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
+        allowed = msgspec.json.decode(run.stdout.partition("\n")[0], type=list[str])
+        try:
+            result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
+        except (OSError, msgspec.DecodeError) as error:  # code in the file ended the process, or wrote there
+            raise EngineError(
+                "code in the file ended the process that opened it, or changed its answer",
+                where=str(path),
+                hint=f"headway scan {path} shows what the file runs",
+            ) from error
     if result.model is None:
-        error = Refused if result.is_refused else EngineError
-        raise error(result.what, where="; ".join(filter(None, [str(path), result.where])), hint=result.hint)
+        kind = Refused if result.is_refused else EngineError
+        raise kind(result.what, where="; ".join(filter(None, [str(path), result.where])), hint=result.hint)
     return replace(result.model, findings=(*result.model.findings, *_not_confined(allowed)))
 
 
