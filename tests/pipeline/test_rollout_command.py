@@ -118,7 +118,8 @@ def test_the_status_of_a_running_stage_is_undecided_even_if_all_rules_pass(run, 
     opened, digest = project
     control.start_rollout(opened, digest, who="ann")
     code, out, _ = run("rollout", "status", "--project", opened.config.folder)
-    assert code == cli.UNDECIDED and "shadow stays: no request has reached it yet" in out
+    assert code == cli.UNDECIDED and out.startswith("stage 1 of ")
+    assert "shadow stays: no request has reached it yet" in out
     assert "headway serve flights@live" in out
 
 
@@ -199,7 +200,11 @@ def test_an_advance_names_the_stage_that_it_leaves(run, project):
     act = ("--project", opened.config.folder, "--why", "I looked at it")
     code, _, err = run("rollout", "advance", *act)
     assert code == cli.USAGE and 'headway rollout advance --from 1 --why "..."' in err
-    for number, message in (("2", "has not reached stage 2"), ("shadow", "'shadow' is not the number of a stage")):
+    for number, message in (
+        ("2", "has not reached stage 2"),
+        ("0", "'0' is not the number"),
+        ("shadow", "'shadow' is not the number of a stage"),
+    ):
         code, _, err = run("rollout", "advance", "--from", number, *act)
         assert code != cli.PASS and message in err and control.latest_rollout(opened).stage == 0
 

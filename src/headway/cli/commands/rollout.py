@@ -155,9 +155,10 @@ def _status(project: Project) -> RolloutResult:
     last = control.latest_rollout(project)
     if last is not None and last.status != "running":
         return _of_rollout(project, last)
-    result = _of_decision(control.rollout_status(project))
-    idle = idle_message(project, control.require_running_rollout(project), control.utc_now())
-    return result._replace(text=f"{result.text}\n{idle}" if idle else result.text)
+    result, rollout = _of_decision(control.rollout_status(project)), control.require_running_rollout(project)
+    idle = idle_message(project, rollout, control.utc_now())
+    stage = f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}, {rollout.current.name}"
+    return result._replace(text="\n".join(filter(None, [stage, result.text, idle])))
 
 
 def _of_rollout(project: Project, rollout: Rollout) -> RolloutResult:
@@ -173,7 +174,7 @@ def _of_decision(decision: Decision) -> RolloutResult:
 
 def _advance(project: Project, leave: str, *, who: str, why: str) -> RolloutResult:
     """Advance from a stage; show where the rollout is if that was left already."""
-    if not leave.isdecimal():
+    if not leave.isdecimal() or int(leave) < 1:
         raise ConfigError(f"{leave!r} is not the number of a stage", where="--from", hint="headway rollout status")
     decision = control.advance_rollout(project, who=who, why=why, from_stage=int(leave))
     if decision is not None:
