@@ -32,7 +32,7 @@ demo: .venv/.installed-demo  ## install, then run the main job on real flights (
 demo-support: .venv/.installed-demo  ## install, then answer messages: certify, serve, queue, shift, withdrawal, recovery (3 to 6 minutes)
 	$(bin)/headway demo --support --folder headway-support
 
-test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (about 13 minutes)
+test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (13 to 18 minutes)
 	@tools/each \
 	  '$(bin)/pytest $(tier) $(covering) $(covered:%=--cov=src/headway/%) --cov-report=' \
 	  'if $(has_kernels); then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
