@@ -271,7 +271,7 @@ def _cpu_us(process: int) -> dict[int, float]:
 
 def _tasks(pid: int) -> list[Path]:
     """Return the folders of the threads of a process, none if it has ended."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         return list(Path(f"/proc/{pid}/task").iterdir())
     return []
 
