@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import re
 import secrets
@@ -99,6 +100,13 @@ def postgresql(postgres_server: postgres.Postgres, monkeypatch: pytest.MonkeyPat
     """The address `postgresql://USER@HOST/DATABASE` of a new database, with its password in the environment."""
     monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
     return postgres_server.create_database()
+
+
+def pytest_collection_finish() -> None:
+    """Leave the imported modules out of the garbage collections, whose full ones visit every object."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 MARKS = re.compile(r"^pytestmark = (\[[^\]]*\]|.*)", re.MULTILINE)

@@ -66,19 +66,25 @@ def test_every_check_judges_a_table_of_odd_columns_or_declines(name: str, n_colu
                 run_checks(context)
 
 
+@pytest.fixture(scope="module")
+def all_flights() -> pl.DataFrame:
+    """The flights of the demo, joined once."""
+    return flights.load()
+
+
 @pytest.mark.slow
-def test_exactly_the_outcome_columns_of_the_flights_are_found():
+def test_exactly_the_outcome_columns_of_the_flights_are_found(all_flights: pl.DataFrame):
     roles = Roles(target="late", time="departs_at", groups="date")
-    dataset = Dataset(name="flights", table=flights.load().gather_every(4), roles=roles)
+    dataset = Dataset(name="flights", table=all_flights.gather_every(4), roles=roles)
     stops = [f for f in run_checks(CheckContext(dataset=dataset)) if f.severity == "stop"]
 
     assert {finding.where.removeprefix("column ") for finding in stops} == OUTCOME
 
 
 @pytest.mark.slow
-def test_routes_that_began_after_the_test_have_no_support():
+def test_routes_that_began_after_the_test_have_no_support(all_flights: pl.DataFrame):
     roles = Roles(target="late", time="departs_at", groups="date", slices=("carrier",))
-    table = flights.load().drop(*OUTCOME)
+    table = all_flights.drop(*OUTCOME)
     dataset = Dataset(name="flights", table=table, roles=roles)
     periods = {"train": ("2013-01-01", "2013-05-01"), "validation": ("2013-05-01", "2013-07-01")}
     split = SplitSection(**periods, test=("2013-07-01", "2013-09-01"), live=("2013-09-01", "2014-01-01"))

@@ -6,6 +6,7 @@ import json
 import marshal
 import platform
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,16 +40,25 @@ def write(folder: Path, base: str, to: Path) -> image.WrittenImage:
     )
 
 
-@pytest.fixture
-def written(tmp_path):
-    """An image in `image`, of a project with settings that only this machine understands."""
-    home = tmp_path / "project"
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """An image in `image`, of a project with settings that only this machine understands; and their folder."""
+    folder = tmp_path_factory.mktemp("written")
+    home = folder / "project"
     home.mkdir()
     project(home, release(name="flights"))
     with (home / "headway.toml").open("a") as file:
         file.write('tls_certificate = "server.pem"\nlog_mode = "sample"\ntrusted_origins = ["https://ml.example"]\n')
         file.write("[slo]\np99_ms = 20.0\n[data]\nsource = 'postgresql://ann:secret@db/flights'\n")
-    return write(home, layouts.base_layout(tmp_path / "base"), tmp_path / "image")
+    return write(home, layouts.base_layout(folder / "base"), folder / "image"), folder
+
+
+@pytest.fixture
+def written(once, tmp_path):
+    """The image that was written once, with copies of its project, base and layout in the folder of the test."""
+    found, folder = once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return found
 
 
 def test_the_same_input_gives_the_same_digest(tmp_path, written):

@@ -167,7 +167,7 @@ def test_the_least_number_of_rows_and_groups_without_an_error():
 def test_plans_break_the_limit_no_more_often_than_promised(per_class):
     """The short form would still find thresholds that are chosen on the rows that certify them."""
     random, broken, runs = default_rng(5), 0, 60
-    fresh = _answers(100_000, random)
+    fresh = _answers(40_000, random)
     section = AnswerSection(limit=LIMIT, reject="oos", per_class=per_class, rule="probability")
 
     for _ in range(runs):

@@ -208,9 +208,12 @@ def test_of_many_columns_those_are_combined_that_say_most():
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_days", [False, True])
 def test_permuted_errors_are_confirmed_in_one_world_of_twenty_at_most(whole_days):
-    """Errors are permuted between rows, or between whole days, for which only a test by day is valid."""
+    """Errors are permuted between rows, or between whole days, for which only a test by day is valid.
+
+    Of 200 worlds, a test that confirms in one of eight would do so in at most 14 in 1 of 100 seeds.
+    """
     false = 0
-    for seed in range(400):
+    for seed in range(200):
         subject, _ = flights(seed=seed)
         rng = np.random.default_rng(seed)
         dealt = (
@@ -220,4 +223,4 @@ def test_permuted_errors_are_confirmed_in_one_world_of_twenty_at_most(whole_days
         )
         permuted = replace(subject, labels=subject.labels[dealt], scores=subject.scores[dealt])
         false += named(plugin(permuted), "discovered.confirmed")[0].value > 0
-    assert false <= 26, false
+    assert false <= 14, false

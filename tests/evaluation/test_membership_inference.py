@@ -144,8 +144,8 @@ def test_intervals_cover_the_rate_of_the_recipe(leak):
         return rates.auc("auc"), rates.true_positive_rate("tpr", 0.01)
 
     rng = np.random.default_rng(5)
-    truth = np.mean([[one.value for one in measured(rng, 4_000)] for _ in range(20)], axis=0)
-    found = [measured(rng, 150) for _ in range(250)]
+    truth = np.mean([[one.value for one in measured(rng, 4_000)] for _ in range(10)], axis=0)
+    found = [measured(rng, 150) for _ in range(130)]
     for index, true in enumerate(truth):
         covered = np.mean([one[index].low <= true <= one[index].high for one in found])
         assert covered >= 0.93

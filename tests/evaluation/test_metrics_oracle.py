@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 from tests.evaluation.conftest import subject_from
@@ -73,6 +73,7 @@ def known(subject, scores):
     }
 
 
+@settings(max_examples=25)
 @given(seed=SEEDS, kind=KINDS, share=st.sampled_from([0.05, 0.5, 0.95]))
 def test_binary_measures_equal_scikit_learn(seed, kind, share):
     subject = of_two(seed, kind=kind, share=share)
@@ -134,6 +135,7 @@ def known_of_several(labels, scores, weights):
     }
 
 
+@settings(max_examples=25)
 @given(seed=SEEDS, kind=KINDS, there=st.integers(1, 5))
 def test_multiclass_measures_equal_scikit_learn(seed, kind, there):
     subject = of_several(seed, kind=kind, there=there)

@@ -24,8 +24,8 @@ CAREFUL = PolicySection(
 )
 
 
-def judged(subject, policy=CAREFUL):
-    evidence = measure(subject, ["quality", "slices", "parity"], dataset_digest="", period="test")
+def judged(subject, policy=CAREFUL, *, metrics=("quality", "slices", "parity")):
+    evidence = measure(subject, metrics, dataset_digest="", period="test")
     return judge(evidence, policy)
 
 
@@ -40,15 +40,15 @@ def another(subject, rng, *, harm=0.5):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "n_pairs", "max_fails"),
-    [(30, 300, 19), *(pytest.param(count, 600, 33, marks=pytest.mark.long) for count in (30, 62))],
+    [(30, 200, 13), *(pytest.param(count, 600, 33, marks=pytest.mark.long) for count in (30, 62))],
 )
 def test_of_equal_pairs_at_most_one_in_twenty_fails_at_limit_nothing(make_subject, count, n_pairs, max_fails):
-    """Of 300 pairs, a judge that fails one in ten would fail more than 19 in 98 of 100 seeds."""
+    """Of 200 pairs, a judge that fails one in ten would fail more than 13 in 96 of 100 seeds."""
     measures = ("roc_auc.drop", "worst_slice.brier.drop")
     policy = PolicySection(release=tuple(Rule(measure=item, at_most=0) for item in measures), slice_rows=150)
     rng = np.random.default_rng(10**6)
     pairs = (another(make_subject(count=count, slices=8, seed=seed), rng) for seed in range(n_pairs))
-    verdicts = [judged(pair, policy) for pair in pairs]
+    verdicts = [judged(pair, policy, metrics=("quality", "slices")) for pair in pairs]
     assert all(verdict.rule_results[1].measurement is not None for verdict in verdicts)
     answers = Counter(verdict.answer for verdict in verdicts)
     assert answers["fail"] <= max_fails, answers
@@ -68,15 +68,15 @@ def test_a_slice_harmed_by_the_limit_and_one_hundredth_more_fails(make_subject, 
         harmed = (subject.slices["part"].codes == 3)[:, None] * np.sqrt(0.015)
         scores = subject.reference_scores + np.where(subject.reference_scores < 0.5, harmed, -harmed)
         labels = (rng.random(len(scores)) < subject.reference_scores[:, 0]).astype(float)
-        rule = judged(replace(subject, labels=labels, scores=scores)).rule_results[1]
+        rule = judged(replace(subject, labels=labels, scores=scores), metrics=("slices",)).rule_results[1]
         fails += rule.answer == "fail" and rule.measurement.slice == "part=v3"
     assert fails >= min_fails
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_runs", "min_passes"), [(100, 99), pytest.param(300, 297, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("n_runs", "min_passes"), [(60, 60), pytest.param(300, 297, marks=pytest.mark.long)])
 def test_a_conversion_that_is_right_to_the_last_bits_passes(make_subject, n_runs, min_passes):
-    """Of 100 runs, a judge that passes 95 of 100 would pass 99 in 4 of 100 seeds."""
+    """Of 60 runs, a judge that passes 95 of 100 would pass all in 5 of 100 seeds."""
     rng = np.random.default_rng(2)
     passes = 0
     for seed in range(n_runs):

@@ -15,7 +15,7 @@ from headway.evaluation.selective import certify_threshold, measure_risk
 pytestmark = pytest.mark.slow
 LIMIT = 0.1
 THRESHOLDS = (0.9, 0.8, 0.7, 0.6, 0.5)
-RUNS = 600
+RUNS = 400
 
 
 def _risk(confidence: Floats) -> Floats:

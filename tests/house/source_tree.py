@@ -24,6 +24,11 @@ class Source:
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
+    @functools.cached_property
+    def imports(self) -> tuple[Import, ...]:
+        """Return every import of the file, including those in functions and under TYPE_CHECKING."""
+        return tuple(_imports(self, self.tree, typing=False, local=""))
+
     @property
     def inner(self) -> str:
         """Return the path inside the package, or an empty string: `serving/protocol/open_inference.py`."""
@@ -71,11 +76,6 @@ def sources(folder: str) -> tuple[Source, ...]:
     return tuple(Source(name, (ROOT / name).read_text(encoding="utf-8")) for name in names)
 
 
-def imports(source: Source) -> Iterator[Import]:
-    """Yield every import of a file, including those in functions and under TYPE_CHECKING."""
-    yield from _imports(source, source.tree, typing=False, local="")
-
-
 def _imports(source: Source, node: ast.AST, *, typing: bool, local: str) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
@@ -84,7 +84,7 @@ def _imports(source: Source, node: ast.AST, *, typing: bool, local: str) -> Iter
         elif isinstance(child, ast.ImportFrom):
             for alias in child.names:
                 yield Import(source.at(child), child.module or ".", alias.name, typing, local)
-        else:
+        elif not isinstance(child, ast.expr):  # no expression holds a statement
             inside = child.name if isinstance(child, Function) else local
             yield from _imports(source, child, typing=typing or _guards_types(child), local=inside)
 

@@ -6,8 +6,6 @@ import importlib
 import itertools
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -27,6 +25,7 @@ from tests.house.pages import (
     runners,
 )
 from tests.house.source_tree import ROOT, Source, fail_with
+from tests.storage.stem import Stem, stem
 
 from headway.core import config, plugins
 from headway.data.contract import table_contract as contract
@@ -82,16 +81,22 @@ def test_a_test_runs_the_block_or_checks_it(block: Block) -> None:
     assert runners(block), f"{block.at}: no test runs this {block.language} block; see tests/house/pages.py"
 
 
+@pytest.fixture(scope="module")
+def pages() -> Iterator[Stem]:
+    """A process that has the libraries of the pages loaded, and forks a child for each page."""
+    with stem("tests.house.forked_pages:run_page") as opened:
+        yield opened
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in pages_with("python") if path != "README.md"])  # api/test_families.py
-def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path) -> None:
+def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, pages: Stem, tmp_path: Path) -> None:
     python = [block for block in blocks_of(path) if block.language == "python"]
     script = tmp_path / "page.py"
     # Each block is compiled by itself: a later one may begin with an import from __future__.
     runs = (f"exec(compile({block.text!r}, {block.at!r}, 'exec', dont_inherit=True))" for block in python)
     script.write_text("\n".join(runs), encoding="utf-8")
-    run = subprocess.run([sys.executable, script.name], cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
+    pages.run_to_end(tmp_path, script.name)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from tests.house.source_tree import ROOT, Import, Source, fail_with, imports, sources
+from tests.house.source_tree import ROOT, Import, Source, fail_with, sources
 
 LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
 
@@ -136,7 +136,7 @@ LATE = {("core/plugins.py", "*"), ("__init__.py", "__getattr__")}
 
 def targets(source: Source, known: set[str]) -> Iterator[tuple[Import, str]]:
     """Yield each import of the package with the file it reaches."""
-    for found in imports(source):
+    for found in source.imports:
         if found.library == "headway":
             longer = f"{found.module}.{found.name}"
             yield found, longer if longer in known else found.module
@@ -160,7 +160,7 @@ def _passed(name: str, to: dict[str, str], arrows: dict[str, dict[str, str]]) ->
 def misplaced(source: Source) -> list[str]:
     """Return libraries imported where they may not be; imports for type checkers alone are free."""
     wrong = []
-    for found in imports(source):
+    for found in source.imports:
         if found.library in sys.stdlib_module_names or found.library == "headway" or found.typing:
             continue
         allowed = ALLOWED.get(found.library, ())
@@ -181,7 +181,7 @@ def late(source: Source) -> list[str]:
     free = {name for file, name in LATE if source.inner.endswith(file)}
     return [
         f"{found.at}: imports in {found.local}()"
-        for found in imports(source)
+        for found in source.imports
         if found.local and not free & {"*", found.local}
     ]
 
@@ -238,7 +238,7 @@ def test_requests_to_other_servers_go_through_one_opener() -> None:
 
 @pytest.mark.slow
 def test_every_row_of_the_table_is_used() -> None:
-    used = {found.library for source in sources("src") for found in imports(source)}
+    used = {found.library for source in sources("src") for found in source.imports}
     assert ALLOWED.keys() - used == set()
 
 

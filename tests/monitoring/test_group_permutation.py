@@ -168,9 +168,9 @@ def test_windows_without_the_columns_of_the_signature_are_rejected():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_runs", "off"), [(200, 0.035), pytest.param(400, 0.025, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("n_runs", "off"), [(120, 0.046), pytest.param(400, 0.025, marks=pytest.mark.long)])
 def test_randomly_assigned_days_alarm_in_five_of_a_hundred_simulations(n_runs, off):
-    """The share is within 2.3 standard errors; of 200 runs, one of 15 in 100 would be within in 1 of 100 seeds."""
+    """The share is within 2.3 standard errors; of 120 runs, one of 15 in 100 would be within in 4 of 100 seeds."""
     alarms = 0
     for seed in range(n_runs):
         rng = np.random.default_rng(seed)

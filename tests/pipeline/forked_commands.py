@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from pathlib import Path
-
 import lightgbm
 import onnx
 import onnxruntime
@@ -13,27 +9,22 @@ from tests.storage.stem import Say
 
 from headway import pipeline
 from headway.cli import main as cli
-from headway.cli.demo.replay import server
+from headway.evaluation import benchmark
+from headway.optimization import screening, search
 
 LOADED = (pipeline, lightgbm, onnx, onnxruntime)
 
 
+def time_briefly() -> None:
+    """Let every timing be short, as in the process of the tests (tests/conftest.py)."""
+    benchmark.ROUND_NS //= 6
+    benchmark.PAIRS_NS //= 6
+    screening.MAX_TIMING_S = 0.2
+    search.is_shown_faster = lambda *_: None
+
+
 def command(say: Say, *words: str) -> None:
     """Run `headway` with these words; send `ready` before it starts."""
+    time_briefly()
     say("ready")
     cli.main(words)
-
-
-def serve_as_the_demo_does(folder: Path) -> None:
-    """Print the address of a server of the demo, and wait for Ctrl-C, which is expected."""
-    sys.stdout.write("begins\n")
-    try:
-        with server(folder, "flights@live") as address:
-            sys.stdout.write(f"{address}\n")
-            signal.pause()
-    except KeyboardInterrupt:
-        sys.stdout.write("interrupted\n")
-
-
-if __name__ == "__main__":
-    serve_as_the_demo_does(Path(sys.argv[1]))

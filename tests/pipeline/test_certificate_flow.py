@@ -26,6 +26,9 @@ audit_share = 0.5
 [retrain]
 judged_days = 60
 
+[schedule]
+tasks = ["watch"]
+
 [[policy.retrain]]
 measure = "accuracy.drop"
 at_most = 0.5

@@ -13,12 +13,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from tests.house.pages import blocks, code_blocks
+from tests.pipeline.forked_headway import forked_headway
 from tests.pipeline.projects import TOML, TRAIN, write
 from tests.pipeline.test_pages import AS_SHOWN, commands_and_outputs
 
@@ -65,10 +66,24 @@ MEASURE = commands(job(GITHUB, "measure"))
 BRING = [line for line in GATE if "FETCH_HEAD" in line or "headway-live" in line]
 
 
+INSTALLED = Path(sys.executable).parent
+"""The folder of the command `headway` as pip installs it."""
+COMMANDS = [INSTALLED]
+"""Where a shell looks for commands first."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    """Fork the process of a command `headway` from one that has its libraries loaded."""
+    with forked_headway() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "COMMANDS", [folder, INSTALLED])
+        yield
+
+
 def run(lines: Sequence[str], folder: Path, **variables: str) -> tuple[int, str]:
     """Run the commands of a job in one shell, up to the first failure; return the exit code and the output."""
     core = min(os.sched_getaffinity(0))
-    found = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    found = os.pathsep.join([*map(str, COMMANDS), os.environ["PATH"]])
     named = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "GITHUB_OUTPUT": str(folder / "outputs.txt")}
     named |= {"NUMBER": "7", "GITHUB_REPOSITORY": "ada/deliveries", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
     named |= {"HEADWAY_OPTIMIZE_BUDGET_S": "4"}
@@ -222,8 +237,9 @@ def test_a_ref_or_a_candidate_that_is_missing_stops_the_job(
 
 @pytest.mark.parametrize("name", ["ruined", "unchanged"])
 def test_the_gitlab_gate_judges_on_the_target_branch_and_publishes_its_tests(
-    main: Path, measured: dict[str, Path], tmp_path: Path, name: str
+    main: Path, measured: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "COMMANDS", [INSTALLED])  # a Python that starts runs sitecustomize
     folder = shutil.copytree(measured[name], tmp_path / "job")
     (folder / "deliveries/headway.toml").write_text("of the pull request")
     (folder / "sitecustomize.py").write_text("raise SystemExit('code of the pull request ran')")

@@ -40,22 +40,35 @@ def evidence(searched, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_fresh(words: list[str], folder: Path, **environment: str) -> bytes:
-    """Return what a command prints in a fresh process, in a folder."""
+FRESH = """
+from headway.cli import main as cli
+for words in {}:
+    try:
+        cli.main(words)
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    print("ended")
+"""
+
+
+def run_fresh(commands: list[list[str]], folder: Path, **environment: str) -> list[bytes]:
+    """Return what each command prints in one fresh process, in a folder; all must pass."""
     ended = subprocess.run(
-        [sys.executable, "-c", f"from headway.cli import main as cli; cli.main({words})"],
+        [sys.executable, "-c", FRESH.format(commands)],
         cwd=folder,
         env={**os.environ, **environment},
         check=False,
         capture_output=True,
     )
     assert ended.returncode == cli.PASS, ended.stderr.decode()
-    return ended.stdout
+    return ended.stdout.split(b"ended\n")[:-1]
 
 
 def test_the_gate_and_the_card_run_no_code_and_need_no_data(evidence: Path) -> None:
-    assert b"pass: all 2 rules pass" in run_fresh(["gate", "--first-model"], evidence)
-    assert b"card.md" in run_fresh(["card", "--out", "card.md"], evidence)
+    gate, card = run_fresh([["gate", "--first-model"], ["card", "--out", "card.md"]], evidence)
+    assert b"pass: all 2 rules pass" in gate
+    assert b"card.md" in card
     assert sorted(file.name for file in evidence.iterdir()) == [".headway", "card.md", "headway.toml", "mine.py"]
 
 
@@ -65,8 +78,8 @@ def test_the_same_evidence_gives_the_same_bytes_on_every_machine(evidence: Path,
     printed = ["--format", "text", "--format", "json"]
     for machine, environment in MACHINES.items():
         folder = shutil.copytree(evidence, tmp_path / machine, ignore=shutil.ignore_patterns(*MACHINES))
-        written["printed"].add(run_fresh(["gate", "--first-model", *formats, *printed], folder, **environment))
-        run_fresh(["card", "--out", "out/card"], folder, **environment)
+        commands = [["gate", "--first-model", *formats, *printed], ["card", "--out", "out/card"]]
+        written["printed"].add(run_fresh(commands, folder, **environment)[0])
         for name in (*GATE_FORMATS, "card"):
             written[name].add((folder / "out" / name).read_bytes())
     assert {name: len(found) for name, found in written.items()} == dict.fromkeys(written, 1)

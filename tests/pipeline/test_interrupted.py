@@ -32,7 +32,7 @@ from headway.registry.project import open_project
 from headway.storage import segments, traffic
 
 SOON_S = 10.0
-LABELS = 100_000
+LABELS = 40_000
 HEADWAY = str(Path(sys.executable).with_name("headway"))
 WORDS = {
     "labels": ("labels", "add", "labels.csv"),
@@ -72,8 +72,10 @@ def with_labels(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[Stem]:
-    with stem("tests.pipeline.forked_commands:command") as child:
-        yield child
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADWAY_RETRAIN_SEEDS", "2")
+        with stem("tests.pipeline.forked_commands:command") as child:
+            yield child
 
 
 def expect_intact(folder: Path) -> None:
@@ -211,7 +213,7 @@ def test_a_rollout_keeps_its_stage_after_its_watch_is_interrupted(terminal, tmp_
 @pytest.mark.parametrize("phase", ["starting", "serving"])
 def test_the_server_of_the_demo_ends_silently_with_its_parent(terminal, tmp_path, phase):
     rollouts.live(rollouts.project(tmp_path), rollouts.release())
-    demo = terminal(sys.executable, "-m", "tests.pipeline.forked_commands", str(tmp_path))
+    demo = terminal(sys.executable, "-m", "tests.pipeline.demo_server", str(tmp_path))
     demo.wait_for("begins")
     if phase == "serving":
         demo.wait_for("http://")

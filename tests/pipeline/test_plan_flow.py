@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,19 @@ life_years = 3
 availability = 0.9999
 """
 MACHINE = Machine(cpu="a core", cores=1, system="Linux", python="3.13")
+
+
+@pytest.fixture(autouse=True)
+def short_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate few requests: here a plan is made and shown, and its numbers are tested in `tests/deployment/plan`."""
+    monkeypatch.setattr(pipeline, "PlanInputs", partial(pipeline.PlanInputs, replicates=8, requests=1_000))
+
+
+@pytest.fixture
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accept the times of a few requests."""
+    monkeypatch.setattr(service_times, "MIN_TIMES", 10)
+    monkeypatch.setattr(demo, "MEASURED_S", 0.5)
 
 
 @pytest.fixture
@@ -144,16 +158,6 @@ def test_a_project_without_a_live_release_has_no_logged_demand(searched):
         pipeline.logged_demand(searched[0])
 
 
-@pytest.mark.slow
-def test_this_machine_is_measured_and_exported(searched, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(service_times, "MIN_TIMES", 20)
-    file = tmp_path / "here.json"
-    code, out, _ = run("measure", "--location", "here", "--time", "2s", "--export", file, "--project", searched[2])
-    assert code == 0
-    assert f"headway measure --load {file}" in out
-    assert file.read_bytes().count(b"\n") >= 1
-
-
 def test_the_chart_shows_cost_against_p99_and_names_what_has_no_point(searched, prices, run, tmp_path):
     _, result, folder = searched
     code, _, error = run(
@@ -166,8 +170,9 @@ def test_the_chart_shows_cost_against_p99_and_names_what_has_no_point(searched, 
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_run_from_top_to_bottom(searched, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(service_times, "MIN_TIMES", 20)
+def test_the_commands_of_the_page_measure_export_load_and_plan(
+    searched, run, short_measurements, tmp_path, monkeypatch
+):
     folder = shutil.copytree(searched[2], tmp_path / "project")
     monkeypatch.chdir(folder)
     (folder / "prices.toml").write_text("".join(code_blocks("docs/how-to/plan.md", "toml")))
@@ -175,8 +180,10 @@ def test_the_commands_of_the_page_run_from_top_to_bottom(searched, run, tmp_path
     with serving(loaded()) as server:
         for line in commands.replace("server.example:8080", f"localhost:{server.port}").splitlines():
             words = shlex.split(line)[1:]
-            code, out, error = run(*words, *(["--time", "2s"] if "--export" in words else []))
+            code, out, error = run(*words, *(["--time", "0.6s"] if "--export" in words else []))
             assert code == 0 or (words[0] == "plan" and code in (1, 3) and out), error
+            assert "--export" not in words or "headway measure --load device.json" in out
+    assert (folder / "device.json").read_bytes().count(b"\n") >= 1
 
 
 def test_without_a_split_that_keeps_the_rules_no_settings_are_written(searched, prices, run, tmp_path):
@@ -186,10 +193,8 @@ def test_without_a_split_that_keeps_the_rules_no_settings_are_written(searched, 
 
 
 @pytest.mark.slow
-def test_the_demo_plans_with_the_times_of_this_machine(searched, monkeypatch, capsys):
+def test_the_demo_plans_with_the_times_of_this_machine(searched, short_measurements, capsys):
     project, result, folder = searched
-    monkeypatch.setattr(service_times, "MIN_TIMES", 20)
-    monkeypatch.setattr(demo, "MEASURED_S", 1.0)
     (folder / "prices.toml").write_bytes((demo.HERE / "prices.toml").read_bytes())
     data = pipeline.periods(project)
     plan = demo.plan_where_to_run(project, result, data, demo.StageReporter(make_console()))

@@ -41,8 +41,10 @@ class RetrainingRun:
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[Stem]:
-    with stem("tests.pipeline.forked_commands:command") as child:
-        yield child
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADWAY_RETRAIN_SEEDS", "2")
+        with stem("tests.pipeline.forked_commands:command") as child:
+            yield child
 
 
 @pytest.fixture(params=THROUGH)

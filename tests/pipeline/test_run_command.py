@@ -36,7 +36,7 @@ def assessments(project: Project) -> list[tuple[int, int, str]]:
 
 
 def test_a_new_partition_column_or_source_opens_an_assessment_within_one_cycle(tmp_path, run):
-    table = projects.table()
+    table = projects.table().gather_every(6)
     months(tmp_path / "data", table, 1, 2)
     (tmp_path / "headway.toml").write_text(DATA % "data" + ONLY_CHECK)
     project = open_project(tmp_path)

@@ -29,7 +29,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HEADWAY_SERVE_PORT", "0")
 
 
-def test_a_project_of_messages_alone_is_released_and_answers_a_sentence(run, tmp_path):
+def test_a_project_of_messages_alone_is_released_and_answers_a_sentence(run, tmp_path, monkeypatch):
     messages(900).select("message", "intent").write_csv(tmp_path / "messages.csv")
     folder = tmp_path / "support"
     code, out, _ = run("init", folder, "--from", tmp_path / "messages.csv", "--target", "intent", "--text", "message")
@@ -49,12 +49,13 @@ def test_a_project_of_messages_alone_is_released_and_answers_a_sentence(run, tmp
     for command in ("watch", "retrain"):
         code, _, err = run(command, "--project", folder)
         assert code == cli.USAGE and "without a time column" in err and 'time = "COLUMN"' in err
+    monkeypatch.setenv("HEADWAY_SCHEDULE_TASKS", '["watch", "threats"]')
     code, out, err = run("run", "--once", "--project", folder)
     assert "watch is left out: rows of the table have no time" in err and "watch failed" not in out
 
 
 def test_texts_are_trained_next_to_numbers_and_categories(run, tmp_path):
-    folder = write(tmp_path, messages(1_800))
+    folder = write(tmp_path, messages(1_200))
     assert config.load(folder).data.text == ("message",)
     assert "NUMBERS: tuple[str, ...] = ('n_orders',)" in (folder / "train.py").read_text()
 
@@ -93,7 +94,7 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project with a live release, whose messages have other intents from April on."""
     folder = tmp_path_factory.mktemp("shifted")
     april = pl.col("at") >= pl.datetime(2025, 4, 1)
-    table = messages().drop("customer")
+    table = messages(2_400).drop("customer")
     table = table.with_columns(intent=pl.when(april).then(pl.col("intent").replace(OTHER)).otherwise(pl.col("intent")))
     project = write(folder, table)
     toml = project / "headway.toml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as Xml
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -27,12 +28,17 @@ def drawn(report: ReportData) -> RenderedChart:
     return found
 
 
+@cache
+def drawn_year() -> RenderedChart:
+    return drawn(lived())
+
+
 def texts(svg: str) -> list[str]:
     return ["".join(node.itertext()) for node in Xml.fromstring(svg).iter(f"{SVG}text")]
 
 
 def test_the_title_names_the_worst_live_period_and_whether_its_whole_interval_is_above_the_limit() -> None:
-    assert drawn(lived()).title == (
+    assert drawn_year().title == (
         "Calibration error (ECE) was worst in September 2013: 0.135 [0.100, 0.170], "
         "the whole interval above the limit of 0.05"
     )
@@ -47,7 +53,7 @@ def test_months_before_a_release_are_drawn_without_events_and_live_release() -> 
 
 @pytest.mark.parametrize("layout", ["wide", "narrow"])
 def test_every_event_has_its_number_in_the_chart_and_its_kind_in_the_legend(layout: str) -> None:
-    found = texts(getattr(drawn(lived()), layout))
+    found = texts(getattr(drawn_year(), layout))
     assert {str(number) for number in range(1, 8)} <= set(found)
     kinds = {"drift", "degradation", "rolled back", "ticket opened", "retrained", "went live"}
     assert kinds <= set(found)
@@ -55,13 +61,13 @@ def test_every_event_has_its_number_in_the_chart_and_its_kind_in_the_legend(layo
 
 
 def test_the_text_alternative_names_live_releases_and_events() -> None:
-    alt = drawn(lived()).alt
+    alt = drawn_year().alt
     assert "first release from September 2013 to October 2013. retrained in October from November 2013" in alt
     assert "Events: 1 Drift and degradation found, September 2013; 2 A ticket" in alt
 
 
 def test_the_band_names_the_live_release_where_it_fits_and_by_a_letter_otherwise() -> None:
-    wide, narrow = (texts(getattr(drawn(lived()), layout)) for layout in ("wide", "narrow"))
+    wide, narrow = (texts(getattr(drawn_year(), layout)) for layout in ("wide", "narrow"))
     assert {"first release", "retrained inOctober", "Live release"} <= set(wide)
     assert {"A", "B", "Live release, A: validation, B: retrained in October"} <= set(narrow)
 
@@ -105,7 +111,7 @@ def test_the_limit_is_that_of_retraining_while_a_release_is_live_and_of_the_rele
     assert timeline.quality_limit(flights(), "ece") == 0.05
     assert timeline.quality_limit(watched_only(watch(9)), "ece") is None
     heading = "Calibration error (ECE): lower is better, dashed: limit 0.05"
-    assert heading in texts(drawn(lived()).wide)
+    assert heading in texts(drawn_year().wide)
 
 
 def test_undated_periods_are_drawn_without_band_and_limit() -> None:

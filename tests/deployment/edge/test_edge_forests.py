@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import platform
 
 import numpy as np
@@ -17,6 +18,7 @@ from headway.deployment.edge.forest import forest_source
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import Forest, constant_tree
 from headway.engines.trees import Trees
+from headway.registry.bundle import Bundle
 
 pytestmark = pytest.mark.slow
 
@@ -67,22 +69,28 @@ def forest_of(name: str) -> Forest:
     )
 
 
+@functools.cache
+def release_of(name: str) -> tuple[Bundle, Trees, Forest]:
+    """The release of a shape, the engine that its package must equal, and the forest; each build compiles it."""
+    forest = forest_of(name)
+    task = "regression" if forest.outputs == 1 else "multiclass"
+    bundle = forest_release(forest, rows_for(forest, 8), task=task)
+    return bundle, Trees(compile_forest(forest), {"level": "portable"}), forest
+
+
 @pytest.fixture(scope="module", params=BUILDS, ids=", ".join)
 def pair(request, tmp_path_factory) -> tuple[Library, Trees, Forest]:
     """The library of a forest, the engine that it must equal, and the forest."""
     name, machine = request.param
-    forest = forest_of(name)
-    rows = rows_for(forest, 8)
-    task = "regression" if forest.outputs == 1 else "multiclass"
-    folder = tmp_path_factory.mktemp("edge")
-    library = compiled(forest_release(forest, rows, task=task), folder, *MACHINES[machine])
-    return library, Trees(compile_forest(forest), {"level": "portable"}), forest
+    bundle, engine, forest = release_of(name)
+    return compiled(bundle, tmp_path_factory.mktemp("edge"), *MACHINES[machine]), engine, forest
 
 
 def test_rows_at_the_edges_of_the_trees_have_the_bits_of_the_kernel(pair):
     library, engine, forest = pair
-    for row in rows_for(forest, 300, seed=1):
-        assert bits(library.scores(row)) == bits(engine.predict(row[None])[0])
+    rows = rows_for(forest, 300, seed=1)
+    for row, scores in zip(rows, engine.predict(rows), strict=True):
+        assert bits(library.scores(row)) == bits(scores)
     assert library.function("self_test")() == 0
 
 

@@ -18,10 +18,11 @@ pytestmark = pytest.mark.slow
 
 
 class Time:
-    """A clock that advances by the waiting time, with an action for each wait."""
+    """A clock that advances by the waiting time, or by 10 s if it is slow, with an action for each wait."""
 
-    def __init__(self, *acts: Callable[[], object], ago_s: float = 0.0) -> None:
+    def __init__(self, *acts: Callable[[], object], ago_s: float = 0.0, is_slow: bool = False) -> None:
         self.now = datetime.now(UTC) - timedelta(seconds=ago_s)
+        self.longer = 10 if is_slow else 1
         self.acts = list(acts)
         self.waits = 0
 
@@ -29,7 +30,7 @@ class Time:
         return self.now
 
     def wait(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
+        self.now += timedelta(seconds=seconds * self.longer)
         self.waits += 1
         if self.acts:
             self.acts.pop(0)()
@@ -66,8 +67,8 @@ def test_stages_are_reported_as_they_are_reached(served):
 def test_missing_requests_are_reported_once_and_again_after_the_next_request(served):
     served.start()
     lines: list[str] = []
-    quiet = [nothing] * 301
-    time = Time(*quiet, lambda: served.serve(1), *quiet, lambda: served.serve(100, release=0.2))
+    quiet = [nothing] * 33
+    time = Time(*quiet, lambda: served.serve(1), *quiet, lambda: served.serve(100, release=0.2), is_slow=True)
     follow_rollout(served.project, callback=lines.append, wait=time.wait, clock=time)
     assert len([line for line in lines if "needs requests: headway serve flights@live" in line]) == 2
 
@@ -91,7 +92,7 @@ def test_requests_to_live_without_evidence_on_the_release_have_their_own_message
     log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=ALONE if stage == 0 else stage, paired=0, answered=1))
     log.close()
     lines: list[str] = []
-    time = Time(ago_s=299)
+    time = Time(ago_s=299, is_slow=True)
     follow_rollout(served.project, callback=lines.append, wait=time.wait, clock=time, patient=False)
     assert lines[-1].startswith(message)
 

@@ -96,7 +96,7 @@ def test_a_graph_takes_the_names_of_the_signature(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_estimator_in_skops_needs_no_trust_and_a_pickle_does(tmp_path):
+def test_an_estimator_in_skops_needs_no_trust_and_a_pickle_does(opened_here, tmp_path):
     estimator = LogisticRegression().fit(ROWS, LABELS)
     flavor = {"sklearn": {"pickled_model": "model.skops", "serialization_format": "skops"}}
     folder = logged(tmp_path / "skops", flavor, files={"model.skops": skops.io.dumps(estimator)})
@@ -127,7 +127,7 @@ def test_a_pickle_finds_the_code_that_was_logged_with_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_classifier_of_lightgbm_in_skops_is_opened_with_trust_alone(tmp_path):
+def test_a_classifier_of_lightgbm_in_skops_is_opened_with_trust_alone(opened_here, tmp_path):
     fitted = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, n_jobs=1).fit(ROWS, LABELS)
     flavor = {"lightgbm": {"data": "model.skops", "serialization_format": "skops"}}
     folder = logged(tmp_path / "model", flavor, files={"model.skops": skops.io.dumps(fitted)})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import pickle
-import subprocess
 import sys
 import types
 from dataclasses import replace
@@ -50,7 +49,6 @@ from headway.optimization.importers.models import (
     import_fitted_model,
     infer_signature,
     open_model_file,
-    subprocess_environment,
 )
 from headway.scanning.canonical import named_globals
 from headway.storage.blobs.files import Files
@@ -148,9 +146,16 @@ def test_a_file_that_was_not_read_to_its_end_is_refused_with_trust(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("save", [joblib.dump, lambda value, path: joblib.dump(value, path, compress=3)])
-def test_a_trusted_joblib_file_is_imported_as_its_estimator(save: object, tmp_path: Path) -> None:
-    save(model(), tmp_path / "model.joblib")
+def test_a_trusted_joblib_file_is_imported_as_its_estimator(tmp_path: Path) -> None:
+    check_import_of_joblib(tmp_path, compress=3)
+
+
+def test_a_trusted_joblib_file_that_is_not_compressed_is_imported_as_well(opened_here: None, tmp_path: Path) -> None:
+    check_import_of_joblib(tmp_path, compress=0)
+
+
+def check_import_of_joblib(tmp_path: Path, *, compress: int) -> None:
+    joblib.dump(model(), tmp_path / "model.joblib", compress=compress)
     imported = open_model_file(tmp_path / "model.joblib", trust=True)
     assert (
         isinstance(imported, ImportedModel)
@@ -188,8 +193,7 @@ def test_an_unpickler_looks_up_no_global_that_the_scan_did_not_name(tmp_path: Pa
     joblib.dump({"model": model(), "halves": np.array([Fraction(1, 2)], dtype=object)}, path)
     names = named_globals(path.read_bytes())
     named.write_bytes(msgspec.json.encode(sorted(names - {("fractions", "Fraction")})))
-    command = [sys.executable, "-m", unpickle.__name__, str(path), str(answer), str(named)]
-    subprocess.run(command, check=True, env=subprocess_environment())
+    unpickle.main(str(path), str(answer), str(named))
     result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
     assert result.is_refused and "refers to fractions.Fraction, which its scan did not find" in result.what
 

@@ -41,14 +41,20 @@ VALUES = st.recursive(
     max_leaves=20,
 )
 COLUMN = {"shape": [1], "datatype": "FP64", "data": [1.0]}
-MANY = {
-    "inputs": {"inputs": [{"name": f"x{number}", **COLUMN} for number in range(100_000)]},
-    "parameters": {"inputs": [], "parameters": dict.fromkeys(map(str, range(200_000)), 1)},
-    "outputs": {"inputs": [], "outputs": [{"name": "probability"}] * 100_000},
-    "members": {"inputs": [], **dict.fromkeys(map(str, range(200_000)), 1)},
-    "dimensions": {"inputs": [{"name": "a", "datatype": "FP64", "data": [1], "shape": [1] * 200_000}]},
-    "strings": {"inputs": [{"name": "a", "datatype": "BYTES", "shape": [1], "data": ["x"] * (MAX_VALUES + 1)}]},
-}
+
+
+def body_over(limit: str, count: int) -> bytes:
+    """Return an infer request with so many of what `limit` names."""
+    numbered = dict.fromkeys(map(str, range(count)), 1)
+    bodies = {
+        "inputs": {"inputs": [{"name": f"x{number}", **COLUMN} for number in range(count)]},
+        "parameters": {"inputs": [], "parameters": numbered},
+        "outputs": {"inputs": [], "outputs": [{"name": "probability"}] * count},
+        "members": {"inputs": [], **numbered},
+        "dimensions": {"inputs": [{"name": "a", "datatype": "FP64", "data": [1], "shape": [1] * count}]},
+        "strings": {"inputs": [{"name": "a", "datatype": "BYTES", "shape": [1], "data": ["x"] * count}]},
+    }
+    return json.dumps(bodies[limit]).encode()
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=2), max_size=30).map(b"".join), st.integers(1, 6))
@@ -101,21 +107,21 @@ def refuse_to_decode(*_: object) -> None:
 
 @pytest.mark.usefixtures("scanner")
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("limit", "count", "message"),
     [
-        ("inputs", "the request has 100,000 inputs, the model reads 3"),
-        ("parameters", "the request has 200000 parameters, at most 64 are allowed"),
-        ("outputs", "the request names 100000 outputs, at most 16 are allowed"),
-        ("members", "an object of the body has 200,001 members, at most 128"),
-        ("dimensions", "an input has 200000 dimensions, at most 16"),
-        ("strings", "strings, lists and objects, at most 500,000 are decoded at once"),
+        ("inputs", 68, "the request has 68 inputs, the model reads 3"),
+        ("parameters", 65, "the request has 65 parameters, at most 64 are allowed"),
+        ("outputs", 17, "the request names 17 outputs, at most 16 are allowed"),
+        ("members", 128, "an object of the body has 129 members, at most 128"),
+        ("dimensions", 17, "an input has 17 dimensions, at most 16"),
+        ("strings", MAX_VALUES + 1, "strings, lists and objects, at most 500,000 are decoded at once"),
     ],
 )
 @pytest.mark.parametrize("is_binary", [False, True])
-def test_no_decoder_sees_an_infer_request_over_a_limit(monkeypatch, kind, message, is_binary):
+def test_no_decoder_sees_an_infer_request_over_a_limit(monkeypatch, limit, count, message, is_binary):
     for name in ("_decode", "_decode_binary", "_decode_bools", "_decode_exact", "_decode_lifted", "_decode_names"):
         monkeypatch.setattr(open_inference, name, refuse_to_decode)
-    body = json.dumps(MANY[kind]).encode()
+    body = body_over(limit, count)
     reader = RequestReader(NUMBERS, lift=refuse_to_decode)
     with pytest.raises(DataError, match=message):
         reader.read(body, len(body) if is_binary else None)
@@ -258,7 +264,7 @@ def cpu_s(run: Callable[[], object]) -> float:
 
 
 def test_refusing_100_000_inputs_takes_a_fraction_of_the_time_to_decode_them():
-    body = json.dumps(MANY["inputs"]).encode()
+    body = body_over("inputs", 100_000)
 
     def refuse() -> None:
         with pytest.raises(DataError):

@@ -31,7 +31,7 @@ def fast_log(folder: Path) -> None:
     file.write_text(file.read_text() + "log_flush_s = 0.005\n")
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_every_answer_before_kill_9_is_in_the_log_once(tmp_path, workers):
     settings = project(tmp_path)
     fast_log(tmp_path)
@@ -119,11 +119,10 @@ def test_a_second_signal_aborts_requests_in_flight_and_the_log_is_written(tmp_pa
     assert logged(settings.state) == {"a": 1}
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_an_unload_applies_to_all_workers_and_to_restarted_ones(tmp_path, workers):
+def test_an_unload_applies_to_all_workers_and_to_restarted_ones(tmp_path):
     project(tmp_path, release(), release(name="other"))
     with_operator(tmp_path, KEY)
-    with fleet(tmp_path, "flights@live", "other@live", workers=workers) as served:
+    with fleet(tmp_path, "flights@live", "other@live", workers=3) as served:
 
         def statuses() -> set[int]:
             return {served.ask("/v2/models/flights/ready").status for _ in range(30)}
@@ -133,7 +132,7 @@ def test_an_unload_applies_to_all_workers_and_to_restarted_ones(tmp_path, worker
             assert statuses() == {status}
         for pid in tuple(served.workers):
             served.kill(pid)
-        until(lambda: served.count("headway_workers") == workers)
+        until(lambda: served.count("headway_workers") == 3)
         assert statuses() == {404} and served.ask("/v2/models/other/ready").status == 200
         (model,) = tmp_path.glob(".headway/releases/flights/*/model.echo")
         model.write_bytes(b"evil")
@@ -141,13 +140,12 @@ def test_an_unload_applies_to_all_workers_and_to_restarted_ones(tmp_path, worker
         assert answer.status == 422 and "model.echo was changed" in answer.text
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tmp_path, workers):
+def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tmp_path):
     made = rollouts.project(tmp_path)
     first = rollouts.live(made, rollouts.release(made_at="1"))
     second = rollouts.live(made, rollouts.release(made_at="2"))
-    with fleet(tmp_path, workers=workers) as served:
-        with Callers(served.port, 4 * workers, columns="ab") as callers:
+    with fleet(tmp_path, workers=3) as served:
+        with Callers(served.port, 12, columns="ab") as callers:
             callers.all_by(version_of(second))
             began = time.monotonic()
             assert (

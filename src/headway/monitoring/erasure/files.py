@@ -9,7 +9,6 @@ import hashlib
 import io
 import mmap
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from headway.core.record import Record
 from headway.evaluation import explore
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.features.online_rows import STATES, entity_values
+from headway.monitoring.erasure.byte_search import count_bytes, map_file
 from headway.storage import atomic, segments, traffic
 from headway.storage.addresses import online_folder
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 KEY, _TEXT = "key", "text."
 _ARROW_FILE = b"ARROW1"
-_WORD = re.compile(rb"[0-9A-Za-z]")
 
 
 class AffectedFile(Record, frozen=True, kw_only=True):
@@ -163,11 +162,8 @@ def read_segment(path: Path) -> pl.DataFrame | None:
 
 def count_occurrences(path: Path, keys: Sequence[str], *, alone: bool = False) -> int:
     """Count the occurrences of the bytes of these keys in a file; `alone` excludes those within a longer word."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return count_in(content, keys, alone=alone)
-    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
-        return 0
+    with map_file(path) as content:
+        return count_in(content, keys, alone=alone)
 
 
 def count_in(content: bytes | mmap.mmap, keys: Sequence[str], *, alone: bool = False) -> int:
@@ -175,7 +171,7 @@ def count_in(content: bytes | mmap.mmap, keys: Sequence[str], *, alone: bool = F
 
     An Arrow file, such as the sample of an assessment, is compressed: its texts are compared as well.
     """
-    times = sum(_count(content, key.encode("utf-8", "replace"), alone=alone) for key in keys)
+    times = count_bytes(content, keys, alone=alone)
     return max(times, _count_texts(content[:], keys)) if content[: len(_ARROW_FILE)] == _ARROW_FILE else times
 
 
@@ -211,15 +207,6 @@ def file_digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return ""
-
-
-def _count(content: bytes | mmap.mmap, key: bytes, *, alone: bool) -> int:
-    count, start = 0, content.find(key)
-    while start >= 0:
-        neighbors = content[max(start - 1, 0) : start] + content[start + len(key) : start + len(key) + 1]
-        count += not (alone and _WORD.search(neighbors))
-        start = content.find(key, start + 1)
-    return count
 
 
 def _affected(state: Path, path: Path, location: str, rows: int) -> AffectedFile:

@@ -326,11 +326,13 @@ DATABASE = "state.sqlite"
 _COUNT = """
 import json, sys
 from pathlib import Path
-from headway.monitoring.erasure.files import count_occurrences
+from headway.monitoring.erasure.byte_search import count_bytes, map_file
 paths, keys = json.load(sys.stdin)
-print(json.dumps([
-    [count_occurrences(Path(path), keys), count_occurrences(Path(path), keys, alone=True)] for path in paths
-]))
+counts = []
+for path in paths:
+    with map_file(Path(path)) as content:
+        counts.append([count_bytes(content, keys), count_bytes(content, keys, alone=True)])
+print(json.dumps(counts))
 """
 
 
