@@ -35,6 +35,7 @@ from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import init_keys
 from headway.serving.grpc._server import INFERENCE
 from serving.fuzz_requests import EXTREMES, KINDS, good
@@ -91,7 +92,7 @@ def project(folder: Path) -> None:
     """Create a project in which both models are signed and live."""
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "publisher.pem"\n')
     at = config.load(folder, environment={})
-    init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="fuzz")
+    init_keys(at.path("publisher.pem"), at.path(at[TrustSection].trusted_keys), comment="fuzz")
     register = ModelRegistry.from_config(at)
     for name, signature in MODELS.items():
         width = len(signature.inputs)

@@ -52,7 +52,8 @@ def settings() -> str:
         "Every setting of `headway.toml`. Order: flag > environment (`HEADWAY_SECTION_FIELD`) > file > default;",
         "`headway config` shows what a project has, and who set it.",
     ]
-    for name, section in config.SECTIONS.items():
+    for name in plugins.own("settings"):
+        section = config.section_of(name)
         parts += ["", f"## {name}", "", _line(section), "", "| setting | type | default | what |", "|---|---|---|---|"]
         parts += [_row(f"`{name}.{field.name}`", *_described(field)) for field in msgspec.structs.fields(section)]
         inner = (record for field in msgspec.structs.fields(section) for record in _records(field.type))
@@ -66,13 +67,14 @@ def plug_ins() -> str:
         "Kind = folder, name = file. A package of yours adds its own by an entry point of the group `headway.KIND`;",
         "`headway plugins` lists all that are installed.",
     ]
+    root = Path(headway.__file__).parent
     for kind in plugins.kinds():
         own = sorted(plugins.own(kind), key=lambda name: (plugins.family(kind, name), name))
         parts += [
             "",
             f"## {kind}",
             "",
-            f"`src/headway/{plugins.folder(kind).relative_to(Path(headway.__file__).parent).as_posix()}/`",
+            ", ".join(f"`src/headway/{path.relative_to(root).as_posix()}/`" for path in plugins.folders(kind)),
             "",
             "| name | what |",
             "|---|---|",

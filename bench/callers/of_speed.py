@@ -28,7 +28,7 @@ from headway.api.as_called import time_as_called
 from headway.api.model import Model
 from headway.core.config import Config
 from headway.core.evidence import AS_CALLED, Measurement
-from headway.core.sections import ProjectSection
+from headway.core.settings.project import ProjectSection
 from headway.registry.project import project_of
 
 NAME = "speed"
@@ -58,7 +58,7 @@ def _headline(speedup: Measurement | None) -> dict[str, Any]:
 
 
 def _winner(folder: Path) -> Model:
-    project = project_of(Config(folder=str(folder), project=ProjectSection(name=NAME)))
+    project = project_of(Config(ProjectSection(name=NAME), folder=str(folder)))
     search = pipeline.last_search(project)
     return Model(search.winner.variant, pipeline.open_winner(project, search))
 

@@ -20,9 +20,9 @@ from harness import Row, shown
 from headway.cli.demo import flights
 from headway.core.dataset import ASKED_AT, Dataset, Roles
 from headway.core.evidence import Finding
-from headway.core.sections import SplitSection
 from headway.data.check import run_checks
 from headway.data.context import CheckContext, load_detector
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 
 CLEAN = (*TEXTS, *NUMBERS)

@@ -41,6 +41,7 @@ from headway.deployment.fleet.publish import publish_fleet, timestamp_key_file
 from headway.registry import fleet
 from headway.registry.model_registry import UpdateReason, now
 from headway.registry.project import Project, project_of
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import create_publisher, init_keys, load_publisher, load_timestamp_key
 
 N_ATTACKS, N_DEVICES, INTERVAL_S, LONGEST_S = 500, 1_000, 20.0, 60.0
@@ -128,7 +129,11 @@ def publisher(folder: Path) -> Project:
     keys = 'publisher_key = "keys/publisher.pem"\ntimestamp_key = "keys/timestamp.pem"\n'
     (folder / "headway.toml").write_text(f'[project]\nname = "pumps"\n[trust]\n{keys}')
     settings = config.load(folder, environment={})
-    init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="bench")
+    init_keys(
+        settings.path(settings[TrustSection].publisher_key),
+        settings.path(settings[TrustSection].trusted_keys),
+        comment="bench",
+    )
     return project_of(settings)
 
 

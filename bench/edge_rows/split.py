@@ -37,10 +37,10 @@ import headway
 from harness import Result, Row, shown
 from headway import pipeline
 from headway.core.evidence import Measurement
-from headway.core.sections import AnswerSection
 from headway.core.selective import AnswerPlan
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan
 from headway.evaluation.selective import measure_risk
+from headway.evaluation.settings.answer import AnswerSection
 from headway.evaluation.statistics.intervals import mean_over_repeats
 from headway.registry.bundle import open_release
 from headway.registry.model_registry import UpdateReason

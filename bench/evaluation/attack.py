@@ -10,7 +10,6 @@ from flight_data import demo_project
 from harness import Result, Row, shown
 from headway import pipeline
 from headway.core.contracts import Engine
-from headway.core.sections import AttackSection
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline, subsample
 from headway.evaluation.context import Comparison
 from headway.evaluation.decision_attack import (
@@ -20,6 +19,7 @@ from headway.evaluation.decision_attack import (
     attack_rows,
     attackable_columns,
 )
+from headway.evaluation.settings.attack import AttackSection
 
 SEARCH = {"optimize.transforms": '["trees"]'}
 LIMITS = AttackSection(reach=0.5)

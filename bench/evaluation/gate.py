@@ -17,9 +17,9 @@ from evaluation.flight_rows import Flights, year
 from harness import Row
 from headway.core.arrays import Floats, Ints
 from headway.core.evidence import Evidence, Measurement
-from headway.core.sections import PolicySection
 from headway.core.threads import this_machine
 from headway.core.verdict import Answer, Rule
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, ratio_of_sums, t_interval
 from headway.evaluation.statistics.tables import BinaryAnswers, leave_one_out_mean, tally
 from headway.registry.judge import judge

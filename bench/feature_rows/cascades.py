@@ -24,8 +24,8 @@ from headway.core.contracts import LabeledData, OnlineStore
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.record import digest_of, write
 from headway.core.release import Release
-from headway.core.sections import StoreSection
 from headway.core.selective import SelectiveCertificate
+from headway.core.settings.store import StoreSection
 from headway.core.texts import entity_codes
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
@@ -85,7 +85,7 @@ def deferred() -> Result:
         return [], [finding.message for finding in found.refusals if finding.plugin == "defer"]
     with redis_server() as redis:
         os.environ[_PASSWORD_VARIABLE] = PASSWORD
-        with closing(open_online(Config(store=StoreSection(online=redis.address)))) as store:
+        with closing(open_online(Config(StoreSection(online=redis.address)))) as store:
             _write(store, test)
             always, staged = (_opened(forms[steps], store, context) for steps in (("trees",), ("trees", "defer")))
             return [*_certified(staged, always, test), *_speeds(staged, always, test)], []

@@ -39,7 +39,8 @@ from headway.core.feature_view import (
     FeatureSource,
     FeatureView,
 )
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.evaluation.statistics.percentiles import median_interval
 from headway.features import catalog
 from headway.features.online_rows import MAX_BATCH
@@ -409,4 +410,4 @@ def _redis() -> Iterator[str]:
 
 
 def _config(folder: Path, address: str) -> Config:
-    return Config(project=ProjectSection(state=str(folder)), store=StoreSection(online=address))
+    return Config(ProjectSection(state=str(folder)), StoreSection(online=address))

@@ -16,6 +16,7 @@ from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.variant import Signature
 from headway.data.matrix import matrix, target_values
+from headway.data.settings.split import SplitSection
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import open_variant
 from headway.optimization.context import TransformContext
@@ -55,7 +56,7 @@ def live() -> Live:
             candidate for candidate in truncate(baseline.model, bench) if candidate.steps[-1].settings["trees"] == TREES
         )
         engines = [open_variant(variant, project.blobs) for variant in (baseline.model, shorter)]
-        broken = split_dataset(flight_data.with_utc_times(project, data["live"]), project.config.split)["live"]
+        broken = split_dataset(flight_data.with_utc_times(project, data["live"]), project.config[SplitSection])["live"]
         project.state.close()
     signature = baseline.model.signature
     views = [labeled_rows(period) for period in (data["live"], broken)]

@@ -20,6 +20,8 @@ from headway.data.context import Window
 from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
+from headway.data.settings.data import DataSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import labeled_rows, split_dataset
 
 DEMO = Path(flights.__file__).parent
@@ -60,9 +62,9 @@ class Year:
 def load_year() -> Year:
     """Read and join the flights; categories are those that the demo's training period has."""
     config = load(DEMO)
-    roles = replace(parse_roles(config.data), ignore=())  # the table of one program has no entities
+    roles = replace(parse_roles(config[DataSection]), ignore=())  # the table of one program has no entities
     dataset = make_dataset(flight_data.load(), roles, name="flights")
-    signature = dataset_signature(labeled_rows(split_dataset(dataset, config.split)["train"]))
+    signature = dataset_signature(labeled_rows(split_dataset(dataset, config[SplitSection])["train"]))
     table = dataset.table
     late = np.full(len(table), np.nan)
     late[table["late"].is_not_null().to_numpy()] = target_values(labeled_rows(dataset))

@@ -16,13 +16,13 @@ import numpy as np
 from harness import Row, shown
 from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
-from headway.core.sections import RetrainSection
 from headway.core.student import student_quantile
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.metrics.calibration import BINS
 from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife_interval, ratio_of_sums
 from headway.evaluation.statistics.tables import BinaryAnswers, bin_table, expected_calibration_error, tally
 from headway.monitoring.retraining.recalibration import fit_rolling_calibrator
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.monitoring.status import propose_retraining
 from monitoring.flight_year import FIRST_TRAINED_TO, Year
 

@@ -16,7 +16,6 @@ from headway.core.config import Config
 from headway.core.monitoring import MonitoringReport
 from headway.core.record import digest_of
 from headway.core.release import Release
-from headway.core.sections import RetrainSection
 from headway.core.training import Training
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
@@ -25,6 +24,7 @@ from headway.monitoring.budget import Budget
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.monitor import MonitoringContext, monitor_window
 from headway.monitoring.scored_rows import ScoredRows
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.monitoring.windows import MonitoringWindow
 
 JUDGED_DAYS, MONTH_DAYS = 92, 30
@@ -117,7 +117,7 @@ def _log_odds(rows: Floats) -> Floats:
 
 def watched(simulated: World, *, months: int, stop: bool = False) -> list[MonitoringReport]:
     """Return the reports of the product on each month; with `stop`, only up to the first that shows degradation."""
-    config = Config(retrain=RetrainSection(rows_grown=1000.0))
+    config = Config(RetrainSection(rows_grown=1000.0))
     rows, found = _scored(simulated), list[MonitoringReport]()
     ends = [JUDGED_DAYS + MONTH_DAYS * month for month in range(months + 1)]
     for month in range(months):

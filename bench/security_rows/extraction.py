@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 import flight_data
 from harness import Result, Row, run_parts, shown
 from headway.core.evidence import Measurement
-from headway.core.sections import AttackSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation import extraction
 from headway.evaluation.audits import extraction as audit
 from headway.evaluation.context import AuditContext, Comparison
+from headway.evaluation.settings.attack import AttackSection
 from headway.monitoring.probing import fit_probing_reference, judge_key
 from headway.reporting.text.formatting import has_interval
 from headway.storage.in_memory import InMemoryBlobs

@@ -29,6 +29,7 @@ from headway.engines.compiled.forest import compile_forest
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.forest_onnx import forest_to_onnx
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import init_keys
 from headway.serving.auth.keys import create_key
 from serving.load import Case
@@ -187,7 +188,7 @@ def project(directory: Path, models: Mapping[str, Model]) -> ModelRegistry:
     """Create a project in which each model is signed and live under its name."""
     (directory / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
     at = config.load(directory, environment={})
-    init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="benchmark")
+    init_keys(at.path("publisher.pem"), at.path(at[TrustSection].trusted_keys), comment="benchmark")
     register = ModelRegistry.from_config(at)
     for name, model in models.items():
         point(register, name, publish(register, name, model))

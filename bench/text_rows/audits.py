@@ -12,9 +12,9 @@ import numpy as np
 
 from harness import Result, Row, shown
 from headway.core.arrays import Bools, Floats
-from headway.core.sections import AnswerSection
 from headway.engines.compiled.text import TextModel
 from headway.evaluation.selective import audited_rows_needed, certify_threshold, is_broken
+from headway.evaluation.settings.answer import AnswerSection
 from headway.evaluation.statistics.sequential import bet_returns, log_wealth
 from text_rows import messages
 from text_rows.selection import Answers

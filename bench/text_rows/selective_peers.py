@@ -30,8 +30,8 @@ from cache import HERE, Absent, home
 from harness import Result, Row, shown
 from headway.core.answering import confidences
 from headway.core.arrays import Bools, Floats, Ints
-from headway.core.sections import AnswerSection
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan
+from headway.evaluation.settings.answer import AnswerSection
 from text_rows import messages
 
 AGREEMENTS, N_VECTORS, MOST_FALSE_REJECTS, LEAST_GAIN, SPLITS = (0.95, 0.98), 256, 0.05, 0.05, 2

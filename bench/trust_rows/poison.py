@@ -12,10 +12,10 @@ import polars as pl
 from cache import Absent
 from harness import Result, Row, shown
 from headway.core.dataset import Dataset, Roles
-from headway.core.sections import DataSection
 from headway.data.context import CheckContext, load_check
 from headway.data.propose import propose_settings
 from headway.data.roles import encode_target
+from headway.data.settings.data import DataSection
 from trust_rows.tables import TARGET, of_keel, of_scikit_learn, of_wooldridge
 
 KEEL = (

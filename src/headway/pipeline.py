@@ -20,6 +20,7 @@ from headway.batch import predict as scoring
 from headway.batch.compute import open_workers
 from headway.batch.journal import Receipt
 from headway.batch.scorer import Progress
+from headway.batch.settings.compute import ComputeSection
 from headway.core import plugins
 from headway.core.approval import ApprovalOutcome
 from headway.core.arrays import Floats, Ints
@@ -44,6 +45,11 @@ from headway.data import check as checking
 from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
 from headway.data.contract.discovery import columns_read, observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.policy import PolicySection
+from headway.data.settings.provenance import ProvenanceSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import labeled_rows, months_of, split_dataset
 from headway.data.texts import text_columns
 from headway.deployment.plan.demand import demand_of_log
@@ -80,6 +86,9 @@ from headway.evaluation.point_comparison import compare_models as compare_opened
 from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.selective import certify_threshold
 from headway.evaluation.service_times import measure_service_times
+from headway.evaluation.settings.answer import AnswerSection
+from headway.evaluation.settings.cost import CostSection
+from headway.evaluation.settings.evaluate import EvaluateSection
 from headway.evaluation.statistics.intervals import MIN_GROUPS, exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.evaluation.variant_tasks import TIMED, VariantMeter
@@ -101,6 +110,7 @@ from headway.monitoring.prediction_log import read_predictions
 from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.scored_rows import score_rows
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.monitoring.status import with_broken_inputs
 from headway.monitoring.windows import monitoring_windows
 from headway.optimization import search, training
@@ -117,6 +127,7 @@ from headway.optimization.screening import (
     screen_candidates,
     screened_out,
 )
+from headway.optimization.settings.optimize import OptimizeSection
 from headway.registry import judge as judging
 from headway.registry import searches
 from headway.registry.bundle import Bundle, open_release
@@ -131,6 +142,8 @@ from headway.registry.publish import PublishedRelease, release_winner
 from headway.serving import process
 from headway.serving.auth.keys import keys_file, read_keys, throttle_key
 from headway.serving.auth.shared_keys import keys_of_all_servers
+from headway.serving.settings.serve import ServeSection
+from headway.serving.settings.slo import SloSection
 from headway.serving.temporary_server import temporary_server
 
 Data = Mapping[str, Dataset]
@@ -156,7 +169,7 @@ def periods(project: Project) -> Data:
     needs no train period.
     """
     dataset = open_with_views(project.config, project.state)
-    return split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
+    return split_dataset(dataset, project.config[SplitSection], fitted=bool(project.config[ModelSection].file))
 
 
 def check(project: Project, dataset: Dataset) -> list[Finding]:
@@ -205,7 +218,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     """
     config = project.config
     training.require_model(config)
-    if config.model.file:
+    if config[ModelSection].file:
         return import_model(project, importing.open_model_file(training.model_path(config), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["validation"])
@@ -218,7 +231,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     baseline = _baseline(project, model, data, findings=tuple(found), made_with=made_with)
     if (seen := curve.record()) is not None:
         project.save(replaced(seen, recipe=training.recipe_digest(config)))
-    if config.data.time:
+    if config[DataSection].time:
         project.save(training.training_record(project.config, baseline, data, seconds))
     return baseline
 
@@ -233,14 +246,14 @@ def import_model(project: Project, model: object, data: Data) -> Baseline:
     """
     all_rows = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
     limits = importing.ImportLimits(
-        timeout_s=project.config.model.import_timeout_s, memory_mb=project.config.model.import_memory_mb
+        timeout_s=project.config[ModelSection].import_timeout_s, memory_mb=project.config[ModelSection].import_memory_mb
     )
     imported = importing.import_fitted_model(model, limits=limits)
     variant = importing.import_baseline(imported, all_rows, project.blobs)
     held_out = [labeled_rows(period).table for name, period in data.items() if name != "train"]
     findings = (*imported.findings, *_seen_rows(project, variant, held_out))
     baseline = _baseline(project, variant, data, findings=findings)
-    time_column = project.config.data.time
+    time_column = project.config[DataSection].time
     if "test" in data and time_column and all_rows.table.schema[time_column].is_temporal():
         project.save(training.imported_training(project.config, baseline, data))
     return baseline
@@ -280,7 +293,7 @@ def optimize(
         All variants with their evidence, and the winner; the baseline wins if no variant is better.
     """
     require_decidable(project.config)
-    config = project.config.optimize
+    config = project.config[OptimizeSection]
     budget = budget or TimeBudget(config.budget_s)
     _wait_quiet(project, budget, callback)
     validation = _evaluation_set(project, baseline, data["validation"], timing_s=budget.timing_s)
@@ -373,7 +386,7 @@ def _calls_of(
     project: Project, result: SearchResult, measure_calls: MeasureCalls | None
 ) -> Sequence[Measurement | NotApplicable]:
     """Time the winner as the user calls it, if it is another variant than the baseline or a rule asks for it."""
-    has_rule = any(rule.measure.startswith(CALLS) for rule in project.config.policy.release)
+    has_rule = any(rule.measure.startswith(CALLS) for rule in project.config[PolicySection].release)
     if not (result.improved or has_rule):
         return []
     return measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
@@ -406,7 +419,7 @@ def _with_privacy(
     config = project.config
     ruled = _private_measures(config)
     feasible = [row for row in screened if not screened_out(row) and judging.feasible(row.verdict)]
-    ranked = search.rank_by_objective([screened[0], *feasible], config.optimize.objective, judging.feasible)
+    ranked = search.rank_by_objective([screened[0], *feasible], config[OptimizeSection].objective, judging.feasible)
     context = replace(
         build_audit_context(
             config,
@@ -414,6 +427,7 @@ def _with_privacy(
             project.blobs,
             signature=baseline.model.signature,
             judged=data["validation"],
+            key_per_s=project.config[ServeSection].key_per_s,
             made_with=baseline.training,
             state=project.state,
         ),
@@ -425,7 +439,7 @@ def _with_privacy(
         lambda variant: compare_with_baseline(variant, validation, project.blobs),
         audits=list(ruled),
         context=candidate_context(context),
-        limit_s=min(budget.remaining_s, _PRIVACY_AUDITS * config.evaluate.budget_s),
+        limit_s=min(budget.remaining_s, _PRIVACY_AUDITS * config[EvaluateSection].budget_s),
         budget=budget,
         callback=callback,
     )
@@ -436,7 +450,7 @@ def _with_privacy(
         evidence = row.evidence
         for name, result in found[answers_of(row.variant)].items():
             evidence = with_results(evidence, select_results(result, ruled=ruled[name]), kind="audit", name=name)
-        policy = judging.candidate_policy(release_policy(config.policy, row.variant.task, evidence))
+        policy = judging.candidate_policy(release_policy(config[PolicySection], row.variant.task, evidence))
         verdict = judging.judge(evidence, policy, test_evaluations=row.verdict.test_evaluations)
         project.save(evidence)
         project.save(verdict)
@@ -450,7 +464,7 @@ def _private_measures(config: Config) -> dict[str, list[str]]:
 
     Without such a rule it is `membership`.
     """
-    rules = [rule.measure.removeprefix(SLICES) for rule in config.policy.release if rule.private]
+    rules = [rule.measure.removeprefix(SLICES) for rule in config[PolicySection].release if rule.private]
     found = {}
     for name in plugins.names("audit"):
         own = tuple(plugins.declaration("audit", name, "ON_REQUEST", ()))
@@ -461,7 +475,7 @@ def _private_measures(config: Config) -> dict[str, list[str]]:
 
 def _wait_quiet(project: Project, budget: TimeBudget, callback: Callback) -> None:
     """Wait until other processes leave the cores, if the project asks for it; the budget does not count that."""
-    if project.config.optimize.wait_quiet:
+    if project.config[OptimizeSection].wait_quiet:
         began = time.monotonic()
         wait_until_quiet(timeout_s=QUIET_TIMEOUT_S, callback=callback)
         budget.exclude(time.monotonic() - began)
@@ -482,7 +496,7 @@ def _with_answers(
     Without `[answer] limit` the winner answers every row. With `[answer] forwarded_by` it answers rows that a device
     does not, and the certificate is of the answers of both.
     """
-    section, winner = project.config.answer, result.winner
+    section, winner = project.config[AnswerSection], result.winner
     if not section.limit:
         return result
     chosen, held_out = (
@@ -504,7 +518,7 @@ def _judged_again(project: Project, winner: EvaluatedVariant, evidence: Evidence
     """Judge a winner by evidence with more measurements, and save both."""
     verdict = judging.judge_release(
         evidence,
-        project.config.policy,
+        project.config[PolicySection],
         task=winner.variant.task,
         live=find_live(project, winner.variant.digest),
         test_evaluations=winner.verdict.test_evaluations,
@@ -616,7 +630,7 @@ def audit_winner(
     else:
         winner = _judged_again(project, result.winner, with_more(result.winner.evidence, evidence))
     found = replaced(result, winner=winner)
-    if metrics and project.config.answer.limit:
+    if metrics and project.config[AnswerSection].limit:
         found = _with_answers(project, found, validation(), evaluation_set)
     searches.save_search(project, found, is_evaluation=True)
     return found
@@ -646,7 +660,7 @@ def measure_location(
         Measure although other processes use the cores; raises NotApplicable without it.
     """
     validation = _evaluation_set(project, result.baseline, data["validation"])
-    config = replaced(project.config, serve=replaced(project.config.serve, workers=1))
+    config = project.config.having(replaced(project.config[ServeSection], workers=1))
     for variant in {one.digest: one for one in (result.winner.variant, result.baseline.model)}.values():
         callback(f"measure {variant.name} at {location}")
         subject = compare_with_baseline(variant, validation, project.blobs)
@@ -688,8 +702,8 @@ def plan(
         prices=prices,
         service_times=[one for one in times.values() if one.variant in rows],
         networks=list(networks.values()),
-        p99_ms=project.config.slo.p99_ms,
-        availability=project.config.slo.availability,
+        p99_ms=project.config[SloSection].p99_ms,
+        availability=project.config[SloSection].availability,
     )
     found = plan_deployment(inputs, name=project.name, at=at, with_changes=with_changes)
     project.save(found)
@@ -727,7 +741,7 @@ def test_policy(project: Project, result: SearchResult, data: Data) -> list[Poli
     evaluation_set = _evaluation_set(project, result.baseline, data["validation"])
     subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
     metrics = [name for name in _metrics(project) if name not in TIMED]
-    policy = release_policy(project.config.policy, subject.variant.task, result.winner.evidence)
+    policy = release_policy(project.config[PolicySection], subject.variant.task, result.winner.evidence)
     return run_policy_tests(
         subject, policy, metrics=metrics, dataset=evaluation_set.dataset, period=evaluation_set.period
     )
@@ -773,7 +787,7 @@ def gate_candidate(project: Project, folder: Path, *, first_model: bool = False)
     data = periods(project)
     search, blobs = read_candidate(folder, data[TEST])
     project = replace(project, blobs=blobs)
-    baseline = replaced(search.baseline, costs=project.config.model.decision_costs.pair)
+    baseline = replaced(search.baseline, costs=project.config[ModelSection].decision_costs.pair)
     validation = cache(lambda: _evaluation_set(project, baseline, data["validation"]))
     test = _test_set(project, baseline, data, validation=validation)
     project.state.count_evaluation(project.name, test.dataset)
@@ -789,7 +803,7 @@ def _judged_change(
     project: Project, change: JudgedChange, evidence: Evidence, *, against: LiveRelease | None
 ) -> JudgedChange:
     """Judge evidence on a change; nothing is saved. Rules against live need a live release."""
-    winner, policy = change.search.winner, project.config.policy
+    winner, policy = change.search.winner, project.config[PolicySection]
     if change.live is None:
         policy = replaced(policy, release=tuple(rule for rule in policy.release if not rule.measure.startswith(LIVE)))
     verdict = judging.judge_release(
@@ -861,7 +875,7 @@ def send_lineage(project: Project, *, callback: Callback) -> None:
 
     A delivery that fails is reported to `callback`, and the events are sent next time.
     """
-    if not project.config.provenance.lineage_to:
+    if not project.config[ProvenanceSection].lineage_to:
         return
     try:
         callback(lineage.delivery_message(lineage.send(project)))
@@ -953,7 +967,7 @@ def watch(
                 reports.append(seen.report)
             found.append(seen.report)
         own = (report for report in reports if report.release == deployed.digest)
-        broken = tuple(recorded_inputs(own, accepted=project.config.retrain.accept_out_of_range))
+        broken = tuple(recorded_inputs(own, accepted=project.config[RetrainSection].accept_out_of_range))
         if ticket is not None and ticket.broken != broken:
             project.save(with_broken_inputs(ticket, broken))
     return found
@@ -981,7 +995,7 @@ def audit_certificate(project: Project) -> CertificateAudit | None:
     A withdrawal opens a ticket. None if the live release answers every row, or nothing is live. One process at a time
     does this, as with `watch`.
     """
-    if project.config.model.scores or project.state.last(project.name, LIVE_POINTER) is None:
+    if project.config[ModelSection].scores or project.state.last(project.name, LIVE_POINTER) is None:
         return None
     with project.lease("watch", wait_s=WATCH_WAIT_S):
         audit = certificate.audit_answers(project)
@@ -997,13 +1011,13 @@ def audit_probing(project: Project, *, callback: Callback = lambda _: None) -> P
     not throttled again for what it sent until that day. None if no request with an API key was logged since the last
     report. One process at a time does this, as with `watch`.
     """
-    if project.config.model.scores or project.state.last(project.name, LIVE_POINTER) is None:
+    if project.config[ModelSection].scores or project.state.last(project.name, LIVE_POINTER) is None:
         return None
     with project.lease("watch", wait_s=WATCH_WAIT_S):
         deployed = open_deployed_release(project, for_log=True)
 
         def honest() -> Floats:
-            if not deployed.training.dataset or not project.config.data.time:
+            if not deployed.training.dataset or not project.config[DataSection].time:
                 raise NotApplicable("the rows that the release was judged on are not known: it needs [data] time")
             dataset = open_assessed_dataset(project, callback, sampled=True, views=deployed.release.views)
             since, until = deployed.judged
@@ -1012,7 +1026,7 @@ def audit_probing(project: Project, *, callback: Callback = lambda _: None) -> P
         report = probing.audit_keys(project, deployed, honest)
         if report is None:
             return None
-        per_s = project.config.serve.throttle_per_s
+        per_s = project.config[ServeSection].throttle_per_s
         if per_s and report.found:
             report = replaced(report, keys=tuple(_throttled(project, key, per_s) for key in report.keys))
         project.save(report)
@@ -1036,7 +1050,7 @@ def _throttled(project: Project, found: KeyProbing, per_s: float) -> KeyProbing:
 
 def _open_monitored(project: Project, source: RowSource, callback: Callback) -> tuple[DeployedRelease, Dataset | None]:
     """Open what is monitored, with the project's table unless only the log is read."""
-    if project.config.model.scores:
+    if project.config[ModelSection].scores:
         dataset = open_assessed_dataset(project, callback, sampled=True)
         return open_scores(project, dataset), dataset
     deployed = open_deployed_release(project, for_log=source == "log")
@@ -1054,8 +1068,8 @@ def open_ticket(project: Project) -> Ticket | None:
 
 def _open_retrained(project: Project) -> DeployedRelease:
     """Open the live release for a retraining; rows of a table without times are older than its log."""
-    deployed = open_deployed_release(project, for_log=not project.config.data.time)
-    if not project.config.data.time and deployed.release.answers is None:
+    deployed = open_deployed_release(project, for_log=not project.config[DataSection].time)
+    if not project.config[DataSection].time and deployed.release.answers is None:
         raise ConfigError(
             "without a time column, rows after the release are not known",
             where="[data] time",
@@ -1169,7 +1183,7 @@ def _ablations(project: Project, bundle: Bundle) -> dict[str, Ablation]:
         subject,
         [*alone, *together],
         blobs=project.blobs,
-        budget_s=project.config.evaluate.budget_s,
+        budget_s=project.config[EvaluateSection].budget_s,
         calibrator=release.calibrator,
     )
 
@@ -1386,7 +1400,7 @@ def prepare_explore(project: Project, digest: str, data: Data, *, callback: Call
         digest,
         usual,
         months=months,
-        together=project.config.evaluate.together,
+        together=project.config[EvaluateSection].together,
         blobs=project.blobs,
         callback=callback,
     )
@@ -1401,7 +1415,7 @@ def _at_most(rows: Dataset, count: int) -> Dataset:
 def _evaluation_set(
     project: Project, baseline: Baseline, period: Dataset, *, timing_s: float = math.inf
 ) -> EvaluationSet:
-    return build_evaluation_set(baseline, period, project.blobs, price=project.config.cost, timing_s=timing_s)
+    return build_evaluation_set(baseline, period, project.blobs, price=project.config[CostSection], timing_s=timing_s)
 
 
 def _answer_time(validation: EvaluationSet) -> search.AnswerTime:
@@ -1439,7 +1453,7 @@ def _test_set(
         texts=text_columns(signature),
     )
     found = build_evaluation_set(
-        baseline, data["test"], project.blobs, price=project.config.cost, floor=floor, reference=reference
+        baseline, data["test"], project.blobs, price=project.config[CostSection], floor=floor, reference=reference
     )
     return replace(found, findings=(*found.findings, *copied))
 
@@ -1470,7 +1484,7 @@ def _judged(
     On `test` the verdict is that on a release: with its floor, and against the release that is live, for which the
     answers of the `subject` are compared.
     """
-    policy, task = project.config.policy, variant.task
+    policy, task = project.config[PolicySection], variant.task
     live = find_live(project, variant.digest) if evidence.period == TEST else None
     if live is not None and subject is not None:
         evidence = compare_with_live(live, subject, evaluation_set.labeled, evidence)
@@ -1513,8 +1527,8 @@ def _baseline(
 ) -> Baseline:
     """Save a model as the baseline, with its decision threshold and the data it is evaluated on."""
     known = labeled_rows(data["validation"])
-    costs, threshold = project.config.model.decision_costs.pair, LIBRARY_THRESHOLD
-    rule: ThresholdRule = "library" if project.config.model.costs is None else "costs"
+    costs, threshold = project.config[ModelSection].decision_costs.pair, LIBRARY_THRESHOLD
+    rule: ThresholdRule = "library" if project.config[ModelSection].costs is None else "costs"
     if model.task == "binary":
         engine, known_rows = open_variant(model, project.blobs), matrix(known.table, model.signature)
         scores = engine.predict(known_rows)[:, 0]
@@ -1524,12 +1538,12 @@ def _baseline(
             else choose_threshold(target_values(known), scores, costs=costs, weights=sample_weights(known))
         )
     digests = origins.save_versions(
-        project, data, code=training.recipe_digest(project.config) if project.config.model.train else ""
+        project, data, code=training.recipe_digest(project.config) if project.config[ModelSection].train else ""
     )
     rows = matrix(
         pl.concat(labeled_rows(data[name]).table for name in ("train", "validation") if name in data), model.signature
     )
-    contract = observed_contract(rows, model.signature, margin=project.config.policy.contract_margin)
+    contract = observed_contract(rows, model.signature, margin=project.config[PolicySection].contract_margin)
     views = views_read(data["validation"].views, model.signature.names)
     baseline = Baseline(
         model=model,
@@ -1539,7 +1553,7 @@ def _baseline(
         data={**digests, **view_digests(views)},
         views=views,
         contract=contract,
-        findings=(*findings, *importing.declared_training_privacy(project.config.model)),
+        findings=(*findings, *importing.declared_training_privacy(project.config[ModelSection])),
         training=made_with or TrainingDigests(),
     )
     project.save(baseline)
@@ -1551,10 +1565,10 @@ def _requested_audits(config: Config) -> list[str]:
     found = []
     for name in plugins.names("audit"):
         measures = tuple(plugins.declaration("audit", name, "ON_REQUEST", ()))
-        is_ruled = any(rule.measure.startswith(measures) for rule in config.policy.release)
-        if not measures or name in config.evaluate.audits or is_ruled:
+        is_ruled = any(rule.measure.startswith(measures) for rule in config[PolicySection].release)
+        if not measures or name in config[EvaluateSection].audits or is_ruled:
             found.append(name)
-    unknown = [name for name in config.evaluate.audits if name not in found]
+    unknown = [name for name in config[EvaluateSection].audits if name not in found]
     if unknown:
         raise ConfigError(
             f"unknown audit {unknown[0]!r}", where="[evaluate] audits", hint="headway plugins lists the audits"
@@ -1566,7 +1580,9 @@ def _shared_audits(
     project: Project, subject: Comparison, audits: Audits, data: Data, *, made_with: TrainingDigests
 ) -> dict[str, MetricResults | NotApplicable]:
     """Run the audits that Ray shares, if it is set; it has ended when the others measure time."""
-    if not project.config.compute.ray or subject.variant.signature.texts:  # rows hold numbers of texts of this process
+    if (
+        not project.config[ComputeSection].ray or subject.variant.signature.texts
+    ):  # rows hold numbers of texts of this process
         return {}
     shared, retraining = (
         [name for name in audits.names if plugins.declaration("audit", name, literal, False)]
@@ -1599,6 +1615,7 @@ def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditC
             project.blobs,
             signature=signature,
             judged=data["test"],
+            key_per_s=project.config[ServeSection].key_per_s,
             made_with=baseline.training,
             state=project.state,
         ),
@@ -1643,7 +1660,7 @@ def _transform_context(
 
     None retrains a baseline that is known to be made with other training code, settings or rows.
     """
-    trains = bool(project.config.model.train) and "train" in data
+    trains = bool(project.config[ModelSection].train) and "train" in data
     if trains and baseline.training.is_known:
         trains = not baseline.training.differences(training.training_digests(project.config, data["train"]))
 
@@ -1666,15 +1683,15 @@ def _transform_context(
         validation=_labeled_data(evaluation_set),
         train=lambda: load_training_data(data, baseline.model.signature),
         threshold=baseline.threshold,
-        model_families=project.config.optimize.families,
+        model_families=project.config[OptimizeSection].families,
         opened={baseline.model.digest: evaluation_set.reference},
         columns=baseline.model.signature.names,
         without=tuple(without),
         retrain=(lambda features: retrain(tuple(features))) if trains else None,
         refit=train_on_some if trains else refit,
-        ordered=bool(project.config.data.time),
-        deferred=tuple(_features_of(project.config.optimize.defer, baseline, where="defer")),
-        max_changed=project.config.optimize.max_changed,
+        ordered=bool(project.config[DataSection].time),
+        deferred=tuple(_features_of(project.config[OptimizeSection].defer, baseline, where="defer")),
+        max_changed=project.config[OptimizeSection].max_changed,
         certify=certify,
         baseline=baseline.model,
         private=_asks_for_privacy(project.config),
@@ -1683,7 +1700,7 @@ def _transform_context(
 
 def _asks_for_privacy(config: Config) -> bool:
     """Return whether `[optimize] private` or a rule of the policy asks for answers that say less."""
-    return config.optimize.private or any(rule.private for rule in config.policy.release)
+    return config[OptimizeSection].private or any(rule.private for rule in config[PolicySection].release)
 
 
 def _labeled_data(evaluation_set: EvaluationSet) -> LabeledData:
@@ -1710,14 +1727,14 @@ def _measured(
         if metrics:
             yield number, _judged(project, variant, evidence, meter.evaluation_set)
             continue
-        policy = release_policy(project.config.policy, variant.task, evidence)
+        policy = release_policy(project.config[PolicySection], variant.task, evidence)
         verdict = judging.judge(evidence, judging.relative_policy(policy))
         yield number, EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
 
 
 def _metrics(project: Project) -> list[str]:
     """Return the metrics that a search computes for every variant."""
-    rules = [rule.measure.split(".") for rule in project.config.policy.release]
+    rules = [rule.measure.split(".") for rule in project.config[PolicySection].release]
     return [name for name in plugins.names("metric") if name not in OF_WINNER or any(name in parts for parts in rules)]
 
 
@@ -1729,7 +1746,7 @@ def _winner(
     If the first is not feasible on `test`, others are evaluated while that fits into the budget. The second result is
     the names of those left out, with the reason; the third is that of those that raised an error.
     """
-    rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
+    rows = search.rank_by_objective(judged, project.config[OptimizeSection].objective, judging.feasible)
     budget.reserve(KINDS_OF_CALLS * budget.timing_s)
     not_judged: dict[str, str] = {}
     failed: dict[str, str] = {}

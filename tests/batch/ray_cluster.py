@@ -17,8 +17,8 @@ from ray.cluster_utils import Cluster
 
 from headway import pipeline
 from headway.batch.compute import open_workers
+from headway.batch.settings.compute import ComputeSection
 from headway.core.config import Config
-from headway.core.sections import ComputeSection
 from headway.registry.project import open_project
 
 TASKS, BUSY_S = 6, 0.1
@@ -73,7 +73,7 @@ def run(folder: str) -> None:
     found = []
     with two_nodes():
         pipeline.optimize(project, pipeline.last_search(project).baseline, pipeline.periods(project))
-        with open_workers(Config(compute=ComputeSection(ray="auto")), alone=True) as workers:
+        with open_workers(Config(ComputeSection(ray="auto")), alone=True) as workers:
             shared = ray.get_runtime_context().get_node_id(), str(mark)
             for change in (mark.exists, mark.touch):
                 change()

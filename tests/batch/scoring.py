@@ -23,6 +23,7 @@ from headway.core.selective import AnswerPlan, CertificateWithdrawal, SelectiveC
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import init_keys
 from headway.registry.withdrawals import KIND
 
@@ -39,7 +40,11 @@ def scoring_project(folder: Path, **fields: Any) -> Config:
     folder.mkdir(exist_ok=True)
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n')
     settings = config.load(folder, environment={})
-    init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    init_keys(
+        settings.path(settings[TrustSection].publisher_key),
+        settings.path(settings[TrustSection].trusted_keys),
+        comment="a test",
+    )
     publish(settings, **fields)
     return settings
 

@@ -10,14 +10,14 @@ from tests.batch.packed_workers import PackedWorkers, use
 from tests.batch.ray_tasks import Repeated, repeat
 
 from headway.batch.compute import CheckedWorkers, Packed, open_workers, run_packed
+from headway.batch.settings.compute import ComputeSection
 from headway.core.config import Config
 from headway.core.errors import ConfigError, Refused
-from headway.core.sections import ComputeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.workers import HERE
 from headway.registry.sign import create_publisher
 
-RAY = Config(compute=ComputeSection(ray="auto"))
+RAY = Config(ComputeSection(ray="auto"))
 
 
 def test_results_are_those_of_this_process():
@@ -105,7 +105,7 @@ def test_work_stays_in_this_process_without_ray_and_so_do_times_on_a_ray_of_our_
     monkeypatch.undo()
     with (
         pytest.raises(ConfigError, match="not an address of Ray"),
-        open_workers(Config(compute=ComputeSection(ray="10.0.0.1"))),
+        open_workers(Config(ComputeSection(ray="10.0.0.1"))),
     ):
         pass
 

@@ -21,11 +21,12 @@ from headway.batch.compute import open_ray
 from headway.batch.folder import FileTask, ReleaseBytes, list_files, score_task
 from headway.batch.journal import Receipt
 from headway.batch.predict import predict
+from headway.batch.settings.compute import ComputeSection
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
-from headway.core.sections import ComputeSection
 from headway.core.workers import Workers
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.settings.trust import TrustSection
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,7 @@ def by_threads(
         yield Threads(after)
 
     monkeypatch.setattr("headway.batch.compute.open_ray", workers)
-    return changed(settings, compute=ComputeSection(ray="auto"))
+    return settings.having(ComputeSection(ray="auto"))
 
 
 def write_parts(where: Path, *, rows: int = 1000) -> Path:
@@ -313,7 +314,7 @@ def test_a_worker_refuses_bytes_that_are_not_the_releases(tmp_path):
 
 def test_what_is_sent_to_a_worker_holds_no_key(tmp_path):
     settings, sent = scoring_project(tmp_path), bundle_bytes(tmp_path)
-    private = settings.path(settings.trust.publisher_key)
+    private = settings.path(settings[TrustSection].publisher_key)
     (file,) = list_files(write_parts(tmp_path / "rows" / "one"))[:1]
     content = pickle.dumps((score_task, sent, file))
     assert str(private).encode() not in content and private.read_bytes().split(b"\n")[1] not in content

@@ -27,6 +27,7 @@ from tests.engines.made_forests import Shape, made
 from headway.core.errors import ConfigError, DataError, HeadwayError, Refused, StoreError
 from headway.core.feature_view import FeatureView
 from headway.core.variant import Field, Signature
+from headway.data.settings.data import DataSection
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.trees import Trees
 
@@ -176,7 +177,7 @@ def test_a_class_whose_certificate_was_withdrawn_is_not_answered(tmp_path):
 def test_the_missing_values_of_the_project_apply_to_its_files(suffix, tmp_path):
     carrier = replace(CARRIER, unseen="other")
     settings = scoring_project(tmp_path, signature=replace(MIXED, inputs=(MIXED.inputs[0], carrier)), task="regression")
-    settings = replace(settings, data=replace(settings.data, missing=("NA",)))
+    settings = settings.having(replace(settings[DataSection], missing=("NA",)))
     table = pl.DataFrame({"size": [0.0, 1.0], "carrier": ["NA", "UA"]})
     score_file(settings, write_table(table, tmp_path / f"rows{suffix}"), tmp_path / "scores.parquet", "carrier")
     assert read_table(tmp_path / "scores.parquet").select("carrier", "prediction").rows() == [("NA", None), ("UA", 1.0)]

@@ -14,16 +14,15 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from msgspec.structs import replace
 from tests.batch.ray_tasks import fail, probe
 from tests.batch.scoring import LIVE, scoring_project
 from tests.batch.test_folder import files_of, write_parts
 
 from headway.batch.compute import open_ray
 from headway.batch.predict import predict
+from headway.batch.settings.compute import ComputeSection
 from headway.core.config import Config
 from headway.core.errors import DataError
-from headway.core.sections import ComputeSection
 from headway.core.workers import Workers
 
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("default")]
@@ -50,7 +49,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
 def on_ray(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> Callable[[Config], Config]:
     """Let `predict` use the Ray that runs already."""
     monkeypatch.setattr("headway.batch.compute.open_ray", lambda _: nullcontext(workers))
-    return lambda settings: replace(settings, compute=ComputeSection(ray="auto"))
+    return lambda settings: settings.having(ComputeSection(ray="auto"))
 
 
 def wait_for(true: Callable[[], object]) -> None:

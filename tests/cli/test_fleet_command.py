@@ -26,6 +26,7 @@ from headway.deployment.fleet import agent
 from headway.deployment.fleet.publish import follow_fleet
 from headway.registry.fleet import DeviceRegistry
 from headway.registry.project import Project, open_project
+from headway.registry.settings.fleet import FleetSection
 from headway.storage import segments, traffic
 
 
@@ -166,7 +167,7 @@ def test_an_agent_bounds_the_log_of_its_device(
     folder = traffic.log_folder(settings.state, "flights", "sha256:" + "0" * 64)
     for number in range(3):
         segments.save(folder, {"a": np.zeros(100_000)}, name=f"{number:020}-1-0{segments.SUFFIX}")
-    bounded = replace(settings, fleet=replace(settings.fleet, log_mb=1))
+    bounded = settings.having(replace(settings[FleetSection], log_mb=1))
     agent._bound_log(bounded)
     assert len(list(segments.segments(folder))) == 1
     assert "its oldest 2 segments are deleted" in caplog.text

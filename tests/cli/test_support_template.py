@@ -11,6 +11,9 @@ from headway.cli.commands.init import N_REQUESTS, write_project
 from headway.cli.demo.requests import INTENTS, PACKAGE, sample_requests
 from headway.core.config import load
 from headway.core.errors import ConfigError, PluginError
+from headway.data.settings.data import DataSection
+from headway.evaluation.settings.answer import AnswerSection
+from headway.monitoring.settings.support import SupportSection
 from headway.support.replies import read_replies
 
 pytestmark = pytest.mark.slow
@@ -32,8 +35,12 @@ def test_a_table_of_messages_becomes_a_project_with_a_limit_and_sending_off(tmp_
     written, _ = write_project(folder, tmp_path / "messages.csv", "intent", text=("message",), template="support")
     assert {*written} == {"headway.toml", "train.py", "replies.toml", "README.md"}
     config = load(folder)
-    assert config.data.text == ("message",)
-    assert (config.answer.limit, config.answer.stages, config.support.send) == (0.05, ("people",), False)
+    assert config[DataSection].text == ("message",)
+    assert (config[AnswerSection].limit, config[AnswerSection].stages, config[SupportSection].send) == (
+        0.05,
+        ("people",),
+        False,
+    )
     readme = (folder / "README.md").read_text()
     assert "# shop: answers to messages" in readme and "samples" not in readme
 
@@ -63,7 +70,7 @@ def test_replies_are_proposed_for_the_names_that_the_server_answers_with(tmp_pat
     file = tmp_path / "a/replies.toml"
     file.write_text(file.read_text().replace("# [[", "[[").replace("\n# ", "\n"))
     assert {reply.intent for reply in read_replies(file)} == expected
-    data = load(tmp_path / "a").data
+    data = load(tmp_path / "a")[DataSection]
     assert data.classes == (tuple(sorted(expected)) if isinstance(intents[0], str) else ())
 
 

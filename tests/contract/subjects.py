@@ -6,9 +6,9 @@ import numpy as np
 
 from headway.core import plugins
 from headway.core.contracts import SliceColumn
-from headway.core.sections import CostSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.context import Comparison
+from headway.evaluation.settings.cost import CostSection
 
 
 def echo_comparison(*, groups: int, task: str = "binary") -> Comparison:

@@ -13,9 +13,9 @@ import headway
 from headway.core import plugins
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.core.sections import SplitSection
 from headway.data.check import check_codes
 from headway.data.context import CheckContext, load_check
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 
 CHECKS = plugins.names("check")

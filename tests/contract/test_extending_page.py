@@ -1,4 +1,4 @@
-"""The page on plug-ins shows the engine, the transform and the command that the tests install from outside."""
+"""The page on plug-ins shows each plug-in that the tests install from outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = ROOT / "tests/outside"
 
 
-@pytest.mark.parametrize("module", ["headway_echo", "headway_half", "headway_greet"])
+@pytest.mark.parametrize(
+    "module", ["headway_echo", "headway_half", "headway_greet", "headway_greet_measures", "headway_greet_settings"]
+)
 def test_the_plugin_on_the_page_is_the_one_installed_from_outside(module):
     page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
     code = (OUTSIDE / f"{module}.py").read_text(encoding="utf-8")

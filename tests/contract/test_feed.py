@@ -14,7 +14,7 @@ from headway.core.config import Config
 from headway.core.contracts import Feed
 from headway.core.errors import ConfigError, StoreUnavailable
 from headway.core.plugins import load_feed
-from headway.core.sections import StoreSection
+from headway.core.settings.store import StoreSection
 from headway.storage.addresses import known_addresses, open_feed
 
 S = 1_000_000_000
@@ -35,7 +35,7 @@ def test_every_feed_is_opened_by_its_address():
 @pytest.mark.parametrize("name", plugins.own("feed"))
 def test_an_address_that_is_none_is_refused(name):
     with pytest.raises(ConfigError, match="is not an address"):
-        open_feed(Config(store=StoreSection(feed=f"{name}://127.0.0.1:port/0")))
+        open_feed(Config(StoreSection(feed=f"{name}://127.0.0.1:port/0")))
 
 
 def test_a_password_is_read_from_the_environment_or_a_file(tmp_path, monkeypatch):
@@ -61,7 +61,7 @@ def opened(server: RedisServer, tmp_path, monkeypatch) -> Iterator[Open]:
     made: list[Feed] = []
 
     def open_one() -> Feed:
-        made.append(open_feed(Config(store=StoreSection(feed=server.address))))
+        made.append(open_feed(Config(StoreSection(feed=server.address))))
         return made[-1]
 
     yield open_one
@@ -115,7 +115,7 @@ def test_a_server_that_was_away_is_reached_again_and_the_waiting_look_again(open
 @pytest.mark.services
 def test_a_wrong_password_is_an_error_that_shows_no_password(server, monkeypatch):
     monkeypatch.setenv("HEADWAY_STORE_FEED_PASSWORD", "t0psecret")
-    feed = open_feed(Config(store=StoreSection(feed=server.address)))
+    feed = open_feed(Config(StoreSection(feed=server.address)))
     with closing(feed), pytest.raises(StoreUnavailable) as caught:
         feed.announce()
     assert "t0psecret" not in str(caught.value) and "HEADWAY_STORE_FEED_PASSWORD" in caught.value.hint

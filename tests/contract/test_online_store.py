@@ -22,7 +22,8 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import OnlineStore
 from headway.core.errors import ConfigError, DataError, StoreError, StoreUnavailable
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.features.online_rows import MAX_BATCH, MAX_KEY_BYTES, NEVER_US, entity_key, entity_values
 from headway.storage.addresses import known_addresses, open_online
 
@@ -88,7 +89,7 @@ def store(opened) -> OnlineStore:
 
 
 def config_of(address: str, folder: Path) -> Config:
-    return Config(project=ProjectSection(state=str(folder)), store=StoreSection(online=address))
+    return Config(ProjectSection(state=str(folder)), StoreSection(online=address))
 
 
 def client_of(address: str) -> redis.Redis:
@@ -424,11 +425,12 @@ import sys
 from pathlib import Path
 import numpy as np
 from headway.core.config import Config
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.storage.addresses import open_online
 
 address, folder, number, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-store = open_online(Config(project=ProjectSection(state=folder), store=StoreSection(online=address)))
+store = open_online(Config(ProjectSection(state=folder), StoreSection(online=address)))
 keys, at = [f"k{key}" for key in range(200)], number
 print("ready", flush=True)
 for round in range(rounds):

@@ -18,15 +18,19 @@ import headway as hw
 from headway.cli.loading import diagnose_plugin
 from headway.core import plugins
 from headway.core.alerting import Alert
-from headway.core.config import Config
+from headway.core.config import FILE, Config, load, sections
 from headway.core.errors import EngineError, HeadwayError, NotApplicable
 from headway.core.evidence import NOT_RUN, Finding
-from headway.core.sections import AlertRule, DataSection, StoreSection
+from headway.core.exposure import exposure_of
+from headway.core.measure import measures, read_catalogue
+from headway.core.settings.store import StoreSection
 from headway.data.check import run_checks
 from headway.data.context import Window, Windows, run_detector
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
 from headway.evaluation.measure import Audits, measure
 from headway.monitoring.alerts.deliver import send_alert
+from headway.monitoring.settings.alert import AlertRule
 from headway.optimization.importers.models import import_fitted_model
 from headway.optimization.search import apply_transform
 from headway.reporting.report_data import ReportData
@@ -95,14 +99,14 @@ def of_engine(folder: Path) -> str:
 
 def of_source(folder: Path) -> str:
     section = DataSection(source=f"{NAME}://user:secret@host/table", query="SELECT 1")
-    message = error_of(lambda: read_table(Config(data=section)))
+    message = error_of(lambda: read_table(Config(section)))
     assert "secret" not in message
     return message
 
 
 def opens(role: str, open_it: Callable[[Config], object]) -> Callable[[Path], str]:
     """Return a function that opens a store of that role and returns the error."""
-    return lambda folder: error_of(lambda: open_it(Config(store=StoreSection(**{role: f"{NAME}://host"}))))
+    return lambda folder: error_of(lambda: open_it(Config(StoreSection(**{role: f"{NAME}://host"}))))
 
 
 def of_receiver(folder: Path) -> str:
@@ -151,8 +155,30 @@ OF_KIND: dict[str, Callable[[Path], str]] = {
 }
 
 
+DECLARED = {"measure", "settings"}
+"""Kinds whose plug-ins are data: they can only fail when they are imported."""
+
+
 def test_every_kind_of_plugin_is_here():
-    assert set(OF_KIND) == set(plugins.kinds())
+    assert {*OF_KIND, *DECLARED} == set(plugins.kinds())
+
+
+@pytest.mark.parametrize(("code", "message"), [(EARLY, "KeyError"), (LATE, "is not a subclass of SettingsSection")])
+def test_a_section_that_cannot_be_used_is_an_error_where_it_is_set_and_left_out_elsewhere(
+    code, message, tmp_path, monkeypatch
+):
+    install_raising("settings", NAME, tmp_path, monkeypatch, code=code)
+    (tmp_path / FILE).write_text(f"[{NAME}]\nnumber = 1\n")
+    assert message in error_of(lambda: load(tmp_path))
+    assert "serve" in sections() and NAME not in sections()
+    (tmp_path / FILE).write_text("")
+    assert exposure_of(load(tmp_path))["serve.host"] == "this machine"
+
+
+def test_measures_that_cannot_be_imported_are_left_out(tmp_path, monkeypatch):
+    install_raising("measure", NAME, tmp_path, monkeypatch, code=EARLY)
+    read_catalogue.cache_clear()
+    assert "brier" in measures()
 
 
 @pytest.mark.parametrize("code", [LATE, EARLY], ids=["when called", "when imported"])
@@ -162,7 +188,7 @@ def test_a_plugin_that_raises_is_named_and_the_others_go_on(kind, code, tmp_path
     assert "KeyError" in OF_KIND[kind](tmp_path)
 
 
-@pytest.mark.parametrize("kind", OF_KIND)
+@pytest.mark.parametrize("kind", plugins.kinds())
 def test_the_doctor_names_a_plugin_that_cannot_be_imported(kind, tmp_path, monkeypatch):
     install_raising(kind, NAME, tmp_path, monkeypatch, code=EARLY)
     diagnosis = diagnose_plugin(f"{kind}:{NAME}")

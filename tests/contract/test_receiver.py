@@ -13,8 +13,8 @@ from tests.monitoring.alerts.places import PASSWORD, USER, http_site, mail_box
 from headway.core import plugins
 from headway.core.alerting import Alert
 from headway.core.errors import ConfigError
-from headway.core.sections import SettingValue
 from headway.monitoring.alerts.receiver import DeliveryFailed, Receiver, ReceiverContext
+from headway.monitoring.settings.alert import SettingValue
 
 NAMES = plugins.names("receiver")
 ALERT = Alert(

@@ -18,13 +18,20 @@ from headway.core.config import (
     masked,
     parse_age,
     resolve,
+    section_of,
     sources,
     variable,
 )
 from headway.core.errors import ConfigError
 from headway.core.renamed import RenamedWarning
-from headway.core.sections import Costs, DataSection, RemoteStage
+from headway.core.settings.store import StoreSection
 from headway.core.verdict import Rule
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import Costs
+from headway.data.settings.policy import PolicySection
+from headway.evaluation.settings.answer import RemoteStage
+from headway.monitoring.settings.alert import AlertSection
+from headway.serving.settings.serve import ServeSection
 
 EMPTY: Mapping[str, str] = {}
 # Four ways to set serve.port, weakest first; each is a value that is set, or None.
@@ -52,7 +59,7 @@ def test_flag_wins_over_environment_over_file_over_default(
     environment = {"HEADWAY_SERVE_PORT": str(in_environment)} if in_environment else {}
     flags = {"serve.port": str(in_flag)} if in_flag else {}
     config, origin = resolve(folder, environment=environment, flags=flags)
-    assert config.serve.port == (in_flag or in_environment or in_file or Config().serve.port)
+    assert config[ServeSection].port == (in_flag or in_environment or in_file or Config()[ServeSection].port)
     source = (in_flag and "flag") or (in_environment and "environment") or (in_file and "file") or None
     assert origin.get("serve.port") == source
 
@@ -61,7 +68,7 @@ def test_flag_wins_over_environment_over_file_over_default(
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_a_string_setting_takes_any_string_unchanged(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = write(tmp_path_factory.mktemp("project"), "")
-    assert load(folder, environment={}, flags={"data.source": text}).data.source == text
+    assert load(folder, environment={}, flags={"data.source": text})[DataSection].source == text
 
 
 @pytest.mark.slow
@@ -69,7 +76,7 @@ def test_a_string_setting_takes_any_string_unchanged(tmp_path_factory: pytest.Te
 def test_arbitrary_flags_raise_only_headway_errors(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = write(tmp_path_factory.mktemp("project"), "")
     try:
-        assert isinstance(load(folder, environment={}, flags={"serve.port": text}).serve.port, int)
+        assert isinstance(load(folder, environment={}, flags={"serve.port": text})[ServeSection].port, int)
     except ConfigError as error:
         assert "serve.port" in str(error)
 
@@ -185,8 +192,8 @@ def test_an_unknown_flag_is_an_error_that_names_it(project: Path) -> None:
     ],
 )
 def test_a_flag_takes_the_words_that_the_file_takes(project: Path, setting: str, text: str, value: object) -> None:
-    section, _, field = setting.partition(".")
-    assert getattr(getattr(load(project, environment={}, flags={setting: text}), section), field) == value
+    table, _, field = setting.partition(".")
+    assert getattr(load(project, environment={}, flags={setting: text})[section_of(table)], field) == value
 
 
 @pytest.mark.parametrize(
@@ -233,7 +240,7 @@ def test_rules_of_the_policy_are_read_in_order(project: Path) -> None:
         project,
         "[[policy.release]]\nmeasure = 'ece'\nat_most = 0.05\n[[policy.release]]\nmeasure = 'auc'\nat_least = 1",
     )
-    rules = load(project, environment={}).policy.release
+    rules = load(project, environment={})[PolicySection].release
     assert [str(rule) for rule in rules] == ["ece at most 0.05", "auc at least 1"]
 
 
@@ -248,7 +255,7 @@ def test_a_former_name_of_a_measure_is_accepted_with_a_warning_that_names_the_ne
     folder = write(tmp_path, '[[policy.release]]\nmeasure = "roc_auc.loss"\nat_most = 0.01')
     with pytest.warns(RenamedWarning, match=r"'roc_auc\.loss' was renamed to 'roc_auc\.drop'"):
         config = load(folder, environment=EMPTY)
-    assert config.policy.release == (Rule(measure="roc_auc.drop", at_most=0.01),)
+    assert config[PolicySection].release == (Rule(measure="roc_auc.drop", at_most=0.01),)
 
 
 def test_a_file_that_cannot_be_read_is_named_without_a_line(tmp_path: Path) -> None:
@@ -262,11 +269,11 @@ def test_a_setting_without_fields_has_no_nearest_one() -> None:
 def test_the_former_switch_of_the_prediction_log_is_accepted_with_a_warning(tmp_path):
     (tmp_path / "headway.toml").write_text("[serve]\nlog = true\n")
     with pytest.warns(RenamedWarning) as caught:
-        assert load(tmp_path, environment={}).serve.log_mode == "all"
+        assert load(tmp_path, environment={})[ServeSection].log_mode == "all"
     assert any("'log' was renamed to 'log_mode'" in str(warning.message) for warning in caught)
     (tmp_path / "headway.toml").write_text("")
     with pytest.warns(RenamedWarning):
-        assert load(tmp_path, environment={"HEADWAY_SERVE_LOG": "false"}).serve.log_mode == "off"
+        assert load(tmp_path, environment={"HEADWAY_SERVE_LOG": "false"})[ServeSection].log_mode == "off"
 
 
 @pytest.mark.parametrize(
@@ -298,14 +305,14 @@ def test_the_address_of_a_store_with_a_password_is_refused_wherever_it_is_set(
 
 def test_the_password_of_the_feed_is_not_a_setting(project: Path) -> None:
     environment = {"HEADWAY_STORE_FEED_PASSWORD": "s", "HEADWAY_STORE_FEED": "redis://cache.example:6379/0"}
-    assert load(project, environment=environment).store.feed == "redis://cache.example:6379/0"
+    assert load(project, environment=environment)[StoreSection].feed == "redis://cache.example:6379/0"
 
 
 def test_rules_of_alerts_are_tables_and_an_error_names_the_line_of_one(project: Path) -> None:
     write(
         project, '[[alert]]\nname = "ops"\nto = "webhook"\n[[alert]]\nname = "mail"\nto = "email"\nwhen = ["drift"]\n'
     )
-    rules = load(project, environment=EMPTY).alert.rules
+    rules = load(project, environment=EMPTY)[AlertSection].rules
     assert [(rule.name, rule.when) for rule in rules] == [("ops", ()), ("mail", ("drift",))]
     write(
         project, '[[alert]]\nname = "ops"\nto = "webhook"\n[[alert]]\nname = "mail"\nto = "email"\nwhen = ["moved"]\n'
@@ -320,15 +327,15 @@ def test_rules_of_alerts_are_tables_and_an_error_names_the_line_of_one(project: 
 
 def test_secrets_of_receivers_are_not_settings(project: Path) -> None:
     environment = {"HEADWAY_ALERT_OPS_URL": "https://a", "HEADWAY_ALERT_ON_CALL_PASSWORD_FILE": "f"}
-    assert load(project, environment=environment).alert.rules == ()
+    assert load(project, environment=environment)[AlertSection].rules == ()
     rules = '[{ name = "ops", to = "webhook" }]'
-    assert load(project, environment={"HEADWAY_ALERT_RULES": rules}).alert.rules[0].to == "webhook"
+    assert load(project, environment={"HEADWAY_ALERT_RULES": rules})[AlertSection].rules[0].to == "webhook"
 
 
 def test_addresses_without_a_password_are_taken_as_they_are(project: Path) -> None:
     addresses = {"state": "postgresql://ada@[::1]:5432/f?sslmode=require", "logs": "s3://logs/a@b"}
     flags = {f"store.{role}": address for role, address in addresses.items()}
-    store = load(project, environment=EMPTY, flags=flags).store
+    store = load(project, environment=EMPTY, flags=flags)[StoreSection]
     assert (store.state, store.blobs, store.logs, store.feed) == (addresses["state"], "", addresses["logs"], "")
 
 
@@ -341,7 +348,7 @@ def test_what_is_shown_of_settings_has_no_password_and_no_path_of_a_webhook():
 
 def test_the_variable_of_a_setting_sets_it(project: Path) -> None:
     config, origin = resolve(project, environment={variable("serve.port"): "8123"}, flags={})
-    assert (config.serve.port, origin["serve.port"]) == (8123, "environment")
+    assert (config[ServeSection].port, origin["serve.port"]) == (8123, "environment")
 
 
 @pytest.mark.parametrize(

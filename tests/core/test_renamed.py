@@ -7,16 +7,16 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from headway_greet_settings import GreetSection
 
 from headway.core import config
 from headway.core.errors import ConfigError, StoreError
-from headway.core.record import FormerValues, Record, StoredRecord, about, read, write
+from headway.core.record import FormerValues, Record, StoredRecord, read, write
 from headway.core.renamed import RenamedWarning, current_form, renamed_arguments
-from headway.core.sections import StoreSection
 
 
 class Part(Record, frozen=True, kw_only=True):
@@ -127,47 +127,31 @@ def test_an_old_keyword_argument_is_accepted_with_a_warning_that_names_the_new_o
         search(tell="x", callback="y")  # type: ignore[call-arg]
 
 
-class Section(Record, frozen=True, kw_only=True):
-    former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
-    former_values: ClassVar[Mapping[str, FormerValues]] = {"balance": {"alike": "balanced"}}
-    validation: Annotated[str, about("A period.")] = ""
-    balance: Annotated[str, about("How classes count.")] = "none"
-
-
 @pytest.fixture
-def with_section(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A configuration with an additional section, some settings of which were renamed."""
-    kind = msgspec.defstruct(
-        "Config",
-        [("section", Section, Section()), ("store", StoreSection, StoreSection()), ("folder", str, ".")],
-        bases=(Record,),
-        frozen=True,
-        kw_only=True,
-    )
-    monkeypatch.setattr(config, "Config", kind)
-    monkeypatch.setattr(config, "SECTIONS", {"section": Section})
+def folder(tmp_path: Path) -> Path:
+    """A project's folder; the section [greet] of another package has settings that were renamed."""
     (tmp_path / "headway.toml").write_text("")
     return tmp_path
 
 
-def test_an_old_setting_is_accepted_from_every_source_with_a_warning(with_section: Path) -> None:
+def test_an_old_setting_is_accepted_from_every_source_with_a_warning(folder: Path) -> None:
     load = config.load
-    with pytest.warns(RenamedWarning, match="'choose' was renamed to 'validation'"):
-        found: Any = load(with_section, environment={"HEADWAY_SECTION_CHOOSE": "a"})
-    assert found.section.validation == "a"
-    with pytest.warns(RenamedWarning, match="'alike' was renamed to 'balanced'"):
-        found = load(with_section, environment={}, flags={"section.balance": "alike"})
-    assert found.section.balance == "balanced"
-    (with_section / "headway.toml").write_text('[section]\nchoose = "b"\nbalance = "alike"\n')
+    with pytest.warns(RenamedWarning, match="'hello' was renamed to 'salutation'"):
+        found = load(folder, environment={"HEADWAY_GREET_HELLO": "a"})
+    assert found[GreetSection].salutation == "a"
+    with pytest.warns(RenamedWarning, match="'nice' was renamed to 'friendly'"):
+        found = load(folder, environment={}, flags={"greet.tone": "nice"})
+    assert found[GreetSection].tone == "friendly"
+    (folder / "headway.toml").write_text('[greet]\nhello = "b"\ntone = "nice"\n')
     with pytest.warns(RenamedWarning) as caught:
-        found = load(with_section, environment={})
-    assert (found.section.validation, found.section.balance) == ("b", "balanced")
-    assert {str(warning.message).split("'")[3] for warning in caught} == {"validation", "balanced"}
+        found = load(folder, environment={})
+    assert found[GreetSection] == GreetSection(salutation="b", tone="friendly")
+    assert {str(warning.message).split("'")[3] for warning in caught} == {"salutation", "friendly"}
     with pytest.warns(RenamedWarning):
-        assert config.sources("section.choose", with_section, environment={})["file"] == "b"
+        assert config.sources("greet.hello", folder, environment={})["file"] == "b"
 
 
-def test_a_setting_under_both_names_is_refused(with_section: Path) -> None:
-    (with_section / "headway.toml").write_text('[section]\nchoose = "b"\nvalidation = "c"\n')
-    with pytest.raises(ConfigError, match=r"unknown setting 'section\.choose'"):
-        config.load(with_section, environment={})
+def test_a_setting_under_both_names_is_refused(folder: Path) -> None:
+    (folder / "headway.toml").write_text('[greet]\nhello = "b"\nsalutation = "c"\n')
+    with pytest.raises(ConfigError, match=r"unknown setting 'greet\.hello'"):
+        config.load(folder, environment={})

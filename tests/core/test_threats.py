@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from headway.core.config import Config
+from headway.core.exposure import exposure_of, is_reachable
 from headway.core.record import digest_of, write
-from headway.core.sections import AnswerSection, MailServer, RemoteStage, ServeSection, SupportSection
 from headway.core.threats import (
     CATALOGUE_VERSION,
     AcceptedRisk,
@@ -17,10 +17,11 @@ from headway.core.threats import (
     ThreatAssessment,
     accepted_risks,
     exposure_digest,
-    exposure_of,
-    is_reachable,
     reopen_reasons,
 )
+from headway.evaluation.settings.answer import AnswerSection, RemoteStage
+from headway.monitoring.settings.support import MailServer, SupportSection
+from headway.serving.settings.serve import ServeSection
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 GAP = RequirementCoverage(id="AML.T0015", standard="MITRE ATLAS", topic="evasion", level=1, title="", coverage="gap")
@@ -57,11 +58,10 @@ def test_the_exposure_names_what_others_can_reach_and_no_content_of_files(tmp_pa
     (tmp_path / "keys.toml").write_text("[ada]\n")
     remote = RemoteStage(url="https://llm.example/v1")
     mail = SupportSection(smtp_port=2525, listen="0.0.0.0", imap=MailServer(server="mail.example"))
-    open_ = replace(
-        config,
-        serve=ServeSection(host="0.0.0.0", grpc_port=0, tls_certificate="server.pem", tls_client_ca="ca.pem"),
-        answer=AnswerSection(remote=remote),
-        support=mail,
+    open_ = config.having(
+        ServeSection(host="0.0.0.0", grpc_port=0, tls_certificate="server.pem", tls_client_ca="ca.pem"),
+        AnswerSection(remote=remote),
+        mail,
     )
     found = exposure_of(open_)
     assert found.pop("serve.keys").startswith("sha256:")
@@ -74,7 +74,7 @@ def test_the_exposure_names_what_others_can_reach_and_no_content_of_files(tmp_pa
         "answer.remote": "https://llm.example/v1",
         "support.listen": "0.0.0.0, mail.example",
     }
-    inside = replace(config, support=SupportSection(webhook_port=0), serve=ServeSection(without_keys=True))
+    inside = config.having(SupportSection(webhook_port=0), ServeSection(without_keys=True))
     assert exposure_of(inside)["support.listen"] == "this machine"
     assert exposure_of(inside)["serve.without_keys"] == "true"
 

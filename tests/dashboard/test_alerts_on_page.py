@@ -12,8 +12,9 @@ from tests.monitoring import rollouts
 from tests.monitoring.alerts import alerting_projects
 from tests.monitoring.alerts.places import http_site
 
-from headway.core.sections import AlertCondition, ScheduleSection
 from headway.monitoring.alerts.deliver import update_alerts
+from headway.monitoring.settings.alert import AlertCondition
+from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.task_runs import save_run
 from headway.reporting.text import alerts
 

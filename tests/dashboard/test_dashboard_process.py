@@ -28,8 +28,8 @@ from tests.serving.running import project
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import UiSection
 from headway.dashboard.listening import address_of, listen
+from headway.monitoring.settings.ui import UiSection
 
 PATIENCE_S = 60.0
 
@@ -188,7 +188,7 @@ def test_over_tls_a_browser_gets_the_page_and_a_cookie_for_tls_only(tmp_path, em
 )
 def test_an_unsafe_address_is_refused(settings, what):
     with pytest.raises(ConfigError, match=what):
-        listen(Config(ui=settings))
+        listen(Config(settings))
 
 
 @pytest.mark.parametrize(
@@ -201,12 +201,12 @@ def test_an_unsafe_address_is_refused(settings, what):
     ],
 )
 def test_a_safe_address_is_listened_to(settings):
-    with listen(Config(ui=settings)) as listening:
+    with listen(Config(settings)) as listening:
         port = listening.getsockname()[1]
         expected = {"": f"http://127.0.0.1:{port}", "server.pem": f"https://0.0.0.0:{port}"}[settings.tls_certificate]
-        assert address_of(Config(ui=settings), listening) == (settings.url.rstrip("/") or expected)
+        assert address_of(Config(settings), listening) == (settings.url.rstrip("/") or expected)
 
 
 def test_a_port_that_is_taken_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="cannot listen"):
-        listen(Config(ui=UiSection(port=taken.getsockname()[1])))
+        listen(Config(UiSection(port=taken.getsockname()[1])))

@@ -10,9 +10,9 @@ from tests.monitoring import rollouts
 from tests.monitoring.test_servers import burn, counted, metrics
 from tests.serving.running import ask, serving
 
-from headway.core.sections import SloSection
 from headway.reporting.text import service
 from headway.serving.loading import load_model
+from headway.serving.settings.slo import SloSection
 
 INPUTS = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.0]} for name in "ab"]
 ROW = json.dumps({"inputs": INPUTS}).encode()

@@ -11,8 +11,10 @@ from headway.core import config as configuration
 from headway.core.action import PersonAction
 from headway.core.config import Config
 from headway.dashboard.access.users import add_user, read_users
+from headway.monitoring.settings.ui import UiSection
 from headway.reporting.audit import AuditFilter, audit_entries, audit_page
 from headway.serving.auth.keys import create_key, read_keys
+from headway.serving.settings.serve import ServeSection
 
 PAGE = "/models/flights/settings"
 SET = '[serve]\nport = 9001\n\n[store]\nfeed = "redis://cache.example/0"\n\n[oidc]\nscope_prefix = "https://a:s3cret@b/"\n'
@@ -79,11 +81,11 @@ def test_a_key_is_created_shown_once_and_revoked(served, admin, settings):
         ("ada", "key.created", "ci", "the nightly job"),
         ("ada", "key.revoked", "ci", "it leaked"),
     ]
-    assert read_keys(settings.path(settings.serve.keys))["ci"].revoked
+    assert read_keys(settings.path(settings[ServeSection].keys))["ci"].revoked
 
 
 def test_a_key_of_the_dashboard_is_in_the_audit_once_with_who_made_it(served, admin, settings):
-    file = settings.path(settings.serve.keys)
+    file = settings.path(settings[ServeSection].keys)
     create_key(file, "robot", ["predict"])
     admin.post(f"{PAGE}/keys/create", name="ci", reason="the nightly job", scope="metrics")
     admin.post(f"{PAGE}/keys/revoke", name="ci", reason="it leaked")
@@ -103,7 +105,7 @@ def test_a_key_of_the_dashboard_is_in_the_audit_once_with_who_made_it(served, ad
 
 
 def test_people_are_added_by_a_link_change_roles_and_are_removed(served, admin, settings):
-    file = settings.path(settings.ui.users)
+    file = settings.path(settings[UiSection].users)
     shown = admin.post(f"{PAGE}/people/add", name="bob", role="viewer", reason="new in the team")
     address = re.search(r"http://127\.0\.0\.1:\d+/sign-in/link\?secret=([\w-]{43})", shown.text)
     assert address and address[0].startswith(f"http://127.0.0.1:{served.port}/")
@@ -143,7 +145,10 @@ def test_a_form_with_a_missing_or_wrong_field_changes_nothing_and_says_why(serve
     answer = admin.post(f"{PAGE}/{path}", **fields)
     assert answer.status == 400 and "What to do" in answer.words
     assert actions(served) == []
-    assert not settings.path(settings.ui.users).exists() and not settings.path(settings.serve.keys).exists()
+    assert (
+        not settings.path(settings[UiSection].users).exists()
+        and not settings.path(settings[ServeSection].keys).exists()
+    )
 
 
 def test_people_belong_to_the_first_model_only(tmp_path, settings):
@@ -152,14 +157,14 @@ def test_people_belong_to_the_first_model_only(tmp_path, settings):
     (other / "headway.toml").write_text(
         f'[project]\nname = "other"\n[trust]\ntrusted_keys = "{tmp_path}/trusted.txt"\n'
     )
-    add_user(settings.path(settings.ui.users), "bob", "viewer")
+    add_user(settings.path(settings[UiSection].users), "bob", "viewer")
     with running_dashboard(settings, configuration.load(other)) as served:
         admin = served.visitor("admin")
         page = admin.get("/models/other/settings")
         assert "settings of flights" in page.words and "bob" not in page.words
         answer = admin.post("/models/other/settings/people/add", name="eve", role="admin", reason="x")
         assert answer.status == 400
-        assert set(read_users(settings.path(settings.ui.users))) == {"bob"}
+        assert set(read_users(settings.path(settings[UiSection].users))) == {"bob"}
 
 
 def test_keys_that_servers_share_are_left_to_the_publisher(settings, tmp_path):

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from headway.core.dataset import ASKED_AT, Dataset, Roles
-from headway.core.sections import SplitSection
 from headway.data.context import Check, CheckContext, load_detector
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 
 

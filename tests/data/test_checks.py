@@ -10,9 +10,9 @@ from tests.data.tables import small, split_context
 
 from headway.cli.demo import flights
 from headway.core.dataset import Dataset, Roles
-from headway.core.sections import SplitSection
 from headway.data.check import run_checks
 from headway.data.context import CheckContext
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 
 pytestmark = pytest.mark.slow

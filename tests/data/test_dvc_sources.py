@@ -11,9 +11,9 @@ from tests.data.dvc_folders import FLIGHTS, dvc_init, folder_pointer, lock, made
 from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, PluginError
-from headway.core.sections import DataSection
 from headway.data.contract.check import scan_file
 from headway.data.open import open_dataset
+from headway.data.settings.data import DataSection
 
 
 def opened(folder: Path, source: str) -> Dataset:
@@ -21,7 +21,7 @@ def opened(folder: Path, source: str) -> Dataset:
 
 
 def config(folder: Path, source: str) -> Config:
-    return Config(folder=str(folder), data=DataSection(source=source, target="late", time="at"))
+    return Config(DataSection(source=source, target="late", time="at"), folder=str(folder))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from headway.core.errors import ConfigError, DataError
 from headway.core.label_sets import name_labels
-from headway.core.sections import DataSection
 from headway.data.label_sets import encode_label_sets, indicator_matrix, known_labels
 from headway.data.roles import encode_target
+from headway.data.settings.data import DataSection
 
 NAMES = ("billing", "delivery", "refund")
 

@@ -16,9 +16,9 @@ from tests.storage.postgres import USER, server
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import DataSection
 from headway.data.parsing import table_from_batches
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
 
 ROWS = 1_500_000
 TABLE_MB = ROWS * (8 + 8 + 16) / 2**20
@@ -26,21 +26,21 @@ QUERY = f"SELECT g::bigint AS number, g / 4.0::float8 AS fare, 'k' || g AS key F
 READ = """
 import sys
 from headway.core.config import Config
-from headway.core.sections import DataSection
+from headway.data.settings.data import DataSection
 from headway.data.read import read_table
 def peak_mb():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 source, rows, query = sys.argv[1:]
-read_table(Config(data=DataSection(source=source, query="SELECT 1 AS one, 'a' AS key")))
+read_table(Config(DataSection(source=source, query="SELECT 1 AS one, 'a' AS key")))
 before = peak_mb()
-table = read_table(Config(data=DataSection(source=source, query=query)))
+table = read_table(Config(DataSection(source=source, query=query)))
 assert len(table) == int(rows)
 print(peak_mb() - before)
 """
 
 
 def read(source: str, query: str = "", folder: Path = Path(".")) -> pl.DataFrame:
-    return read_table(Config(folder=str(folder), data=DataSection(source=source, query=query)))
+    return read_table(Config(DataSection(source=source, query=query), folder=str(folder)))
 
 
 def test_batches_of_other_types_are_brought_together():

@@ -8,13 +8,13 @@ from tests.data.tables import small
 
 from headway.core.config import Config
 from headway.core.errors import DataError
-from headway.core.sections import DataSection
 from headway.data.open import make_dataset, open_dataset
 from headway.data.provenance.fingerprint import table_digest
+from headway.data.settings.data import DataSection
 
 
 def config_of(folder: Path, source: str, **data: object) -> Config:
-    return Config(folder=str(folder), data=DataSection(source=source, **{"target": "late", "time": "at", **data}))
+    return Config(DataSection(source=source, **{"target": "late", "time": "at", **data}), folder=str(folder))
 
 
 def test_a_dataset_names_its_source(tmp_path):

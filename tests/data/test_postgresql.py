@@ -12,9 +12,9 @@ from tests.storage.postgres import USER, server
 
 from headway.core.config import Config
 from headway.core.errors import DataError
-from headway.core.sections import DataSection
 from headway.data.open import open_dataset
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 
@@ -38,7 +38,7 @@ def address() -> Iterator[str]:
 
 def config(address: str, query: str, password: str = ":s3cr%40t", **data: object) -> Config:
     source = f"postgresql://{USER}{password}@{address}/postgres"
-    return Config(data=DataSection(source=source, query=query, **data))
+    return Config(DataSection(source=source, query=query, **data))
 
 
 def ask(address: str, query: str, password: str = ":s3cr%40t") -> pl.DataFrame:

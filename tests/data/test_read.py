@@ -8,12 +8,12 @@ from tests.data.tables import small
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, PluginError
-from headway.core.sections import DataSection
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
 
 
 def read(folder: Path, source: str, **data: object) -> pl.DataFrame:
-    return read_table(Config(folder=str(folder), data=DataSection(source=source, **data)))
+    return read_table(Config(DataSection(source=source, **data), folder=str(folder)))
 
 
 def write(folder: Path, name: str, text: str) -> Path:

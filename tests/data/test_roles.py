@@ -7,9 +7,9 @@ import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import DataSection
 from headway.data.provenance.fingerprint import canonical_column
 from headway.data.roles import apply_roles, check_roles, known_line, parse_roles
+from headway.data.settings.data import DataSection
 
 
 def prepared(table: pl.DataFrame, **data: object) -> pl.DataFrame:

@@ -17,7 +17,6 @@ from tests.storage.postgres import PASSWORD, USER, server
 from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import DataSection, PersonalSection
 from headway.data import sampled
 from headway.data.check import run_checks
 from headway.data.context import CheckContext
@@ -27,6 +26,8 @@ from headway.data.labels.review import add_correction
 from headway.data.open import open_dataset
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.sampled import open_for_checks
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
 from headway.storage.addresses import open_state
 
 pytestmark = pytest.mark.slow
@@ -60,7 +61,7 @@ def project(folder: Path, *, table: pl.DataFrame | None = None, **data: object) 
         path.parent.mkdir(parents=True)
         table[month * size : (month + 1) * size].write_parquet(path)
     settings = {"time": "at", "groups": "customer", "positive": "yes", "missing": ("NA",), "max_rows": 2_000, **data}
-    return Config(folder=str(folder), data=DataSection(source="rows", target="late", **settings))
+    return Config(DataSection(source="rows", target="late", **settings), folder=str(folder))
 
 
 def opened(config: Config) -> Dataset:
@@ -69,7 +70,7 @@ def opened(config: Config) -> Dataset:
 
 
 def in_memory(config: Config) -> Dataset:
-    return open_dataset(replace(config, data=replace(config.data, max_rows=10**9)))
+    return open_dataset(config.having(replace(config[DataSection], max_rows=10**9)))
 
 
 def test_groups_are_drawn_whole_and_the_digest_is_that_of_all_rows(tmp_path):
@@ -135,7 +136,7 @@ def test_groups_larger_than_the_sample_are_an_error(tmp_path):
     table = rows().with_columns(late=pl.col("distance").abs())
     config = project(tmp_path, table=table, task="ranking", query_id="carrier", groups="", positive="", missing=())
     with pytest.raises(DataError, match=r"\[data\] max_rows = 2,000 holds no whole group of the 6,000 rows"):
-        opened(replace(config, data=replace(config.data, max_rows=2_000)))
+        opened(config.having(replace(config[DataSection], max_rows=2_000)))
 
 
 def test_a_row_without_a_group_is_named_by_its_number_in_the_table(tmp_path):
@@ -176,7 +177,7 @@ def test_a_time_of_several_formats_is_an_error(tmp_path, monkeypatch):
 
 
 def test_settings_that_need_the_whole_table_are_refused(tmp_path):
-    config = replace(project(tmp_path / "a"), personal=PersonalSection(drop=("email",), key="hash.key"))
+    config = project(tmp_path / "a").having(PersonalSection(drop=("email",), key="hash.key"))
     with pytest.raises(ConfigError, match=r"'email' in .personal. is a kind of personal data") as raised:
         opened(config)
     assert raised.value.hint == "name the columns instead; or [data] max_rows = 6000, if memory holds them"
@@ -186,7 +187,7 @@ def test_settings_that_need_the_whole_table_are_refused(tmp_path):
 
 def test_columns_of_personal_data_are_hashed_in_all_rows(tmp_path):
     config = project(tmp_path)
-    config = replace(config, personal=PersonalSection(hash=("customer",), drop=("carrier",), key="hash.key"))
+    config = config.having(PersonalSection(hash=("customer",), drop=("carrier",), key="hash.key"))
     found, everything = opened(config), in_memory(config)
     assert found.digest == everything.digest and "carrier" not in found.table.columns
     assert found.sampled and found.sampled.n_groups == everything.table["customer"].n_unique()
@@ -250,8 +251,8 @@ def test_csv_files_are_read_as_in_memory(tmp_path):
     for part in range(2):
         table.with_columns(odd=odd).gather_every(2, part).write_csv(tmp_path / f"rows/{part}.csv")
     config = Config(
+        DataSection(source="rows", target="late", time="at", groups="customer", positive="yes", max_rows=2_000),
         folder=str(tmp_path),
-        data=DataSection(source="rows", target="late", time="at", groups="customer", positive="yes", max_rows=2_000),
     )
     found, everything = opened(config), in_memory(config)
     assert found.table.schema == everything.table.schema and found.table.schema["day"] == pl.Date
@@ -274,11 +275,11 @@ def test_a_result_of_sqlite_is_read_as_in_memory(tmp_path, monkeypatch):
         database.executemany(f"INSERT INTO t VALUES ({', '.join('?' * table.width)})", table.rows())
     data = {"target": "late", "time": "at", "groups": "customer", "positive": "yes", "max_rows": 2_000}
     config = Config(
-        folder=str(tmp_path), data=DataSection(source="sqlite:///x.db", query="SELECT * FROM t ORDER BY at", **data)
+        DataSection(source="sqlite:///x.db", query="SELECT * FROM t ORDER BY at", **data), folder=str(tmp_path)
     )
     assert_sampled_as_in_memory(config, ROWS)
     assert opened(config).table.schema["at"] == pl.Datetime("us")
-    fits = replace(config, data=replace(config.data, max_rows=ROWS))
+    fits = config.having(replace(config[DataSection], max_rows=ROWS))
     assert opened(fits).table.equals(open_dataset(fits).table) and opened(fits).sampled is None
 
 
@@ -293,24 +294,20 @@ LARGE = {"query": QUERY.format("t(g)"), "time": "", "positive": "", "missing": (
 def test_a_result_of_postgresql_is_sampled_by_a_cursor_of_the_server(tmp_path):
     with server() as postgres:
         source = f"postgresql://{USER}:{quote(PASSWORD)}@{postgres.address}/postgres"
-        config = Config(
-            folder=str(tmp_path), data=DataSection(source=source, target="late", groups="customer", **LARGE)
-        )
+        config = Config(DataSection(source=source, target="late", groups="customer", **LARGE), folder=str(tmp_path))
         assert_sampled_as_in_memory(config, 120_000)
-        small = replace(config, data=replace(config.data, max_rows=200_000))
+        small = config.having(replace(config[DataSection], max_rows=200_000))
         assert opened(small).sampled is None and opened(small).digest == in_memory(config).digest
         with pytest.raises(DataError, match="PostgreSQL refuses the query") as raised:
-            opened(replace(config, data=replace(config.data, query="SELECT nothing")))
+            opened(config.having(replace(config[DataSection], query="SELECT nothing")))
     assert PASSWORD not in str(raised.value)
 
 
 @pytest.mark.services
 def test_a_relation_of_duckdb_is_sampled(tmp_path):
-    config = Config(
-        folder=str(tmp_path), data=DataSection(source="duckdb://", target="late", groups="customer", **LARGE)
-    )
+    config = Config(DataSection(source="duckdb://", target="late", groups="customer", **LARGE), folder=str(tmp_path))
     assert_sampled_as_in_memory(config, 120_000)
-    none = replace(config, data=replace(config.data, query=f"SELECT * FROM ({LARGE['query']}) WHERE number < 0"))
+    none = config.having(replace(config[DataSection], query=f"SELECT * FROM ({LARGE['query']}) WHERE number < 0"))
     with pytest.raises(DataError, match="has no rows"):
         opened(none)
 
@@ -322,6 +319,6 @@ def test_objects_on_s3_are_sampled_as_files_are(s3, seaweed, tmp_path):
     for path in (tmp_path / "rows").rglob("*.parquet"):
         key = f"{prefix}/{path.relative_to(tmp_path / 'rows').as_posix()}"
         seaweed.client().put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
-    there = opened(replace(config, data=replace(config.data, source=s3)))
+    there = opened(config.having(replace(config[DataSection], source=s3)))
     here = opened(config)
     assert there.table.equals(here.table) and (there.digest, there.sampled) == (here.digest, here.sampled)

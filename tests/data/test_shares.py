@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
-from headway.core.sections import SplitSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_by_shares, split_dataset, time_span
 
 START = datetime(2013, 1, 1)

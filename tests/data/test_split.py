@@ -7,7 +7,7 @@ import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import SplitSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import labeled_rows, split_by_shares, split_dataset
 
 JANUARY = ("2013-01-01", "2013-01-11")

@@ -23,6 +23,7 @@ from headway.deployment.fleet.device import DevicePointer
 from headway.deployment.fleet.publish import Published, publish_fleet
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, project_of
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import init_keys
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -115,7 +116,11 @@ def publisher(folder: Path, clock: Clock, *, name: str = "flights") -> Project:
     toml = f'[project]\nname = "{name}"\n[trust]\npublisher_key = "keys/a.pem"\ntimestamp_key = "keys/timestamp.pem"\n'
     (folder / "headway.toml").write_text(toml)
     settings = config.load(folder, environment={})
-    init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    init_keys(
+        settings.path(settings[TrustSection].publisher_key),
+        settings.path(settings[TrustSection].trusted_keys),
+        comment="a test",
+    )
     opened = project_of(settings)
     return replace_fields(opened, registry=replace_fields(opened.registry, clock=clock))
 

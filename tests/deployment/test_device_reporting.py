@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace as changed
 from tests.deployment.device_fleets import NOON
 from tests.serving.flushed_log import log_writer
 from tests.serving.running import Running
@@ -18,9 +17,10 @@ from tests.serving.test_device_reports import OTHER, RELEASE, columns, rows_of, 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.fleet import DeviceState
-from headway.core.sections import FleetSection, ProjectSection
+from headway.core.settings.project import ProjectSection
 from headway.deployment.fleet.device import PollResult
 from headway.deployment.fleet.reporting import DeviceReporter, device_reporter
+from headway.registry.settings.fleet import FleetSection
 from headway.serving.auth.keys import throttle_key
 from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.storage import segments, traffic
@@ -153,10 +153,10 @@ def test_a_key_leaves_the_device_over_https_alone(tmp_path: Path, url: str) -> N
 
 def test_a_device_without_its_key_says_how_to_get_one(tmp_path: Path) -> None:
     fleet = FleetSection(report_url="https://models.example")
-    config = Config(project=ProjectSection(name="flights"), fleet=fleet, folder=str(tmp_path))
+    config = Config(ProjectSection(name="flights"), fleet, folder=str(tmp_path))
     with pytest.raises(ConfigError, match="the API key of this device") as error:
         device_reporter(config, "pump-1")
     assert "api-keys new pump-1 --scope device" in error.value.hint
     (tmp_path / "device_key.txt").write_text("hw_1\n")
     assert device_reporter(config, "pump-1").key == "hw_1"
-    assert device_reporter(changed(config, fleet=FleetSection()), "pump-1") is None
+    assert device_reporter(config.having(FleetSection()), "pump-1") is None

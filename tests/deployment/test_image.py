@@ -20,10 +20,13 @@ from tests.serving.running import project, release
 from headway.core import config
 from headway.core.errors import ConfigError, Refused
 from headway.core.record import digest_of
+from headway.data.settings.data import DataSection
 from headway.deployment import image, oci
 from headway.registry.bundle import open_bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import load_trusted
+from headway.serving.settings.serve import ServeSection
+from headway.serving.settings.slo import SloSection
 
 pytestmark = pytest.mark.slow
 
@@ -122,10 +125,17 @@ def test_the_image_holds_no_private_key_and_no_password(tmp_path, written):
 def test_settings_of_the_server_are_those_of_the_project_without_its_machine(tmp_path, written):
     root = layouts.extracted(tmp_path / "image", tmp_path / "root", layer=2)
     settings = config.load(root / "opt/headway/project", environment={})
-    assert (settings.serve.host, settings.serve.port, settings.serve.tls_certificate) == ("0.0.0.0", 8080, "")
-    assert (settings.serve.log_mode, settings.serve.trusted_origins) == ("sample", ("https://ml.example",))
-    assert settings.serve.keys == "/etc/headway/keys.toml" and str(settings.state) == "/var/lib/headway"
-    assert settings.slo.p99_ms == 20.0 and settings.data.source == ""
+    assert (settings[ServeSection].host, settings[ServeSection].port, settings[ServeSection].tls_certificate) == (
+        "0.0.0.0",
+        8080,
+        "",
+    )
+    assert (settings[ServeSection].log_mode, settings[ServeSection].trusted_origins) == (
+        "sample",
+        ("https://ml.example",),
+    )
+    assert settings[ServeSection].keys == "/etc/headway/keys.toml" and str(settings.state) == "/var/lib/headway"
+    assert settings[SloSection].p99_ms == 20.0 and settings[DataSection].source == ""
 
 
 def test_the_standard_library_of_the_base_is_compiled_because_a_server_could_not_write_its_own(tmp_path):

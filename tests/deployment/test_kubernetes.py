@@ -18,9 +18,11 @@ from tests.serving.running import loaded, project, release, serving
 from headway.cli.main import main
 from headway.core import config
 from headway.core.errors import ConfigError
-from headway.core.sections import StoreSection
+from headway.core.settings.store import StoreSection
+from headway.data.settings.data import DataSection
 from headway.deployment import kserve, kubernetes
 from headway.deployment._yaml import to_yaml
+from headway.registry.settings.trust import TrustSection
 
 DIGEST = "sha256:" + "ab" * 32
 IMAGE = f"registry.example:5000/ml/flights@{DIGEST}"
@@ -252,10 +254,10 @@ def test_the_jobs_have_the_functions_the_keys_and_the_contract_of_the_project(tm
     (tmp_path / "pod").mkdir()
     (tmp_path / "pod/headway.toml").write_text(f"{toml}[store]\nstate = 'postgresql://ann@db.example/headway'\n")
     settings = config.load(tmp_path / "pod", environment=environment)
-    assert settings.path(settings.trust.trusted_keys) == tmp_path / "pod/trusted_keys.txt"
-    assert settings.path(settings.trust.operator_keys) == tmp_path / "pod/operator_keys.txt"
-    assert settings.data.contract == "contract.toml"
-    assert settings.trust.last_seen.startswith("/var/lib/headway/")  # the folder of the keys is read-only
+    assert settings.path(settings[TrustSection].trusted_keys) == tmp_path / "pod/trusted_keys.txt"
+    assert settings.path(settings[TrustSection].operator_keys) == tmp_path / "pod/operator_keys.txt"
+    assert settings[DataSection].contract == "contract.toml"
+    assert settings[TrustSection].last_seen.startswith("/var/lib/headway/")  # the folder of the keys is read-only
 
 
 @pytest.mark.parametrize("mode", ["suggest", "auto"])

@@ -8,10 +8,11 @@ from msgspec.structs import replace
 from numpy.random import Generator, default_rng
 
 from headway.core.arrays import Ints
-from headway.core.config import Config
+from headway.core.config import Config, section_of
 from headway.core.errors import ConfigError
-from headway.core.sections import AnswerSection, Costs, RemoteStage
+from headway.data.settings.model import Costs
 from headway.evaluation.answer_plan import LabeledAnswers, least_units, make_plan, measure_answers, require_decidable
+from headway.evaluation.settings.answer import AnswerSection, RemoteStage
 
 pytestmark = pytest.mark.slow
 CLASSES = ("delivery", "refund", "invoice", "oos")
@@ -192,9 +193,9 @@ def test_plans_break_the_limit_no_more_often_than_promised(per_class):
 def test_settings_of_decisions_that_the_task_rules_out_are_refused_before_a_search(settings, where):
     config = Config(folder=".")
     for name, value in settings.items():
-        section, field = name.split(".")
+        table, field = name.split(".")
         value = Costs(**value) if field == "costs" else value
-        config = replace(config, **{section: replace(getattr(config, section), **{field: value})})
+        config = config.having(replace(config[section_of(table)], **{field: value}))
     with pytest.raises(ConfigError) as refused:
         require_decidable(config)
     assert refused.value.where == where and refused.value.hint

@@ -13,12 +13,13 @@ from headway import pipeline
 from headway.core.errors import ConfigError, NotApplicable
 from headway.core.provenance import TrainingDigests
 from headway.core.record import digest_of
-from headway.core.sections import AttackSection
 from headway.core.training import TrainingTask
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.workers import always
 from headway.data.split import labeled_rows
 from headway.evaluation.audit_context import SavedShadows, build_audit_context
+from headway.evaluation.settings.attack import AttackSection
+from headway.evaluation.settings.evaluate import EvaluateSection
 from headway.optimization.training import TrainedModel
 from headway.registry.project import open_project
 
@@ -66,7 +67,7 @@ def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_p
     _, data = made
     project = open_project(write(tmp_path))
     signature = pipeline.train(project, data).model.signature
-    config = replace(project.config, evaluate=replace(project.config.evaluate, together=(("hour", "tide"),)))
+    config = project.config.having(replace(project.config[EvaluateSection], together=(("hour", "tide"),)))
     with pytest.raises(ConfigError, match="no feature 'tide'"):
         build_audit_context(config, data, project.blobs, signature=signature, judged=data["test"], made_with=UNKNOWN)
 
@@ -86,7 +87,7 @@ def test_limits_of_an_attack_must_name_features_of_the_model(made, tmp_path, lim
     context, data = made
     carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "B6"))
     signature = Signature(inputs=(Field(name="hour"), Field(name="wind"), carrier))
-    config = replace(open_project(write(tmp_path)).config, attack=limits)
+    config = open_project(write(tmp_path)).config.having(limits)
     with pytest.raises(ConfigError, match=message) as raised:
         build_audit_context(config, data, context.blobs, signature=signature, judged=data["test"], made_with=UNKNOWN)
     assert "[attack" in raised.value.where and raised.value.hint
@@ -118,7 +119,7 @@ def test_paraphrases_are_read_for_a_model_that_reads_texts(made, tmp_path):
     _, data = made
     project = open_project(write(tmp_path))
     (tmp_path / "ours.csv").write_text("phrase,paraphrase\nmy parcel,the box\n")
-    config = replace(project.config, evaluate=replace(project.config.evaluate, paraphrases="ours.csv"))
+    config = project.config.having(replace(project.config[EvaluateSection], paraphrases="ours.csv"))
     texts = Signature(inputs=(Field(name="message", datatype="BYTES", is_text=True),))
     numbers = Signature(inputs=(Field(name="hour"),))
     found = [

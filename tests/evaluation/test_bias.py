@@ -11,8 +11,8 @@ from tests.evaluation.conftest import subject_from
 
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
-from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.measure import measure
 from headway.evaluation.metrics.bias import plugin
 from headway.evaluation.statistics.intervals import jackknife_error

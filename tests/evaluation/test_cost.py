@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from headway.core.errors import NotApplicable
-from headway.core.sections import CostSection
 from headway.evaluation.machine_load import LoadMeter
 from headway.evaluation.metrics.cost import plugin
+from headway.evaluation.settings.cost import CostSection
 
 pytestmark = pytest.mark.usefixtures("whole_rounds")
 

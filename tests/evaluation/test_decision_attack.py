@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.evaluation.attacked_models import NAMES, Both, Constant, Stump, attacked_by
 
 from headway.core.errors import EngineError, NotApplicable
-from headway.core.sections import AttackSection
 from headway.evaluation.decision_attack import DecisionOracle, attack_rows, attackable_columns
+from headway.evaluation.settings.attack import AttackSection
 
 
 def columns(**limits):

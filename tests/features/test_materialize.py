@@ -19,7 +19,8 @@ from tests.storage.redis_server import PASSWORD, redis_server
 from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import Aggregation, Feature, FeatureSource, FeatureView
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.features.compute import compute_rows
 from headway.features.materialize import encoded_rows, materialize
 from headway.features.online.sqlite import SqliteOnlineStore
@@ -193,13 +194,14 @@ import sys
 from pathlib import Path
 import polars as pl
 from headway.core.config import Config
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.features import materialize
 from headway.features.compute import compute_rows
 from headway.storage.addresses import open_online
 from tests.features.test_materialize import NOW, VIEW
 
-store = open_online(Config(project=ProjectSection(state=sys.argv[1]), store=StoreSection(online=sys.argv[2])))
+store = open_online(Config(ProjectSection(state=sys.argv[1]), StoreSection(online=sys.argv[2])))
 materialize.BATCH_ROWS = 20
 rows = compute_rows(VIEW, pl.read_parquet(sys.argv[3]))
 full = sys.argv[4] == "full"
@@ -264,7 +266,7 @@ def test_a_killed_run_on_a_server_serves_no_part_of_a_table_and_goes_on(tmp_path
     allowed = [[1.0, "s1.0", 1.0]] + [[2.0, "s2.0", 1.0]] * (not full)
     monkeypatch.setenv("HEADWAY_STORE_ONLINE_PASSWORD", PASSWORD)
     with redis_server(program) as server:
-        config = Config(project=ProjectSection(state=str(tmp_path)), store=StoreSection(online=server.address))
+        config = Config(ProjectSection(state=str(tmp_path)), StoreSection(online=server.address))
         with closing(open_online(config)) as store, closing(SqliteOnlineStore(tmp_path / "clean")) as clean:
             run(store, pl.read_parquet(old))
             for batches in (2, 3, 4):

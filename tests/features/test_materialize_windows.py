@@ -22,7 +22,8 @@ from headway.core.config import Config
 from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.features.compute import event_rows
 from headway.features.materialize_windows import events_by_entity, materialize_windows
 from headway.features.online_rows import entity_key
@@ -89,9 +90,7 @@ def address(request, monkeypatch, servers) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path, address: str) -> Iterator[OnlineStore]:
-    opened = open_online(
-        Config(project=ProjectSection(state=str(tmp_path / "state")), store=StoreSection(online=address))
-    )
+    opened = open_online(Config(ProjectSection(state=str(tmp_path / "state")), StoreSection(online=address)))
     yield opened
     opened.close()
 
@@ -216,13 +215,14 @@ KILLED = """
 import sys
 import polars as pl
 from headway.core.config import Config
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.features import materialize_windows
 from headway.features.compute import event_rows
 from headway.storage.addresses import open_online
 from tests.features.test_materialize_windows import NOW, VIEW
 
-store = open_online(Config(project=ProjectSection(state=sys.argv[1]), store=StoreSection(online=sys.argv[2])))
+store = open_online(Config(ProjectSection(state=sys.argv[1]), StoreSection(online=sys.argv[2])))
 materialize_windows.BATCH_ENTITIES = 5
 rows = event_rows(VIEW, pl.read_parquet(sys.argv[3]))
 done = materialize_windows.materialize_windows(

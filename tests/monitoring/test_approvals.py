@@ -15,8 +15,8 @@ from headway.core.errors import ConfigError, HeadwayError
 from headway.core.record import canonical, digest_of, write
 from headway.core.rollout import Plan, RolloutStage
 from headway.core.search_result import SearchResult
-from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.monitoring import rollout as control
 from headway.monitoring.approvals import load_decisions, pending_releases, pending_stage, save_decision, void_reason
@@ -155,7 +155,7 @@ def test_an_earlier_search_that_was_evaluated_again_is_not_what_waits(project, l
 @pytest.mark.slow
 def test_rows_that_changed_since_the_search_are_refused(project, live):
     rules = PolicySection(release=(Rule(measure="brier.drop", at_most=0.5),), floor="none")
-    project = dataclasses.replace(project, config=replace(project.config, policy=rules))
+    project = dataclasses.replace(project, config=project.config.having(rules))
     search = searched(project)
     names = ("brier.drop", "live.brier.drop", "live.roc_auc.drop")
     measured = tuple(exact_measurement(name, 0.0, n_rows=1000, method="a test") for name in names)

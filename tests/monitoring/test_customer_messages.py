@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from tests.dashboard.message_project import N_MESSAGES, lived_in_shop, log_messages, make_live, write_shop
 
 from headway.core.errors import DataError
-from headway.core.sections import RemoteStage
 from headway.core.selective import CertificateAudit, RemoteAudit
+from headway.evaluation.settings.answer import AnswerSection, RemoteStage
 from headway.monitoring.messages import AUDIT_REASON, summarize_messages, waiting_messages
 from headway.registry.project import Project, open_project
 from headway.storage.traffic import REMOTE, Label, save_labels
@@ -100,7 +100,7 @@ def test_a_message_that_the_remote_stage_answered_waits_until_its_answer_counts_
     make_live(project, replace(live, answers=replace(live.answers, stages=("remote", "people"))))
     log_messages(project, ["where"] * 4, answered=[False] * 4, audited=[True, False, False, False], handed_to=REMOTE)
     remote = RemoteStage(url="https://llm.example/v1", model="small")
-    config = replace(project.config, answer=replace(project.config.answer, remote=remote))
+    config = project.config.having(replace(project.config[AnswerSection], remote=remote))
     project = dataclasses.replace(project, config=config)
     save_labels(project.config.state, "shop", [Label(f"m{number}", DELIVERY) for number in range(3)], who=REMOTE)
     assert [one.key for one in waiting_messages(project, 500)] == ["m0", "m1", "m2", "m3"]

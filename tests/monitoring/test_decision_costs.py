@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.core.errors import DataError
-from headway.core.sections import Costs
+from headway.data.settings.model import Costs
 from headway.monitoring.degradation import DecisionCosts, decision_costs, expected_loss
 
 

@@ -14,7 +14,7 @@ from tests.serving.flushed_log import FlushedLog, log_writer
 
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
-from headway.core.sections import DataSection
+from headway.data.settings.data import DataSection
 from headway.monitoring.budget import Budget
 from headway.monitoring.monitor import MonitoringContext, monitor_window
 from headway.monitoring.prediction_log import read_label_file

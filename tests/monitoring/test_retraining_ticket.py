@@ -12,7 +12,7 @@ from headway.core.errors import ConfigError
 from headway.core.evidence import Measurement
 from headway.core.monitoring import BrokenInput, Ticket
 from headway.core.record import read, write
-from headway.core.sections import RetrainSection
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.monitoring.status import propose_retraining, with_broken_inputs
 
 POLICY = RetrainSection()

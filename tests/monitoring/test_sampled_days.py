@@ -14,9 +14,9 @@ import pytest
 from tests.monitoring.test_windows import deployed
 
 from headway.core.evidence import Measurement
-from headway.core.sections import Costs
 from headway.core.variant import Field, Signature
 from headway.data.context import Windows
+from headway.data.settings.model import Costs
 from headway.evaluation.measure import measure
 from headway.monitoring.degradation import expected_loss, split_ece
 from headway.monitoring.drift import rank_drift_costs, thinned

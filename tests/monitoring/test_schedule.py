@@ -18,10 +18,10 @@ from headway.cli.commands.run import plugin
 from headway.core.errors import ConfigError
 from headway.core.record import read
 from headway.core.schedule import TaskRun
-from headway.core.sections import ScheduleSection
 from headway.monitoring import schedule
 from headway.monitoring.alerts.deliver import update_alerts
 from headway.monitoring.schedule import HELD, Scheduler
+from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run
 from headway.registry.project import Project
 

@@ -13,7 +13,6 @@ from tests.serving.running import ask, body_of, loaded, open_authenticator, serv
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import ServeSection, UiSection
 from headway.monitoring import servers
 from headway.monitoring.servers import (
     ServerMetrics,
@@ -27,12 +26,14 @@ from headway.monitoring.servers import (
     read_server,
     server_addresses,
 )
+from headway.monitoring.settings.ui import UiSection
 from headway.serving.auth.keys import create_key
+from headway.serving.settings.serve import ServeSection
 
 
 def config(*addresses: str) -> Config:
     """A project whose servers have these addresses."""
-    return Config(ui=UiSection(servers=addresses))
+    return Config(UiSection(servers=addresses))
 
 
 def metrics(text: str, *, address: str = "http://a", at_s: float = 0.0) -> ServerMetrics:
@@ -154,8 +155,8 @@ def test_the_budget_of_all_servers_comes_before_that_of_one():
 
 def test_the_servers_are_those_of_the_settings_else_the_port_of_serve():
     assert server_addresses(config("http://a:1", "http://b:1")) == ("http://a:1", "http://b:1")
-    assert server_addresses(Config(serve=ServeSection(port=0))) == ()
-    assert server_addresses(Config(serve=ServeSection(tls_certificate="c.pem"))) == ("https://127.0.0.1:8080",)
+    assert server_addresses(Config(ServeSection(port=0))) == ()
+    assert server_addresses(Config(ServeSection(tls_certificate="c.pem"))) == ("https://127.0.0.1:8080",)
 
 
 def test_the_key_is_read_from_the_environment_or_from_a_file(tmp_path):
@@ -168,7 +169,7 @@ def test_the_key_is_read_from_the_environment_or_from_a_file(tmp_path):
 
 
 def test_a_reader_without_servers_or_with_a_missing_key_file_shows_that(monkeypatch, tmp_path):
-    assert ServerReader(Config(serve=ServeSection(port=0))).latest() == ()
+    assert ServerReader(Config(ServeSection(port=0))).latest() == ()
     monkeypatch.setenv("HEADWAY_METRICS_KEY_FILE", str(tmp_path / "none"))
     reader = ServerReader(config("http://127.0.0.1:1"))
     assert [one.problem for one in reader.read()] == ["the file with the API key for /metrics cannot be read"]

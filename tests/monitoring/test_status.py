@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Finding, Measurement
 from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport, Ticket
-from headway.core.sections import RetrainSection
 from headway.monitoring import status
+from headway.monitoring.settings.retrain import RetrainSection
 
 POLICY = RetrainSection()
 TICKET = Ticket(name="flights", release="sha256:1", reasons=("rows",), why="rows grew")

@@ -15,12 +15,13 @@ from tests.monitoring.rollouts import deployed_in_january, release
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import DataSection, RetrainSection
 from headway.data.open import make_dataset
+from headway.data.settings.data import DataSection
 from headway.monitoring.budget import WEALTH, Budget, lord_level
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.monitor import MonitoringContext, monitor_window
 from headway.monitoring.scored_rows import parse_delay, score_rows
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.monitoring.windows import monitoring_windows
 
 FIRST = datetime(2020, 1, 1)
@@ -58,7 +59,7 @@ def test_each_month_after_the_judged_one_is_a_window_with_the_earlier_labels():
 
 
 def test_a_period_is_due_only_after_the_label_delay():
-    config = Config(data=DataSection(label_delay="10d"))
+    config = Config(DataSection(label_delay="10d"))
     february, march = monitoring_windows(deployed(), dataset(), config, now=NOW, until=datetime(2020, 4, 5))
     assert [(window.over, window.due) for window in (february, march)] == [(True, True), (True, False)]
     assert np.isnan(march.current.labels).sum() == 5 * 20 + 19  # from the second row of March 26 on
@@ -95,7 +96,7 @@ def test_drift_is_tested_at_the_level_of_the_budget():
 
 @pytest.mark.slow
 def test_a_ticket_is_not_reported_for_a_period_before_it_was_opened():
-    config = Config(retrain=RetrainSection(rows_grown=1.5))
+    config = Config(RetrainSection(rows_grown=1.5))
     context = MonitoringContext(deployed=deployed(), config=config, budget=Budget([]))
     february, march = monitoring_windows(context.deployed, dataset(), config, now=NOW)
     ticket = monitor_window(context, march).report.ticket

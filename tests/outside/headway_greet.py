@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headway_greet_settings import GreetSection
+
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
+from headway.core.settings.project import ProjectSection
 from headway.reporting.console import print_result
 
 
@@ -14,5 +17,6 @@ def plugin(*, project: ProjectFolder = Path("."), json: AsJson = False) -> None:
 
     Example: headway greet --project headway-demo
     """
-    name = config.load(project).project.name
-    print_result({"project": name}, f"hello, {name}", json=json)
+    settings = config.load(project)
+    name = settings[ProjectSection].name
+    print_result({"project": name}, f"{settings[GreetSection].salutation}, {name}", json=json)

@@ -12,6 +12,7 @@ from tests.pipeline.messages import messages, write
 
 from headway import pipeline
 from headway.core.training import Training
+from headway.data.settings.data import DataSection
 from headway.registry.project import Project, open_project
 from headway.registry.withdrawals import withdrawn_classes
 from headway.storage import segments, traffic
@@ -86,7 +87,7 @@ def test_wrong_answers_withdraw_the_certificate_and_a_retraining_makes_a_new_one
 
     code, out, _ = run("retrain", "--project", folder)
     assert code == 0 and "no open ticket" in out
-    shift = timedelta(days=120) if project.config.data.time else datetime.now() - datetime(2024, 12, 31)
+    shift = timedelta(days=120) if project.config[DataSection].time else datetime.now() - datetime(2024, 12, 31)
     later = messages(600).with_columns(pl.col("at") + shift)
     _log(project, bundle.digest, later, classes)
     audit = pipeline.audit_certificate(project)
@@ -98,7 +99,9 @@ def test_wrong_answers_withdraw_the_certificate_and_a_retraining_makes_a_new_one
     assert code == 3 and "the certificate is broken" in out, out
 
     code, out, _ = run("run", "--once", "--project", folder)
-    assert "watch attention: " in out and ("rows of the table have no time" in out) == (not project.config.data.time)
+    assert "watch attention: " in out and ("rows of the table have no time" in out) == (
+        not project.config[DataSection].time
+    )
 
     found = pipeline.retrain(project)
 

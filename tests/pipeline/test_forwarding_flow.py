@@ -16,8 +16,8 @@ from sklearn.preprocessing import PolynomialFeatures
 import headway
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError
-from headway.core.sections import AnswerSection
 from headway.evaluation.answer_plan import LabeledAnswers
+from headway.evaluation.settings.answer import AnswerSection
 from headway.monitoring.retraining.retrain import certify_answers
 from headway.registry.forwarding import find_forwarding
 from headway.registry.project import open_project

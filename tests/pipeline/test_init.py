@@ -14,6 +14,9 @@ import headway
 from headway.cli import main as cli
 from headway.cli.commands.init import ask, write_project
 from headway.core import config
+from headway.core.settings.project import ProjectSection
+from headway.data.settings.data import DataSection
+from headway.registry.settings.rollout import RolloutSection
 from headway.serving.client import Client
 
 pytestmark = pytest.mark.slow
@@ -46,7 +49,7 @@ def test_a_project_from_a_table_runs_once_its_features_are_declared(run, tmp_pat
     folder = tmp_path / "small"
     assert run("init", folder, "--from", tmp_path / "table.csv", "--target", "late")[0] == cli.PASS
 
-    found = config.load(folder).data
+    found = config.load(folder)[DataSection]
     assert (found.source, found.positive, found.time, found.groups) == ("../table.csv", "yes", "at", "day")
     code, out, _ = run("check", "--project", folder)
     assert (code, "it is not declared when 3 of 3 features are known" in out) == (cli.UNDECIDED, True)
@@ -68,7 +71,7 @@ def test_a_target_of_three_strings_is_predicted_by_its_class_names(run, tmp_path
     table().with_columns(kind=kind.otherwise(pl.lit("delayed"))).drop("late").write_parquet(tmp_path / "table.parquet")
     folder = tmp_path / "kinds"
     run("init", folder, "--from", tmp_path / "table.parquet", "--target", "kind")
-    assert config.load(folder).data.classes == ("delayed", "evening", "punctual")
+    assert config.load(folder)[DataSection].classes == ("delayed", "evening", "punctual")
 
     declare_every_feature_known(folder)
     for command in ("optimize", "release"):
@@ -94,7 +97,7 @@ def test_what_was_ignored_and_what_looks_like_an_outcome_is_shown_and_kept(run, 
     assert "kept, for you to judge: D003: 'status' alone reaches a ROC AUC of 1.000" in out
     assert 'put this under [data.known] in headway.toml: status = "outcome"' in out
 
-    data = config.load(folder).data
+    data = config.load(folder)[DataSection]
     assert (data.known, data.groups, data.sensitive_features, data.ignore) == ({}, "at.day", ("sex",), ("site",))
     assert '# status = "outcome"' in (folder / "headway.toml").read_text()
     code, shown, _ = run("check", "--project", folder)
@@ -104,7 +107,7 @@ def test_what_was_ignored_and_what_looks_like_an_outcome_is_shown_and_kept(run, 
 def test_a_confirmed_outcome_is_declared(tmp_path):
     table().with_columns(status=pl.col("late") * 2.0).write_parquet(tmp_path / "table.parquet")
     write_project(tmp_path / "new", tmp_path / "table.parquet", "late", confirm=lambda suspects: [*suspects])
-    assert config.load(tmp_path / "new").data.known == {"status": "outcome"}
+    assert config.load(tmp_path / "new")[DataSection].known == {"status": "outcome"}
 
 
 def test_existing_files_are_not_overwritten(run, tmp_path):
@@ -134,8 +137,8 @@ def test_each_setting_has_a_line_of_help(run, tmp_path):
     text = (tmp_path / "a b/headway.toml").read_text()
     assert f'# {config.described("data.groups")}\ngroups = "day"' in text
     found = config.load(tmp_path / "a b")
-    assert found.project.name == "a-b"
-    assert (found.rollout.churn_same_model, found.rollout.churn_new_model) == (0.01, 0.2)
+    assert found[ProjectSection].name == "a-b"
+    assert (found[RolloutSection].churn_same_model, found[RolloutSection].churn_new_model) == (0.01, 0.2)
 
 
 def test_a_terminal_is_asked_about_each_column_that_looks_like_an_outcome(monkeypatch, capsys):
@@ -161,7 +164,7 @@ def test_roles_of_a_large_folder_are_proposed_from_whole_entities(run, tmp_path,
     monkeypatch.setattr("headway.data.scan.MAX_VALUES", 2_000 * rows.width)
     code, _, err = run("init", tmp_path / "new", "--from", tmp_path / "rows", "--target", "late")
     assert code == cli.PASS and "of 7,200 rows all were counted and " in err and "of 900 groups, each whole" in err
-    assert config.load(tmp_path / "new").data.groups == "customer_id"
+    assert config.load(tmp_path / "new")[DataSection].groups == "customer_id"
     (tmp_path / "few").mkdir()
     rows.drop("customer_id").write_parquet(tmp_path / "few/a.parquet")
     _, _, err = run("init", tmp_path / "other", "--from", tmp_path / "few", "--target", "late")

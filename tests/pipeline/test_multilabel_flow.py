@@ -14,6 +14,7 @@ import headway
 from headway.cli import main as cli
 from headway.core import config
 from headway.core.search_result import SearchResult
+from headway.data.settings.data import DataSection
 from headway.monitoring._paired_traffic import _decisions
 from headway.registry.project import open_project
 from headway.serving.client import Client
@@ -48,7 +49,9 @@ def test_a_project_of_several_labels_is_checked_judged_released_and_served_with_
     folder = tmp_path / "support"
     code, out, _ = run("init", folder, "--from", tmp_path / "tickets.csv", "--target", "subjects", "--text", "message")
     assert (code, "target: subjects (multilabel, 3 labels)" in out) == (cli.PASS, True)
-    assert config.load(folder).data.classes == NAMES and "OneVsRestClassifier" in (folder / "train.py").read_text()
+    assert (
+        config.load(folder)[DataSection].classes == NAMES and "OneVsRestClassifier" in (folder / "train.py").read_text()
+    )
     file = folder / "headway.toml"
     file.write_text(file.read_text().replace('# message = "request"', 'message = "request"'))
     for command in ("check", "optimize", "release", "report"):

@@ -30,10 +30,13 @@ from headway.core.record import StoredRecord
 from headway.core.renamed import RenamedWarning
 from headway.core.rollout import Rollout
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.sections import Costs
 from headway.core.training import Retraining, Training
 from headway.core.verdict import Verdict
 from headway.data.open import open_dataset
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import Costs, ModelSection
+from headway.data.settings.policy import PolicySection
+from headway.data.settings.split import SplitSection
 from headway.monitoring.erasure.proofs import load_erasures
 from headway.registry.bundle import open_release
 from headway.registry.project import Project, open_project
@@ -76,10 +79,10 @@ def test_each_old_setting_is_accepted_with_a_warning_that_names_the_new_one(fold
         ("flipped_decisions", "decision_churn"),
         ("calibration.moved", "probability_shift"),
     }
-    assert found.split.validation == ("2013-02-10", "2013-03-10")
-    assert found.data.sensitive_features == ("carrier",)
-    assert (found.model.class_weight, found.model.costs) == ("none", Costs(false_negative=2.0))
-    assert [rule.measure for rule in found.policy.release[:3]] == [
+    assert found[SplitSection].validation == ("2013-02-10", "2013-03-10")
+    assert found[DataSection].sensitive_features == ("carrier",)
+    assert (found[ModelSection].class_weight, found[ModelSection].costs) == ("none", Costs(false_negative=2.0))
+    assert [rule.measure for rule in found[PolicySection].release[:3]] == [
         "roc_auc.drop",
         "decision_churn",
         "probability_shift",

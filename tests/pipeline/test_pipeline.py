@@ -17,8 +17,8 @@ from tests.pipeline.projects import TOML, table, write
 from headway import pipeline
 from headway.core.errors import DataError, EngineError, Refused, StoreError
 from headway.core.provenance import TrainingDigests
-from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
+from headway.data.settings.policy import PolicySection
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
 from headway.registry.judge import judge

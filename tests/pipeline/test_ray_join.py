@@ -8,8 +8,8 @@ from polars.testing import assert_frame_equal
 from tests.features.join_tables import VIEWS, make_tables
 
 from headway.batch.compute import open_workers
+from headway.batch.settings.compute import ComputeSection
 from headway.core.config import Config
-from headway.core.sections import ComputeSection
 from headway.features.historical import get_historical_features
 from headway.features.partitioned_join import write_historical_features
 
@@ -21,7 +21,7 @@ def test_partitions_that_ray_joins_give_the_file_of_one_machine(tmp_path, monkey
     rows = make_tables(tmp_path)
     out = tmp_path / "out.parquet"
 
-    with open_workers(Config(compute=ComputeSection(ray="auto"))) as workers:
+    with open_workers(Config(ComputeSection(ray="auto"))) as workers:
         how = {"time": "at", "folder": tmp_path, "memory_bytes": 100_000, "workers": workers}
         write_historical_features(tmp_path / "rows.parquet", VIEWS, out, **how)
 

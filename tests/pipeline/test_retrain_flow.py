@@ -17,6 +17,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.training import Training
 from headway.core.verdict import Rule
 from headway.data.open import open_dataset
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.calibration.apply import calibration_function
 from headway.monitoring.deployed_release import open_deployed_release
 from headway.monitoring.retraining.promotion import force_promotion
@@ -156,7 +157,7 @@ def test_a_training_without_a_seed_is_refused(folder, tmp_path):
 
 
 def test_the_promotion_rules_are_configured_or_the_relative_rules_and_a_brier_score_no_worse(folder):
-    policy = open_project(folder).config.policy
+    policy = open_project(folder).config[PolicySection]
     own = (Rule(measure="ece", at_most=0.2),)
 
     assert [str(rule) for rule in promotion_rules(policy).release] == [

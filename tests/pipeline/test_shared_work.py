@@ -15,8 +15,8 @@ from tests.batch.test_folder import files_of, write_parts
 from tests.pipeline.shared_work import AUDITS, KEY, audited, exact, on_ray, searched, secrets_of
 
 from headway import pipeline
+from headway.batch.settings.compute import ComputeSection
 from headway.core.errors import Refused
-from headway.core.sections import ComputeSection
 from headway.core.training import Training
 from headway.registry.project import open_project
 
@@ -127,7 +127,7 @@ def test_a_training_function_that_differs_on_a_worker_is_refused(small, monkeypa
 def test_scoring_a_folder_sends_no_key(tmp_path, workers):
     settings = scoring_project(tmp_path)
     rows = write_parts(tmp_path / "rows")
-    settings = replace(settings, compute=ComputeSection(ray="auto"))
+    settings = settings.having(ComputeSection(ray="auto"))
     pipeline.predict(settings, LIVE, rows, tmp_path / "out")
     assert files_of(tmp_path / "out") and (tmp_path / KEY).exists()
     expect_no_key(workers, tmp_path)

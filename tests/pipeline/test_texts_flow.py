@@ -13,6 +13,7 @@ import headway
 from headway import pipeline
 from headway.cli import main as cli
 from headway.core import config
+from headway.data.settings.data import DataSection
 from headway.registry.project import open_project
 from headway.serving.client import Client
 from headway.storage import traffic
@@ -34,7 +35,7 @@ def test_a_project_of_messages_alone_is_released_and_answers_a_sentence(run, tmp
     folder = tmp_path / "support"
     code, out, _ = run("init", folder, "--from", tmp_path / "messages.csv", "--target", "intent", "--text", "message")
     assert (code, "texts: message" in out, "TF-IDF and logistic regression" in out) == (cli.PASS, True, True)
-    data = config.load(folder).data
+    data = config.load(folder)[DataSection]
     assert (data.text, data.classes, data.ignore) == (("message",), ("account", "delivery", "refund"), ())
     file = folder / "headway.toml"
     file.write_text(file.read_text().replace('# message = "request"', 'message = "request"'))
@@ -56,7 +57,7 @@ def test_a_project_of_messages_alone_is_released_and_answers_a_sentence(run, tmp
 
 def test_texts_are_trained_next_to_numbers_and_categories(run, tmp_path):
     folder = write(tmp_path, messages(1_200))
-    assert config.load(folder).data.text == ("message",)
+    assert config.load(folder)[DataSection].text == ("message",)
     assert "NUMBERS: tuple[str, ...] = ('n_orders',)" in (folder / "train.py").read_text()
 
     for command in ("check", "optimize", "release"):

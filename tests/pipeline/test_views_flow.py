@@ -17,6 +17,7 @@ from headway.core.errors import ConfigError, DataError, Refused
 from headway.features.join import project_views
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.features.rules import views_read
+from headway.features.settings.features import FeaturesSection
 from headway.monitoring.assessment.history import open_assessed_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events
@@ -137,7 +138,7 @@ def test_retraining_keeps_the_version_of_live_and_a_release_judged_on_another_is
 
 def test_an_unknown_view_names_the_command_that_applies_it(folder):
     config = open_project(folder).config
-    config = replace(config, features=replace(config.features, views=("weather@v7",)))
+    config = config.having(replace(config[FeaturesSection], views=("weather@v7",)))
     with pytest.raises(ConfigError, match="no version 'weather@v7'") as caught:
         project_views(config, open_project(folder).state)
     assert caught.value.hint == "headway features list" and "weather@v1" in caught.value.where

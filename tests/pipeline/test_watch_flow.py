@@ -14,6 +14,8 @@ from headway.core.errors import ConfigError, StoreError
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.record import read
 from headway.core.verdict import Rule
+from headway.data.settings.data import DataSection
+from headway.data.settings.policy import PolicySection
 from headway.monitoring.budget import WEALTH, lord_level
 from headway.registry.project import open_project
 
@@ -79,9 +81,9 @@ def test_watch_rules_are_judged_once_per_window_with_three_answers(tmp_path):
 
 
 def test_a_rule_that_compares_with_another_model_is_refused_as_a_watch_rule(stable, tmp_path):
-    config = stable.config.policy
+    config = stable.config[PolicySection]
     rule = Rule(measure="probability_shift", at_most=0.1)
-    settings = replace(stable.config, policy=replace(config, watch=(rule,)))
+    settings = stable.config.having(replace(config, watch=(rule,)))
     with pytest.raises(ConfigError, match="compares with another model, and a watch sees live alone"):
         pipeline.watch(changed(stable, config=settings), every="7d")
 
@@ -208,7 +210,7 @@ def test_two_weeks_are_judged_although_too_few_runs_of_days_could_be_permuted(st
 
 def test_a_table_larger_than_memory_is_watched_by_whole_days(stable):
     (whole,) = pipeline.watch(stable)
-    settings = replace(stable.config, data=replace(stable.config.data, max_rows=6_500))
+    settings = stable.config.having(replace(stable.config[DataSection], max_rows=6_500))
     april, *_ = pipeline.watch(changed(stable, config=settings), every="30d")
 
     assert april.sampled.drawn == "groups" and april.sampled.n_rows == 7_200

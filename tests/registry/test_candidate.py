@@ -16,10 +16,10 @@ from headway.core.errors import DataError, Refused, StoreError
 from headway.core.evidence import Evidence, Machine
 from headway.core.record import digest_of
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.sections import DataSection
 from headway.core.variant import Artifact, Field, Signature, Step, Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.roles import parse_roles
+from headway.data.settings.data import DataSection
 from headway.registry.candidate import CANDIDATE, read_candidate, write_candidate
 from headway.storage.in_memory import InMemoryBlobs
 

@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Machine, Measurement
-from headway.core.sections import DataSection, PolicySection
 from headway.core.verdict import Rule
 from headway.data.roles import parse_roles
+from headway.data.settings.data import DataSection
+from headway.data.settings.policy import PolicySection
 from headway.registry import live
 from headway.registry.default_policy import default_rules, floor_rules, live_rules, release_policy
 from headway.registry.judge import feasible, judge_release

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import AttackEffort, Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
-from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.statistics.intervals import Sample
 from headway.evaluation.statistics.proportions import share_measurement
 from headway.registry.judge import candidate_policy, feasible, judge, judge_release, override_verdict, rows_needed

@@ -17,9 +17,9 @@ from tests.registry import releasing
 
 from headway.core.dataset import Dataset
 from headway.core.evidence import Evidence, Machine
-from headway.core.sections import DataSection
 from headway.core.variant import Field, Signature
 from headway.data.roles import parse_roles
+from headway.data.settings.data import DataSection
 from headway.registry.live import BRING_HINT, JudgedChange, compare_with_live, find_main_release
 from headway.registry.project import LiveRelease, find_live, open_project
 

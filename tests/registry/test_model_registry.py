@@ -15,10 +15,11 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.record import digest_of, write
 from headway.core.release import PointerUpdate
-from headway.core.sections import StoreSection, TrustSection
+from headway.core.settings.store import StoreSection
 from headway.core.verdict import Verdict
 from headway.registry.chain import load_last_seen
 from headway.registry.model_registry import ModelRegistry, UpdateReason, now
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import create_publisher, load_publisher
 from headway.storage.state.sqlite import Sqlite
 
@@ -196,9 +197,7 @@ def test_after_a_key_leaked_a_new_key_signs_the_release_again(ours: ModelRegistr
 
 
 def test_the_registry_of_a_project_uses_its_state_and_its_keys(tmp_path: Path) -> None:
-    made = ModelRegistry.from_config(
-        Config(folder=str(tmp_path), trust=TrustSection(publisher_key="/keys/publisher.pem"))
-    )
+    made = ModelRegistry.from_config(Config(TrustSection(publisher_key="/keys/publisher.pem"), folder=str(tmp_path)))
     assert made.folder == tmp_path / ".headway" / "releases"
     assert (made.trusted_keys, made.publisher_key) == (tmp_path / "trusted_keys.txt", Path("/keys/publisher.pem"))
     assert made.history() == ()
@@ -208,15 +207,15 @@ def test_the_registry_of_a_project_uses_its_state_and_its_keys(tmp_path: Path) -
 def test_keys_inside_the_store_are_rejected(tmp_path: Path, field: str) -> None:
     trust = TrustSection(**{field: ".headway/keys"})
     with pytest.raises(ConfigError, match=rf"\[trust\] {field} lies in the store"):
-        ModelRegistry.from_config(Config(folder=str(tmp_path), trust=trust))
+        ModelRegistry.from_config(Config(trust, folder=str(tmp_path)))
 
 
 def test_what_was_seen_may_lie_in_the_folder_of_a_machine_whose_pointers_are_elsewhere(ours: ModelRegistry) -> None:
     folder = ours.trusted_keys.parent
     config = Config(
+        StoreSection(state="postgresql://ann@db.example/headway"),
+        TrustSection(last_seen=".headway/seen.json"),
         folder=str(folder),
-        store=StoreSection(state="postgresql://ann@db.example/headway"),
-        trust=TrustSection(last_seen=".headway/seen.json"),
     )
     with_pointers = ModelRegistry.from_config(config, state=ours.state)
     ours.point("flights@live", ours.publish(release(), FILES), passed())

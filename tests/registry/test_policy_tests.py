@@ -9,8 +9,8 @@ import pytest
 from tests.evaluation.conftest import days, subject_from
 
 from headway.core.contracts import SliceColumn
-from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.context import Comparison
 from headway.registry.policy_tests import run_policy_tests
 

@@ -16,9 +16,9 @@ from headway.core.errors import ConfigError, HeadwayError, Refused
 from headway.core.evidence import Machine, Measurement
 from headway.core.record import digest_of, read, write
 from headway.core.rollout import Plan, Rollout, RolloutStage, RolloutTraffic
-from headway.core.sections import PolicySection, RolloutSection
 from headway.core.variant import Step
 from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.data.settings.policy import PolicySection
 from headway.registry.rollout import (
     ERRORS,
     NEW_MODEL_CHURN,
@@ -39,6 +39,7 @@ from headway.registry.rollout import (
     start_stage_tracking,
     update_tracking,
 )
+from headway.registry.settings.rollout import RolloutSection
 
 NOON = datetime(2013, 9, 1, 12, tzinfo=UTC)
 MACHINE = Machine(cpu="", cores=2, system="", python="")

@@ -8,9 +8,9 @@ from headway.core.config import load
 from headway.core.errors import ConfigError
 from headway.core.record import read, write
 from headway.core.rollout import Plan, Rollout, RolloutStage
-from headway.core.sections import RolloutSection
 from headway.core.verdict import Rule
 from headway.registry.rollout import plan_from_config, traffic_assignment
+from headway.registry.settings.rollout import RolloutSection
 
 
 def test_the_default_plan_is_a_shadow_and_three_shares_of_one_day_each():

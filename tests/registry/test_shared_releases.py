@@ -11,7 +11,7 @@ from tests.storage.small_s3 import SmallS3, Stored, small_s3
 
 from headway.core.config import Config
 from headway.core.errors import Refused, StoreError
-from headway.core.sections import StoreSection
+from headway.core.settings.store import StoreSection
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import init_keys
 from headway.storage.blobs.s3 import S3
@@ -101,7 +101,7 @@ def test_a_changed_byte_of_a_shared_release_is_refused(tmp_path: Path, small: Sm
 
 @pytest.mark.slow
 def test_the_registry_of_a_project_shares_releases_where_its_blobs_are(tmp_path: Path, small: SmallS3) -> None:
-    config = Config(folder=str(tmp_path), store=StoreSection(blobs=ADDRESS))
+    config = Config(StoreSection(blobs=ADDRESS), folder=str(tmp_path))
     ours = ModelRegistry.from_config(config)
     assert isinstance(ours.shared, S3)
     assert ModelRegistry.from_config(Config(folder=str(tmp_path))).shared is None

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from releases import FILES, passed, register, release, tamper
 
 from headway.core.config import Config
 from headway.core.contracts import Signed
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.plugins import load_blobs
-from headway.core.sections import ProjectSection, StoreSection, TrustSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.registry import stores
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.settings.trust import TrustSection
 from headway.registry.stores import ReleaseFolder, check_stores, migrate_store
 from headway.storage.state.sqlite import Sqlite
 
@@ -25,9 +26,9 @@ from headway.storage.state.sqlite import Sqlite
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        ProjectSection(name="flights", state="store"),
+        TrustSection(trusted_keys="trust/trusted_keys.txt"),
         folder=str(tmp_path),
-        project=ProjectSection(name="flights", state="store"),
-        trust=TrustSection(trusted_keys="trust/trusted_keys.txt"),
     )
 
 
@@ -62,7 +63,7 @@ def test_a_store_that_can_do_everything_passes_each_check_and_keeps_its_pointers
 
 def test_after_a_check_that_failed_the_others_of_the_role_are_reported_as_not_run(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"a file where the folder belongs")
-    found = check_stores(Config(folder=str(tmp_path), project=ProjectSection(state="store")))
+    found = check_stores(Config(ProjectSection(state="store"), folder=str(tmp_path)))
     state = [check for check in found if check.role == "state"]
     assert [check.outcome for check in state] == ["failed", "not run", "not run", "not run", "not run"]
     assert state[0].message and state[0].hint
@@ -329,7 +330,7 @@ def test_each_address_of_a_project_is_checked(
 ) -> None:
     (tmp_path / "table").mkdir()
     store = StoreSection(state=f"{scheme}://{tmp_path}/table", blobs=f"shared://{tmp_path}/shared", feed=feed)
-    found = {(check.role, check.check): check for check in check_stores(replace(config, store=store))}
+    found = {(check.role, check.check): check for check in check_stores(config.having(store))}
     assert found["feed", "announce"].outcome == outcome
     assert {check.outcome for (role, _), check in found.items() if role != "feed"} == {"passed"}
     assert found["state", "open"].address == store.state

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from stories import RELEASED, RULES, estimate, evidence
 
 from headway.core.evidence import Evidence
-from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.data.settings.policy import PolicySection
 from headway.registry.judge import judge, override_verdict
 from headway.reporting.gates.gate import GateResult
 

@@ -10,7 +10,7 @@ import pytest
 from tests.monitoring import rollouts
 
 from headway.core import plugins
-from headway.core.config import SECTIONS, is_setting
+from headway.core.config import is_setting, sections
 from headway.core.errors import ConfigError
 from headway.core.threats import CATALOGUE_VERSION, Topic
 from headway.reporting.text.threats import QUESTIONS
@@ -54,7 +54,7 @@ def test_every_command_is_one_of_headway_and_its_setting_or_audit_exists():
         assert command in commands
         if "--why" in rest:
             setting = rest[rest.index("--why") + 1]
-            assert setting in SECTIONS or is_setting(*setting.split("."))
+            assert setting in sections() or is_setting(*setting.split("."))
         assert not kind.audit or kind.audit in {*plugins.names("audit"), *TO_COME}
 
 

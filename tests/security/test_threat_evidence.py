@@ -26,6 +26,7 @@ from headway.core.selective import CertificateAudit
 from headway.core.threads import this_machine
 from headway.core.threats import ThreatEvidence
 from headway.core.verdict import Rule, RuleResult
+from headway.data.settings.policy import PolicySection
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
 from headway.security.threats.assessment import assess_threats
@@ -80,7 +81,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def ruled(project: Project, *rules: Rule) -> Project:
     """Return a project with these rules."""
     config = project.config
-    return dataclass_replace(project, config=replace(config, policy=replace(config.policy, release=rules)))
+    return dataclass_replace(project, config=config.having(replace(config[PolicySection], release=rules)))
 
 
 def measured(**changes: object) -> Evidence:
@@ -214,7 +215,9 @@ def test_a_measurement_has_the_answer_of_the_rule_of_the_policy_or_of_the_catalo
     assert found.message.startswith("privacy.membership.auc is 0.95 ")
     lenient = ruled(project, Rule(measure="privacy.membership.auc", at_most=0.99))
     assert of(lenient, key).result.answer == "undecided"  # it may be 1.02
-    strict = ruled(lenient, *lenient.config.policy.release, Rule(measure="privacy.membership.tpr_1pct", at_most=0.05))
+    strict = ruled(
+        lenient, *lenient.config[PolicySection].release, Rule(measure="privacy.membership.tpr_1pct", at_most=0.05)
+    )
     assert of(strict, key).result.rule.measure == "privacy.membership.auc"  # what fails, else what is undecided
 
 

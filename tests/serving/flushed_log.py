@@ -6,7 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 from headway.core.config import Config
-from headway.core.sections import FleetSection, PersonalSection, ProjectSection, ServeSection
+from headway.core.settings.project import ProjectSection
+from headway.data.settings.personal import PersonalSection
+from headway.registry.settings.fleet import FleetSection
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.prediction_log import LogBuffers, PredictionLog
 from headway.serving.workers.log_writer import LogWriter
 
@@ -22,9 +25,9 @@ def log_writer(
 ) -> LogWriter:
     """Return the log writer of a server with this state folder."""
     config = Config(
-        project=ProjectSection(state=str(state)),
-        personal=PersonalSection(retention=retention),
-        fleet=FleetSection(report_url=report_url),
+        ProjectSection(state=str(state)),
+        PersonalSection(retention=retention),
+        FleetSection(report_url=report_url),
     )
     none = Counter[str]()
     return LogWriter(config, buffers, lost=none if lost is None else lost, aside=none if aside is None else aside)

@@ -22,12 +22,14 @@ from headway.core import config
 from headway.core.config import Config
 from headway.core.record import digest_of, write
 from headway.core.release import Release, SelfTest
-from headway.core.sections import AnswerSection, ProjectSection, ServeSection
+from headway.core.settings.project import ProjectSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
+from headway.evaluation.settings.answer import AnswerSection
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import init_keys
 from headway.serving.answering.endpoint import AnswerStages, open_stages
 from headway.serving.auth.authenticator import Authenticator, RateLimiter, shared_rate_limits
@@ -45,6 +47,7 @@ from headway.serving.http.tls import TlsContext
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.admission import RequestLimits
 from headway.serving.repository import ModelRepository
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.prediction_log import PredictionLog
 from headway.storage.addresses import LateState
 
@@ -88,7 +91,11 @@ def project(folder: Path, *releases: Release) -> Config:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n[serve]\nport = 0\n')
     settings = config.load(folder, environment={})
-    init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    init_keys(
+        settings.path(settings[TrustSection].publisher_key),
+        settings.path(settings[TrustSection].trusted_keys),
+        comment="a test",
+    )
     register = ModelRegistry.from_config(settings)
     for published in releases or (release(),):
         digest = register.publish(published, {"model.echo": b"echo"})
@@ -276,7 +283,7 @@ def routes_of(
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(collector(Path(folder), soon)) as labels,
-        closing(LateState(Config(project=ProjectSection(state=folder)))) as state,
+        closing(LateState(Config(ProjectSection(state=folder)))) as state,
         closing(SqliteOnlineStore(Path(folder) / "online")) as online,
         closing(pusher_of(plane, state, online, soon)) as pusher,
         closing(devices_of(Path(folder), state, soon)) as devices,

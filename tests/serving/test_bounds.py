@@ -18,13 +18,13 @@ import pytest
 from msgspec.structs import replace
 from running import MIXED, NUMBERS, Peer, Running, ask, body_of, bundle, loaded, release, request, serving
 
-from headway.core.sections import ServeSection
 from headway.core.variant import Field, Signature
 from headway.data.contract.discovery import observed_contract
 from headway.serving.grpc._server import INFERENCE
 from headway.serving.grpc.transport import open_grpc
 from headway.serving.loading import load_model
 from headway.serving.protocol.admission import RequestLimits
+from headway.serving.settings.serve import ServeSection
 
 MAX_LOOP_MS = 20.0
 ATTEMPTS = 3  # what a request causes is in each of them, what cold caches of busy cores add is not

@@ -21,7 +21,7 @@ from tests.serving.running import Answer, Running, ask, devices_of, loaded, open
 from headway.core.config import Config
 from headway.core.fleet import DeviceReport, FleetPointer, FleetRelease
 from headway.core.record import canonical, digest_of, write
-from headway.core.sections import ProjectSection
+from headway.core.settings.project import ProjectSection
 from headway.registry import device_logs
 from headway.registry.device_logs import load_status, load_statuses, segments_of
 from headway.serving.auth.keys import create_key
@@ -61,7 +61,7 @@ def publish(state: LateState) -> None:
 @contextmanager
 def running(folder: Path, *, day_bytes: int = 1 << 20) -> Iterator[Running]:
     """Start a server with the key of a device, of a person, and a fleet that was published."""
-    config = Config(project=ProjectSection(state=str(folder / "state")))
+    config = Config(ProjectSection(state=str(folder / "state")))
     for name, scope in (("pump-1", "device"), ("ann", "predict")):
         (folder / name).write_text(create_key(folder / "keys.toml", name, [scope]))
     with closing(LateState(config)) as state:

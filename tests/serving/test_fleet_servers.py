@@ -18,6 +18,7 @@ from headway.core.errors import StoreUnavailable
 from headway.core.release import version_of
 from headway.registry.model_registry import UpdateReason
 from headway.serving.auth.keys import create_key
+from headway.serving.settings.serve import ServeSection
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 REASON = UpdateReason(who="ann", why="a test", verdict=rollouts.release().verdict)
@@ -99,7 +100,9 @@ def test_a_server_that_starts_without_the_database_serves_what_it_verified_last(
 
 
 def test_the_rate_limit_of_a_key_holds_over_both_servers(project, tmp_path):
-    key = create_key(project.config.path(project.config.serve.keys), "shop", ["predict"], per_s=0.001, burst=400)
+    key = create_key(
+        project.config.path(project.config[ServeSection].keys), "shop", ["predict"], per_s=0.001, burst=400
+    )
     with two_servers(tmp_path) as servers:
         first, second = (
             lambda server=server: server.ask("/v2/models/flights/infer", ROW, key=key)[0] for server in servers

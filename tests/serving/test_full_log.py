@@ -14,10 +14,10 @@ from running import Peer, Running, loaded, open_authenticator, request, serving
 from tests.serving.flushed_log import log_writer, worker_log
 from tests.serving.test_grpc import Caller
 
-from headway.core.sections import ServeSection
 from headway.monitoring.prediction_log import read_predictions
 from headway.serving.auth.keys import digest
 from headway.serving.grpc.transport import open_grpc
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.prediction_log import LogBuffers
 
 ECHO = loaded()

@@ -15,9 +15,9 @@ from running import MIXED, body_of, project, release, request, started, with_ope
 
 from headway.core.errors import ConfigError
 from headway.core.release import SelfTest
-from headway.core.sections import ServeSection
 from headway.serving.client import Client
 from headway.serving.process import serve, within_memory
+from headway.serving.settings.serve import ServeSection
 
 pytestmark = pytest.mark.slow
 
@@ -191,7 +191,7 @@ def test_a_used_address_is_an_error_with_a_hint(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         port = occupied.getsockname()[1]
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}") as error:
-            serve(replace(config, serve=replace(config.serve, port=port)), ["flights@live"], announce=print)
+            serve(config.having(replace(config[ServeSection], port=port)), ["flights@live"], announce=print)
     assert error.value.hint == "HEADWAY_SERVE_PORT=0 takes a free port"
 
 

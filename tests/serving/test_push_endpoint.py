@@ -35,7 +35,8 @@ from headway.core.config import Config, load
 from headway.core.contracts import OnlineStore
 from headway.core.errors import DataError, StoreError
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
-from headway.core.sections import ProjectSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.features import catalog
 from headway.features.expressions import parse_expression
 from headway.features.online.sqlite import SqliteOnlineStore
@@ -74,7 +75,7 @@ def pushing(
     views: tuple[FeatureView, ...] = (VIEW, *OTHERS),
 ) -> Iterator[Running]:
     """Start a server that accepts rows of the applied views, with the key `key.txt`."""
-    config = Config(project=ProjectSection(state=str(folder / "state")))
+    config = Config(ProjectSection(state=str(folder / "state")))
     (folder / "key.txt").write_text(create_key(folder / "keys.toml", "station", ["push"]))
     with closing(LateState(config)) as state, closing(store or SqliteOnlineStore(folder / "online")) as opened:
         catalog.apply(state, views, who="ann")
@@ -325,8 +326,8 @@ def test_rows_are_pushed_to_a_store_that_servers_share(tmp_path, monkeypatch, pr
 def test_a_redis_that_went_away_is_503_and_rows_are_stored_once_it_is_back(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADWAY_STORE_ONLINE_PASSWORD", PASSWORD)
     with redis_server() as shared, ExitStack() as stack:
-        config = Config(project=ProjectSection(state=str(tmp_path)))
-        config = replace(config, store=replace(config.store, online=shared.address))
+        config = Config(ProjectSection(state=str(tmp_path)))
+        config = config.having(replace(config[StoreSection], online=shared.address))
         server = stack.enter_context(pushing(tmp_path, store=open_online(config)))
         client = stack.enter_context(Client(server.address, api_key=(tmp_path / "key.txt").read_text()))
         assert client.push("weather", [row("A")]).stored == 1

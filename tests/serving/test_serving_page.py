@@ -14,8 +14,8 @@ from tests.house.pages import code_blocks, read
 from tests.serving.test_push_endpoint import push, pushing
 
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
-from headway.core.sections import AnswerSection
 from headway.core.variant import Field, Signature
+from headway.evaluation.settings.answer import AnswerSection
 from headway.features.online.sqlite import SqliteOnlineStore
 from headway.serving.loading import load_model
 from headway.storage import traffic

@@ -14,11 +14,11 @@ from sklearn.pipeline import make_pipeline
 from headway.core.config import Config
 from headway.core.errors import EngineError
 from headway.core.release import Contract, SelfTest
-from headway.core.sections import ServeSection
 from headway.core.texts import text_codes
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.engines.sklearn import Sklearn
 from headway.evaluation.load_generator import LoadGenerator
+from headway.serving.settings.serve import ServeSection
 from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 
@@ -33,7 +33,7 @@ def test_a_server_that_refuses_the_variant_is_an_error_with_its_reason(tmp_path)
     wrong = SelfTest(rows=((1.0, 1.0),), answers=((9.0,),))
     with (
         pytest.raises(EngineError, match="did not start"),
-        temporary_server(Config(serve=ServeSection(workers=1)), blobs, Contract(), wrong, variant),
+        temporary_server(Config(ServeSection(workers=1)), blobs, Contract(), wrong, variant),
     ):
         raise AssertionError("it must not start")
 
@@ -44,7 +44,7 @@ def test_categories_and_missing_values_are_sent_and_no_process_is_left(tmp_path)
     variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=COLUMNS))
     rows = np.array([[2.0, 1.0], [2.0, 2.0], [4.0, np.nan]])
     test = SelfTest(rows=((1.0, 1.0),), answers=((1.0,),))
-    with temporary_server(Config(serve=ServeSection(workers=1)), blobs, Contract(), test, variant) as trial:
+    with temporary_server(Config(ServeSection(workers=1)), blobs, Contract(), test, variant) as trial:
         with closing(LoadGenerator(trial, [trial.request(rows)], connections=1)) as caller:
             (call,) = caller.open_loop([0.0]).calls
         np.testing.assert_array_equal(trial.answers(call.body), [1.5, 2.0, np.nan])
@@ -64,7 +64,7 @@ def test_texts_are_sent_as_strings(tmp_path):
     expected = tuple(pipeline.predict_proba(asked)[:, 1].tolist())
     test = SelfTest(rows=((0.0,),), answers=((expected[0],),), texts={"text": ("my parcel",)})
     with (
-        temporary_server(Config(serve=ServeSection(workers=1)), blobs, Contract(), test, variant) as trial,
+        temporary_server(Config(ServeSection(workers=1)), blobs, Contract(), test, variant) as trial,
         closing(LoadGenerator(trial, [trial.request(rows)], connections=1)) as caller,
     ):
         (call,) = caller.open_loop([0.0]).calls

@@ -7,12 +7,12 @@ import pytest
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import StoreSection
+from headway.core.settings.store import StoreSection
 from headway.storage.addresses import is_in_store, known_addresses, open_blobs, open_state, plugin_of
 
 
 def config(folder: Path, *, state: str = "", blobs: str = "") -> Config:
-    return Config(folder=str(folder), store=StoreSection(state=state, blobs=blobs))
+    return Config(StoreSection(state=state, blobs=blobs), folder=str(folder))
 
 
 def test_stores_without_an_address_are_folders_of_the_project(tmp_path: Path) -> None:

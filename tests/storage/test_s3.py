@@ -20,7 +20,7 @@ from tests.storage.stem import Moments, kills, stem
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
 from headway.core.record import digest_of
-from headway.core.sections import StoreSection
+from headway.core.settings.store import StoreSection
 from headway.storage._s3 import CHECKED, Bucket
 from headway.storage.addresses import open_blobs
 from headway.storage.blobs.s3 import S3
@@ -41,7 +41,7 @@ def reach(server: SmallS3, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config(folder: Path) -> Config:
-    return Config(folder=str(folder), store=StoreSection(blobs=ADDRESS))
+    return Config(StoreSection(blobs=ADDRESS), folder=str(folder))
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.storage.small_s3 import SmallS3, Stored, small_s3
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
-from headway.core.sections import StoreSection
+from headway.core.settings.store import StoreSection
 from headway.storage import _s3, _shared_logs, segments, traffic
 from headway.storage._shared_logs import SharedLogs
 from headway.storage.addresses import log_root, open_logs
@@ -257,7 +257,7 @@ def test_old_segments_are_deleted(address: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_readers_of_a_project_use_the_store_of_its_logs(small: SmallS3, tmp_path: Path) -> None:
-    config = Config(folder=str(tmp_path), store=StoreSection(logs=ADDRESS))
+    config = Config(StoreSection(logs=ADDRESS), folder=str(tmp_path))
     segment(config.state, 1)
     logs = open_logs(config)
     assert logs
@@ -266,7 +266,7 @@ def test_readers_of_a_project_use_the_store_of_its_logs(small: SmallS3, tmp_path
     embedded = Config(folder=str(tmp_path))
     assert (open_logs(embedded), log_root(embedded, "flights")) == (None, embedded.state)
     with pytest.raises(ConfigError, match="no store for logs"):
-        open_logs(Config(folder=str(tmp_path), store=StoreSection(logs="redis://cache.example/0")))
+        open_logs(Config(StoreSection(logs="redis://cache.example/0"), folder=str(tmp_path)))
 
 
 @pytest.mark.slow
@@ -277,7 +277,7 @@ def test_a_store_of_logs_that_ignores_conditional_writes_is_refused(
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(StoreError, match="ignores conditional writes"):
-            open_logs(Config(folder=str(tmp_path), store=StoreSection(logs=ADDRESS)))
+            open_logs(Config(StoreSection(logs=ADDRESS), folder=str(tmp_path)))
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from headway.core.search_result import SearchResult
 from headway.features.definitions import feature_view as feature_view
 from headway.optimization.importers.models import open_encoder
 from headway.optimization.screening import TimeBudget
+from headway.optimization.settings.optimize import OptimizeSection
 from headway.registry.project import open_project
 from headway.reporting.console import progress
 
@@ -168,7 +169,7 @@ def optimize(
     )
     data = memory.halves()
     refit = None if memory.train is None or memory.native else refit_of(model, X, y, trained_on)
-    time_budget = TimeBudget(memory.project.config.optimize.budget_s, began=began)
+    time_budget = TimeBudget(memory.project.config[OptimizeSection].budget_s, began=began)
 
     def result_of(search: SearchResult) -> OptimizationResult:
         return OptimizationResult(search, pipeline.open_winner(memory.project, search), memory)

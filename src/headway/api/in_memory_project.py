@@ -36,18 +36,23 @@ from headway.core.evidence import current_measure
 from headway.core.feature_view import FeatureView
 from headway.core.label_sets import name_labels
 from headway.core.renamed import warn_renamed
-from headway.core.sections import Costs, DataSection, ModelSection
+from headway.core.settings.project import ProjectSection
 from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import Rule
 from headway.data.label_sets import encode_label_sets, require_label_names
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import Costs, ModelSection
+from headway.data.settings.policy import PolicySection
 from headway.data.split import split_by_shares
 from headway.evaluation.answer_plan import require_one_answer
+from headway.evaluation.settings.answer import AnswerSection
 from headway.features.catalog import resolve_view
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
 from headway.optimization.importers.huggingface import open_text_model, reads_texts
 from headway.optimization.importers.models import import_fitted_model, open_model_file
+from headway.optimization.settings.optimize import OptimizeSection
 from headway.registry.default_policy import default_rules
 from headway.registry.project import Project, project_of
 from headway.reporting.text import words
@@ -179,17 +184,18 @@ def create_project(
         Path(folder).expanduser().absolute() if folder is not None else Path(tempfile.mkdtemp(prefix="headway-"))
     )
     config = _config_of(directory, data, rules, floor=None if policy is None else floor)
-    config = replace(
-        config,
-        project=replace(config.project, name=config.project.name if name is None else name),
-        model=ModelSection(costs=config.model.costs if costs is None else parse_costs(costs)),
-        answer=config.answer if answer_limit is None else replace(config.answer, limit=_expect_share(answer_limit)),
-        optimize=replace(
-            config.optimize,
-            objective=config.optimize.objective if objective is None else objective,
-            transforms=config.optimize.transforms if transforms is None else tuple(transforms),
-            budget_s=config.optimize.budget_s if budget is None else parse_duration(str(budget)),
-            wait_quiet=wait_quiet or config.optimize.wait_quiet,
+    config = config.having(
+        replace(config[ProjectSection], name=config[ProjectSection].name if name is None else name),
+        ModelSection(costs=config[ModelSection].costs if costs is None else parse_costs(costs)),
+        config[AnswerSection]
+        if answer_limit is None
+        else replace(config[AnswerSection], limit=_expect_share(answer_limit)),
+        replace(
+            config[OptimizeSection],
+            objective=config[OptimizeSection].objective if objective is None else objective,
+            transforms=config[OptimizeSection].transforms if transforms is None else tuple(transforms),
+            budget_s=config[OptimizeSection].budget_s if budget is None else parse_duration(str(budget)),
+            wait_quiet=wait_quiet or config[OptimizeSection].wait_quiet,
         ),
     )
     project = project_of(config)
@@ -516,7 +522,7 @@ def _config_of(folder: Path, data: DataSection, rules: tuple[Rule, ...], *, floo
     Without it the project's own rules apply, if it has any.
     """
     config = settings.load(folder) if (folder / settings.FILE).exists() else settings.Config(folder=str(folder))
-    if floor is not None or not config.policy.release:
-        own = config.policy.floor if floor is None else floor
-        config = replace(config, policy=replace(config.policy, release=rules, floor=own))
-    return replace(config, data=data)
+    if floor is not None or not config[PolicySection].release:
+        own = config[PolicySection].floor if floor is None else floor
+        config = config.having(replace(config[PolicySection], release=rules, floor=own))
+    return config.having(data)

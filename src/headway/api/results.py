@@ -30,11 +30,14 @@ from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
 from headway.core.search_result import SearchResult
 from headway.core.selective import AnswerPlan
+from headway.core.settings.project import ProjectSection
 from headway.core.threads import this_machine
 from headway.core.training import Training
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.machine_load import BUSY
 from headway.optimization.importers.custom_python import custom_code_refused
+from headway.optimization.settings.optimize import OptimizeSection
 from headway.registry.project import Project, project_of
 from headway.reporting.charts.pareto import draw_pareto
 from headway.reporting.charts.rendered import RenderedChart
@@ -242,7 +245,7 @@ class OptimizationResult(Result, Model):
         `why` a variant lost. Every other measure is in the evidence of `search.evaluated`.
         """
         rules = [result.rule.measure for result in self.verdict.rule_results]
-        first = [self._config.optimize.objective, "latency.speedup", "throughput.speedup", *rules]
+        first = [self._config[OptimizeSection].objective, "latency.speedup", "throughput.speedup", *rules]
         return make_frame([self._row(row, first) for row in self.search.evaluated], library=self._library)
 
     def _row(self, judged: EvaluatedVariant, first: Sequence[str]) -> dict[str, object]:
@@ -273,7 +276,7 @@ class OptimizationResult(Result, Model):
         return write_report(self._report_data(), Path(path))
 
     def _report_data(self) -> ReportData:
-        policy = self._config.policy
+        policy = self._config[PolicySection]
         return ReportData(
             title=f"Faster variants of {self.search.name}",
             slice_rows=policy.slice_rows,
@@ -335,7 +338,7 @@ class OptimizationResult(Result, Model):
         if self._memory and folder == self.folder:
             return self._memory.project
         config = settings.load(folder) if (folder / settings.FILE).exists() else Config(folder=str(folder))
-        project = project_of(replace(config, project=replace(config.project, name=self.search.name)))
+        project = project_of(config.having(replace(config[ProjectSection], name=self.search.name)))
         project.blobs.put(self._content)
         trainings: list[Training] = []
         if self._memory:

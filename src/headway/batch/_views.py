@@ -18,6 +18,7 @@ from headway.core.errors import DataError
 from headway.core.feature_view import FeatureView
 from headway.core.release import Release
 from headway.data.roles import as_datetimes
+from headway.data.settings.data import DataSection
 from headway.features.compute import read_view_source
 from headway.features.join import expect_joinable, join_rows
 
@@ -31,7 +32,7 @@ class JoinedScan(PolarsScan):
         self, frame: pl.LazyFrame, options: ScoringOptions, path: Path, views: Sequence[FeatureView], config: Config
     ) -> None:
         names, folder = frame.collect_schema().names(), Path(config.folder)
-        section = config.data
+        section = config[DataSection]
         self._roles = Roles(target="", time=section.time if section.time in names else "", decision=section.decision)
         self._joined = frame
         self._join = partial(
@@ -93,9 +94,9 @@ def open_joined(path: Path, options: ScoringOptions, config: Config, release: Re
         hint = "write the file as parquet or Arrow, or join the features to it"
         raise DataError(f"features of {shown} cannot be joined to a {path.suffix[1:]} file", where=str(path), hint=hint)
     timed = any(view.source is not None and view.source.event_time for view in views)
-    if timed and config.data.time not in names:
+    if timed and config[DataSection].time not in names:
         raise DataError(
-            f"features of {shown} cannot be joined: the file has no time '{config.data.time}'",
+            f"features of {shown} cannot be joined: the file has no time '{config[DataSection].time}'",
             where=str(path),
             hint="add the column of [data] time, or join the features to the file",
         )

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 import headway
+from headway.batch.settings.compute import ComputeSection
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError, Refused
 from headway.core.plugins import load_sibling
@@ -34,7 +35,7 @@ def open_workers(config: Config, *, alone: bool = False) -> Compute:
     alone
         Whether tasks measure speed. A Ray of our own has this machine alone, so they run in this process then.
     """
-    address = config.compute.ray
+    address = config[ComputeSection].ray
     return here() if not address or (alone and _is_own(address)) else _checked(address)
 
 

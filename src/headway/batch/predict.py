@@ -11,12 +11,14 @@ from headway.batch.folder import folder_terms, list_files, score_folder
 from headway.batch.journal import OutputFiles, Receipt, Terms, describe_terms
 from headway.batch.objects import open_output
 from headway.batch.scorer import Callback, Scorer, score_file
+from headway.batch.settings.compute import ComputeSection
 from headway.core.batch import Format, ScoringOptions
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_engine, load_format, load_sibling, names, own
 from headway.core.release import Release
 from headway.core.threads import cores
+from headway.data.settings.data import DataSection
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.withdrawals import withdrawn_classes
@@ -88,7 +90,7 @@ def _score(
 ) -> Receipt:
     """Score a file, or a folder, into files on disk."""
     if isinstance(source, str) or source.is_dir():
-        ray = config.compute.ray
+        ray = config[ComputeSection].ray
         open_workers = partial(compute.open_ray, ray) if ray else None
         return score_folder(
             bundle, source, out, options=options, threads=threads, compute=open_workers, callback=callback
@@ -147,7 +149,7 @@ def _scoring_options(
     release: Release, config: Config, keep: Sequence[str], escape: bool, withdrawn: tuple[str, ...]
 ) -> ScoringOptions:
     views = {column: view.name for view in release.views for column in view.feature_names}
-    signature, missing = release.variant.signature, tuple(config.data.missing)
+    signature, missing = release.variant.signature, tuple(config[DataSection].missing)
     return ScoringOptions(
         signature=signature,
         keep=tuple(dict.fromkeys(keep)),

@@ -29,8 +29,11 @@ from headway.core.errors import HeadwayError, NotApplicable
 from headway.core.feature_view import FeatureView
 from headway.core.record import read
 from headway.core.release import PointerUpdate, Release
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.core.threads import memory_limit, read_text, this_machine
 from headway.evaluation.energy import EnergyMeter
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import load_publisher, load_trusted
 from headway.storage.addresses import no_table_error, online_folder, open_state
 
@@ -209,12 +212,12 @@ def diagnose_project(folder: Path) -> list[Diagnosis]:
         config = configuration.load(folder)
     except HeadwayError as error:
         return [_broken("project", error)]
-    project = Diagnosis(what="project", health="well", message=f"{config.project.name} in {folder.resolve()}")
+    project = Diagnosis(what="project", health="well", message=f"{config[ProjectSection].name} in {folder.resolve()}")
     return [project, *_keys(config), _state(config), *_views(config)]
 
 
 def _keys(config: Config) -> list[Diagnosis]:
-    return [*_publisher_keys(config), _operator_keys(config.path(config.trust.operator_keys))]
+    return [*_publisher_keys(config), _operator_keys(config.path(config[TrustSection].operator_keys))]
 
 
 def _operator_keys(file: Path) -> Diagnosis:
@@ -229,7 +232,7 @@ def _operator_keys(file: Path) -> Diagnosis:
 
 
 def _publisher_keys(config: Config) -> list[Diagnosis]:
-    private, trusted = config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys)
+    private, trusted = config.path(config[TrustSection].publisher_key), config.path(config[TrustSection].trusted_keys)
     try:
         listed = load_trusted(trusted).keys
     except HeadwayError as error:
@@ -274,11 +277,11 @@ def _state(config: Config) -> Diagnosis:
 
 
 def _count_updates(config: Config) -> str:
-    if not config.store.state and not (config.state / "state.sqlite").exists():
+    if not config[StoreSection].state and not (config.state / "state.sqlite").exists():
         return "empty"
     opened = open_state(config)
     try:
-        where = f" at {config.store.state}" if config.store.state else ""
+        where = f" at {config[StoreSection].state}" if config[StoreSection].state else ""
         return f"{len(opened.updates())} pointer updates{where}"
     finally:
         opened.close()
@@ -290,7 +293,7 @@ def _views(config: Config) -> list[Diagnosis]:
     The stores are those of this machine, which are read without a numerical library. What else is wrong with a release
     is found by `headway verify`.
     """
-    if config.store.online or not (config.state / "state.sqlite").exists():
+    if config[StoreSection].online or not (config.state / "state.sqlite").exists():
         return []
     views = _views_of_live(config)
     folder = online_folder(config.state)
@@ -303,7 +306,7 @@ def _views(config: Config) -> list[Diagnosis]:
 
 def _views_of_live(config: Config) -> list[FeatureView]:
     """Return the views of the live release that have tables; empty if this machine has none."""
-    name = config.project.name
+    name = config[ProjectSection].name
     try:
         state = open_state(config)
         try:

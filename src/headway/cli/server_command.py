@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from headway.core import config
 from headway.core.config import Config
+from headway.registry.settings.fleet import FleetSection
 from headway.serving import process
 from headway.serving.workers.channel import Channel, Shutdown, WorkerReady
 from headway.serving.workers.supervisor import Companion
@@ -65,7 +66,7 @@ def serve(
 
     A device's agent runs next to the server: it loads what its fleet's pointer names, and the server follows.
     """
-    if config.fleet.url:
+    if config[FleetSection].url:
         agent = importlib.import_module("headway.deployment.fleet.agent")  # no other server pays for it
         agent.first_poll(config)
 

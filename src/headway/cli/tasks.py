@@ -13,9 +13,12 @@ from headway.cli.feature_rows import materialize_project
 from headway.core.feature_report import FeatureReport
 from headway.core.schedule import TaskOutcome
 from headway.data.sampled import open_for_checks
+from headway.data.settings.personal import PersonalSection
 from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.feature_status import last_of_release, live_views
 from headway.monitoring.labeling.imports import import_labels
+from headway.monitoring.settings.schedule import ScheduleSection
+from headway.monitoring.settings.threats import ThreatsSection
 from headway.monitoring.task_runs import unwatched_reason
 from headway.registry.project import Project
 from headway.reporting.console import print_status
@@ -56,7 +59,7 @@ def _check(project: Project) -> Result:
 
 
 def _watch(project: Project) -> Result:
-    settings = project.config.schedule
+    settings = project.config[ScheduleSection]
     audit = pipeline.audit_certificate(project)
     audited = f"{audit.message}; " if audit else ""
     is_broken = audit is not None and audit.status == "broken"
@@ -105,7 +108,7 @@ def _retrain(project: Project) -> Result:
 
 
 def _erase(project: Project) -> Result:
-    retention = project.config.personal.retention
+    retention = project.config[PersonalSection].retention
     request = ErasureRequest(older=retention, who=getuser(), why="retention")
     erasure = pipeline.erase(project, request)
     rows = f"{erasure.rows:,} rows older than {retention} were erased"
@@ -116,7 +119,7 @@ def _threats(project: Project) -> Result:
     found = assess_threats(project, who=getuser()).now
     if not found.release:
         return "done", "no release is live"
-    level = project.config.threats.level
+    level = project.config[ThreatsSection].level
     opened = [row for row in found.open_gaps(level=level) if row.id in found.opened]
     return "attention" if opened else "done", describe_threats(found)
 

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from headway.core.config import Config
+from headway.core.config import current_settings
 from headway.core.dataset import SampledRows
 from headway.core.evidence import RENAMED_CHECKS, Finding, Measurement
 from headway.core.record import FormerValues, Record, StoredRecord
-from headway.core.renamed import current_form
 
 UNJUDGED = "D000"
 
@@ -75,7 +74,7 @@ def _current_settings(body: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, str] = {"data.max_rows": "0"}
     for setting, text in body["settings"].items():
         section, _, name = setting.partition(".")
-        current = current_form({section: {name: msgspec.json.decode(text)}}, Config)
+        current = current_settings({section: {name: msgspec.json.decode(text)}})
         for name, value in current[section].items():
             settings[f"{section}.{name}"] = msgspec.json.encode(value, order="sorted").decode()
     return {**body, "settings": settings}

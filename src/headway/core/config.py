@@ -11,90 +11,68 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from headway.core.errors import ConfigError
-from headway.core.record import Record
-from headway.core.renamed import current_form, warn_renamed
-from headway.core.sections import (
-    AlertSection,
-    AnswerSection,
-    AttackSection,
-    ComputeSection,
-    CostSection,
-    DataSection,
-    EvaluateSection,
-    FeaturesSection,
-    FleetSection,
-    ModelSection,
-    OidcSection,
-    OptimizeSection,
-    PersonalSection,
-    PolicySection,
-    ProjectSection,
-    ProvenanceSection,
-    RecordSection,
-    RetrainSection,
-    RolloutSection,
-    ScheduleSection,
-    ServeSection,
-    SloSection,
-    SplitSection,
-    StoreSection,
-    SupportSection,
-    ThreatsSection,
-    TrustSection,
-    UiSection,
-    without_password,
-)
+from headway.core import plugins
+from headway.core.errors import ConfigError, HeadwayError, PluginError
+from headway.core.renamed import Notice, current_form, warn_renamed
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
+from headway.core.settings_section import SettingsSection
+from headway.core.urls import without_password
 
 FILE = "headway.toml"
 _ALERT, _ALERT_RULES = "alert", "alert.rules"
-SECRET_VARIABLES = re.compile(
-    r"HEADWAY_STORE_(FEED|ONLINE)_PASSWORD(_FILE)?"
-    r"|HEADWAY_ALERT_[A-Z0-9_]+_(URL|TOKEN|PASSWORD)(_FILE)?"
-    r"|HEADWAY_ANSWER_REMOTE_KEY(_FILE)?"
-    r"|HEADWAY_SUPPORT_(IMAP_PASSWORD|SMTP_PASSWORD|WEBHOOK_SECRET|API_KEY)(_FILE)?"
-)
-"""Variables with secrets, which have no setting: a secret is never written in a file or a flag."""
+Section = TypeVar("Section", bound=SettingsSection)
 
 
-class Config(Record, frozen=True, kw_only=True):
-    """All sections of headway.toml; relative paths start at `folder`, the folder of the file."""
+class Config:
+    """What headway.toml, variables and flags set: `config[ServeSection]` is one section, with defaults if it is absent.
 
-    project: ProjectSection = ProjectSection()
-    store: StoreSection = StoreSection()
-    compute: ComputeSection = ComputeSection()
-    data: DataSection = DataSection()
-    features: FeaturesSection = FeaturesSection()
-    personal: PersonalSection = PersonalSection()
-    provenance: ProvenanceSection = ProvenanceSection()
-    record: RecordSection = RecordSection()
-    split: SplitSection = SplitSection()
-    model: ModelSection = ModelSection()
-    optimize: OptimizeSection = OptimizeSection()
-    evaluate: EvaluateSection = EvaluateSection()
-    attack: AttackSection = AttackSection()
-    cost: CostSection = CostSection()
-    slo: SloSection = SloSection()
-    policy: PolicySection = PolicySection()
-    trust: TrustSection = TrustSection()
-    threats: ThreatsSection = ThreatsSection()
-    fleet: FleetSection = FleetSection()
-    answer: AnswerSection = AnswerSection()
-    support: SupportSection = SupportSection()
-    serve: ServeSection = ServeSection()
-    oidc: OidcSection = OidcSection()
-    rollout: RolloutSection = RolloutSection()
-    retrain: RetrainSection = RetrainSection()
-    ui: UiSection = UiSection()
-    schedule: ScheduleSection = ScheduleSection()
-    alert: AlertSection = AlertSection()
-    folder: str = "."
+    Parameters
+    ----------
+    *sections : SettingsSection
+        The sections that do not have their defaults.
+    folder : str
+        Folder of the file, at which relative paths start.
+    """
+
+    __slots__ = ("_sections", "folder")
+
+    def __init__(self, *sections: SettingsSection, folder: str = ".") -> None:
+        self.folder = folder
+        self._sections = {section.table: section for section in sections}
+
+    def __getitem__(self, kind: type[Section]) -> Section:
+        found = self._sections.get(kind.table)
+        return found if isinstance(found, kind) else kind()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and (self.folder, self._sections) == (other.folder, other._sections)
+
+    def __hash__(self) -> int:
+        return hash((self.folder, *self._sections))
+
+    def having(self, *sections: SettingsSection) -> Config:
+        """Return this configuration with other sections in place of its own."""
+        return Config(
+            *{**self._sections, **{section.table: section for section in sections}}.values(), folder=self.folder
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the folder and the sections as plain data, for another process."""
+        return {"folder": self.folder, "sections": msgspec.to_builtins(self._sections)}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Config:
+        """Return the configuration of plain data, as `plain` returns it."""
+        sections = (_converted(table, fields) for table, fields in data["sections"].items())
+        return cls(*sections, folder=data["folder"])
 
     def path(self, name: str) -> Path:
         """Resolve a path of the configuration: absolute, from the home folder, or relative to the project."""
@@ -102,20 +80,36 @@ class Config(Record, frozen=True, kw_only=True):
         return path if path.is_absolute() else Path(self.folder) / path
 
     @property
-    def max_log_age(self) -> timedelta | None:
-        """Age at which log, labels and quarantine are deleted; None without a retention, and during a legal hold."""
-        retention = self.personal.retention
-        return parse_age(retention) if retention and not self.record.legal_hold else None
-
-    @property
     def state(self) -> Path:
         """Folder of the store."""
-        return self.path(self.project.state)
+        return self.path(self[ProjectSection].state)
 
 
-SECTIONS: dict[str, type[Record]] = {
-    name: field.type for name, field in ((f.name, f) for f in msgspec.structs.fields(Config)) if name != "folder"
-}
+def sections() -> dict[str, type[SettingsSection]]:
+    """Return every section by its table; one of another package that cannot be imported is left out."""
+    usable = dict[str, type[SettingsSection]]()
+    for table in _tables():
+        with suppress(HeadwayError):
+            usable[table] = section_of(table)
+    return usable
+
+
+def _tables() -> list[str]:
+    return plugins.names("settings")
+
+
+def section_of(table: str) -> type[SettingsSection]:
+    """Return the class of a section; raises PluginError if no installed package has it, or if it cannot be used."""
+    with plugins.guarded("settings", table):
+        section = plugins.load("settings", table)
+    if not (isinstance(section, type) and issubclass(section, SettingsSection)):
+        raise PluginError(f"the plug-in settings {table!r} is not a subclass of SettingsSection")
+    return section
+
+
+def _is_table(name: str) -> bool:
+    """Return whether there is a section of that name; other packages are looked at only if it is not headway's own."""
+    return name in plugins.own("settings") or name in _tables()
 
 
 def load(
@@ -139,16 +133,29 @@ def resolve(
             for name, value in fields.items():
                 values.setdefault(section, {})[name] = value
                 origin[f"{section}.{name}"] = source
-    try:
-        config = msgspec.convert({**values, "folder": str(folder)}, Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise _invalid_value(_with_key(str(error), values), origin, file) from error
+    converted = []
+    for table, fields in values.items():
+        try:
+            converted.append(_converted(table, fields))
+        except msgspec.ValidationError as error:
+            raise _invalid_value(_with_key(str(error), values), origin, file) from error
+    config = Config(*converted, folder=str(folder))
     for role in StoreSection.secrets:
         setting = f"store.{role}"
         source = origin.get(setting, "file")
         where = file_and_line(file, setting) if source == "file" else f"{source} {setting}"
-        expect_no_password(getattr(config.store, role), role, where=where)
+        expect_no_password(getattr(config[StoreSection], role), role, where=where)
     return config, origin
+
+
+def _converted(table: str, fields: object) -> SettingsSection:
+    """Return a section from its fields; raises ValidationError with the path from the file's root."""
+    try:
+        section: SettingsSection = msgspec.convert(fields, section_of(table), strict=False)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{message} - at `$.{table}{path or '`'}") from error
+    return section
 
 
 def expect_no_password(address: str, role: str, *, where: str) -> None:
@@ -184,16 +191,16 @@ def sources(
     values, _ = _read(folder / FILE)
     if name in values.get(section, {}):
         found["file"] = values[section][name]
-    return {**found, "default": getattr(SECTIONS[section](), name)}
+    return {**found, "default": getattr(section_of(section)(), name)}
 
 
 def effective(folder: Path = Path(".")) -> dict[str, tuple[object, str]]:
     """Return every setting (`section.field`) of a project as plain data without passwords, and its source."""
     found, origin = resolve(folder)
     return {
-        f"{section}.{name}": (masked(value), origin.get(f"{section}.{name}", "default"))
-        for section in SECTIONS
-        for name, value in msgspec.to_builtins(getattr(found, section)).items()
+        f"{table}.{name}": (masked(value), origin.get(f"{table}.{name}", "default"))
+        for table, section in sections().items()
+        for name, value in msgspec.to_builtins(found[section]).items()
     }
 
 
@@ -214,12 +221,12 @@ def masked(value: object) -> object:
 def described(setting: str) -> str:
     """Return the help text of a setting (`section.field`)."""
     section, _, name = setting.partition(".")
-    help: str = get_args(_types_of(SECTIONS[section])[name])[1].description
+    help: str = get_args(_types_of(section_of(section))[name])[1].description
     return help
 
 
 @functools.cache
-def _types_of(section: type[Record]) -> dict[str, Any]:
+def _types_of(section: type[SettingsSection]) -> dict[str, Any]:
     """Return the type of each field of a section; finding them takes milliseconds."""
     return {field.name: field.type for field in msgspec.structs.fields(section)}
 
@@ -235,7 +242,7 @@ def _with_key(message: str, values: Mapping[str, Any]) -> str:
     entries = values.get(section, {}).get(name)
     for key, value in entries.items() if "[...]" in message and isinstance(entries, dict) else ():
         try:
-            msgspec.convert({section: {name: {key: value}}}, Config, strict=False)
+            _converted(section, {name: {key: value}})
         except msgspec.ValidationError:
             return message.replace("[...]", f".{key}", 1)
     return message
@@ -260,9 +267,7 @@ def _invalid_value(message: str, origin: Mapping[str, str], file: Path) -> Confi
 def _nearest_field(setting: str, unknown: str) -> str:
     """Return the field of the tables within a setting, such as the rules of a policy, that is nearest to a name."""
     section, _, name = setting.partition(".")
-    kinds = (
-        {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])} if section in SECTIONS else {}
-    )
+    kinds = _types_of(section_of(section)) if _is_table(section) else {}
     pending = [kinds.get(name)]
     while pending:
         kind = pending.pop()
@@ -375,13 +380,13 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def is_setting(section: str, name: str) -> bool:
     """Return whether `section.name` is a known setting."""
-    return section in SECTIONS and any(field.name == name for field in msgspec.structs.fields(SECTIONS[section]))
+    return _is_table(section) and name in _types_of(section_of(section))
 
 
 def expect(section: str, name: str, *, where: str) -> None:
     """Raise ConfigError, with the nearest known setting, unless `section.name` is one."""
     if not is_setting(section, name):
-        known = [f"{s}.{field.name}" for s, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
+        known = [f"{table}.{field}" for table, kind in sections().items() for field in _types_of(kind)]
         near = difflib.get_close_matches(f"{section}.{name}", known, 1, cutoff=0.5)
         raise ConfigError(
             f"unknown setting '{section}.{name}'", where=where, hint=f"nearest: {near[0]}" if near else "headway config"
@@ -392,12 +397,16 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], s
     """Return `HEADWAY_SECTION_FIELD` of known sections; other HEADWAY_ variables are not settings."""
     found = {}
     for key, text in environment.items():
-        if SECRET_VARIABLES.fullmatch(key):
-            continue
         parts = key.lower().split("_", 2)
-        if len(parts) == 3 and parts[0] == "headway" and parts[1] in SECTIONS:
+        if len(parts) == 3 and parts[0] == "headway" and _is_table(parts[1]) and not _is_secret(key, parts[1]):
             found[parts[1], parts[2]] = text
     return found
+
+
+def _is_secret(variable: str, table: str) -> bool:
+    """Return whether an environment variable holds a secret of a section, directly or as the name of a file."""
+    name = variable.removesuffix("_FILE")
+    return any(re.fullmatch(pattern, name) for pattern in section_of(table).secret_variables)
 
 
 def _current(values: dict[str, Any], source: str) -> dict[str, Any]:
@@ -409,8 +418,15 @@ def _current(values: dict[str, Any], source: str) -> dict[str, Any]:
     def notice(where: str, old: str, new: str) -> None:
         warn_renamed(f"{source}, {where}" if where else source, old, new)
 
-    current: dict[str, Any] = current_form(values, Config, notice)
-    return current
+    return current_settings(values, notice)
+
+
+def current_settings(values: Mapping[str, Any], notice: Notice | None = None) -> dict[str, Any]:
+    """Return the fields of sections under the names and values that the sections have today."""
+    return {
+        table: current_form(fields, section_of(table), notice, where=table) if _is_table(table) else fields
+        for table, fields in values.items()
+    }
 
 
 def _current_setting(section: str, name: str, *, where: str) -> tuple[str, str]:
@@ -439,7 +455,7 @@ def _split(flags: Mapping[str, str]) -> dict[tuple[str, str], str]:
 
 def _parse(section: str, name: str, text: str) -> object:
     """Parse the text of a flag or variable as a TOML value, or return it unchanged."""
-    kind = {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])}[name]
+    kind = _types_of(section_of(section))[name]
     if get_args(kind)[0] is str:
         return text
     try:

@@ -1,6 +1,7 @@
 """Find plug-ins: kind = folder, name = file, description = first docstring line, object = `plugin`.
 
-A folder declares its kind in its `_plugins.py` (`KIND = "check"`), so this module names none of them. Names and
+A folder declares its kind in its `_plugins.py` (`KIND = "check"`), so this module names none of them. Several folders
+may have one kind: the settings of each package lie in it. Names and
 descriptions are read without importing anything, so listing plug-ins costs no library. Other packages add plug-ins by
 entry points of the group `headway.<kind>`.
 """
@@ -57,25 +58,28 @@ _PACKAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """A folder of plug-ins of one kind; in families, they lie one folder deeper."""
+_ROOT = Path(headway.__file__).parent
 
-    path: Path
-    package: str
+
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    """The folders of plug-ins of one kind; in families, the files lie one folder deeper."""
+
+    paths: tuple[Path, ...]
     in_families: bool
 
 
 @functools.cache
-def _folders() -> dict[str, _Folder]:
-    """Return the folder of each kind: one whose `_plugins.py` declares `KIND`, read without importing it."""
-    root, found = Path(headway.__file__).parent, dict[str, _Folder]()
-    for file in sorted((*root.glob("*/_plugins.py"), *root.glob("*/*/_plugins.py"))):
+def _folders() -> dict[str, _Folders]:
+    """Return the folders of each kind: those whose `_plugins.py` declares `KIND`, read without importing it."""
+    paths, in_families = dict[str, list[Path]](), set[str]()
+    for file in sorted((*_ROOT.glob("*/_plugins.py"), *_ROOT.glob("*/*/_plugins.py"))):
         text = file.read_text(encoding="utf-8")
         (kind,) = _DECLARED.findall(text)
-        package = ".".join(("headway", *file.parent.relative_to(root).parts))
-        found[kind] = _Folder(file.parent, package, bool(_IN_FAMILIES.search(text)))
-    return dict(sorted(found.items()))
+        paths.setdefault(kind, []).append(file.parent)
+        if _IN_FAMILIES.search(text):
+            in_families.add(kind)
+    return {kind: _Folders(tuple(paths[kind]), kind in in_families) for kind in sorted(paths)}
 
 
 def kinds() -> tuple[str, ...]:
@@ -98,15 +102,15 @@ def own(kind: str) -> dict[str, Path]:
     return {name: path for name, path in _files(kind).items() if not name.startswith("_")}
 
 
-def folder(kind: str) -> Path:
-    """Return the folder of headway's own plug-ins of a kind."""
-    return _folder(kind).path
+def folders(kind: str) -> tuple[Path, ...]:
+    """Return the folders of headway's own plug-ins of a kind."""
+    return _folders_of(kind).paths
 
 
 def family(kind: str, name: str) -> str:
     """Return the family of a plug-in; empty for one of another package, and for a kind without families."""
     path = _files(kind).get(name)
-    return path.parent.name if path and _folder(kind).in_families else ""
+    return path.parent.name if path and _folders_of(kind).in_families else ""
 
 
 def describe(kind: str, name: str) -> str:
@@ -320,15 +324,14 @@ def run_plugin(kind: str, name: str, call: Callable[[Any], Result]) -> Result | 
 def module_name(kind: str, name: str) -> str:
     """Return the name of the module of a plug-in, which is not imported; raises PluginError for an unknown one."""
     if name in _files(kind):
-        inside = [family(kind, name), name] if _folder(kind).in_families else [name]
-        return ".".join((_folder(kind).package, *inside))
+        return ".".join(("headway", *_files(kind)[name].relative_to(_ROOT).with_suffix("").parts))
     point = next((point for point in _outside(kind) if point.name == name), None)
     if point is None:
         raise _unknown(kind, name)
     return point.module
 
 
-def _folder(kind: str) -> _Folder:
+def _folders_of(kind: str) -> _Folders:
     if kind not in _folders():
         raise PluginError(f"no plug-in kind {kind!r}", hint=f"one of: {', '.join(_folders())}")
     return _folders()[kind]
@@ -337,9 +340,9 @@ def _folder(kind: str) -> _Folder:
 @functools.cache
 def _files(kind: str) -> dict[str, Path]:
     """Return the files of a kind by name, with helpers whose name begins with `_`."""
-    folder = _folder(kind)
-    files = sorted(folder.path.glob("*/*.py" if folder.in_families else "*.py"))
-    return {path.stem: path for path in files if path.stem != "_plugins"}
+    folders = _folders_of(kind)
+    files = (file for path in folders.paths for file in path.glob("*/*.py" if folders.in_families else "*.py"))
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem) if path.stem != "_plugins"}
 
 
 def _metadata() -> Any:

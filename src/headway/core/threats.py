@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
-from headway.core.config import Config
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord, canonical, digest_of, write
 from headway.core.verdict import RuleResult
@@ -229,25 +227,6 @@ def reopen_reasons(
     return tuple(code for code, differs in changed.items() if differs)
 
 
-def exposure_of(config: Config) -> dict[str, str]:
-    """Return who can reach the model and how, by the setting that says so; addresses only, and digests of files."""
-    serve, ui = config.serve, config.ui
-    found = {
-        "serve.host": serve.host if is_reachable(serve.host) else "this machine",
-        "serve.grpc_port": "none" if serve.grpc_port < 0 else "open",
-        "serve.without_keys": "true" if serve.without_keys else "",
-        "serve.keys": _file_digest(config, serve.keys),
-        "serve.tls_certificate": "set" if serve.tls_certificate else "",
-        "serve.tls_client_ca": "set" if serve.tls_client_ca else "",
-        "oidc.issuer": config.oidc.issuer,
-        "ui.host": ui.host if is_reachable(ui.host) else "this machine",
-        "ui.users": _file_digest(config, ui.users),
-        "answer.remote": config.answer.remote.url,
-        "support.listen": _support(config),
-    }
-    return {setting: value for setting, value in found.items() if value}
-
-
 def exposure_digest(exposure: Mapping[str, str]) -> str:
     """Return the digest of an exposure."""
     return digest_of(canonical(dict(exposure)))
@@ -260,25 +239,3 @@ def accepted_risks(
     last = {risk.requirement: risk for risk in risks}
     of = exposure_digest(exposure)
     return {id: (digest_of(write(risk)), risk) for id, risk in last.items() if risk.holds(exposure=of, now=now)}
-
-
-def is_reachable(host: str) -> bool:
-    """Return whether an address that a server listens on can be reached from other machines."""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost"
-
-
-def _support(config: Config) -> str:
-    support = config.support
-    ports = [port for port in (support.webhook_port, support.smtp_port) if port >= 0]
-    address = (support.listen if is_reachable(support.listen) else "this machine") if ports else ""
-    return ", ".join(part for part in (address, support.imap.server) if part)
-
-
-def _file_digest(config: Config, name: str) -> str:
-    try:
-        return digest_of(config.path(name).read_bytes())
-    except OSError:
-        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 
@@ -20,3 +21,13 @@ def is_local_host(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def without_password(text: str) -> str:
+    """Replace the password of every URL in a text.
+
+    >>> without_password("postgresql://ada:secret@db.example/flights?password=secret")
+    'postgresql://ada:***@db.example/flights?password=***'
+    """
+    text = re.sub(r"(://[^:@]*):.*@", r"\1:***@", text, flags=re.DOTALL)
+    return re.sub(r"(?i)((?:password|secret\w*)=)[^&\s]+", r"\1***", text)

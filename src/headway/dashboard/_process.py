@@ -17,10 +17,13 @@ from headway.core.threads import share_one_arena
 from headway.dashboard.app import create_app
 from headway.dashboard.listening import address_of, listen
 from headway.dashboard.resources import Dashboard, open_dashboard
+from headway.monitoring.settings.ui import UiSection
 from headway.registry.project import Project
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import init_operator_keys
 from headway.reporting.console import print_status
 from headway.serving.http.tls import TlsContext
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.logs import log_to_stderr
 from headway.serving.workers.channel import Channel, RemoteError, Shutdown, StartupFailed, WorkerReady
 
@@ -30,7 +33,7 @@ _GRACE_S = 5
 
 def serve(configs: Sequence[Config], *, announce: Callable[[str], object]) -> None:
     """Serve the dashboard of projects until SIGTERM or Ctrl-C; `announce` gets the address that signs in once."""
-    logging = log_to_stderr(configs[0].serve.log_format)
+    logging = log_to_stderr(configs[0][ServeSection].log_format)
     with closing(listen(configs[0])) as listening, logging, _opened(configs) as dashboard:
         server = make_server(dashboard)
         secret = dashboard.sign_in.create_link(getuser(), "admin")
@@ -52,7 +55,7 @@ def serve_as_child(configs: Sequence[Config], listening: socket.socket, channel:
 
 def prepare_operator_key(project: Project) -> list[str]:
     """Create the operator's key of this machine if there is none; return what a person must know of it."""
-    trust = project.config.trust
+    trust = project.config[TrustSection]
     key, listed = project.config.path(trust.operator_key), project.config.path(trust.operator_keys)
     trusted = project.config.path(trust.trusted_keys)
     try:
@@ -69,7 +72,7 @@ def prepare_operator_key(project: Project) -> list[str]:
 
 def make_server(dashboard: Dashboard) -> uvicorn.Server:
     """Return the server of a dashboard, with TLS if there is a certificate; raises ConfigError if it is not valid."""
-    settings = dashboard.config.ui
+    settings = dashboard.config[UiSection]
     tls = None
     if settings.tls_certificate:
         certificate = dashboard.config.path(settings.tls_certificate)

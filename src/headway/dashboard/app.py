@@ -33,13 +33,13 @@ from headway.core.errors import (
     Refused,
     StoreUnavailable,
 )
-from headway.core.sections import UiSection
 from headway.dashboard import bundle
 from headway.dashboard.access.oidc import CALLBACK
 from headway.dashboard.access.sessions import ROLES, Session, TooManySessions
 from headway.dashboard.page import Action, BadInput, Call, FormTooLarge, Page, Redirect, Reply, View
 from headway.dashboard.resources import Dashboard, NotFound
 from headway.dashboard.security import SecurityMiddleware, cookie_name
+from headway.monitoring.settings.ui import UiSection
 from headway.reporting import colours
 from headway.reporting.text import formatting
 
@@ -76,7 +76,7 @@ def create_app(dashboard: Dashboard) -> Starlette:
         ]
     return Starlette(
         routes=routes,
-        middleware=_middleware(dashboard.config.ui),
+        middleware=_middleware(dashboard.config[UiSection]),
         exception_handlers={HTTPException: functools.partial(_http_error, dashboard, environment)},
     )
 
@@ -138,7 +138,7 @@ def _endpoint(dashboard: Dashboard, environment: jinja2.Environment, to: View | 
             lists=lists,
             cookies=request.cookies,
             address=request.client.host if request.client else "",
-            base=dashboard.config.ui.url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}",
+            base=dashboard.config[UiSection].url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}",
         )
         return await run_in_threadpool(_answer, environment, to, call)
 
@@ -151,7 +151,7 @@ PUBLIC = ("/sign-in", "/sign-in/link", "/sign-in/issuer", CALLBACK)
 
 def current_session(dashboard: Dashboard, request: Request, *, counts: bool = True) -> Session | None:
     """Return the session of a request, None without one; `counts` as in `Sessions.find`."""
-    return dashboard.sessions.find(request.cookies.get(cookie_name(dashboard.config.ui), ""), counts=counts)
+    return dashboard.sessions.find(request.cookies.get(cookie_name(dashboard.config[UiSection]), ""), counts=counts)
 
 
 async def _read_form(request: Request) -> dict[str, list[str]]:

@@ -7,13 +7,14 @@ from urllib.parse import urlsplit
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
+from headway.monitoring.settings.ui import UiSection
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def listen(config: Config) -> socket.socket:
     """Return a socket that listens at the address of `[ui]`; raises ConfigError if it is unsafe or not available."""
-    settings = config.ui
+    settings = config[UiSection]
     expect_safe(config)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -28,7 +29,7 @@ def listen(config: Config) -> socket.socket:
 
 def expect_safe(config: Config) -> None:
     """Raise ConfigError if the address of people is not one, or if others reach the dashboard by no name or no TLS."""
-    settings = config.ui
+    settings = config[UiSection]
     parts = urlsplit(settings.url)
     if settings.url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/")):
         raise ConfigError(f"{settings.url!r} is not an address", where="[ui] url", hint="https://headway.example")
@@ -48,8 +49,8 @@ def expect_safe(config: Config) -> None:
 
 def address_of(config: Config, listening: socket.socket) -> str:
     """Return the address that people open."""
-    if config.ui.url:
-        return config.ui.url.rstrip("/")
-    scheme = "https" if config.ui.tls_certificate else "http"
-    host = f"[{config.ui.host}]" if ":" in config.ui.host else config.ui.host
+    if config[UiSection].url:
+        return config[UiSection].url.rstrip("/")
+    scheme = "https" if config[UiSection].tls_certificate else "http"
+    host = f"[{config[UiSection].host}]" if ":" in config[UiSection].host else config[UiSection].host
     return f"{scheme}://{host}:{listening.getsockname()[1]}"

@@ -9,10 +9,12 @@ from headway.core.config import Config
 from headway.core.erasure import ErasureProof
 from headway.core.errors import HeadwayError
 from headway.core.record import digest_of, kind_of
+from headway.core.settings.project import ProjectSection
 from headway.dashboard.access.sessions import Sessions
 from headway.dashboard.access.sign_in import SignIn
 from headway.dashboard.live import LiveView
 from headway.dashboard.workers import AnswerCache, WorkerProcess
+from headway.monitoring.settings.ui import UiSection
 from headway.registry.project import Project, project_of
 
 
@@ -69,8 +71,8 @@ def open_dashboard(configs: Sequence[Config]) -> Dashboard:
     return Dashboard(
         projects=projects,
         config=config,
-        sessions=Sessions(idle_s=config.ui.idle_minutes * 60, at_most_s=config.ui.session_hours * 3600),
-        sign_in=SignIn(config, models=frozenset(projects), state=projects[config.project.name].state),
+        sessions=Sessions(idle_s=config[UiSection].idle_minutes * 60, at_most_s=config[UiSection].session_hours * 3600),
+        sign_in=SignIn(config, models=frozenset(projects), state=projects[config[ProjectSection].name].state),
         workers=WorkerProcess(),
         long_work=WorkerProcess(),
         cache=AnswerCache(),

@@ -13,8 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headway.core.sections import UiSection
 from headway.dashboard.listening import LOOPBACK
+from headway.monitoring.settings.ui import UiSection
 
 COOKIE = "headway_session"
 

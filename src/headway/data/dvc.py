@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from headway.core.errors import DataError, PluginError
 from headway.core.plugins import load_sibling
 from headway.core.provenance import StageInput, TrackedData
-from headway.core.sections import without_password
+from headway.core.urls import without_password
 
 POINTER, LOCK, PIPELINE = ".dvc", "dvc.lock", "dvc.yaml"
 _HASH_NAMES = ("md5", "etag", "checksum")

@@ -21,6 +21,8 @@ from headway.data.personal.policy import apply_personal_policy
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.read import read_table, resolve_path, source_files, unfetched_source_files
 from headway.data.roles import add_derived_group, apply_roles, check_roles, parse_roles
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +46,11 @@ def open_rows(config: Config, raw: pl.DataFrame, *, state: State | None = None) 
 
     See `open_dataset`.
     """
-    roles = parse_roles(config.data)
-    table, blanks = _as_numbers(add_derived_group(raw, config.data), roles, config)
-    check_roles(table, roles, name=config.data.name)
+    roles = parse_roles(config[DataSection])
+    table, blanks = _as_numbers(add_derived_group(raw, config[DataSection]), roles, config)
+    check_roles(table, roles, name=config[DataSection].name)
     table, roles, done = apply_personal_policy(table, roles, config)
-    table = apply_roles(table, config.data)
+    table = apply_roles(table, config[DataSection])
     corrected, corrections = apply_corrections(table, raw, config, load_corrections(config, state))
     target, changes = table[roles.target], {f"personal.{name}": action for name, action in done.items()} | corrections
     usable = load_decisions(config, state).usable(corrected)
@@ -70,9 +72,11 @@ def open_dataset(config: Config, *, rows: pl.DataFrame | None = None) -> Dataset
     DataError, ConfigError
         If the source is missing or not a table, lacks a declared column, or a column does not fit its role.
     """
-    found = open_rows(config, read_table(config) if rows is None else replace_missing(rows, config.data.missing))
-    opened = make_dataset(found.table, found.roles, name=config.data.name)
-    query = {"query": config.data.query} if config.data.query else {}
+    found = open_rows(
+        config, read_table(config) if rows is None else replace_missing(rows, config[DataSection].missing)
+    )
+    opened = make_dataset(found.table, found.roles, name=config[DataSection].name)
+    query = {"query": config[DataSection].query} if config[DataSection].query else {}
     return replace(
         opened,
         provenance={**opened.provenance, **query, **found.changes},
@@ -83,17 +87,17 @@ def open_dataset(config: Config, *, rows: pl.DataFrame | None = None) -> Dataset
 
 def _as_numbers(table: pl.DataFrame, roles: Roles, config: Config) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
     """Read features of numbers and blanks as numbers; a model file was fitted on the strings, so they stay for it."""
-    if config.model.file:
+    if config[ModelSection].file:
         return table, {}
     return parse_number_texts(table, [name for name in table.columns if name not in {*roles.not_features, *roles.text}])
 
 
 def load_snapshot(config: Config) -> pl.DataFrame | None:
     """Load `[data] snapshot` with `[personal]` applied; None if none is declared."""
-    section = config.data
+    section = config[DataSection]
     if not section.snapshot:
         return None
-    table = read_table(changed(config, data=changed(section, source=section.snapshot, query="")))
+    table = read_table(config.having(changed(section, source=section.snapshot, query="")))
     roles = parse_roles(section)
     return apply_personal_policy(_as_numbers(table, roles, config)[0], roles, config)[0]
 
@@ -109,6 +113,6 @@ def tracked_by_dvc(config: Config) -> tuple[TrackedData, ...]:
     folder, files = Path(config.folder), source_files(config)
     if not files:
         return ()
-    path = resolve_path(config.path(config.data.source))
+    path = resolve_path(config.path(config[DataSection].source))
     of_folder = tracked_files([path], folder) if path.is_dir() else ()
     return of_folder or tracked_files([*files, *unfetched_source_files(config)], folder)

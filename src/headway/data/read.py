@@ -16,10 +16,10 @@ from headway.core.batch import is_data_file, parse_partitions
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, HeadwayError
 from headway.core.plugins import guarded, load_object, load_sibling
-from headway.core.sections import DataSection
 from headway.data.context import load_source
 from headway.data.dvc import POINTER, not_fetched_error, resolve_pointer, unfetched_files
 from headway.data.parsing import parse_dates, replace_missing
+from headway.data.settings.data import DataSection
 from headway.storage import addresses
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -97,7 +97,7 @@ def read_table(config: Config, *, columns: Collection[str] | None = None) -> pl.
     DataError
         If it cannot be read. No error shows the password of a URL.
     """
-    section = config.data
+    section = config[DataSection]
     if not section.source:
         raise ConfigError("no data source is declared", where="[data] source", hint='source = "table.parquet"')
     return replace_missing(_read_source(config, section, columns), section.missing)
@@ -136,7 +136,7 @@ def read_file(path: Path, *, columns: Collection[str] | None = None) -> pl.DataF
 
 def source_files(config: Config) -> list[Path]:
     """Return the files of `[data] source`, sorted by name; none for a database or function."""
-    path = resolve_path(config.path(config.data.source))
+    path = resolve_path(config.path(config[DataSection].source))
     if path.is_dir() or "*" in path.name:
         return list_files(path)
     return [path] if path.suffix in _READERS else []
@@ -144,7 +144,7 @@ def source_files(config: Config) -> list[Path]:
 
 def unfetched_source_files(config: Config) -> list[Path]:
     """Return the files of a source folder or pattern that DVC tracks and that were not fetched."""
-    path = resolve_path(config.path(config.data.source))
+    path = resolve_path(config.path(config[DataSection].source))
     folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
     found = unfetched_files(folder, pattern) if path.is_dir() or "*" in path.name else []
     return [file for file in found if file.suffix in _READERS]

@@ -13,10 +13,10 @@ import polars as pl
 from headway.core.arrays import Ints
 from headway.core.dataset import OUTCOME, REQUEST, Roles
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import DataSection
 from headway.core.variant import MULTILABEL
 from headway.data.label_sets import encode_label_sets, known_labels
 from headway.data.parsing import parse_date_column, unparsed_dates
+from headway.data.settings.data import DataSection
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

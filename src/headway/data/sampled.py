@@ -43,6 +43,9 @@ from headway.data.roles import (
     parse_roles,
 )
 from headway.data.scan import TableScan, scan_path, scan_source
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.personal import PersonalSection
 
 MIN_WHOLE_GROUPS = 100
 """If fewer groups than this fit into the sample, rows are drawn from all groups: intervals need many groups."""
@@ -145,11 +148,12 @@ class _LargeTable:
 
     def __init__(self, config: Config, scan: TableScan, folder: Path) -> None:
         self._config, self._scan, self._folder = config, scan, folder
-        self._roles = parse_roles(config.data)
+        self._roles = parse_roles(config[DataSection])
         self._until: datetime | None = None
         self._texts = {
             name: StringColumn(
-                config.data.missing, blanks=not config.model.file and name not in self._roles.not_features
+                config[DataSection].missing,
+                blanks=not config[ModelSection].file and name not in self._roles.not_features,
             )
             for name, dtype in scan.schema.items()
             if dtype == pl.String
@@ -175,11 +179,13 @@ class _LargeTable:
 
     def _expect_settings(self) -> None:
         """Raise ConfigError for a setting that only a table in memory can have."""
-        section, where = self._config.data, f"'{self._config.data.name}' has {self._scan.n_rows:,} rows"
+        section, where = self._config[DataSection], f"'{self._config[DataSection].name}' has {self._scan.n_rows:,} rows"
         hint = f"[data] max_rows = {self._scan.n_rows}, if memory holds them"
         if section.task == "embedding" and not self._scan.schema.get(section.target, pl.Int64()).is_numeric():
             raise ConfigError("classes of a target of strings are numbered over all rows", where=where, hint=hint)
-        kinds = [name for name in (*self._config.personal.drop, *self._config.personal.hash) if name in KINDS]
+        kinds = [
+            name for name in (*self._config[PersonalSection].drop, *self._config[PersonalSection].hash) if name in KINDS
+        ]
         kinds = [name for name in kinds if name not in self._scan.schema]
         if kinds:
             raise ConfigError(
@@ -191,11 +197,11 @@ class _LargeTable:
     def _keyed(self, batch: pl.DataFrame) -> pl.DataFrame:
         """Return a batch without words for missing values, and with a column of groups that is derived from a time."""
         plain = batch.with_columns(texts.without_words(batch[name]) for name, texts in self._texts.items())
-        return add_derived_group(plain, self._config.data)
+        return add_derived_group(plain, self._config[DataSection])
 
     def _count(self) -> dict[str, _Counts]:
         """Count rows by group, and the values of each column of strings; raise DataError if rows have no group."""
-        section, counts = self._config.data, dict[str, _Counts]()
+        section, counts = self._config[DataSection], dict[str, _Counts]()
         missing = dict.fromkeys(
             [("time", section.time), ("group", section.groups), ("query", section.query_id)], (0, 0)
         )
@@ -247,22 +253,22 @@ class _LargeTable:
 
     def _read(self, drawn: Drawn, n_buckets: int) -> Dataset:
         """Read all rows as they are opened, and return the drawn ones with the digest of all."""
-        config, roles, name = self._config, self._roles, self._config.data.name
+        config, roles, name = self._config, self._roles, self._config[DataSection].name
         corrections, decisions = load_corrections(config), load_decisions(config)
         digests, keeps = self._temporary("digest"), load_project_contract(config) is not None
         version = StreamedVersion(digests, n_rows=self._scan.n_rows)
         all_rows = self._temporary("all") if keeps else None
         sample: list[pl.DataFrame] = []
         done: dict[str, str] = {}
-        has_positive = not config.data.positive
+        has_positive = not config[DataSection].positive
         for batch, start in _numbered(self._scan):
             chosen = _chosen(self._keyed(batch), self._column(drawn), start, n_buckets)
             try:
                 raw = batch.with_columns(texts.read_words(batch[column]) for column, texts in self._texts.items())
-                table = add_derived_group(raw, config.data)
+                table = add_derived_group(raw, config[DataSection])
                 table = table.with_columns(texts.read_blanks(raw[column]) for column, texts in self._texts.items())
                 table, roles, done = apply_personal_policy(table, self._roles, config)
-                table = apply_roles(table, config.data, is_part=True)
+                table = apply_roles(table, config[DataSection], is_part=True)
                 table, _ = apply_corrections(table, raw, config, corrections)
                 usable = decisions.usable(table)
                 if usable is not None:
@@ -272,15 +278,15 @@ class _LargeTable:
                 raise DataError(error.what, where=where, hint=error.hint) from error
             if sample and table.schema != sample[0].schema:
                 raise _other_types(table, sample[0], start + 1)
-            has_positive = has_positive or bool((table[config.data.target] == 1).any())
-            if config.data.time:
-                self._until = _latest(self._until, table[config.data.time])
+            has_positive = has_positive or bool((table[config[DataSection].target] == 1).any())
+            if config[DataSection].time:
+                self._until = _latest(self._until, table[config[DataSection].time])
             version.add(table)
             if all_rows:
                 table.write_parquet(all_rows / f"{start:015}.parquet")
             sample.append(table.filter(chosen))
         if not has_positive:
-            encode_target(self._scan_target(), config.data)
+            encode_target(self._scan_target(), config[DataSection])
         table = pl.concat(sample, rechunk=True)
         personal = {f"personal.{column}": action for column, action in done.items()}
         dataset = Dataset(
@@ -288,7 +294,11 @@ class _LargeTable:
             table=table,
             roles=roles,
             digest=version.digest(),
-            provenance={"source": name, **({"query": config.data.query} if config.data.query else {}), **personal},
+            provenance={
+                "source": name,
+                **({"query": config[DataSection].query} if config[DataSection].query else {}),
+                **personal,
+            },
             tracked=tracked_by_dvc(config),
             all_rows=pl.scan_parquet(all_rows / "*.parquet") if all_rows else None,
         )
@@ -298,7 +308,7 @@ class _LargeTable:
     def _scan_target(self) -> pl.Series:
         """Return the target of the first rows, for the error that names its values."""
         first = next(self._scan.batches())
-        return replace_missing(first, self._config.data.missing)[self._config.data.target]
+        return replace_missing(first, self._config[DataSection].missing)[self._config[DataSection].target]
 
     def _temporary(self, name: str) -> Path:
         folder = self._folder / name

@@ -25,6 +25,7 @@ from headway.data.read import (
     same_columns,
     scan_objects,
 )
+from headway.data.settings.data import DataSection
 
 BATCH_VALUES = 1 << 23
 """Values of a batch: 64 MB as numbers."""
@@ -78,7 +79,7 @@ def scan_source(config: Config, folder: Path) -> TableScan | pl.DataFrame | None
         in batches. The result of a database is read to find out; if it is small, it is returned. Else its rows are
         written to `folder`, as are those of csv files.
     """
-    section = config.data
+    section = config[DataSection]
     if not section.source:
         return None
     if section.source.startswith("s3://"):
@@ -152,7 +153,7 @@ def _from_csv(file: Path, path: Path) -> pl.LazyFrame:
 
 
 def _scan_database(config: Config, folder: Path) -> TableScan | pl.DataFrame | None:
-    section = config.data
+    section = config[DataSection]
     scheme = database_scheme(section)
     source = load_source(scheme)
     if not isinstance(source, BatchSource):
@@ -172,7 +173,7 @@ def _hold_or_write(
     for frame in frames:
         held.append(frame)
         n_rows += len(frame)
-        if written or n_rows > _limit(config.data.max_rows, frame.width):
+        if written or n_rows > _limit(config[DataSection].max_rows, frame.width):
             written += [_write(table, folder / f"rows-{len(written) + at}.arrow") for at, table in enumerate(held)]
             held = []
     if not written:
@@ -185,7 +186,7 @@ def _hold_or_write(
     if strings_hold_dates:
         dates = date_expressions(pl.concat(parts.values()))
         parts = {name: part.with_columns(dates) for name, part in parts.items()}
-    return _scan(parts, config.data.name, folder, config.data.max_rows)
+    return _scan(parts, config[DataSection].name, folder, config[DataSection].max_rows)
 
 
 def _write(table: pl.DataFrame, path: Path) -> Path:

@@ -13,8 +13,8 @@ import polars as pl
 from headway.core.arrays import Bools, Ints
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import SplitSection
 from headway.data.matrix import STRING_DTYPES, month_column
+from headway.data.settings.split import SplitSection
 
 _DATE_LENGTH = len("2025-01-31")
 PERIODS_BY_SHARE = ("train", "validation", "test")

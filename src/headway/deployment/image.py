@@ -19,17 +19,22 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headway.core import record
-from headway.core.config import SECTIONS, Config
+from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
 from headway.core.record import digest_of
 from headway.core.release import Release
-from headway.core.sections import StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
+from headway.core.settings_section import SettingsSection
 from headway.deployment import oci
 from headway.deployment.oci import LayerFile
 from headway.deployment.python_packages import InstalledPackage, compile_sources, stage
 from headway.registry.bundle import Bundle
 from headway.registry.sign import Trusted
+from headway.serving.settings.oidc import OidcSection
+from headway.serving.settings.serve import ServeSection
+from headway.serving.settings.slo import SloSection
 from headway.storage import atomic
 
 USER = 65532
@@ -46,7 +51,7 @@ KEYS = "/etc/headway/keys.toml"
 RELEASE_LABEL, EVIDENCE_LABEL = "headway.release", "headway.evidence"
 _OF_THIS_MACHINE = frozenset({"host", "port", "keys", "tls_certificate", "tls_key", "tls_client_ca"})
 """Settings of [serve] that name addresses and files of the machine where the image is made."""
-_SECTIONS = ("store", "serve", "slo", "oidc")
+_SECTIONS: tuple[type[SettingsSection], ...] = (StoreSection, ServeSection, SloSection, OidcSection)
 _READ = re.compile(
     r"usr/(?:local/)?bin/python3\.\d+|(?:usr/)?lib/(?:[^/]+/)?libstdc\+\+\.so\.6|var/lib/dpkg/status(?:\.d/[^/]+)?"
     r"|usr/(?:local/)?lib/python3\.\d+/(?!(?:test|idlelib|tkinter|turtledemo|ensurepip|(?:site|dist)-packages)/).*\.py"
@@ -240,23 +245,23 @@ def server_settings(config: Config, *, state: str, serve: Mapping[str, object]) 
 
     `state` is the folder of its state, and `serve` has settings of [serve] that the project may replace.
     """
-    lines = [f"[project]\nname = {_toml(config.project.name)}\nstate = {_toml(state)}\n"]
+    lines = [f"[project]\nname = {_toml(config[ProjectSection].name)}\nstate = {_toml(state)}\n"]
     lines.append('[trust]\ntrusted_keys = "trusted_keys.txt"\noperator_keys = "operator_keys.txt"\n')
-    if config.store.state:  # the folder of the project is read-only
+    if config[StoreSection].state:  # the folder of the project is read-only
         lines[-1] += f"last_seen = {_toml(f'{state}/last_seen.json')}\n"
-    for name in _SECTIONS:
-        section, default = getattr(config, name), SECTIONS[name]()
+    for kind in _SECTIONS:
+        section, default = config[kind], kind()
         values = {
             field: getattr(section, field)
             for field in section.__struct_fields__
             if getattr(section, field) != getattr(default, field)
-            and not (name == "serve" and field in _OF_THIS_MACHINE)
+            and not (kind is ServeSection and field in _OF_THIS_MACHINE)
         }
-        if name == "serve":
+        if kind is ServeSection:
             values = {**serve, **values}
         if values:
             lines.append(
-                "\n".join([f"[{name}]", *(f"{field} = {_toml(value)}" for field, value in values.items()), ""])
+                "\n".join([f"[{kind.table}]", *(f"{field} = {_toml(value)}" for field, value in values.items()), ""])
             )
     return "\n".join(lines)
 

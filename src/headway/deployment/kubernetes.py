@@ -14,8 +14,14 @@ from urllib.parse import urlsplit
 from headway.core.config import FILE, Config
 from headway.core.errors import ConfigError
 from headway.core.record import Record
-from headway.core.sections import StoreSection, without_password
+from headway.core.settings.store import StoreSection
+from headway.core.urls import without_password
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.personal import PersonalSection
 from headway.deployment.image import KEYS, PORT, PROJECT, RELEASE_LABEL, STATE, USER
+from headway.monitoring.settings.retrain import RetrainSection
+from headway.registry.settings.trust import TrustSection
 
 Json = dict[str, Any]
 
@@ -451,17 +457,17 @@ def jobs(workload: Workload, config: Config) -> Iterator[Json]:
 
 def needs_publisher_key(workload: Workload, config: Config) -> bool:
     """Return whether a job signs what it does: a promotion, or the proof of an erasure."""
-    promotes = bool(workload.retrain_schedule or workload.run_schedule) and config.retrain.mode == "auto"
-    return promotes or bool(workload.run_schedule and config.personal.retention)
+    promotes = bool(workload.retrain_schedule or workload.run_schedule) and config[RetrainSection].mode == "auto"
+    return promotes or bool(workload.run_schedule and config[PersonalSection].retention)
 
 
 def _expect_shared_source(config: Config) -> None:
     """Raise ConfigError if the table of a project is a file of this machine."""
-    source = config.data.source
+    source = config[DataSection].source
     scheme, is_address, _ = source.partition("://")
     if scheme in _LOCAL_SOURCES if is_address else source and ":" not in source:
         raise ConfigError(
-            f"a pod cannot read '{config.data.name}', a file of this machine",
+            f"a pod cannot read '{config[DataSection].name}', a file of this machine",
             where="[data] source",
             hint='copy the table to where pods read it: source = "s3://BUCKET/PREFIX" (parquet), or a database',
         )
@@ -469,9 +475,14 @@ def _expect_shared_source(config: Config) -> None:
 
 def _project(workload: Workload, config: Config) -> Json:
     """Return the ConfigMap with the files of a project: settings, trusted keys, contract, and its own functions."""
-    trust = config.trust
-    paths = {FILE: FILE, _TRUSTED: trust.trusted_keys, _OPERATORS: trust.operator_keys, _CONTRACT: config.data.contract}
-    for reference in (config.data.source, config.data.snapshot, config.model.train):
+    trust = config[TrustSection]
+    paths = {
+        FILE: FILE,
+        _TRUSTED: trust.trusted_keys,
+        _OPERATORS: trust.operator_keys,
+        _CONTRACT: config[DataSection].contract,
+    }
+    for reference in (config[DataSection].source, config[DataSection].snapshot, config[ModelSection].train):
         module, is_function, _ = reference.partition(":")
         if is_function and "://" not in reference:
             paths[f"{module}.py"] = f"{module}.py"

@@ -24,11 +24,13 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.evidence import Finding, Measurement
-from headway.core.sections import AnswerSection
 from headway.core.selective import AnswerPlan, ConfidenceRule, SelectiveCertificate
 from headway.core.variant import DECIDES, MULTILABEL
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
 from headway.evaluation.context import Comparison
 from headway.evaluation.selective import certify_threshold, measure_risk, risk_test
+from headway.evaluation.settings.answer import AnswerSection
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO
 from headway.evaluation.statistics.intervals import exact_measurement
 
@@ -56,15 +58,15 @@ def require_decidable(config: Config) -> None:
     A certificate needs one class a row, and rows without weights, since its exact tests count rows. Costs set a
     threshold between two classes.
     """
-    if config.model.costs is not None and config.data.task != "binary":
+    if config[ModelSection].costs is not None and config[DataSection].task != "binary":
         raise ConfigError(
-            f"costs set a threshold between two classes, and the task is {config.data.task}",
+            f"costs set a threshold between two classes, and the task is {config[DataSection].task}",
             where="[model] costs",
             hint="leave them out ([model] costs, costs=): the model's own predict decides then",
         )
-    if config.answer.limit:
-        require_one_answer(config.data.task)
-    if config.answer.limit and config.data.sample_weight:
+    if config[AnswerSection].limit:
+        require_one_answer(config[DataSection].task)
+    if config[AnswerSection].limit and config[DataSection].sample_weight:
         raise ConfigError(
             "a limit on wrong answers is certified by counting rows, which have weights here",
             where="[data] sample_weight",

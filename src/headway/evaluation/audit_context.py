@@ -13,7 +13,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, NotApplicable, StoreError
 from headway.core.provenance import TrainingDigests
 from headway.core.record import canonical, digest_of, kind_of, read, write
-from headway.core.sections import AttackSection
+from headway.core.settings.project import ProjectSection
 from headway.core.training import ShadowModel, TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.core.workers import HERE, Workers
@@ -38,6 +38,8 @@ from headway.evaluation.context import (
     RetrainVariants,
     run_audit,
 )
+from headway.evaluation.settings.attack import AttackSection
+from headway.evaluation.settings.evaluate import EvaluateSection
 from headway.evaluation.text_corruptions import Phrases, read_paraphrases
 from headway.optimization.training import (
     TrainedModel,
@@ -63,10 +65,12 @@ def build_audit_context(
     judged: Dataset,
     made_with: TrainingDigests,
     state: State | None = None,
+    key_per_s: float = 0.0,
 ) -> AuditContext:
     """Build the context in which variants with this signature are audited on the rows of the period `judged`.
 
-    `made_with` is what the baseline was trained with. With `state`, shadow models are saved and reused.
+    `made_with` is what the baseline was trained with. With `state`, shadow models are saved and reused. `key_per_s` are
+    the requests per second that the server allows a key; 0: no limit.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def build_audit_context(
     """
     return AuditContext(
         blobs=blobs,
-        budget_s=config.evaluate.budget_s,
+        budget_s=config[EvaluateSection].budget_s,
         train=lambda: load_training_data(data, signature),
         **retrained_by(
             config,
@@ -89,18 +93,18 @@ def build_audit_context(
         ),
         knows_training=made_with.is_known,
         months=month_column(labeled_rows(judged)),
-        feature_groups=_checked_groups(config.evaluate.together, signature),
-        rate_per_s=config.evaluate.rate_per_s,
-        attack=_checked_limits(config.attack, signature),
+        feature_groups=_checked_groups(config[EvaluateSection].together, signature),
+        rate_per_s=config[EvaluateSection].rate_per_s,
+        attack=_checked_limits(config[AttackSection], signature),
         contract=load_project_contract(config),
         paraphrases=_paraphrases(config, signature),
-        key_per_s=config.serve.key_per_s,
+        key_per_s=key_per_s,
     )
 
 
 def _paraphrases(config: Config, signature: Signature) -> Mapping[str, Phrases]:
     """Return the table of `[evaluate] paraphrases`, if the model reads texts."""
-    name = config.evaluate.paraphrases
+    name = config[EvaluateSection].paraphrases
     if not name or not signature.texts:
         return {}
     path = config.path(name)
@@ -132,7 +136,7 @@ class SavedShadows:
     def find(self, key: str) -> dict[TrainingTask, TrainedModel]:
         """Return the models with this key, by their task."""
         models: dict[TrainingTask, TrainedModel] = {}
-        for content in self._state.records(kind_of(ShadowModel), name=self._config.project.name):
+        for content in self._state.records(kind_of(ShadowModel), name=self._config[ProjectSection].name):
             saved = read(ShadowModel, content)
             if saved.key != key:
                 continue
@@ -147,7 +151,7 @@ class SavedShadows:
     def save(self, key: str, task: TrainingTask, trained: TrainedModel) -> None:
         """Save a model for later audits."""
         saved = ShadowModel(key=key, task=task, model=trained.save(self._blobs), seconds=trained.seconds)
-        self._state.save(kind_of(ShadowModel), write(saved), name=self._config.project.name)
+        self._state.save(kind_of(ShadowModel), write(saved), name=self._config[ProjectSection].name)
 
 
 def retrained_by(

@@ -22,7 +22,6 @@ from headway.core.plugins import load_engine, open_baseline
 from headway.core.record import Settings
 from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
-from headway.core.sections import CostSection
 from headway.core.texts import text_codes
 from headway.core.threads import cores
 from headway.core.variant import DECIDES, MULTILABEL, Field, Signature, Variant
@@ -38,6 +37,7 @@ from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
 from headway.evaluation.quality.multiclass import PROBABILITY_ROUNDING
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
+from headway.evaluation.settings.cost import CostSection
 from headway.optimization.screening import answer_changing_steps, decision_changing_steps, proves_decisions
 
 SELF_TEST_ROWS = 32

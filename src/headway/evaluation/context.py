@@ -15,10 +15,11 @@ from headway.core.contracts import Blobs, Engine, LabeledData, Serve, SliceColum
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
 from headway.core.feature_view import FeatureView
-from headway.core.sections import AttackSection, CostSection
 from headway.core.training import TrainingTask
 from headway.core.variant import Field, Variant
 from headway.engines.formats.columns import ColumnSelection
+from headway.evaluation.settings.attack import AttackSection
+from headway.evaluation.settings.cost import CostSection
 
 if TYPE_CHECKING:
     from headway.core.contracts import Bools, Floats, Ints

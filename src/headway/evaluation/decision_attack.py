@@ -13,9 +13,9 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import AttackEffort, Measurement
-from headway.core.sections import AttackSection
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import decide_class
+from headway.evaluation.settings.attack import AttackSection
 
 MAX_DECIMALS, FLAG_VALUES = 6, 2
 _ROUNDING = 1e-9

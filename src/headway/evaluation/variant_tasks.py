@@ -13,12 +13,12 @@ from headway.core.errors import Refused
 from headway.core.evidence import Evidence
 from headway.core.record import canonical
 from headway.core.search_result import Baseline
-from headway.core.sections import CostSection
 from headway.core.threads import this_machine
 from headway.core.variant import Variant
 from headway.core.workers import HERE, Workers
 from headway.evaluation.comparison import EvaluationSet, build_evaluation_set, compare_with_baseline, screen_speed
 from headway.evaluation.measure import build_evidence, measure
+from headway.evaluation.settings.cost import CostSection
 from headway.optimization.screening import failed_candidate
 from headway.storage.in_memory import InMemoryBlobs
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
 from headway.core.feature_view import Feature, FeatureSource, FeatureType, FeatureView
-from headway.core.sections import DataSection
 from headway.data.parsing import parse_date_column
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
 from headway.features.expressions import columns_of
 from headway.features.polars_expressions import expression_to_polars
 from headway.features.sql import run_query
@@ -61,7 +61,7 @@ def source_config(view: FeatureView, folder: Path) -> Config:
     if "://" not in source.location and ":" in Path(source.location).name:
         hint = "a file, a folder, a pattern, s3://BUCKET/PREFIX or the URL of a database"
         raise ConfigError(f"'{source.location}' is not a table", where=_where(view), hint=hint)
-    return Config(data=DataSection(source=source.location, query=source.query), folder=str(folder))
+    return Config(DataSection(source=source.location, query=source.query), folder=str(folder))
 
 
 def _source_of(view: FeatureView) -> FeatureSource:

@@ -28,6 +28,7 @@ from headway.features.catalog import resolve_view
 from headway.features.compute import source_config
 from headway.features.historical import get_historical_features, with_defaults
 from headway.features.partitioned_join import write_historical_features
+from headway.features.settings.features import FeaturesSection
 
 _AT = "__decision_at"
 _WHERE = "[features] views"
@@ -47,7 +48,7 @@ def project_views(config: Config, state: State, *, pinned: Sequence[FeatureView]
         that the project names.
     """
     of_release = {view.name: view for view in pinned if view.version}
-    others = [name for name in config.features.views if name.partition("@")[0] not in of_release]
+    others = [name for name in config[FeaturesSection].views if name.partition("@")[0] not in of_release]
     return [*of_release.values(), *(resolve_view(state, name) for name in others)]
 
 

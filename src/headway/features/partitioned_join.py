@@ -23,6 +23,7 @@ from headway.core.record import digest_of
 from headway.core.workers import HERE, Workers
 from headway.data.read import read_file
 from headway.data.scan import TableScan, scan_path, scan_source
+from headway.data.settings.data import DataSection
 from headway.features.compute import (
     EVENT_TIME,
     entity_column,
@@ -186,7 +187,7 @@ def _open_source(
         return _RowFile(query_source(view, source)), changed(view, sql="")
     if found is None:
         config = source_config(view, folder)
-        found = scan_source(changed(config, data=changed(config.data, max_rows=1)), scratch)
+        found = scan_source(config.having(changed(config[DataSection], max_rows=1)), scratch)
     if isinstance(found, TableScan):
         needed = needed_columns(view)
         parts = {

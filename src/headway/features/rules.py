@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from headway.core.errors import ConfigError, DataError
 from headway.core.feature_view import Feature, FeatureView
-from headway.core.sections import without_password
+from headway.core.urls import without_password
 from headway.features.expressions import check_expression, columns_of
 
 RESERVED = ("event_time", "created_time")

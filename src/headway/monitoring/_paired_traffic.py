@@ -17,6 +17,7 @@ from headway.monitoring.prediction_log import LabelReader, StageRequests, count_
 from headway.monitoring.scored_rows import possible_labels
 from headway.registry.key_assignment import assign_hashes, key_hashes
 from headway.registry.rollout import DECISION, LATENCY, Traffic
+from headway.serving.settings.slo import SloSection
 from headway.storage.addresses import log_root
 
 __all__ = ["PairedTraffic", "count_rollout_traffic"]
@@ -31,7 +32,7 @@ class PairedTraffic:
     def __init__(self, config: Config, rollout: Rollout, live: Release, release: Release) -> None:
         self.requests = self.of_release = 0
         self._rollout = rollout
-        self._slow_us = config.slo.p99_ms * 1000
+        self._slow_us = config[SloSection].p99_ms * 1000
         self._releases = (live, release)
         self._config = config
         root = log_root(config, rollout.name)

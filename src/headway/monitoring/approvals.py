@@ -23,6 +23,8 @@ from headway.core.search_result import SearchResult
 from headway.core.training import Retraining
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
+from headway.data.settings.data import DataSection
+from headway.data.settings.policy import PolicySection
 from headway.monitoring.rollout import RolloutCheck, latest_rollout
 from headway.registry.judge import judge_release
 from headway.registry.project import LIVE_POINTER, Project, find_live
@@ -84,9 +86,9 @@ def evidence_digest(evidence: Evidence | None) -> str:
 
 def policy_digest(config: Config) -> str:
     """Return the digest of the rules of a project, with its contract."""
-    file = config.path(config.data.contract) if config.data.contract else None
+    file = config.path(config[DataSection].contract) if config[DataSection].contract else None
     contract = file.read_bytes() if file and file.is_file() else b""
-    return digest_of(canonical([config.policy, digest_of(contract)]))
+    return digest_of(canonical([config[PolicySection], digest_of(contract)]))
 
 
 def pending_releases(project: Project) -> list[Pending]:
@@ -212,7 +214,9 @@ def _judged(project: Project, variant: Variant, evidence: Evidence, recorded: Ve
     """Judge evidence by the current rules and against what is live now; a verdict that did not pass stays."""
     evaluations = project.state.test_evaluations(project.name, evidence.dataset)
     live = find_live(project, variant.digest)
-    now = judge_release(evidence, project.config.policy, task=variant.task, live=live, test_evaluations=evaluations)
+    now = judge_release(
+        evidence, project.config[PolicySection], task=variant.task, live=live, test_evaluations=evaluations
+    )
     return recorded if now.answer == "pass" and recorded.answer != "pass" else now
 
 

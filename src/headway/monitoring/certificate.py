@@ -30,9 +30,12 @@ from headway.core.selective import (
     RemoteAudit,
     SelectiveCertificate,
 )
+from headway.data.settings.data import DataSection
 from headway.evaluation.selective import audit_risk, audited_rows_needed, is_broken
+from headway.evaluation.settings.answer import AnswerSection
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answered_requests
 from headway.monitoring.scored_rows import day_numbers, parse_delay
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.registry.key_assignment import key_hashes
 from headway.registry.project import LIVE_POINTER, Project
 from headway.registry.withdrawals import remote_audit, withdrawn_classes
@@ -89,7 +92,7 @@ def audit_answers(project: Project, *, now: datetime | None = None) -> Certifica
         audited,
         name=project.name,
         release=bundle.digest,
-        level=project.config.answer.level,
+        level=project.config[AnswerSection].level,
         withdrawn=before,
         at=at,
     )
@@ -112,7 +115,7 @@ def audit_remote(
 
     `last` is the audit before of this release. Answers of another stage than that of the settings do not count.
     """
-    plan, section = release.answers, project.config.answer
+    plan, section = release.answers, project.config[AnswerSection]
     stage = section.remote.identity
     if plan is None or not stage or traffic.REMOTE not in plan.stages:
         return None
@@ -151,7 +154,7 @@ def audit_remote(
 
 def covered_remote_labels(project: Project, release: Release, digest: str) -> tuple[float, ...]:
     """Return the labels of the remote stage that count as answers; all if it audits its own."""
-    stage = project.config.answer.remote.identity
+    stage = project.config[AnswerSection].remote.identity
     audit = remote_audit(project.state, name=project.name, digest=digest)
     covers = release.class_names if not stage else audit.covers if audit and audit.stage == stage else ()
     return tuple(float(index) for index, name in enumerate(release.class_names) if name in covers)
@@ -168,7 +171,7 @@ def propose_after_audit(project: Project, audit: CertificateAudit) -> Ticket | N
         release=audit.release,
         reasons=("certificate",),
         why=audit.message,
-        acts=project.config.retrain.mode == "auto",
+        acts=project.config[RetrainSection].mode == "auto",
         at=audit.at,
         priced_until=audit.at,
         opened_at=audit.at,
@@ -352,7 +355,7 @@ def _complete_days(audited: AuditedAnswers, today: int) -> Bools:
 
 def _delay(project: Project) -> timedelta:
     """Return how long a label may take."""
-    return parse_delay(project.config.data.label_delay) or DEFAULT_DELAY
+    return parse_delay(project.config[DataSection].label_delay) or DEFAULT_DELAY
 
 
 def _answers_of_remote(project: Project) -> pl.DataFrame:

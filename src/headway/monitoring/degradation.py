@@ -26,8 +26,9 @@ from headway.core.monitoring import (
     MonitoringAnswer,
     MonitoringReport,
 )
-from headway.core.sections import Costs, PolicySection
 from headway.core.verdict import RuleResult
+from headway.data.settings.model import Costs
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import (
     CHANGE,

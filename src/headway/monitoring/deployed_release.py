@@ -13,6 +13,7 @@ from headway.core.plugins import load_engine
 from headway.core.record import read
 from headway.core.release import Release
 from headway.core.training import Training
+from headway.data.settings.data import DataSection
 from headway.evaluation.calibration.apply import calibration_function
 from headway.registry.project import Project
 
@@ -77,7 +78,7 @@ def last_training(project: Project, release: Release) -> Training | None:
 
 def _unknown_training(project: Project, release: Release, *, for_log: bool) -> Training:
     """Return what stands for a training that is not in the store: nothing before the release is known."""
-    if not for_log and project.config.data.source and not project.config.data.time:
+    if not for_log and project.config[DataSection].source and not project.config[DataSection].time:
         raise ConfigError(
             "without a time column, rows after the release are not known",
             where="[data] time",

@@ -22,6 +22,9 @@ from headway.core.variant import LIBRARY_THRESHOLD, Artifact, Variant
 from headway.core.verdict import Verdict
 from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import dataset_signature, matrix, sample_weights, target_values
+from headway.data.settings.model import ModelSection
+from headway.data.settings.policy import PolicySection
+from headway.data.settings.split import SplitSection
 from headway.data.split import labeled_rows, select_period, time_span
 from headway.evaluation.threshold import choose_threshold
 from headway.monitoring.deployed_release import DeployedRelease
@@ -62,7 +65,7 @@ def open_scores(project: Project, dataset: Dataset) -> DeployedRelease:
     DataError
         If the column of `[model] scores` is absent, has a row without a score, or holds no probabilities.
     """
-    config, column = project.config, project.config.model.scores
+    config, column = project.config, project.config[ModelSection].scores
     roles = replace(dataset.roles, ignore=(*dataset.roles.ignore, column))
     dataset = changed(dataset, roles=roles)
     _expect_scores(dataset, column)
@@ -72,13 +75,15 @@ def open_scores(project: Project, dataset: Dataset) -> DeployedRelease:
     training = _reference(project, dataset, variant)
     since, until = (datetime.fromisoformat(text) for text in (training.judged_since, training.judged_until))
     reference = select_period(dataset, since, until, name="reference")
-    known, costs = labeled_rows(reference), config.model.costs
+    known, costs = labeled_rows(reference), config[ModelSection].costs
     threshold = LIBRARY_THRESHOLD
     if roles.task == "binary" and costs is not None:
         scores = known.table[column].cast(pl.Float64).to_numpy()
         threshold = choose_threshold(target_values(known), scores, costs=costs.pair, weights=sample_weights(known))
     named = (SCORES, project.name, column, training.judged_since, training.judged_until)
-    contract = observed_contract(matrix(reference.table, signature), signature, margin=config.policy.contract_margin)
+    contract = observed_contract(
+        matrix(reference.table, signature), signature, margin=config[PolicySection].contract_margin
+    )
     return DeployedRelease(
         release=Release(
             name=project.name,
@@ -121,8 +126,8 @@ def _expect_scores(dataset: Dataset, column: str) -> None:
 
 def _reference(project: Project, dataset: Dataset, variant: Variant) -> Training:
     """Return what stands for the training of another system: only the period of reference is known."""
-    recipe = f"{SCORES}:{project.config.model.scores}"
-    declared, stored = project.config.split.test, reversed(project.records(Training))
+    recipe = f"{SCORES}:{project.config[ModelSection].scores}"
+    declared, stored = project.config[SplitSection].test, reversed(project.records(Training))
     saved = next((training for training in stored if training.recipe == recipe), None)
     if saved is not None and not declared:
         return saved

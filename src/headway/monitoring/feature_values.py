@@ -28,9 +28,11 @@ from headway.features.expressions import column_kinds
 from headway.features.online_rows import DEFERRED_US, entity_key
 from headway.features.replay import replay_on_demand, replay_view
 from headway.features.rules import inputs_through
+from headway.features.settings.features import FeaturesSection
 from headway.features.window_state import head_key
 from headway.monitoring.feature_status import RECENT, continued, last_of_release, replay_findings
 from headway.monitoring.prediction_log import read_predictions
+from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.task_runs import interval_of, last_run
 from headway.registry.bundle import Bundle
 from headway.registry.project import LIVE_POINTER, Project
@@ -86,11 +88,11 @@ def allowed_lag_s(project: Project) -> float:
 
     Without that setting it is the interval of the task `materialize` and an eighth, if a schedule runs it, else 0.
     """
-    if project.config.features.max_lag:
-        return parse_age(project.config.features.max_lag, where="[features] max_lag").total_seconds()
+    if project.config[FeaturesSection].max_lag:
+        return parse_age(project.config[FeaturesSection].max_lag, where="[features] max_lag").total_seconds()
     if last_run(project, "materialize") is None:
         return 0.0
-    return interval_of(project.config.schedule, "materialize").total_seconds() * LAG_OF_MATERIALIZE
+    return interval_of(project.config[ScheduleSection], "materialize").total_seconds() * LAG_OF_MATERIALIZE
 
 
 def replay_log(
@@ -319,7 +321,7 @@ def _priced(
             of_view[view.reference] = ablations[inputs]
     lookups = {cost.view: cost.lookup_us for cost in costs if cost.lookup_us is not None}
     of_view = {cost.view: of_view[cost.view] for cost in costs if cost.view in of_view}
-    priced = price_views(of_view, lookups, max_us_per_percent=project.config.features.max_us_per_percent)
+    priced = price_views(of_view, lookups, max_us_per_percent=project.config[FeaturesSection].max_us_per_percent)
     return [
         replace(cost, worth=found.increase, proposal=found.proposal, reason=found.reason)
         if (found := priced.get(cost.view))

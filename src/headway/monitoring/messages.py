@@ -16,11 +16,13 @@ from headway.core.labeling import LabelRequest
 from headway.core.support import MessageSummary
 from headway.core.variant import Variant
 from headway.evaluation.selective import audit_risk, measure_risk
+from headway.evaluation.settings.answer import AnswerSection
 from headway.evaluation.statistics.percentiles import percentile_interval
 from headway.monitoring.certificate import covered_remote_labels
 from headway.monitoring.labeling.selection import MAX_REQUESTS, probabilities_of, requests_of_rows
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
 from headway.monitoring.scored_rows import day_numbers
+from headway.monitoring.settings.support import SupportSection
 from headway.registry.project import Project
 from headway.storage import traffic
 from headway.storage.addresses import log_root
@@ -108,7 +110,7 @@ def summarize_messages(project: Project) -> MessageSummary:
         groups = np.unique(days[drawn], return_inverse=True)[1] if found.is_by_day else None
         corrected = audit_risk(wrong, groups=groups, alpha=ALPHA)
     median, why = _median_time(rows, by_model, days)
-    minutes = project.config.support.minutes_by_hand
+    minutes = project.config[SupportSection].minutes_by_hand
     return MessageSummary(
         n_messages=len(rows),
         n_waiting=len(waiting),
@@ -182,5 +184,5 @@ def _read_messages(project: Project) -> _Messages:
         is_by_day=is_by_day,
         handed_on=stages if traffic.PEOPLE in stages else (traffic.PEOPLE,),
         remote_covers=covers,
-        audits_remote=bool(project.config.answer.remote.identity),
+        audits_remote=bool(project.config[AnswerSection].remote.identity),
     )

@@ -39,6 +39,9 @@ from headway.core.record import digest_of, write
 from headway.core.variant import Variant
 from headway.data.context import Windows
 from headway.data.provenance.fingerprint import table_digest
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.intervals import period_change
 from headway.monitoring import status
@@ -67,6 +70,7 @@ from headway.monitoring.scored_rows import (
     count_without_key,
     release_comparison,
 )
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.monitoring.text_drift import with_text_features
 from headway.monitoring.windows import MonitoringWindow, end_time
 
@@ -126,7 +130,7 @@ def monitor_window(
     their time and 20 groups have some. Earlier answers are repeated. No ticket is opened before labels of the period
     have arrived. A period is judged again, at its level, once cells of inputs that were broken in it are repaired.
     """
-    require_absolute_rules(context.config.policy)
+    require_absolute_rules(context.config[PolicySection])
     earlier = context.budget.last(context.period(window))
     if earlier and _is_repaired(context, window, earlier):
         earlier = None
@@ -216,13 +220,13 @@ def _with_degradation_answer(
     if not window.due or change is None or change.se is None:
         return report
     level = context.budget.level("degradation", context.period(window))
-    policy = context.config.policy
+    policy = context.config[PolicySection]
     report = replace(report, bias=judge_bias(report.bias, alpha=level / count_tests(report, policy)))
     report = replace(report, rule_results=judge_rules(report, now, policy, level=level))
     answer = find_degradation(
         report,
         level=level,
-        ece_at_most=context.config.retrain.ece_at_most,
+        ece_at_most=context.config[RetrainSection].ece_at_most,
         usual_cost=_usual_cost(context, window) if report.cost else None,
     )
     return replace(report, answers=(*report.answers, answer))
@@ -239,7 +243,7 @@ def _with_status(
     renews = pending is not None and pending.release == report.release
     if report.n_labeled and not context.deployed.scores and (answer or not renews):
         ticket = status.propose_retraining(
-            config.retrain,
+            config[RetrainSection],
             name=report.name,
             release=report.release,
             rows_trained=context.deployed.training.n_rows,
@@ -247,24 +251,24 @@ def _with_status(
             calibration=report.find("ece"),
             calibration_failed=bool(answer and CALIBRATION_ERROR in answer.shown),
             expected_loss=report.cost,
-            price_s=context.deployed.training.seconds * config.retrain.seeds or None,
+            price_s=context.deployed.training.seconds * config[RetrainSection].seeds or None,
             evidence=(report.evidence,) if report.evidence else (),
             at=report.at,
             until=report.until,
             opened_at=context.opened_at,
             pending=pending,
-            broken=recorded_inputs([report], accepted=config.retrain.accept_out_of_range),
+            broken=recorded_inputs([report], accepted=config[RetrainSection].accept_out_of_range),
         )
     report = replace(report, ticket=ticket)
     is_open = pending is not None and pending.at <= report.at
-    message = status.status_message(report, config.retrain, pending=is_open)
+    message = status.status_message(report, config[RetrainSection], pending=is_open)
     sampled = [f"{str(report.sampled).capitalize()}."] if report.sampled else []
     return replace(report, message=" ".join([message, *(f"{found.message}." for found in report.row_checks), *sampled]))
 
 
 def _bias(context: MonitoringContext, window: MonitoringWindow) -> tuple[BiasChange, ...]:
     """Return the gaps of the sensitive groups of a period, and when the release was judged."""
-    names, deployed = context.config.data.sensitive_features, context.deployed
+    names, deployed = context.config[DataSection].sensitive_features, context.deployed
     if not names:
         return ()
     signature = deployed.release.variant.signature
@@ -398,7 +402,7 @@ def _feature_losses(context: MonitoringContext, window: MonitoringWindow) -> lis
 
 
 def _costs(context: MonitoringContext, rows: ScoredRows) -> Floats:
-    threshold, costs = context.deployed.release.threshold, context.config.model.decision_costs
+    threshold, costs = context.deployed.release.threshold, context.config[ModelSection].decision_costs
     return decision_costs(rows.scores, rows.labels, threshold=threshold, costs=costs)
 
 
@@ -452,7 +456,7 @@ def _frequent_classes(deployed: DeployedRelease, window: MonitoringWindow) -> bo
 
 
 def _cost(context: MonitoringContext, window: MonitoringWindow) -> Measurement:
-    threshold, costs = context.deployed.release.threshold, context.config.model.decision_costs
+    threshold, costs = context.deployed.release.threshold, context.config[ModelSection].decision_costs
     rows = window.current
     now, judged = (part.decision_costs(threshold=threshold, costs=costs) for part in (rows, window.judged))
     days = max((end_time(rows) - window.since) / timedelta(days=1), 1.0)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.errors import HeadwayError, Refused
+from headway.core.exposure import exposure_of
 from headway.core.monitoring import (
     ACCURACY_CHANGE,
     AUC_CHANGE,
@@ -33,12 +34,15 @@ from headway.core.monitoring import (
 from headway.core.record import Record
 from headway.core.release import VERSION_DIGITS, PointerUpdate, version_of
 from headway.core.rollout import Rollout
-from headway.core.sections import ScheduleSection
 from headway.core.selective import CertificateAudit
-from headway.core.threats import ReopenCode, ThreatAssessment, exposure_of, reopen_reasons
+from headway.core.threats import ReopenCode, ThreatAssessment, reopen_reasons
 from headway.core.value_replay import ValueReplay
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
 from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning
+from headway.monitoring.settings.schedule import ScheduleSection
+from headway.monitoring.settings.threats import ThreatsSection
 from headway.monitoring.task_runs import interval_of, last_run
 from headway.registry.project import LIVE_POINTER, Project
 
@@ -180,7 +184,7 @@ def model_state(
     """
     now = now or datetime.now(UTC)
     try:
-        live = None if project.config.model.scores else project.registry.head(f"{project.name}@{LIVE_POINTER}")
+        live = None if project.config[ModelSection].scores else project.registry.head(f"{project.name}@{LIVE_POINTER}")
     except Refused as error:
         return _problem(project, now, _not_trusted(error))
     except HeadwayError as error:
@@ -205,7 +209,8 @@ def _state(
     values = last_of_release(project, ValueReplay, live.release) if live and views else None
     audit = last_of_release(project, CertificateAudit, live.release) if live else None
     threats = project.latest(ThreatAssessment)
-    watch = f"headway watch{'' if project.config.data.source and project.config.data.time else ' --source log'}"
+    has_periods = project.config[DataSection].source and project.config[DataSection].time
+    watch = f"headway watch{'' if has_periods else ' --source log'}"
     found = sorted(
         [
             *_live_conditions(project, live),
@@ -279,7 +284,7 @@ def _not_readable(error: HeadwayError) -> Condition:
 
 
 def _live_conditions(project: Project, live: PointerUpdate | None) -> Iterator[Condition]:
-    if project.config.model.scores or (live and live.release):
+    if project.config[ModelSection].scores or (live and live.release):
         return
     what = f"live was withdrawn by {live.who}: {live.why}" if live else "no release is live"
     yield Condition(
@@ -530,7 +535,7 @@ def data_state(project: Project) -> DataArrival:
     found = DataArrival(arrival="no source")
     if last:
         found = replace(found, assessed_at=last.at, number=last.number, n_stop=last.count("stop"))
-    if not project.config.data.source:
+    if not project.config[DataSection].source:
         return found
     arrived = _newest_file(project.config)
     if arrived is None:
@@ -557,7 +562,7 @@ def _checked_file(config: Config) -> Path:
 
 def _newest_file(config: Config) -> datetime | None:
     """Return when the newest file of the source was written; None for other sources, and for files that are absent."""
-    source = config.data.source
+    source = config[DataSection].source
     if "://" in source:
         return None
     path = config.path(source)
@@ -597,13 +602,13 @@ def _data_conditions(data: DataArrival) -> Iterator[Condition]:
 def _live_views(project: Project) -> tuple[str, ...]:
     """Return the views that the live release looks up; none if it cannot be opened, which servers and alerts report."""
     try:
-        return () if project.config.model.scores else live_views(project)[1]
+        return () if project.config[ModelSection].scores else live_views(project)[1]
     except HeadwayError:
         return ()
 
 
 def _interval(project: Project) -> timedelta:
-    return interval_of(project.config.schedule, "replay") * OVERDUE
+    return interval_of(project.config[ScheduleSection], "replay") * OVERDUE
 
 
 def _value_conditions(replay: ValueReplay | None, since: datetime | None) -> Iterator[Condition]:
@@ -647,7 +652,7 @@ def _threat_conditions(
             next_step="Assess them again, and by a schedule from then on.",
             command="headway threats",
         )
-    gaps = [row.id for row in threats.open_gaps(level=project.config.threats.level) if row.id in threats.opened]
+    gaps = [row.id for row in threats.open_gaps(level=project.config[ThreatsSection].level) if row.id in threats.opened]
     if gaps:
         yield Condition(
             code="threats not covered",

@@ -17,9 +17,9 @@ import polars as pl
 from headway.core.arrays import Bools, Ints
 from headway.core.errors import DataError, StoreError
 from headway.core.rollout import Rollout, RolloutTraffic
-from headway.core.sections import DataSection
 from headway.core.variant import MULTILABEL
 from headway.data.roles import encode_target
+from headway.data.settings.data import DataSection
 from headway.storage import segments, traffic
 from headway.storage.traffic import Label
 

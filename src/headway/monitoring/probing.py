@@ -35,6 +35,7 @@ from headway.core.variant import DECIDES, Field
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.prediction_log import LOG_COLUMNS, SegmentReader
 from headway.registry.project import Project
+from headway.serving.settings.serve import ServeSection
 from headway.storage import traffic
 from headway.storage.addresses import log_root
 
@@ -296,7 +297,9 @@ def audit_keys(
         )
     except NotApplicable as error:
         return changed(report, reason=error.what)
-    judged = list(_judged_days(fitted, named, variant.signature.names, project.config.serve.probing_false_alarms))
+    judged = list(
+        _judged_days(fitted, named, variant.signature.names, project.config[ServeSection].probing_false_alarms)
+    )
     return changed(report, keys=tuple(key for key, _ in judged), limit=max((limit for _, limit in judged), default=0.0))
 
 

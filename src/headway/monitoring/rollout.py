@@ -29,7 +29,9 @@ from headway.core.release import PointerUpdate, Release
 from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutTraffic
 from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
+from headway.data.settings.policy import PolicySection
 from headway.monitoring.budget import recorded_inputs
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.registry.model_registry import KeyRole, UpdateReason
 from headway.registry.project import Project
 from headway.registry.rollout import (
@@ -47,6 +49,7 @@ from headway.registry.rollout import (
     traffic_assignment,
     update_tracking,
 )
+from headway.registry.settings.rollout import RolloutSection
 from headway.storage import traffic
 from headway.storage.addresses import log_root
 
@@ -205,7 +208,7 @@ class RolloutController:
 
     def _broken_inputs(self) -> list[BrokenInput]:
         """Return the inputs that reports found broken since the rollout started."""
-        accepted = self.project.config.retrain.accept_out_of_range
+        accepted = self.project.config[RetrainSection].accept_out_of_range
         recorded = recorded_inputs(self.project.records(MonitoringReport), accepted=accepted)
         return [entry for entry in recorded if entry.days[-1] >= self.rollout.started_at[:10]]
 
@@ -297,8 +300,8 @@ def _start(project: Project, release: str, *, plan: Plan | None, who: str, why: 
         raise Refused(f"{what} live, so there is nothing to compare with", hint="headway release")
     new, current = (register.resolve(f"{name}@{of.removeprefix('sha256:')}").release for of in (release, live.release))
     change, verdict = model_change(new, current), new.verdict
-    churn = churn_limit(project.config.rollout, new, change=change, live=live.release)
-    rules, later = rollout_rules(project.config.policy, verdict, churn=churn)
+    churn = churn_limit(project.config[RolloutSection], new, change=change, live=live.release)
+    rules, later = rollout_rules(project.config[PolicySection], verdict, churn=churn)
     assigned = canary.assignment if canary and canary.release == release else None
     rollout = Rollout(
         name=name,
@@ -308,7 +311,7 @@ def _start(project: Project, release: str, *, plan: Plan | None, who: str, why: 
         rules=rules,
         delayed_rules=later,
         change=change,
-        plan=plan or plan_from_config(project.config.rollout),
+        plan=plan or plan_from_config(project.config[RolloutSection]),
         by=who,
         why=why,
     )
@@ -558,7 +561,10 @@ def _follow(
     patient: bool,
 ) -> Rollout:
     project = controller.project
-    reporter, idle = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)
+    reporter, idle = (
+        _ChangeReporter(callback),
+        _IdleDetector(timedelta(seconds=project.config[RolloutSection].quiet_s), clock),
+    )
     while True:
         lease.expect_held()
         try:
@@ -585,7 +591,7 @@ def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
     `at` is a time with its zone.
     """
     last = traffic.last_request_at(log_root(project.config, rollout.name), rollout.name, rollout.live)
-    if last and at - last < timedelta(seconds=project.config.rollout.quiet_s):
+    if last and at - last < timedelta(seconds=project.config[RolloutSection].quiet_s):
         return ""
     what = f"the last request to live was at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "live has had no request yet"
     return f"{what}, and a rollout needs requests: headway serve {rollout.name}@live answers them"

@@ -19,6 +19,7 @@ from typing import Literal
 
 from headway.core.errors import HeadwayError, StoreError
 from headway.monitoring.alerts.deliver import AlertLoop, deliver_until_done
+from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.task_runs import due_at, last_run, save_run
 from headway.registry.project import Project
 
@@ -44,14 +45,14 @@ class Scheduler:
         self._tasks = tasks
         self._command = command
         self._output = subprocess.DEVNULL if silent else None
-        self._limit_s = project.config.schedule.task_hours * 3600
+        self._limit_s = project.config[ScheduleSection].task_hours * 3600
         self._held_until: dict[str, float] = {}
         self._stopping = False
 
     def run(self) -> None:
         """Run each task when it is due, and judge alerts in between, until SIGTERM or SIGINT."""
         with self._receiving_signals():
-            alerts = AlertLoop(self._project, every_s=self._project.config.schedule.alerts_s)
+            alerts = AlertLoop(self._project, every_s=self._project.config[ScheduleSection].alerts_s)
             try:
                 while not self._stopping:
                     self._wait(self._next(alerts))

@@ -17,11 +17,11 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.label_sets import decide_labels
-from headway.core.sections import Costs
 from headway.core.texts import text_codes
 from headway.core.variant import DECIDES, MULTILABEL, Field, Signature, Variant
 from headway.data import matrix
 from headway.data.context import Window
+from headway.data.settings.model import Costs
 from headway.data.texts import text_columns, word_counts
 from headway.evaluation.context import Comparison
 from headway.monitoring.degradation import DecisionCosts, decision_costs

@@ -24,6 +24,8 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.outbound import KeyNotSent, open_url
 from headway.core.record import Record
+from headway.monitoring.settings.ui import UiSection
+from headway.serving.settings.serve import ServeSection
 
 METRICS_KEY = "HEADWAY_METRICS_KEY"
 """Variable with the API key of scope `metrics`, or with `_FILE` a file that holds it."""
@@ -280,12 +282,12 @@ def burning(server: ServerMetrics) -> dict[str, float]:
 
 def server_addresses(config: Config) -> tuple[str, ...]:
     """Return the addresses of the project's servers: `[ui] servers`, else that of `[serve]` on this machine."""
-    if config.ui.servers:
-        return config.ui.servers
-    if not config.serve.port:
+    if config[UiSection].servers:
+        return config[UiSection].servers
+    if not config[ServeSection].port:
         return ()
-    scheme = "https" if config.serve.tls_certificate else "http"
-    return (f"{scheme}://127.0.0.1:{config.serve.port}",)
+    scheme = "https" if config[ServeSection].tls_certificate else "http"
+    return (f"{scheme}://127.0.0.1:{config[ServeSection].port}",)
 
 
 def metrics_key(environment: Mapping[str, str] = os.environ) -> str:
@@ -338,7 +340,7 @@ class ServerReader:
 
     def __init__(self, config: Config) -> None:
         self.addresses = server_addresses(config)
-        self.declared = bool(config.ui.servers)
+        self.declared = bool(config[UiSection].servers)
         self._seen: deque[tuple[ServerMetrics, ...]] = deque()
         self._lock = threading.Lock()
         self._reading = threading.Lock()

@@ -28,13 +28,13 @@ from headway.core.monitoring import (
     Reason,
     Ticket,
 )
-from headway.core.sections import RetrainSection
 from headway.monitoring.bias import describe_gap
 from headway.monitoring.degradation import (
     HARMFUL,
     exceeds,
     format_amount,
 )
+from headway.monitoring.settings.retrain import RetrainSection
 
 NAMED_FEATURES = 3
 HOUR_S = 3600.0

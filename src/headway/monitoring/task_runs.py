@@ -11,8 +11,14 @@ from datetime import UTC, datetime, timedelta
 from headway.core.config import Config, parse_age
 from headway.core.record import kind_of, read, write
 from headway.core.schedule import TaskOutcome, TaskRun
-from headway.core.sections import ScheduleSection
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.personal import PersonalSection
+from headway.evaluation.settings.answer import AnswerSection
+from headway.features.settings.features import FeaturesSection
+from headway.monitoring.settings.schedule import ScheduleSection
 from headway.registry.project import Project
+from headway.registry.settings.record import RecordSection
 
 MAX_MESSAGE = 2_000
 
@@ -33,7 +39,7 @@ def due_at(project: Project, task: str, *, now: datetime) -> datetime:
     last = last_run(project, task)
     if last is None:
         return now
-    return datetime.fromisoformat(last.started_at) + interval_of(project.config.schedule, task)
+    return datetime.fromisoformat(last.started_at) + interval_of(project.config[ScheduleSection], task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class ScheduledTask:
 
 def scheduled_tasks(project: Project, *, now: datetime) -> Sequence[ScheduledTask]:
     """Return the tasks of the schedule, in the order in which they run."""
-    settings, reasons = project.config.schedule, tasks_left_out(project.config)
+    settings, reasons = project.config[ScheduleSection], tasks_left_out(project.config)
     return [
         ScheduledTask(
             name=task,
@@ -67,28 +73,28 @@ VIEWS = "features.toml"
 
 def unwatched_reason(config: Config) -> str:
     """Return why the rows of a project cannot be watched by the schedule, or ""."""
-    if config.schedule.source == "log" or not config.data.source or config.data.time:
+    if config[ScheduleSection].source == "log" or not config[DataSection].source or config[DataSection].time:
         return ""
     return 'rows of the table have no time ([data] time); [schedule] source = "log" watches logged answers'
 
 
 def _without_erasure(config: Config) -> str:
-    if config.record.legal_hold:
+    if config[RecordSection].legal_hold:
         return "[record] legal_hold forbids to delete anything"
-    return "" if config.personal.retention else "[personal] retention is empty"
+    return "" if config[PersonalSection].retention else "[personal] retention is empty"
 
 
 def tasks_left_out(config: Config) -> dict[str, str]:
     """Return the tasks that have nothing to do with these settings, each with the reason."""
     views = config.path(VIEWS).is_file()
     reasons = {
-        "labels": "" if config.schedule.labels else "[schedule] labels names no file",
+        "labels": "" if config[ScheduleSection].labels else "[schedule] labels names no file",
         "materialize": "" if views else f"the project has no {VIEWS}",
-        "check": "" if config.data.source else "[data] source names no table",
-        "watch": "" if config.answer.limit else unwatched_reason(config),  # a certificate is audited by the log
-        "replay": "" if config.features.views or views else "no feature view is declared",
-        "retrain": "the scores are those of another system" if config.model.scores else "",
-        "threats": "the scores are those of another system" if config.model.scores else "",
+        "check": "" if config[DataSection].source else "[data] source names no table",
+        "watch": "" if config[AnswerSection].limit else unwatched_reason(config),  # a certificate is audited by the log
+        "replay": "" if config[FeaturesSection].views or views else "no feature view is declared",
+        "retrain": "the scores are those of another system" if config[ModelSection].scores else "",
+        "threats": "the scores are those of another system" if config[ModelSection].scores else "",
         "erase": _without_erasure(config),
     }
     return {task: reason for task, reason in reasons.items() if reason}

@@ -12,6 +12,7 @@ from headway.core.config import Config
 from headway.core.dataset import Dataset, SampledRows
 from headway.core.errors import DataError
 from headway.core.monitoring import RowSource
+from headway.data.settings.data import DataSection
 from headway.evaluation.statistics.intervals import MIN_GROUPS
 from headway.monitoring.budget import Period
 from headway.monitoring.deployed_release import DeployedRelease
@@ -154,7 +155,7 @@ def monitoring_windows(
             where="[model] scores",
             hint="headway watch --source table",
         )
-    delay = parse_delay(config.data.label_delay)
+    delay = parse_delay(config[DataSection].label_delay)
     of_log = source == "log"
     name = deployed.release.name
     root = log_root(config, name) if of_log else config.state

@@ -25,13 +25,15 @@ from headway.core.evidence import Finding
 from headway.core.provenance import TrainingDigests
 from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline
-from headway.core.sections import DataSection, ModelSection
 from headway.core.training import Training, TrainingTask
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.context import CheckContext
 from headway.data.matrix import dataset_signature, group_codes, matrix, target_values, training_frame
 from headway.data.provenance.fingerprint import table_digest
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import half_of_groups, labeled_rows, time_span
 from headway.optimization.importers.mlflow import is_address
 from headway.optimization.importers.models import import_baseline, import_fitted_model
@@ -142,8 +144,8 @@ class TrainingInputs:
         _check_before_training(config, rows, features)
         return cls(
             folder=str(Path(config.folder).absolute()),
-            model=ModelSection(train=config.model.train, class_weight=config.model.class_weight),
-            data=DataSection(task=config.data.task),
+            model=ModelSection(train=config[ModelSection].train, class_weight=config[ModelSection].class_weight),
+            data=DataSection(task=config[DataSection].task),
             rows=replaced(rows, provenance={}, tracked=()),
             recipe=recipe_digest(config),
         )
@@ -170,10 +172,10 @@ class TrainedModel:
 
 def train_task(inputs: TrainingInputs, task: TrainingTask) -> TrainedModel:
     """Train one model, here or in a worker; raise Refused if the training function is another one there."""
-    config = Config(folder=inputs.folder, model=inputs.model, data=inputs.data)
+    config = Config(inputs.model, inputs.data, folder=inputs.folder)
     if recipe_digest(config) != inputs.recipe:
         raise Refused(
-            f"the training function of this worker is not that of the driver: {config.model.train}",
+            f"the training function of this worker is not that of the driver: {config[ModelSection].train}",
             where=config.folder,
             hint="the folder of the project is the same on every node",
         )
@@ -211,7 +213,11 @@ def refit_answers(
 
 def model_path(config: Config) -> Path:
     """Return where the project's model file lies: a path in its folder, or an address in MLflow."""
-    return Path(config.model.file) if is_address(config.model.file) else config.path(config.model.file)
+    return (
+        Path(config[ModelSection].file)
+        if is_address(config[ModelSection].file)
+        else config.path(config[ModelSection].file)
+    )
 
 
 def recipe_digest(config: Config) -> str:
@@ -219,11 +225,11 @@ def recipe_digest(config: Config) -> str:
 
     The code is the file with the training function, and the files of the project that it imports.
     """
-    if not config.model.train:
-        return digest_of(config.path(config.model.file).read_bytes())
-    file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
+    if not config[ModelSection].train:
+        return digest_of(config.path(config[ModelSection].file).read_bytes())
+    file = inspect.getsourcefile(plugins.load_object(config[ModelSection].train, Path(config.folder)))
     if not file:
-        return digest_of(config.model.train.encode())
+        return digest_of(config[ModelSection].train.encode())
     contents = [path.read_bytes() for path in _code_files(Path(file), Path(config.folder))]
     return digest_of(contents[0]) if len(contents) == 1 else digest_of(canonical(list(map(digest_of, contents))))
 
@@ -255,9 +261,9 @@ def training_digests(config: Config, dataset: Dataset) -> TrainingDigests:
     """Return the digests of what a training on the labeled rows of a dataset works with."""
     roles = dataset.roles
     settings = {
-        "train": config.model.train,
-        "class_weight": config.model.class_weight,
-        "task": config.data.task,
+        "train": config[ModelSection].train,
+        "class_weight": config[ModelSection].class_weight,
+        "task": config[DataSection].task,
         "target": roles.target,
         "sample_weight": roles.sample_weight,
     }
@@ -281,7 +287,7 @@ def require_same_training(made_with: TrainingDigests, now: TrainingDigests) -> N
 
 def training_record(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:
     """Return the record of one training: code, rows, duration, and the period of the rows that evaluate it."""
-    split = config.split
+    split = config[SplitSection]
     since, until = split.train or time_span(data["train"])
     judged = split.test or split.validation or time_span(data["test"])
     return Training(
@@ -302,7 +308,7 @@ def imported_training(config: Config, baseline: Baseline, data: Mapping[str, Dat
 
     All rows from the first period of `data` on are out of sample, except those of a declared `train` period.
     """
-    split = config.split
+    split = config[SplitSection]
     since, until = (split.train or time_span(data["train"])) if "train" in data else ("", "")
     until = until or time_span(data["validation"])[0]
     judged = split.test or time_span(data["test"])
@@ -321,10 +327,11 @@ def imported_training(config: Config, baseline: Baseline, data: Mapping[str, Dat
 
 def require_training_function(config: Config) -> None:
     """Raise ConfigError, with what to add, if the project has a model but no function that trains one."""
-    if config.model.train:
+    if config[ModelSection].train:
         return
     raise ConfigError(
-        f"the model comes from {config.model.file or 'elsewhere'}; without a function headway cannot train it again",
+        f"the model comes from {config[ModelSection].file or 'elsewhere'}; "
+        "without a function headway cannot train it again",
         where="[model] train",
         hint="write train.py: def train(rows, labels, *, seed=0): return model.fit(rows.to_numpy(), labels); and add "
         'train = "train:train" under [model], where file = may stay. headway retrain --recalibrate needs none',
@@ -333,9 +340,9 @@ def require_training_function(config: Config) -> None:
 
 def require_model(config: Config) -> None:
     """Raise ConfigError if the project has the scores of another system instead of a model."""
-    if config.model.scores:
+    if config[ModelSection].scores:
         raise ConfigError(
-            f"the column '{config.model.scores}' holds the scores of another system, whose model is not here",
+            f"the column '{config[ModelSection].scores}' holds the scores of another system, whose model is not here",
             where="[model] scores",
             hint="headway watch monitors the scores; for more, set file = or train = instead of scores =",
         )
@@ -343,15 +350,15 @@ def require_model(config: Config) -> None:
 
 def accepts_seed(config: Config) -> bool:
     """Return whether `[model] train` names a function with a parameter `seed`."""
-    return bool(config.model.train) and _accepts(config, "seed")
+    return bool(config[ModelSection].train) and _accepts(config, "seed")
 
 
 def _is_balanced(config: Config, balanced: bool | None) -> bool:
     """Return whether to balance the classes; raise ConfigError if the task has none."""
-    balanced = config.model.class_weight == "balanced" if balanced is None else balanced
-    if balanced and config.data.task not in ("binary", "multiclass"):
+    balanced = config[ModelSection].class_weight == "balanced" if balanced is None else balanced
+    if balanced and config[DataSection].task not in ("binary", "multiclass"):
         raise ConfigError(
-            f"a target of task '{config.data.task}' has no classes to balance",
+            f"a target of task '{config[DataSection].task}' has no classes to balance",
             where="[model] class_weight",
             hint="leave it out",
         )
@@ -369,21 +376,21 @@ def _balance(
 
 
 def _accepts(config: Config, name: str) -> bool:
-    fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
+    fit: Callable[..., object] = plugins.load_object(config[ModelSection].train, Path(config.folder))
     return name in inspect.signature(fit).parameters
 
 
 def _training_function(config: Config, seed: int | None) -> Callable[..., object]:
     """Return the project's training function, with the seed bound if there is one."""
-    if not config.model.train:
+    if not config[ModelSection].train:
         raise ConfigError("no model is declared", where="[model]", hint='train = "train:train" or file = "model.txt"')
-    fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
+    fit: Callable[..., object] = plugins.load_object(config[ModelSection].train, Path(config.folder))
     if seed is None:
         return fit
     if not accepts_seed(config):
         raise ConfigError(
             "the training function takes no seed, so that the variance between trainings cannot be measured",
-            where=f"[model] train = {config.model.train!r}",
+            where=f"[model] train = {config[ModelSection].train!r}",
             hint="def train(rows, labels, *, seed=0), or [retrain] seeds = 1 to leave that variance out",
         )
     return partial(fit, seed=seed)

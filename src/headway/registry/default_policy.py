@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from headway.core.dataset import Roles
 from headway.core.evidence import Evidence, Measurement
-from headway.core.sections import PolicySection
 from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE, SLICES, Rule
+from headway.data.settings.policy import PolicySection
 
 if TYPE_CHECKING:  # the serving install has no polars
     import polars

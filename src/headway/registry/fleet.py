@@ -19,6 +19,7 @@ from headway.registry import chain
 from headway.registry.bundle import Bundle
 from headway.registry.key_assignment import assign_key
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.settings.fleet import FleetSection
 from headway.storage import atomic
 
 TIMESTAMP = "timestamp.jsonl"
@@ -177,4 +178,4 @@ class DeviceRegistry(ModelRegistry):
 
 def registry_of_server(config: Config) -> ModelRegistry:
     """Return the registry of a server: a device's, if it polls a fleet."""
-    return DeviceRegistry.of_device(config) if config.fleet.url else ModelRegistry.of_server(config)
+    return DeviceRegistry.of_device(config) if config[FleetSection].url else ModelRegistry.of_server(config)

@@ -8,10 +8,10 @@ import numpy as np
 
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError
-from headway.core.sections import AnswerSection
 from headway.data.matrix import matrix
 from headway.evaluation.answer_plan import LabeledAnswers
 from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.settings.answer import AnswerSection
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.model_registry import ModelRegistry
 

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import NOT_RUN, TRAINING_ROWS, Evidence, Finding, Measurement
-from headway.core.sections import PolicySection
 from headway.core.verdict import ATTACKS, LIVE, PRIVACY, SLICES, Answer, Rule, RuleResult, Verdict
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed, one_sided_bounds
 from headway.registry.default_policy import floor_rules, live_rules, release_policy
 from headway.registry.project import LiveRelease, describe_other_live

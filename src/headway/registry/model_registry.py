@@ -21,6 +21,7 @@ from headway.core.contracts import Feed, SharedReleases, State
 from headway.core.errors import ConfigError, PointerMoved, Refused, StoreError, StoreUnavailable
 from headway.core.record import Record, digest_of
 from headway.core.release import PointerUpdate, Release, TrafficAssignment
+from headway.core.settings.store import StoreSection
 from headway.core.verdict import Verdict
 from headway.registry import chain
 from headway.registry.bundle import (
@@ -32,6 +33,7 @@ from headway.registry.bundle import (
     sign_release,
 )
 from headway.registry.chain import ChainEntry, Checkpoint, LastSeen, UpdateKeys
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import (
     COPY_HINT,
     Operator,
@@ -132,14 +134,14 @@ class ModelRegistry:
     def from_config(cls, config: Config, *, state: State | None = None) -> ModelRegistry:
         """Return the registry of a project; raises ConfigError if its keys lie inside the store that they protect."""
         keys = {
-            "trusted_keys": config.path(config.trust.trusted_keys),
-            "publisher_key": config.path(config.trust.publisher_key),
-            "operator_keys": config.path(config.trust.operator_keys),
-            "operator_key": config.path(config.trust.operator_key),
+            "trusted_keys": config.path(config[TrustSection].trusted_keys),
+            "publisher_key": config.path(config[TrustSection].publisher_key),
+            "operator_keys": config.path(config[TrustSection].operator_keys),
+            "operator_key": config.path(config[TrustSection].operator_key),
         }
         outside = dict(keys)
-        last_seen = config.path(config.trust.last_seen) if config.trust.last_seen else None
-        if last_seen and not (config.store.state and last_seen.is_relative_to(config.state)):
+        last_seen = config.path(config[TrustSection].last_seen) if config[TrustSection].last_seen else None
+        if last_seen and not (config[StoreSection].state and last_seen.is_relative_to(config.state)):
             outside["last_seen"] = last_seen  # with a state elsewhere, the folder of this machine holds no pointers
         for setting, path in outside.items():
             outside_store(path, config, f"[trust] {setting} lies in the store, so that one person could change both")
@@ -158,7 +160,7 @@ class ModelRegistry:
     @classmethod
     def of_server(cls, config: Config) -> ModelRegistry:
         """Return the registry of a server, which opens a state on another machine with the first use."""
-        if not config.store.state:
+        if not config[StoreSection].state:
             return cls.from_config(config)
         state = cast("State", LateState(config))
         return replace_fields(cls.from_config(config, state=state), served=config.state / "served")

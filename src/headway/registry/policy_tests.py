@@ -11,8 +11,8 @@ import numpy as np
 
 from headway.core.arrays import Floats, logit, sigmoid
 from headway.core.errors import NotApplicable
-from headway.core.sections import PolicySection
 from headway.core.verdict import PolicyTest, RuleResult, Verdict
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.comparison import without_proofs
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure

@@ -15,6 +15,7 @@ from headway.core.contracts import Blobs, Lease, State
 from headway.core.errors import HeadwayError, LeaseHeld
 from headway.core.evidence import Evidence
 from headway.core.record import StoredRecord, StoredRecordType, digest_of, kind_of, read, write
+from headway.core.settings.project import ProjectSection
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.storage.addresses import open_blobs
@@ -43,7 +44,7 @@ class Project:
     @property
     def name(self) -> str:
         """The name that releases and pointers of this project carry."""
-        return self.config.project.name
+        return self.config[ProjectSection].name
 
     def save(self, record: StoredRecord) -> str:
         """Save a record under this project's name; return its digest."""

@@ -28,9 +28,9 @@ from headway.core.rollout import (
     RolloutStatus,
     RolloutTraffic,
 )
-from headway.core.sections import PolicySection, RolloutSection
 from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import LIVE, Rule, RuleResult, Verdict
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO
 from headway.evaluation.statistics.sequential import (
@@ -45,6 +45,7 @@ from headway.evaluation.statistics.sequential import (
     unpaired_difference,
 )
 from headway.registry.judge import ALPHA, CHURN, judge, override_verdict, rows_needed
+from headway.registry.settings.rollout import RolloutSection
 
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)

@@ -22,9 +22,12 @@ from headway.core.contracts import Blobs, Feed, SavedRecord, SharedReleases, Sig
 from headway.core.errors import ConfigError, HeadwayError, LeaseHeld, PointerMoved, StoreError
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.registry import chain
 from headway.registry.bundle import open_bundle, received_release, save_bundle
 from headway.registry.chain import UpdateKeys
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import Trusted, load_trusted
 from headway.storage.addresses import known_addresses, open_blobs, open_feed, open_state, plugin_of
 from headway.storage.state.sqlite import FILE
@@ -56,7 +59,7 @@ def check_stores(config: Config) -> list[StoreCheck]:
         "state": (("open", "read your writes", "compare and swap", "lease", "read"), _check_state),
         "blobs": (("open", "write and read", "list"), _check_blobs),
     }
-    if config.store.feed:
+    if config[StoreSection].feed:
         roles["feed"] = (("announce",), _check_feed)
     return [found for role, (checks, run) in roles.items() for found in _run_checks(config, role, checks, run)]
 
@@ -64,7 +67,7 @@ def check_stores(config: Config) -> list[StoreCheck]:
 def _run_checks(
     config: Config, role: str, checks: tuple[str, ...], run: Callable[[Config], Iterator[str]]
 ) -> list[StoreCheck]:
-    address, results = getattr(config.store, role) or str(config.state), list[StoreCheck]()
+    address, results = getattr(config[StoreSection], role) or str(config.state), list[StoreCheck]()
     try:
         for message in run(config):
             check = checks[len(results)]
@@ -129,7 +132,7 @@ def _read_ms(state: State) -> float:
 
 def _check_blobs(config: Config) -> Iterator[str]:
     blobs = open_blobs(config)
-    yield "conditional writes are honored" if config.store.blobs else "a folder"
+    yield "conditional writes are honored" if config[StoreSection].blobs else "a folder"
     digest = blobs.put(PROBE)
     _expect(blobs.get(digest) == PROBE, "a blob that was stored reads differently")
     yield "a blob is read as it was stored"
@@ -213,8 +216,8 @@ def migrate_store(
     ConfigError
         If no plug-in opens an address, or the two have nothing in common.
     """
-    trusted = load_trusted(config.path(config.trust.trusted_keys))
-    keys = UpdateKeys(trusted, load_trusted(config.path(config.trust.operator_keys)))
+    trusted = load_trusted(config.path(config[TrustSection].trusted_keys))
+    keys = UpdateKeys(trusted, load_trusted(config.path(config[TrustSection].operator_keys)))
     here, there = _parts(config, source, is_source=True), _parts(config, target)
     done = StoreMigration(source=source, target=target)
     if here.state and there.state:
@@ -223,7 +226,7 @@ def migrate_store(
     if here.blobs and there.blobs:
         done = replace(done, blobs=_copy_blobs(here.blobs(), there.blobs(), callback=callback))
     if here.releases and there.releases:
-        names = here.releases.names() if isinstance(here.releases, ReleaseFolder) else [config.project.name]
+        names = here.releases.names() if isinstance(here.releases, ReleaseFolder) else [config[ProjectSection].name]
         releases = _copy_releases(here.releases, there.releases, names, trusted, callback=callback)
         done = replace(done, releases=releases)
     if not ((here.state and there.state) or (here.blobs and there.blobs)):
@@ -247,7 +250,7 @@ def _parts(config: Config, address: str, *, is_source: bool = False) -> _Parts:
             releases=ReleaseFolder(folder / "releases"),
         )
     if scheme in known_addresses("blobs"):
-        blobs = open_blobs(replace(config, store=replace(config.store, blobs=address)))
+        blobs = open_blobs(config.having(replace(config[StoreSection], blobs=address)))
         return _Parts(blobs=lambda: blobs, releases=blobs if isinstance(blobs, SharedReleases) else None)
     name = plugin_of("state", address, role="state")
     return _Parts(state=lambda: plugins.load_state(name)(address))

@@ -30,9 +30,14 @@ from headway.core.value_replay import ValueReplay
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.personal.detection import PERSONAL
 from headway.data.roles import parse_roles
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.policy import PolicySection
+from headway.data.settings.split import SplitSection
 from headway.monitoring.erasure.proofs import load_erasures
 from headway.monitoring.feature_status import last_of_release, looked_up
 from headway.monitoring.rollout import rollout_traffic
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.registry.project import Project
 from headway.registry.searches import find_search
 from headway.reporting.report_data import (
@@ -57,7 +62,7 @@ def read_report_data(project: Project, *, search: str = "") -> ReportData:
     Without any search, the history alone.
     """
     spans, year, curve = split_periods(project), read_monitoring_history(project), curves.last_curve(project)
-    releases, policy = read_releases(project), project.config.policy
+    releases, policy = read_releases(project), project.config[PolicySection]
     features, replay = read_live_features(project, releases)
     threats = project.latest(ThreatAssessment)
     plan = project.latest(DeploymentPlan)
@@ -221,7 +226,7 @@ def _baseline_evidence(found: SearchResult, measured: Sequence[Evidence]) -> Evi
 
 def split_periods(project: Project) -> tuple[SplitPeriod, ...]:
     """Return the declared periods of `[split]` with their first day and end."""
-    split = project.config.split
+    split = project.config[SplitSection]
     named = {"train": split.train, "validation": split.validation, "test": split.test, "live": split.live}
     return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items() if dates)
 
@@ -261,7 +266,7 @@ def read_monitoring_history(
             complete=not last or sum(move.pointer == "live" for move in updates) < last,
         ),
         withdrawals=tuple(record for record in records(CertificateWithdrawal) if record.release in ever),
-        limits={"ece": project.config.retrain.ece_at_most},
+        limits={"ece": project.config[RetrainSection].ece_at_most},
     )
     parts = (year.watches, year.tickets, summaries, retrained, year.live_changes, year.withdrawals)
     return year if any(parts) else None
@@ -422,32 +427,32 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
     `read` are the columns that the model reads.
     """
     config = project.config
-    if not config.data.target:
+    if not config[DataSection].target:
         return None
     seen = [record for record in project.records(Assessment) if record.name == project.name][-1:]
-    roles, personal = parse_roles(config.data), _personal_findings(seen[-1]) if seen else {}
+    roles, personal = parse_roles(config[DataSection]), _personal_findings(seen[-1]) if seen else {}
     opened = list(seen[-1].columns) if seen else []
-    names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *personal])
+    names = dict.fromkeys([*opened, *read, *_named(roles), *config[PersonalSection].drop, *personal])
     columns = (
         _with_declarations(_column_use(name, roles, read, personal), config, is_read=name in read)
         for name in names
         # `[personal] drop` may name a kind of data instead of a column.
-        if name in opened or name in personal or name not in config.personal.drop
+        if name in opened or name in personal or name not in config[PersonalSection].drop
     )
     return DataUse(
-        source=config.data.source,
+        source=config[DataSection].source,
         columns=tuple(columns),
         n_read=len(read),
         checked_at=seen[-1].at if seen else "",
-        retention=config.personal.retention,
+        retention=config[PersonalSection].retention,
         erasures=tuple(load_erasures(project)),
     )
 
 
 def _with_declarations(column: ColumnUse, config: Config, *, is_read: bool) -> ColumnUse:
     """Add the purpose and legal basis that `[personal]` declares; "*" stands for columns that are read or personal."""
-    section, name = config.personal, column.name
-    declared = {*section.hash, *section.keep, *config.data.sensitive_features}
+    section, name = config[PersonalSection], column.name
+    declared = {*section.hash, *section.keep, *config[DataSection].sensitive_features}
     is_personal = name not in section.drop and (bool(column.personal) or name in declared)
     return replace(
         column,

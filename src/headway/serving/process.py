@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import ServeSection
 from headway.core.threads import cores, memory_limit, return_freed_memory
 from headway.registry.model_registry import ModelRegistry
 from headway.serving.http.listener import bind_sockets, close_sockets, socket_address
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.logs import log_to_stderr
 from headway.serving.workers.supervisor import Companion, Supervisor
 
@@ -102,9 +102,9 @@ def serve(
     names = {reference.partition("@")[0] for reference in references}
     if len(names) < len(references) or not names:
         raise ConfigError(f"a server serves one release of each name, got: {', '.join(references) or 'none'}")
-    with log_to_stderr(config.serve.log_format):
-        settings = within_memory(config.serve, memory_limit(root), cores=cores(root))
-        return _serve(replace(config, serve=settings), references, announce, companions)
+    with log_to_stderr(config[ServeSection].log_format):
+        settings = within_memory(config[ServeSection], memory_limit(root), cores=cores(root))
+        return _serve(config.having(settings), references, announce, companions)
 
 
 def _serve(
@@ -114,14 +114,14 @@ def _serve(
     companions: Sequence[Companion],
 ) -> signal.Signals:
     """Bind the sockets, and run the supervisor."""
-    settings = config.serve
+    settings = config[ServeSection]
     bound = bind_sockets(settings.host, settings.port, workers=settings.workers)
     addresses = [socket_address(bound[0], "https" if settings.tls_certificate else "http")]
     reserved: list[socket.socket] = []
     if settings.grpc_port >= 0:  # reserves the port: gRPC opens its own sockets in each worker
         (reserved,) = bind_sockets(settings.host, settings.grpc_port, workers=1, setting="grpc_port")
         addresses.append(socket_address(reserved, "grpc"))
-        config = replace(config, serve=replace(settings, grpc_port=reserved[0].getsockname()[1]))
+        config = config.having(replace(settings, grpc_port=reserved[0].getsockname()[1]))
     return_freed_memory()
     gc.freeze()  # the memory of this process is shared by all workers until one of them writes to it
     try:

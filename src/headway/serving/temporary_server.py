@@ -22,13 +22,16 @@ from headway.core.config import Config
 from headway.core.contracts import Blobs, Trial
 from headway.core.errors import EngineError
 from headway.core.release import Contract, Release, SelfTest
-from headway.core.sections import ProjectSection, ServeSection, TrustSection
+from headway.core.settings.project import ProjectSection
 from headway.core.texts import text_codes
 from headway.core.variant import Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import init_keys
 from headway.serving.client import decode_output
+from headway.serving.settings.serve import ServeSection
+from headway.serving.settings.slo import SloSection
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -41,7 +44,7 @@ sys.path[:] = arguments["path"]
 import msgspec
 from headway.core.config import Config
 from headway.serving import process
-config = msgspec.convert(arguments["config"], Config)
+config = Config.from_plain(arguments["config"])
 process.serve(config, [arguments["reference"]], announce=lambda listening: print(listening.addresses[0], flush=True))
 """
 
@@ -66,7 +69,7 @@ def temporary_server(
             self_test=self_test,
         )
         reference = _published(settings, unsigned, blobs)
-        arguments = {"path": sys.path, "config": msgspec.to_builtins(settings), "reference": reference}
+        arguments = {"path": sys.path, "config": settings.plain(), "reference": reference}
         began = perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, msgspec.json.encode(arguments).decode()],
@@ -96,7 +99,7 @@ def temporary_server(
 def _settings(config: Config, folder: str) -> Config:
     """Return the server settings of the project, with a separate store, keys and port."""
     settings = replace(
-        config.serve,
+        config[ServeSection],
         host="127.0.0.1",
         port=0,
         grpc_port=-1,
@@ -108,12 +111,14 @@ def _settings(config: Config, folder: str) -> Config:
         access_log=ServeSection().access_log,
     )
     trust = TrustSection(publisher_key="keys/publisher.pem", trusted_keys="keys/trusted.txt")
-    return Config(project=ProjectSection(name=NAME), trust=trust, serve=settings, slo=config.slo, folder=folder)
+    return Config(ProjectSection(name=NAME), trust, settings, config[SloSection], folder=folder)
 
 
 def _published(config: Config, release: Release, blobs: Blobs) -> str:
     """Publish a release in the temporary registry; returns its reference."""
-    init_keys(config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys), comment=NAME)
+    init_keys(
+        config.path(config[TrustSection].publisher_key), config.path(config[TrustSection].trusted_keys), comment=NAME
+    )
     register = ModelRegistry.from_config(config)
     try:
         artifact = release.variant.artifact

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from headway.core.errors import ConfigError, StoreUnavailable
-from headway.core.sections import without_password
+from headway.core.urls import without_password
 
 TIMEOUT_S = 2.0
 

@@ -17,6 +17,7 @@ from headway.core.config import Config, expect_no_password
 from headway.core.contracts import Blobs, Feed, OnlineStore, SharedReleases, State
 from headway.core.errors import ConfigError, StoreError
 from headway.core.feature_view import FeatureView
+from headway.core.settings.store import StoreSection
 
 if TYPE_CHECKING:
     from headway.storage._shared_logs import SharedLogs
@@ -27,7 +28,7 @@ _DEFAULTS = {"state": _FOLDER, "blobs": _FOLDER, "logs": _FOLDER, "feed": "no fe
 
 def open_state(config: Config) -> State:
     """Open the pointers and records of a project; raises ConfigError for an address that no plug-in opens."""
-    address = config.store.state
+    address = config[StoreSection].state
     if not address:
         return plugins.load_state("sqlite")(config.state)
     name = plugin_of("state", address, role="state")
@@ -41,7 +42,7 @@ def open_blobs(config: Config) -> Blobs:
     Raises ConfigError for an address that no plug-in opens, and StoreError if its server does not do what blobs need;
     a folder of the project remembers that it was asked.
     """
-    address = config.store.blobs
+    address = config[StoreSection].blobs
     if not address:
         return plugins.load_blobs("files")(config.state / "blobs")
     name = plugin_of("blobs", address, role="blobs")
@@ -54,13 +55,13 @@ def open_blobs(config: Config) -> Blobs:
 
 def open_releases(config: Config) -> SharedReleases | None:
     """Open the releases that machines share at the address of the blobs; None if they lie in the project's folder."""
-    blobs = open_blobs(config) if config.store.blobs else None
+    blobs = open_blobs(config) if config[StoreSection].blobs else None
     return blobs if isinstance(blobs, SharedReleases) else None
 
 
 def open_feed(config: Config) -> Feed | None:
     """Open the change feed of a project; None without an address. It connects with its first call."""
-    address = config.store.feed
+    address = config[StoreSection].feed
     if not address:
         return None
     name = plugin_of("feed", address, role="feed")
@@ -75,7 +76,7 @@ def online_folder(state: Path) -> Path:
 
 def open_online(config: Config) -> OnlineStore:
     """Open the online store of a project, which connects with its first call."""
-    address = config.store.online
+    address = config[StoreSection].online
     if not address:
         return plugins.load_online_store("sqlite")(online_folder(config.state))
     name = plugin_of("online_store", address, role="online")
@@ -125,7 +126,7 @@ def open_logs(config: Config) -> SharedLogs | None:
 
     Raises ConfigError for an address that is not one of S3, and StoreError as `open_blobs` does.
     """
-    address = config.store.logs
+    address = config[StoreSection].logs
     if not address:
         return None
     plugin_of("blobs", address, role="logs")
@@ -178,7 +179,7 @@ def folder_of(address: str) -> Path:
 
 def is_in_store(path: Path, config: Config) -> bool:
     """Return whether a file lies in a folder of the stores, which others may be able to write."""
-    address = config.store.state
+    address = config[StoreSection].state
     folders = [config.state, *([folder_of(address)] if address.startswith("file:") else [])]
     return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 

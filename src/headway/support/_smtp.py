@@ -9,6 +9,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
+from headway.monitoring.settings.support import SupportSection
 from headway.support.inbox import Inbox
 from headway.support.mail import MAX_MAIL_BYTES, read_mail
 
@@ -25,7 +26,7 @@ class _Delivery:
         if envelope.mail_from in ("", "<>"):
             content = b"Return-Path: <>\r\n" + content
         try:
-            message = read_mail(content, source="smtp", own=self._config.support.sender)
+            message = read_mail(content, source="smtp", own=self._config[SupportSection].sender)
             await asyncio.get_running_loop().run_in_executor(None, self._inbox.take, message)
         except HeadwayError:
             return "451 the message cannot be saved now"
@@ -36,8 +37,8 @@ def open_smtp(config: Config, inbox: Inbox) -> Controller:
     """Listen for mail on [support] smtp_port; its `stop` ends that. Raises ConfigError if the port is taken."""
     controller = Controller(
         _Delivery(config, inbox),
-        hostname=config.support.listen,
-        port=config.support.smtp_port,
+        hostname=config[SupportSection].listen,
+        port=config[SupportSection].smtp_port,
         data_size_limit=MAX_MAIL_BYTES,
         ident="headway",
         server_hostname="headway",
@@ -49,7 +50,8 @@ def open_smtp(config: Config, inbox: Inbox) -> Controller:
             controller.stop()
         controller.loop.close()
         raise ConfigError(
-            f"SMTP cannot listen on {config.support.listen}:{config.support.smtp_port}: {error.strerror or error}",
+            f"SMTP cannot listen on {config[SupportSection].listen}:{config[SupportSection].smtp_port}: "
+            f"{error.strerror or error}",
             where="[support] smtp_port",
         ) from error
     return controller

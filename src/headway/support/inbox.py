@@ -16,7 +16,9 @@ from msgspec.structs import replace
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.record import Record
+from headway.core.settings.project import ProjectSection
 from headway.core.support import ApprovedReply, CustomerMessage
+from headway.monitoring.settings.support import SupportSection
 from headway.storage.messages import add_message, find_message, read_messages, update_message
 from headway.support.mail import compose_reply
 from headway.support.replies import choose_reply, read_replies
@@ -44,8 +46,8 @@ class Inbox:
 
     def __init__(self, config: Config, *, ask: Ask, send: Send | None = None) -> None:
         self._config, self._ask, self._send = config, ask, send
-        self._state, self._name = config.state, config.project.name
-        if config.support.send:
+        self._state, self._name = config.state, config[ProjectSection].name
+        if config[SupportSection].send:
             expect_sendable(config)
 
     def take(self, message: CustomerMessage) -> bool:
@@ -58,12 +60,12 @@ class Inbox:
         A server that does not answer stops nothing: its message is tried again the next time, with the `problem`.
         """
         now = now or datetime.now(UTC)
-        replies = read_replies(self._config.path(self._config.support.replies))
+        replies = read_replies(self._config.path(self._config[SupportSection].replies))
         changed, messages = [], read_messages(self._state, self._name)
         replied = _replies_since(messages, now - timedelta(days=1))
         for message in messages:
             found = self._answered(message, replies, replied, now) if message.state == "received" else message
-            if found.state == "draft" and self._config.support.send and self._send is not None:
+            if found.state == "draft" and self._config[SupportSection].send and self._send is not None:
                 if found != message and not update_message(self._state, self._name, found):
                     continue  # it was erased
                 found = self._sent(found, now)
@@ -101,7 +103,7 @@ class Inbox:
         address = message.sender.lower()
         if not address:
             return replace(message, state="people", reason="no_address")
-        if replied[address] >= self._config.support.replies_per_day:
+        if replied[address] >= self._config[SupportSection].replies_per_day:
             return replace(message, state="people", reason="too_many")
         found = draft_reply(message, replies, self._config, now=now)
         replied[address] += found.state == "draft"
@@ -111,7 +113,7 @@ class Inbox:
         if self._send is None:
             return message
         try:
-            self._send(compose_reply(message, sender=self._config.support.sender, at=now))
+            self._send(compose_reply(message, sender=self._config[SupportSection].sender, at=now))
         except HeadwayError as error:
             return replace(message, problem=error.what)
         return replace(message, state="sent", sent_at=now.isoformat(timespec="seconds"), problem="")
@@ -128,7 +130,7 @@ def draft_reply(
 ) -> CustomerMessage:
     """Return a message with the approved reply of its intent as a draft, else waiting for a person with the reason."""
     own = [message.language] if message.language else []
-    choice = choose_reply(replies, message.intent, languages=[*own, config.support.language], on=now.date())
+    choice = choose_reply(replies, message.intent, languages=[*own, config[SupportSection].language], on=now.date())
     if choice.reply is None:
         return replace(message, state="people", reason=choice.reason or "no_reply")
     stamp = now.isoformat(timespec="seconds")
@@ -140,18 +142,18 @@ def answer_by_person(config: Config, key: str, intent: str, *, who: str, now: da
 
     Without a draft, the reason says why.
     """
-    message = find_message(config.state, config.project.name, key)
+    message = find_message(config.state, config[ProjectSection].name, key)
     if message is None:
         return None
-    replies = read_replies(config.path(config.support.replies))
+    replies = read_replies(config.path(config[SupportSection].replies))
     labeled = replace(message, intent=intent, answered_by=who, reason="")
     found = draft_reply(labeled, replies, config, now=now) if message.sender else replace(labeled, reason="no_address")
-    return found if update_message(config.state, config.project.name, found) else None
+    return found if update_message(config.state, config[ProjectSection].name, found) else None
 
 
 def expect_sendable(config: Config) -> None:
     """Raise ConfigError unless [support] names a sender and a server to send by."""
-    if "@" not in config.support.sender or not config.support.smtp.server:
+    if "@" not in config[SupportSection].sender or not config[SupportSection].smtp.server:
         raise ConfigError(
             "replies cannot be sent without a sender and a server",
             where="[support]",

@@ -20,8 +20,10 @@ import msgspec
 from headway.core.config import Config
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.outbound import open_url
-from headway.core.sections import MailServer
+from headway.core.settings.project import ProjectSection
 from headway.core.support import CustomerMessage
+from headway.monitoring.settings.support import MailServer, SupportSection
+from headway.serving.settings.serve import ServeSection
 from headway.support.inbox import AnswerOfServer, Inbox
 from headway.support.mail import MAX_MAIL_BYTES, MAX_TEXT, read_mail
 
@@ -77,7 +79,7 @@ def _mail_errors(settings: MailServer) -> Iterator[None]:
 
 def send_mail(config: Config, mail: EmailMessage) -> None:
     """Send a mail by the server of [support] smtp; raises NotReached if it is not taken."""
-    settings = config.support.smtp
+    settings = config[SupportSection].smtp
     tls = _context(config, settings, "smtp")
     port = settings.port or _PORTS["smtp"][settings.security]
     with _mail_errors(settings):
@@ -99,7 +101,7 @@ def fetch_mail(config: Config, inbox: Inbox) -> int:
 
     Of a mail over `MAX_MAIL_BYTES` only the beginning is fetched. Raises NotReached.
     """
-    settings = config.support.imap
+    settings = config[SupportSection].imap
     tls = _context(config, settings, "imap")
     port = settings.port or _PORTS["imap"][settings.security]
     count = 0
@@ -130,7 +132,7 @@ def _take_one(server: imaplib.IMAP4, uid: str, config: Config, inbox: Inbox) -> 
     content = next((part[1] for part in parts if isinstance(part, tuple)), None)
     if content is None:
         return False
-    is_new = inbox.take(read_mail(content, source="imap", own=config.support.sender))
+    is_new = inbox.take(read_mail(content, source="imap", own=config[SupportSection].sender))
     server.uid("STORE", uid, "+FLAGS", r"(\Seen)")
     return is_new
 
@@ -141,13 +143,13 @@ def _quoted(folder: str) -> str:
 
 def ask_server(config: Config, message: CustomerMessage) -> AnswerOfServer:
     """Return what the server answers to a message; raises NotReached if it does not."""
-    address = config.support.server or f"http://127.0.0.1:{config.serve.port}"
+    address = config[SupportSection].server or f"http://127.0.0.1:{config[ServeSection].port}"
     text = f"{message.subject}\n{message.text}".strip()[:MAX_TEXT]
     headers = {"Content-Type": "application/json"}
     if key := read_secret("API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     request = urllib.request.Request(
-        f"{address}/v2/models/{quote(config.project.name, safe='')}/answer",
+        f"{address}/v2/models/{quote(config[ProjectSection].name, safe='')}/answer",
         msgspec.json.encode({"text": text, "key": message.key}),
         headers,
     )

@@ -22,10 +22,11 @@ from tests.ports import free_port
 from headway.core import config as configuration
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import OidcSection
 from headway.dashboard.access import oidc
 from headway.dashboard.access.oidc import CALLBACK, open_issuer
 from headway.dashboard.security import COOKIE
+from headway.monitoring.settings.ui import UiSection
+from headway.serving.settings.oidc import OidcSection
 
 LIBRARY = Path(__file__).parents[3] / ".venv/npm/node_modules/oidc-provider/lib/index.js"
 SCRIPT = Path(__file__).with_name("people_issuer.mjs")
@@ -107,7 +108,7 @@ def served(issuer: tuple[int, int], empty_project: Path, tmp_path: Path) -> Iter
         roles={"ml-team": "operator", "*": "viewer"},
     )
     url = f"http://127.0.0.1:{own}"
-    with running_dashboard(replace(config, oidc=oidc, ui=replace(config.ui, url=url, port=own))) as running:
+    with running_dashboard(config.having(oidc, replace(config[UiSection], url=url, port=own))) as running:
         yield running
 
 
@@ -116,7 +117,7 @@ def begun(served: RunningDashboard, browser: WebBrowser, *, name: str = "ada") -
     address, _, _ = browser.sign_in(
         f"http://127.0.0.1:{served.port}/sign-in/issuer?next=/account", name, stop_at=CALLBACK
     )
-    return address.replace(served.dashboard.config.ui.url, f"http://127.0.0.1:{served.port}")
+    return address.replace(served.dashboard.config[UiSection].url, f"http://127.0.0.1:{served.port}")
 
 
 @pytest.mark.slow
@@ -173,7 +174,7 @@ def test_a_person_who_refuses_or_has_no_group_is_not_signed_in(served):
 def test_an_issuer_that_does_not_answer_leaves_the_other_ways_open(empty_project, tmp_path):
     shutil.copy(empty_project / "headway.toml", tmp_path)
     oidc = OidcSection(issuer=f"http://127.0.0.1:{free_port()}", client_id="dashboard", roles={"*": "viewer"})
-    with running_dashboard(replace(configuration.load(tmp_path), oidc=oidc)) as served:
+    with running_dashboard(configuration.load(tmp_path).having(oidc)) as served:
         found = Person(served.port).get("/sign-in/issuer")
         assert found.status == 401 and "does not answer" in found.words and "API key" in found.words
 
@@ -196,14 +197,14 @@ def test_an_issuer_that_does_not_answer_leaves_the_other_ways_open(empty_project
 )
 def test_settings_that_cannot_work_are_refused(tmp_path, settings, what):
     with pytest.raises(ConfigError, match=what):
-        open_issuer(Config(folder=str(tmp_path), oidc=settings))
+        open_issuer(Config(settings, folder=str(tmp_path)))
 
 
 def test_a_stranger_who_begins_many_sign_ins_ends_none_that_another_person_began(tmp_path, monkeypatch):
     issuer = open_issuer(
         Config(
+            OidcSection(client_id="dashboard", issuer="https://login.example", roles={"*": "viewer"}),
             folder=str(tmp_path),
-            oidc=OidcSection(client_id="dashboard", issuer="https://login.example", roles={"*": "viewer"}),
         )
     )
     monkeypatch.setattr(oidc, "MAX_STARTED", 3)
@@ -221,7 +222,7 @@ def test_the_groups_of_a_nested_claim_give_the_highest_role(tmp_path):
         role_claim="realm_access.roles",
         roles={"a": "viewer", "b": "admin", "c": "operator"},
     )
-    opened = open_issuer(Config(folder=str(tmp_path), oidc=settings))
+    opened = open_issuer(Config(settings, folder=str(tmp_path)))
     assert opened._role({"realm_access": {"roles": ["c", "b", 7]}}) == "admin"
     assert opened._name({"sub": "x", "email": "a@b", "email_verified": False}) == "x"
     assert opened._name({"sub": "x", "email": "a@b", "email_verified": True}) == "a@b"

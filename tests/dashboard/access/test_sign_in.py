@@ -15,7 +15,9 @@ from headway.core.config import Config
 from headway.dashboard.access import sessions, users
 from headway.dashboard.access.sessions import Session
 from headway.dashboard.security import COOKIE
+from headway.monitoring.settings.ui import UiSection
 from headway.serving.auth.keys import create_key, revoke_key
+from headway.serving.settings.serve import ServeSection
 
 PASSWORD = "correct horse battery"
 SECURE = f"__Host-{COOKIE}"
@@ -70,7 +72,7 @@ def test_a_name_and_its_password_sign_in_and_nothing_else_does(served, ada):
 
 
 def test_an_api_key_signs_in_with_the_role_of_its_scope(served, settings):
-    file = settings.path(settings.serve.keys)
+    file = settings.path(settings[ServeSection].keys)
     roles = {"operate": "operator", "label": "labeller"}
     for scope, role in roles.items():
         key = create_key(file, scope, [scope, "predict"])
@@ -87,7 +89,7 @@ def test_an_api_key_signs_in_with_the_role_of_its_scope(served, settings):
 
 
 def test_a_revoked_key_ends_its_sessions_at_once(served, settings):
-    file = settings.path(settings.serve.keys)
+    file = settings.path(settings[ServeSection].keys)
     person = signed_in(served, sign_in(served, key=create_key(file, "ci", ["operate"])))
     assert person.get("/").status == 200
     revoke_key(file, "ci")
@@ -164,8 +166,8 @@ def test_a_name_is_guessed_a_few_times_only_and_an_unknown_one_as_often(served, 
 
 
 def test_a_stranger_who_guesses_a_password_does_not_lock_the_person_out(settings, ada):
-    ui = replace(settings.ui, proxies=("127.0.0.1",))
-    with running_dashboard(replace(settings, ui=ui)) as served:
+    ui = replace(settings[UiSection], proxies=("127.0.0.1",))
+    with running_dashboard(settings.having(ui)) as served:
         stranger, own = {"X-Forwarded-For": "192.0.2.66"}, {"X-Forwarded-For": "192.0.2.1"}
         guesses = [sign_in(served, name="ada", password=f"guess {n}", headers=stranger).status for n in range(7)]
         assert guesses == [401] * 5 + [429] * 2
@@ -195,7 +197,7 @@ def test_a_person_whom_the_issuer_calls_the_same_ends_no_session_of_the_person_h
 
 def test_many_sign_ins_by_one_api_key_end_no_session_of_a_person(served, settings, ada):
     here = signed_in(served, sign_in(served, **ada))
-    key = create_key(settings.path(settings.serve.keys), "ci", ["operate"])
+    key = create_key(settings.path(settings[ServeSection].keys), "ci", ["operate"])
     answers = [sign_in(served, key=key) for _ in range(sessions.MAX_SESSIONS_PER_USER + 1)]
     assert {answer.status for answer in answers} == {303} and here.get("/").status == 200
     assert signed_in(served, answers[-1]).get("/").status == 200
@@ -212,12 +214,12 @@ def test_an_address_guesses_a_few_keys_and_links_only(served, settings):
     statuses = [sign_in(served, key=f"hw_{number}").status for number in range(25)]
     statuses += [sign_in(served, "/sign-in/link", secret=f"{number}").status for number in range(10)]
     assert statuses == [401] * 30 + [429] * 5
-    assert sign_in(served, key=create_key(settings.path(settings.serve.keys), "ci", ["operate"])).status == 429
+    assert sign_in(served, key=create_key(settings.path(settings[ServeSection].keys), "ci", ["operate"])).status == 429
 
 
 def test_behind_a_declared_proxy_callers_are_counted_by_the_address_that_it_names(settings):
-    ui = replace(settings.ui, proxies=("127.0.0.1",))
-    with running_dashboard(replace(settings, ui=ui)) as served:
+    ui = replace(settings[UiSection], proxies=("127.0.0.1",))
+    with running_dashboard(settings.having(ui)) as served:
         for number in range(35):
             answer = sign_in(served, key="hw_", headers={"X-Forwarded-For": f"10.0.0.1, 192.0.2.{number}"})
             assert answer.status == 401
@@ -246,18 +248,18 @@ def test_without_a_declared_proxy_no_request_names_another_address(served):
     ],
 )
 def test_sign_in_leads_to_no_other_site(served, settings, back):
-    key = create_key(settings.path(settings.serve.keys), "ci", ["operate"])
+    key = create_key(settings.path(settings[ServeSection].keys), "ci", ["operate"])
     assert sign_in(served, key=key, next=back).headers["location"] == "/"
     assert "evil" not in served.visitor().get(f"/sign-in?{urlencode({'next': back})}").text
 
 
 def test_sign_in_leads_to_the_page_that_was_wanted(served, settings):
-    key = create_key(settings.path(settings.serve.keys), "ci", ["operate"])
+    key = create_key(settings.path(settings[ServeSection].keys), "ci", ["operate"])
     assert sign_in(served, key=key, next="/models/flights?x=1").headers["location"] == "/models/flights?x=1"
 
 
 def test_a_session_is_new_at_each_sign_in_and_the_one_before_ends(served, settings):
-    key = create_key(settings.path(settings.serve.keys), "ci", ["operate"])
+    key = create_key(settings.path(settings[ServeSection].keys), "ci", ["operate"])
     before = served.visitor("viewer")
     answer = before.post("/sign-in", key=key)
     after = signed_in(served, answer)
@@ -269,16 +271,16 @@ def test_a_session_is_new_at_each_sign_in_and_the_one_before_ends(served, settin
 
 
 def test_the_cookie_is_not_for_scripts_or_other_sites(served, settings):
-    key = create_key(settings.path(settings.serve.keys), "ci", ["operate"])
+    key = create_key(settings.path(settings[ServeSection].keys), "ci", ["operate"])
     cookie = sign_in(served, key=key).headers["set-cookie"]
     assert {part.strip().lower() for part in cookie.split(";")[1:]} == {"httponly", "path=/", "samesite=lax"}
     assert "Domain" not in cookie
 
 
 def test_behind_a_proxy_with_tls_the_cookie_travels_over_tls_only(settings):
-    ui = replace(settings.ui, url="https://headway.example")
-    with running_dashboard(replace(settings, ui=ui)) as served:
-        key = create_key(settings.path(settings.serve.keys), "ci", ["operate"])
+    ui = replace(settings[UiSection], url="https://headway.example")
+    with running_dashboard(settings.having(ui)) as served:
+        key = create_key(settings.path(settings[ServeSection].keys), "ci", ["operate"])
         headers = {"Host": "headway.example", "Origin": "https://headway.example"}
         answer = sign_in(served, key=key, headers=headers)
         person = signed_in(served, answer, cookie=SECURE)

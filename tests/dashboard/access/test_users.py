@@ -10,7 +10,7 @@ import pytest
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import ProjectSection, UiSection
+from headway.core.settings.project import ProjectSection
 from headway.dashboard.access import _passwords, users
 from headway.dashboard.access.users import (
     add_user,
@@ -24,6 +24,7 @@ from headway.dashboard.access.users import (
     users_file,
     verify_password,
 )
+from headway.monitoring.settings.ui import UiSection
 
 PASSWORD = "correct horse battery"
 
@@ -114,10 +115,10 @@ def test_a_link_expires(file, monkeypatch):
 
 
 def test_a_link_has_the_address_that_people_open():
-    assert link_address(Config(ui=UiSection(host="::1", port=1)), "s") == "http://[::1]:1/sign-in/link?secret=s"
-    secure = Config(ui=UiSection(tls_certificate="a.pem"))
+    assert link_address(Config(UiSection(host="::1", port=1)), "s") == "http://[::1]:1/sign-in/link?secret=s"
+    secure = Config(UiSection(tls_certificate="a.pem"))
     assert link_address(secure, "s") == "https://127.0.0.1:8090/sign-in/link?secret=s"
-    declared = Config(ui=UiSection(url="https://headway.example/"))
+    declared = Config(UiSection(url="https://headway.example/"))
     assert link_address(declared, "s") == "https://headway.example/sign-in/link?secret=s"
 
 
@@ -143,7 +144,7 @@ def test_a_damaged_file_is_an_error(file, text):
 
 
 def test_a_file_in_the_store_is_refused(tmp_path):
-    config = Config(folder=str(tmp_path), project=ProjectSection(state="."), ui=UiSection(users="users.toml"))
+    config = Config(ProjectSection(state="."), UiSection(users="users.toml"), folder=str(tmp_path))
     with pytest.raises(ConfigError, match="in the store"):
         users_file(config)
 

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import DataSection, PersonalSection
 from headway.data.contract.check import check_contract, discover_project_contract
 from headway.data.contract.table_contract import load_contract
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
 
 CONTRACT = """
 unique = [["id"]]
@@ -38,7 +39,7 @@ REASONS = {2: "key 'id' occurs more than once", 3: "key 'id' occurs more than on
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     (tmp_path / "contract.toml").write_text(CONTRACT)
-    return Config(folder=str(tmp_path), data=DataSection(source="table.parquet", target="late", missing=("n/a",)))
+    return Config(DataSection(source="table.parquet", target="late", missing=("n/a",)), folder=str(tmp_path))
 
 
 def written(folder: Path, suffix: str) -> Path:
@@ -78,7 +79,7 @@ def test_nothing_is_quarantined_if_every_row_passes(tmp_path, config):
 def test_without_a_file_the_projects_table_is_checked(tmp_path, config):
     table = ROWS.with_columns(late=pl.Series(["no", "yes", "no", "no"]))
     table.write_parquet(tmp_path / "table.parquet")
-    config = replace(config, data=replace(config.data, positive="yes"))
+    config = config.having(replace(config[DataSection], positive="yes"))
     found = check_contract(config)
     assert (found.source, found.n_failing) == ("table.parquet", 3)
     assert pl.read_parquet(found.quarantine)["late"].to_list() == [1, 0, 0]
@@ -86,7 +87,7 @@ def test_without_a_file_the_projects_table_is_checked(tmp_path, config):
 
 def test_dropped_personal_data_is_not_quarantined(tmp_path, config):
     ROWS.with_columns(mail=pl.lit("ada@example.org")).write_parquet(tmp_path / "rows.parquet")
-    config = replace(config, personal=PersonalSection(drop=("mail",)), data=DataSection(target="id"))
+    config = config.having(PersonalSection(drop=("mail",)), DataSection(target="id"))
     found = check_contract(config, tmp_path / "rows.parquet")
     assert (found.n_failing, pl.read_parquet(found.quarantine).columns[2:]) == (3, ["id", "size", "on"])
 

@@ -14,11 +14,11 @@ from headway.core.contracts import State
 from headway.core.errors import DataError, StoreError
 from headway.core.plugins import load_state
 from headway.core.quarantine import Decision, RowDecision
-from headway.core.sections import DataSection
 from headway.data.contract.check import check_contract
 from headway.data.contract.quarantine import decide_rows, list_quarantine, load_decisions, read_rows
 from headway.data.labels.review import add_correction
 from headway.data.open import open_dataset
+from headway.data.settings.data import DataSection
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def config(tmp_path: Path) -> Config:
     (tmp_path / "contract.toml").write_text(CONTRACT)
     dated = ROWS.with_columns(pl.col("on").str.to_date(), late=pl.Series([0, 1, 0, 1]))
     dated.write_parquet(tmp_path / "table.parquet")
-    return Config(folder=str(tmp_path), data=DataSection(source="table.parquet", target="late"))
+    return Config(DataSection(source="table.parquet", target="late"), folder=str(tmp_path))
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ from tests.data.tables import small, with_column
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
-from headway.core.sections import DataSection, PersonalSection
 from headway.data.contract.discovery import discover_contract, find_relations, infer_column
 from headway.data.contract.table_contract import ColumnContract
 from headway.data.contract.validation import validate_table
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 
 
@@ -51,8 +53,8 @@ def test_the_missing_share_is_that_of_the_tenth_with_the_most_missing_values():
 
 def test_only_train_and_validation_are_read_and_the_target_is_optional():
     dataset = with_column(small(), hour=list(range(400)))
-    config = Config(data=DataSection(target="late"))
-    contract = discover_contract(dataset, split_dataset(dataset, config.split), config)
+    config = Config(DataSection(target="late"))
+    contract = discover_contract(dataset, split_dataset(dataset, config[SplitSection]), config)
     assert contract.columns["hour"] == ColumnContract(type="integer", minimum=0, maximum=351)
     assert contract.columns["late"] == ColumnContract(type="integer", optional=True, missing=0.07, minimum=0, maximum=1)
     assert contract.unique == (("hour",),)
@@ -60,13 +62,13 @@ def test_only_train_and_validation_are_read_and_the_target_is_optional():
 
 
 def test_columns_rewritten_on_opening_are_left_out():
-    config = Config(data=DataSection(target="late", positive="yes"), personal=PersonalSection(hash=("carrier",)))
+    config = Config(DataSection(target="late", positive="yes"), PersonalSection(hash=("carrier",)))
     assert set(discover_contract(small(), {}, config).columns) == {"at", "day", "hour"}
 
 
 def test_a_table_without_supported_columns_is_refused():
     dataset = with_column(small(), late=[[1]] * 400)
-    config = Config(data=DataSection(target="late"))
+    config = Config(DataSection(target="late"))
     table = dataset.table.select("late")
     with pytest.raises(DataError, match="no column is a number"):
         discover_contract(type(dataset)(name="x", table=table, roles=dataset.roles), {}, config)
@@ -133,7 +135,7 @@ def test_a_relation_violated_by_one_row_is_not_found():
 def test_a_discovered_contract_holds_for_its_own_rows():
     dataset = small()
     dataset = type(dataset)(name="t", table=table_with_relations().with_columns(late=pl.lit(1)), roles=dataset.roles)
-    config = Config(data=DataSection(target="late"))
+    config = Config(DataSection(target="late"))
     assert validate_table(discover_contract(dataset, {}, config), dataset.table).violations == ()
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.renamed import RenamedWarning
-from headway.core.sections import DataSection
 from headway.data.contract.table_contract import (
     ColumnContract,
     TableContract,
@@ -16,6 +15,7 @@ from headway.data.contract.table_contract import (
     load_project_contract,
     save_contract,
 )
+from headway.data.settings.data import DataSection
 
 WHOLE = TableContract(
     columns={
@@ -73,7 +73,7 @@ def test_former_names_of_fields_and_types_are_accepted_with_a_warning(tmp_path):
 
 
 def test_a_project_without_a_file_has_no_contract(tmp_path):
-    config = Config(folder=str(tmp_path), data=DataSection(contract="mine.toml"))
+    config = Config(DataSection(contract="mine.toml"), folder=str(tmp_path))
     assert load_project_contract(config) is None
     (tmp_path / "mine.toml").write_text("")
     assert load_project_contract(config) == TableContract()

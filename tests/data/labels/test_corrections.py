@@ -9,16 +9,16 @@ from tests.data.tables import small
 from headway.core.config import Config
 from headway.core.errors import DataError
 from headway.core.plugins import load_state
-from headway.core.sections import DataSection
 from headway.data.labels.corrections import load_corrections, row_digests
 from headway.data.labels.review import add_correction
 from headway.data.open import open_dataset
+from headway.data.settings.data import DataSection
 
 
 def config_of(folder: Path, table: pl.DataFrame, **data: object) -> Config:
     table.write_parquet(folder / "t.parquet")
     section = DataSection(source="t.parquet", **{"target": "late", "time": "at", **data})
-    return Config(folder=str(folder), data=section)
+    return Config(section, folder=str(folder))
 
 
 def correct(config: Config, row: int, to: str) -> object:

@@ -7,9 +7,11 @@ import pytest
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import DataSection, PersonalSection, ProjectSection
+from headway.core.settings.project import ProjectSection
 from headway.data.open import open_dataset
 from headway.data.personal.policy import load_hash_key
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
 
 ROWS = {
     "late": [0, 1, 0, 1],
@@ -24,10 +26,10 @@ def config_of(folder: Path, **section: object) -> Config:
     pl.DataFrame(ROWS).write_parquet(folder / "t.parquet")
     data = section.pop("data", {})
     return Config(
+        ProjectSection(state="state"),
+        DataSection(**{"source": "t.parquet", "target": "late", **data}),
+        PersonalSection(**{"key": "keys/personal.key", **section}),
         folder=str(folder),
-        project=ProjectSection(state="state"),
-        data=DataSection(**{"source": "t.parquet", "target": "late", **data}),
-        personal=PersonalSection(**{"key": "keys/personal.key", **section}),
     )
 
 

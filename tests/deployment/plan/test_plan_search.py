@@ -26,6 +26,7 @@ from headway.core.plan import (
 )
 from headway.deployment.plan.plan import cheapest_split, plan_deployment, split_config
 from headway.deployment.plan.search import PlanInputs, PlanVariant, hardware_month
+from headway.evaluation.settings.answer import AnswerSection
 
 MACHINE = Machine(cpu="a core", cores=2, system="Linux", python="3.13")
 FAST, SLOW = PlanVariant(digest="sha256:fast", name="fast"), PlanVariant(digest="sha256:slow", name="slow")
@@ -270,7 +271,7 @@ def test_a_split_becomes_the_settings_of_its_device(tmp_path: Path) -> None:
     split = cheapest_split(found)
     assert split is not None
     (tmp_path / "headway.toml").write_text('[project]\nname = "n"\n' + split_config(found, split, limit=0.12))
-    answer = config.load(tmp_path, environment={}).answer
+    answer = config.load(tmp_path, environment={})[AnswerSection]
     assert (answer.limit, answer.stages, answer.remote.protocol) == (0.12, ("remote", "people"), "headway")
     assert answer.remote.deadline_s == 0.06
     forwarded = found.demand.per_month * (1 - split.answered_share)

@@ -11,9 +11,9 @@ from tests.evaluation.attacked_models import Constant, Stump, attacked_by
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.sections import AttackSection
 from headway.evaluation.audits import attack
 from headway.evaluation.context import AuditContext
+from headway.evaluation.settings.attack import AttackSection
 from headway.storage.blobs.files import Files
 
 SLACK = AttackSection(queries=100)

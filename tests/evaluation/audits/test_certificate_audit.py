@@ -17,11 +17,11 @@ from tests.evaluation.audits.test_attack import of
 
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
-from headway.core.sections import AttackSection
 from headway.core.variant import Artifact, Step
 from headway.evaluation.audits import certificate
 from headway.evaluation.comparison import select_rows
 from headway.evaluation.context import AuditContext
+from headway.evaluation.settings.attack import AttackSection
 from headway.storage.blobs.files import Files
 
 

@@ -11,10 +11,10 @@ from tests.evaluation.audits.test_attack import of
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.sections import AttackSection
 from headway.data.contract.table_contract import ColumnContract, TableContract
 from headway.evaluation.audits import attack, evasion
 from headway.evaluation.context import AuditContext
+from headway.evaluation.settings.attack import AttackSection
 from headway.storage.blobs.files import Files
 
 

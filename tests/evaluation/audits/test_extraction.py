@@ -11,11 +11,11 @@ from tests.evaluation.attacked_models import Stump, attacked_by, table
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.sections import AttackSection
 from headway.core.variant import Field
 from headway.evaluation.audits import extraction
 from headway.evaluation.context import AuditContext
 from headway.evaluation.extraction import AnswerView, CopyTask, PathFinder, QueriedModel, copy_model, milestones
+from headway.evaluation.settings.attack import AttackSection
 from headway.evaluation.statistics.claims import one_sided_bounds
 from headway.evaluation.statistics.intervals import UNBOUNDED
 from headway.evaluation.statistics.tables import Blocks, block_fields

@@ -13,9 +13,9 @@ from tests.contract.subjects import echo_comparison
 from headway.core.config import Config
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.release import Contract, SelfTest
-from headway.core.sections import ServeSection
 from headway.evaluation.audits import load
 from headway.evaluation.context import AuditContext
+from headway.serving.settings.serve import ServeSection
 from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 
@@ -25,7 +25,7 @@ ONE = SelfTest(rows=((1.0,) * 3,), answers=((1.0,),))
 
 def context_in(folder, *, self_test: SelfTest = ONE, **changes) -> AuditContext:
     blobs = Files(folder)
-    config = Config(serve=ServeSection(workers=1))
+    config = Config(ServeSection(workers=1))
     return AuditContext(blobs=blobs, serve=partial(temporary_server, config, blobs, Contract(), self_test), **changes)
 
 

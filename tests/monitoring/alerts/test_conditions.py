@@ -15,17 +15,18 @@ from tests.monitoring.alerts.alerting_projects import report
 from tests.reporting.served_features import REPLAY, SKEW
 
 from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.exposure import exposure_of
 from headway.core.feature_view import Feature, FeatureSource, FeatureView
 from headway.core.monitoring import KeyProbing, ProbingReport, Ticket
 from headway.core.rollout import Rollout
-from headway.core.sections import AlertRule
 from headway.core.selective import CertificateAudit
 from headway.core.threads import this_machine
-from headway.core.threats import CATALOGUE_VERSION, RequirementCoverage, ThreatAssessment, exposure_of
+from headway.core.threats import CATALOGUE_VERSION, RequirementCoverage, ThreatAssessment
 from headway.core.value_replay import ViewReplay
 from headway.core.verdict import Rule
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
 from headway.monitoring.servers import ServerMetrics, parse_metrics
+from headway.monitoring.settings.alert import AlertRule
 from headway.monitoring.task_runs import save_run
 from headway.registry.project import Project
 

@@ -19,9 +19,10 @@ from tests.monitoring.alerts.places import Site, http_site, until
 
 from headway.core.alerting import AlertLog
 from headway.core.errors import LeaseHeld
-from headway.core.sections import UiSection
 from headway.monitoring.alerts import deliver
 from headway.monitoring.alerts.deliver import dashboard_link, load_alerts, update_alerts
+from headway.monitoring.settings.alert import AlertSection
+from headway.monitoring.settings.ui import UiSection
 from headway.registry.project import Project, open_project
 
 DELIVERER = "headway.monitoring.alerts.deliver"
@@ -146,8 +147,8 @@ def test_a_rule_that_is_gone_sends_nothing_more(tmp_path, site):
     site.statuses = [500]
     project = degraded(tmp_path, projects.webhook(site.url, when='"degradation"'))
     update_alerts(project)
-    other = replace(project.config.alert.rules[0], name="other", when=("drift",))
-    alone = replace(project.config, alert=replace(project.config.alert, rules=(other,)))
+    other = replace(project.config[AlertSection].rules[0], name="other", when=("drift",))
+    alone = project.config.having(replace(project.config[AlertSection], rules=(other,)))
     changed = Project(config=alone, blobs=project.blobs, state=project.state, registry=project.registry)
     log = update_alerts(changed, clock=lambda: datetime.now(UTC) + timedelta(hours=1))
     assert (log.firing, log.waiting) == ((), ()) and len(site.bodies) == 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.monitoring.assessment.assessments import assessment
 
 from headway.core.config import Config
-from headway.core.sections import DataSection
+from headway.data.settings.data import DataSection
 from headway.monitoring.assessment.changes import check_settings, settings_finding
 
 
@@ -17,6 +17,6 @@ def test_a_setting_unknown_to_an_older_version_is_not_a_change():
 
 
 def test_the_source_with_its_password_is_not_a_recorded_setting():
-    config = Config(data=DataSection(source="postgresql://ada:secret@db/flights", target="late"))
+    config = Config(DataSection(source="postgresql://ada:secret@db/flights", target="late"))
     assert check_settings(config)["data.target"] == '"late"'
     assert "secret" not in str(check_settings(config))

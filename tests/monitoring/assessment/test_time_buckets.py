@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from tests.data.tables import small, with_column
 
-from headway.core.sections import SplitSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 from headway.monitoring.assessment.assess import split_buckets, time_buckets
 

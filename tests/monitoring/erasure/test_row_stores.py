@@ -12,7 +12,6 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
-from msgspec.structs import replace
 from tests.monitoring.erasure.test_erase import SECRET, World
 from tests.monitoring.erasure.test_online_erasure import made
 from tests.ports import free_port
@@ -22,8 +21,8 @@ from tests.storage.small_s3 import SmallS3, small_s3
 from headway.cli import main as cli
 from headway.core.config import Config
 from headway.core.errors import DataError, Refused
-from headway.core.sections import PersonalSection, RecordSection
 from headway.core.support import CustomerMessage
+from headway.data.settings.personal import PersonalSection
 from headway.evaluation import explore
 from headway.features.online_rows import entity_key
 from headway.monitoring.assessment.changes import encode_sample
@@ -31,6 +30,8 @@ from headway.monitoring.erasure.access import read_kept_rows
 from headway.monitoring.erasure.proofs import load_erasures
 from headway.monitoring.task_runs import tasks_left_out
 from headway.registry.project import open_project
+from headway.registry.retention import max_log_age
+from headway.registry.settings.record import RecordSection
 from headway.registry.stores import migrate_store
 from headway.storage import traffic
 from headway.storage.addresses import open_logs, open_online
@@ -242,9 +243,9 @@ def test_a_legal_hold_stops_erasure_retention_and_the_task(world):
     with pytest.raises(Refused, match="a legal hold"):
         world.erase_rows_of(older="1d")
     assert world.files_with(SECRET)
-    kept = Config(personal=PersonalSection(retention="90d"))
-    held = replace(kept, record=RecordSection(legal_hold="case 7"))
-    assert (kept.max_log_age, held.max_log_age, Config().max_log_age) == (timedelta(days=90), None, None)
+    kept = Config(PersonalSection(retention="90d"))
+    held = kept.having(RecordSection(legal_hold="case 7"))
+    assert (max_log_age(kept), max_log_age(held), max_log_age(Config())) == (timedelta(days=90), None, None)
     assert tasks_left_out(held)["erase"] == "[record] legal_hold forbids to delete anything"
     assert tasks_left_out(Config())["erase"] == "[personal] retention is empty" and "erase" not in tasks_left_out(kept)
 

@@ -15,12 +15,13 @@ from tests.monitoring import audits, rollouts
 
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
-from headway.core.sections import AnswerSection, FleetSection
 from headway.core.variant import Field, Signature
 from headway.evaluation.answer_plan import LabeledAnswers
+from headway.evaluation.settings.answer import AnswerSection
 from headway.monitoring.retraining import retrain
 from headway.monitoring.retraining.logged_labels import with_logged_labels
 from headway.registry.key_assignment import assign_key
+from headway.registry.settings.fleet import FleetSection
 from headway.storage import segments, traffic
 
 TABLE = pl.DataFrame(
@@ -84,7 +85,7 @@ def test_rows_of_devices_train_only_if_the_configuration_admits_them(project):
     audits.label(project, dict.fromkeys(keys, 0))
     assert with_logged_labels(project, deployed, dataset).rows is dataset
 
-    admitted = replace(project.config, fleet=FleetSection(retrain=True))
+    admitted = project.config.having(FleetSection(retrain=True))
     joined = with_logged_labels(replaced(project, config=admitted), deployed, dataset).rows
     assert joined.table[2:]["customer"].to_list() == [f"log {key}" for key in keys]
 
@@ -208,7 +209,7 @@ def _answers(n: int) -> LabeledAnswers:
 def test_a_new_certificate_is_made_on_the_later_half_and_compared_with_live(project, monkeypatch):
     answers = _answers(3_000)
     monkeypatch.setattr(retrain.LabeledAnswers, "of", lambda _: answers)
-    config = replace(project.config, answer=AnswerSection(limit=0.2))
+    config = project.config.having(AnswerSection(limit=0.2))
     limited = replaced(project, config=config)
     holdout = SimpleNamespace(deployed=_deployed(project), scores=answers.probabilities)
     subject = SimpleNamespace(groups=np.arange(3_000))

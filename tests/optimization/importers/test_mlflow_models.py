@@ -24,7 +24,7 @@ from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, Refused
 from headway.core.plugins import load_blobs
-from headway.core.sections import ModelSection
+from headway.data.settings.model import ModelSection
 from headway.optimization.importers import mlflow
 from headway.optimization.importers.models import default_name, import_baseline, import_fitted_model, open_model_file
 from headway.optimization.training import model_path
@@ -210,5 +210,5 @@ def test_an_address_is_distinguished_from_a_path_and_gives_a_name():
     ]
     assert default_name(Path("models:/late flights@champion")) == "late-flights"
     assert default_name(Path("runs:/5f2/trees")) == "trees" and default_name(Path("a/model.txt")) == "model"
-    assert model_path(Config(model=ModelSection(file="models:/a@b"))) == Path("models:/a@b")
-    assert model_path(Config(model=ModelSection(file="model.txt"), folder="shop")) == Path("shop/model.txt")
+    assert model_path(Config(ModelSection(file="models:/a@b"))) == Path("models:/a@b")
+    assert model_path(Config(ModelSection(file="model.txt"), folder="shop")) == Path("shop/model.txt")

@@ -38,7 +38,7 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError, EngineError, Refused
 from headway.core.plugins import load_blobs
 from headway.core.record import digest_of
-from headway.core.sections import ModelSection
+from headway.data.settings.model import ModelSection
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle

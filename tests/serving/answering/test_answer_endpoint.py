@@ -14,9 +14,9 @@ from answer_plans import selective_model, text_model
 from chat_server import chat_server, response
 from running import Peer, Running, ask, loaded, request, serving
 
-from headway.core.sections import AnswerSection, RemoteStage
 from headway.core.selective import RemoteAudit
 from headway.core.variant import Field, Signature
+from headway.evaluation.settings.answer import AnswerSection, RemoteStage
 from headway.serving.answering.endpoint import AnswerCall, AnswerStages
 from headway.serving.protocol.admission import MAX_ANSWER_BYTES
 from headway.storage import traffic

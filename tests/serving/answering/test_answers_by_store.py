@@ -12,7 +12,8 @@ from answer_plans import log_messages, text_model
 from tests.storage.small_s3 import small_s3
 
 from headway.core.config import Config
-from headway.core.sections import ProjectSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.core.variant import Field, Signature
 from headway.serving.answering import later_answers
 from headway.serving.protocol.schemas import LaterAnswer
@@ -59,7 +60,7 @@ def machines(
     """Two machines that share their log in an object store, or one folder."""
 
     def machine(name: str, logs: str) -> Machine:
-        return Machine(Config(project=ProjectSection(state=str(tmp_path / name)), store=StoreSection(logs=logs)))
+        return Machine(Config(ProjectSection(state=str(tmp_path / name)), StoreSection(logs=logs)))
 
     if request.param == "folder":
         yield machine("a", ""), machine("a", "")

@@ -15,7 +15,7 @@ import pytest
 from answer_plans import selective_model
 from running import MIXED, Running, ask, loaded, serving
 
-from headway.core.sections import AnswerSection, RemoteStage
+from headway.evaluation.settings.answer import AnswerSection, RemoteStage
 from headway.serving.answering.connections import Endpoint, EndpointConnections
 from headway.serving.loading import LoadedModel
 from headway.storage import traffic

@@ -14,8 +14,8 @@ from answer_plans import log_messages, text_model
 from running import ask, loaded, open_authenticator, serving
 from test_answer_endpoint import MESSAGES, Words
 
-from headway.core.sections import AnswerSection
 from headway.core.selective import RemoteAudit
+from headway.evaluation.settings.answer import AnswerSection
 from headway.serving.answering import later_answers
 from headway.serving.answering.endpoint import MAX_SEARCHES, AnswerStages
 from headway.serving.answering.later_answers import find_later_answer

@@ -10,7 +10,7 @@ import pytest
 from chat_server import chat_server, response
 
 from headway.core.errors import ConfigError
-from headway.core.sections import RemoteStage
+from headway.evaluation.settings.answer import RemoteStage
 from headway.serving.answering.remote import (
     MAX_TEXT,
     NoRemoteAnswer,

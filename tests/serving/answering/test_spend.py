@@ -14,8 +14,8 @@ from chat_server import chat_server
 from headway.core.errors import LeaseHeld, StoreError
 from headway.core.plugins import load_state
 from headway.core.record import kind_of, write
-from headway.core.sections import AnswerSection, RemoteStage
 from headway.core.selective import RemoteSpend
+from headway.evaluation.settings.answer import AnswerSection, RemoteStage
 from headway.serving.answering import spend as spending
 from headway.serving.answering.endpoint import open_stages
 from headway.serving.answering.remote import NoRemoteAnswer, RemoteInput

@@ -13,8 +13,8 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, KeySet
 
-from headway.core.sections import OidcSection
 from headway.serving.auth.tokens import TokenVerifier, open_verifier, shared_keys
+from headway.serving.settings.oidc import OidcSection
 from headway.serving.workers.shared_memory import SharedDocument
 
 AUDIENCE = "headway"

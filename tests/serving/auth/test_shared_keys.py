@@ -14,6 +14,7 @@ from tests.monitoring import rollouts
 from headway.core.config import Config, load
 from headway.core.errors import HeadwayError, LeaseHeld, StoreUnavailable
 from headway.core.record import write
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import create_publisher, load_publisher
 from headway.serving.auth.keys import ApiKey, create_key, keys_file, read_keys, revoke_key
 from headway.serving.auth.shared_keys import KeyList, SharedKeys, keys_of_all_servers
@@ -87,7 +88,7 @@ def forged(config: Config, tmp_path: Path) -> bytes:
 
 def of_another_project(config: Config, tmp_path: Path) -> bytes:
     """A list that the publisher signed for another project."""
-    publisher = load_publisher(config.path(config.trust.publisher_key))
+    publisher = load_publisher(config.path(config[TrustSection].publisher_key))
     return msgspec.json.encode(publisher.sign(write(KeyList(name="hotels", keys={"eve": EVE}))))
 
 
@@ -132,7 +133,7 @@ def test_a_server_whose_state_is_away_logs_that(machines: list[Config], tmp_path
 
 def test_without_the_publishers_key_nothing_is_changed(machines: list[Config]) -> None:
     one, _ = machines
-    one.path(one.trust.publisher_key).unlink()
+    one.path(one[TrustSection].publisher_key).unlink()
     with pytest.raises(HeadwayError, match="publisher"):
         new(one, "shop")
     assert not keys_file(one).exists()
@@ -153,7 +154,7 @@ def test_a_project_without_a_shared_state_uses_its_file_alone(tmp_path: Path) ->
 def test_the_lists_of_a_key_that_is_not_trusted_any_more_do_not_count(machines: list[Config]) -> None:
     one, other = machines
     new(one, "shop")
-    other.path(other.trust.trusted_keys).write_text("")
+    other.path(other[TrustSection].trusted_keys).write_text("")
     with closing(open_state(other)) as state:
         SharedKeys(other, state).fetch()
     assert not keys_file(other).exists()

@@ -24,13 +24,13 @@ from running import OPEN, Answer, Running, ask, body_of, loaded, open_authentica
 from headway.core.config import Config
 from headway.core.errors import ConfigError, PluginError
 from headway.core.plugins import install
-from headway.core.sections import OidcSection
 from headway.serving.auth import _jose
 from headway.serving.auth import authenticator as authentication
 from headway.serving.auth import tokens as module
 from headway.serving.auth.authenticator import NotAuthorized, create_authenticator
 from headway.serving.auth.keys import create_key
 from headway.serving.auth.tokens import TokenRefused, TokenVerifier, open_verifier, shared_keys
+from headway.serving.settings.oidc import OidcSection
 
 INFER, LABELS, LOAD = "/v2/models/flights/infer", "/v2/models/flights/labels", "/v2/repository/models/flights/load"
 ROWS, LABEL = body_of([1, 2, 6]), b'{"labels": [{"key": "a", "label": 1}]}'
@@ -429,13 +429,13 @@ def test_each_subject_has_the_default_rate_limit_to_itself(verifier, issuer, fil
 
 
 def test_beyond_loopback_an_issuer_is_enough_to_start_and_the_library_is_loaded_only_with_one(issuer, tmp_path):
-    config = Config(folder=str(tmp_path), oidc=issuer.settings(), serve=replace(OPEN, host="0.0.0.0"))
+    config = Config(issuer.settings(), replace(OPEN, host="0.0.0.0"), folder=str(tmp_path))
     doors = create_authenticator(config, open_authenticator(tmp_path / "keys.toml")._limiter, shared_keys())
     assert doors.authorize(b"Bearer " + issuer.token().encode(), "predict").name == "shop"
     doors.close()
     doors._tokens.keys._thread.join(10)
     with pytest.raises(ConfigError, match="without an API key"):
-        create_authenticator(replace(config, oidc=OidcSection()), doors._limiter, shared_keys())
+        create_authenticator(config.having(OidcSection()), doors._limiter, shared_keys())
 
 
 def test_an_issuer_that_does_not_speak_http_is_an_error_of_the_fetch():

@@ -17,11 +17,11 @@ from tests.serving.flushed_log import log_writer, worker_log
 from tests.serving.manual_loop import BlockingEngine, ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import EngineError
-from headway.core.sections import ServeSection
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import LatencyEstimator, LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.storage import segments, traffic
 

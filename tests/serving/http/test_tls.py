@@ -26,18 +26,18 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
-from msgspec.structs import replace
 from running import Peer, Running, body_of, loaded, request, serving
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
-from headway.core.sections import RemoteStage, ServeSection
+from headway.evaluation.settings.answer import RemoteStage
 from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, RemoteInput
 from headway.serving.answering.spend import DailySpend
 from headway.serving.client import Client
 from headway.serving.grpc.transport import open_grpc
 from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.tls import TlsContext, tls_from_config
+from headway.serving.settings.serve import ServeSection
 
 SIGNS = x509.KeyUsage(
     key_cert_sign=True,
@@ -313,14 +313,14 @@ def test_the_tls_files_are_those_of_the_settings(issuer, tmp_path):
     assert tls_from_config(config) is None
     for files in ({"tls_certificate": "server.crt", "tls_key": "server.key"}, {"tls_certificate": "both.pem"}):
         for ca in ("", "ca.pem"):
-            tls = tls_from_config(replace(config, serve=ServeSection(**files, tls_client_ca=ca)))
+            tls = tls_from_config(config.having(ServeSection(**files, tls_client_ca=ca)))
             assert (tls.context.verify_mode == ssl.CERT_REQUIRED) is bool(ca)
 
 
 @pytest.mark.parametrize("files", [{"tls_key": "a"}, {"tls_client_ca": "a"}])
 def test_a_key_without_a_certificate_is_an_error(files):
     with pytest.raises(ConfigError, match="without a certificate"):
-        tls_from_config(Config(serve=ServeSection(**files)))
+        tls_from_config(Config(ServeSection(**files)))
 
 
 def test_the_remote_stage_asks_over_tls_and_no_server_that_is_not_trusted(issuer, tmp_path):

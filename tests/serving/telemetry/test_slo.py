@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from headway.core.sections import SloSection
+from headway.serving.settings.slo import SloSection
 from headway.serving.telemetry.metrics import (
     SAMPLE_S,
     ErrorBudget,

@@ -18,8 +18,8 @@ from running import OPEN, Peer, Running, body_of, loaded, open_authenticator, re
 from tests.ports import free_port
 
 from headway.core.errors import PluginError
-from headway.core.sections import ServeSection
 from headway.serving.auth.keys import create_key
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry._otel import OtelTracer
 from headway.serving.telemetry.logs import log_to_stderr
 from headway.serving.telemetry.tracing import CompletedRequest, trace_requests

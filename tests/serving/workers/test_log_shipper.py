@@ -12,7 +12,10 @@ import pytest
 from tests.storage.small_s3 import SmallS3, small_s3
 
 from headway.core.config import Config
-from headway.core.sections import PersonalSection, ProjectSection, ServeSection, StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
+from headway.data.settings.personal import PersonalSection
+from headway.serving.settings.serve import ServeSection
 from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.prediction_log import UNSHIPPED, LogBuffers
 from headway.serving.workers.log_shipper import LogShipper, shipping
@@ -41,10 +44,10 @@ def buffers() -> Iterator[LogBuffers]:
 
 def config(state: Path, *, logs: str = ADDRESS, retention: str = "") -> Config:
     return Config(
-        project=ProjectSection(state=str(state)),
-        store=StoreSection(logs=logs),
-        serve=ServeSection(log_flush_s=0.01),
-        personal=PersonalSection(retention=retention),
+        ProjectSection(state=str(state)),
+        StoreSection(logs=logs),
+        ServeSection(log_flush_s=0.01),
+        PersonalSection(retention=retention),
     )
 
 

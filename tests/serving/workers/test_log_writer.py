@@ -19,10 +19,10 @@ from running import loaded
 from tests.serving.flushed_log import log_writer
 
 from headway.core.errors import StoreError
-from headway.core.sections import ServeSection
 from headway.features.online_rows import NEVER_US
 from headway.monitoring.prediction_log import LOG_COLUMNS, LostSpan, LostSpans, SegmentReader, read_predictions
 from headway.serving.loading import LoadedModel
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry, PredictionLog, decode_entries, decode_entry
 from headway.serving.workers.log_writer import LogWriter, in_order_of_time, run_log_writer, segment_columns
 from headway.serving.workers.shared_memory import WakeupPipe

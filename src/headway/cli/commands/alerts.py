@@ -14,6 +14,7 @@ from headway.core.errors import ConfigError, HeadwayError
 from headway.core.record import Record
 from headway.monitoring.alerts import deliver
 from headway.monitoring.alerts.receiver import open_receiver
+from headway.monitoring.settings.alert import AlertSection
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 
@@ -57,7 +58,7 @@ def plugin(
         each change, and attempt what is due; exit 1 if something still waits).
     """
     opened = open_project(project)
-    if not opened.config.alert.rules:
+    if not opened.config[AlertSection].rules:
         raise ConfigError(
             "no rule of alerts is declared",
             where="headway.toml",
@@ -97,7 +98,7 @@ def _word(is_firing: bool | None) -> str:
 
 def _receivers(project: Project) -> Iterator[str]:
     """Yield where each rule sends to, or why it cannot."""
-    for rule in project.config.alert.rules:
+    for rule in project.config[AlertSection].rules:
         try:
             address = open_receiver(project.config, rule).address
         except HeadwayError as error:
@@ -115,7 +116,7 @@ def _delivery(delivery: Delivery) -> str:
 
 def _test(project: Project, *, json: bool) -> int:
     results = []
-    for rule in project.config.alert.rules:
+    for rule in project.config[AlertSection].rules:
         try:
             address = open_receiver(project.config, rule).address
         except HeadwayError as error:

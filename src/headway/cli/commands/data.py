@@ -21,6 +21,8 @@ from headway.data.provenance.streamed import StreamedVersion
 from headway.data.provenance.versions import DataVersion, compare_versions, make_version
 from headway.data.read import read_file, source_files
 from headway.data.scan import scan_path
+from headway.data.settings.model import ModelSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance import origins
@@ -157,8 +159,8 @@ def _version(folder: Path, word: str) -> DataVersion:
     if word not in PERIODS:
         return origins.find(project, word)
     dataset = open_dataset(project.config)
-    fitted = bool(project.config.model.file)
-    parts = {"all": dataset} if word == "all" else split_dataset(dataset, project.config.split, fitted=fitted)
+    fitted = bool(project.config[ModelSection].file)
+    parts = {"all": dataset} if word == "all" else split_dataset(dataset, project.config[SplitSection], fitted=fitted)
     if word not in parts:
         raise ConfigError(f"the data has no period '{word}'", where=f"[split] has {', '.join(parts)}")
     return make_version(parts[word].table, name=f"{word} now")

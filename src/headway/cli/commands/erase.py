@@ -12,6 +12,7 @@ from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError
+from headway.data.settings.personal import PersonalSection
 from headway.evaluation.explore import FOLDER
 from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.erasure.proofs import load_erasures as read_proofs
@@ -58,7 +59,7 @@ def plugin(
         print_result(known, "\n".join(map(_in_one_line, known)) or "nothing has been erased", json=json)
         return PASS
     key = sys.stdin.readline().rstrip("\n") if stdin else key
-    older = older or ("" if key else opened.config.personal.retention)
+    older = older or ("" if key else opened.config[PersonalSection].retention)
     if not key and not older:
         raise ConfigError(
             "no key and no age is given, so nothing is erased",

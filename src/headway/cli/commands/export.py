@@ -13,7 +13,8 @@ from headway.core import config
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
-from headway.core.sections import StoreSection
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.deployment import edge, kserve, kubernetes, mlflow, podman
 from headway.deployment import image as images
 from headway.deployment.python_packages import find_packages
@@ -22,6 +23,7 @@ from headway.registry.model_registry import ModelRegistry
 from headway.registry.project import open_project
 from headway.registry.sign import load_publisher, load_trusted
 from headway.reporting.console import print_result
+from headway.serving.settings.serve import ServeSection
 from headway.storage import atomic
 
 Form = Literal["oci", "kubernetes", "podman", "kserve", "mlflow", "record", "edge"]
@@ -184,7 +186,7 @@ def plugin(
         return
     settings = config.load(project)
     registry = ModelRegistry.from_config(settings)
-    pointer = release or f"{settings.project.name}@live"
+    pointer = release or f"{settings[ProjectSection].name}@live"
     bundle = registry.resolve(pointer)
     if form == "oci":
         _write_image(bundle, settings, registry, to=Path(to), base=base, extras=extra, json=json)
@@ -227,9 +229,9 @@ def plugin(
         run_schedule=run_schedule,
         job_memory=job_memory,
         follow=pointer if follow else "",
-        store=settings.store,
+        store=settings[StoreSection],
         s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", ""),
-        drain_s=settings.serve.drain_s,
+        drain_s=settings[ServeSection].drain_s,
     )
     if form == "kserve":
         documents = kserve.manifests(workload, canary=canary, canary_percent=canary_percent)
@@ -257,7 +259,7 @@ def _write_image(
     json: bool,
 ) -> None:
     trusted = load_trusted(registry.trusted_keys)
-    packages = find_packages((*extras, *images.store_extras(settings.store)))
+    packages = find_packages((*extras, *images.store_extras(settings[StoreSection])))
     written = images.write_image(
         bundle, settings, trusted, registry.operators(), base=base, layout=to, packages=packages
     )

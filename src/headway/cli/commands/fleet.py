@@ -24,6 +24,7 @@ from headway.deployment.fleet.reporting import device_reporter
 from headway.registry.device_logs import load_statuses
 from headway.registry.fleet import DeviceRegistry
 from headway.registry.project import open_project
+from headway.registry.settings.fleet import FleetSection
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.fleet import describe_disagreement, tabulate_devices
 from headway.reporting.text.formatting import short_digest
@@ -76,7 +77,7 @@ def plugin(
     if not where:
         raise ConfigError(f"{action} needs a folder", hint=f"headway fleet {action} FOLDER")
     opened, out = open_project(project), Path(where)
-    valid = parse_age(opened.config.fleet.valid, where="[fleet] valid")
+    valid = parse_age(opened.config[FleetSection].valid, where="[fleet] valid")
     if action == "renew":
         timestamp = renew_timestamp(opened, out, valid=valid)
         print_result(timestamp, f"{out}: the timestamp is valid until {timestamp.expires}", json=json)
@@ -86,10 +87,10 @@ def plugin(
         out,
         who=getuser(),
         why=why,
-        pointer=opened.config.fleet.pointer,
+        pointer=opened.config[FleetSection].pointer,
         share=share,
         valid=valid,
-        key_valid=parse_age(opened.config.fleet.key_valid, where="[fleet] key_valid"),
+        key_valid=parse_age(opened.config[FleetSection].key_valid, where="[fleet] key_valid"),
         new_key=new_key,
     )
     found = {"pointer": published.pointer, "timestamp": published.timestamp, "is_new": published.is_new}
@@ -112,7 +113,7 @@ def _status(project: Path, *, json: bool) -> int:
     found: dict[str, Any] = {"pointers": pointers, "devices": statuses}
     if statuses:
         found["comparison"] = comparison = importlib.import_module("headway.monitoring.devices").compare_devices(opened)
-        poll_s, newest = opened.config.fleet.poll_s, pointers[0] if pointers else None
+        poll_s, newest = opened.config[FleetSection].poll_s, pointers[0] if pointers else None
         table = tabulate_devices(statuses, newest, comparison, poll_s=poll_s, at=datetime.now().astimezone())
         text = Group(text, TerminalTable(table), describe_disagreement(comparison))
     print_result(found, text, json=json)
@@ -123,7 +124,7 @@ def _poll(project: Path, url: str, device: str, *, follow: bool, json: bool) -> 
     """Poll once, or until Ctrl-C."""
     flags = {name: value for name, value in (("fleet.url", url), ("fleet.device", device)) if value}
     settings = config.load(project, flags=flags)
-    if not settings.fleet.url:
+    if not settings[FleetSection].url:
         raise ConfigError("no fleet is named", hint="headway fleet poll URL, or url in [fleet]")
     if follow:
         with suppress(KeyboardInterrupt):

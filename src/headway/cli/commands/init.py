@@ -21,13 +21,13 @@ from headway.cli.main import AsJson
 from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
-from headway.core.sections import DataSection
 from headway.core.variant import DECIDES, MULTILABEL
 from headway.core.verdict import Rule
 from headway.data.parsing import parse_dates, parse_number_texts
 from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
 from headway.data.roles import add_derived_group, toml_key
 from headway.data.sampled import read_sample
+from headway.data.settings.data import DataSection
 from headway.registry.default_policy import default_rules
 from headway.registry.judge import CHURN
 from headway.registry.rollout import NEW_MODEL_CHURN

@@ -14,6 +14,8 @@ from headway.core import config
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
 from headway.core.labeling import Suspects, describe_review
+from headway.core.settings.project import ProjectSection
+from headway.data.settings.data import DataSection
 from headway.monitoring.labeling.agreement import Level, measure_agreement, read_annotations, stored_annotations
 from headway.monitoring.labeling.delays import label_delays
 from headway.monitoring.labeling.selection import next_to_label
@@ -22,6 +24,7 @@ from headway.monitoring.prediction_log import read_label_file, unlogged_keys
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text import formatting
+from headway.serving.settings.serve import ServeSection
 from headway.storage.addresses import log_root, open_logs
 from headway.storage.traffic import save_labels
 
@@ -94,7 +97,7 @@ def plugin(
 
 def _add(settings: config.Config, file: Path, who: str, *, json: bool) -> int:
     """Store labels and name the keys that no logged request has; fail if none has one."""
-    name, labels = settings.project.name, read_label_file(file, settings.data)
+    name, labels = settings[ProjectSection].name, read_label_file(file, settings[DataSection])
     keys = [label.key for label in labels]
     unknown = unlogged_keys(log_root(settings, name), name, keys)
     count = save_labels(settings.state, name, labels, who=who)
@@ -112,7 +115,7 @@ def _add(settings: config.Config, file: Path, who: str, *, json: bool) -> int:
         verb = "is that of a logged request" if of == "none" else "belong to no logged request"
         lines += [
             f"{of} of {len(set(keys)):,} keys {verb}: {named}",
-            f"  the log is written every {settings.serve.log_flush_s:g} s; a key is matched byte by byte",
+            f"  the log is written every {settings[ServeSection].log_flush_s:g} s; a key is matched byte by byte",
         ]
     result = {"kept": count, "unknown": unknown and len(unknown), "unknown_keys": (unknown or [])[:MAX_KEYS]}
     print_result(result, "\n".join(lines), json=json)

@@ -21,9 +21,12 @@ from headway.cli.main import AsJson, ProjectFolder
 from headway.core.config import FILE, Config, file_and_line
 from headway.core.errors import ConfigError
 from headway.core.search_result import SearchResult
-from headway.core.sections import DataSection, without_password
+from headway.core.urls import without_password
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
+from headway.data.settings.policy import PolicySection
 from headway.optimization.importers.models import default_name
+from headway.optimization.settings.optimize import OptimizeSection
 from headway.registry.candidate import write_candidate
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result, print_status
@@ -118,7 +121,7 @@ def plugin(
         if candidate is not None:
             write_candidate(candidate, search_result, opened.blobs)
         pipeline.send_lineage(opened, callback=print_status)
-        settings = opened.config.optimize
+        settings = opened.config[OptimizeSection]
         option = "" if project == Path(".") else f" --project {project}"
         text: RenderableType = render_search(
             search_result,
@@ -147,8 +150,8 @@ def plugin(
 def _check_policy(config: Config) -> None:
     """Raise ConfigError, with its line, for an unknown measure: the search would end without a verdict or a winner."""
     objective = file_and_line(config.path(FILE), "optimize.objective")
-    require_known_measures([config.optimize.objective], where=objective)
-    for name, rules in (("release", config.policy.release), ("retrain", config.policy.retrain)):
+    require_known_measures([config[OptimizeSection].objective], where=objective)
+    for name, rules in (("release", config[PolicySection].release), ("retrain", config[PolicySection].retrain)):
         for index, rule in enumerate(rules):
             where = file_and_line(config.path(FILE), f"policy.{name}[{index}].measure")
             require_known_measures([rule.measure], where=where)
@@ -170,7 +173,7 @@ def _of_file(
             where=str(model),
             hint=f"headway optimize {model} --data rows.parquet --target COLUMN",
         )
-    table = read_table(Config(data=DataSection(source=source, query=query)))
+    table = read_table(Config(DataSection(source=source, query=query)))
     if target not in table.columns:
         columns = f"{without_password(source)} has: {', '.join(table.columns)}"
         raise ConfigError(f"no column '{target}'", where=columns)

@@ -16,6 +16,7 @@ from headway.core.plan import NOT_JUDGED, Demand, DeploymentPlan
 from headway.core.plugins import load_sibling
 from headway.deployment.plan.plan import cheapest_split, split_config
 from headway.deployment.plan.prices import read_demand, read_prices
+from headway.evaluation.settings.answer import AnswerSection
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text.plan import plan_lines, tabulate_plan
@@ -75,7 +76,7 @@ def plugin(
     if picture:
         _draw(found, Path(picture))
     if write_config:
-        _write_config(found, Path(write_config), limit=opened.config.answer.limit)
+        _write_config(found, Path(write_config), limit=opened.config[AnswerSection].limit)
     print_result(found, Group(TerminalTable(tabulate_plan(found)), *plan_lines(found)), json=json)
     return _exit_code(found)
 

@@ -18,9 +18,11 @@ from headway.core.contracts import Lease
 from headway.core.errors import ConfigError
 from headway.core.monitoring import Ticket
 from headway.core.training import Promotion, PromotionStatus, Retraining
+from headway.data.settings.model import ModelSection
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.overview import describe_opening
 from headway.monitoring.retraining import promotion
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.optimization import training
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
@@ -113,7 +115,7 @@ def act(
     if promotion.running_rollout(project):
         outcome = _continue(project, at_once=at_once, follow=follow, who=who, why=why)
         return outcome, None, OF_PROMOTION[outcome.status]
-    with nullcontext() if project.config.retrain.mode == "suggest" else project.lease("retrain") as lease:
+    with nullcontext() if project.config[RetrainSection].mode == "suggest" else project.lease("retrain") as lease:
         outcome = _start(project, lease, recalibrate=recalibrate, until=until, who=who, why=why)
     made = outcome.retraining
     verdict = made.search_result.winner.verdict if made else None
@@ -125,7 +127,7 @@ def act(
 
 def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Promotion:
     """Advance the running rollout by one decision; in mode `suggest` change nothing."""
-    if project.config.retrain.mode == "suggest":
+    if project.config[RetrainSection].mode == "suggest":
         return promotion.promotion_status(project)
     if at_once:
         return promotion.force_promotion(project, who=who, why=why)
@@ -160,8 +162,8 @@ def _start(
 
 def _suggestion(project: Project, ticket: Ticket) -> str:
     """Return what the ticket asks for, what a retraining costs, and what would be done."""
-    retrain = project.config.retrain
-    if not project.config.model.train:
+    retrain = project.config[RetrainSection]
+    if not project.config[ModelSection].train:
         training.require_training_function(project.config)
     price = "training time unknown" if ticket.price_s is None else f"about {ticket.price_s:,.1f} s of training"
     pays = {True: "; expected to pay off", False: "; not expected to pay off by itself", None: ""}[ticket.pays]

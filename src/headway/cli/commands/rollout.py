@@ -16,6 +16,7 @@ from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Action, Decision, Rollout, RolloutStatus
+from headway.data.settings.provenance import ProvenanceSection
 from headway.monitoring import rollout as control
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.rollout import follow_rollout, idle_message
@@ -125,7 +126,9 @@ def plugin(
         "forward": partial(return_live, control.roll_forward),
     }
     result = run[action]()
-    if opened.config.provenance.lineage_to:  # the pipeline loads for a second, which a rollback must not wait for
+    if opened.config[
+        ProvenanceSection
+    ].lineage_to:  # the pipeline loads for a second, which a rollback must not wait for
         importlib.import_module("headway.pipeline").send_lineage(opened, callback=print_status)
     start_delivery(opened.config)
     print_result(result.record, result.text, json=json)

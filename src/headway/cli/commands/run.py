@@ -16,11 +16,13 @@ from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError, HeadwayError, LeaseHeld
 from headway.core.schedule import TaskOutcome, TaskRun
-from headway.core.sections import ScheduleSection
 from headway.monitoring.schedule import Scheduler
+from headway.monitoring.settings.alert import AlertSection
+from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run, tasks_left_out
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.logs import log_to_stderr
 
 Result = tuple[TaskOutcome, str]
@@ -57,12 +59,12 @@ def plugin(
         does, ends with exit code 3.
     """
     opened = open_project(project, flags={"schedule.every": every} if every else None)
-    for scheduled in opened.config.schedule.tasks:
-        interval_of(opened.config.schedule, scheduled)  # a wrong interval is refused before anything runs
+    for scheduled in opened.config[ScheduleSection].tasks:
+        interval_of(opened.config[ScheduleSection], scheduled)  # a wrong interval is refused before anything runs
     skipped = tasks_left_out(opened.config)
     if task:
         return _run_task(opened, task, if_due=if_due, skipped=skipped, json=json)
-    tasks = [name for name in opened.config.schedule.tasks if name not in skipped]
+    tasks = [name for name in opened.config[ScheduleSection].tasks if name not in skipped]
     for name, reason in skipped.items():
         print_status(f"{name} is left out: {reason}")
     if not tasks:
@@ -73,11 +75,11 @@ def plugin(
         words += [*(["--every", every] if every else []), *(["--if-due"] if if_due or not once else [])]
         return [sys.executable, "-m", "headway.cli", *words, *(["--json"] if json else [])]
 
-    with log_to_stderr(opened.config.serve.log_format):
+    with log_to_stderr(opened.config[ServeSection].log_format):
         scheduler = Scheduler(opened, tasks, command, silent=once)
         if not once:
-            intervals = [f"{name} every {_words(interval_of(opened.config.schedule, name))}" for name in tasks]
-            print_status(f"running {', '.join(intervals)}; alerts: {len(opened.config.alert.rules)} rules")
+            intervals = [f"{name} every {_words(interval_of(opened.config[ScheduleSection], name))}" for name in tasks]
+            print_status(f"running {', '.join(intervals)}; alerts: {len(opened.config[AlertSection].rules)} rules")
             scheduler.run()
             return PASS
         began = datetime.now(UTC)

@@ -12,6 +12,7 @@ from headway import pipeline
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
 from headway.core.verdict import Answer
+from headway.optimization.settings.optimize import OptimizeSection
 from headway.registry.project import open_project
 from headway.registry.searches import PAGE, list_searches
 from headway.reporting.console import print_result
@@ -54,7 +55,7 @@ def plugin(
         option = "" if project == Path(".") else f" --project {project}"
         shown = render_search(
             found,
-            objective=opened.config.optimize.objective,
+            objective=opened.config[OptimizeSection].objective,
             next_command=f"headway release --search {search}{option}",
             command=f"headway optimize{option}",
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 from headway.cli.main import ProjectFolder
 from headway.cli.server_command import serve
 from headway.core import config, plugins
+from headway.core.settings.project import ProjectSection
+from headway.registry.settings.fleet import FleetSection
 from headway.reporting.console import print_result
 from headway.serving import process
 from headway.serving.workers.supervisor import Companion
@@ -60,7 +62,7 @@ def plugin(
 
         serve(
             settings,
-            references or (f"{settings.project.name}@{settings.fleet.pointer}",),
+            references or (f"{settings[ProjectSection].name}@{settings[FleetSection].pointer}",),
             announce=announce,
             companions=[process for _, process in dashboard],
         )

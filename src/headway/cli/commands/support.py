@@ -17,7 +17,9 @@ from headway.cli.exit_codes import FAIL, PASS
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.config import Config, load
 from headway.core.errors import HeadwayError, PluginError
+from headway.core.settings.project import ProjectSection
 from headway.core.support import ApprovedReply
+from headway.monitoring.settings.support import SupportSection
 from headway.reporting.console import print_result, print_status
 from headway.storage.messages import read_messages
 from headway.support.inbox import Inbox
@@ -54,7 +56,7 @@ def plugin(
         return _list_replies(config, json=json)
     if action == "run":
         return _run(config, once=once, json=json)
-    messages = read_messages(config.state, config.project.name)
+    messages = read_messages(config.state, config[ProjectSection].name)
     lines = [
         f"{message.received_at}  {message.state:8}  {message.intent or '-'}  {message.key}"
         + (f"  {message.reason or message.problem}" if message.reason or message.problem else "")
@@ -65,7 +67,7 @@ def plugin(
 
 
 def _list_replies(config: Config, *, json: bool) -> int:
-    replies = read_replies(config.path(config.support.replies))
+    replies = read_replies(config.path(config[SupportSection].replies))
     expired = [reply for reply in replies if has_expired(reply)]
     lines = [
         f"{reply.intent}  {reply.language}  valid until {reply.valid_until}{'  EXPIRED' if reply in expired else ''}"
@@ -83,7 +85,7 @@ def has_expired(reply: ApprovedReply) -> bool:
 def _run(config: Config, *, once: bool, json: bool) -> int:
     """Fetch, answer and send, once or until Ctrl-C."""
     inbox = Inbox(config, ask=partial(ask_server, config), send=partial(send_mail, config))
-    support = config.support
+    support = config[SupportSection]
     if once:
         problems, counts = _round(config, inbox)
         lines = [f"{state}: {count}" for state, count in counts.items()]
@@ -108,13 +110,13 @@ def _run(config: Config, *, once: bool, json: bool) -> int:
 def _round(config: Config, inbox: Inbox) -> tuple[list[str], dict[str, int]]:
     """Fetch mail and process the messages; return the problems, and how many messages are in each state."""
     problems = []
-    if config.support.imap.server:
+    if config[SupportSection].imap.server:
         try:
             fetch_mail(config, inbox)
         except HeadwayError as error:
             problems.append(error.what)
     inbox.process()
-    messages = read_messages(config.state, config.project.name)
+    messages = read_messages(config.state, config[ProjectSection].name)
     problems += sorted({message.problem for message in messages if message.problem})
     return problems, dict(sorted(Counter(message.state for message in messages).items()))
 

@@ -15,6 +15,7 @@ from headway.cli.main import AsJson, ProjectFolder
 from headway.core.config import parse_age
 from headway.core.errors import ConfigError
 from headway.core.threats import ThreatAssessment, ThreatResult
+from headway.monitoring.settings.threats import ThreatsSection
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text.terminal import TerminalTable
@@ -80,7 +81,7 @@ def plugin(
         raise ConfigError(f"{level} is not a level", where="--level", hint="--level 1, 2 or 3")
     ids = [load_catalogue().find(id).id for id in require]
     result = assess_threats(opened, who=who or getuser())
-    level = level or opened.config.threats.level
+    level = level or opened.config[ThreatsSection].level
     print_result(result, _shown(result, ids, level, all=all), json=json)
     return _exit_code(result.now, ids, level)
 

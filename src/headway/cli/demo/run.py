@@ -37,6 +37,8 @@ from headway.core.threads import this_machine
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import Step
 from headway.data.open import make_dataset
+from headway.data.settings.policy import PolicySection
+from headway.data.settings.split import SplitSection
 from headway.data.split import labeled_rows, split_dataset
 from headway.deployment.plan.prices import read_prices
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
@@ -225,7 +227,7 @@ def train_and_release(
         "Let every variant answer without each column, and by month, for the page Explore of headway ui"
     ):
         pipeline.prepare_explore(project, search_digest(project), data)
-    policy = project.config.policy
+    policy = project.config[PolicySection]
     return search_result, ReportData(
         title="Will a flight from New York arrive more than 15 minutes late?",
         lead=LEAD,
@@ -249,7 +251,7 @@ def train_and_release(
 
 def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> RefusedVariant:
     """Judge the baseline on the test period with a feature view whose scheduled times are in UTC."""
-    view = split_dataset(with_utc_times(project, test), project.config.split)["test"]
+    view = split_dataset(with_utc_times(project, test), project.config[SplitSection])["test"]
     variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:scheduled_utc"}))
     judged = pipeline.evaluate(project, variant, build_evaluation_set(baseline, test, project.blobs), view=view)
     return RefusedVariant(title="Scheduled times taken in UTC", judged=judged)
@@ -417,7 +419,7 @@ def run_rollout(
 
 def roll_back_broken_feed(project: Project, live: Dataset, reporter: StageReporter) -> None:
     """Roll out a sound release in October, break its feed, and let the judge roll it back."""
-    utc = split_dataset(with_utc_times(project, live), project.config.split)["live"]
+    utc = split_dataset(with_utc_times(project, live), project.config[SplitSection])["live"]
     right, wrong = (_flights(period, 10) for period in (live, utc))
     fill_feed(project, right, wrong)
     digest = release_with_feed(project, who=getuser())

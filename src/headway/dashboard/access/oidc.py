@@ -24,6 +24,7 @@ from headway.core.urls import is_secure
 from headway.dashboard.access.attempts import network_of
 from headway.dashboard.access.sessions import ROLES, Role
 from headway.serving.auth import tokens
+from headway.serving.settings.oidc import OidcSection
 from headway.storage.addresses import outside_store
 
 CALLBACK = "/sign-in/issuer/done"
@@ -63,7 +64,7 @@ class IssuerSignIn:
     """Signs people in at the issuer of `[oidc]`, as its client `client_id`."""
 
     def __init__(self, config: Config) -> None:
-        self.settings = config.oidc
+        self.settings = config[OidcSection]
         self._library: Any = plugins.load_sibling(tokens.__name__, "jose", reads="[oidc] client_id")
         self._secret = _read_secret(config)
         self._started: dict[str, _PendingSignIn] = {}
@@ -188,7 +189,7 @@ class IssuerSignIn:
 
 def open_issuer(config: Config) -> IssuerSignIn | None:
     """Return the sign-in at the issuer of `[oidc]`, None without a `client_id`; raises ConfigError or PluginError."""
-    settings = config.oidc
+    settings = config[OidcSection]
     if not settings.client_id:
         return None
     if not is_secure(settings.issuer):
@@ -205,9 +206,9 @@ def open_issuer(config: Config) -> IssuerSignIn | None:
 
 
 def _read_secret(config: Config) -> str:
-    if not config.oidc.client_secret_file:
+    if not config[OidcSection].client_secret_file:
         return ""
-    file = config.path(config.oidc.client_secret_file)
+    file = config.path(config[OidcSection].client_secret_file)
     where = f"[oidc] client_secret_file = {file}"
     outside_store(file, config, "the secret of the client is in the store", where=where)
     try:

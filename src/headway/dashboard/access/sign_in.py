@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 from headway.core.config import Config
 from headway.core.contracts import State
 from headway.core.errors import ConfigError, HeadwayError, StoreUnavailable
+from headway.core.settings.store import StoreSection
 from headway.dashboard.access.attempts import Attempts, network_of
 from headway.dashboard.access.oidc import open_issuer
 from headway.dashboard.access.sessions import Role, Session
@@ -109,7 +110,7 @@ class SignIn:
         self._users = _Followed[User](users_file(config), read_users)
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
-        if state is not None and config.store.state:
+        if state is not None and config[StoreSection].state:
             follow = SharedKeys(config, state).follow
             self._thread = threading.Thread(target=self._follow, args=(follow,), name="shared API keys", daemon=True)
             self._thread.start()

@@ -27,6 +27,7 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.record import Record
 from headway.dashboard.access.sessions import Role
+from headway.monitoring.settings.ui import UiSection
 from headway.storage import atomic
 from headway.storage.addresses import outside_store
 
@@ -51,7 +52,7 @@ class User(Record, frozen=True, kw_only=True):
 def users_file(config: Config) -> Path:
     """Return the file of a project's people; raises ConfigError if it is in the store, which others may write."""
     what = "[ui] users is in the store: anyone who can write there could add a person"
-    return outside_store(config.path(config.ui.users), config, what)
+    return outside_store(config.path(config[UiSection].users), config, what)
 
 
 def read_users(file: Path) -> dict[str, User]:
@@ -133,7 +134,7 @@ def use_link(file: Path, secret: str) -> tuple[str, User] | None:
 
 def link_address(config: Config, secret: str) -> str:
     """Return the address that signs a person in once."""
-    settings = config.ui
+    settings = config[UiSection]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     base = settings.url or f"{'https' if settings.tls_certificate else 'http'}://{host}:{settings.port}"
     return f"{base.rstrip('/')}/sign-in/link?secret={secret}"

@@ -8,6 +8,7 @@ from headway.dashboard.access.sign_in import LINK, SignInRefused, TooManyAttempt
 from headway.dashboard.access.users import MIN_PASSWORD
 from headway.dashboard.page import Action, BadInput, Call, Page, Rendered, Reply, View
 from headway.dashboard.pages.sign_in import begin
+from headway.monitoring.settings.ui import UiSection
 
 ABOUT_ROLES: dict[Role, str] = {
     "viewer": "sees models, but no rows of data",
@@ -22,7 +23,7 @@ def _account(call: Call) -> Reply:
 
 
 def _page(call: Call, problem: str = "") -> Reply:
-    settings = call.dashboard.config.ui
+    settings = call.dashboard.config[UiSection]
     user = call.dashboard.sign_in.person(call.session)
     values = {
         "about_role": ABOUT_ROLES[call.session.role],

@@ -10,6 +10,7 @@ from headway.core.errors import HeadwayError
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
 from headway.monitoring.alerts.deliver import judge_alert_rules, load_alerts
 from headway.monitoring.alerts.receiver import open_receiver
+from headway.monitoring.settings.alert import AlertSection
 from headway.monitoring.task_runs import scheduled_tasks
 from headway.registry.project import Project
 from headway.reporting.text import alerts as words
@@ -19,7 +20,7 @@ from headway.reporting.text.alerts import JudgedCondition
 def _alerts(call: Call) -> Reply:
     project, now = call.project, datetime.now(UTC)
     log, tasks = load_alerts(project), scheduled_tasks(project, now=now)
-    servers = call.dashboard.live.now().models[project.name].servers if project.config.alert.rules else ()
+    servers = call.dashboard.live.now().models[project.name].servers if project.config[AlertSection].rules else ()
     judged: dict[str, list[JudgedCondition]] = {}
     for rule, condition, state, problem in judge_alert_rules(project, now=now, servers=servers):
         found = JudgedCondition(
@@ -51,7 +52,7 @@ def _n_firing(judged: Sequence[JudgedCondition]) -> int:
 def _addresses(project: Project) -> Mapping[str, str]:
     """Return where each rule sends to; a secret of it may be known only where `headway run` runs."""
     found = {}
-    for rule in project.config.alert.rules:
+    for rule in project.config[AlertSection].rules:
         try:
             found[rule.name] = f"{rule.to} to {open_receiver(project.config, rule).address}"
         except HeadwayError as error:

@@ -16,6 +16,7 @@ from headway.core.value_replay import ValueReplay
 from headway.dashboard.access.sessions import Role
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
+from headway.data.settings.data import DataSection
 from headway.monitoring.feature_status import last_of_release, live_views
 from headway.registry.project import Project
 from headway.reporting.text.feature_tables import (
@@ -71,7 +72,7 @@ def _charts(call: Call) -> Reply:
 
 def _contract(call: Call) -> Reply:
     config = call.project.config
-    path = config.path(config.data.contract)
+    path = config.path(config[DataSection].contract)
     found = _computed(call, "data.show_contract", _content(path), *_last(call.project, Assessment))
     return Rendered(template="data_contract.html", values={"found": found})
 

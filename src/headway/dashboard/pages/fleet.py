@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from headway.core.fleet import FleetComparison, FleetPointer
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
 from headway.registry.device_logs import load_statuses
+from headway.registry.settings.fleet import FleetSection
 from headway.reporting.text.fleet import describe_disagreement, tabulate_devices
 
 
@@ -19,7 +20,7 @@ def _fleet(call: Call) -> Reply:
         "pointer": pointer,
         "share": f"{pointer.share:.0%}" if pointer else "",
         "n_devices": len(statuses),
-        "devices": tabulate_devices(statuses, pointer, comparison, poll_s=project.config.fleet.poll_s, at=at),
+        "devices": tabulate_devices(statuses, pointer, comparison, poll_s=project.config[FleetSection].poll_s, at=at),
         "disagreement": describe_disagreement(comparison),
     }
     return Rendered(template="fleet.html", values=values)

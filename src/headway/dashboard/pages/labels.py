@@ -11,8 +11,11 @@ from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.core.labeling import Agreement, Confirmation, Correction, LabelRequest, Suspect, Suspects
 from headway.core.record import digest_of, kind_of, read
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
+from headway.data.settings.data import DataSection
 from headway.registry.project import Project
 from headway.storage.addresses import open_logs
 from headway.storage.traffic import Label, StoredLabel, save_label
@@ -139,7 +142,7 @@ def _request(call: Call, path: str) -> Reply:
     request = queue.find(call.query.get("key", "")) or queue.take(call.session.user)
     keys = label_keys([name for _, name in queue.classes])
     values = {"request": request, "queue": queue, "keys": keys, "path": path, "is_second": path == SECOND}
-    target = call.project.config.data.target
+    target = call.project.config[DataSection].target
     return Rendered(template="labels.html", values={**values, "asked": _time_of(request), "target": target})
 
 
@@ -159,7 +162,7 @@ def _give(call: Call) -> Reply:
         raise BadInput("the label is none of the classes of the model", hint="open the page again")
     value, name = named[call.form["label"]]
     label, config = Label(key, value), call.project.config
-    if config.store.logs:
+    if config[StoreSection].logs:
         stored = call.dashboard.workers.run(save_one, config, label, user, is_second=path == SECOND)
     else:
         stored = save_one(config, label, user, is_second=path == SECOND)
@@ -174,7 +177,7 @@ def _give(call: Call) -> Reply:
 
 def save_one(config: Config, label: Label, who: str, *, is_second: bool) -> StoredLabel | None:
     """Save a label, and ship it if machines share their labels; see `save_label`."""
-    logs, name = open_logs(config), config.project.name
+    logs, name = open_logs(config), config[ProjectSection].name
     root = logs.refresh(name) if logs else None
     found = save_label(config.state, name, label, who=who, is_second=is_second, root=root)
     if logs and found is None:

@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 
 from headway.core.config import Config
 from headway.core.record import digest_of
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.core.support import CustomerMessage, MessageSummary
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
 from headway.dashboard.pages.labels import LabelQueue, save_one
+from headway.monitoring.settings.support import SupportSection
 from headway.storage.messages import find_message
 from headway.storage.traffic import Label, log_version
 from headway.support.inbox import answer_by_person
@@ -31,7 +34,9 @@ def _ask(call: Call) -> Reply:
     text = call.text("text", what="the message", at_most=MAX_TEXT)
     tried = call.dashboard.workers.call("messages.try_text", call.project.config, text)
     config = call.project.config
-    replies = [reply for reply in read_replies(config.path(config.support.replies)) if reply.intent == tried.answer]
+    replies = [
+        reply for reply in read_replies(config.path(config[SupportSection].replies)) if reply.intent == tried.answer
+    ]
     return _page(call, tried=tried, text=text, replies=replies)
 
 
@@ -40,7 +45,7 @@ def _page(call: Call, **values: object) -> Reply:
     at, found = _summarize(call) or ("", None)
     problem, summary = (found, None) if isinstance(found, str) else ("", found)
     log = {"at": at, "problem": problem, "summary": summary}
-    shown: dict[str, object] = {"tried": None, "text": "", "replies": [], "support": config.support, "log": log}
+    shown: dict[str, object] = {"tried": None, "text": "", "replies": [], "support": config[SupportSection], "log": log}
     return Rendered(template="messages.html", values=shown | {"today": datetime.now(UTC).date().isoformat()} | values)
 
 
@@ -48,8 +53,8 @@ def _summarize(call: Call) -> tuple[str, MessageSummary | str] | None:
     """Return a summary of the log and its time: the newest, or while that is computed the one before it, if any."""
     config, name = call.project.config, call.project.name
     live = call.project.state.last(name, "live")
-    changed = time.time() // SHARED_S if config.store.logs else log_version(config.state, name)
-    version = changed, live and digest_of(live.content), config.support
+    changed = time.time() // SHARED_S if config[StoreSection].logs else log_version(config.state, name)
+    version = changed, live and digest_of(live.content), config[SupportSection]
 
     def compute() -> tuple[str, MessageSummary | str]:
         at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -70,7 +75,7 @@ def _next(call: Call) -> Reply:
     request = queue.find(call.query.get("key", "")) or queue.take(call.session.user)
     mail = find_message(call.project.config.state, call.project.name, request.key) if request else None
     config = call.project.config
-    replies = read_replies(config.path(config.support.replies))
+    replies = read_replies(config.path(config[SupportSection].replies))
     came_at = datetime.fromtimestamp(request.at_us / 1e6, UTC).isoformat(timespec="seconds") if request else ""
     likely = sorted(zip(request.scores, queue.classes, strict=False), reverse=True)[:3] if request else []
     values = {
@@ -108,7 +113,7 @@ def answer_message(config: Config, key: str, intent: str, *, who: str) -> Custom
 
     One with a reply keeps it: the label corrects the model, and the customer was answered.
     """
-    found = find_message(config.state, config.project.name, key)
+    found = find_message(config.state, config[ProjectSection].name, key)
     if found is None or found.state in ("sent", "ignored"):
         return found
     return answer_by_person(config, key, intent, who=who, now=datetime.now(UTC))

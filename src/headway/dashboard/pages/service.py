@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
 from headway.reporting.text import service
 from headway.reporting.text.overview import live_parts
+from headway.serving.settings.slo import SloSection
 
 BAR = 240.0
 
@@ -21,7 +22,7 @@ def _service(call: Call) -> Reply:
         "servers": service.tabulate_servers(project.name, found.servers, live=live.release if live else ""),
         "logs": service.tabulate_logs(project.name, found.servers),
         "errors": service.tabulate_errors(found.servers),
-        "objectives": service.tabulate_objectives(project.config.slo, found.servers),
+        "objectives": service.tabulate_objectives(project.config[SloSection], found.servers),
         "span": found.traffic.seconds if found.traffic else None,
         "bars": service.latency_bars(found.traffic, width=BAR),
         "batches": service.batch_bars(found.traffic, width=BAR),

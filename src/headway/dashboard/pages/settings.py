@@ -12,6 +12,7 @@ import msgspec
 
 from headway.core import config
 from headway.core.errors import ConfigError
+from headway.core.settings.store import StoreSection
 from headway.dashboard.access.sessions import ROLES, Role
 from headway.dashboard.access.users import (
     add_user,
@@ -25,6 +26,7 @@ from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rende
 from headway.dashboard.pages.account import ABOUT_ROLES
 from headway.registry.project import Project
 from headway.serving.auth.keys import Scope, create_key, keys_file, read_keys, revoke_key
+from headway.serving.settings.oidc import OidcSection
 
 _PATH = "/models/{model}/settings"
 ABOUT_SCOPES: dict[Scope, str] = {
@@ -66,12 +68,12 @@ def _page(call: Call, *, secret: str = "", made: str = "") -> Reply:
         "sections": sections,
         "keys": read_keys(keys_file(project.config)),
         "scopes": ABOUT_SCOPES,
-        "are_shared": bool(project.config.store.state),
+        "are_shared": bool(project.config[StoreSection].state),
         "people": read_users(users_file(project.config)) if is_first else {},
         "is_first": is_first,
         "first": next(iter(call.dashboard.projects)),
         "about_roles": ABOUT_ROLES,
-        "issuer": project.config.oidc,
+        "issuer": project.config[OidcSection],
         "secret": secret,
         "made": made,
     }
@@ -85,7 +87,7 @@ def settings_of(project: Project) -> Sequence[SettingRow]:
     found = []
     for name, (_, source) in now.items():
         section, _, field = name.partition(".")
-        value = config.masked(msgspec.to_builtins(getattr(getattr(project.config, section), field)))
+        value = config.masked(msgspec.to_builtins(getattr(project.config[config.section_of(section)], field)))
         is_stale = value != now[name][0]
         found.append(
             SettingRow(
@@ -128,7 +130,7 @@ def _revoke_key(call: Call) -> Reply:
 
 def _expect_own_keys(call: Call) -> None:
     """Refuse to change keys that servers share: their list needs the publisher's signature."""
-    if call.project.config.store.state:
+    if call.project.config[StoreSection].state:
         raise BadInput(
             "the API keys of servers that share a store are signed by the publisher, whose key is not here",
             hint="headway api-keys, where the publisher's key is",

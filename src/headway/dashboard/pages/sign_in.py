@@ -14,6 +14,7 @@ from headway.dashboard.access.sessions import ISSUER
 from headway.dashboard.access.sign_in import LINK, Identity, SignInRefused, TooManyAttempts
 from headway.dashboard.page import Action, Call, Page, Rendered, Reply, View
 from headway.dashboard.security import cookie_name, uses_https
+from headway.monitoring.settings.ui import UiSection
 
 _STATE = "headway_issuer"
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def _to_issuer(call: Call) -> Reply:
     except IssuerRefused as error:
         return _page(call, "/", error)
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
-    secure = uses_https(call.dashboard.config.ui)
+    secure = uses_https(call.dashboard.config[UiSection])
     response.set_cookie(_STATE, state, max_age=600, httponly=True, samesite="lax", path=CALLBACK, secure=secure)
     return response
 
@@ -90,7 +91,7 @@ def _from_issuer(call: Call) -> Reply:
 
 def begin(call: Call, identity: Identity, back: str) -> Response:
     """Sign a person in with a new session; one that this browser had ends, so that none can be prepared."""
-    settings, sessions = call.dashboard.config.ui, call.dashboard.sessions
+    settings, sessions = call.dashboard.config[UiSection], call.dashboard.sessions
     sessions.end(call.session.key)
     session = sessions.begin(identity.user, identity.role, how=identity.how, holds=identity.holds)
     _log.info("%r signed in as %s by %s from %s", identity.user, identity.role, identity.how, call.address)
@@ -102,7 +103,7 @@ def begin(call: Call, identity: Identity, back: str) -> Response:
 
 
 def _sign_out(call: Call) -> Reply:
-    settings = call.dashboard.config.ui
+    settings = call.dashboard.config[UiSection]
     call.dashboard.sessions.end(call.session.key)
     response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     response.delete_cookie(cookie_name(settings), path="/", secure=uses_https(settings), httponly=True, samesite="lax")

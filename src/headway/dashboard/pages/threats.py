@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from headway.core.threats import AcceptedRisk, ThreatAssessment, accepted_risks, exposure_of
+from headway.core.exposure import exposure_of
+from headway.core.threats import AcceptedRisk, ThreatAssessment, accepted_risks
 from headway.dashboard.page import Call, Page, Rendered, Reply, View
 from headway.reporting.text.overview import live_parts
 from headway.reporting.text.threats import (

@@ -12,6 +12,7 @@ from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.evidence import Finding
 from headway.core.quarantine import Decision, QuarantinedRow, QuarantineFile
+from headway.core.settings.project import ProjectSection
 from headway.dashboard.shown import CheckView, ContractView
 from headway.dashboard.work.labels import opened
 from headway.data.check import DECLARED
@@ -19,6 +20,7 @@ from headway.data.contract import quarantine
 from headway.data.contract.table_contract import ColumnContract, load_project_contract
 from headway.data.personal.detection import PERSONAL
 from headway.data.sampled import open_for_checks
+from headway.data.settings.data import DataSection
 from headway.monitoring.assessment.assess import AssessmentResult, assess
 from headway.reporting.gates import check as reports
 from headway.reporting.text import formatting, tables
@@ -93,10 +95,10 @@ def show_contract(config: Config, *, rows: bool) -> ContractView | None:
         last = project.latest(Assessment)
     personal = {finding.column for finding in last.findings if finding.code in PERSONAL} if last else set()
     hidden = set() if rows else {name for name in contract.columns if last is None or name in personal}
-    lines = config.path(config.data.contract).read_text(encoding="utf-8").splitlines()
+    lines = config.path(config[DataSection].contract).read_text(encoding="utf-8").splitlines()
     about = [line.lstrip("# ") for line in lines[: next((n for n, line in enumerate(lines) if line[:1] != "#"), 0)]]
     return ContractView(
-        file=config.data.contract,
+        file=config[DataSection].contract,
         about=tuple(about),
         columns=make_table(
             ("Column", "Type", "Missing values", "Allowed values"),
@@ -135,7 +137,7 @@ def _allowed(terms: ColumnContract) -> str:
 def read_quarantine_files(config: Config) -> tuple[list[QuarantineFile], list[aside.AsideBatch]]:
     """Return the files in quarantine, and the batches of the log of the model that were put aside."""
     batches = aside.list_batches(config.state)
-    return quarantine.list_quarantine(config), [one for one in batches if one.name in ("", config.project.name)]
+    return quarantine.list_quarantine(config), [one for one in batches if one.name in ("", config[ProjectSection].name)]
 
 
 def read_quarantine(config: Config, file: str, start: int, limit: int) -> tuple[int, list[QuarantinedRow]]:

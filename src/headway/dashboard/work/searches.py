@@ -6,6 +6,7 @@ from headway import pipeline
 from headway.core.config import Config
 from headway.dashboard.shown import ComparisonShown, Picture
 from headway.dashboard.work.labels import opened
+from headway.data.settings.policy import PolicySection
 from headway.registry.searches import read_search
 from headway.reporting.charts.compared import draw_calibration, draw_call_times
 from headway.reporting.charts.pareto import draw_pareto, pareto_conclusions
@@ -38,7 +39,7 @@ def compare(config: Config, digest: str, first: str, second: str, period: str, *
             n_examples=N_EXAMPLES if with_rows else 0,
             seconds=CALLS_S,
         )
-    min_rows = config.policy.slice_rows
+    min_rows = config[PolicySection].slice_rows
     return ComparisonShown(
         first=found.first.name,
         second=found.second.name,

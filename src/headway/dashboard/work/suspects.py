@@ -9,6 +9,7 @@ from headway.core.labeling import describe_review
 from headway.dashboard.work.labels import opened
 from headway.data.open import open_rows
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
 from headway.monitoring.labeling import selection, suspects
 
 
@@ -21,7 +22,7 @@ def find_suspects(config: Config) -> None:
 def read_suspects(config: Config, rows: Sequence[int]) -> list[dict[str, str]]:
     """Return rows of a project as they are opened, without its target, by their numbers from 1."""
     with opened(config) as project:
-        table = open_rows(config, read_table(config), state=project.state).table.drop(config.data.target)
+        table = open_rows(config, read_table(config), state=project.state).table.drop(config[DataSection].target)
     found = table[[row - 1 for row in rows if row <= len(table)]]
     return [{name: selection.as_text(value) for name, value in row.items()} for row in found.iter_rows(named=True)]
 

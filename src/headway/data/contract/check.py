@@ -16,6 +16,7 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Finding
 from headway.core.record import Record
+from headway.core.settings.project import ProjectSection
 from headway.data.context import CheckContext
 from headway.data.contract.discovery import discover_contract, rewritten_columns
 from headway.data.contract.quarantine import load_decisions
@@ -33,6 +34,10 @@ from headway.data.personal.policy import apply_personal_policy
 from headway.data.read import is_ipc_file, read_file, resolve_path
 from headway.data.roles import parse_roles
 from headway.data.sampled import open_for_checks
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 from headway.storage import atomic, segments, traffic
 
@@ -53,7 +58,7 @@ def scan_file(path: Path, config: Config) -> pl.LazyFrame:
     path = resolve_path(path)
     if not path.is_file():
         raise DataError(f"no file '{path.name}'", where=str(path), hint="headway contract check FILE")
-    words = list(config.data.missing)
+    words = list(config[DataSection].missing)
     if path.suffix == ".csv":
         if not path.stat().st_size:
             raise DataError(f"'{path.name}' is empty", where=str(path), hint="a header line, then a line per row")
@@ -83,15 +88,15 @@ def contract_findings(context: CheckContext, code: str) -> list[Finding]:
         released=decided.released,
         discarded=decided.discarded,
     )
-    return to_findings(result, context.config.data.contract)
+    return to_findings(result, context.config[DataSection].contract)
 
 
 def uncovered_columns(contract: TableContract, context: CheckContext) -> list[Finding]:
     """Return a note on the columns of a table that its contract does not name."""
     config, blanks = context.config, context.dataset.blanks
-    excluded = {*contract.columns, *rewritten_columns(config), *blanks, config.data.target}
+    excluded = {*contract.columns, *rewritten_columns(config), *blanks, config[DataSection].target}
     names = [name for name in context.dataset.table.columns if name not in excluded]
-    return uncovered_finding(names, context.config.data.contract)
+    return uncovered_finding(names, context.config[DataSection].contract)
 
 
 def uncovered_finding(names: Sequence[str], file: str) -> list[Finding]:
@@ -177,13 +182,13 @@ def discover_project_contract(config: Config, *, replace: bool = False) -> tuple
     _expect_absent(config, replace=replace)
     dataset = open_dataset(config)
     try:
-        periods = split_dataset(dataset, config.split, fitted=bool(config.model.file))
+        periods = split_dataset(dataset, config[SplitSection], fitted=bool(config[ModelSection].file))
     except DataError:
         periods = {}
     contract = discover_contract(dataset, periods, config)
     rows = sum(len(periods[name].table) for name in ("train", "validation") if name in periods) or len(dataset.table)
     about = (
-        f"Allowed values of the columns of '{config.project.name}', discovered in {rows:,} rows of train and "
+        f"Allowed values of the columns of '{config[ProjectSection].name}', discovered in {rows:,} rows of train and "
         "validation.",
         "Edit it: headway check validates the data, and the next release each request (docs/contract.md).",
     )
@@ -193,11 +198,11 @@ def discover_project_contract(config: Config, *, replace: bool = False) -> tuple
 def save_project_contract(contract: TableContract, config: Config, *, about: Sequence[str], replace: bool) -> Path:
     """Write a contract to `[data] contract`; raise ConfigError if the file exists and `replace` is False."""
     _expect_absent(config, replace=replace)
-    return save_contract(contract, config.path(config.data.contract), about=about)
+    return save_contract(contract, config.path(config[DataSection].contract), about=about)
 
 
 def _expect_absent(config: Config, *, replace: bool) -> None:
-    path = config.path(config.data.contract)
+    path = config.path(config[DataSection].contract)
     if path.exists() and not replace:
         hint = "headway contract discover --replace"
         raise ConfigError(f"{path.name} exists and may have been edited", where=str(path), hint=hint)
@@ -229,21 +234,23 @@ def check_contract(config: Config, file: Path | None = None, *, passed: Path | N
     contract = load_project_contract(config)
     if contract is None:
         hint = "headway contract discover"
-        raise ConfigError(f"no {config.data.contract} here", where=str(config.folder), hint=hint)
+        raise ConfigError(f"no {config[DataSection].contract} here", where=str(config.folder), hint=hint)
     with ExitStack() as stack:
         table: Table
         if file is None:
             dataset = stack.enter_context(open_for_checks(config))
             table = dataset.table if dataset.all_rows is None else dataset.all_rows
             contract, source, content = without_rewritten_columns(contract, config), dataset.name, dataset.digest
-        elif config.personal.drop or config.personal.hash:
-            table, _, _ = apply_personal_policy(scan_file(file, config).collect(), parse_roles(config.data), config)
+        elif config[PersonalSection].drop or config[PersonalSection].hash:
+            table, _, _ = apply_personal_policy(
+                scan_file(file, config).collect(), parse_roles(config[DataSection]), config
+            )
             contract, source, content = without_rewritten_columns(contract, config), str(file), _file_digest(file)
         else:
             table, source, content = scan_file(file, config), str(file), _file_digest(file)
         decided = load_decisions(config)
         result = validate_table(contract, table, released=decided.released, discarded=decided.discarded)
-        name = config.data.contract
+        name = config[DataSection].contract
         return ContractReport(
             source=source,
             dataset=content,
@@ -265,7 +272,7 @@ def quarantine_path(config: Config, source: str) -> Path:
     """Return `quarantine/NAME/TIME-PROCESS-NUMBER.SOURCE.parquet` in the store, for the failing rows of a source."""
     stem = re.sub(r"[^\w-]+", "-", Path(source).stem)
     fresh = segments.fresh().removesuffix(segments.SUFFIX)
-    return config.state / traffic.QUARANTINE / config.project.name / f"{fresh}.{stem}.parquet"
+    return config.state / traffic.QUARANTINE / config[ProjectSection].name / f"{fresh}.{stem}.parquet"
 
 
 def _write_rows(rows: pl.LazyFrame, path: Path) -> str:

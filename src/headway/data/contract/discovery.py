@@ -20,6 +20,9 @@ from headway.data.contract.table_contract import Bound, ColumnContract, ColumnTy
 from headway.data.contract.validation import SUM_TOLERANCE, passing_rows, validate_table
 from headway.data.matrix import STRING_DTYPES
 from headway.data.roles import DAY
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.policy import PolicySection
 
 _BYTES = "BYTES"
 _ANY = ColumnContract(type="string")
@@ -131,7 +134,7 @@ def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: 
         name: terms
         for name in table.columns
         if name not in excluded
-        if (terms := infer_column(table[name], margin=config.policy.contract_margin, optional=name in later))
+        if (terms := infer_column(table[name], margin=config[PolicySection].contract_margin, optional=name in later))
         is not None
     }
     columns |= {name: replace(columns[name], values=()) for name in dataset.texts if name in columns}
@@ -162,7 +165,7 @@ def infer_column(column: pl.Series, *, margin: float, optional: bool = False) ->
 
 def rewritten_columns(config: Config) -> set[str]:
     """Return the columns that differ from the source: those of `[personal]`, an encoded target, a group of days."""
-    section, personal = config.data, config.personal
+    section, personal = config[DataSection], config[PersonalSection]
     encoded = section.positive or section.classes or section.task == "embedding"
     derived = [section.groups] if section.groups.endswith(DAY) else []
     return {*personal.drop, *personal.hash, *([section.target] if encoded else []), *derived}

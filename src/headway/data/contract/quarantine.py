@@ -20,6 +20,8 @@ from headway.core.contracts import State
 from headway.core.errors import DataError, StoreError
 from headway.core.quarantine import Decision, QuarantinedRow, QuarantineFile, RowDecision
 from headway.core.record import kind_of, read, write
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
 from headway.data.contract.validation import REASON, ROW
 from headway.data.labels.corrections import row_digests
 from headway.storage import atomic, segments, traffic
@@ -46,12 +48,12 @@ def load_decisions(config: Config, state: State | None = None) -> Decisions:
     """Load the decisions on rows of a project; the last one on a row counts."""
     if state is not None:
         last: dict[str, Decision] = {}
-        for content in state.records(kind_of(RowDecision), name=config.project.name):
+        for content in state.records(kind_of(RowDecision), name=config[ProjectSection].name):
             decided = read(RowDecision, content)
             last |= dict.fromkeys(decided.rows, decided.decision)
         by = {of: frozenset(row for row, decision in last.items() if decision == of) for of in last.values()}
         return Decisions(released=by.get("released", frozenset()), discarded=by.get("discarded", frozenset()))
-    if not config.store.state and not config.state.is_dir():
+    if not config[StoreSection].state and not config.state.is_dir():
         return Decisions()
     opened = open_state(config)
     try:
@@ -106,7 +108,7 @@ def decide_rows(
             )
         chosen = table.filter(pl.col(ROW).is_in(list(rows))) if rows else table
         one = RowDecision(
-            name=config.project.name,
+            name=config[ProjectSection].name,
             decision=decision,
             file=file,
             rows=tuple(row_digests(chosen.drop(ROW, REASON))),
@@ -115,7 +117,7 @@ def decide_rows(
             why=why,
             at=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
-        state.save(kind_of(RowDecision), write(one), name=config.project.name)
+        state.save(kind_of(RowDecision), write(one), name=config[ProjectSection].name)
         rest = table.filter(~pl.col(ROW).is_in(list(one.numbers)))
         if rest.is_empty():
             path.unlink()
@@ -130,7 +132,7 @@ _HINT = "headway contract quarantine"
 
 
 def _paths(config: Config) -> list[Path]:
-    own = config.project.name
+    own = config[ProjectSection].name
     return [path for path in traffic.quarantine_files(config.state) if path.parent.name == own]
 
 

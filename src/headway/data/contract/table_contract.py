@@ -19,6 +19,7 @@ from headway.core.config import Config, file_and_line, read_toml
 from headway.core.errors import ConfigError
 from headway.core.record import FormerValues, Record
 from headway.core.renamed import current_form, warn_renamed
+from headway.data.settings.data import DataSection
 from headway.storage.atomic import write
 
 ORDERED_TYPES = ("number", "integer", "date", "datetime")
@@ -132,7 +133,7 @@ _STRING_FIELDS = ("pattern", "min_length", "max_length")
 
 def load_project_contract(config: Config) -> TableContract | None:
     """Load the contract of a project; None if it has no contract file."""
-    path = config.path(config.data.contract)
+    path = config.path(config[DataSection].contract)
     return load_contract(path) if path.is_file() else None
 
 

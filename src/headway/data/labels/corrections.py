@@ -11,6 +11,9 @@ from headway.core.config import Config
 from headway.core.contracts import State
 from headway.core.labeling import Correction
 from headway.core.record import read
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
+from headway.data.settings.data import DataSection
 from headway.storage.addresses import open_state
 
 KIND = "correction"
@@ -20,8 +23,8 @@ _BETWEEN, _ABSENT = "\x1f", "\x00"
 def load_corrections(config: Config, state: State | None = None) -> list[Correction]:
     """Load all corrections of a project, oldest first."""
     if state is not None:
-        return [read(Correction, content) for content in state.records(KIND, name=config.project.name)]
-    if not config.store.state and not config.state.is_dir():
+        return [read(Correction, content) for content in state.records(KIND, name=config[ProjectSection].name)]
+    if not config[StoreSection].state and not config.state.is_dir():
         return []
     opened = open_state(config)
     try:
@@ -55,7 +58,7 @@ def apply_corrections(
         return table, {}
     last = {correction.row: correction.new for correction in corrections}
     matches = [(index, digest) for index, digest in enumerate(row_digests(raw)) if digest in last]
-    target = table[config.data.target]
+    target = table[config[DataSection].target]
     kind = target.dtype if all(value.is_integer() for value in last.values()) else pl.Float64
     new = pl.Series([last[digest] for _, digest in matches], dtype=pl.Float64).cast(kind)
     corrected = target.cast(kind).scatter([index for index, _ in matches], new)

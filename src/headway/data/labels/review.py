@@ -11,10 +11,12 @@ from headway.core.contracts import State
 from headway.core.errors import DataError
 from headway.core.labeling import Confirmation, Correction
 from headway.core.record import kind_of, read, write
+from headway.core.settings.project import ProjectSection
 from headway.core.variant import MULTILABEL, NUMBERS
 from headway.data.labels.corrections import KIND, row_digests
 from headway.data.open import OpenedRows, open_rows
 from headway.data.read import read_table
+from headway.data.settings.data import DataSection
 
 
 def add_correction(
@@ -39,28 +41,28 @@ def add_correction(
         If the row or label does not exist, the row has another content, the reason is empty, or the label is the same.
     """
     opened, found = _reviewed_row(config, state, row=row, why=why, digest=digest)
-    name = config.data.target
-    new = _parse_label(to, opened.raw[name], opened.target, config.data.task)
+    name = config[DataSection].target
+    new = _parse_label(to, opened.raw[name], opened.target, config[DataSection].task)
     old = opened.table[name].cast(pl.Float64)[row - 1]
     if old == new:
         raise DataError(f"row {row} has the label {to} already", where=f"column {name}")
     one = Correction(row=found, row_number=row, old=old, new=new, who=who, why=why, at=_now())
-    state.save(KIND, write(one), name=config.project.name)
+    state.save(KIND, write(one), name=config[ProjectSection].name)
     return one
 
 
 def confirm_label(config: Config, state: State, *, row: int, who: str, why: str, digest: str = "") -> Confirmation:
     """Store that the label of a row is right, so that it is not suspected again; see `add_correction`."""
     opened, found = _reviewed_row(config, state, row=row, why=why, digest=digest)
-    label = opened.table[config.data.target].cast(pl.Float64)[row - 1]
+    label = opened.table[config[DataSection].target].cast(pl.Float64)[row - 1]
     one = Confirmation(row=found, row_number=row, label=label, who=who, why=why, at=_now())
-    state.save(kind_of(Confirmation), write(one), name=config.project.name)
+    state.save(kind_of(Confirmation), write(one), name=config[ProjectSection].name)
     return one
 
 
 def confirmed_rows(config: Config, state: State) -> set[str]:
     """Return the digests of the rows whose labels were confirmed."""
-    stored = state.records(kind_of(Confirmation), name=config.project.name)
+    stored = state.records(kind_of(Confirmation), name=config[ProjectSection].name)
     return {read(Confirmation, content).row for content in stored}
 
 
@@ -69,7 +71,7 @@ def _reviewed_row(config: Config, state: State, *, row: int, why: str, digest: s
     opened = open_rows(config, read_table(config), state=state)
     if not 1 <= row <= len(opened.raw):
         raise DataError(f"row {row} does not exist", where=f"{len(opened.raw):,} rows", hint="headway labels suspects")
-    if config.data.task == MULTILABEL:
+    if config[DataSection].task == MULTILABEL:
         raise DataError(
             "a correction is one class, and rows have several labels here",
             where='[data] task = "multilabel"',

@@ -18,6 +18,7 @@ from headway.core.dataset import Roles
 from headway.core.errors import ConfigError
 from headway.data.personal.detection import PersonalData, find_in_column
 from headway.data.personal.patterns import IN_TEXT, KINDS, Hit, find_in_text, replace_hits
+from headway.data.settings.personal import PersonalSection
 from headway.storage import atomic
 
 _BYTES = 32
@@ -44,7 +45,7 @@ def load_hash_key(config: Config) -> HashKey:
     ConfigError
         If the file is in the store, readable by other users, or not a key.
     """
-    file = config.path(config.personal.key)
+    file = config.path(config[PersonalSection].key)
     if file.resolve().is_relative_to(config.state.resolve()):
         where = "[personal] key"
         raise ConfigError(
@@ -114,7 +115,7 @@ def apply_personal_policy(
 
 def personal_policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
     """Return the action for each name in `[personal]`: `drop`, `hash` or `keep`."""
-    section = config.personal
+    section = config[PersonalSection]
     actions = [(name, action) for action in (DROP, HASH, KEEP) for name in getattr(section, action)]
     names = [name for name, _ in actions]
     for name, action in actions:

@@ -13,6 +13,9 @@ from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.provenance import TrackedData
+from headway.core.settings.project import ProjectSection
+from headway.data.settings.data import DataSection
+from headway.data.settings.provenance import ProvenanceSection
 
 Json = dict[str, Any]
 STANDARD = "http://mlcommons.org/croissant/1.0"
@@ -49,8 +52,10 @@ def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) 
     unsupported = next((file for file in files if file.suffix not in FORMATS), None)
     if unsupported or not files:
         what = f"Croissant does not support '{unsupported.name}'" if unsupported else "Croissant describes files"
-        raise DataError(what, where=f"[data] source = '{config.data.name}'", hint="write the table as parquet or csv")
-    about, name = config.provenance, config.project.name
+        raise DataError(
+            what, where=f"[data] source = '{config[DataSection].name}'", hint="write the table as parquet or csv"
+        )
+    about, name = config[ProvenanceSection], config[ProjectSection].name
     optional = {
         "description": about.description,
         "license": about.license,

@@ -21,6 +21,7 @@ import headway
 from headway.core.config import Config
 from headway.core.errors import ConfigError, EngineError
 from headway.core.release import Release
+from headway.core.settings.store import StoreSection
 from headway.deployment.image import key_list, server_settings, store_extras
 from headway.registry.bundle import Bundle
 from headway.registry.sign import Trusted
@@ -140,7 +141,7 @@ def needed_packages(release: Release, model: bytes, config: Config, *, machine: 
     }
     used = _imported_by_engine(release, model)
     by_module = importlib.metadata.packages_distributions()
-    pending = [("headway", tuple(store_extras(config.store)), "")]
+    pending = [("headway", tuple(store_extras(config[StoreSection])), "")]
     pending += [(name, (), "") for module in used for name in by_module.get(module, ())]
     found: dict[str, str] = {}
     while pending:

@@ -10,10 +10,12 @@ from contextlib import closing
 
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
+from headway.core.settings.project import ProjectSection
 from headway.deployment.fleet.device import DevicePointer, PollResult
 from headway.deployment.fleet.reporting import DeviceReporter, device_reporter
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.fleet import DeviceRegistry
+from headway.registry.settings.fleet import FleetSection
 from headway.storage import traffic
 
 _log = logging.getLogger(__name__)
@@ -21,12 +23,12 @@ _log = logging.getLogger(__name__)
 
 def device_address(config: Config) -> str:
     """Return the pointer that a device follows."""
-    return f"{config.project.name}@{config.fleet.pointer}"
+    return f"{config[ProjectSection].name}@{config[FleetSection].pointer}"
 
 
 def device_name(config: Config) -> str:
     """Return the name of a device: that of `[fleet]`, or its host name."""
-    return config.fleet.device or socket.gethostname()
+    return config[FleetSection].device or socket.gethostname()
 
 
 def device_pointer(
@@ -34,7 +36,7 @@ def device_pointer(
 ) -> DevicePointer:
     """Return the pointer that `[fleet]` names."""
     return DevicePointer(
-        url=config.fleet.url,
+        url=config[FleetSection].url,
         address=device_address(config),
         device=device_name(config),
         registry=registry,
@@ -55,7 +57,7 @@ def first_poll(config: Config) -> None:
             pointer = device_pointer(config, registry, accept=lambda _: None)
             result = pointer.poll()
             if not result.release:
-                raise HeadwayError(result.message, where=config.fleet.url) from None
+                raise HeadwayError(result.message, where=config[FleetSection].url) from None
 
 
 def run_agent(config: Config, ended: threading.Event) -> None:
@@ -70,7 +72,7 @@ def run_agent(config: Config, ended: threading.Event) -> None:
             last = _logged(pointer, last)
             report_poll(reporter, pointer, last)
             _bound_log(config)
-            ended.wait(config.fleet.poll_s)
+            ended.wait(config[FleetSection].poll_s)
 
 
 def report_poll(reporter: DeviceReporter | None, pointer: DevicePointer, result: PollResult) -> int:
@@ -88,7 +90,7 @@ def report_poll(reporter: DeviceReporter | None, pointer: DevicePointer, result:
 def _bound_log(config: Config) -> None:
     """Delete the oldest part of the prediction log above `[fleet] log_mb`: a device may be offline for months."""
     try:
-        count = traffic.delete_beyond(config.state, config.fleet.log_mb << 20)
+        count = traffic.delete_beyond(config.state, config[FleetSection].log_mb << 20)
     except (HeadwayError, OSError) as error:
         _log.error("the prediction log could not be bounded: %s", error)
     else:

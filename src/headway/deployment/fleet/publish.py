@@ -18,6 +18,8 @@ from headway.core.record import digest_of, read, write
 from headway.registry import fleet
 from headway.registry.bundle import Bundle
 from headway.registry.project import Project
+from headway.registry.settings.fleet import FleetSection
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import (
     SigningKey,
     create_timestamp_key,
@@ -128,7 +130,7 @@ def renew_timestamp(project: Project, out: Path, *, valid: timedelta = timedelta
 
 def timestamp_key_file(project: Project) -> Path:
     """Return the file of the timestamp's key."""
-    return project.config.path(project.config.trust.timestamp_key)
+    return project.config.path(project.config[TrustSection].timestamp_key)
 
 
 def _pointer(
@@ -271,7 +273,7 @@ def _follow(
     callback: Callable[[str], object],
 ) -> _FollowState:
     """Publish what is new since the last time."""
-    settings, time = project.config.fleet, project.registry.clock()
+    settings, time = project.config[FleetSection], project.registry.clock()
     update = project.registry.last_update(f"{project.name}@{settings.pointer}")
     number = update.number if update else 0
     if number == last.number and time < last.renew_at:

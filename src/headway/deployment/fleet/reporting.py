@@ -19,8 +19,10 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.fleet import DeviceReport, DeviceState
 from headway.core.outbound import open_url
+from headway.core.settings.project import ProjectSection
 from headway.core.urls import is_secure
 from headway.deployment.fleet.device import TIMEOUT_S, PollResult
+from headway.registry.settings.fleet import FleetSection
 from headway.storage import segments, traffic
 
 MAX_SEGMENTS = 500
@@ -142,9 +144,9 @@ class DeviceReporter:
 
 def device_reporter(config: Config, device: str) -> DeviceReporter | None:
     """Return what reports for a device by `[fleet]`, None without an address; raises ConfigError without its key."""
-    if not config.fleet.report_url:
+    if not config[FleetSection].report_url:
         return None
-    file = config.path(config.fleet.key_file)
+    file = config.path(config[FleetSection].key_file)
     try:
         key = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -154,5 +156,5 @@ def device_reporter(config: Config, device: str) -> DeviceReporter | None:
             hint=f"on the server: headway api-keys new {device} --scope device",
         ) from error
     return DeviceReporter(
-        url=config.fleet.report_url, name=config.project.name, device=device, key=key, log=config.state
+        url=config[FleetSection].report_url, name=config[ProjectSection].name, device=device, key=key, log=config.state
     )

@@ -12,8 +12,8 @@ from msgspec.structs import replace as replaced
 
 from headway.core.plan import DeploymentPlan, PlanChange, PlanOption, PlanSubject, ServiceTimes
 from headway.core.record import digest_of, write
-from headway.core.sections import RemoteStage
 from headway.deployment.plan.search import OptionSearch, PlanInputs, Simulations, best_option, locations_of
+from headway.evaluation.settings.answer import RemoteStage
 
 _FACTORS = (1.5, 2.0, 4.0, 8.0)
 _STEPS = 3

@@ -12,7 +12,6 @@ from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.sections import AttackSection
 from headway.evaluation.comparison import subsample, time_per_row
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.decision_attack import (
@@ -25,6 +24,7 @@ from headway.evaluation.decision_attack import (
 )
 from headway.evaluation.quality.decision_changes import DecisionChanges, decision_margins
 from headway.evaluation.quality.row_errors import decision_changes
+from headway.evaluation.settings.attack import AttackSection
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, exact_measurement
 from headway.evaluation.statistics.percentiles import min_sample_size, percentile_interval
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean

@@ -10,11 +10,11 @@ from msgspec.structs import replace as named
 from headway.core.arrays import Bools, Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import AttackEffort, Measurement
-from headway.core.sections import AttackSection
 from headway.core.variant import DECIDES
 from headway.evaluation.comparison import select_rows, subsample
 from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.extraction import AnswerView, CopyTask, QueriedModel, copy_model, milestones
+from headway.evaluation.settings.attack import AttackSection
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, jackknife_interval
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import Blocks, build_blocks, leave_one_out_mean

@@ -14,17 +14,22 @@ from typing import get_args
 
 from headway.core.errors import Refused
 from headway.core.evidence import Evidence
+from headway.core.exposure import exposure_of
 from headway.core.monitoring import MonitoringReport, ProbingReport, Ticket
 from headway.core.record import digest_of, kind_of, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.schedule import TaskRun
-from headway.core.sections import AlertCondition, AlertRule, ScheduleSection
 from headway.core.selective import CertificateAudit
-from headway.core.threats import ThreatAssessment, exposure_of, reopen_reasons
+from headway.core.threats import ThreatAssessment, reopen_reasons
 from headway.core.value_replay import ValueReplay, ValueSkew
+from headway.data.settings.model import ModelSection
 from headway.monitoring.feature_status import describe_skew, last_of_release, live_views
 from headway.monitoring.servers import ServerMetrics, burning, metrics_key, read_server, server_addresses
+from headway.monitoring.settings.alert import AlertCondition, AlertRule
+from headway.monitoring.settings.schedule import ScheduleSection
+from headway.monitoring.settings.threats import ThreatsSection
+from headway.monitoring.settings.ui import UiSection
 from headway.monitoring.task_runs import last_run
 from headway.registry.project import LIVE_POINTER, Project
 
@@ -78,7 +83,7 @@ class Facts:
         return sorted(found.values(), key=lambda report: report.until)
 
     def _is_about_live(self, report: MonitoringReport) -> bool:
-        return report.release == self.release or bool(self.project.config.model.scores)
+        return report.release == self.release or bool(self.project.config[ModelSection].scores)
 
     @cached_property
     def ticket(self) -> Ticket | None:
@@ -124,7 +129,9 @@ class Facts:
         found = self._read
         if found is None:
             found = [read_server(address, key=key) for address in server_addresses(config)]
-        return [one for one in found if config.ui.servers or (not one.problem and self.project.name in one.models)]
+        return [
+            one for one in found if config[UiSection].servers or (not one.problem and self.project.name in one.models)
+        ]
 
     @cached_property
     def answering(self) -> list[ServerMetrics]:
@@ -220,7 +227,7 @@ def _not_judged(facts: Facts, rule: AlertRule) -> ConditionState | None:
 
 def _never_judged(facts: Facts, rule: AlertRule) -> ConditionState | None:
     """Return whether a release is live for so many periods, of the schedule's length, without any report."""
-    live, length = facts.live, _length_of(facts.project.config.schedule.window)
+    live, length = facts.live, _length_of(facts.project.config[ScheduleSection].window)
     if not (live and facts.release and length) or facts.is_replay:
         return _nothing_judged(facts)
     unjudged = (facts.now - datetime.fromisoformat(live.at)) // length - 1
@@ -404,7 +411,7 @@ def _threats(facts: Facts, _: AlertRule) -> ConditionState | None:
     if assessed is None:
         return None
     config = facts.project.config
-    gaps = [row.id for row in assessed.open_gaps(level=config.threats.level) if row.id in assessed.opened]
+    gaps = [row.id for row in assessed.open_gaps(level=config[ThreatsSection].level) if row.id in assessed.opened]
     due = reopen_reasons(assessed, release=facts.release, exposure=exposure_of(config), now=facts.now)
     parts = [f"gaps that were none before: {', '.join(gaps)}"] if gaps else []
     parts += [f"the threats are to be assessed again: {', '.join(due)}; next: headway threats"] if due else []

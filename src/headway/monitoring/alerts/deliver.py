@@ -28,10 +28,11 @@ from headway.core.config import Config
 from headway.core.contracts import Lease
 from headway.core.errors import HeadwayError, LeaseHeld
 from headway.core.record import digest_of
-from headway.core.sections import AlertCondition, AlertRule, UiSection
 from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
 from headway.monitoring.alerts.receiver import open_receiver, shorten
 from headway.monitoring.servers import ServerMetrics
+from headway.monitoring.settings.alert import AlertCondition, AlertRule, AlertSection
+from headway.monitoring.settings.ui import UiSection
 from headway.registry.project import Project, open_project
 
 LEASE, RETRY_LEASE = "alerts", "alerts again"
@@ -61,7 +62,7 @@ def judge_alert_rules(
     `servers` are the metrics of the project's servers if they were just read; without them they are read now.
     """
     facts = Facts(project, now=now, servers=servers)
-    for rule in project.config.alert.rules:
+    for rule in project.config[AlertSection].rules:
         for condition in rule.when or CONDITIONS:
             try:
                 yield rule, condition, judge_condition(condition, facts, rule), ""
@@ -86,7 +87,9 @@ def _with_changes(project: Project, log: AlertLog, *, now: datetime) -> AlertLog
     """Return the log with an alert for each condition that began or ended; the same object if none did."""
     firing = {(alert.rule, alert.condition): alert for alert in log.firing}
     made: list[Alert] = []
-    watched = {(rule.name, condition) for rule in project.config.alert.rules for condition in rule.when or CONDITIONS}
+    watched = {
+        (rule.name, condition) for rule in project.config[AlertSection].rules for condition in rule.when or CONDITIONS
+    }
     for rule, condition, state, _ in judge_alert_rules(project, now=now):
         was = firing.get((rule.name, condition))
         if state is None or (state.is_firing and was and was.subject == state.subject):
@@ -100,7 +103,7 @@ def _with_changes(project: Project, log: AlertLog, *, now: datetime) -> AlertLog
             del firing[rule.name, condition]
             made += [replace(ended, since=was.since, subject=was.subject)] if rule.resolved else []
     still_firing = tuple(alert for key, alert in firing.items() if key in watched)
-    rules = {rule.name for rule in project.config.alert.rules}
+    rules = {rule.name for rule in project.config[AlertSection].rules}
     waiting = [one for one in log.waiting if one.alert.rule in rules]
     if not made and still_firing == log.firing and len(waiting) == len(log.waiting):
         return log
@@ -132,7 +135,7 @@ def _alert(
         summary=shorten(state.summary, at_most=MAX_SUMMARY),
         subject=state.subject,
         release=state.release,
-        link=dashboard_link(project.config.ui, project.name, state.page),
+        link=dashboard_link(project.config[UiSection], project.name, state.page),
     )
 
 
@@ -180,7 +183,7 @@ def _due(log: AlertLog, *, now: datetime) -> list[Delivery]:
 
 def _attempt(project: Project, alert: Alert) -> str:
     """Send an alert to its receiver; return the problem, empty if there was none."""
-    rule = next(rule for rule in project.config.alert.rules if rule.name == alert.rule)
+    rule = next(rule for rule in project.config[AlertSection].rules if rule.name == alert.rule)
     return send_alert(project.config, rule, alert)
 
 
@@ -230,7 +233,7 @@ def example_alert(project: Project, rule: AlertRule, *, now: datetime) -> Alert:
 
 def start_delivery(config: Config) -> None:
     """Start a process that judges the rules and delivers, if there are any; it outlives this one."""
-    if config.alert.rules:
+    if config[AlertSection].rules:
         command = [sys.executable, "-m", __name__, str(Path(config.folder).resolve())]
         process = subprocess.Popen(
             command,

@@ -15,7 +15,7 @@ from headway.core.alerting import Alert
 from headway.core.config import FILE, Config
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.record import Record
-from headway.core.sections import AlertRule, SettingValue
+from headway.monitoring.settings.alert import AlertRule, SettingValue
 
 SettingsType = TypeVar("SettingsType", bound=Record)
 MAX_SECRET_BYTES = 4096

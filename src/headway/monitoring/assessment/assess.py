@@ -27,6 +27,9 @@ from headway.data import check as checking
 from headway.data.context import CheckContext, load_detector
 from headway.data.matrix import group_codes, target_values
 from headway.data.provenance.fingerprint import table_digest
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.split import SplitSection
 from headway.data.split import labeled_rows, select_period, split_dataset
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
 from headway.evaluation.statistics.proportions import groups_share
@@ -39,6 +42,7 @@ from headway.monitoring.deployed_release import last_training
 from headway.monitoring.labeling.agreement import labeling_records
 from headway.monitoring.overview import mark_checked
 from headway.monitoring.scored_rows import logged_requests, time_expression
+from headway.monitoring.settings.threats import ThreatsSection
 from headway.registry.project import LIVE_POINTER, Project
 
 
@@ -54,7 +58,7 @@ class AssessmentResult:
 def check_context(project: Project, dataset: Dataset) -> CheckContext:
     """Return the context of the checks: rows, their periods if they can be split, and requests to the live release."""
     try:
-        parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
+        parts = split_dataset(dataset, project.config[SplitSection], fitted=bool(project.config[ModelSection].file))
     except DataError:
         parts = {}
     load_requests, detector = partial(logged_requests, project), load_detector(changes.DETECTOR)
@@ -131,7 +135,7 @@ def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment
         by=who,
         headway=headway.__version__,
         number=0,
-        source=config.data.name,
+        source=config[DataSection].name,
         dataset=dataset.digest,
         n_rows=len(dataset.table) if sampled is None else sampled.n_rows,
         n_groups=sampled.n_groups if sampled else dataset.table[roles.groups].n_unique() if roles.groups else 0,
@@ -186,7 +190,7 @@ def _check_runs(findings: list[Finding]) -> list[CheckRun]:
 def _is_old(before: Assessment, now: Assessment, project: Project) -> bool:
     """Return whether the last assessment is older than half the time for which it counts as evidence on threats."""
     age = datetime.fromisoformat(now.at) - datetime.fromisoformat(before.at)
-    return age > parse_age(project.config.threats.every, where="[threats] every") / 2
+    return age > parse_age(project.config[ThreatsSection].every, where="[threats] every") / 2
 
 
 def _is_unchanged(before: Assessment, now: Assessment) -> bool:

@@ -28,10 +28,14 @@ from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.monitoring import Drift
+from headway.core.settings_section import SettingsSection
 from headway.core.variant import Field, Signature
 from headway.data.context import Window, Windows, run_detector
 from headway.data.matrix import group_codes as group_numbers
 from headway.data.matrix import matrix
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.split import SplitSection
 from headway.monitoring.drift import feature_values, make_bins
 from headway.monitoring.scored_rows import WEEK, time_expression
 
@@ -178,7 +182,7 @@ def _column_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[s
     return [*went, *came, *other]
 
 
-SECTIONS = ("data", "personal", "split")
+SECTIONS: tuple[type[SettingsSection], ...] = (DataSection, PersonalSection, SplitSection)
 EXCLUDED_SETTINGS = ("data.source", "data.query")
 """The source has a finding of its own, and may hold a password."""
 
@@ -189,8 +193,8 @@ def check_settings(config: Config) -> dict[str, str]:
     """Return every setting on which the findings of the checks depend, as JSON by `section.field`."""
     found = {}
     for section in SECTIONS:
-        for field, value in msgspec.to_builtins(getattr(config, section)).items():
-            found[f"{section}.{field}"] = msgspec.json.encode(value, order="sorted").decode()
+        for field, value in msgspec.to_builtins(config[section]).items():
+            found[f"{section.table}.{field}"] = msgspec.json.encode(value, order="sorted").decode()
     return {name: text for name, text in found.items() if name not in EXCLUDED_SETTINGS}
 
 

@@ -16,6 +16,7 @@ from headway.core.record import digest_of, read
 from headway.core.threads import this_machine
 from headway.data.contract.check import ContractReport
 from headway.data.sampled import open_sample
+from headway.data.settings.data import DataSection
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.features.join import open_with_views
 from headway.monitoring.assessment.changes import later_rows
@@ -122,7 +123,7 @@ def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
 
     The subject is the digest of the contract file; the dataset is the digest of the table, or of the bytes of a file.
     """
-    content = project.config.path(project.config.data.contract).read_bytes()
+    content = project.config.path(project.config[DataSection].contract).read_bytes()
     share = found.n_failing / found.n_rows if found.n_rows else 0.0
     evidence = Evidence(
         subject=digest_of(content),

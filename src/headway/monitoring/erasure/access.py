@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
@@ -13,23 +12,12 @@ from headway.core.erasure import Residual, SearchedStore
 from headway.core.errors import DataError
 from headway.core.record import Record
 from headway.data.personal.policy import load_hash_key
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.provenance import ProvenanceSection
 from headway.monitoring.erasure.erase import BEYOND_REACH
 from headway.monitoring.erasure.row_stores import Reach, RowStore, open_row_stores, search_stores
 from headway.registry.project import Project
-
-INFORMATION: Mapping[str, tuple[str, str]] = {
-    "purpose": ("record", "purpose"),
-    "recipients": ("record", "recipients"),
-    "retention": ("personal", "retention"),
-    "rights": ("record", "rights"),
-    "sources": ("provenance", "made_from"),
-    "transfers": ("record", "transfers"),
-    "human_oversight": ("record", "oversight"),
-    "controller": ("record", "controller"),
-    "purpose_of_columns": ("personal", "purpose"),
-    "legal_basis_of_columns": ("personal", "legal_basis"),
-}
-"""Information for the person next to the rows: a name, and the section and field that declare it."""
+from headway.registry.settings.record import RecordSection
 
 
 class LocationRows(Record, frozen=True, kw_only=True):
@@ -103,4 +91,17 @@ def _rows(store: RowStore, keys: tuple[str, ...]) -> list[tuple[str, dict[str, A
 
 
 def _information(config: Config) -> dict[str, Any]:
-    return {name: getattr(getattr(config, section), field) for name, (section, field) in INFORMATION.items()}
+    """Return the information for the person next to the rows, as the project declares it."""
+    record, personal = config[RecordSection], config[PersonalSection]
+    return {
+        "purpose": record.purpose,
+        "recipients": record.recipients,
+        "retention": personal.retention,
+        "rights": record.rights,
+        "sources": config[ProvenanceSection].made_from,
+        "transfers": record.transfers,
+        "human_oversight": record.oversight,
+        "controller": record.controller,
+        "purpose_of_columns": personal.purpose,
+        "legal_basis_of_columns": personal.legal_basis,
+    }

@@ -27,13 +27,17 @@ from headway.core.erasure import Erased, Erasure
 from headway.core.errors import ConfigError, DataError, Refused, StoreError, StoreUnavailable
 from headway.core.record import Record
 from headway.core.renamed import current_form
+from headway.core.settings.store import StoreSection
 from headway.core.training import ShadowModel
 from headway.data.personal.policy import HashKey, load_hash_key
+from headway.data.settings.data import DataSection
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
 from headway.monitoring.erasure.proofs import load_erasures, next_in_chain, save_proof
 from headway.monitoring.erasure.row_stores import Reach, open_row_stores, search_stores
 from headway.registry.project import Project
+from headway.registry.settings.record import RecordSection
 from headway.registry.sign import load_publisher
+from headway.serving.settings.serve import ServeSection
 from headway.storage import atomic, traffic
 
 _DOMAIN = "headway forget\0"  # part of the hash in stored proofs
@@ -76,7 +80,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
             reach.attempt(store, partial(store.lock, locks))
         for passes in range(2 if target.keys else 1):
             if passes:
-                wait(2 * project.config.serve.log_flush_s + _SLACK_S)
+                wait(2 * project.config[ServeSection].log_flush_s + _SLACK_S)
             for store in stores:
                 reach.attempt(store, partial(store.erase, target, journal))
         resumed = replace(journal.header, older_than=header.older_than)
@@ -93,7 +97,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
 
 def _expect_no_hold(project: Project) -> None:
     """Raise Refused while a legal hold forbids to delete anything."""
-    if hold := project.config.record.legal_hold:
+    if hold := project.config[RecordSection].legal_hold:
         raise Refused(
             f"nothing is erased: a legal hold is declared: {hold}",
             where="headway.toml [record] legal_hold",
@@ -178,7 +182,9 @@ def _erasure_record(
 
 
 def _notes_of_shared_logs(project: Project) -> tuple[str, ...]:
-    return ("not reached: segments that another machine has not shipped yet",) if project.config.store.logs else ()
+    return (
+        ("not reached: segments that another machine has not shipped yet",) if project.config[StoreSection].logs else ()
+    )
 
 
 def _model_notes(project: Project) -> tuple[str, ...]:
@@ -187,7 +193,7 @@ def _model_notes(project: Project) -> tuple[str, ...]:
     models = (
         f"signed releases made before: {made:,}; their models keep what they learned from these rows until they are"
     )
-    source = f"{config.data.source or 'the source'} is not changed: remove the rows there"
+    source = f"{config[DataSection].source or 'the source'} is not changed: remove the rows there"
     shadows = project.count(ShadowModel)
     notes = [f"shadow models of privacy attacks that stay in the store: {shadows:,}"] if shadows else []
     return (*((f"{models} retrained without them (headway retrain)",) if made else ()), *notes, source)

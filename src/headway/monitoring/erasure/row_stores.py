@@ -24,6 +24,7 @@ from headway.core.contracts import OnlineStore
 from headway.core.erasure import Residual, SearchedStore
 from headway.core.errors import StoreUnavailable
 from headway.core.record import digest_of
+from headway.core.settings.store import StoreSection
 from headway.monitoring.erasure import files
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
 from headway.registry.project import Project
@@ -221,7 +222,7 @@ def open_row_stores(project: Project) -> tuple[RowStore, ...]:
 
     The segments on S3 come before the folder, which holds their copies.
     """
-    store = project.config.store
+    store = project.config[StoreSection]
     used: dict[type[RowStore], bool] = {
         SharedSegments: bool(store.logs),
         StateFolder: True,

@@ -10,6 +10,7 @@ import polars as pl
 from headway.core.arrays import Bools, Floats
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays
+from headway.data.settings.data import DataSection
 from headway.evaluation.statistics.intervals import Sample, exact_measurement
 from headway.evaluation.statistics.proportions import groups_share
 from headway.evaluation.statistics.tables import tally
@@ -37,7 +38,7 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
     labeled_us = joined["labeled_us"].fill_null(now).to_numpy()
     waited = np.maximum(labeled_us - joined["at_us"].to_numpy(), 0) / 1e6
     known = joined["labeled_us"].is_not_null().to_numpy()
-    declared = parse_delay(project.config.data.label_delay).total_seconds()
+    declared = parse_delay(project.config[DataSection].label_delay).total_seconds()
     return Delays(
         n_requests=len(joined),
         n_labeled=int(known.sum()),

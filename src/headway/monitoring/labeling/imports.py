@@ -8,7 +8,9 @@ from typing import NamedTuple
 from headway.core.errors import DataError
 from headway.core.record import digest_of, write
 from headway.core.schedule import LabelImport
+from headway.data.settings.data import DataSection
 from headway.monitoring.prediction_log import read_label_file, unlogged_keys
+from headway.monitoring.settings.schedule import ScheduleSection
 from headway.registry.project import Project
 from headway.storage.addresses import log_root, open_logs
 from headway.storage.traffic import save_labels
@@ -30,7 +32,7 @@ def import_labels(project: Project, *, who: str) -> ImportedLabels:
     A file is new if no file of its name and content was imported. A later label of a key replaces an earlier one, so
     files are read in the order of their names. Raises DataError for a file that cannot be read; those before it stay.
     """
-    config, path = project.config, project.config.path(project.config.schedule.labels)
+    config, path = project.config, project.config.path(project.config[ScheduleSection].labels)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and not file.name.startswith("."))
     elif path.is_file():
@@ -42,7 +44,7 @@ def import_labels(project: Project, *, who: str) -> ImportedLabels:
         done = LabelImport(name=project.name, file=file.name, content=digest_of(_content(file)))
         if project.records(LabelImport, digest=digest_of(write(done))):
             continue
-        labels = read_label_file(file, config.data)
+        labels = read_label_file(file, config[DataSection])
         unknown = unlogged_keys(log_root(config, project.name), project.name, [label.key for label in labels])
         n_labels += save_labels(config.state, project.name, labels, who=who)
         project.save(done)

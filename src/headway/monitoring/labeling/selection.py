@@ -11,6 +11,7 @@ from headway.core.arrays import Floats, Ints
 from headway.core.errors import DataError
 from headway.core.labeling import LabelRequest
 from headway.core.variant import DECIDES, Field, Variant
+from headway.data.settings.data import DataSection
 from headway.monitoring.labeling.agreement import stored_annotations
 from headway.monitoring.prediction_log import LabelReader, answered_requests
 from headway.monitoring.scored_rows import day_numbers, request_column
@@ -72,7 +73,7 @@ def label_classes(project: Project) -> list[tuple[float, str]]:
     _require_classes(release.variant, f"{project.name}@live")
     if release.variant.task == "multiclass":
         return [(float(index), name) for index, name in enumerate(release.class_names)]
-    positive = project.config.data.positive or "1"
+    positive = project.config[DataSection].positive or "1"
     return [(0.0, "0" if positive == "1" else f"not {positive}"), (1.0, positive)]
 
 

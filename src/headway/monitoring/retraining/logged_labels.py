@@ -26,6 +26,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import Refused, StoreError
 from headway.core.evidence import Finding
 from headway.core.release import Release
+from headway.evaluation.settings.answer import AnswerSection
 from headway.monitoring.certificate import labels_of_people
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.prediction_log import answered_requests, device_requests
@@ -33,6 +34,7 @@ from headway.monitoring.scored_rows import request_column
 from headway.registry.bundle import Bundle
 from headway.registry.key_assignment import is_drawn_for_audit
 from headway.registry.project import Project
+from headway.registry.settings.fleet import FleetSection
 from headway.storage import traffic
 from headway.storage.addresses import log_root
 
@@ -98,7 +100,9 @@ def _labeled_messages(
             continue
         found = opened(digits)
         if isinstance(found, Bundle):
-            parts.append(_inputs(known, found.release, found.digest, dataset, share=project.config.answer.audit_share))
+            parts.append(
+                _inputs(known, found.release, found.digest, dataset, share=project.config[AnswerSection].audit_share)
+            )
         else:
             findings.append(_unread(digits, known["key"].n_unique(), found))
     if not parts:
@@ -114,7 +118,7 @@ def _requests(project: Project, root: Path) -> Iterator[tuple[str, pl.DataFrame]
     """Yield the requests of each release that servers logged, and devices if `[fleet] retrain` admits them."""
     for folder in traffic.log_folders(root, project.name):
         yield folder.name, answered_requests(root, project.name, folder.name)
-    if project.config.fleet.retrain:
+    if project.config[FleetSection].retrain:
         yield from device_requests(root, project.name)
 
 

@@ -19,9 +19,12 @@ from headway.core.training import Promotion, PromotionStatus, Retraining
 from headway.monitoring import rollout as control
 from headway.monitoring.retraining.retrain import find_outcome
 from headway.monitoring.rollout import follow_rollout, idle_message
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
 from headway.registry.publish import publish
+from headway.registry.settings.rollout import RolloutSection
+from headway.serving.settings.serve import ServeSection
 
 LIVE = "live"
 AT_ONCE = 'headway retrain --mode auto --through live --why "..."'
@@ -54,7 +57,7 @@ def begin_promotion(project: Project, found: Retraining, *, who: str, why: str =
     tried = None if why else _previous_attempt(project, found)
     if tried:
         return tried
-    if project.config.retrain.through == LIVE:
+    if project.config[RetrainSection].through == LIVE:
         return _promote_at_once(project, found, live, UpdateReason(who=who, why=why or found.message))
     return _promote_by_rollout(project, found, who=who, why=why)
 
@@ -92,7 +95,7 @@ def follow_promotion(
     if _retraining_of(project, rollout) is None:
         return check_promotion(project)
     last = follow_rollout(project, callback=callback, wait=wait, patient=False)
-    quiet = f"{last.current.name} stays: in {project.config.rollout.quiet_s:g} s no request gave evidence"
+    quiet = f"{last.current.name} stays: in {project.config[RolloutSection].quiet_s:g} s no request gave evidence"
     return _promotion_of(project, last, quiet if last.status == "running" else last.why)
 
 
@@ -126,7 +129,7 @@ def _promote_by_rollout(project: Project, found: Retraining, *, who: str, why: s
     """Return the promotion by its rollout, started now or by an earlier process."""
     running = running_rollout(project)
     if running is None or running.release != found.release:
-        if project.config.serve.log_mode == "off":
+        if project.config[ServeSection].log_mode == "off":
             raise Refused(
                 "servers keep no log, so a canary rollout has no evidence", where="[serve] log_mode", hint=AT_ONCE
             )

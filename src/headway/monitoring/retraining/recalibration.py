@@ -25,6 +25,8 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
+from headway.data.settings.data import DataSection
+from headway.data.settings.policy import PolicySection
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.calibration.methods import CALIBRATION_METHODS, choose_calibrator
 from headway.evaluation.comparison import record_self_test
@@ -42,6 +44,7 @@ from headway.monitoring.retraining.retrain import (
     rows_labeled_by,
 )
 from headway.monitoring.scored_rows import ScoredRows, parse_delay, score_rows
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.registry.project import Project
 
 
@@ -64,7 +67,7 @@ def prepare_recalibration(
     Raises DataError if groups are not declared, if fewer than 14 labeled ones have arrived since the training, or if an
     input is out of its range on a day to judge by.
     """
-    days = project.config.retrain.recalibrate_days
+    days = project.config[RetrainSection].recalibrate_days
     labeled, end = rows_labeled_by(project, dataset, until)
     rows = score_rows(deployed, labeled, since=deployed.trained_until)
     _require_groups(rows, dataset, days)
@@ -72,7 +75,9 @@ def prepare_recalibration(
     chosen = rows.groups >= np.unique(rows.groups)[-days:][0]
     table = rows.subset(chosen).table
     require_healthy_days(project, deployed, dataset, replace_dataclass(dataset, table=table), end)
-    found = fit_rolling_calibrator(raw, rows.labels, rows.groups, days=days, by=project.config.retrain.recalibrate_by)
+    found = fit_rolling_calibrator(
+        raw, rows.labels, rows.groups, days=days, by=project.config[RetrainSection].recalibrate_by
+    )
     name = f"the last {days} labeled groups, each with the calibrator of its day"
     return RollingRecalibration(
         rows=rows,
@@ -85,7 +90,7 @@ def prepare_recalibration(
 
 def recalibrate_release(project: Project, deployed: DeployedRelease, rolling: RollingRecalibration) -> Retraining:
     """Judge the rule against live, and return the live model with the next calibrator; no pointer moves."""
-    rules = [str(rule) for rule in recalibration_rules(project.config.policy).release]
+    rules = [str(rule) for rule in recalibration_rules(project.config[PolicySection]).release]
     key = outcome_key("recalibrate", deployed.digest, rolling.holdout.digest, repr(rolling.calibrator), rules)
     done = find_outcome(project, key)
     if done:
@@ -125,7 +130,7 @@ def _search_result(project: Project, deployed: DeployedRelease, rolling: Rolling
         name=project.name,
         baseline=baseline,
         evaluated=(),
-        winner=judge_against_live(project, variant, evidence, recalibration_rules(project.config.policy)),
+        winner=judge_against_live(project, variant, evidence, recalibration_rules(project.config[PolicySection])),
         answers=answers.plan,
         self_test=record_self_test(variant, subject.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -134,8 +139,8 @@ def _search_result(project: Project, deployed: DeployedRelease, rolling: Rolling
 
 def _day_by_day(project: Project, rolling: RollingRecalibration) -> Floats:
     """Predict each judged row with the calibrator that was available before the first row of its group -> [n]."""
-    rows, retrain = rolling.rows, project.config.retrain
-    delay = np.timedelta64(parse_delay(project.config.data.label_delay))
+    rows, retrain = rolling.rows, project.config[RetrainSection]
+    delay = np.timedelta64(parse_delay(project.config[DataSection].label_delay))
     answers = rolling.raw.copy()
     for group in np.unique(rows.groups[rolling.judged]):
         today = rows.groups == group

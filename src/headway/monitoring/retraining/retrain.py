@@ -27,7 +27,6 @@ from headway.core.feature_view import FeatureView
 from headway.core.monitoring import BrokenInput, MonitoringReport, Ticket
 from headway.core.record import canonical, digest_of
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.sections import PolicySection
 from headway.core.selective import AnswerPlan
 from headway.core.training import Retraining, Training, TrainingTask
 from headway.core.variant import Step, Variant
@@ -36,12 +35,16 @@ from headway.core.workers import Compute, here
 from headway.data import matrix
 from headway.data.contract.discovery import observed_contract
 from headway.data.provenance.fingerprint import table_digest
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.policy import PolicySection
 from headway.data.split import labeled_rows, select_period
 from headway.evaluation.answer_plan import LabeledAnswers, make_plan, measure_answers, require_decidable
 from headway.evaluation.comparison import dependent_groups, open_variant, record_self_test
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.evaluation.selective import measure_risk
+from headway.evaluation.settings.answer import AnswerSection
 from headway.evaluation.statistics.seeds import pool_seeds
 from headway.features.rules import views_read
 from headway.monitoring.broken_inputs import broken_since_training, require_healthy_inputs
@@ -50,6 +53,7 @@ from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.input_rules import broken_finding
 from headway.monitoring.retraining.logged_labels import with_logged_labels
 from headway.monitoring.scored_rows import day_numbers, parse_delay, time_expression
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.optimization import search
 from headway.optimization.context import TransformContext
 from headway.optimization.importers.models import declared_training_privacy
@@ -95,7 +99,7 @@ def prepare_retraining(
     require_decidable(project.config)
     labeled, drawn, unread = with_logged_labels(project, deployed, dataset)
     rows, end = rows_labeled_by(project, labeled, until)
-    since = end - timedelta(days=project.config.retrain.judged_days)
+    since = end - timedelta(days=project.config[RetrainSection].judged_days)
     if since < deployed.trained_until:
         raise DataError(
             f"the last labeled days begin at {since:%F}, but the live release was trained on days up to "
@@ -109,9 +113,9 @@ def prepare_retraining(
     broken = require_healthy_days(project, deployed, labeled, holdout, end)
     learned, left_out = _without_broken_days(select_period(rows, begin, since, name="train"), broken)
     code = recipe_digest(project.config)
-    rules = [str(rule) for rule in promotion_rules(project.config.policy).release]
+    rules = [str(rule) for rule in promotion_rules(project.config[PolicySection]).release]
     digests = (deployed.digest, table_digest(learned.table), table_digest(holdout.table))
-    key = outcome_key("retrain", *digests, code, project.config.retrain.seeds, rules)
+    key = outcome_key("retrain", *digests, code, project.config[RetrainSection].seeds, rules)
     found = (*unread, *left_out, *_changed_training_rows(project, deployed, labeled))
     if labeled is not dataset:
         labeled = replace_dataclass(labeled, digest=table_digest(labeled.table))
@@ -125,7 +129,7 @@ def require_healthy_days(
 ) -> list[BrokenInput]:
     """Return the broken inputs of a table up to a time; raise DataError if one is on a day of the judged rows."""
     reports = project.records(MonitoringReport)
-    accepted = project.config.retrain.accept_out_of_range
+    accepted = project.config[RetrainSection].accept_out_of_range
     broken = broken_since_training(deployed, dataset, reports, until=until)
     broken = [entry for entry in broken if entry.column not in accepted]
     require_healthy_inputs(np.unique(_days(judged)), broken)
@@ -220,7 +224,7 @@ def _trainings(
     callback: Callback,
 ) -> list[Training]:
     """Return a training for each seed: the saved one if there is one, else a new one, which is saved."""
-    count, dataset = project.config.retrain.seeds, table_digest(data.rows.table)
+    count, dataset = project.config[RetrainSection].seeds, table_digest(data.rows.table)
     seeds: list[int | None] = list(range(count)) if count > 1 else [None]
     found: dict[int | None, Training] = {}
     for stored in project.records(Training):
@@ -259,7 +263,7 @@ def _search_result(
     holdout = make_holdout(deployed, data.holdout)
     first, *others = (training.model for training in trainings)
     shipped = _with_steps_of(project, deployed.release.variant, first, holdout)
-    policy = promotion_rules(project.config.policy)
+    policy = promotion_rules(project.config[PolicySection])
     of_others = [_evidence(project, holdout, model) for model in others]
     subject = holdout.subject(shipped, open_variant(shipped, project.blobs))
     answers = certify_answers(project, holdout, subject)
@@ -268,7 +272,7 @@ def _search_result(
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])
     }
     evidence = answers.added_to(found[shipped.digest])
-    declared = declared_training_privacy(project.config.model)
+    declared = declared_training_privacy(project.config[ModelSection])
     found[shipped.digest] = replace(evidence, findings=(*evidence.findings, *declared))
     rows = [
         judge_against_live(project, variant, found[variant.digest], policy)
@@ -284,7 +288,7 @@ def _search_result(
         contract=observed_contract(
             matrix.matrix(data.rows.table, first.signature),
             first.signature,
-            margin=project.config.policy.contract_margin,
+            margin=project.config[PolicySection].contract_margin,
         ),
     )
     return SearchResult(
@@ -412,7 +416,7 @@ def certify_answers(project: Project, holdout: HoldoutSet, subject: Comparison) 
 
     Without `[answer] limit` it answers every row. If nothing is certified it answers none.
     """
-    section, live = project.config.answer, holdout.deployed.release
+    section, live = project.config[AnswerSection], holdout.deployed.release
     if not section.limit:
         return CertifiedAnswers()
     answers, digest = LabeledAnswers.of(subject), ""
@@ -485,7 +489,7 @@ def judge_against_live(
 
 def rows_labeled_by(project: Project, dataset: Dataset, until: datetime | None) -> tuple[Dataset, datetime]:
     """Return the rows whose label had arrived by a time, or all labeled rows; and the exclusive end of those rows."""
-    time, delay = time_expression(dataset), parse_delay(project.config.data.label_delay)
+    time, delay = time_expression(dataset), parse_delay(project.config[DataSection].label_delay)
     labeled = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
     last = labeled.select(time.max()).item()
     if last is None:

@@ -25,7 +25,7 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from headway.core.errors import ConfigError, StoreError  # noqa: E402
-from headway.core.sections import without_password  # noqa: E402
+from headway.core.urls import without_password  # noqa: E402
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")

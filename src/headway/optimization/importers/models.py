@@ -36,10 +36,10 @@ from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.evidence import DECLARED_PRIVACY, TRAINING_ROWS, Finding
 from headway.core.record import Settings, digest_of
-from headway.core.sections import ModelSection
 from headway.core.variant import MULTILABEL, Artifact, Field, Signature, Variant
 from headway.data.matrix import STRING_DTYPES, dataset_signature, matrix
 from headway.data.refusals import with_refusals
+from headway.data.settings.model import ModelSection
 from headway.engines.formats.external_data import external_files
 from headway.optimization.importers import confinement, huggingface, mlflow, trial
 from headway.scanning.allowed import is_listed

@@ -13,7 +13,8 @@ from openlineage.client.event_v2 import InputDataset, Job, JobEvent, OutputDatas
 from openlineage.client.transport.http import HttpConfig, HttpTransport
 
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections import ENVIRONMENT, without_password
+from headway.core.urls import without_password
+from headway.data.settings.provenance import ENVIRONMENT
 
 _AS_THEY_ARE = {"facets": {"source_code_location": {"disabled": True}}}
 _WAITS_S, _RETRIES = 5.0, 1

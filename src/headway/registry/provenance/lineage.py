@@ -19,7 +19,8 @@ from headway.core.provenance import LineageDelivery, Provenance, TrackedData
 from headway.core.record import canonical, digest_of
 from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
-from headway.core.sections import ENVIRONMENT, without_password
+from headway.core.urls import without_password
+from headway.data.settings.provenance import ENVIRONMENT, ProvenanceSection
 from headway.features import catalog
 from headway.features.compute import input_columns
 from headway.features.expressions import to_sql
@@ -282,7 +283,7 @@ def send(project: Project) -> LineageDelivery:
     record says so, and the remaining events are sent next time. Raises PluginError if the client is absent, ConfigError
     without a receiver.
     """
-    to = project.config.provenance.lineage_to or ENVIRONMENT
+    to = project.config[ProvenanceSection].lineage_to or ENVIRONMENT
     name, accepted = without_password(to), []
     known = {digest for sent in deliveries(project) if sent.to == name for digest in sent.events}
     fresh = {digest: event for event in events(project) if (digest := digest_of(canonical(event))) not in known}

@@ -18,6 +18,7 @@ from headway.core.provenance import JUDGED, Difference, Provenance
 from headway.core.verdict import OVERRIDE
 from headway.data.provenance import fingerprint
 from headway.data.provenance.versions import DataVersion, compare_versions, make_version
+from headway.data.settings.provenance import ProvenanceSection
 from headway.registry.project import Project
 
 
@@ -110,7 +111,7 @@ def _describe_change(seen: Difference | None) -> str:
 
 
 def _provenance(project: Project, version: DataVersion, dataset: Dataset, code: str) -> Provenance:
-    about = project.config.provenance
+    about = project.config[ProvenanceSection]
     made = {"code": code, "creator": about.creator, "made from": ", ".join(about.made_from)}
     facts = {**dataset.provenance, **made, "headway": importlib.metadata.version("headway")}
     return Provenance(

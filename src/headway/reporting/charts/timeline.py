@@ -11,6 +11,7 @@ from typing import Any
 
 import altair as alt
 
+from headway.core.measure import lower_is_better
 from headway.core.record import Record
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.reporting import report_data
@@ -245,7 +246,7 @@ def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
     measure, limit = measures[-1], quality_limit(report, measures[-1])
     name = words.measure_name(measure)
     highest, worst = max(known.items(), key=lambda pair: pair[1].high)
-    if limit is None or measure not in words.LOWER_IS_BETTER:
+    if limit is None or not lower_is_better(measure):
         return (f"In {formatting.period_name(highest)} its {name} was {formatting.describe_interval(worst)}.",)
     beyond = shown_above(tuple(known.values()), limit)
     named = [formatting.period_name(label) for label, seen in known.items() if seen in beyond]
@@ -277,7 +278,7 @@ def _title(report: ReportData, found: Sequence[ReportPeriod], measures: Sequence
     known = [(period.label, seen) for period in _live(found) if (seen := period.find(measure))]
     if not known:
         return "Quality by period"
-    sign = 1 if measure in words.LOWER_IS_BETTER else -1
+    sign = 1 if lower_is_better(measure) else -1
     label, worst = max(known, key=lambda pair: sign * pair[1].value)
     limit = quality_limit(report, measure)
     over = f", the whole interval above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
@@ -390,7 +391,7 @@ def _measured(rows: Sequence[Row], x: alt.X, y: alt.Y, series: dict[str, Any]) -
 
 
 def _heading(measure: str, limit: float | None, size: ChartSize) -> alt.TitleParams:
-    better = "lower" if measure in words.LOWER_IS_BETTER else "higher"
+    better = "lower" if lower_is_better(measure) else "higher"
     limited = [f"dashed: limit {limit:g}"] if limit is not None else []
     return panel_title(f"{words.measure_title(measure)}: {better} is better", *limited, size=size)
 

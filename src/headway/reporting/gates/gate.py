@@ -11,6 +11,7 @@ from rich.text import Text
 
 from headway.core.config import FILE
 from headway.core.evidence import AS_CALLED, Evidence, Measurement
+from headway.core.measure import lower_is_better
 from headway.core.record import Record
 from headway.core.search_result import SearchResult
 from headway.core.verdict import LIVE, EvaluatedVariant, RuleResult, Verdict
@@ -89,7 +90,7 @@ def _quality_changes(winner: EvaluatedVariant) -> list[str]:
             continue
         values = ""
         if own is not None:
-            before = own.value - drop.value if name in words.LOWER_IS_BETTER else own.value + drop.value
+            before = own.value - drop.value if lower_is_better(name) else own.value + drop.value
             values = f" {format_number(before, width=own.high - own.low)} -> {formatting.format_value(own)},"
         loss = f"loss {formatting.format_measurement(drop)} ({formatting.format_basis(drop)})"
         changes.append(f"{words.measure_symbol(name)}{values} {loss}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
+from headway.evaluation.measures.robustness import CORRUPTIONS
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import CROSS, Section, draw_intervals, measurements_with_prefix, shown_above
-from headway.reporting.text import formatting, tables, words
+from headway.reporting.text import formatting, tables
 
 _PREFIX, _EXCESS, _LOSS = "robustness.", ".excess", ".drop"
 MAX_ROWS = 5
@@ -69,7 +70,7 @@ def _column(seen: Measurement) -> str:
 
 
 def _named(seen: Measurement) -> str:
-    kind = words.CORRUPTIONS.get(_kind(seen), _kind(seen))
+    kind = CORRUPTIONS.get(_kind(seen), _kind(seen))
     return f"{_column(seen)}, {kind[:1].lower()}{kind[1:]}"
 
 
@@ -85,7 +86,7 @@ def _picture(excess: list[Measurement]) -> RenderedChart:
             IntervalRow(name=_column(measurement), seen=measurement, style="fail" if measurement in shown else "live")
             for measurement in worst[:MAX_ROWS]
         )
-        panels.append(IntervalPanel(title=words.CORRUPTIONS.get(kind, kind), axis="increase of the error", spans=spans))
+        panels.append(IntervalPanel(title=CORRUPTIONS.get(kind, kind), axis="increase of the error", spans=spans))
     return draw_intervals(
         "robustness",
         f"{len(shown)} of {len(excess)} corruptions of the inputs are shown to increase the error",

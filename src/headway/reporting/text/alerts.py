@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from headway.core.alerting import Alert, Delivery, Outcome
 from headway.core.schedule import TaskOutcome
-from headway.core.sections import AlertCondition
 from headway.monitoring.alerts.conditions import ConditionState
 from headway.monitoring.overview import describe_age, sentence
+from headway.monitoring.settings.alert import AlertCondition
 from headway.monitoring.task_runs import ScheduledTask
 from headway.reporting.text.formatting import format_time
 from headway.reporting.text.tables import Cell, Line, Style, Table, make_table, text_cell

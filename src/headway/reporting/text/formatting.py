@@ -10,17 +10,8 @@ from datetime import UTC, datetime
 
 from headway.core.errors import ConfigError
 from headway.core.evidence import Measurement
+from headway.core.measure import share_measures
 
-SHARES = frozenset(
-    {
-        "decision_churn",
-        "decision_churn.near",
-        "missing.decision_churn",
-        "changed_decisions",
-        "base_rate",
-        "success",
-    }
-)
 TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.", "cost.energy_j.")
 TINY, ROUNDING = 1e-4, 1e-12
 
@@ -241,7 +232,7 @@ def _exponent(value: float) -> str:
 
 def _is_share(measure: str) -> bool:
     """Return whether a measure is a share of rows, of all or of a part: `missing.decision_churn`."""
-    return measure.rpartition(".")[2] in SHARES
+    return any(measure == name or measure.endswith(f".{name}") for name in share_measures())
 
 
 _DATED = re.compile(r"\d{4}-\d\d(-\d\d)?")

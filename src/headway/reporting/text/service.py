@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from headway.core.release import version_of
-from headway.core.sections import SloSection
 from headway.monitoring.servers import ModelTraffic, ServerMetrics, burn_rates, count_traffic, objectives
 from headway.reporting.text import formatting
 from headway.reporting.text.overview import describe_p99
 from headway.reporting.text.tables import Cell, Line, Style, Table, make_table, text_cell
+from headway.serving.settings.slo import SloSection
 
 WINDOWS = ("5m", "30m", "1h", "6h")
 _OBJECTIVES = {

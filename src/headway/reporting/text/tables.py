@@ -20,6 +20,7 @@ from headway.core.search_result import SearchSummary
 from headway.core.verdict import Answer, EvaluatedVariant, RuleResult, Verdict
 from headway.data.check import unjudged_check
 from headway.data.leakage.taxonomy import LeakageKind
+from headway.evaluation.measures.robustness import CORRUPTIONS
 from headway.optimization.screening import Answers, answers_of
 from headway.registry.project import Saved
 from headway.reporting import report_data
@@ -691,14 +692,14 @@ def corruption_measurements(found: Sequence[Measurement], kind: str, name: str) 
 
 def tabulate_corruptions(found: Sequence[Measurement]) -> Table:
     """Tabulate each kind of corruption: the most costly one, and the worst one compared with the baseline."""
-    kinds = (kind for kind in words.CORRUPTIONS if corruption_measurements(found, kind, "excess"))
+    kinds = (kind for kind in CORRUPTIONS if corruption_measurements(found, kind, "excess"))
     titles = ("Corruption", "Increase of the error, at most", "Decisions changed", "Error compared with the baseline")
     return make_table(titles, (_corruption_row(found, kind) for kind in kinds))
 
 
 def _corruption_row(found: Sequence[Measurement], kind: str) -> tuple[Cell, ...]:
     added = corruption_measurements(found, kind, "excess")
-    kinds = (Line(text=words.CORRUPTIONS[kind]), Line(text=f"worst of {len(added)}", style="quiet"))
+    kinds = (Line(text=CORRUPTIONS[kind]), Line(text=f"worst of {len(added)}", style="quiet"))
     others = (corruption_measurements(found, kind, name) for name in ("changed_decisions", "drop"))
     return (kinds, measurement_cell(added[0]), *(measurement_cell(other[0]) if other else () for other in others))
 

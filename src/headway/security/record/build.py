@@ -19,6 +19,7 @@ from headway.core.contracts import Signed
 from headway.core.errors import Refused, StoreError
 from headway.core.record import digest_of
 from headway.core.release import Release
+from headway.registry.settings.record import RecordSection
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, verify
 from headway.security.record.points import build_documents
 from headway.security.record.sources import EvidenceFile, measurement_figure, read_source_file, value_at
@@ -55,7 +56,7 @@ def build_record(config: Config, sources: Sequence[EvidenceFile]) -> ComplianceR
             hint="headway release, which writes it in the form of today",
         )
     at = max(source.listed.at for source in sources)
-    retention = config.record.retention
+    retention = config[RecordSection].retention
     keep_until = date.fromisoformat(at[:10]) + timedelta(days=int(retention[:-1])) if retention and at else ""
     return ComplianceRecord(
         name=release.document["record"]["name"],
@@ -65,7 +66,7 @@ def build_record(config: Config, sources: Sequence[EvidenceFile]) -> ComplianceR
         sources=tuple(source.listed for source in sources),
         documents=build_documents(sources),
         keep_until=str(keep_until),
-        legal_hold=config.record.legal_hold,
+        legal_hold=config[RecordSection].legal_hold,
     )
 
 

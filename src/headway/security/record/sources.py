@@ -19,24 +19,36 @@ from headway.core.errors import StoreError
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport
 from headway.core.record import StoredRecord, canonical, digest_of
+from headway.core.settings.project import ProjectSection
+from headway.core.settings_section import SettingsSection
 from headway.core.threats import ThreatAssessment
 from headway.core.training import Training
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.policy import PolicySection
+from headway.data.settings.provenance import ProvenanceSection
+from headway.data.settings.split import SplitSection
+from headway.evaluation.settings.attack import AttackSection
+from headway.monitoring.settings.retrain import RetrainSection
 from headway.registry.bundle import Bundle
 from headway.registry.project import Project
+from headway.registry.settings.record import RecordSection
+from headway.registry.settings.rollout import RolloutSection
 from headway.security.threats.evidence import assessment_on, datasets_of
+from headway.serving.settings.slo import SloSection
 
-SECTIONS = (
-    "project",
-    "data",
-    "personal",
-    "provenance",
-    "split",
-    "slo",
-    "policy",
-    "retrain",
-    "rollout",
-    "attack",
-    "record",
+SECTIONS: tuple[type[SettingsSection], ...] = (
+    ProjectSection,
+    DataSection,
+    PersonalSection,
+    ProvenanceSection,
+    SplitSection,
+    SloSection,
+    PolicySection,
+    RetrainSection,
+    RolloutSection,
+    AttackSection,
+    RecordSection,
 )
 """Sections of headway.toml that a record shows; passwords are masked."""
 MAX_UPDATES = 50
@@ -109,7 +121,7 @@ def read_sources(project: Project, bundle: Bundle, *, erasures: Sequence[Signed]
 
 def shown_settings(config: Config) -> dict[str, object]:
     """Return the settings that a record shows, as plain data without passwords."""
-    return {name: masked(msgspec.to_builtins(getattr(config, name))) for name in SECTIONS}
+    return {section.table: masked(msgspec.to_builtins(config[section])) for section in SECTIONS}
 
 
 def _stored(kind: SourceKind, name: str, found: StoredRecord) -> EvidenceFile:

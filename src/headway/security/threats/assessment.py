@@ -20,6 +20,7 @@ from headway.core.threats import (
     exposure_digest,
     reopen_reasons,
 )
+from headway.monitoring.settings.threats import ThreatsSection
 from headway.registry.project import Project
 from headway.security.threats.catalogue import load_catalogue
 from headway.security.threats.coverage import compute_coverage, parse_time
@@ -42,7 +43,7 @@ def assess_threats(project: Project, *, who: str, now: datetime | None = None) -
         The time with its zone, by default that of the clock.
     """
     now = now or datetime.now(UTC)
-    max_age = parse_age(project.config.threats.every, where="[threats] every")
+    max_age = parse_age(project.config[ThreatsSection].every, where="[threats] every")
     catalogue = load_catalogue()
     graph = read_evidence(project, catalogue)
     accepted = accepted_risks(project.records(AcceptedRisk), exposure=graph.exposure, now=now)
@@ -64,7 +65,7 @@ def assess_threats(project: Project, *, who: str, now: datetime | None = None) -
         model=graph.model,
         data=dict(graph.data),
         exposure=dict(graph.exposure),
-        owner=project.config.threats.owner,
+        owner=project.config[ThreatsSection].owner,
         why=why,
         opened=_opened(before, requirements),
         due=(now + max_age).astimezone(UTC).date().isoformat(),
@@ -103,7 +104,7 @@ def accept_risk(
             hint=f"--until {today + timedelta(days=90)}",
         )
     graph = read_evidence(project, catalogue)
-    max_age = parse_age(project.config.threats.every, where="[threats] every")
+    max_age = parse_age(project.config[ThreatsSection].every, where="[threats] every")
     covered = compute_coverage(catalogue, graph, now=now, max_age=max_age, accepted={})
     found = next(one for one in covered if one.id == row.id)
     if found.coverage not in ("gap", "measured"):

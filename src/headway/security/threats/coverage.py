@@ -8,13 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from headway.core.threats import (
-    AcceptedRisk,
-    GapCode,
-    MissingEvidence,
-    RequirementCoverage,
-    ThreatEvidence,
-)
+from headway.core.threats import AcceptedRisk, GapCode, MissingEvidence, RequirementCoverage, ThreatEvidence
 from headway.security.threats.catalogue import Catalogue, EvidenceKind, Requirement
 
 _ABSENT: Mapping[str, str] = {

@@ -15,6 +15,7 @@ from headway.core.compliance import WrittenRecord
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.core.evidence import DECLARED_PRIVACY, NOT_RUN, Evidence, Finding, Measurement, current_measure
+from headway.core.exposure import exposure_of, is_reachable
 from headway.core.labeling import Confirmation, Correction
 from headway.core.monitoring import MonitoringReport, ProbingReport
 from headway.core.provenance import JUDGED, Provenance
@@ -23,8 +24,16 @@ from headway.core.release import Release
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
 from headway.core.selective import CertificateAudit
-from headway.core.threats import ThreatEvidence, exposure_of, is_reachable
+from headway.core.threats import ThreatEvidence
 from headway.core.verdict import SLICES, RuleResult
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
+from headway.data.settings.personal import PersonalSection
+from headway.data.settings.policy import PolicySection
+from headway.data.settings.provenance import ProvenanceSection
+from headway.evaluation.settings.answer import AnswerSection
+from headway.monitoring.settings.alert import AlertSection
+from headway.monitoring.settings.ui import UiSection
 from headway.registry.bundle import Bundle
 from headway.registry.judge import judge
 from headway.registry.project import LIVE_POINTER, Project, Saved
@@ -32,6 +41,8 @@ from headway.registry.searches import search_digest
 from headway.scanning.files import judge_bytes
 from headway.security.threats.catalogue import Catalogue, EvidenceKind
 from headway.security.threats.coverage import EvidenceGraph, ProjectFact
+from headway.serving.settings.oidc import OidcSection
+from headway.serving.settings.serve import ServeSection
 from headway.storage import segments, traffic
 from headway.storage.addresses import log_root
 
@@ -197,7 +208,7 @@ class _EvidenceReader:
 
     def _result(self, kind: EvidenceKind, evidence: Evidence) -> RuleResult | None:
         """Return what the rules say of a measurement, the worst answer first; None if there is none."""
-        policy = self.config.policy
+        policy = self.config[PolicySection]
         own = [rule for rule in policy.release if not rule.relative]
         rules = tuple(rule for rule in own if rule.measure.removeprefix(SLICES).startswith(kind.family))
         rules = rules if kind.family and rules else tuple(filter(None, [kind.rule]))
@@ -380,32 +391,36 @@ class _EvidenceReader:
     def facts(self) -> dict[str, ProjectFact]:
         """Return the facts by which requirements apply; what is not known yet applies."""
         config, live = self.config, self.live
-        task = live.variant.task if live else config.data.task
-        remote = config.answer.remote.url
-        users = config.path(config.ui.users)
+        task = live.variant.task if live else config[DataSection].task
+        remote = config[AnswerSection].remote.url
+        users = config.path(config[UiSection].users)
         steps = live.variant.steps if live else ()
         labels = any(segments.segments(traffic.labels_folder(log_root(config, self.project.name), self.project.name)))
         return {
             "decisions": _fact(task in ("binary", "multiclass"), f"the model makes no decisions: it is a {task} model"),
             "remote_stage": _fact(
-                bool(remote) and "remote" in config.answer.stages, "no remote stage: url under [answer.remote] is empty"
+                bool(remote) and "remote" in config[AnswerSection].stages,
+                "no remote stage: url under [answer.remote] is empty",
             ),
-            "people": _fact(bool(config.data.sensitive_features), "no column is declared in [data] sensitive_features"),
-            "imported": _fact(bool(config.model.file), "the model is trained here: [model] file is empty"),
+            "people": _fact(
+                bool(config[DataSection].sensitive_features), "no column is declared in [data] sensitive_features"
+            ),
+            "imported": _fact(bool(config[ModelSection].file), "the model is trained here: [model] file is empty"),
             "transformed": _fact(
                 not live or bool(steps), "the live release is the model as it was trained, without a transform"
             ),
             "selective": _fact(
-                bool(config.answer.limit or (live and live.answers)),
+                bool(config[AnswerSection].limit or (live and live.answers)),
                 "the model answers every request: [answer] limit is 0",
             ),
             "reachable": _fact(
-                is_reachable(config.serve.host),
-                f"other machines cannot reach the server: [serve] host is {config.serve.host}",
+                is_reachable(config[ServeSection].host),
+                f"other machines cannot reach the server: [serve] host is {config[ServeSection].host}",
             ),
             "dashboard": _fact(
-                users.is_file() or is_reachable(config.ui.host),
-                f"the dashboard has no people: there is no {config.ui.users}, and [ui] host is {config.ui.host}",
+                users.is_file() or is_reachable(config[UiSection].host),
+                f"the dashboard has no people: there is no {config[UiSection].users}, "
+                f"and [ui] host is {config[UiSection].host}",
             ),
             "labels_by_people": _fact(
                 labels or any(self.project.count(kind) for kind in (Correction, Confirmation)),
@@ -476,16 +491,23 @@ def _problem_of_check(run: CheckRun, assessed: Assessment) -> str:
 
 def _set_values(config: Config) -> dict[str, str]:
     """Return what each setting that requirements need says, as a clause; empty if it is not set so."""
-    serve, personal, provenance, remote = config.serve, config.personal, config.provenance, config.answer.remote
+    serve, personal, provenance, remote = (
+        config[ServeSection],
+        config[PersonalSection],
+        config[ProvenanceSection],
+        config[AnswerSection].remote,
+    )
     parts = {"dropped": personal.drop, "hashed": personal.hash, "kept with a reason": personal.keep}
     handled = [f"{len(part):,} {name}" for name, part in parts.items() if part]
     limits = f"bodies up to {serve.max_body_bytes:,} bytes, {serve.max_request_rows:,} rows a request"
-    has_keys = config.path(serve.keys).is_file() or bool(config.oidc.issuer and config.oidc.audience)
+    has_keys = config.path(serve.keys).is_file() or bool(config[OidcSection].issuer and config[OidcSection].audience)
     origin = ", ".join(part for part in (provenance.creator, provenance.license) if part)
     limited = serve.max_body_bytes > 0 and serve.max_queue_rows > 0
     return {
         "setting:provenance.origin": f"origin: {origin}" if provenance.creator and provenance.license else "",
-        "setting:alert.receivers": f"{len(config.alert.rules):,} alert rules" if config.alert.rules else "",
+        "setting:alert.receivers": f"{len(config[AlertSection].rules):,} alert rules"
+        if config[AlertSection].rules
+        else "",
         "setting:serve.contract": f'contract = "{serve.contract}"' if serve.contract != "off" else "",
         "setting:serve.contract_acts": f'contract = "{serve.contract}"' if serve.contract in ("mark", "reject") else "",
         "setting:serve.limits": limits if limited else "",
@@ -497,7 +519,9 @@ def _set_values(config: Config) -> dict[str, str]:
         "setting:serve.keys": "callers need a key" if has_keys and not serve.without_keys else "",
         "setting:serve.tls": "traffic is encrypted" if serve.tls_certificate else "",
         "setting:serve.log_mode": f'log_mode = "{serve.log_mode}"' if serve.log_mode != "off" else "",
-        "setting:ui.users": "people of the dashboard have roles" if config.path(config.ui.users).is_file() else "",
+        "setting:ui.users": "people of the dashboard have roles"
+        if config.path(config[UiSection].users).is_file()
+        else "",
         "setting:personal.handling": f"personal data: {', '.join(handled)}" if handled else "",
         "setting:answer.spend_cap": f"at most {remote.spend_cap_per_day:g} a day" if remote.spend_cap_per_day else "",
         "setting:answer.https": "the remote stage is asked over https" if remote.url.startswith("https://") else "",

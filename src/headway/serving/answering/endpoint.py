@@ -19,7 +19,7 @@ import numpy as np
 
 from headway.core.answering import confidences
 from headway.core.errors import DataError, HeadwayError
-from headway.core.sections import AnswerSection
+from headway.evaluation.settings.answer import AnswerSection
 from headway.serving.answering.later_answers import find_later_answer
 from headway.serving.answering.remote import NoRemoteAnswer, RemoteAnswers, RemoteInput, read_key
 from headway.serving.answering.spend import DailySpend, SharedSpend, Spend

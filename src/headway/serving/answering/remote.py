@@ -20,10 +20,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from headway.core.errors import ConfigError, HeadwayError, PluginError
-from headway.core.sections import RemoteStage
 from headway.core.urls import is_secure
 from headway.data.personal.names import NameFinder, name_finder
 from headway.data.personal.patterns import replace_personal
+from headway.evaluation.settings.answer import RemoteStage
 from headway.serving.answering.connections import Endpoint, EndpointConnections, MalformedResponse
 from headway.serving.answering.spend import Spend
 

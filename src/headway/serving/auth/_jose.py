@@ -15,9 +15,9 @@ from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
 from headway.core.outbound import open_url
-from headway.core.sections import OidcSection
 from headway.core.urls import is_secure
 from headway.serving.auth.tokens import MAX_BYTES, TokenRefused, UnknownKey
+from headway.serving.settings.oidc import OidcSection
 
 _FETCH_S = 5.0
 _PUBLIC = frozenset({"RSA", "EC", "OKP"})

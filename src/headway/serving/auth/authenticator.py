@@ -33,10 +33,11 @@ import msgspec
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections import ServeSection
 from headway.serving.auth.keys import MAX_KEYS, ApiKey, Scope, digest, keys_file, read_keys
 from headway.serving.auth.tokens import TokenRefused, TokenVerifier, open_verifier
 from headway.serving.protocol.errors import RequestError
+from headway.serving.settings.oidc import OidcSection
+from headway.serving.settings.serve import ServeSection
 from headway.serving.workers.shared_memory import SharedDocument, SharedTable
 
 if TYPE_CHECKING:
@@ -340,10 +341,10 @@ def create_authenticator(config: Config, limiter: RateLimiter, issuer_keys: Shar
 
     Raises ConfigError as `Authenticator` does, and PluginError if the library of access tokens is needed and absent.
     """
-    takes_tokens = config.oidc.issuer and (config.oidc.audience or not config.oidc.client_id)
-    tokens = open_verifier(config.oidc, issuer_keys) if takes_tokens else None
-    loopback = is_loopback(config.serve.host)
-    return Authenticator(keys_file(config), config.serve, loopback=loopback, limiter=limiter, tokens=tokens)
+    takes_tokens = config[OidcSection].issuer and (config[OidcSection].audience or not config[OidcSection].client_id)
+    tokens = open_verifier(config[OidcSection], issuer_keys) if takes_tokens else None
+    loopback = is_loopback(config[ServeSection].host)
+    return Authenticator(keys_file(config), config[ServeSection], loopback=loopback, limiter=limiter, tokens=tokens)
 
 
 def require_access(caller: Caller, model: str) -> None:

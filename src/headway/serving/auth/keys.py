@@ -22,6 +22,7 @@ from msgspec import Meta
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.record import Record
+from headway.serving.settings.serve import ServeSection
 from headway.storage import atomic
 from headway.storage.addresses import outside_store
 
@@ -56,7 +57,7 @@ class ApiKey(Record, frozen=True, kw_only=True):
 def keys_file(config: Config) -> Path:
     """Return the key file of a project; raises ConfigError if it is in the store, which others may be able to write."""
     what = "[serve] keys is in the store: anyone who can write there could add a key"
-    return outside_store(config.path(config.serve.keys), config, what)
+    return outside_store(config.path(config[ServeSection].keys), config, what)
 
 
 def read_keys(file: Path) -> dict[str, ApiKey]:

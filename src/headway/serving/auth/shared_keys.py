@@ -16,6 +16,9 @@ from headway.core.config import Config
 from headway.core.contracts import Signed, State
 from headway.core.errors import HeadwayError, Refused, StoreError, StoreUnavailable
 from headway.core.record import StoredRecord, kind_of, read, write
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
+from headway.registry.settings.trust import TrustSection
 from headway.registry.sign import Publisher, Trusted, load_publisher, load_trusted, verify
 from headway.serving.auth.keys import ApiKey, add_keys, keys_file, merge_keys, read_keys
 from headway.serving.telemetry.logs import Throttle
@@ -39,8 +42,8 @@ class SharedKeys:
 
     def __init__(self, config: Config, state: State) -> None:
         self._file = keys_file(config)
-        self._name = config.project.name
-        self._trusted_keys = config.path(config.trust.trusted_keys)
+        self._name = config[ProjectSection].name
+        self._trusted_keys = config.path(config[TrustSection].trusted_keys)
         self._state = state
         self._fetched: bytes | None = None
         self._throttle = Throttle()
@@ -98,7 +101,7 @@ def keys_of_all_servers(config: Config, *, change: bool) -> Iterator[None]:
 
     One process at a time changes keys. Without `[store] state` servers read this file themselves.
     """
-    if not config.store.state:
+    if not config[StoreSection].state:
         yield
         return
     with closing(open_state(config)) as state:
@@ -107,8 +110,8 @@ def keys_of_all_servers(config: Config, *, change: bool) -> Iterator[None]:
             shared.fetch()
             yield
             return
-        publisher = load_publisher(config.path(config.trust.publisher_key))
-        with state.lease(f"api keys of {config.project.name}"):
+        publisher = load_publisher(config.path(config[TrustSection].publisher_key))
+        with state.lease(f"api keys of {config[ProjectSection].name}"):
             shared.fetch()
             yield
             shared.publish(publisher)

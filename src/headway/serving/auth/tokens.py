@@ -16,8 +16,8 @@ import msgspec
 
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_sibling
-from headway.core.sections import OidcSection
 from headway.core.urls import is_secure
+from headway.serving.settings.oidc import OidcSection
 from headway.serving.telemetry.logs import Throttle
 from headway.serving.workers.shared_memory import SharedDocument
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headway.core.record import Record
-from headway.core.sections import ServeSection
 from headway.serving.batching.answers import RowAnswers
 from headway.serving.batching.batcher import AdaptiveBatcher, BatchLimits, Loop
 from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult, ExecutorSettings, InferCall
@@ -26,6 +25,7 @@ from headway.serving.batching.validation import Violation
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 from headway.serving.routing.traffic_split import TrafficSplit, route_batch
+from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.metrics import Metrics
 from headway.serving.telemetry.prediction_log import LogEntry, PredictionLog
 from headway.storage import traffic

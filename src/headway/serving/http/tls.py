@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
+from headway.serving.settings.serve import ServeSection
 
 # Mozilla's list for TLS 1.2 without finite-field Diffie-Hellman; the ciphers of TLS 1.3 need no list.
 _TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
@@ -80,7 +81,7 @@ class TlsContext:
 
 def tls_from_config(config: Config) -> TlsContext | None:
     """Return the TLS context of a project's server, or None without a certificate; raises ConfigError."""
-    settings = config.serve
+    settings = config[ServeSection]
     if not settings.tls_certificate:
         if settings.tls_key or settings.tls_client_ca:
             raise ConfigError(

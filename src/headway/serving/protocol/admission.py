@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from headway.core.errors import DataError
 from headway.core.record import Record
-from headway.core.sections import ServeSection
+from headway.serving.settings.serve import ServeSection
 
 scan_json: Callable[[bytes | bytearray | memoryview, tuple[bytes, ...], int], tuple[int, ...]] | None = None
 with suppress(ImportError):  # the extension was not built: there was no C compiler

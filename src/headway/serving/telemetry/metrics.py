@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headway.core.sections import SloSection
+from headway.serving.settings.slo import SloSection
 from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
 from headway.storage.traffic import MODEL
 

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from headway.core.sections import ServeSection
 from headway.serving.loading import LoadedModel
+from headway.serving.settings.serve import ServeSection
 from headway.serving.workers.shared_memory import NamedCounters, RingBuffer, SharedTable, WakeupPipe
 from headway.storage import traffic
 

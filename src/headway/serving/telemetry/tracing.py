@@ -16,9 +16,9 @@ from typing import Any
 
 from headway.core.errors import PluginError
 from headway.core.plugins import load_sibling
-from headway.core.sections import ServeSection
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.protocol.endpoints import match_route
+from headway.serving.settings.serve import ServeSection
 
 TRACERS = ("otel",)
 _INFERENCE = frozenset({"infer", "invocations"})

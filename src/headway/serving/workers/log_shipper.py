@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from headway.core.config import Config
 from headway.core.errors import StoreUnavailable
+from headway.registry.retention import max_log_age
+from headway.serving.settings.serve import ServeSection
 from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.logs import Throttle
 from headway.serving.telemetry.prediction_log import UNSHIPPED, LogBuffers
@@ -54,8 +56,8 @@ class LogShipper:
     ) -> None:
         self.ended = threading.Event()
         self._logs = logs
-        self._pause_s = config.serve.log_flush_s
-        self._retention = config.max_log_age
+        self._pause_s = config[ServeSection].log_flush_s
+        self._retention = max_log_age(config)
         self._pass = buffers.current_pass
         self._own = buffers.state.row(len(buffers.rings))
         self._keep_s = keep_s

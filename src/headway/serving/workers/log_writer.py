@@ -25,6 +25,8 @@ import numpy as np
 from headway.core.config import Config
 from headway.core.errors import StoreError
 from headway.features.online_rows import NEVER_US
+from headway.registry.retention import max_log_age
+from headway.registry.settings.fleet import FleetSection
 from headway.serving.telemetry.logs import Throttle
 from headway.serving.telemetry.prediction_log import (
     DISK_BYTES,
@@ -81,8 +83,8 @@ class LogWriter:
         aside: MutableMapping[str, int],
     ) -> None:
         self._state = config.state
-        self._retention = config.max_log_age
-        self._is_shipped = bool(config.fleet.report_url)
+        self._retention = max_log_age(config)
+        self._is_shipped = bool(config[FleetSection].report_url)
         self._buffers = buffers
         self._rings = buffers.rings
         self._pass = buffers.current_pass

@@ -20,9 +20,11 @@ from typing import NamedTuple, NoReturn
 
 from headway.core.config import Config
 from headway.core.errors import EngineError
+from headway.core.settings.store import StoreSection
 from headway.serving.auth.authenticator import shared_rate_limits
 from headway.serving.auth.tokens import shared_keys
 from headway.serving.http.listener import close_sockets
+from headway.serving.settings.serve import ServeSection
 from headway.serving.store_health import StoreHealth
 from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
 from headway.serving.telemetry.prediction_log import LogBuffers
@@ -169,13 +171,13 @@ class Supervisor:
         self._config = config
         self._bound = bound
         self._memory = SharedMetrics(workers, models=len(references))
-        self._rate_limits = shared_rate_limits(workers, fed=bool(config.store.feed))
+        self._rate_limits = shared_rate_limits(workers, fed=bool(config[StoreSection].feed))
         self._issuer_keys = shared_keys()
         self._counters = self._memory.fleet.row(0)
-        has_log = config.serve.log_mode != "off"
+        has_log = config[ServeSection].log_mode != "off"
         if has_log:
             open_logs(config)  # refuses a store that cannot keep the log, before anything is served
-        self._buffers = LogBuffers(workers, config.serve.log_buffer_mb << 20) if has_log else None
+        self._buffers = LogBuffers(workers, config[ServeSection].log_buffer_mb << 20) if has_log else None
         own = Metrics(self._memory, workers)
         self._health = StoreHealth(own.away)
         self._log_writer = LogWriter(config, self._buffers, lost=own.lost, aside=own.aside) if self._buffers else None
@@ -296,7 +298,7 @@ class Supervisor:
             assert buffers
             assert self._log_writer
             with shipping(config, buffers, self._health):
-                run_log_writer(self._log_writer, buffers.wakeup, flush_s=config.serve.log_flush_s)
+                run_log_writer(self._log_writer, buffers.wakeup, flush_s=config[ServeSection].log_flush_s)
             return
         if buffers:
             buffers.wakeup.keep_writer()
@@ -314,7 +316,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Let the workers answer what is in flight, then flush the log to disk."""
-        self._stopping, settings = True, self._config.serve
+        self._stopping, settings = True, self._config[ServeSection]
         close_sockets([opened for bound in self._bound for opened in bound])
         awaited = [slot for slot in self._slots if slot.is_awaited]
         for slot in awaited:

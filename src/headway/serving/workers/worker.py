@@ -16,9 +16,13 @@ import uvloop
 
 from headway.core.config import Config
 from headway.core.errors import HeadwayError, StoreUnavailable
+from headway.core.settings.project import ProjectSection
+from headway.core.settings.store import StoreSection
+from headway.evaluation.settings.answer import AnswerSection
 from headway.registry.bundle import Bundle
 from headway.registry.fleet import registry_of_server
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.settings.fleet import FleetSection
 from headway.serving.answering.endpoint import open_stages
 from headway.serving.auth.authenticator import RateLimiter, SharedRateLimiter, create_authenticator
 from headway.serving.auth.shared_keys import SharedKeys
@@ -37,6 +41,8 @@ from headway.serving.protocol.admission import RequestLimits
 from headway.serving.registry_watcher import FED_POLL_S, POLL_S, REMOTE_POLL_S, RegistryWatcher
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.settings.serve import ServeSection
+from headway.serving.settings.slo import SloSection
 from headway.serving.store_health import StoreHealth, StoreProbe
 from headway.serving.telemetry.metrics import FleetCounts, Metrics, SharedMetrics, gauges, track_objectives
 from headway.serving.telemetry.model_gauges import ModelGauges
@@ -81,7 +87,7 @@ class WorkerConfig:
 
 def run_worker(settings: WorkerConfig, channel: Channel) -> None:
     """Serve until a shutdown message, or until the supervisor is gone; report an error that prevents the start."""
-    allow_files(settings.config.serve.max_connections + _OWN_FILES)
+    allow_files(settings.config[ServeSection].max_connections + _OWN_FILES)
     try:
         register = registry_of_server(settings.config)
         online = open_online(settings.config)
@@ -105,7 +111,7 @@ def _load_models(settings: WorkerConfig, register: ModelRegistry, online: Online
         for address, digest in settings.deployed.items()
         if digest != UNLOADED
     }
-    limits, audit_share = RequestLimits.of(settings.config.serve), settings.config.answer.audit_share
+    limits, audit_share = RequestLimits.of(settings.config[ServeSection]), settings.config[AnswerSection].audit_share
     return {
         address: load_model(_resolve(register, address, reference), online, limits=limits, audit_share=audit_share)
         for address, reference in references.items()
@@ -129,7 +135,7 @@ async def _serve(
     online: OnlineStore,
     models: Mapping[str, LoadedModel],
 ) -> None:
-    loop, stopping, config = asyncio.get_running_loop(), asyncio.Event(), settings.config.serve
+    loop, stopping, config = asyncio.get_running_loop(), asyncio.Event(), settings.config[ServeSection]
     soon, plane = loop.call_soon_threadsafe, _data_plane(settings, models)
     commands = CommandClient(channel, shut_down=stopping.set)
     health = StoreHealth(plane.metrics.away)
@@ -139,7 +145,9 @@ async def _serve(
         limiter = shared = SharedRateLimiter(settings.rate_limits, worker=settings.number)
         fleet = _fleet_counts(settings, plane.metrics)
         exchanges = [shared.exchange, fleet.exchange]
-    follow_keys = SharedKeys(settings.config, register.state).follow if settings.config.store.state else _do_nothing
+    follow_keys = (
+        SharedKeys(settings.config, register.state).follow if settings.config[StoreSection].state else _do_nothing
+    )
     with suppress(StoreUnavailable):
         follow_keys()
     authenticator = create_authenticator(settings.config, limiter, settings.issuer_keys)
@@ -167,7 +175,7 @@ async def _serve(
         devices = DeviceReceiver(
             settings.config.state,
             register.state,
-            day_bytes=settings.config.fleet.device_mb_per_day << 20,
+            day_bytes=settings.config[FleetSection].device_mb_per_day << 20,
             soon=soon,
             queue_bytes=config.push_queue_mb << 20,
             overload=lambda limit, reason: listener.overload(limit, reason),
@@ -187,7 +195,7 @@ async def _serve(
         if register.shared:
             ask = partial(register.shared.load_release, "probe", _NO_RELEASE)
             stack.enter_context(closing(StoreProbe("blobs", ask, health=health)))
-        if settings.config.store.online:
+        if settings.config[StoreSection].online:
             stack.enter_context(closing(StoreProbe("online", online.tables, health=health)))
         if feed is not None:
             stack.enter_context(closing(FeedListener(feed, wake=watcher.wake, health=health, exchanges=exchanges)))
@@ -198,11 +206,11 @@ async def _serve(
         repository = ModelRepository(plane, watcher, addresses=addresses, soon=soon)
         repository.dispatch = commands.send
         stages = open_stages(
-            settings.config.answer,
+            settings.config[AnswerSection],
             settings.config.state,
             plane.metrics,
-            shared=register.state if settings.config.store.state else None,
-            name=settings.config.project.name,
+            shared=register.state if settings.config[StoreSection].state else None,
+            name=settings.config[ProjectSection].name,
             open_logs=partial(open_logs, settings.config),
         )
         routes = Routes(
@@ -241,7 +249,7 @@ async def _serve(
             overload=listener.overload,
             tls=tls,
         )
-        track_objectives(settings.config.slo, plane.metrics, loop, fleet)
+        track_objectives(settings.config[SloSection], plane.metrics, loop, fleet)
         await listener.open(settings.sockets)
         grpc_server = open_grpc(context, config.host, config.grpc_port) if config.grpc_port >= 0 else None
         commands.start(repository.load_here)
@@ -263,12 +271,16 @@ def _do_nothing() -> None:
 
 def _fleet_counts(settings: WorkerConfig, metrics: Metrics) -> FleetCounts:
     config = settings.config
-    count = partial(metrics.request_counts, config.slo.p99_ms)
-    return FleetCounts(config.project.name, count, adds=settings.number == 0)
+    count = partial(metrics.request_counts, config[SloSection].p99_ms)
+    return FleetCounts(config[ProjectSection].name, count, adds=settings.number == 0)
 
 
 def _data_plane(settings: WorkerConfig, models: Mapping[str, LoadedModel]) -> DataPlane:
-    metrics, buffers, section = Metrics(settings.memory, settings.number), settings.buffers, settings.config.serve
+    metrics, buffers, section = (
+        Metrics(settings.memory, settings.number),
+        settings.buffers,
+        settings.config[ServeSection],
+    )
     log = None
     if buffers:
         metrics.log_lines = lambda: gauges(buffers.gauges())
@@ -295,7 +307,7 @@ def _watching(
         loop.call_soon_threadsafe(plane.set_split, split)
         channel.send(ModelLoaded(addresses[split.live.name], split.live.digest))
 
-    store = settings.config.store
+    store = settings.config[StoreSection]
     poll_s = POLL_S if not store.state else FED_POLL_S if store.feed else REMOTE_POLL_S
     watcher = RegistryWatcher(
         register,
@@ -304,8 +316,8 @@ def _watching(
         refused=plane.metrics.refused,
         health=health,
         poll_s=poll_s,
-        limits=RequestLimits.of(settings.config.serve),
-        audit_share=settings.config.answer.audit_share,
+        limits=RequestLimits.of(settings.config[ServeSection]),
+        audit_share=settings.config[AnswerSection].audit_share,
         on_poll=on_poll,
     )
     try:

@@ -6,9 +6,10 @@ from tests.data.agreements import table_with_contract
 from tests.data.tables import small
 
 from headway.core.errors import NotApplicable
-from headway.core.sections import PersonalSection
 from headway.data.checks.contract.contract_columns import plugin
 from headway.data.context import CheckContext
+from headway.data.settings.data import DataSection
+from headway.data.settings.personal import PersonalSection
 
 
 def reported(context: CheckContext) -> list[tuple[str, str]]:
@@ -42,8 +43,8 @@ def test_columns_rewritten_on_opening_are_not_validated(tmp_path):
     contract = 'unique = [["name"]]\n[columns.name]\ntype = "string"\nmax_length = 3'
     context = table_with_contract(tmp_path, contract, name=["a long hash"])
     assert reported(context) == []
-    hashed = changed(context.config, personal=PersonalSection(hash=("name",)))
-    yes = changed(hashed, data=changed(context.config.data, positive="yes"))
+    hashed = context.config.having(PersonalSection(hash=("name",)))
+    yes = hashed.having(changed(context.config[DataSection], positive="yes"))
     (tmp_path / "contract.toml").write_text(contract + '\n[columns.late]\ntype = "string"')
     assert reported(CheckContext(dataset=context.dataset, config=hashed)) == [
         ("stop", "'late' is not a string: 1 of 1 rows")

@@ -11,9 +11,9 @@ from headway.cli.demo import flights
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, NotApplicable
-from headway.core.sections import DataSection
 from headway.data.checks.leakage.revised_values import plugin
 from headway.data.context import CheckContext
+from headway.data.settings.data import DataSection
 
 NAMED = with_column(wide(), row=list(range(2000)))
 
@@ -22,7 +22,7 @@ def revised(folder: Path, now: Dataset = NAMED, *, key: str = "row", **then: pl.
     """A context of rows, and how some of their columns were before."""
     with_column(now, **then).table.write_parquet(folder / "then.parquet")
     section = DataSection(source="now.parquet", target="late", snapshot="then.parquet", key=key)
-    return CheckContext(dataset=now, config=Config(data=section, folder=str(folder)))
+    return CheckContext(dataset=now, config=Config(section, folder=str(folder)))
 
 
 def test_a_column_filled_or_changed_later_stops_with_the_counts(tmp_path):
@@ -77,7 +77,7 @@ def test_only_the_columns_written_after_landing_stop(tmp_path):
     section = DataSection(source="now.parquet", target="late", snapshot="then.parquet", key="row")
     roles = Roles(target="late", time="departs_at", groups="date")
     context = CheckContext(
-        dataset=Dataset(name="flights", table=now, roles=roles), config=Config(data=section, folder=str(tmp_path))
+        dataset=Dataset(name="flights", table=now, roles=roles), config=Config(section, folder=str(tmp_path))
     )
     found = plugin(context)
 

@@ -7,9 +7,9 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import Config
 from headway.core.errors import NotApplicable
-from headway.core.sections import PersonalSection
 from headway.data.checks.personal.names_in_text import plugin
 from headway.data.context import CheckContext
+from headway.data.settings.personal import PersonalSection
 
 NOTES = [f"ticket {row}" for row in range(398)] + ["call John Smith back", "as Mary Jones said, and Tom Baker"]
 DATASET = with_column(small(), note=NOTES)
@@ -24,11 +24,7 @@ def test_a_column_of_notes_is_undecided_with_its_count_and_a_masked_name():
 
 def test_kept_columns_and_tables_without_names_have_no_finding():
     section = PersonalSection(keep={"note": "read by the help desk alone"})
-    assert (
-        plugin(CheckContext(dataset=DATASET, config=Config(personal=section)))
-        == plugin(CheckContext(dataset=small()))
-        == []
-    )
+    assert plugin(CheckContext(dataset=DATASET, config=Config(section))) == plugin(CheckContext(dataset=small())) == []
     assert plugin(CheckContext(dataset=with_column(small(), note=["New York"] * 400))) == []
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.sections import PersonalSection
 from headway.data.checks.personal.personal_column import plugin
 from headway.data.context import CheckContext
+from headway.data.settings.personal import PersonalSection
 
 DATASET = with_column(
     small(),
@@ -28,4 +28,4 @@ def test_the_finding_contains_no_value():
 
 def test_columns_and_kinds_that_are_kept_have_no_finding():
     section = PersonalSection(keep={"who": "answers go there", "phone": "ours"})
-    assert plugin(CheckContext(dataset=DATASET, config=Config(personal=section))) == []
+    assert plugin(CheckContext(dataset=DATASET, config=Config(section))) == []

@@ -10,9 +10,10 @@ from tests.data.tables import small
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, NotApplicable
-from headway.core.sections import PersonalSection, ProjectSection
+from headway.core.settings.project import ProjectSection
 from headway.data.checks.personal.retention import plugin
 from headway.data.context import CheckContext
+from headway.data.settings.personal import PersonalSection
 from headway.storage import segments
 
 DAY_NS = 86_400 * 10**9
@@ -23,7 +24,7 @@ def context_of_logs(folder: Path, *ages_days: float, retention: str = "90d") -> 
     for age in ages_days:
         name = f"{time.time_ns() - int(age * DAY_NS):020}-1-0.arrow"
         segments.save(folder / ".headway/log/flights/0123", {"at_us": np.array([1])}, name=name)
-    config = Config(folder=str(folder), project=ProjectSection(), personal=PersonalSection(retention=retention))
+    config = Config(ProjectSection(), PersonalSection(retention=retention), folder=str(folder))
     return CheckContext(dataset=small(), config=config)
 
 

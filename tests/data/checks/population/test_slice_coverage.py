@@ -8,11 +8,11 @@ from tests.data.tables import message, served_context, split_context, wide, with
 
 from headway.core.config import Config
 from headway.core.errors import NotApplicable
-from headway.core.sections import PolicySection
 from headway.data.checks.population.slice_coverage import plugin
 from headway.data.context import CheckContext
+from headway.data.settings.policy import PolicySection
 
-FEW = Config(policy=PolicySection(slice_rows=100))
+FEW = Config(PolicySection(slice_rows=100))
 
 
 def sliced(context: CheckContext) -> CheckContext:
@@ -43,7 +43,7 @@ def test_few_such_rows_are_a_note():
 
 
 def test_values_with_too_few_test_rows_warn_with_their_counts():
-    context = replace(split_context(wide(slices=("carrier",))), config=Config(policy=PolicySection(slice_rows=399)))
+    context = replace(split_context(wide(slices=("carrier",))), config=Config(PolicySection(slice_rows=399)))
     [finding] = plugin(context)
 
     assert "(100.0%) have a 'carrier' with fewer than 399 test rows" in finding.message

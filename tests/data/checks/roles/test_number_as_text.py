@@ -5,10 +5,11 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import Config
 from headway.core.evidence import Finding
-from headway.core.sections import DataSection, ModelSection
 from headway.data.checks.roles.number_as_text import plugin
 from headway.data.context import CheckContext
 from headway.data.open import open_dataset
+from headway.data.settings.data import DataSection
+from headway.data.settings.model import ModelSection
 
 
 def found(values: list[str | None], **roles: object) -> list[Finding]:
@@ -38,7 +39,7 @@ def test_numbers_with_blanks_are_read_as_numbers_and_the_blanks_are_named(tmp_pa
     table = small().table.with_columns(wind=pl.Series(["12.5"] * 380 + ["?"] * 15 + [" NA"] * 5))
     table.write_parquet(tmp_path / "table.parquet")
     data = DataSection(source="table.parquet", target="late", time="at", groups="day")
-    dataset = open_dataset(Config(data=data, folder=str(tmp_path)))
+    dataset = open_dataset(Config(data, folder=str(tmp_path)))
 
     assert (dataset.table["wind"].dtype, dataset.table["wind"].null_count()) == (pl.Float64, 20)
     [finding] = plugin(CheckContext(dataset=dataset))
@@ -50,5 +51,5 @@ def test_a_model_file_gets_the_strings_that_it_was_fitted_on(tmp_path):
     table = small().table.with_columns(wind=pl.Series(["12.5"] * 399 + ["?"]))
     table.write_parquet(tmp_path / "table.parquet")
     data = DataSection(source="table.parquet", target="late", time="at", groups="day")
-    config = Config(data=data, model=ModelSection(file="model.joblib"), folder=str(tmp_path))
+    config = Config(data, ModelSection(file="model.joblib"), folder=str(tmp_path))
     assert open_dataset(config).table["wind"].dtype == pl.String

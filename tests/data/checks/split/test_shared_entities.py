@@ -5,9 +5,9 @@ import pytest
 from tests.data.tables import message, split_context, wide, with_column
 
 from headway.core.errors import NotApplicable
-from headway.core.sections import SplitSection
 from headway.data.checks.split.shared_entities import plugin
 from headway.data.context import CheckContext
+from headway.data.settings.split import SplitSection
 from headway.data.split import split_dataset
 
 PLANES = np.random.default_rng(2).integers(0, 150, 2000)

@@ -7,6 +7,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings, uncovered_columns
 from headway.data.contract.table_contract import load_project_contract
+from headway.data.settings.data import DataSection
 
 CODES = ("D010",)
 
@@ -21,7 +22,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     """
     contract = load_project_contract(context.config)
     if contract is None:
-        file = context.config.data.contract
+        file = context.config[DataSection].contract
         raise NotApplicable(
             f"no {file}: types, ranges, values, keys and relations are not checked",
             hint="headway contract discover",

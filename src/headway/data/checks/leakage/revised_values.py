@@ -9,6 +9,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.open import load_snapshot
 from headway.data.roles import known_line
+from headway.data.settings.data import DataSection
 
 CODES = ("D033",)
 LIMIT = 0.01
@@ -34,7 +35,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     if snapshot is None:
         hint = '[data] snapshot = "FILE" and key = "COLUMN": the table as it was at the decisions'
         raise NotApplicable("no earlier version of the rows is declared", hint=hint)
-    dataset, key = context.dataset, context.config.data.key
+    dataset, key = context.dataset, context.config[DataSection].key
     for table in (dataset.table, snapshot):
         _expect_key(table, key)
     target = dataset.roles.target

@@ -11,6 +11,7 @@ from headway.data.matrix import STRING_DTYPES
 from headway.data.personal.detection import unique_values
 from headway.data.personal.names import NameFinder, name_finder
 from headway.data.personal.patterns import mask_value
+from headway.data.settings.personal import PersonalSection
 
 CODES = ("D054",)
 MAY_BE_NAME = r"[A-Z][a-z]+-?[A-Za-z]*(?: [A-Z]\.?)? (?:Mc|Mac|O')?[A-Z][a-z]|(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? [A-Z]"
@@ -32,7 +33,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     NotApplicable
         If the lists of names are not installed and a column may contain names.
     """
-    section, table = context.config.personal, context.dataset.table
+    section, table = context.config[PersonalSection], context.dataset.table
     excluded = {*section.keep, *section.hash}
     columns = (column for column in table.iter_columns() if column.dtype in STRING_DTYPES)
     unique = {column.name: unique_values(column) for column in columns if column.name not in excluded}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.personal.detection import HALF, PersonalData, find_personal_data
+from headway.data.settings.personal import PersonalSection
 
 CODES = ("D050",)
 SURE = frozenset({"email", "card", "iban", "national_id"})
@@ -16,7 +17,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     E-mail addresses and numbers with a check digit are a `stop`. Phone numbers and IP addresses are undecided,
     since other numbers have the same format.
     """
-    section = context.config.personal
+    section = context.config[PersonalSection]
     found = find_personal_data(context.dataset.table, exclude={*section.keep, *section.hash})
     return [_finding(match) for match in found if match.is_the_column and match.kind not in section.keep]
 

@@ -8,13 +8,14 @@ from itertools import groupby
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.personal.detection import PersonalData, find_personal_data
+from headway.data.settings.personal import PersonalSection
 
 CODES = ("D051",)
 
 
 def plugin(context: CheckContext) -> list[Finding]:
     """Return one undecided finding per column with the counts by kind."""
-    section = context.config.personal
+    section = context.config[PersonalSection]
     found = find_personal_data(context.dataset.table, exclude={*section.keep, *section.hash})
     some = [match for match in found if not match.is_the_column and match.kind not in section.keep]
     return [_finding(column, list(match)) for column, match in groupby(some, key=lambda match: match.column)]

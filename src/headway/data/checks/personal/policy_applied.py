@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.personal.detection import find_personal_data
+from headway.data.settings.personal import PersonalSection
 
 CODES = ("D052",)
 _DONE = "personal."
@@ -25,7 +26,7 @@ def _finding(context: CheckContext, column: str, action: str) -> Finding:
     if action == "keep":
         found = find_personal_data(context.dataset.table.select(column))
         kinds = ", ".join(f"{match.kind} in {match.values:,} of {match.searched:,} values" for match in found)
-        message = f"is kept ({kinds or 'no pattern matches'}): {context.config.personal.keep[column]}"
+        message = f"is kept ({kinds or 'no pattern matches'}): {context.config[PersonalSection].keep[column]}"
     return Finding(
         code="D052",
         severity="note",

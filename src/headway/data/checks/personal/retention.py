@@ -10,6 +10,7 @@ from headway.core.config import parse_age
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
+from headway.data.settings.personal import PersonalSection
 from headway.storage import segments, traffic
 from headway.storage.addresses import open_logs
 
@@ -25,7 +26,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     NotApplicable
         If data is stored and no limit is declared.
     """
-    state, limit_text = context.config.state, context.config.personal.retention
+    state, limit_text = context.config.state, context.config[PersonalSection].retention
     logs = open_logs(context.config)
     paths = traffic.all_segments(state) if logs is None else logs.paths()
     written = {path: segments.written_ns(path) for path in paths}

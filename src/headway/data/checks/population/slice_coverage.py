@@ -12,6 +12,7 @@ from headway.data.context import CheckContext
 from headway.data.languages import slice_values
 from headway.data.leakage.samples import served_rows, train_and_test
 from headway.data.roles import text_of_language
+from headway.data.settings.policy import PolicySection
 
 CODES = ("D031",)
 MIN_TRAINING_ROWS = 20
@@ -40,7 +41,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     names = [name for name in names if name in rows.columns]
     if not names:
         raise NotApplicable("the served rows have none of the declared slices", hint='[data] slices = ["COLUMN"]')
-    needed = context.config.policy.slice_rows
+    needed = context.config[PolicySection].slice_rows
     found = _short(len(test.table), needed)
     for name in names:
         counts = _counts(name, [rows, trained, tested])

@@ -1,0 +1,3 @@
+"""Settings of this package: one section of headway.toml a file."""
+
+KIND = "settings"
