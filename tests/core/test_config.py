@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.contract.raising import install_raising
 
 from headway.core import config as configuration
 from headway.core.config import (
@@ -19,10 +20,11 @@ from headway.core.config import (
     parse_age,
     resolve,
     section_of,
+    sections,
     sources,
     variable,
 )
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, PluginError
 from headway.core.renamed import RenamedWarning
 from headway.core.settings.store import StoreSection
 from headway.core.verdict import Rule
@@ -377,3 +379,13 @@ def test_a_remote_stage_is_known_by_what_is_asked_and_another_headway_server_aud
     stage = RemoteStage(url="https://llm.example/v1", model="small")
     assert stage.identity == replace(stage, deadline_s=1.0).identity != replace(stage, model="large").identity
     assert replace(stage, protocol="headway").identity == RemoteStage(model="small").identity == ""
+
+
+def test_settings_of_a_package_that_are_no_section_are_an_error_where_they_are_set(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_raising("settings", "odd", project, monkeypatch)
+    (project / "headway.toml").write_text("[odd]\nnumber = 1\n")
+    with pytest.raises(PluginError, match="'odd' is not a subclass of SettingsSection"):
+        load(project, environment={})
+    assert "odd" not in sections()

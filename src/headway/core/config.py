@@ -55,9 +55,6 @@ class Config:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and (self.folder, self._sections) == (other.folder, other._sections)
 
-    def __hash__(self) -> int:
-        return hash((self.folder, *self._sections))
-
     def having(self, *sections: SettingsSection) -> Config:
         """Return this configuration with other sections in place of its own."""
         return Config(
