@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import pickle
 import shutil
 import sys
@@ -214,6 +215,16 @@ def test_a_plugin_under_the_old_name_of_its_kind_is_found_with_a_warning(monkeyp
 def test_each_folder_declares_its_own_kind() -> None:
     assert set(plugins.kinds()) >= {"check", "engine", "metric", "transform"}
     assert [folder.name for folder in plugins.folders("metric")] == ["metrics"]
+
+
+def test_code_of_the_project_that_was_edited_within_a_second_is_the_edited_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for rounds in (40, 48):
+        (tmp_path / "train.py").write_text(f"ROUNDS = {rounds}\n")
+        os.utime(tmp_path / "train.py", (1, 1))
+        assert plugins.load_object("train:ROUNDS", tmp_path) == rounds
 
 
 def test_a_syntax_error_in_code_of_the_project_names_its_line(tmp_path):

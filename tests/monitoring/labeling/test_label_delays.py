@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from tests.monitoring import rollouts
 
-from headway.core.settings.project import ProjectSection
 from headway.data.settings.data import DataSection
 from headway.monitoring.labeling.agreement import labeling_records
 from headway.monitoring.labeling.delays import kaplan_meier_quantile, label_delays
-from headway.registry.settings.trust import TrustSection
 from headway.storage import segments, traffic
 
 DAY_US, START_US = 86_400_000_000, 1_580_000_000_000_000
@@ -51,9 +49,8 @@ def declared(project, delay: str):
 
 
 def config_of(config, delay):
-    kind = type(config)
     section = DataSection(target="late", label_delay=delay)
-    return kind(project=config[ProjectSection], data=section, trust=config[TrustSection], folder=config.folder)
+    return config.having(section)
 
 
 def test_quantiles_count_requests_without_a_label(project):
