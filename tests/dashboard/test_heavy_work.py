@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 
 import pytest
 
 from headway.core.errors import DataError
-from headway.dashboard.workers import AnswerCache, WorkerProcess, WorkFailed
+from headway.dashboard.workers import AnswerCache, WorkerProcess, WorkFailed, WorkModule
 
 
 def fail(what: str) -> None:
@@ -28,6 +29,18 @@ def test_work_runs_in_another_process_that_is_used_again(workers):
     first = workers.run(os.getpid)
     assert first != os.getpid()
     assert workers.run(os.getpid) == first
+
+
+@pytest.mark.slow
+def test_a_function_of_a_module_is_called_where_the_module_is_imported_and_that_is_not_here(
+    workers, tmp_path, monkeypatch
+):
+    (tmp_path / "heavy_module.py").write_text("def double(number):\n    return 2 * number\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert workers.run(WorkModule("heavy_module").double, 2) == 4
+    assert "heavy_module" not in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        workers.run(WorkModule("headway.dashboard.work.none").function)
 
 
 @pytest.mark.slow

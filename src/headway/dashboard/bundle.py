@@ -9,12 +9,19 @@ import gzip
 import hashlib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from headway.dashboard.resources import Dashboard
+from headway.dashboard.workers import WorkModule
+
+if TYPE_CHECKING:
+    from headway.dashboard.work import charts as charts_work
+else:  # only the process for heavy work imports them
+    charts_work = WorkModule("headway.dashboard.work.charts")
 
 PACKAGE = "vl-convert-python"
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
@@ -38,7 +45,7 @@ async def serve_bundle(dashboard: Dashboard, request: Request) -> Response:
     if not name or request.path_params["name"] != name:
         return PlainTextResponse("no such script; load the page again\n", 404)
     packed: bytes = await run_in_threadpool(
-        dashboard.cache.get, ("bundle", name), lambda: dashboard.workers.call("charts.bundle", SNIPPET)
+        dashboard.cache.get, ("bundle", name), lambda: dashboard.workers.run(charts_work.bundle, SNIPPET)
     )
     headers = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
     if "gzip" not in request.headers.get("accept-encoding", ""):

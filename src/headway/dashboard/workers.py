@@ -10,9 +10,10 @@ import gc
 import importlib
 import multiprocessing
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
 from headway.core.errors import HeadwayError
@@ -100,9 +101,32 @@ class AnswerCache:
         return answer
 
 
-def _call(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-    module, _, function = name.rpartition(".")
-    return getattr(importlib.import_module(f"{__package__}.work.{module}"), function)(*arguments, **keywords)
+@dataclass(frozen=True, slots=True)
+class WorkFunction:
+    """A function of a module that only the process which calls it imports."""
+
+    module: str
+    name: str
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Import the module, and call the function."""
+        return getattr(importlib.import_module(self.module), self.name)(*arguments, **keywords)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkModule:
+    """Stands for a module that this process does not import: its functions are given to `WorkerProcess.run`.
+
+    Where types are checked the module itself is imported, so that a function is found by its name.
+    """
+
+    module: str
+
+    def __getattr__(self, name: str) -> WorkFunction:
+        """Return a function of the module."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return WorkFunction(self.module, name)
 
 
 class WorkerProcess:
@@ -131,13 +155,6 @@ class WorkerProcess:
             raise WorkFailed("the process that computes this page has ended", hint="load the page again") from error
         finally:
             self._rest()
-
-    def call(self, name: str, /, *arguments: Any, **keywords: Any) -> Any:
-        """Return what the function `MODULE.FUNCTION` of `headway.dashboard.work` returns; only the process imports it.
-
-        Errors are those of `run`.
-        """
-        return self.run(_call, name, arguments, keywords)
 
     def _rest(self) -> None:
         with self._lock:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Measurement
 from headway.core.feature_report import FeatureReport
 from headway.core.monitoring import MonitoringReport
-from headway.core.quarantine import RowDecision
+from headway.core.quarantine import Decision, RowDecision
 from headway.core.record import StoredRecord, digest_of, kind_of
 from headway.core.value_replay import ValueReplay
 from headway.dashboard.access.sessions import Role
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
+from headway.dashboard.workers import WorkModule
 from headway.data.settings.data import DataSection
 from headway.monitoring.feature_status import last_of_release, live_views
 from headway.registry.project import Project
@@ -31,12 +32,21 @@ from headway.reporting.text.feature_tables import (
 from headway.reporting.text.formatting import format_interval, format_number, format_value
 from headway.reporting.text.tables import Cell, Line, Table, make_table, text_cell
 
+if TYPE_CHECKING:
+    from headway.dashboard.work import data as data_work
+    from headway.dashboard.work import data_report as data_report_work
+else:  # only the process for heavy work imports them
+    data_work = WorkModule("headway.dashboard.work.data")
+    data_report_work = WorkModule("headway.dashboard.work.data_report")
+
+Result = TypeVar("Result")
 CHECKS, CHARTS, CONTRACT = "/models/{model}/data", "/models/{model}/data/charts", "/models/{model}/data/contract"
 QUARANTINE, DRIFT, USE = "/models/{model}/data/quarantine", "/models/{model}/data/drift", "/models/{model}/data/use"
 FEATURES = "/models/{model}/data/features"
 N_ROWS = 50
 N_REPORTS, MAX_SCANNED = 3, 20
 DRIFT_MEASURES = {"drift.p": "p-value", "drift.distance": "Distance, 0 to 1", "cost": "Estimated cost per row"}
+DECISIONS: dict[str, Decision] = {"released": "released", "discarded": "discarded"}
 SEES_ROWS: Role = "operator"
 """Role from which a person sees values of rows: quarantine, and the words of findings, which quote them."""
 
@@ -47,33 +57,33 @@ def _last(project: Project, *kinds: type[StoredRecord]) -> tuple[str, ...]:
     return tuple(digest_of(content) if content else "" for content in contents)
 
 
-def _computed(call: Call, name: str, *depends_on: object) -> Any:
+def _computed(call: Call, function: Callable[..., Result], *depends_on: object) -> Result:
     """Return what a function of `work` computes for this project and this person's rights on rows."""
     config, rows = call.project.config, call.session.may(SEES_ROWS)
-    key = name, call.project.name, rows, *depends_on
-    return call.dashboard.cache.get(key, lambda: call.dashboard.workers.call(name, config, rows=rows))
+    key = function, call.project.name, rows, *depends_on
+    return call.dashboard.cache.get(key, lambda: call.dashboard.workers.run(function, config, rows=rows))
 
 
 def _checks(call: Call) -> Reply:
-    found = _computed(call, "data.show_checks", *_last(call.project, Assessment))
+    found = _computed(call, data_work.show_checks, *_last(call.project, Assessment))
     last = call.project.latest(Assessment)
     return Rendered(template="data.html", values={"found": found, "last": last})
 
 
 def _check_now(call: Call) -> Reply:
-    done = call.dashboard.long_work.call("data.check_now", call.project.config, call.session.user)
+    done = call.dashboard.long_work.run(data_work.check_now, call.project.config, call.session.user)
     return Redirect(path=link(CHECKS, model=call.project.name), message=f"Checked: {done}.")
 
 
 def _charts(call: Call) -> Reply:
-    charts = _computed(call, "data_report.show_charts", *_last(call.project, Assessment))
+    charts = _computed(call, data_report_work.show_charts, *_last(call.project, Assessment))
     return Rendered(template="data_charts.html", values={"charts": charts})
 
 
 def _contract(call: Call) -> Reply:
     config = call.project.config
     path = config.path(config[DataSection].contract)
-    found = _computed(call, "data.show_contract", _content(path), *_last(call.project, Assessment))
+    found = _computed(call, data_work.show_contract, _content(path), *_last(call.project, Assessment))
     return Rendered(template="data_contract.html", values={"found": found})
 
 
@@ -87,7 +97,7 @@ def _use(call: Call) -> Reply:
     settings = _content(Path(config.folder) / "headway.toml")
     erased = call.project.state.latest("erasure_proof", name=call.project.name)
     depends_on = settings, live and digest_of(live.content), erased and digest_of(erased)
-    found = _computed(call, "data_report.show_data_use", *depends_on, *_last(call.project, Assessment))
+    found = _computed(call, data_report_work.show_data_use, *depends_on, *_last(call.project, Assessment))
     return Rendered(template="data_use.html", values={"found": found})
 
 
@@ -153,7 +163,7 @@ def _features(call: Call) -> Reply:
 
 def _quarantine(call: Call) -> Reply:
     project = call.project
-    files, aside = call.dashboard.workers.call("data.read_quarantine_files", project.config)
+    files, aside = call.dashboard.workers.run(data_work.read_quarantine_files, project.config)
     decided = project.recent(RowDecision, limit=10)
     return Rendered(template="data_quarantine.html", values={"files": files, "aside": aside, "decided": decided})
 
@@ -161,7 +171,7 @@ def _quarantine(call: Call) -> Reply:
 def _file(call: Call) -> Reply:
     start = _number(call.query.get("from", "0"))
     file = call.path["file"]
-    n_rows, rows = call.dashboard.workers.call("data.read_quarantine", call.project.config, file, start, N_ROWS)
+    n_rows, rows = call.dashboard.workers.run(data_work.read_quarantine, call.project.config, file, start, N_ROWS)
     values = {"file": file, "rows": rows, "n_rows": n_rows, "start": start, "size": N_ROWS}
     return Rendered(template="data_quarantine_file.html", values=values)
 
@@ -174,14 +184,14 @@ def _number(text: str) -> int:
 
 def _decide(call: Call) -> Reply:
     project, file, reason = call.project, call.path["file"], call.reason()
-    decision = call.form.get("decision", "")
-    if decision not in ("released", "discarded"):
+    decision = DECISIONS.get(call.form.get("decision", ""))
+    if decision is None:
         raise BadInput("the form names no decision", hint="press Release or Discard")
     rows = [] if call.form.get("all") else [_number(text) for text in call.lists.get("row", ())]
     if not rows and not call.form.get("all"):
         raise BadInput("no row is chosen", hint="tick rows, or all rows of the file")
-    count = call.dashboard.workers.call(
-        "data.end_quarantine", project.config, file, rows, decision, who=call.session.user, why=reason
+    count = call.dashboard.workers.run(
+        data_work.end_quarantine, project.config, file, rows, decision, who=call.session.user, why=reason
     )
     message = f"{count:,} {'row is' if count == 1 else 'rows are'} {decision}."
     return Redirect(path=link(QUARANTINE, model=project.name), message=message)
@@ -189,7 +199,7 @@ def _decide(call: Call) -> Reply:
 
 def _import_aside(call: Call) -> Reply:
     reason = call.reason()
-    done, failed = call.dashboard.workers.call("data.import_aside", call.project.config)
+    done, failed = call.dashboard.workers.run(data_work.import_aside, call.project.config)
     written = "1 batch is" if done == 1 else f"{done:,} batches are"
     outcome = f"{written} in the log" + (f", {failed:,} cannot be read or written" if failed else "")
     call.save_action("quarantine.imported", reason=reason, outcome=outcome)

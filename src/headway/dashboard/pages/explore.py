@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Measurement
 from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
+from headway.dashboard.workers import WorkModule
 from headway.evaluation.explore import (
     ALL,
     MISSING,
@@ -26,6 +28,11 @@ from headway.registry.searches import search_digest
 from headway.reporting.charts.small import band_chart, calibration_chart
 from headway.reporting.text import formatting, words
 from headway.reporting.text.tables import Cell, Line, Table, make_table, measurement_cell, text_cell
+
+if TYPE_CHECKING:
+    from headway.dashboard.work import explore as explore_work
+else:  # only the process for heavy work imports them
+    explore_work = WorkModule("headway.dashboard.work.explore")
 
 PATH = "/models/{model}/explore"
 MAX_COST = 1_000_000.0
@@ -177,7 +184,7 @@ def _tables(call: Call, digest: str) -> ExploreTables | None:
 
     def opened() -> ExploreTables:
         if not path.exists():
-            call.dashboard.long_work.call("explore.make", config, digest)
+            call.dashboard.long_work.run(explore_work.make, config, digest)
         return ExploreTables(path)
 
     made_ns = path.stat().st_mtime_ns if path.exists() else 0  # a damaged file is deleted, and made again

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
@@ -15,10 +16,18 @@ from headway.core.settings.project import ProjectSection
 from headway.core.settings.store import StoreSection
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
+from headway.dashboard.workers import WorkModule
 from headway.data.settings.data import DataSection
 from headway.registry.project import Project
 from headway.storage.addresses import open_logs
 from headway.storage.traffic import Label, StoredLabel, save_label
+
+if TYPE_CHECKING:
+    from headway.dashboard.work import labels as labels_work
+    from headway.dashboard.work import suspects as suspects_work
+else:  # only the process for heavy work imports them
+    labels_work = WorkModule("headway.dashboard.work.labels")
+    suspects_work = WorkModule("headway.dashboard.work.suspects")
 
 NEXT, SECOND = "/models/{model}/labels", "/models/{model}/labels/second"
 SUSPECTS, AGREEMENT = "/models/{model}/labels/suspects", "/models/{model}/labels/agreement"
@@ -111,10 +120,10 @@ def _queue(call: Call, path: str, *, again: bool = False) -> LabelQueue:
     queue = call.dashboard.cache.get((path, project.name, of), LabelQueue)
     if path == SECOND:
         queue.fill(
-            lambda: call.dashboard.workers.call("labels.next_second_opinions", config, user, N_REQUESTS), again=again
+            lambda: call.dashboard.workers.run(labels_work.next_second_opinions, config, user, N_REQUESTS), again=again
         )
     else:
-        queue.fill(lambda: call.dashboard.workers.call("labels.next_requests", config, N_REQUESTS), again=again)
+        queue.fill(lambda: call.dashboard.workers.run(labels_work.next_requests, config, N_REQUESTS), again=again)
     return queue
 
 
@@ -209,7 +218,7 @@ def _suspects(call: Call) -> Reply:
         numbers = [suspect.row for suspect in shown]
         key = "suspects", project.name, digest_of(content), *numbers
         rows = call.dashboard.cache.get(
-            key, lambda: call.dashboard.workers.call("suspects.read_suspects", project.config, numbers)
+            key, lambda: call.dashboard.workers.run(suspects_work.read_suspects, project.config, numbers)
         )
     last_reason = call.dashboard.cache.get(("reason", call.session.key), dict[str, str]).get("text", "")
     keys = {suspect.row: label_keys([suspect.likely_label, suspect.given_label]) for suspect in shown}
@@ -224,7 +233,7 @@ def _reviewed(project: Project) -> set[str]:
 
 
 def _find_suspects(call: Call) -> Reply:
-    call.dashboard.long_work.call("suspects.find_suspects", call.project.config)
+    call.dashboard.long_work.run(suspects_work.find_suspects, call.project.config)
     return Redirect(path=link(SUSPECTS, model=call.project.name), message="The labels were examined again.")
 
 
@@ -235,8 +244,8 @@ def _review(call: Call) -> Reply:
     reason = call.reason()
     to = call.form.get("to", "")
     call.dashboard.cache.get(("reason", call.session.key), dict[str, str])["text"] = reason
-    done = call.dashboard.workers.call(
-        "suspects.review_label",
+    done = call.dashboard.workers.run(
+        suspects_work.review_label,
         call.project.config,
         row=int(row),
         to=to,
@@ -252,7 +261,7 @@ def _agreement(call: Call) -> Reply:
 
 
 def _measure_agreement(call: Call) -> Reply:
-    call.dashboard.workers.call("labels.save_agreement", call.project.config)
+    call.dashboard.workers.run(labels_work.save_agreement, call.project.config)
     return Redirect(path=link(AGREEMENT, model=call.project.name), message="The agreement was measured.")
 
 

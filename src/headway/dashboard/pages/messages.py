@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from headway.core.config import Config
 from headway.core.record import digest_of
@@ -13,11 +14,17 @@ from headway.core.support import CustomerMessage, MessageSummary
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
 from headway.dashboard.pages.labels import LabelQueue, save_one
+from headway.dashboard.workers import WorkModule
 from headway.monitoring.settings.support import SupportSection
 from headway.storage.messages import find_message
 from headway.storage.traffic import Label, log_version
 from headway.support.inbox import answer_by_person
 from headway.support.replies import read_replies
+
+if TYPE_CHECKING:
+    from headway.dashboard.work import messages as messages_work
+else:  # only the process for heavy work imports them
+    messages_work = WorkModule("headway.dashboard.work.messages")
 
 TRY, QUEUE = "/models/{model}/messages", "/models/{model}/messages/queue"
 N_WAITING = 200
@@ -32,7 +39,7 @@ def _try(call: Call) -> Reply:
 
 def _ask(call: Call) -> Reply:
     text = call.text("text", what="the message", at_most=MAX_TEXT)
-    tried = call.dashboard.workers.call("messages.try_text", call.project.config, text)
+    tried = call.dashboard.workers.run(messages_work.try_text, call.project.config, text)
     config = call.project.config
     replies = [
         reply for reply in read_replies(config.path(config[SupportSection].replies)) if reply.intent == tried.answer
@@ -58,7 +65,7 @@ def _summarize(call: Call) -> tuple[str, MessageSummary | str] | None:
 
     def compute() -> tuple[str, MessageSummary | str]:
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        return at, call.dashboard.workers.call("messages.summarize_log", config)
+        return at, call.dashboard.workers.run(messages_work.summarize_log, config)
 
     return call.dashboard.cache.newest((TRY, name), version, compute)
 
@@ -66,7 +73,7 @@ def _summarize(call: Call) -> tuple[str, MessageSummary | str] | None:
 def _queue(call: Call, *, again: bool = False) -> LabelQueue:
     config = call.project.config
     queue = call.dashboard.cache.get((QUEUE, call.project.name), LabelQueue)
-    queue.fill(lambda: call.dashboard.workers.call("messages.waiting", config, N_WAITING), again=again)
+    queue.fill(lambda: call.dashboard.workers.run(messages_work.waiting, config, N_WAITING), again=again)
     return queue
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from headway.core.errors import HeadwayError, StoreError, StoreUnavailable
 from headway.core.verdict import Answer
 from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
 from headway.dashboard.resources import NotFound
 from headway.dashboard.shown import ComparisonShown, Picture, SearchShown, search_shown
+from headway.dashboard.workers import WorkModule
 from headway.registry.project import Project
 from headway.registry.searches import PAGE, list_searches, read_search, search_digest
 from headway.reporting.text import formatting, tables
+
+if TYPE_CHECKING:
+    from headway.dashboard.work import searches as searches_work
+else:  # only the process for heavy work imports them
+    searches_work = WorkModule("headway.dashboard.work.searches")
 
 LIST, ONE = "/models/{model}/searches", "/models/{model}/searches/{search}"
 COMPARE = "/models/{model}/searches/{search}/compare"
@@ -69,10 +75,7 @@ def _digest(call: Call) -> str:
 
 
 def _draw(call: Call, digest: str) -> tuple[Picture | None, tuple[str, ...]]:
-    drawn: tuple[Picture | None, tuple[str, ...]] = call.dashboard.workers.call(
-        "searches.frontier", call.project.config, digest
-    )
-    return drawn
+    return call.dashboard.workers.run(searches_work.frontier, call.project.config, digest)
 
 
 def _compare(call: Call) -> Reply:
@@ -122,9 +125,9 @@ def _comparison(call: Call, digest: str, first: str, second: str, period: str) -
     key = ("compare", call.project.name, digest, first, second, period, with_rows)
 
     def compare() -> ComparisonShown:
-        run = call.dashboard.long_work.call
-        found: ComparisonShown = run("searches.compare", config, digest, first, second, period, with_rows=with_rows)
-        return found
+        return call.dashboard.long_work.run(
+            searches_work.compare, config, digest, first, second, period, with_rows=with_rows
+        )
 
     shown = call.dashboard.cache.soon(key, compare, within_s=WAIT_S)
     if shown is not None and shown.busy and shown.times is None:

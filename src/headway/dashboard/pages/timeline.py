@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headway.core.errors import StoreError
 from headway.core.evidence import Evidence
@@ -15,10 +15,16 @@ from headway.core.training import Retraining
 from headway.core.verdict import Verdict
 from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
 from headway.dashboard.resources import NotFound
+from headway.dashboard.workers import WorkModule
 from headway.registry.project import Project
 from headway.reporting import record_sections
 from headway.reporting.report_data import Stamp
 from headway.reporting.text.overview import live_parts
+
+if TYPE_CHECKING:
+    from headway.dashboard.work import timeline as timeline_work
+else:  # only the process for heavy work imports them
+    timeline_work = WorkModule("headway.dashboard.work.timeline")
 
 PATH = "/models/{model}"
 PERIODS = (12, 24, 60, 120)
@@ -62,10 +68,9 @@ def _timeline(call: Call) -> Reply:
 
 def _read(call: Call, periods: int) -> dict[str, Any]:
     evidence = f"/models/{call.project.name}/evidence/"
-    answer: dict[str, Any] = call.dashboard.workers.call(
-        "timeline.read_timeline", call.project.config, periods=periods, evidence=evidence
+    return call.dashboard.workers.run(
+        timeline_work.read_timeline, call.project.config, periods=periods, evidence=evidence
     )
-    return answer
 
 
 def _events(found: Mapping[str, Any], kind: str) -> list[tuple[int, Any]]:
@@ -101,7 +106,7 @@ def _evidence(call: Call) -> Reply:
         for content in project.state.records(kind_of(kind), name=project.name, digest=digest):
             found = read(kind, content)
             return _shown(digest, found)
-    late = call.dashboard.workers.call("timeline.find_record", project.config, digest, KINDS)
+    late = call.dashboard.workers.run(timeline_work.find_record, project.config, digest, KINDS)
     if late is not None:
         return _shown(digest, late)
     raise NotFound(f"{project.name} has no record {digest[:24]}", hint="open it from the timeline")
@@ -118,7 +123,9 @@ def _changes(call: Call) -> Reply:
     if not before or not after:
         raise BadInput("two releases are needed", hint="choose both on the timeline")
     key = (project.name, "changes", before, after)
-    compute: Callable[[], Any] = partial(call.dashboard.workers.call, "timeline.compare", project.config, before, after)
+    compute: Callable[[], Any] = partial(
+        call.dashboard.workers.run, timeline_work.compare, project.config, before, after
+    )
     try:
         found = call.dashboard.cache.soon(key, compute, within_s=30.0)
     except StoreError as error:
