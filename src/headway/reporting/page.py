@@ -39,14 +39,40 @@ def render_report(report: ReportData) -> str:
         sections=found,
         pictures=report_charts(report, found),
         conclusions={"frontier": pareto.pareto_conclusions(report), "year": timeline.timeline_conclusions(report)},
-        unmeasured=not_run_findings(report),
-        others=other_measurements(report, found),
-        warned=other_findings(report),
         events=list_events(report),
-        gaps=tables.tabulate_gaps(report),
-        tables=tables,
+        tables=report_tables(report, found),
+        variants=tables.split_columns(
+            tables.tabulate_variants(report.frontier, winner=report.winner, reasons=report.reasons),
+            keys=2,
+            max_columns=8,
+        ),
         describe_replay=describe_replay,
     )
+
+
+def report_tables(report: ReportData, found: Mapping[str, Section]) -> dict[str, Table]:
+    """Return the tables of a report by name; one of findings or measurements only where there are some."""
+    groups = report.groups
+    shown = {
+        "releases": tables.tabulate_releases(report.releases),
+        "windows": tables.tabulate_windows(report),
+        "gaps": tables.tabulate_gaps(report),
+        "refusals": tables.tabulate_findings(report.refusals),
+        "findings": tables.tabulate_findings(report.findings),
+        "stages": tables.tabulate_stages(report.stages),
+    }
+    if report.months and report.baseline_evidence:
+        shown["months"] = tables.tabulate_months(report)
+    if report.winner:
+        shown["rules"] = tables.tabulate_rules(report.winner.verdict, groups=groups)
+    if report.refused:
+        shown["refused"] = tables.tabulate_rules(report.refused.judged.verdict, groups=groups)
+    if others := other_measurements(report, found):
+        shown["others"] = tables.tabulate_measurements(others, groups=groups)
+    for name, findings in (("warned", other_findings(report)), ("unmeasured", not_run_findings(report))):
+        if findings:
+            shown[name] = tables.tabulate_findings(findings)
+    return shown
 
 
 def report_charts(report: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
