@@ -10,7 +10,8 @@ import time
 import pytest
 
 from headway.core.errors import DataError
-from headway.dashboard.workers import AnswerCache, WorkerProcess, WorkFailed, WorkModule
+from headway.core.late import LateModule
+from headway.dashboard.workers import AnswerCache, WorkerProcess, WorkFailed
 
 
 def fail(what: str) -> None:
@@ -37,10 +38,10 @@ def test_a_function_of_a_module_is_called_where_the_module_is_imported_and_that_
 ):
     (tmp_path / "heavy_module.py").write_text("def double(number):\n    return 2 * number\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert workers.run(WorkModule("heavy_module").double, 2) == 4
+    assert workers.run(LateModule("heavy_module").double, 2) == 4
     assert "heavy_module" not in sys.modules
     with pytest.raises(ModuleNotFoundError):
-        workers.run(WorkModule("headway.dashboard.work.none").function)
+        workers.run(LateModule("headway.dashboard.work.none").function)
 
 
 @pytest.mark.slow

@@ -62,6 +62,12 @@ def test_importing_headway_imports_no_model_library() -> None:
 
 
 @pytest.mark.slow
+def test_a_search_is_imported_without_charts_and_without_the_library_of_a_model() -> None:
+    charts_and_models = {"altair", "vl_convert", "jinja2", "sklearn", "lightgbm", "onnxruntime", "scipy", "pandas"}
+    assert imported_by("-c", "import headway; headway.optimize") & charts_and_models == set()
+
+
+@pytest.mark.slow
 def test_the_help_imports_no_numerical_library() -> None:
     assert imported_by(HEADWAY, "--help") & (HEAVY - {"msgspec"}) == set()
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from headway.api.in_memory_project import infer_task
 from headway.api.tables import to_polars, to_series
+from headway.core.late import LateModule
 from headway.core.renamed import warn_renamed
 from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.data import CurveData, build_curve_data
 from headway.registry.project import open_project
-from headway.reporting.page import notebook_html
-from headway.reporting.sections.learning import draw_learning_curve
 from headway.reporting.text import curves
+
+if TYPE_CHECKING:
+    from headway.reporting import page
+    from headway.reporting.sections import learning
+else:  # with the library for charts
+    page, learning = LateModule("headway.reporting.page"), LateModule("headway.reporting.sections.learning")
 
 
 class LearningCurveRecorder(Curve):
@@ -38,11 +43,11 @@ class LearningCurveRecorder(Curve):
 
     def _repr_html_(self) -> str:
         curve = self.record()
-        return notebook_html(
+        return page.notebook_html(
             "Learning curve",
             (curves.describe_curve(curve), curves.describe_cost(curve)),
             curves.tabulate_curve(curve),
-            draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
+            learning.draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
         )
 
     def save(self, project: str | Path = ".") -> str:

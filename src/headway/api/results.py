@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from getpass import getuser
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from msgspec.structs import asdict, replace
@@ -25,6 +25,7 @@ from headway.core.config import Config
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, Refused
 from headway.core.evidence import AS_CALLED, Evidence, Measurement
+from headway.core.late import LateModule
 from headway.core.plugins import load_engine
 from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
@@ -39,15 +40,19 @@ from headway.evaluation.machine_load import BUSY
 from headway.optimization.importers.custom_python import custom_code_refused
 from headway.optimization.settings.optimize import OptimizeSection
 from headway.registry.project import Project, project_of
-from headway.reporting.charts.pareto import draw_pareto
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.console import write_atomically
-from headway.reporting.page import notebook_html, write_report
 from headway.reporting.report_data import ReportData
 from headway.reporting.text import formatting, tables, words
 from headway.reporting.text.speeds import ONE_ROW_CPU, describe_search_speeds
 from headway.reporting.text.tables import Table
 from headway.reporting.text.terminal import TerminalTable
+
+if TYPE_CHECKING:
+    from headway.reporting import page
+    from headway.reporting.charts import pareto
+else:  # with the library for charts, which a search does without
+    page, pareto = LateModule("headway.reporting.page"), LateModule("headway.reporting.charts.pareto")
 
 _WIDTHS = (80, 160)
 """Limits of the width of a printed result; it fits the terminal between them, and a pipe gets the larger one."""
@@ -84,7 +89,7 @@ class Result(ABC):
         return f"<headway: {self._title()}>"
 
     def _repr_html_(self) -> str:
-        return notebook_html(self._title(), self._lines(), self._table(), self._picture())
+        return page.notebook_html(self._title(), self._lines(), self._table(), self._picture())
 
 
 class ReleaseResult(PointerUpdate, frozen=True, kw_only=True):
@@ -273,7 +278,7 @@ class OptimizationResult(Result, Model):
         Path
             The file that was written.
         """
-        return write_report(self._report_data(), Path(path))
+        return page.write_report(self._report_data(), Path(path))
 
     def _report_data(self) -> ReportData:
         policy = self._config[PolicySection]
@@ -383,7 +388,7 @@ class OptimizationResult(Result, Model):
         return tables.tabulate_variants_briefly(self.search.evaluated, self.search.winner)
 
     def _picture(self) -> RenderedChart | None:
-        return draw_pareto(self._report_data())
+        return pareto.draw_pareto(self._report_data())
 
 
 _PICKLED = {"search", "_form", "_config", "_library", "_is_temporary", "_outer", "_parts"}

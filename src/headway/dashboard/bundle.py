@@ -15,13 +15,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from headway.core.late import LateModule
 from headway.dashboard.resources import Dashboard
-from headway.dashboard.workers import WorkModule
 
 if TYPE_CHECKING:
     from headway.dashboard.work import charts as charts_work
 else:  # only the process for heavy work imports them
-    charts_work = WorkModule("headway.dashboard.work.charts")
+    charts_work = LateModule("headway.dashboard.work.charts")
 
 PACKAGE = "vl-convert-python"
 SNIPPET = "window.vegaEmbed = vegaEmbed;"

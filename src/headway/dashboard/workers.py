@@ -7,13 +7,11 @@ without work.
 from __future__ import annotations
 
 import gc
-import importlib
 import multiprocessing
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
 from headway.core.errors import HeadwayError
@@ -99,34 +97,6 @@ class AnswerCache:
             while len(self._found) > self._at_most:
                 del self._found[next(iter(self._found))]
         return answer
-
-
-@dataclass(frozen=True, slots=True)
-class WorkFunction:
-    """A function of a module that only the process which calls it imports."""
-
-    module: str
-    name: str
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        """Import the module, and call the function."""
-        return getattr(importlib.import_module(self.module), self.name)(*arguments, **keywords)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkModule:
-    """Stands for a module that this process does not import: its functions are given to `WorkerProcess.run`.
-
-    Where types are checked the module itself is imported, so that a function is found by its name.
-    """
-
-    module: str
-
-    def __getattr__(self, name: str) -> WorkFunction:
-        """Return a function of the module."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return WorkFunction(self.module, name)
 
 
 class WorkerProcess:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from headway.core.assessment import Assessment
 from headway.core.evidence import Measurement
 from headway.core.feature_report import FeatureReport
+from headway.core.late import LateModule
 from headway.core.monitoring import MonitoringReport
 from headway.core.quarantine import Decision, RowDecision
 from headway.core.record import StoredRecord, digest_of, kind_of
@@ -16,7 +17,6 @@ from headway.core.value_replay import ValueReplay
 from headway.dashboard.access.sessions import Role
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
-from headway.dashboard.workers import WorkModule
 from headway.data.settings.data import DataSection
 from headway.monitoring.feature_status import last_of_release, live_views
 from headway.registry.project import Project
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from headway.dashboard.work import data as data_work
     from headway.dashboard.work import data_report as data_report_work
 else:  # only the process for heavy work imports them
-    data_work = WorkModule("headway.dashboard.work.data")
-    data_report_work = WorkModule("headway.dashboard.work.data_report")
+    data_work = LateModule("headway.dashboard.work.data")
+    data_report_work = LateModule("headway.dashboard.work.data_report")
 
 Result = TypeVar("Result")
 CHECKS, CHARTS, CONTRACT = "/models/{model}/data", "/models/{model}/data/charts", "/models/{model}/data/contract"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Measurement
+from headway.core.late import LateModule
 from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
-from headway.dashboard.workers import WorkModule
 from headway.evaluation.explore import (
     ALL,
     MISSING,
@@ -32,7 +32,7 @@ from headway.reporting.text.tables import Cell, Line, Table, make_table, measure
 if TYPE_CHECKING:
     from headway.dashboard.work import explore as explore_work
 else:  # only the process for heavy work imports them
-    explore_work = WorkModule("headway.dashboard.work.explore")
+    explore_work = LateModule("headway.dashboard.work.explore")
 
 PATH = "/models/{model}/explore"
 MAX_COST = 1_000_000.0

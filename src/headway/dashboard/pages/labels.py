@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.core.labeling import Agreement, Confirmation, Correction, LabelRequest, Suspect, Suspects
+from headway.core.late import LateModule
 from headway.core.record import digest_of, kind_of, read
 from headway.core.settings.project import ProjectSection
 from headway.core.settings.store import StoreSection
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
-from headway.dashboard.workers import WorkModule
 from headway.data.settings.data import DataSection
 from headway.registry.project import Project
 from headway.storage.addresses import open_logs
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from headway.dashboard.work import labels as labels_work
     from headway.dashboard.work import suspects as suspects_work
 else:  # only the process for heavy work imports them
-    labels_work = WorkModule("headway.dashboard.work.labels")
-    suspects_work = WorkModule("headway.dashboard.work.suspects")
+    labels_work = LateModule("headway.dashboard.work.labels")
+    suspects_work = LateModule("headway.dashboard.work.suspects")
 
 NEXT, SECOND = "/models/{model}/labels", "/models/{model}/labels/second"
 SUSPECTS, AGREEMENT = "/models/{model}/labels/suspects", "/models/{model}/labels/agreement"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from headway.core.config import Config
+from headway.core.late import LateModule
 from headway.core.record import digest_of
 from headway.core.settings.project import ProjectSection
 from headway.core.settings.store import StoreSection
@@ -14,7 +15,6 @@ from headway.core.support import CustomerMessage, MessageSummary
 from headway.dashboard.app import link
 from headway.dashboard.page import Action, BadInput, Call, Page, Redirect, Rendered, Reply, View
 from headway.dashboard.pages.labels import LabelQueue, save_one
-from headway.dashboard.workers import WorkModule
 from headway.monitoring.settings.support import SupportSection
 from headway.storage.messages import find_message
 from headway.storage.traffic import Label, log_version
@@ -24,7 +24,7 @@ from headway.support.replies import read_replies
 if TYPE_CHECKING:
     from headway.dashboard.work import messages as messages_work
 else:  # only the process for heavy work imports them
-    messages_work = WorkModule("headway.dashboard.work.messages")
+    messages_work = LateModule("headway.dashboard.work.messages")
 
 TRY, QUEUE = "/models/{model}/messages", "/models/{model}/messages/queue"
 N_WAITING = 200

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, get_args
 
 from headway.core.errors import HeadwayError, StoreError, StoreUnavailable
+from headway.core.late import LateModule
 from headway.core.verdict import Answer
 from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
 from headway.dashboard.resources import NotFound
 from headway.dashboard.shown import ComparisonShown, Picture, SearchShown, search_shown
-from headway.dashboard.workers import WorkModule
 from headway.registry.project import Project
 from headway.registry.searches import PAGE, list_searches, read_search, search_digest
 from headway.reporting.text import formatting, tables
@@ -18,7 +18,7 @@ from headway.reporting.text import formatting, tables
 if TYPE_CHECKING:
     from headway.dashboard.work import searches as searches_work
 else:  # only the process for heavy work imports them
-    searches_work = WorkModule("headway.dashboard.work.searches")
+    searches_work = LateModule("headway.dashboard.work.searches")
 
 LIST, ONE = "/models/{model}/searches", "/models/{model}/searches/{search}"
 COMPARE = "/models/{model}/searches/{search}/compare"

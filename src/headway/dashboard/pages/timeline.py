@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headway.core.errors import StoreError
 from headway.core.evidence import Evidence
+from headway.core.late import LateModule
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.record import StoredRecord, digest_of, kind_of, read
 from headway.core.rollout import Rollout
@@ -15,7 +16,6 @@ from headway.core.training import Retraining
 from headway.core.verdict import Verdict
 from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
 from headway.dashboard.resources import NotFound
-from headway.dashboard.workers import WorkModule
 from headway.registry.project import Project
 from headway.reporting import record_sections
 from headway.reporting.report_data import Stamp
@@ -24,7 +24,7 @@ from headway.reporting.text.overview import live_parts
 if TYPE_CHECKING:
     from headway.dashboard.work import timeline as timeline_work
 else:  # only the process for heavy work imports them
-    timeline_work = WorkModule("headway.dashboard.work.timeline")
+    timeline_work = LateModule("headway.dashboard.work.timeline")
 
 PATH = "/models/{model}"
 PERIODS = (12, 24, 60, 120)
