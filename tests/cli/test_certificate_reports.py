@@ -6,7 +6,7 @@ import pytest
 from tests.monitoring import audits, rollouts
 
 from headway.cli.commands import history, watch
-from headway.cli.tasks import TASKS
+from headway.monitoring.task import load_task
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def test_watch_withdraws_a_broken_certificate_and_history_shows_it(broken, tmp_p
 
 
 def test_the_task_of_the_schedule_needs_a_person(broken):
-    outcome, message = TASKS["watch"](broken)
+    outcome, message = load_task("watch").run(broken)
 
     assert outcome == "attention"
     assert message.startswith("the certificate is broken")

@@ -43,6 +43,7 @@ from headway.monitoring.feature_status import describe_skew, last_of_release, li
 from headway.monitoring.servers import ServerMetrics, burning
 from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.settings.threats import ThreatsSection
+from headway.monitoring.task import task_names
 from headway.monitoring.task_runs import interval_of, last_run
 from headway.registry.project import LIVE_POINTER, Project
 
@@ -709,7 +710,7 @@ def _not_replayed(message: str) -> Condition:
 
 def _task_conditions(project: Project) -> Iterator[Condition]:
     """Yield a condition for each task of the schedule whose last run failed."""
-    for run in filter(None, (last_run(project, task) for task in ScheduleSection().tasks)):
+    for run in filter(None, (last_run(project, task) for task in task_names())):
         if run.outcome == "failed":
             yield Condition(
                 code="task failed",

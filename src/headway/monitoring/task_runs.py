@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from headway.core.config import Config, parse_age
+from headway.core.errors import HeadwayError
 from headway.core.record import kind_of, read, write
 from headway.core.schedule import TaskOutcome, TaskRun
 from headway.data.settings.data import DataSection
 from headway.data.settings.model import ModelSection
-from headway.data.settings.personal import PersonalSection
-from headway.evaluation.settings.answer import AnswerSection
-from headway.features.settings.features import FeaturesSection
 from headway.monitoring.settings.schedule import ScheduleSection
+from headway.monitoring.task import load_task, own_tasks
 from headway.registry.project import Project
-from headway.registry.settings.record import RecordSection
 
 MAX_MESSAGE = 2_000
 
@@ -47,6 +45,7 @@ class ScheduledTask:
     """A task of the schedule: its interval, its last run, when it is due, and why it has nothing to do, or ""."""
 
     name: str
+    title: str
     interval: timedelta
     last: TaskRun | None
     due_at: datetime
@@ -59,12 +58,13 @@ def scheduled_tasks(project: Project, *, now: datetime) -> Sequence[ScheduledTas
     return [
         ScheduledTask(
             name=task,
+            title=_title(task),
             interval=interval_of(settings, task),
             last=last_run(project, task),
             due_at=due_at(project, task, now=now),
             left_out=reasons.get(task, ""),
         )
-        for task in settings.tasks
+        for task in planned_tasks(project.config)
     ]
 
 
@@ -78,26 +78,33 @@ def unwatched_reason(config: Config) -> str:
     return 'rows of the table have no time ([data] time); [schedule] source = "log" watches logged answers'
 
 
-def _without_erasure(config: Config) -> str:
-    if config[RecordSection].legal_hold:
-        return "[record] legal_hold forbids to delete anything"
-    return "" if config[PersonalSection].retention else "[personal] retention is empty"
+def _title(name: str) -> str:
+    """Return what a task is called for people; one that cannot be used keeps its name."""
+    try:
+        return load_task(name).title
+    except HeadwayError:
+        return name
+
+
+def unowned_reason(config: Config) -> str:
+    """Return why the model of a project is not headway's to retrain, or ""."""
+    return "the scores are those of another system" if config[ModelSection].scores else ""
+
+
+def planned_tasks(config: Config) -> tuple[str, ...]:
+    """Return the tasks of `[schedule]`, or headway's own if it names none."""
+    return config[ScheduleSection].tasks or own_tasks()
 
 
 def tasks_left_out(config: Config) -> dict[str, str]:
-    """Return the tasks that have nothing to do with these settings, each with the reason."""
-    views = config.path(VIEWS).is_file()
-    reasons = {
-        "labels": "" if config[ScheduleSection].labels else "[schedule] labels names no file",
-        "materialize": "" if views else f"the project has no {VIEWS}",
-        "check": "" if config[DataSection].source else "[data] source names no table",
-        "watch": "" if config[AnswerSection].limit else unwatched_reason(config),  # a certificate is audited by the log
-        "replay": "" if config[FeaturesSection].views or views else "no feature view is declared",
-        "retrain": "the scores are those of another system" if config[ModelSection].scores else "",
-        "threats": "the scores are those of another system" if config[ModelSection].scores else "",
-        "erase": _without_erasure(config),
-    }
-    return {task: reason for task, reason in reasons.items() if reason}
+    """Return the tasks that have nothing to do with these settings or cannot be used, each with the reason."""
+    reasons = {}
+    for name in planned_tasks(config):
+        try:
+            reasons[name] = load_task(name).left_out(config)
+        except HeadwayError as error:
+            reasons[name] = error.what
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def save_run(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import traceback
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +13,16 @@ from cyclopts import Parameter
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError, HeadwayError, LeaseHeld
-from headway.core.schedule import TaskOutcome, TaskRun
+from headway.core.schedule import TaskRun
 from headway.monitoring.schedule import Scheduler
 from headway.monitoring.settings.alert import AlertSection
 from headway.monitoring.settings.schedule import ScheduleSection
-from headway.monitoring.task_runs import due_at, interval_of, last_run, save_run, tasks_left_out
+from headway.monitoring.task import TaskResult, load_task
+from headway.monitoring.task_runs import due_at, interval_of, last_run, planned_tasks, save_run, tasks_left_out
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.serving.settings.serve import ServeSection
 from headway.serving.telemetry.logs import log_to_stderr
-
-Result = tuple[TaskOutcome, str]
 
 
 def plugin(
@@ -59,12 +56,13 @@ def plugin(
         does, ends with exit code 3.
     """
     opened = open_project(project, flags={"schedule.every": every} if every else None)
-    for scheduled in opened.config[ScheduleSection].tasks:
-        interval_of(opened.config[ScheduleSection], scheduled)  # a wrong interval is refused before anything runs
+    for scheduled in planned_tasks(opened.config):  # a wrong name or interval is refused before anything runs
+        load_task(scheduled)
+        interval_of(opened.config[ScheduleSection], scheduled)
     skipped = tasks_left_out(opened.config)
     if task:
-        return _run_task(opened, task, if_due=if_due, skipped=skipped, json=json)
-    tasks = [name for name in opened.config[ScheduleSection].tasks if name not in skipped]
+        return _run_task(opened, task, if_due=if_due, json=json)
+    tasks = [name for name in planned_tasks(opened.config) if name not in skipped]
     for name, reason in skipped.items():
         print_status(f"{name} is left out: {reason}")
     if not tasks:
@@ -97,13 +95,10 @@ def _words(interval: timedelta) -> str:
     return f"{minutes // unit}{name}"
 
 
-def _run_task(project: Project, task: str, *, if_due: bool, skipped: Mapping[str, str], json: bool) -> int:
+def _run_task(project: Project, task: str, *, if_due: bool, json: bool) -> int:
     """Run one task while its lease is held, and save how it ended."""
-    known = ScheduleSection().tasks
-    if task not in known:
-        raise ConfigError(f"no task {task!r}", where="--task", hint=f"one of: {', '.join(known)}")
-    if task in skipped:
-        raise ConfigError(f"{task} has nothing to do: {skipped[task]}", where="[schedule]")
+    if reason := load_task(task).left_out(project.config):
+        raise ConfigError(f"{task} has nothing to do: {reason}", where="[schedule]")
     try:
         with project.lease(f"task {task}") as lease:
             started_at = datetime.now(UTC)
@@ -119,11 +114,10 @@ def _run_task(project: Project, task: str, *, if_due: bool, skipped: Mapping[str
     return FAIL if outcome == "failed" else PASS
 
 
-def _attempt(project: Project, task: str) -> Result:
+def _attempt(project: Project, task: str) -> TaskResult:
     """Do the work of a task; an error is its result. Its libraries are imported here, not where tasks are started."""
     try:
-        result: Result = importlib.import_module("headway.cli.tasks").TASKS[task](project)
-        return result
+        return load_task(task).run(project)
     except LeaseHeld as error:
         return "attention", f"not done now: {error.what}"
     except HeadwayError as error:

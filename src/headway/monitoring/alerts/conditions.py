@@ -30,6 +30,7 @@ from headway.monitoring.settings.alert import AlertCondition, AlertRule
 from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.settings.threats import ThreatsSection
 from headway.monitoring.settings.ui import UiSection
+from headway.monitoring.task import task_names
 from headway.monitoring.task_runs import last_run
 from headway.registry.project import LIVE_POINTER, Project
 
@@ -159,7 +160,7 @@ class Facts:
     @cached_property
     def task_runs(self) -> list[TaskRun]:
         """Return the last run of each scheduled task."""
-        runs = (last_run(self.project, task) for task in ScheduleSection().tasks)
+        runs = (last_run(self.project, task) for task in task_names())
         return [run for run in runs if run]
 
 

@@ -21,9 +21,9 @@ class ScheduleSection(SettingsSection, frozen=True, kw_only=True):
         about('Interval of single tasks in place of `every`, such as { labels = "1h" }.'),
     ] = {}
     tasks: Annotated[
-        tuple[Literal["labels", "materialize", "check", "watch", "replay", "retrain", "erase", "threats"], ...],
-        about("Tasks, run in this order; one whose settings are empty is left out."),
-    ] = ("labels", "materialize", "check", "watch", "replay", "retrain", "erase", "threats")
+        tuple[str, ...],
+        about("Tasks, run in this order; one whose settings are empty is left out. Empty: all that headway brings."),
+    ] = ()
     labels: Annotated[
         str, about("File of labels (csv or parquet), or a folder of them; each is imported once. Empty: no import.")
     ] = ""

@@ -32,16 +32,6 @@ CONDITION_NAMES: Mapping[AlertCondition, str] = {
     "threats": "A threat is not covered any more, or not assessed",
     "probing": "An API key copies or probes the model",
 }
-TASK_NAMES: Mapping[str, str] = {
-    "labels": "Import labels",
-    "materialize": "Compute features",
-    "check": "Check the data",
-    "watch": "Monitor the model",
-    "replay": "Replay values of features",
-    "retrain": "Propose a retraining",
-    "threats": "Assess the threats",
-    "erase": "Erase old rows",
-}
 _RESULTS: Mapping[TaskOutcome, tuple[str, Style]] = {
     "done": ("✓ done", "pass"),
     "attention": ("! look at it", "undecided"),
@@ -69,7 +59,7 @@ def tabulate_tasks(tasks: Sequence[ScheduledTask], *, now: datetime) -> Table:
     """Tabulate the tasks of the schedule: the last run, its result, and the next run; what it found stands below."""
     rows = [
         (
-            (Line(text=TASK_NAMES.get(task.name, task.name), style="strong"), Line(text=task.name, style="quiet")),
+            (Line(text=task.title, style="strong"), Line(text=task.name, style="quiet")),
             _last_cell(task),
             text_cell(*_RESULTS[task.last.outcome]) if task.last else text_cell("none yet", "quiet"),
             _next_cell(task, now),

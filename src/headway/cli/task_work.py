@@ -1,8 +1,7 @@
-"""The tasks of `headway run`, each as a function: what it did, and whether a person should look."""
+"""The work of the tasks of `headway run`: what each did, and whether a person should look."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from getpass import getuser
 
@@ -11,7 +10,6 @@ from headway.cli.commands import retrain
 from headway.cli.commands.watch import NO_WINDOW
 from headway.cli.feature_rows import materialize_project
 from headway.core.feature_report import FeatureReport
-from headway.core.schedule import TaskOutcome
 from headway.data.sampled import open_for_checks
 from headway.data.settings.personal import PersonalSection
 from headway.monitoring.erasure.erase import ErasureRequest
@@ -19,6 +17,7 @@ from headway.monitoring.feature_status import last_of_release, live_views
 from headway.monitoring.labeling.imports import import_labels
 from headway.monitoring.settings.schedule import ScheduleSection
 from headway.monitoring.settings.threats import ThreatsSection
+from headway.monitoring.task import TaskResult
 from headway.monitoring.task_runs import unwatched_reason
 from headway.registry.project import Project
 from headway.reporting.console import print_status
@@ -28,10 +27,10 @@ from headway.reporting.text.threats import describe_threats
 from headway.security.threats.assessment import assess_threats
 
 REPORT_EVERY = timedelta(days=7)
-Result = tuple[TaskOutcome, str]
 
 
-def _labels(project: Project) -> Result:
+def run_labels(project: Project) -> TaskResult:
+    """Import each new file of labels."""
     found = import_labels(project, who=getuser())
     if not found.files:
         return "done", "no new file of labels"
@@ -39,12 +38,14 @@ def _labels(project: Project) -> Result:
     return "attention" if unknown else "done", f"{found.labels:,} labels of {found.files:,} new files{unknown}"
 
 
-def _materialize(project: Project) -> Result:
+def run_materialize(project: Project) -> TaskResult:
+    """Store the newest values of the feature views."""
     done = materialize_project(project, callback=print_status)
     return "done", "; ".join(f"{one.view}: {one.stored:,} of {one.entities:,} entities" for one in done)
 
 
-def _check(project: Project) -> Result:
+def run_check(project: Project) -> TaskResult:
+    """Check the data, and open an assessment if they changed."""
     with open_for_checks(project.config) as dataset:
         found = pipeline.assess(project, dataset, who=getuser())
     findings = [finding for finding in found.now.findings if finding.severity == "stop"]
@@ -58,7 +59,8 @@ def _check(project: Project) -> Result:
     return "attention" if findings else "done", text
 
 
-def _watch(project: Project) -> Result:
+def run_watch(project: Project) -> TaskResult:
+    """Judge the periods that ended, and audit the certificate and the API keys."""
     settings = project.config[ScheduleSection]
     audit = pipeline.audit_certificate(project)
     audited = f"{audit.message}; " if audit else ""
@@ -77,7 +79,8 @@ def _watch(project: Project) -> Result:
     return "attention" if needs else "done", audited + ended[-1].message
 
 
-def _replay(project: Project) -> Result:
+def run_replay(project: Project) -> TaskResult:
+    """Compare the values of views that were served with those of the table."""
     release, views = live_views(project)
     found = pipeline.replay_former(project)
     messages = [f"release {one.release[:19]}, which is not live: {describe_value_replay(one)}" for one in found]
@@ -100,14 +103,16 @@ def _refresh_report(project: Project, release: str) -> str:
     return f"cost and worth were measured{f', but not known: {join_names(unknown)}' if unknown else ''}"
 
 
-def _retrain(project: Project) -> Result:
+def run_retrain(project: Project) -> TaskResult:
+    """Retrain, promote or follow a retraining, as far as the settings allow."""
     outcome, _, _ = retrain.act(project, who=getuser(), why="")
     pipeline.send_lineage(project, callback=print_status)
     done = outcome.status in ("no proposal", "live", "rolling out")
     return "done" if done else "attention", f"{outcome.status}: {' '.join(outcome.message.split())}"
 
 
-def _erase(project: Project) -> Result:
+def run_erase(project: Project) -> TaskResult:
+    """Erase rows that are older than the retention."""
     retention = project.config[PersonalSection].retention
     request = ErasureRequest(older=retention, who=getuser(), why="retention")
     erasure = pipeline.erase(project, request)
@@ -115,22 +120,11 @@ def _erase(project: Project) -> Result:
     return "done" if erasure.is_complete else "attention", rows
 
 
-def _threats(project: Project) -> Result:
+def run_threats(project: Project) -> TaskResult:
+    """Assess which threats the live release has evidence on."""
     found = assess_threats(project, who=getuser()).now
     if not found.release:
         return "done", "no release is live"
     level = project.config[ThreatsSection].level
     opened = [row for row in found.open_gaps(level=level) if row.id in found.opened]
     return "attention" if opened else "done", describe_threats(found)
-
-
-TASKS: Mapping[str, Callable[[Project], Result]] = {
-    "labels": _labels,
-    "materialize": _materialize,
-    "check": _check,
-    "watch": _watch,
-    "replay": _replay,
-    "retrain": _retrain,
-    "erase": _erase,
-    "threats": _threats,
-}

@@ -1,0 +1,3 @@
+"""Tasks of the schedule, one file each."""
+
+KIND = "task"
