@@ -155,8 +155,8 @@ OF_KIND: dict[str, Callable[[Path], str]] = {
 }
 
 
-DECLARED = {"measure", "settings", "task"}
-"""Kinds whose plug-ins are data, which fail when they are imported; tests/contract/test_task.py has those of tasks."""
+DECLARED = {"condition", "measure", "settings", "task"}
+"""Kinds with tests of their own: tests/contract/test_condition.py, test_task.py, and below."""
 
 
 def test_every_kind_of_plugin_is_here():

@@ -319,7 +319,7 @@ def test_rules_of_alerts_are_tables_and_an_error_names_the_line_of_one(project: 
     write(
         project, '[[alert]]\nname = "ops"\nto = "webhook"\n[[alert]]\nname = "mail"\nto = "email"\nwhen = ["moved"]\n'
     )
-    with pytest.raises(ConfigError, match=r"alert\[1\].when\[0\]: invalid enum value 'moved'") as caught:
+    with pytest.raises(ConfigError, match=r"alert\[1\]\.when: no condition 'moved' is installed") as caught:
         load(project, environment=EMPTY)
     assert caught.value.where.endswith("headway.toml:7")
     write(project, '[[alert]]\nname = "ops"\nto = "webhook"\n[[alert]]\nname = "ops"\nto = "email"\n')

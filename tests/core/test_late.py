@@ -28,7 +28,7 @@ def test_a_function_can_be_sent_to_another_process_and_is_a_key() -> None:
     assert {function: 1}[LateModule("math").sqrt] == 1
 
 
-def test_a_private_name_is_no_function_of_a_module() -> None:
+def test_a_private_name_is_refused() -> None:
     with pytest.raises(AttributeError, match="_hidden"):
         LateModule("math")._hidden()
 

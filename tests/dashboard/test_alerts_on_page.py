@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from tests.dashboard.people import running_dashboard
@@ -13,9 +12,7 @@ from tests.monitoring.alerts import alerting_projects
 from tests.monitoring.alerts.places import http_site
 
 from headway.monitoring.alerts.deliver import update_alerts
-from headway.monitoring.settings.alert import AlertCondition
 from headway.monitoring.task_runs import save_run
-from headway.reporting.text import alerts
 
 pytestmark = pytest.mark.slow
 PAGE = "/models/flights/alerts"
@@ -65,10 +62,6 @@ def test_each_task_has_its_last_run_its_result_and_its_next_run(tmp_path: Path) 
         overview = person.get("/")
         assert "The task check of the schedule failed" in overview.words
     project.state.close()
-
-
-def test_every_condition_has_a_name() -> None:
-    assert set(alerts.CONDITION_NAMES) == set(get_args(AlertCondition))
 
 
 def test_without_a_rule_the_page_shows_that_nothing_is_set_up(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def run_materialize(project: Project) -> TaskResult:
     return "done", "; ".join(f"{one.view}: {one.stored:,} of {one.entities:,} entities" for one in done)
 
 
-def run_check(project: Project) -> TaskResult:
+def run_data_check(project: Project) -> TaskResult:
     """Check the data, and open an assessment if they changed."""
     with open_for_checks(project.config) as dataset:
         found = pipeline.assess(project, dataset, who=getuser())

@@ -249,6 +249,8 @@ def _invalid_value(message: str, origin: Mapping[str, str], file: Path) -> Confi
     """Return the error of a value that has the wrong type or range; msgspec names it (`... - at `$.serve.port``)."""
     what, _, path = message.partition(" - at `$.")
     path = path.rstrip("`")
+    if field := re.match(r"(\w+): ", what):  # a check of the section itself, which names the field
+        path, what = f"{path}.{field[1]}", what[field.end() :]
     setting = ".".join(path.partition("[")[0].split(".")[:2])
     unknown = re.search(r"unknown field `(\w+)`", what)
     source = origin.get(setting, "file")

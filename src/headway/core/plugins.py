@@ -28,7 +28,7 @@ from headway.core.errors import ConfigError, HeadwayError, NotApplicable, Plugin
 from headway.core.renamed import warn_renamed
 
 if TYPE_CHECKING:  # the contracts bring libraries that `headway --help` does without
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint, EntryPoints
 
     from headway.core.batch import Format
@@ -89,6 +89,16 @@ def kinds() -> tuple[str, ...]:
 def names(kind: str) -> list[str]:
     """Return every plug-in of a kind, headway's own and others, sorted."""
     return sorted({*own(kind), *(point.name for point in _outside(kind))})
+
+
+def require(kind: str, wanted: Iterable[str], *, field: str) -> None:
+    """Raise ValueError for the first name that no installed plug-in of a kind has; `field` is the setting of a section.
+
+    Own plug-ins are looked at first, so that packages are read only for the names of others.
+    """
+    for name in wanted:
+        if name not in own(kind) and name not in names(kind):
+            raise ValueError(f"{field}: no {kind} '{name}' is installed; one of: {', '.join(names(kind))}")
 
 
 def all_names() -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ from headway.core.threads import this_machine
 from headway.core.threats import CATALOGUE_VERSION, RequirementCoverage, ThreatAssessment
 from headway.core.value_replay import ViewReplay
 from headway.core.verdict import Rule
-from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
+from headway.monitoring.condition import ConditionState, Facts, condition_names, judge_condition
 from headway.monitoring.servers import ServerMetrics, parse_metrics
 from headway.monitoring.settings.alert import AlertRule
 from headway.monitoring.task_runs import save_run
@@ -52,11 +52,12 @@ def is_firing(project: Project, condition: str, rule: AlertRule = RULE, now: dat
 
 
 def test_of_a_project_without_a_release_nothing_fires(project):
-    states = [judged(project, condition) for condition in CONDITIONS]
+    states = [judged(project, condition) for condition in condition_names()]
     assert not any(state.is_firing for state in states if state)
-    assert [condition for condition, state in zip(CONDITIONS, states, strict=True) if state] == [
+    assert [condition for condition, state in zip(condition_names(), states, strict=True) if state] == [
         "ticket",
         "refused_pointer",
+        "greet",
     ]
 
 

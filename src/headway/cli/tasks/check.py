@@ -15,14 +15,14 @@ else:  # with the libraries of the pipeline
     task_work = LateModule("headway.cli.task_work")
 
 
-def left_out(config: Config) -> str:
+def _left_out(config: Config) -> str:
     """Return why it has nothing to do, or ""."""
     return "" if config[DataSection].source else "[data] source names no table"
 
 
 plugin = Task(
     title="Check the data",
-    run=task_work.run_check,
-    left_out=left_out,
+    run=task_work.run_data_check,
+    left_out=_left_out,
     order=30,
 )

@@ -16,7 +16,7 @@ else:  # with the libraries of the pipeline
     task_work = LateModule("headway.cli.task_work")
 
 
-def left_out(config: Config) -> str:
+def _left_out(config: Config) -> str:
     """Return why it has nothing to do, or ""."""
     if config[RecordSection].legal_hold:
         return "[record] legal_hold forbids to delete anything"
@@ -26,6 +26,6 @@ def left_out(config: Config) -> str:
 plugin = Task(
     title="Erase old rows",
     run=task_work.run_erase,
-    left_out=left_out,
+    left_out=_left_out,
     order=70,
 )

@@ -15,7 +15,7 @@ else:  # with the libraries of the pipeline
     task_work = LateModule("headway.cli.task_work")
 
 
-def left_out(config: Config) -> str:
+def _left_out(config: Config) -> str:
     """Return why it has nothing to do, or ""."""
     return "" if config[ScheduleSection].labels else "[schedule] labels names no file"
 
@@ -23,6 +23,6 @@ def left_out(config: Config) -> str:
 plugin = Task(
     title="Import labels",
     run=task_work.run_labels,
-    left_out=left_out,
+    left_out=_left_out,
     order=10,
 )

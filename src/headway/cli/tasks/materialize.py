@@ -15,7 +15,7 @@ else:  # with the libraries of the pipeline
     task_work = LateModule("headway.cli.task_work")
 
 
-def left_out(config: Config) -> str:
+def _left_out(config: Config) -> str:
     """Return why it has nothing to do, or ""."""
     return "" if config.path(VIEWS).is_file() else f"the project has no {VIEWS}"
 
@@ -23,6 +23,6 @@ def left_out(config: Config) -> str:
 plugin = Task(
     title="Compute features",
     run=task_work.run_materialize,
-    left_out=left_out,
+    left_out=_left_out,
     order=20,
 )

@@ -16,7 +16,7 @@ else:  # with the libraries of the pipeline
     task_work = LateModule("headway.cli.task_work")
 
 
-def left_out(config: Config) -> str:
+def _left_out(config: Config) -> str:
     """Return why it has nothing to do, or ""."""
     has_views = config[FeaturesSection].views or config.path(VIEWS).is_file()
     return "" if has_views else "no feature view is declared"
@@ -25,6 +25,6 @@ def left_out(config: Config) -> str:
 plugin = Task(
     title="Replay values of features",
     run=task_work.run_replay,
-    left_out=left_out,
+    left_out=_left_out,
     order=50,
 )

@@ -16,7 +16,7 @@ else:  # with the libraries of the pipeline
     task_work = LateModule("headway.cli.task_work")
 
 
-def left_out(config: Config) -> str:
+def _left_out(config: Config) -> str:
     """Return why it has nothing to do, or ""."""
     # the certificate of a project that answers selectively is audited by the log
     return "" if config[AnswerSection].limit else unwatched_reason(config)
@@ -25,6 +25,6 @@ def left_out(config: Config) -> str:
 plugin = Task(
     title="Monitor the model",
     run=task_work.run_watch,
-    left_out=left_out,
+    left_out=_left_out,
     order=40,
 )

@@ -28,10 +28,10 @@ from headway.core.config import Config
 from headway.core.contracts import Lease
 from headway.core.errors import HeadwayError, LeaseHeld
 from headway.core.record import digest_of
-from headway.monitoring.alerts.conditions import CONDITIONS, ConditionState, Facts, judge_condition
 from headway.monitoring.alerts.receiver import open_receiver, shorten
+from headway.monitoring.condition import ConditionState, Facts, condition_names, judge_condition
 from headway.monitoring.servers import ServerMetrics
-from headway.monitoring.settings.alert import AlertCondition, AlertRule, AlertSection
+from headway.monitoring.settings.alert import AlertRule, AlertSection
 from headway.monitoring.settings.ui import UiSection
 from headway.registry.project import Project, open_project
 
@@ -56,14 +56,14 @@ def load_alerts(project: Project) -> AlertLog:
 
 def judge_alert_rules(
     project: Project, *, now: datetime, servers: Sequence[ServerMetrics] | None = None
-) -> Iterator[tuple[AlertRule, AlertCondition, ConditionState | None, str]]:
+) -> Iterator[tuple[AlertRule, str, ConditionState | None, str]]:
     """Yield each rule with its conditions, whether they hold, and the problem that kept one from being judged.
 
     `servers` are the metrics of the project's servers if they were just read; without them they are read now.
     """
     facts = Facts(project, now=now, servers=servers)
     for rule in project.config[AlertSection].rules:
-        for condition in rule.when or CONDITIONS:
+        for condition in rule.when or condition_names():
             try:
                 yield rule, condition, judge_condition(condition, facts, rule), ""
             except HeadwayError as error:
@@ -88,7 +88,9 @@ def _with_changes(project: Project, log: AlertLog, *, now: datetime) -> AlertLog
     firing = {(alert.rule, alert.condition): alert for alert in log.firing}
     made: list[Alert] = []
     watched = {
-        (rule.name, condition) for rule in project.config[AlertSection].rules for condition in rule.when or CONDITIONS
+        (rule.name, condition)
+        for rule in project.config[AlertSection].rules
+        for condition in rule.when or condition_names()
     }
     for rule, condition, state, _ in judge_alert_rules(project, now=now):
         was = firing.get((rule.name, condition))

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from headway.core import plugins
 from headway.core.record import Record, about
 from headway.core.settings_section import SettingsSection
-
-AlertCondition = Literal[
-    "degradation",
-    "drift",
-    "not_judged",
-    "slo_burn",
-    "quarantine",
-    "ticket",
-    "rollback",
-    "refused_pointer",
-    "log_lag",
-    "server_down",
-    "task_failed",
-    "value_skew",
-    "certificate",
-    "threats",
-    "probing",
-]
-"""States of a model that alerts are sent on."""
-
 
 SettingValue = bool | int | float | str | tuple[str, ...]
 
@@ -42,11 +23,14 @@ class AlertRule(Record, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,39}$")]
     to: str
     settings: dict[str, SettingValue] = {}
-    when: tuple[AlertCondition, ...] = ()
+    when: tuple[str, ...] = ()
     resolved: bool = True
     periods: Annotated[int, Meta(ge=1)] = 2
     quarantine_share: Annotated[float, Meta(ge=0, lt=1)] = 0.01
     log_lag_s: Annotated[float, Meta(gt=0)] = 60.0
+
+    def __post_init__(self) -> None:
+        plugins.require("condition", self.when, field="when")
 
 
 class AlertSection(SettingsSection, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from headway.core import plugins
 from headway.core.record import about
 from headway.core.settings_section import DURATION, SettingsSection
 
@@ -37,6 +38,9 @@ class ScheduleSection(SettingsSection, frozen=True, kw_only=True):
         float, Meta(description="Time after which a task is ended and counts as failed, hours.", gt=0)
     ] = 12.0
     alerts_s: Annotated[float, Meta(description="Interval at which alerts are judged and sent, seconds.", gt=0)] = 60.0
+
+    def __post_init__(self) -> None:
+        plugins.require("task", self.tasks, field="tasks")
 
 
 plugin = ScheduleSection

@@ -8,30 +8,12 @@ from datetime import UTC, datetime
 
 from headway.core.alerting import Alert, Delivery, Outcome
 from headway.core.schedule import TaskOutcome
-from headway.monitoring.alerts.conditions import ConditionState
+from headway.monitoring.condition import ConditionState, condition_title
 from headway.monitoring.overview import describe_age, sentence
-from headway.monitoring.settings.alert import AlertCondition
 from headway.monitoring.task_runs import ScheduledTask
 from headway.reporting.text.formatting import format_time
 from headway.reporting.text.tables import Cell, Line, Style, Table, make_table, text_cell
 
-CONDITION_NAMES: Mapping[AlertCondition, str] = {
-    "degradation": "The model got worse",
-    "drift": "Inputs have drifted",
-    "not_judged": "The model cannot be judged",
-    "slo_burn": "An error budget burns too fast",
-    "quarantine": "Rows break the contract",
-    "ticket": "A retraining is proposed",
-    "rollback": "The model was rolled back",
-    "refused_pointer": "The live release is refused",
-    "log_lag": "The prediction log is behind",
-    "server_down": "A server does not answer",
-    "task_failed": "A scheduled task failed",
-    "value_skew": "Values of features are wrong",
-    "certificate": "A certificate of answers is broken",
-    "threats": "A threat is not covered any more, or not assessed",
-    "probing": "An API key copies or probes the model",
-}
 _RESULTS: Mapping[TaskOutcome, tuple[str, Style]] = {
     "done": ("✓ done", "pass"),
     "attention": ("! look at it", "undecided"),
@@ -49,7 +31,7 @@ _STATES: Mapping[str, str] = {"firing": "began", "resolved": "ended", "test": "t
 class JudgedCondition:
     """A condition of a rule as of now; `state` is None if it cannot be judged, then `problem` may say why."""
 
-    condition: AlertCondition
+    condition: str
     state: ConditionState | None
     problem: str = ""
     since: str = ""
@@ -98,7 +80,7 @@ def tabulate_conditions(judged: Sequence[JudgedCondition]) -> Table:
     ordered = sorted(judged, key=lambda one: 0 if one.state and one.state.is_firing else 1 if not one.state else 2)
     rows = [
         (
-            text_cell(CONDITION_NAMES[one.condition], "strong"),
+            text_cell(condition_title(one.condition), "strong"),
             _holds_cell(one.state),
             text_cell(format_time(one.since)) if one.since and one.state and one.state.is_firing else (),
         )
@@ -149,7 +131,7 @@ def tabulate_deliveries(deliveries: Sequence[Delivery], addresses: Mapping[str, 
 
 def condition_name(alert: Alert) -> str:
     """Return what an alert is about, in words."""
-    return next((name for condition, name in CONDITION_NAMES.items() if condition == alert.condition), alert.condition)
+    return condition_title(alert.condition)
 
 
 def _outcome_cell(one: Delivery) -> Cell:

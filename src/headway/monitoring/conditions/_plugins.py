@@ -1,0 +1,3 @@
+"""States of a model that alerts are sent on, one file each."""
+
+KIND = "condition"
