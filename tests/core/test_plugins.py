@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import pickle
 import shutil
@@ -205,9 +204,10 @@ def test_a_missing_file_of_headway_is_not_reported_as_a_missing_library():
         plugins.load_sibling("headway.core.plugins", "none", reads="a test")
 
 
-def test_a_plugin_under_the_old_name_of_its_kind_is_found_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = importlib.metadata.EntryPoint("guest", "guest_plugin", "headway.probe")
-    monkeypatch.setattr(plugins, "_installed", lambda: importlib.metadata.EntryPoints([point]))
+def test_a_plugin_under_the_old_name_of_its_kind_is_found_with_a_warning(outside: Path) -> None:
+    (outside.parent / "guest-1.0.dist-info" / "entry_points.txt").write_text(
+        "[headway.probe]\nguest = guest_plugin\n", encoding="utf-8"
+    )
     with pytest.warns(RenamedWarning, match=r"'headway\.probe' was renamed to 'headway\.metric'"):
         assert "guest" in plugins.names("metric")
 

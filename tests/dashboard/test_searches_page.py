@@ -15,6 +15,7 @@ from tests.pipeline import explored
 
 from headway import pipeline
 from headway.core.evidence import Measurement
+from headway.core.late import LateFunction
 from headway.dashboard.shown import Picture
 from headway.registry.searches import list_searches, save_search, search_digest
 
@@ -120,23 +121,23 @@ def test_two_variants_are_compared_and_only_operators_see_rows(served: RunningDa
 def test_a_histogram_that_a_busy_machine_did_not_give_is_measured_again(
     served: RunningDashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, made = served.dashboard.long_work.call, list[str]()
+    real, made = served.dashboard.long_work.run, list[LateFunction]()
     picture = Picture(title="Calls", alt="Times of calls", reading=(), wide="<svg></svg>", narrow="<svg></svg>")
 
-    def call(name: str, *arguments: object, **keywords: object) -> object:
-        made.append(name)
-        found = real(name, *arguments, **keywords)
+    def run(function: LateFunction, *arguments: object, **keywords: object) -> object:
+        made.append(function)
+        comparison = real(function, *arguments, **keywords)
         is_busy = len(made) == 1
         return dataclasses.replace(
-            found, times=None if is_busy else picture, busy="the machine is busy" if is_busy else ""
+            comparison, times=None if is_busy else picture, busy="the machine is busy" if is_busy else ""
         )
 
-    monkeypatch.setattr(served.dashboard.long_work, "call", call)
+    monkeypatch.setattr(served.dashboard.long_work, "run", run)
     second, first = two(served)
     assert "No histogram of call times: the machine is busy." in compared(served, "viewer", first, second).words
     assert "No histogram" not in compared(served, "viewer", first, second).words
     compared(served, "viewer", first, second)
-    assert made == ["searches.compare"] * 2
+    assert [function.name for function in made] == ["compare"] * 2
 
 
 def test_a_release_is_compared_with_a_variant_on_later_rows(served: RunningDashboard) -> None:

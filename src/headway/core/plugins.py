@@ -13,7 +13,6 @@ import difflib
 import functools
 import importlib
 import importlib.util
-import os
 import re
 import sys
 import traceback
@@ -24,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import headway
+from headway.core.entry_points import EntryPoint, entry_points
 from headway.core.errors import ConfigError, HeadwayError, NotApplicable, PluginError, StoreError
 from headway.core.renamed import warn_renamed
 
 if TYPE_CHECKING:  # the contracts bring libraries that `headway --help` does without
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from importlib.metadata import EntryPoint, EntryPoints
 
     from headway.core.batch import Format
     from headway.core.contracts import Blobs, Engine, Feed, OnlineStore, State
@@ -355,44 +354,17 @@ def _files(kind: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(files, key=lambda path: path.stem) if path.stem != "_plugins"}
 
 
-def _metadata() -> Any:
-    """Import what reads the packages of the environment, which a server with headway's own plug-ins does without."""
-    return importlib.import_module("importlib.metadata")
-
-
 def _outside(kind: str) -> list[EntryPoint]:
     """Return the entry points of other packages.
 
     Those under the former name of a renamed kind count as well, with a warning.
     """
-    installed = _installed()
-    found = list(installed.select(group=f"headway.{kind}"))
+    declared = entry_points(kind)
     if kind in FORMER_KINDS:
-        for point in installed.select(group=f"headway.{FORMER_KINDS[kind]}"):
+        for point in entry_points(FORMER_KINDS[kind]):
             warn_renamed(f"entry point {point.name}", f"headway.{FORMER_KINDS[kind]}", f"headway.{kind}")
-            found.append(point)
-    return found
-
-
-def _installed() -> EntryPoints:
-    """Return the plug-ins that packages declare; they are read again once a folder on the path was changed."""
-    return _entry_points(tuple((entry, _changed_ns(entry)) for entry in sys.path))
-
-
-@functools.lru_cache(maxsize=1)
-def _entry_points(_path: tuple[tuple[str, int], ...]) -> EntryPoints:
-    metadata = _metadata()
-    points = metadata.entry_points()  # of Python 3.11, a mapping from group to points; both have `groups` and `select`
-    groups = [group for group in sorted(points.groups) if group.startswith("headway.")]
-    own: EntryPoints = metadata.EntryPoints(point for group in groups for point in points.select(group=group))
-    return own
-
-
-def _changed_ns(entry: str) -> int:
-    try:
-        return os.stat(entry or ".").st_mtime_ns
-    except OSError:
-        return 0
+            declared.append(point)
+    return declared
 
 
 def _unknown(kind: str, name: str) -> PluginError:
@@ -411,7 +383,8 @@ def package_name(library: str) -> str:
 def install(library: str) -> str:
     """Return the pip command that installs a library: the extra of headway that names it, else the library itself."""
     package = package_name(library)
-    for requirement in _metadata().requires("headway") or []:
+    metadata = importlib.import_module("importlib.metadata")  # read for an error only
+    for requirement in metadata.requires("headway") or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
         if extra and re.split(r"[^\w-]", requirement)[0] == package:
             return f"pip install 'headway[{extra[1]}]'"
