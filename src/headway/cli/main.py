@@ -161,7 +161,7 @@ class InterruptGuard:
     """
 
     def __init__(self) -> None:
-        self._interrupted = False
+        self._interrupted = self._is_in_hook = False
         self._timers: list[threading.Timer] = []
         self._hook, self._handler = sys.unraisablehook, signal.getsignal(signal.SIGINT)
 
@@ -181,12 +181,22 @@ class InterruptGuard:
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupted = True
-        signal.default_int_handler(number, frame)
+        if self._is_in_hook:  # what is raised there is dropped as well
+            self._raise_later()
+        else:
+            signal.default_int_handler(number, frame)
 
     def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
         """Handle what Python cannot raise: an error in a finalizer, or in a callback of a library."""
         if not _is_interrupt(unraisable.exc_type, unraisable.exc_value):
             self._hook(unraisable)
             return
+        self._is_in_hook = True
+        try:
+            self._raise_later()
+        finally:
+            self._is_in_hook = False
+
+    def _raise_later(self) -> None:
         self._timers.append(threading.Timer(RAISE_AGAIN_S, _thread.interrupt_main))
         self._timers[-1].start()
