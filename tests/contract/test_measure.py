@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from headway.core import plugins
-from headway.core.measure import Measure, MeasurePrefix, measures
+from headway.core.measure import Measure, MeasurePrefix, measures, quality_measures
 from headway.reporting.text import formatting, words
 
 FILES = plugins.names("measure")
@@ -35,6 +35,7 @@ def test_an_explanation_is_a_sentence_and_a_title_and_a_violation_are_none(file:
 
 
 def test_a_measure_of_another_package_is_called_formatted_and_judged_by_what_it_declares() -> None:
+    assert "greetings" in quality_measures()
     assert measures()["greetings"].is_share and words.is_known_measure("greetings")
     assert words.measure_title("greetings") == "Rows that are greeted"
     assert words.measure_symbol("greetings.drop") == "greeted"

@@ -30,7 +30,7 @@ EVIDENCE = Evidence(
     dataset="d",
     period="test",
     machine=MACHINE,
-    measurements=(measured("ece"), measured("ece", "carrier=AA")),
+    measurements=(measured("ece"), measured("ece", "carrier=AA"), measured("ece.excess", "carrier=AA")),
 )
 
 
@@ -40,6 +40,7 @@ def test_a_measurement_is_found_by_name_and_slice() -> None:
 
 def test_the_measurement_of_all_rows_is_the_one_with_no_slice() -> None:
     assert EVIDENCE.find("ece") is EVIDENCE.measurements[0]
+    assert EVIDENCE.names() == {"ece"}
 
 
 @pytest.mark.parametrize(("name", "slice"), [("brier", ""), ("ece", "carrier=UA")])

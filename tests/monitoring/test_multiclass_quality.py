@@ -14,6 +14,7 @@ from tests.monitoring.rollouts import deployed_in_january, release
 from headway.core.config import Config
 from headway.core.dataset import Roles
 from headway.core.errors import NotApplicable
+from headway.core.measure import main_measures
 from headway.core.monitoring import MonitoringReport
 from headway.data.open import make_dataset
 from headway.evaluation.context import Comparison
@@ -22,7 +23,7 @@ from headway.evaluation.statistics.intervals import period_change
 from headway.monitoring.budget import WEALTH, Budget, lord_level
 from headway.monitoring.degradation import LabeledGroups, find_degradation, require_frequent_classes
 from headway.monitoring.deployed_release import DeployedRelease
-from headway.monitoring.monitor import CHANGES, MonitoringContext, monitor_window
+from headway.monitoring.monitor import MonitoringContext, monitor_window
 from headway.monitoring.windows import monitoring_windows
 
 FIRST, DAYS, A_DAY = datetime(2020, 1, 1), 91, 20
@@ -154,7 +155,9 @@ def test_a_year_without_a_change_has_a_false_alarm_in_at_most_25_of_1000_cases(c
         answers: list[bool] = []
         for _ in range(12):
             now = measured(comparison(draws, days=30, classes=classes, effect=effect))
-            change = tuple(period_change(now[name], judged[name]) for name in CHANGES["multiclass"] if name in now)
+            change = tuple(
+                period_change(now[name], judged[name]) for name in main_measures("multiclass") if name in now
+            )
             month = MonitoringReport(
                 name="", release="", period="", since="", until="", n_rows=1, n_labeled=1, status="unknown",
                 message="", change=change,

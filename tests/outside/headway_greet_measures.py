@@ -12,5 +12,6 @@ plugin = (
         symbol="greeted",
         violation="It greets fewer rows than allowed",
         is_share=True,
+        is_quality=True,
     ),
 )

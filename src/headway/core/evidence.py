@@ -244,6 +244,10 @@ class Evidence(StoredRecord, frozen=True, kw_only=True):
     live: str = ""
     at: str = ""
 
+    def names(self) -> set[str]:
+        """Return the names of what was measured over all rows."""
+        return {measurement.name for measurement in self.measurements if not measurement.slice}
+
     def find(self, name: str, slice: str = "") -> Measurement | None:
         """Return the measurement of that name and slice, or None."""
         name = current_measure(name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from headway.core import plugins
@@ -33,6 +34,10 @@ class Measure(Record, frozen=True, kw_only=True):
         True if it is a share of rows, which is shown in percent.
     in_policies : bool
         False of what only monitored periods have: no rule can name it.
+    is_quality : bool
+        True if it says how right the answers are: report, comparisons, explorer and record list it as quality.
+    main_for : mapping of str to int
+        Tasks of which it is a main measure, each with its rank, 1 first: those are shown where there is room for few.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Measure(Record, frozen=True, kw_only=True):
     lower_is_better: bool = False
     is_share: bool = False
     in_policies: bool = True
+    is_quality: bool = False
+    main_for: Mapping[str, int] = {}
 
 
 class MeasurePrefix(Record, frozen=True, kw_only=True):
@@ -80,6 +87,44 @@ def measure_prefixes() -> Mapping[str, MeasurePrefix]:
 def lower_is_better(name: str) -> bool:
     """Return whether a smaller value of a measure is better; not of one that is unknown."""
     return name in measures() and measures()[name].lower_is_better
+
+
+@functools.cache
+def quality_measures() -> tuple[str, ...]:
+    """Return the measures of quality, the main ones of every task first."""
+    of_quality = [measure for measure in measures().values() if measure.is_quality]
+    return tuple(measure.name for measure in sorted(of_quality, key=_rank))
+
+
+def _rank(measure: Measure) -> float:
+    return min(measure.main_for.values(), default=math.inf)
+
+
+@functools.cache
+def main_measures(task: str) -> tuple[str, ...]:
+    """Return the main measures of a task in their order; empty for an unknown one.
+
+    >>> main_measures("binary")
+    ('roc_auc', 'brier', 'ece')
+    """
+    ranks = {measure.name: measure.main_for[task] for measure in measures().values() if task in measure.main_for}
+    return tuple(sorted(ranks, key=lambda name: ranks[name]))
+
+
+def main_measures_among(names: Collection[str], *, first: int | None = None) -> list[str]:
+    """Return the main measures that were measured, or those of the `first` ones, of the task that they imply.
+
+    It is the task of which the highest main measure was measured: a model of two classes has an accuracy, too, but one
+    of several classes has no area under the curve.
+
+    >>> main_measures_among({"brier", "roc_auc", "accuracy"}), main_measures_among({"brier", "accuracy"})
+    (['roc_auc', 'brier'], ['accuracy', 'brier'])
+    """
+    ranks = [
+        (rank, task) for name, measure in measures().items() if name in names for task, rank in measure.main_for.items()
+    ]
+    task = min(ranks, key=lambda ranked: ranked[0], default=(0, ""))[1]
+    return [name for name in main_measures(task)[:first] if name in names]
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import NOT_RUN, TRAINING_ROWS, Evidence, Finding, Measurement
+from headway.core.measure import measures
 from headway.core.threads import this_machine
 from headway.core.variant import Variant
 from headway.evaluation.context import AuditContext, Comparison, MetricResults, run_audit, run_metric
@@ -269,7 +270,7 @@ def _list_finding(what: str, detail: Sequence[str]) -> list[Finding]:
 
 IMBALANCE_CODE = "E004"
 _BASELINE = "baseline"
-_WORDS = {"roc_auc": "ROC AUC", "brier": "Brier", "recall": "recall", "cost": "cost a row"}
+_MOVED = ("roc_auc", "brier", "recall", "cost")
 _HINTS = {
     True: "use weights in the training function; headway optimize recalibrates the probabilities (recalibrate)",
     False: "keep the classes as they are: [model] costs set the threshold",
@@ -290,8 +291,8 @@ def _treatment_finding(treatment: str, found: dict[tuple[str, str], Measurement]
     known = lost.se is not None
     helps, harms = known and lost.high < 0, known and lost.low > 0
     message = "decisions cost less" if helps else "decisions cost more" if harms else "no significant change of cost"
-    ends = {name: [found[f"imbalance.{name}", case].value for case in (_BASELINE, treatment)] for name in _WORDS}
-    moved = [f"{_WORDS[name]} {before:.3g} to {after:.3g}" for name, (before, after) in ends.items()]
+    ends = {name: [found[f"imbalance.{name}", case].value for case in (_BASELINE, treatment)] for name in _MOVED}
+    moved = [f"{measures()[name].symbol} {before:.3g} to {after:.3g}" for name, (before, after) in ends.items()]
     return Finding(
         code=IMBALANCE_CODE,
         severity="note",

@@ -22,6 +22,7 @@ from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.measure import main_measures
 from headway.core.monitoring import (
     ACCURACY_CHANGE,
     AUC_CHANGE,
@@ -76,12 +77,8 @@ from headway.monitoring.windows import MonitoringWindow, end_time
 
 PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST, LABELS_LEFT_OUT = "O002", "O004", "O012", "O015"
 METRICS = ("quality", "calibration")
-MACRO_F1 = "macro_f1"
-MEASURES = {
-    "binary": ("roc_auc", "brier", "ece", CALIBRATION_ERROR, "base_rate"),
-    "multiclass": ("accuracy", MACRO_F1, "log_loss", "brier", "ece"),
-}
-CHANGES = {"binary": ("roc_auc", "brier", "ece"), "multiclass": ("accuracy", MACRO_F1, "log_loss", "brier", "ece")}
+MONITORED = {"binary": (CALIBRATION_ERROR, "base_rate"), "multiclass": ()}
+"""Tasks whose quality is monitored, with the measures that a report holds besides the main ones."""
 MONTH_DAYS = 365.25 / 12
 Found = TypeVar("Found")
 
@@ -193,7 +190,7 @@ def _measure_window(
         message="",
         drift=drift,
         drift_costs=tuple(drift_costs or ()),
-        quality=tuple(found for found in now.measurements if found.name in MEASURES[task]) if now else (),
+        quality=tuple(found for found in now.measurements if found.name in _monitored_measures(task)) if now else (),
         change=tuple(changes),
         cost=parts.measure("cost", lambda: _cost(context, window)) if now and task == "binary" else None,
         bias=(parts.measure("bias", lambda: _bias(context, window)) or ()) if now else (),
@@ -425,9 +422,9 @@ def _quality(deployed: DeployedRelease, rows: ScoredRows, period: str) -> Eviden
     of several classes.
     """
     task, labeled = deployed.release.variant.task, rows.labeled()
-    if task not in MEASURES:
+    if task not in MONITORED:
         raise NotApplicable(
-            f"monitoring of quality supports the tasks {' and '.join(map(repr, MEASURES))}, not {task!r}"
+            f"monitoring of quality supports the tasks {' and '.join(map(repr, MONITORED))}, not {task!r}"
         )
     if task == "multiclass" and labeled.probabilities is None:
         raise NotApplicable(
@@ -470,11 +467,15 @@ def _usual_cost(context: MonitoringContext, window: MonitoringWindow) -> float:
     return float(np.nanmean(judged)) * rows.n_sent / days * MONTH_DAYS
 
 
+def _monitored_measures(task: str) -> tuple[str, ...]:
+    return (*main_measures(task), *MONITORED[task])
+
+
 def _changes(now: Evidence, before: Evidence, task: str) -> Iterator[Measurement]:
     """Yield each metric less its value when judged."""
     judged = {found.name: found for found in before.measurements if not found.slice}
     for found in now.measurements:
-        if found.name in CHANGES[task] and not found.slice and found.name in judged:
+        if found.name in main_measures(task) and not found.slice and found.name in judged:
             yield period_change(found, judged[found.name])
 
 

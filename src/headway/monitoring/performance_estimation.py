@@ -52,6 +52,7 @@ from headway.monitoring.daily_values import feature_readers
 METHOD = "rolling calibration; jackknife of calibrator and of labels to come, and month-to-month errors before, t"
 MIN_OVERLAP = 0.5
 MAX_RATIO, MAX_UNKNOWN = 4.0, 0.3
+ESTIMATED_MEASURES = ("roc_auc", "brier")
 MAX_WIDTH = 0.2
 BINS = 256
 OVERLAP_BINS = 20
@@ -134,7 +135,7 @@ def estimate_performance(
             name, Estimate(value=float(value), se=math.sqrt(error_variance), dof=n_groups - 1, method=METHOD), sample
         )
         for name, value, error_variance in zip(
-            ("roc_auc.estimated", "brier.estimated"), roll.values, variance, strict=True
+            (f"{name}.estimated" for name in ESTIMATED_MEASURES), roll.values, variance, strict=True
         )
     ]
     if found[0].high - found[0].low > MAX_WIDTH:

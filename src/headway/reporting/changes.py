@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from headway.core.evidence import Measurement
+from headway.core.measure import main_measures_among
 from headway.core.record import Record
 from headway.core.release import Bounds, Release
 from headway.core.variant import Field
@@ -116,7 +117,8 @@ def _measured(before: Release, after: Release, *, judged: bool) -> Table:
     of_rules = {result.rule.measure for one in (before, after) for result in one.verdict.rule_results}
     measured = [dict(_measurements(release)) for release in (before, after)]
     found = dict.fromkeys((*measured[1], *measured[0]))
-    names = [name for name in found if judged is (name in of_rules or name in words.QUALITY)]
+    quality = main_measures_among(found)
+    names = [name for name in found if judged is (name in of_rules or name in quality)]
     rows = (
         (
             text_cell(words.measure_title(name), "strong"),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
+from headway.core.measure import main_measures_among
 from headway.core.monitoring import MonitoringReport, Reason, Ticket
 from headway.core.record import StoredRecord, digest_of, write
 from headway.core.rollout import RolloutStatus
@@ -158,8 +159,9 @@ def _repeated(seen: Sequence[MonitoringReport]) -> str:
 
 def _figures(watch: MonitoringReport, groups: str) -> str:
     """Return the figures of a window in one line."""
-    found = [seen for name in ("roc_auc", "ece", "brier") if (seen := watch.find(name))]
-    parts = [f"{words.measure_symbol(seen.name)} {formatting.format_measurement(seen)}" for seen in found]
+    names = main_measures_among({measurement.name for measurement in watch.quality})[:3]
+    measured = [measurement for name in names if (measurement := watch.find(name))]
+    parts = [f"{words.measure_symbol(of_all.name)} {formatting.format_measurement(of_all)}" for of_all in measured]
     if area := watch.find("roc_auc"):
         parts.append(f"on {formatting.format_basis(area, groups)}")
     if watch.cost is not None and formatting.has_interval(watch.cost):

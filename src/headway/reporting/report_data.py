@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.feature_report import FeatureReport
+from headway.core.measure import lower_is_better, main_measures_among, quality_measures
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.plan import DeploymentPlan
 from headway.core.provenance import TrackedData
@@ -25,7 +26,7 @@ from headway.core.training import LearningCurve, Retraining
 from headway.core.value_replay import ValueReplay
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.reporting.text import formatting, words
+from headway.reporting.text import formatting
 
 
 class SplitPeriod(Record, frozen=True, kw_only=True):
@@ -370,22 +371,30 @@ def list_periods(report: ReportData) -> tuple[ReportPeriod, ...]:
 
 
 def charted_measures(report: ReportData, *, complete: bool = False) -> list[str]:
-    """Return the measures of the timeline: AUC, and the first error that was measured or else estimated.
+    """Return the measures of the timeline: the first main one, and the last main error that was measured or estimated.
 
     With `complete`, cost and drift of the monitored periods as well.
     """
     found = list_periods(report)
-    known = {name for name in words.QUALITY if any(period.find(name) for period in found)}
-    estimated = {name for name in words.QUALITY if any(period.estimate(name) for period in found)}
-    ranks = [name for name in ("roc_auc",) if name in known | estimated]
-    errors = ("ece", "brier", "log_loss", "rmse", "mae")
+    main = period_measures(report)
+    gains = [name for name in main if not lower_is_better(name)]
+    errors = [name for name in reversed(main) if lower_is_better(name)]
+    known = [name for name in errors if any(period.find(name) for period in found)]
     more = [name for name in (COST, DRIFT) if complete and any(period.find(name) for period in found)]
-    return [*ranks, *[name for few in (known, estimated) for name in errors if name in few][:1], *more]
+    return [*gains[:1], *(known or errors)[:1], *more]
+
+
+def period_measures(report: ReportData) -> list[str]:
+    """Return the main measures that some period holds, or that were estimated before its labels arrived."""
+    found = list_periods(report)
+    names = [name for name in quality_measures() if any(period.find(name) or period.estimate(name) for period in found)]
+    return main_measures_among(names)
 
 
 def monthly_measures(report: ReportData) -> list[str]:
     """Return up to three measures that some month holds."""
-    return [name for name in words.QUALITY if any(evidence.find(name) for evidence in report.months)][:3]
+    names = set[str]().union(*(evidence.names() for evidence in report.months))
+    return main_measures_among(names)[:3]
 
 
 def month_labels(report: ReportData) -> list[str]:

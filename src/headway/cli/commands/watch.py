@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from headway import pipeline
 from headway.cli.exit_codes import of_watches
 from headway.cli.main import ProjectFolder
+from headway.core.measure import main_measures_among
 from headway.core.monitoring import MonitoringReport, MonitoringStatus, RowSource
 from headway.monitoring.alerts.deliver import start_delivery
 from headway.monitoring.bias import describe_gap
@@ -20,7 +21,8 @@ from headway.monitoring.degradation import HARMFUL
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
-from headway.reporting.text import formatting
+from headway.reporting.report_data import ESTIMATED
+from headway.reporting.text import formatting, words
 from headway.reporting.text.tables import Cell, Column, Line, Style, Table, measurement_cell
 from headway.reporting.text.terminal import TerminalTable
 
@@ -30,7 +32,6 @@ STYLES: dict[MonitoringStatus, Style] = {
     "degraded": "fail",
     "unknown": "undecided",
 }
-MEASURES = {"roc_auc": "AUC", "brier": "Brier", "ece": "ECE", "roc_auc.estimated": "AUC, estimated before labels"}
 NO_WINDOW = "no window with at least 20 groups (such as days) has begun since the live release was judged"
 
 
@@ -123,13 +124,27 @@ def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
     """Return a table of the windows with their measures, a sentence on each, and what could not be answered."""
     if not found:
         return Text(NO_WINDOW)
-    titles = ("Window", "Status", "Rows", "Inputs", *MEASURES.values(), "Cost against when judged")
-    table = Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
+    measures = _measures(found)
+    titles = ("Window", "Status", "Rows", "Inputs", *measures.values(), "Cost against when judged")
+    rows = tuple(_row(watch, measures) for watch in found)
+    table = Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
     sentences = [Text(watch.message) for watch in found]
     unknown = [Text(f"{watch.period}: {reason}", style="dim") for watch in found for reason in _unknown(watch)]
     tickets = [Text(f"ticket: {watch.ticket.message}") for watch in found if watch.ticket]
     gaps = [Text(f"{watch.period}: {line}") for watch in found for line in _gaps(watch)]
     return Group(TerminalTable(table), *sentences, *gaps, *unknown, *tickets)
+
+
+def _measures(reports: Sequence[MonitoringReport]) -> dict[str, str]:
+    """Return up to three main measures with their titles, and the first of them as it is estimated before labels."""
+    names = {
+        measured.name.removesuffix(ESTIMATED) for watch in reports for measured in (*watch.quality, *watch.estimated)
+    }
+    main = main_measures_among(names)[:3]
+    estimated = {f"{name}{ESTIMATED}": f"{words.column_title(name)}, estimated before labels" for name in main[:1]}
+    return {name: words.column_title(name) for name in main} | {
+        name: title for name, title in estimated.items() if any(watch.find(name) for watch in reports)
+    }
 
 
 def _gaps(watch: MonitoringReport) -> list[str]:
@@ -145,13 +160,13 @@ def _unknown(watch: MonitoringReport) -> list[str]:
     return [part.message for part in watch.unknown if not (answered and part.code == ESTIMATE_NOT_POSSIBLE)]
 
 
-def _row(watch: MonitoringReport) -> tuple[Cell, ...]:
+def _row(watch: MonitoringReport, measures: Iterable[str]) -> tuple[Cell, ...]:
     return (
         (Line(text=watch.period),),
         (Line(text=watch.status, style=STYLES[watch.status]),),
         (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labeled:,} labelled", style="quiet")),
         _drift(watch),
-        *(measurement_cell(watch.find(name)) for name in MEASURES),
+        *(measurement_cell(watch.find(name)) for name in measures),
         measurement_cell(watch.cost),
     )
 

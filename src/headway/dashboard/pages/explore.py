@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Measurement
 from headway.core.late import LateModule
+from headway.core.measure import lower_is_better, quality_measures
 from headway.dashboard.page import BadInput, Call, Page, Rendered, Reply, View
 from headway.evaluation.explore import (
     ALL,
@@ -100,23 +101,7 @@ NO_CURVE = {
     "multilabel": "with several labels a single curve does not exist; the calibration error is among the measures",
 }
 ERRORS = {"regression": "Mean absolute error", "multiclass": "Share of wrong classes"}
-LOWER = (
-    "cost",
-    "brier",
-    "log_loss",
-    "ece",
-    "false_positive_rate",
-    "rmse",
-    "mae",
-    "latency.one_row",
-    "cost.cpu_s.one_row",
-    "cost.energy_j.one_row",
-)
 NEUTRAL = ("decided_positive",)
-SHOWN = (
-    *("cost", "recall", "precision", "false_positive_rate", "accuracy", "decided_positive"),
-    *("roc_auc", "brier", "ece", "rmse", "mae", "r2", "ndcg10", "log_loss"),
-)
 SPEEDS = (
     *("latency.one_row", "throughput.batch", "cost.cpu_s.one_row", "cost.per_million.one_row"),
     "cost.energy_j.one_row",
@@ -290,7 +275,7 @@ def _effects(baseline: Form, form: Form, usual: Mapping[str, Measurement], outco
         if baseline.find(name) or form.find(name):
             cells = (measurement_cell(baseline.find(name)), measurement_cell(form.find(name)))
             rows.append((text_cell(words.measure_title(name), "strong"), *cells, _ratio(baseline, form, name)))
-    for name in SHOWN:
+    for name in dict.fromkeys(("cost", *NEUTRAL, *quality_measures())):
         if name in outcome.measured:
             title = TITLES.get(name) or words.measure_title(name)
             cells = (measurement_cell(usual.get(name)), measurement_cell(outcome.measured[name]))
@@ -322,7 +307,7 @@ def _difference(name: str, found: Measurement | None) -> Cell:
     cell = measurement_cell(found)
     if found.low <= 0 <= found.high or name in NEUTRAL:
         return cell if name in NEUTRAL else (*cell, Line(text="not shown", style="quiet"))
-    is_worse = (found.value > 0) == (name in LOWER)
+    is_worse = (found.value > 0) == lower_is_better(name)
     return (*cell, Line(text="worse" if is_worse else "better", style="fail" if is_worse else "pass"))
 
 

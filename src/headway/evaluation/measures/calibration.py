@@ -13,6 +13,8 @@ plugin = (
         violation="Its probabilities are miscalibrated",
         drop_violation="Its probabilities are less calibrated than those of the baseline",
         lower_is_better=True,
+        is_quality=True,
+        main_for={"binary": 3, "multiclass": 5},
     ),
     Measure(
         name="probability_shift",

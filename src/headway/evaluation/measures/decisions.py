@@ -10,6 +10,8 @@ plugin = (
         title="Cost of a decision",
         explanation="Mean cost of a row, with the declared costs of false positives and false negatives.",
         symbol="cost",
+        lower_is_better=True,
+        is_quality=True,
     ),
     Measure(
         name="threshold",

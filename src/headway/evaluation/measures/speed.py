@@ -9,6 +9,7 @@ plugin = (
         name="latency.one_row",
         title="Latency of one row",
         explanation="From a row in memory to its prediction, in microseconds.",
+        lower_is_better=True,
     ),
     Measure(
         name="latency.speedup",
@@ -19,6 +20,7 @@ plugin = (
         name="latency.as_called",
         title="Latency of one row, as you call it",
         explanation="With the conversion of the row, in microseconds.",
+        lower_is_better=True,
     ),
     Measure(
         name="latency.as_called.speedup",

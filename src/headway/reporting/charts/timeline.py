@@ -14,6 +14,7 @@ import altair as alt
 from headway.core.measure import lower_is_better
 from headway.core.record import Record
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
+from headway.monitoring.performance_estimation import ESTIMATED_MEASURES
 from headway.reporting import report_data
 from headway.reporting.charts.rendered import RenderedChart
 from headway.reporting.charts.theme import (
@@ -206,7 +207,6 @@ def _fold(name: str, width: float) -> str:
 
 MEASURED, BEFORE, ESTIMATED = "measured while live", "measured before it was live", "estimated before labels arrived"
 NO_ESTIMATE, NOT_OVER = "no estimate", "not over"
-_ESTIMABLE = ("roc_auc", "brier")
 _STROKES = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], ESTIMATED: LIGHT["live"]}
 _FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], ESTIMATED: LIGHT["paper"]}
 _SERIES = {MEASURED: "circle", BEFORE: "square", ESTIMATED: "diamond"}
@@ -420,7 +420,9 @@ def _is_missing(period: ReportPeriod, measure: str) -> bool:
     """Return whether a monitored period has no value of a measure, or had none before its labels arrived."""
     if period.watch is None or period.estimate(measure):
         return False
-    no_estimate = measure in _ESTIMABLE and any(part.code == ESTIMATE_NOT_POSSIBLE for part in period.watch.unknown)
+    no_estimate = measure in ESTIMATED_MEASURES and any(
+        part.code == ESTIMATE_NOT_POSSIBLE for part in period.watch.unknown
+    )
     return no_estimate or period.find(measure) is None
 
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
+from headway.core.measure import quality_measures
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, measurements_with_prefix, winner_measurement
 from headway.reporting.text import formatting, tables, words
 
-_PREFIXES = (
-    *words.QUALITY,
-    *("average_precision", "accuracy", "top3_accuracy", "f1", "macro_f1", "micro_f1", "exact_match"),
-    *("hamming_loss", "mean_error", "r2", "ndcg10", "mrr", "map"),
-    *("base_rate", "cost", "recall", "precision", "false_positive_rate"),
-)
-
 
 def plugin(report: ReportData) -> Section | None:
     """Return the measures of quality over all judged rows; None where none was measured."""
+    prefixes = (*quality_measures(), "base_rate")
     found = [
         measurement
-        for measurement in measurements_with_prefix(report, *_PREFIXES)
+        for measurement in measurements_with_prefix(report, *prefixes)
         if not measurement.slice and not measurement.name.startswith(formatting.TIMED)
     ]
     if not found or report.winner is None:
@@ -27,7 +22,7 @@ def plugin(report: ReportData) -> Section | None:
     return Section(
         title="Model quality",
         order=11,
-        prefixes=_PREFIXES,
+        prefixes=prefixes,
         lead=f"Measured on the rows of “{report.winner.evidence.period}”.",
         conclusions=tuple(_conclusions(report, found)),
         table=tables.tabulate_against_baseline(found, report.baseline_evidence, report.groups),

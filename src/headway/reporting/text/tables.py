@@ -13,6 +13,7 @@ from headway.core.assessment import UNJUDGED
 from headway.core.comparison import PointComparison
 from headway.core.errors import PluginError
 from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.measure import main_measures_among, quality_measures
 from headway.core.monitoring import GapDirection
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
@@ -149,7 +150,7 @@ def tabulate_variants(
     reasons: Mapping[str, str] | None = None,
 ) -> Table:
     """Tabulate the variants: verdict, speed, quality, distance from the baseline, and why each lost."""
-    shown = [name for name in _MEASURES if any(_measured(row, name) for row in judged)]
+    shown = _measures_of(judged)
     chosen = _index_of(judged, winner)
     rows = (
         (
@@ -160,7 +161,7 @@ def tabulate_variants(
         )
         for index, row in enumerate(judged)
     )
-    titles = ("#", "Variant", "Verdict", *(_MEASURES[name] for name in shown))
+    titles = ("#", "Variant", "Verdict", *shown.values())
     notes = tuple((reasons or {}).get(row.variant.name, "") for row in judged)
     return make_table(titles, rows, folds=("Variant",), chosen=chosen, notes=notes)
 
@@ -191,10 +192,6 @@ def describe_search(summary: SearchSummary) -> str:
     return f"{again}{count}; {formatting.format_seconds(summary.seconds)}"
 
 
-_COMPARED = (
-    *("roc_auc", "average_precision", "brier", "log_loss", "ece", "accuracy", "f1", "recall", "precision", "cost"),
-    *("false_positive_rate", "rmse", "mae", "r2", "ndcg10", "mrr", "map", "threshold"),
-)
 _SPEEDS = (
     *("latency.one_row", "throughput.batch", "cost.cpu_s.one_row", "cost.cpu_s.batch", "cost.per_million.one_row"),
     "cost.energy_j.one_row",
@@ -204,7 +201,7 @@ _SPEEDS = (
 def tabulate_compared(found: PointComparison) -> Table:
     """Tabulate the measures of two models over all rows, each with the paired difference where there is one."""
     both = (found.first, found.second)
-    shown = [name for name in _COMPARED if any(model.find(name) for model in both)]
+    shown = [name for name in (*quality_measures(), "threshold") if any(model.find(name) for model in both)]
     rows = (
         (
             text_cell(words.measure_title(name), "strong"),
@@ -332,28 +329,26 @@ def tabulate_gain(baseline: EvaluatedVariant, winner: EvaluatedVariant | None, j
     changed = bool(judged.variant.steps)
     columns = {"Baseline": baseline, **({"Winner": winner} if winner and changed else {})}
     columns["On test"] = judged
-    shown = [name for name in _GAIN if any(_measured(row, name) for row in columns.values())]
+    shown = {name: title for name, title in _measures_of(tuple(columns.values())).items() if _is_gain(name)}
     rows = (
         (
-            text_cell(_MEASURES[name], "strong"),
+            text_cell(title, "strong"),
             *(
                 measurement_cell(found) if (found := _measured(row, name)) or row is not judged else ()
                 for row in columns.values()
             ),
         )
-        for name in shown
+        for name, title in shown.items()
     )
     return make_table(("Measure", *columns), rows, folds=("Measure",))
 
 
 def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
     """Tabulate the variants, one line each: name, verdict, speed, and the deciding figures of their task."""
-    speed = ("latency.one_row", "throughput.batch")
-    shown = {
-        name: title for name, title in _BRIEF.items() if name in speed or any(_measured(row, name) for row in judged)
-    }
-    if "roc_auc" in shown:
-        shown.pop("accuracy", None)  # a line holds no more
+    main = _main_measures(judged, 2)  # a line holds no more
+    changes = {name: title for name, title in _CHANGES.items() if any(_measured(row, name) for row in judged)}
+    speed = {name: _TIMES[name] for name in ("latency.one_row", "throughput.batch")}
+    shown = {**speed, **{name: words.column_title(name) for name in main}, **changes}
     rows = (
         (
             text_cell(str(number)),
@@ -615,34 +610,43 @@ _PRIVACY = {
     "extraction.queries_95": "Queries that copy it",
 }
 """What callers can learn from answers, measured where a rule or `[optimize] private` asks for it."""
-_MEASURES = {
+_TIMES = {
     "latency.one_row": "One row",
     "latency.speedup": "Speedup",
     "throughput.batch": "Batch",
     "cost.per_million.one_row": "Cost per million",
     "cost.cpu_s.one_row": "CPU s per million",
-    **{name: words.measure_symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
-    "roc_auc.drop": "Loss in AUC",
-    "rmse.drop": "Loss in RMSE",
-    f"{_WORST}brier.drop": "Loss in Brier, worst slice",
-    "decision_churn": "Decisions changed",
-    "max_change": "Largest change",
-    **_PRIVACY,
 }
-_GAIN = [name for name in _MEASURES if not name.endswith((".drop", "speedup")) and name != "cost.cpu_s.one_row"]
-"""Measures of one model; what is lost against the baseline is in the verdict, what is gained in the last lines.
+_CHANGES = {"decision_churn": "Decisions changed", "max_change": "Largest change", **_PRIVACY}
 
-CPU time is compared there only: that of a baseline whose threads wait for busy cores would give another ratio here.
-"""
-_BRIEF = {
-    "latency.one_row": "One row",
-    "throughput.batch": "Batch",
-    **{name: words.measure_symbol(name) for name in ("roc_auc", "ece", "rmse", "ndcg10")},
-    "accuracy": "Accuracy",
-    "decision_churn": "Decisions changed",
-    "max_change": "Largest change",
-    **_PRIVACY,
-}
+
+def _main_measures(judged: Iterable[EvaluatedVariant], first: int) -> list[str]:
+    """Return those of the first main measures of their task that some variant has."""
+    names = set[str]().union(*(row.evidence.names() for row in judged))
+    return main_measures_among(names, first=first)
+
+
+def _measures_of(judged: Sequence[EvaluatedVariant]) -> dict[str, str]:
+    """Return the measures that distinguish variants, with their titles: speed, quality, what is lost, and privacy."""
+    main = _main_measures(judged, 3)
+    lost = {f"{name}.drop": words.measure_title(f"{name}.drop") for name in main[:1]}
+    rules = (result.rule.measure for row in judged for result in row.verdict.rule_results)
+    in_slices = {
+        name: f"{words.measure_title(name.removeprefix(_WORST))}, worst slice"
+        for name in rules
+        if name.startswith(_WORST) and name.endswith(".drop")
+    }
+    titles = {**_TIMES, **{name: words.column_title(name) for name in main}, **lost, **in_slices, **_CHANGES}
+    return {name: title for name, title in titles.items() if any(_measured(row, name) for row in judged)}
+
+
+def _is_gain(name: str) -> bool:
+    """Return whether a measure is of one model.
+
+    What is lost against the baseline is in the verdict, what is gained in the last lines. CPU time is compared there
+    only: that of a baseline whose threads wait for busy cores would give another ratio here.
+    """
+    return not name.endswith((".drop", "speedup")) and name != "cost.cpu_s.one_row"
 
 
 def _brief_cell(measurement: Measurement | None) -> Cell:
@@ -753,11 +757,7 @@ def _month(report: ReportData, label: str) -> Cell:
 def tabulate_windows(report: ReportData) -> Table:
     """Tabulate each period: the live release, rows, measured and estimated quality, and drift."""
     found = report_data.list_periods(report)
-    measures = [
-        name
-        for name in ("roc_auc", "ece", "brier")
-        if any(period.find(name) or period.estimate(name) for period in found)
-    ]
+    measures = report_data.period_measures(report)[:3]
     estimated = [name for name in measures if any(period.estimate(name) for period in found)]
     rows = (
         (
@@ -768,8 +768,8 @@ def tabulate_windows(report: ReportData) -> Table:
         )
         for period in found
     )
-    titles = ("Period", "Live", "Rows", "Inputs", *map(words.measure_symbol, measures))
-    return make_table((*titles, *(f"{words.measure_symbol(name)} before labels" for name in estimated)), rows)
+    titles = ("Period", "Live", "Rows", "Inputs", *map(words.column_title, measures))
+    return make_table((*titles, *(f"{words.column_title(name)} before labels" for name in estimated)), rows)
 
 
 def tabulate_gaps(report: ReportData) -> Table:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 
 from headway.core.evidence import Evidence, Measurement
-from headway.core.measure import measure_prefixes, measures
+from headway.core.measure import main_measures_among, measure_prefixes, measures
 from headway.core.search_result import SearchResult
 from headway.core.selective import AnswerPlan
 from headway.core.verdict import LIVE, Answer, Rule, RuleResult
 from headway.reporting.text import formatting
 from headway.reporting.text.speeds import busy_finding
 
-QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
 COST_UNIT = "units of [model] costs"
 """Unit of the cost of decisions: that in which the project declares the costs of its errors."""
 _PROPER_NAMES = ("Brier", "CPU", "F1")
@@ -90,6 +89,12 @@ def measure_symbol(measure: str) -> str:
     return measure_title(stem)
 
 
+def column_title(measure: str) -> str:
+    """Return the short name of a measure as the title of a column: `AUC`, `Log loss`."""
+    symbol = measure_symbol(measure)
+    return symbol[:1].upper() + symbol[1:]
+
+
 def measure_meaning(measure: str) -> str:
     """Return one sentence on what a measure means; empty if it is unknown."""
     if (described := measures().get(measure)) and described.title:
@@ -123,13 +128,9 @@ def rule_limit(rule: Rule) -> str:
     return f"{word} {formatting.format_limit(value, rule.measure)}"
 
 
-_MAIN = (("roc_auc", "brier"), ("ndcg10",), ("recall1",), ("r2", "rmse"), ("accuracy", "log_loss"))
-"""Main measures of each task; the first group whose first measure exists is shown."""
-
-
 def main_measurements(evidence: Evidence) -> tuple[Measurement, ...]:
     """Return the main measures of quality, the gains over the floor, and the difference to the live release."""
-    main = next((names for names in _MAIN if evidence.find(names[0])), ())
+    main = main_measures_among(evidence.names(), first=2)
     names = (*main, "gain_over_constant", "gain_over_reference", *(f"{LIVE}{name}.drop" for name in main[:1]))
     return tuple(found for name in names if (found := evidence.find(name)) is not None)
 

@@ -13,15 +13,10 @@ from headway.core.assessment import UNJUDGED
 from headway.core.compliance import Fact, Figure, Gap, Point, RecordDocument
 from headway.core.erasure import decode_erasure
 from headway.core.evidence import DECLARED_PRIVACY
+from headway.core.measure import quality_measures
 from headway.security.record.sources import EvidenceFile, Tracer, escape_pointer
 
-QUALITY = (
-    *("roc_auc", "average_precision", "brier", "log_loss", "accuracy", "top3_accuracy", "f1", "macro_f1", "micro_f1"),
-    *("exact_match", "hamming_loss"),
-    *("recall", "precision", "false_positive_rate", "rmse", "mae", "r2", "mean_error", "ndcg10", "mrr", "map"),
-    *("neighbours", "mean_cosine", "recall1", "recall10", "ece", "gain_over_constant", "gain_over_reference"),
-    *("cost", "answer"),
-)
+QUALITY = (*quality_measures(), "gain_over_constant", "gain_over_reference", "answer")
 CALIBRATION = ("reliability", "calibration", "probability_shift", "conformal")
 SPEED = ("latency", "throughput", "load", "start", "components", "request")
 ROBUSTNESS = ("robustness", "missing", "max_change", "change", "decision_churn", "discovered")
