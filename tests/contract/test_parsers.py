@@ -28,7 +28,6 @@ from tests.optimization.lowering import random_networks
 from tests.registry.releases import release
 
 from headway.core import config, record
-from headway.core.config import DataSection
 from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.plugins import load_engine
@@ -39,6 +38,7 @@ from headway.data.contract.schema_import import import_schema
 from headway.data.contract.table_contract import load_contract
 from headway.data.dvc import read_stages
 from headway.data.read import read_file
+from headway.data.settings.data import DataSection
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.estimators.texts import text_program
 from headway.engines.formats.catboost import read_catboost
